@@ -1,0 +1,1 @@
+"""A client of the live socket: a protocol without I/O, and shells."""

@@ -1,0 +1,1 @@
+"""Engines, doubles and demonstration data for one machine."""

@@ -1,0 +1,130 @@
+"""One error tree, and the one table from error code to HTTP status.
+
+    LmlError                     code                    status  retry
+    ├── InvalidInput             invalid_message         422     no     the caller's message breaks a rule; `errors` says which
+    ├── Unauthorized             unauthorized            401     no     no token, or one that names nobody
+    ├── Forbidden                forbidden               403     no     known, but not allowed
+    ├── NotFound                 not_found               404     no     also the answer for what belongs to somebody else
+    ├── Conflict                 conflict                409     no     the thing's state does not allow it
+    ├── Refused                  any code of the contract        no     a refusal carried through code that returns something else
+    └── Unavailable              unavailable             503     yes    a backend is down; nothing changed, or the outcome is unknown
+        └── Overloaded           rate_limited            429     yes    a bound of `limits` is reached
+
+A refusal that callers are expected to meet (a seat taken, a limit reached) is a value, not an exception; see
+`inventory.holds`. A code never gets a second meaning.
+"""
+
+from typing import ClassVar, Final
+
+import msgspec
+
+STATUS_BY_CODE: Final[dict[str, int]] = {
+    "seat_taken": 409,
+    "unknown_seat": 422,
+    "unknown_area": 422,
+    "area_full": 409,
+    "limit_exceeded": 409,
+    "orphan_seat": 409,
+    "hold_not_found": 404,
+    "hold_expired": 410,
+    "hold_in_checkout": 409,
+    "cooling_down": 429,
+    "no_best_seats": 409,
+    "different_group": 409,
+    "sale_not_open": 409,
+    "sale_paused": 409,
+    "sale_closed": 409,
+    "not_admitted": 403,
+    "challenge_required": 403,
+    "rate_limited": 429,
+    "idempotency_mismatch": 409,
+    "idempotency_in_progress": 409,
+    "idempotency_required": 400,
+    "price_changed": 409,
+    "invalid_message": 422,
+    "invalid_json": 400,
+    "too_large": 413,
+    "unsupported_media_type": 415,
+    "unauthorized": 401,
+    "forbidden": 403,
+    "not_found": 404,
+    "method_not_allowed": 405,
+    "conflict": 409,
+    "layout_immutable": 409,
+    "unavailable": 503,
+    "internal": 500,
+}
+"""Every `code` a client can meet, over REST (as problem+json) or on the live socket (as `error`)."""
+
+
+class Violation(msgspec.Struct, frozen=True):
+    """One broken rule. `path` is where (`sections[2].rows[0].label`), `message` what was found and what is expected."""
+
+    path: str
+    message: str
+
+
+class LmlError(Exception):
+    """The root. `code` is stable and public; `retry` says whether the same request may succeed later."""
+
+    code: ClassVar[str] = "internal"
+    retry: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, errors: tuple[Violation, ...] = (), retry_after_ms: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.errors = errors
+        self.retry_after_ms = retry_after_ms
+
+    @property
+    def status(self) -> int:
+        """The HTTP status that goes with the code."""
+        return STATUS_BY_CODE[self.code]
+
+
+class InvalidInput(LmlError):
+    code = "invalid_message"
+
+
+class Unauthorized(LmlError):
+    code = "unauthorized"
+
+
+class Forbidden(LmlError):
+    code = "forbidden"
+
+
+class NotFound(LmlError):
+    code = "not_found"
+
+
+class Conflict(LmlError):
+    code = "conflict"
+
+
+class Refused(LmlError):
+    """A refusal by code: `Refused("sale_closed", "The sale is closed.")`."""
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        errors: tuple[Violation, ...] = (),
+        retry_after_ms: int | None = None,
+    ) -> None:
+        super().__init__(message, errors=errors, retry_after_ms=retry_after_ms)
+        self.code = code  # type: ignore[misc]  # the one class whose code is an argument
+
+    @property
+    def status(self) -> int:
+        return STATUS_BY_CODE[self.code]
+
+
+class Unavailable(LmlError):
+    code = "unavailable"
+    retry = True
+
+
+class Overloaded(Unavailable):
+    code = "rate_limited"

@@ -1,0 +1,1 @@
+"""What keeps the server fair and standing: throttles and limits."""

@@ -1,0 +1,1 @@
+"""What reaches outside: engines, files, settings, telemetry."""

@@ -1,0 +1,100 @@
+"""The settings: `LML_*` environment variables, read once, all faults reported together (contract, section 5)."""
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from lml_live import limits
+from lml_live.errors import InvalidInput, Violation
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What an operator may choose. Engine addresses that are None are started embedded by `lml up`."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    """0 lets the system choose a free port, which is then printed."""
+    workers: int = 1
+    data_dir: Path = Path(".lml")
+    redis_url: str | None = None
+    postgres_dsn: str | None = None
+    mongo_url: str | None = None
+    mongo_database: str = "lml"
+    s3_bucket: str | None = None
+    s3_endpoint_url: str | None = None
+    """Only for an S3 that is not Amazon's (the double, MinIO)."""
+    cdn_base_url: str | None = None
+    """Where the bucket is read from publicly; without it the server's own `/layouts/…` is named in `layout.url`."""
+    secret: str | None = None
+    """Signs holder tokens; without it the one kept in PostgreSQL is used, so that all servers of a house agree."""
+    admin_email: str | None = None
+    admin_password: str | None = None
+    origins: tuple[str, ...] = ()
+    """Origins allowed on the live socket beside the server's own; `*` allows any."""
+    trusted_proxies: tuple[Network, ...] = ()
+    caps_exempt: tuple[Network, ...] = ()
+    """Networks without per-address caps, for load tests; printed at start."""
+    tick_ms: int = limits.TICK_MS
+    sweep_ms: int = limits.SWEEP_MS
+    log_level: str = "info"
+
+
+_FIELDS: Final = {f"LML_{name.upper()}": name for name in Settings.__struct_fields__}
+
+
+def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Reads `LML_*`. An empty variable counts as unset. Raises `InvalidInput` that lists every fault by variable."""
+    source = os.environ if environ is None else environ
+    values: dict[str, object] = {}
+    faults: list[Violation] = []
+    for variable, field in _FIELDS.items():
+        text = source.get(variable, "").strip()
+        if not text:
+            continue
+        try:
+            values[field] = _parse(field, text)
+        except ValueError as error:
+            faults.append(Violation(variable, str(error)))
+    faults += [
+        Violation(name, "is no setting; `lml serve --help` lists them")
+        for name in source
+        if name.startswith("LML_") and name not in _FIELDS and not name.startswith(("LML_TEST_", "LML_STRIPE_"))
+    ]
+    if faults:
+        listed = "; ".join(f"{fault.path} {fault.message}" for fault in faults)
+        raise InvalidInput(f"The settings cannot be used: {listed}", errors=tuple(faults))
+    return Settings(**values)  # type: ignore[arg-type]  # each value was parsed for its field
+
+
+_INTEGERS: Final = {
+    "port": (0, 65535),
+    "workers": (1, 64),
+    "tick_ms": (limits.TICK_MS_MIN, limits.TICK_MS_MAX),
+    "sweep_ms": (limits.SWEEP_MS_MIN, limits.SWEEP_MS_MAX),
+}
+
+
+def _parse(field: str, text: str) -> object:
+    if field in _INTEGERS:
+        low, high = _INTEGERS[field]
+        if not text.isdecimal() or not low <= int(text) <= high:
+            raise ValueError(f"is {text!r}; a whole number from {low} to {high} is expected")
+        return int(text)
+    if field == "data_dir":
+        return Path(text)
+    if field == "origins":
+        return tuple(part.strip().rstrip("/") for part in text.split(",") if part.strip())
+    if field in ("trusted_proxies", "caps_exempt"):
+        try:
+            return tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
+        except ValueError as error:
+            raise ValueError(f"is {text!r}; networks such as 127.0.0.0/8,10.0.0.0/8 are expected") from error
+    if field == "log_level" and text.lower() not in ("debug", "info", "warning", "error"):
+        raise ValueError(f"is {text!r}; debug, info, warning or error is expected")
+    return text.lower() if field == "log_level" else text

@@ -1,0 +1,1 @@
+"""Who holds what: seat states, holds, the event's log, live rooms, and recovery."""

@@ -1,0 +1,72 @@
+"""Every bound of the server, with its reason. Bounds that depend on one another are asserted at the end."""
+
+from typing import Final
+
+# --- Layouts
+LAYOUT_SEATS_MAX: Final = 200_000
+"""The largest generated venue of the product; a room's mirror is a byte a seat."""
+LAYOUT_AREAS_MAX: Final = 200
+LAYOUT_FILE_BYTES_MAX: Final = 64 * 1024 * 1024
+"""200,000 seats of our own JSON are about 40 MB."""
+LABEL_CHARS_MAX: Final = 100
+VIOLATIONS_MAX: Final = 1_000
+"""A report lists all violations, but a file of 200,000 broken seats need not be told 200,000 times."""
+
+# --- Holds
+HOLD_SEATS_MAX: Final = 50
+"""One Lua step looks at every seat of a hold: the basket bounds the step (reliability.md, D8)."""
+HOLD_LINES_MAX: Final = 50
+HOLDS_PER_HOLDER_MAX: Final = 10
+KEY_CHARS_MAX: Final = 255
+"""The length of an idempotency key (reliability.md, section 4: 256 and more are refused)."""
+TOMBSTONE_MS: Final = 60_000
+"""How long a gone hold is remembered after its lifetime, so that a retry hears what became of it (contract, `key`)."""
+HOLD_SECONDS_MIN: Final = 1
+HOLD_SECONDS_MAX: Final = 24 * 3600
+LIFETIME_SECONDS_MAX: Final = 7 * 24 * 3600
+EXTENSIONS_MAX: Final = 20
+
+# --- The live socket
+MESSAGE_BYTES_MAX: Final = 16 * 1024
+"""Measured in reliability.md: bombs and endless fragments stop at this size with RSS +0.7 MiB."""
+HELLO_SECONDS_MAX: Final = 10
+"""A handshake that is followed by silence is a half-open socket or a hoarder."""
+IDLE_SECONDS_MAX: Final = 90
+"""No frame, not even a pong, for this long: the peer is gone. Pings go out every 25 s, so three are lost first."""
+PING_SECONDS: Final = 25
+STRIKES_MAX: Final = 5
+"""Malformed messages before a socket is closed with 1008."""
+MESSAGES_PER_SECOND_MAX: Final = 20
+MESSAGE_BURST_MAX: Final = 40
+REQUESTS_IN_FLIGHT_MAX: Final = 8
+CLIENT_QUEUE_BYTES_MAX: Final = 1024 * 1024
+"""What one slow client may make the server hold for it (reliability.md, F33)."""
+CLIENT_QUEUE_BYTES_SLOW: Final = 64 * 1024
+"""From here on a client gets merged diffs instead of every tick's."""
+TICK_MS: Final = 50
+TICK_MS_MIN: Final = 5
+TICK_MS_MAX: Final = 5_000
+LOG_ENTRIES_MAX: Final = 5_000
+"""How far back `resume` can look (reliability.md, D9)."""
+
+# --- Upkeep
+SWEEP_MS: Final = 500
+"""How often expired holds are looked for; a seat is free again at most this long after its deadline."""
+SWEEP_MS_MIN: Final = 20
+SWEEP_MS_MAX: Final = 10_000
+SWEEP_BATCH: Final = 100
+"""Holds freed in one Lua step: 100 holds of 50 seats stay under 20 ms (reliability.md, D8)."""
+CLOCK_SKEW_MS: Final = 2_000
+"""Clocks of PostgreSQL and Redis that agree within this are taken to agree (architecture.md, Time)."""
+CLOCK_JUMP_WAIT_MS: Final = 60_000
+
+# --- REST
+BODY_BYTES_MAX: Final = 1024 * 1024
+PAGE_ITEMS_MAX: Final = 200
+PAGE_ITEMS_DEFAULT: Final = 50
+JSON_DEPTH_MAX: Final = 64
+
+assert HOLD_LINES_MAX <= HOLD_SEATS_MAX
+assert CLIENT_QUEUE_BYTES_SLOW < CLIENT_QUEUE_BYTES_MAX
+assert PING_SECONDS * 3 <= IDLE_SECONDS_MAX
+assert HOLD_SECONDS_MAX <= LIFETIME_SECONDS_MAX

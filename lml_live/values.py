@@ -1,0 +1,45 @@
+"""Ids, money and times: the values every room of the house speaks in."""
+
+import re
+import secrets
+from typing import Final
+
+ID_PATTERN: Final = r"^[A-Za-z0-9-]{1,64}$"
+"""Every public id (contract, section 1). Checked before an id becomes part of any key, so `{}` or `:` never do."""
+
+SEAT_ID_PATTERN: Final = r"^[0-9a-f]{64}$"
+"""A seat id is a lower-case hex SHA-256."""
+
+CURRENCY_PATTERN: Final = r"^[A-Z]{3}$"
+"""ISO 4217, upper case."""
+
+WIRE_INTEGER_MAX: Final = 2**53 - 1
+"""The largest integer that every JSON reader keeps exact (contract, section 3)."""
+
+AMOUNT_MINOR_MAX: Final = 10**12
+"""The largest single amount, in minor units: ten thousand million euros. Sums of 50 lines stay exact in JSON."""
+
+_ID = re.compile(ID_PATTERN)
+_SEAT_ID = re.compile(SEAT_ID_PATTERN)
+
+AVAILABLE: Final = 0
+HELD: Final = 1
+SOLD: Final = 2
+BLOCKED: Final = 3
+STATE_NAMES: Final = ("available", "held", "sold", "blocked")
+"""The four states of a seat on the wire; the position in this tuple is the number on the wire."""
+
+
+def is_id(text: str) -> bool:
+    """Whether `text` may be a public id. (`fullmatch`: `$` alone would let a trailing newline in.)"""
+    return _ID.fullmatch(text) is not None
+
+
+def is_seat_id(text: str) -> bool:
+    """Whether `text` has the form of a seat id."""
+    return _SEAT_ID.fullmatch(text) is not None
+
+
+def new_id(prefix: str) -> str:
+    """A fresh random public id, `prefix-` and 20 hex digits (80 random bits)."""
+    return f"{prefix}-{secrets.token_hex(10)}"

@@ -1,0 +1,1 @@
+"""What a venue looks like: layouts, their checks, importers, library and publishing."""
