@@ -29,6 +29,7 @@ EXTENSIONS_MAX: Final = 20
 # --- The live socket
 MESSAGE_BYTES_MAX: Final = 16 * 1024
 """Measured in reliability.md: bombs and endless fragments stop at this size with RSS +0.7 MiB."""
+TOKEN_CHARS_MAX: Final = 2_048
 HELLO_SECONDS_MAX: Final = 10
 """A handshake that is followed by silence is a half-open socket or a hoarder."""
 IDLE_SECONDS_MAX: Final = 90

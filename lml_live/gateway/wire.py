@@ -1,0 +1,369 @@
+"""Every message of the live socket, both ways, in JSON and msgpack (contract, section 3). Pure.
+
+The Structs below are the one source of the wire's shape: decoders, encoders, `/asyncapi.json` and the Python client
+are made from them. Field names are the contract's. Unknown fields are ignored, missing optional ones are absent on
+the wire (`omit_defaults`).
+"""
+
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from lml_live import limits, values
+
+# --- Parts ------------------------------------------------------------------------------------------------------------
+
+RequestId = Annotated[int, Meta(ge=0, le=values.WIRE_INTEGER_MAX, description="The client's own number.")]
+Id = Annotated[str, Meta(pattern=values.ID_PATTERN)]
+SeatIndex = Annotated[int, Meta(ge=0, lt=limits.LAYOUT_SEATS_MAX)]
+Quantity = Annotated[int, Meta(ge=1, le=limits.HOLD_LINES_MAX)]
+PriceType = Annotated[str, Meta(pattern=values.ID_PATTERN)]
+Key = Annotated[str, Meta(min_length=1, max_length=limits.KEY_CHARS_MAX)]
+Token = Annotated[str, Meta(max_length=limits.TOKEN_CHARS_MAX)]
+
+
+class SeatPick(Struct, frozen=True, forbid_unknown_fields=False):
+    """A seat with the price type it is wanted at."""
+
+    seat: SeatIndex
+    type: PriceType
+
+
+SeatWish = SeatIndex | SeatPick
+AreaWish = Quantity | dict[PriceType, Quantity]
+SeatWishes = Annotated[list[SeatWish], Meta(max_length=limits.HOLD_SEATS_MAX)]
+AreaWishes = Annotated[dict[Id, AreaWish], Meta(max_length=limits.HOLD_LINES_MAX)]
+
+
+class HoldLine(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One place of a hold or booking with its price in minor units; `tax` is the part of amount and fee that is tax."""
+
+    line: int
+    seat_id: str | None = None
+    area_id: str | None = None
+    type: str
+    amount: int
+    fee: int
+    tax: int
+
+
+class Hold(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A holder's hold. `seats` are indexes on the socket and seat ids in REST; `areas` counts places per area."""
+
+    id: str
+    lines: tuple[HoldLine, ...]
+    seats: tuple[int, ...] | tuple[str, ...]
+    areas: dict[str, int]
+    state: Literal["active", "checkout", "sold"]
+    booking: str | None = None
+    deadline_ms: int
+    lifetime_ms: int
+    extensions_left: int
+    amount: int
+    currency: str
+
+
+class AreaCounts(Struct, frozen=True):
+    """Absolute counts of one area; they add up to its capacity."""
+
+    available: int
+    held: int
+    sold: int
+    blocked: int
+
+
+class Limits(Struct, frozen=True):
+    """The published rules of an event."""
+
+    max_seats: int
+    hold_seconds: int
+    extensions: int
+    lifetime_seconds: int
+
+
+class LayoutRef(Struct, frozen=True):
+    """Which layout version the seat indexes belong to, and where its bytes are."""
+
+    id: str
+    version: int
+    hash: str
+    url: str
+    seat_count: int
+
+
+class EventBrief(Struct, frozen=True):
+    """An event's sale as `welcome` tells it."""
+
+    id: str
+    state: Literal["draft", "open", "paused", "closed"]
+    on_sale_at_ms: int
+    prices_version: int
+
+
+# --- Client to server -------------------------------------------------------------------------------------------------
+
+
+class Hello(Struct, frozen=True, tag="hello"):
+    """First message, and again after a gap. `resume` is read leniently: what cannot be served gets `welcome`."""
+
+    token: Token | None = None
+    resume: Any = None
+    accept: Annotated[list[str], Meta(max_length=8)] = []
+    queue: Token | None = None
+
+
+class HoldRequest(Struct, frozen=True, tag="hold"):
+    """Take all of `seats` and `areas`, or nothing. `into` adds to a hold, `replace` swaps its contents."""
+
+    id: RequestId
+    seats: SeatWishes = []
+    areas: AreaWishes = {}
+    into: Id | None = None
+    replace: Id | None = None
+    key: Key | None = None
+
+
+class Release(Struct, frozen=True, tag="release"):
+    """Give back a hold, whole (neither `seats` nor `areas`) or in part."""
+
+    id: RequestId
+    hold: Id
+    seats: Annotated[list[SeatIndex], Meta(max_length=limits.HOLD_SEATS_MAX)] = []
+    areas: AreaWishes = {}
+
+
+class Extend(Struct, frozen=True, tag="extend"):
+    """Put a hold's deadline off once more."""
+
+    id: RequestId
+    hold: Id
+
+
+class Ping(Struct, frozen=True, tag="ping"):
+    id: RequestId
+
+
+ClientMessage = Hello | HoldRequest | Release | Extend | Ping
+
+# --- Server to client -------------------------------------------------------------------------------------------------
+
+
+class Welcome(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="welcome"):
+    """The whole state: 2 bits a seat in `seats` (seat 0 lowest), deflated where `encoding` says so."""
+
+    event: EventBrief
+    epoch: str
+    seq: int
+    seats: msgspec.Raw
+    encoding: str | None = None
+    areas: dict[str, AreaCounts]
+    holder: str
+    token: str
+    holds: tuple[Hold, ...]
+    limits: Limits
+    layout: LayoutRef
+    now_ms: int
+    tick_ms: int
+
+
+class Resumed(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="resumed"):
+    """All of `welcome` but `seats`; the lists name the seats that changed since the client's `seq`, by their state now."""
+
+    event: EventBrief
+    epoch: str
+    seq: int
+    available: tuple[int, ...] = ()
+    held: tuple[int, ...] = ()
+    sold: tuple[int, ...] = ()
+    blocked: tuple[int, ...] = ()
+    areas: dict[str, AreaCounts]
+    holder: str
+    token: str
+    holds: tuple[Hold, ...]
+    limits: Limits
+    layout: LayoutRef
+    now_ms: int
+    tick_ms: int
+
+
+class Diff(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="diff"):
+    """What changed between `prev` and `seq`; states and counts are absolute."""
+
+    seq: int
+    prev: int
+    available: tuple[int, ...] = ()
+    held: tuple[int, ...] = ()
+    sold: tuple[int, ...] = ()
+    blocked: tuple[int, ...] = ()
+    areas: dict[str, AreaCounts] = {}
+
+
+class Held(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="held"):
+    id: int
+    epoch: str
+    seq: int
+    hold: Hold | None = None
+    now_ms: int
+
+
+class Extended(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="extended"):
+    id: int
+    epoch: str
+    seq: int
+    hold: Hold | None = None
+    now_ms: int
+
+
+class Released(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="released"):
+    """`hold` is absent when nothing is left of it."""
+
+    id: int
+    epoch: str
+    seq: int
+    hold: Hold | None = None
+    now_ms: int
+
+
+class HoldChanged(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="hold_changed"):
+    """A change of one of the holder's holds that this socket did not ask for."""
+
+    hold: str
+    state: Literal["active", "checkout", "sold", "gone"]
+    reason: Literal["own", "staff", "expired", "lost", "closed", "booked", "payment_failed"]
+    value: Hold | None = None
+    booking: str | None = None
+    epoch: str
+    seq: int
+
+
+class EventChanged(Struct, frozen=True, kw_only=True, tag="event"):
+    """The sale changed: state, on-sale time, prices or limits."""
+
+    state: Literal["draft", "open", "paused", "closed"]
+    on_sale_at_ms: int
+    prices_version: int
+    limits: Limits
+
+
+class Pong(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="pong"):
+    id: int
+    now_ms: int
+    token: str | None = None
+
+
+class Error(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="error"):
+    """A refusal. `seats` are in the way (or unknown), `areas` says how many places are left."""
+
+    id: int | None = None
+    code: str
+    message: str
+    seats: tuple[int, ...] = ()
+    areas: dict[str, int] = {}
+    retry_after_ms: int | None = None
+
+
+class Bye(Struct, frozen=True, kw_only=True, tag="bye"):
+    """The server will close the socket: reconnect with `resume` after a random part of `retry_after_ms`."""
+
+    reason: str
+    retry_after_ms: int
+
+
+ServerMessage = (
+    Welcome | Resumed | Diff | Held | Extended | Released | HoldChanged | EventChanged | Pong | Error | Bye
+)
+
+# --- Coding -----------------------------------------------------------------------------------------------------------
+
+SUBPROTOCOL_JSON: Final = "lml.v1.json"
+SUBPROTOCOL_MSGPACK: Final = "lml.v1.msgpack"
+
+CLOSE_GOING_AWAY: Final = 1001
+CLOSE_PROTOCOL_ERROR: Final = 1002
+CLOSE_UNSUPPORTED: Final = 1003
+CLOSE_BAD_DATA: Final = 1007
+CLOSE_POLICY: Final = 1008
+CLOSE_TOO_BIG: Final = 1009
+CLOSE_INTERNAL: Final = 1011
+CLOSE_RESTART: Final = 1012
+CLOSE_TRY_LATER: Final = 1013
+CLOSE_UNAUTHORIZED: Final = 4401
+
+
+class _IdOnly(Struct):
+    id: RequestId
+
+
+class Malformed(Exception):
+    """A frame that is no message. `id` is the request's number where it could still be read."""
+
+    def __init__(self, message: str, request_id: int | None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.request_id = request_id
+
+
+class Format:
+    """One encoding of the messages: `JSON` (text frames) or `MSGPACK` (binary frames)."""
+
+    def __init__(self, name: str, subprotocol: str, *, binary: bool) -> None:
+        self.name = name
+        self.subprotocol = subprotocol
+        self.binary = binary
+        if binary:
+            self._encoder: msgspec.json.Encoder | msgspec.msgpack.Encoder = msgspec.msgpack.Encoder()
+            self._client: Any = msgspec.msgpack.Decoder(ClientMessage)
+            self._server: Any = msgspec.msgpack.Decoder(ServerMessage)
+            self._id: Any = msgspec.msgpack.Decoder(_IdOnly)
+        else:
+            self._encoder = msgspec.json.Encoder()
+            self._client = msgspec.json.Decoder(ClientMessage)
+            self._server = msgspec.json.Decoder(ServerMessage)
+            self._id = msgspec.json.Decoder(_IdOnly)
+
+    def encode(self, message: Any) -> bytes:
+        """The frame's payload."""
+        return self._encoder.encode(message)
+
+    def raw(self, value: Any) -> msgspec.Raw:
+        """`value` encoded now, to be put into messages later without encoding it again."""
+        return msgspec.Raw(self._encoder.encode(value))
+
+    def decode_client(self, payload: bytes) -> ClientMessage:
+        """What a client said. Raises `Malformed`; the decoder's own words never echo the input."""
+        try:
+            message: ClientMessage = self._client.decode(payload)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            # `DecodeError` is the parent of `ValidationError`: broken JSON and broken rules alike.
+            raise Malformed(_explain(error), self._request_id(payload)) from error
+        return message
+
+    def decode_server(self, payload: bytes) -> ServerMessage:
+        """What the server said, for clients. Raises `msgspec.DecodeError`."""
+        message: ServerMessage = self._server.decode(payload)
+        return message
+
+    def decode_bytes(self, raw: msgspec.Raw) -> bytes:
+        """The bytes in a `Raw` that `raw()` made from bytes (`welcome.seats`)."""
+        if self.binary:
+            return msgspec.msgpack.decode(raw, type=bytes)
+        return msgspec.json.decode(raw, type=bytes)
+
+    def _request_id(self, payload: bytes) -> int | None:
+        try:
+            request_id: int = self._id.decode(payload).id
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None
+        return request_id
+
+
+def _explain(error: Exception) -> str:
+    if isinstance(error, msgspec.ValidationError):
+        return f"The message breaks the contract: {error}"
+    return "The frame is not a well-formed message."
+
+
+JSON: Final = Format("json", SUBPROTOCOL_JSON, binary=False)
+MSGPACK: Final = Format("msgpack", SUBPROTOCOL_MSGPACK, binary=True)
+FORMATS: Final = {fmt.subprotocol: fmt for fmt in (JSON, MSGPACK)}
