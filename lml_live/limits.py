@@ -8,6 +8,14 @@ LAYOUT_SEATS_MAX: Final = 200_000
 LAYOUT_AREAS_MAX: Final = 200
 LAYOUT_FILE_BYTES_MAX: Final = 64 * 1024 * 1024
 """200,000 seats of our own JSON are about 40 MB."""
+LAYOUT_SECTIONS_MAX: Final = 5_000
+"""The largest venue known to us has a few hundred; a file with one section a seat is a mapping gone wrong."""
+LAYOUT_SHAPES_MAX: Final = 1_000
+OUTLINE_POINTS_MAX: Final = 2_000
+"""An outline or shape is drawn on phones; curves in plans come as a few dozen points."""
+AREA_CAPACITY_MAX: Final = 1_000_000
+"""More people than have ever stood at one concert's fence line; beyond it a number is a typing error."""
+VIEWPORT_MAX: Final = 1_000_000
 LABEL_CHARS_MAX: Final = 100
 VIOLATIONS_MAX: Final = 1_000
 """A report lists all violations, but a file of 200,000 broken seats need not be told 200,000 times."""
@@ -67,7 +75,40 @@ PAGE_ITEMS_MAX: Final = 200
 PAGE_ITEMS_DEFAULT: Final = 50
 JSON_DEPTH_MAX: Final = 64
 
+# --- Embedded engines (`lml up`) and worker processes
+ENGINE_START_SECONDS: Final = 60
+"""A database that replays its log after a crash on a slow disk takes seconds; a minute means that it hangs."""
+ENGINE_START_TRIES: Final = 3
+"""Somebody may take a port between our look and the engine's bind; three times in a row is no accident."""
+ENGINE_PORT_TRIES: Final = 200
+ENGINE_STOP_SECONDS: Final = 15
+"""MongoDB needs about 1 s, a PostgreSQL with much to write some seconds; then it is killed, and recovers at start."""
+ENGINE_LOG_BYTES_MAX: Final = 10 * 1024 * 1024
+ENGINE_RESTART_WAIT_SECONDS_MAX: Final = 5
+"""The longest pause before an engine or worker that keeps dying is started once more."""
+POSTGRES_CONNECTIONS_MAX: Final = 200
+"""Of the embedded PostgreSQL: 8 workers with pools of 20, the commands and the tests beside them."""
+
+# --- PostgreSQL
+POSTGRES_POOL_MIN: Final = 1
+POSTGRES_POOL_MAX: Final = 10
+"""Connections of one worker. PostgreSQL's own bound is 100 by default: eight workers and their listeners fit."""
+POSTGRES_ACQUIRE_SECONDS: Final = 3
+"""How long a request waits for a free connection before it hears `unavailable`."""
+POSTGRES_CONNECT_SECONDS: Final = 5
+POSTGRES_COMMAND_SECONDS: Final = 6
+"""The driver's own patience with one statement: the server's timeout must speak first, for it says what happened."""
+POSTGRES_STATEMENT_MS: Final = 5_000
+POSTGRES_LOCK_MS: Final = 3_000
+POSTGRES_IDLE_IN_TRANSACTION_MS: Final = 10_000
+"""A transaction whose worker sleeps gives its locks back after this (reliability.md, F16)."""
+POSTGRES_ATTEMPTS_MAX: Final = 3
+"""How often one transaction is tried where PostgreSQL ended it as a deadlock's victim or for serialisation."""
+MIGRATION_SECONDS_MAX: Final = 120
+"""How long a starting process waits for another one's migrations, and how long one statement of them may take."""
+
 assert HOLD_LINES_MAX <= HOLD_SEATS_MAX
 assert CLIENT_QUEUE_BYTES_SLOW < CLIENT_QUEUE_BYTES_MAX
 assert PING_SECONDS * 3 <= IDLE_SECONDS_MAX
 assert HOLD_SECONDS_MAX <= LIFETIME_SECONDS_MAX
+assert POSTGRES_LOCK_MS < POSTGRES_STATEMENT_MS < POSTGRES_COMMAND_SECONDS * 1000
