@@ -1,0 +1,214 @@
+"""Real engines for the tests: each is started once a run, when the first test asks for it, in any of the processes.
+
+Under pytest-xdist the workers share one run directory (LML_TEST_RUN); whoever needs an engine first starts it there.
+The controller ends all that names the run directory, also what tests started there themselves, and also what an
+earlier run left that was killed.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import inspect
+import os
+import secrets
+import shutil
+import signal
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import IO, Any
+
+import asyncpg
+import psutil
+import pytest
+import uvloop
+from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorDatabase
+
+from lml_live.devstack.child import Engine
+from lml_live.devstack.servers import Mongo, ObjectStore, Postgres, Valkey
+
+RUNS = Path(tempfile.gettempdir()) / f"lml-tests-{os.getuid()}"
+_ALIVE: list[IO[str]] = []
+_STARTED: list[Engine] = []
+
+ValkeyFactory = Callable[..., Awaitable[Valkey]]
+
+
+# --- The run: one directory, swept when it ends, or by the next run when this one is killed.
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):
+        return
+    # The tests decide about settings, not the shell that they are run from.
+    for name in [name for name in os.environ if name.startswith("LML_") and not name.startswith("LML_TEST_REQUIRE")]:
+        del os.environ[name]
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
+        os.environ[name] = "us-east-1" if name.endswith("REGION") else "test"
+    RUNS.mkdir(exist_ok=True)
+    RUNS.chmod(0o711)  # As root PostgreSQL runs as somebody else, who must get in.
+    for run in RUNS.iterdir():
+        with (run / "alive").open("w") as alive, contextlib.suppress(BlockingIOError):
+            fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _sweep(run)
+    run = Path(tempfile.mkdtemp(dir=RUNS))
+    run.chmod(0o711)
+    _ALIVE.append((run / "alive").open("w"))
+    fcntl.flock(_ALIVE[0], fcntl.LOCK_EX)
+    os.environ["LML_TEST_RUN"] = str(run)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput") and _ALIVE:
+        _sweep(Path(os.environ["LML_TEST_RUN"]))
+
+
+def _sweep(run: Path) -> None:
+    processes = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if any(str(run) in argument for argument in process.cmdline()) and process.pid != os.getpid():
+                # PostgreSQL leaves shared memory behind when it is killed; asked to hurry it needs no time either.
+                process.send_signal(signal.SIGQUIT if process.name() == "postgres" else signal.SIGKILL)
+                processes.append(process)
+    _, alive = psutil.wait_procs(processes, timeout=5)
+    for process in alive:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    for engine in _STARTED:
+        assert engine.exit_code is not None
+    shutil.rmtree(run, ignore_errors=True)
+
+
+def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Callable[[], Any]]:
+    """The tests run on the server's own loop."""
+    return {"uvloop": uvloop.new_event_loop}
+
+
+def _shared(name: str, make: Callable[[Path], Engine], *then: Callable[[Any], Coroutine[Any, Any, None]]) -> str:
+    """The engine's address; started by whoever comes first."""
+    run = Path(os.environ["LML_TEST_RUN"])
+    url = run / f"{name}.url"
+    with (run / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not url.exists():
+            engine = make(run / name)
+            _STARTED.append(engine)
+            for step in (lambda _: engine.start(), *then):
+                _run_apart(step(engine))
+            url.write_text(engine.url)
+    return url.read_text()
+
+
+def _run_apart(work: Coroutine[Any, Any, None]) -> None:
+    # In a thread of its own: a loop may be running in ours.
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, work).result()
+
+
+# --- The engines
+
+
+@pytest.fixture(scope="session")
+def valkey_url() -> str:
+    """The run's shared Valkey. Keys of other tests are in it: use fresh ids, never FLUSHALL (see `valkey_own`)."""
+    return _shared("valkey", Valkey)
+
+
+@pytest.fixture
+async def valkey_own() -> AsyncIterator[ValkeyFactory]:
+    """`await valkey_own(**options)`: a Valkey of one's own, to kill, wipe, cut and restart; options as in valkey.conf.
+
+    Its files are in `.directory` (the append-only ones in `appendonlydir/`), its port stays the same over restarts.
+    """
+    made: list[Valkey] = []
+
+    async def start(**options: str) -> Valkey:
+        directory = Path(os.environ["LML_TEST_RUN"]) / f"valkey-{secrets.token_hex(6)}"
+        valkey = Valkey(directory, options={name.replace("_", "-"): value for name, value in options.items()})
+        made.append(valkey)
+        await valkey.start()
+        return valkey
+
+    yield start
+    for valkey in made:
+        await valkey.kill()
+        shutil.rmtree(valkey.directory, ignore_errors=True)
+
+
+@pytest.fixture
+def run_directory() -> Iterator[Path]:
+    """A fresh directory for processes that a test starts: whatever names it is ended with the run.
+
+    Unlike `tmp_path`, PostgreSQL's own user can enter it.
+    """
+    directory = Path(os.environ["LML_TEST_RUN"]) / f"test-{secrets.token_hex(6)}"
+    directory.mkdir()
+    directory.chmod(0o711)
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> str:
+    """The run's PostgreSQL, as the address of its maintenance database; most tests want `postgres_dsn`."""
+    options = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+    return _shared("postgres", lambda directory: Postgres(directory, options=options), _migrate)
+
+
+async def _migrate(engine: Postgres) -> None:
+    from lml_live.infra import postgres
+
+    await postgres.migrate(engine.url)
+
+
+@pytest.fixture
+async def postgres_dsn(postgres_server: str) -> AsyncIterator[str]:
+    """A fresh database with all migrations applied, cloned from the run's template; dropped afterwards."""
+    name = f"test_{secrets.token_hex(6)}"
+    admin_dsn = postgres_server.rsplit("/", 1)[0] + "/postgres"
+    await _execute(admin_dsn, f"CREATE DATABASE {name} TEMPLATE lml STRATEGY file_copy")
+    yield postgres_server.rsplit("/", 1)[0] + f"/{name}"
+    await _execute(admin_dsn, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+async def _execute(dsn: str, statement: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+@pytest.fixture(scope="session")
+def mongo_url() -> str:
+    """The run's MongoDB, a replica set of one."""
+    return _shared("mongo", Mongo)
+
+
+@pytest.fixture
+async def mongo_database(mongo_url: str) -> AsyncIterator[AsyncIOMotorDatabase[dict[str, Any]]]:
+    """A fresh database with the layouts' schema; dropped afterwards."""
+    client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(mongo_url)
+    database = client[f"test_{secrets.token_hex(6)}"]
+    await _apply_schema(database)
+    yield database
+    await client.drop_database(database)
+    client.close()
+
+
+async def _apply_schema(database: AsyncIOMotorDatabase[dict[str, Any]]) -> None:
+    try:
+        from lml_live.venues.library import apply_schema
+    except ImportError:
+        return
+    applied = apply_schema(database)
+    if inspect.isawaitable(applied):
+        await applied
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint_url() -> str:
+    """The run's S3 double; buckets of other tests are in it: use fresh names."""
+    return _shared("s3", ObjectStore)
