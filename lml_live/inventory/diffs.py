@@ -1,0 +1,98 @@
+"""Changes of a view between two moments, and how they merge: per tick, and for a client that reads slowly. Pure.
+
+States and counts are absolute, so merging is forgetting: of two changes of one seat or area the later one is right,
+and a merged change is applied exactly like the ones it is made of (contract, "How a client stays right").
+"""
+
+from collections.abc import Iterable, Mapping
+
+from msgspec import Struct
+
+from lml_live.values import STATE_NAMES
+
+AreaCounts = tuple[int, int, int, int]
+"""One area's absolute counts: available, held, sold, blocked."""
+
+Indexes = tuple[int, ...]
+
+
+class Change(Struct, frozen=True):
+    """What differs between the states at `prev` and at `seq`: each seat's wire state (0 to 3), each area's counts.
+
+    `prev == seq` is the empty change of an idle room, which only says where the room is.
+    """
+
+    prev: int
+    seq: int
+    seats: Mapping[int, int]
+    areas: Mapping[str, AreaCounts]
+
+
+def split_by_state(changes: Mapping[int, int]) -> tuple[Indexes, Indexes, Indexes, Indexes]:
+    """Seats by the state that they are now in: (available, held, sold, blocked), each rising.
+
+    Raises `IndexError` for a state that is not 0 to 3.
+    """
+    by_state: tuple[list[int], ...] = tuple([] for _ in STATE_NAMES)
+    for seat in sorted(changes):
+        by_state[changes[seat]].append(seat)
+    available, held, sold, blocked = by_state
+    return tuple(available), tuple(held), tuple(sold), tuple(blocked)
+
+
+class PendingDiff:
+    """Changes that follow one another, waiting to be sent as one: a room's tick, or what a slow client has missed.
+
+    Its size is bounded by the map: a seat or an area counts once, however often it changed.
+    """
+
+    __slots__ = ("_areas", "_seats", "prev", "seq")
+
+    def __init__(self, prev: int) -> None:
+        self.prev = prev
+        """The `seq` of what was sent last."""
+        self.seq = prev
+        """The `seq` of what was added last; equal to `prev` while nothing is pending."""
+        self._seats: dict[int, int] = {}
+        self._areas: dict[str, AreaCounts] = {}
+
+    def __bool__(self) -> bool:
+        """Whether something is pending. A seat that changed there and back is: `seq` moved."""
+        return self.seq > self.prev
+
+    @property
+    def seat_count(self) -> int:
+        """How many seats wait: what the merged message will weigh."""
+        return len(self._seats)
+
+    def add(self, change: Change) -> None:
+        """Merge the change that follows on the last one.
+
+        Raises `ValueError` where it does not follow (its `prev` is not this one's `seq`): a hole in what a client is
+        told would never be noticed by it.
+        """
+        if change.prev != self.seq or change.seq < change.prev:
+            raise ValueError(f"a change from {change.prev} to {change.seq} does not follow on {self.seq}")
+        self.seq = change.seq
+        self._seats.update(change.seats)
+        self._areas.update(change.areas)
+
+    def take(self) -> Change:
+        """Everything that is pending as one change, and start again after it. Empty (`prev == seq`) if nothing is."""
+        change = Change(self.prev, self.seq, self._seats, self._areas)
+        self.prev = self.seq
+        self._seats = {}
+        self._areas = {}
+        return change
+
+
+def merge(changes: Iterable[Change]) -> Change:
+    """Changes that follow one another as one. Raises `ValueError` where they do not, or where there is none."""
+    pending: PendingDiff | None = None
+    for change in changes:
+        if pending is None:
+            pending = PendingDiff(change.prev)
+        pending.add(change)
+    if pending is None:
+        raise ValueError("there is no change to merge")
+    return pending.take()
