@@ -69,11 +69,29 @@ CLOCK_SKEW_MS: Final = 2_000
 """Clocks of PostgreSQL and Redis that agree within this are taken to agree (architecture.md, Time)."""
 CLOCK_JUMP_WAIT_MS: Final = 60_000
 
+# --- Redis
+REDIS_CALLS_MAX: Final = 10_000
+"""Calls waiting for an answer in one worker; at 100,000 a second these are a tenth of a second."""
+REDIS_CALL_SECONDS: Final = 2.0
+REDIS_CONNECT_SECONDS: Final = 5.0
+REDIS_WATCH_SECONDS: Final = 0.25
+REDIS_RECONNECT_SECONDS_MIN: Final = 0.05
+REDIS_RECONNECT_SECONDS_MAX: Final = 1.0
+RETRY_AFTER_MS: Final = 500
+"""What a client is told to wait where nothing better is known."""
+
 # --- REST
 BODY_BYTES_MAX: Final = 1024 * 1024
 PAGE_ITEMS_MAX: Final = 200
 PAGE_ITEMS_DEFAULT: Final = 50
 JSON_DEPTH_MAX: Final = 64
+BODY_SECONDS_MAX: Final = 20
+"""A body that trickles in more slowly is an attack or a dead line."""
+IDEMPOTENCY_HOURS: Final = 24
+IDEMPOTENCY_RUNNING_SECONDS: Final = 60
+"""A first request that has not answered by now has died; a repetition may take over."""
+IDEMPOTENCY_PRUNE_SECONDS: Final = 600
+IDEMPOTENCY_PRUNE_BATCH: Final = 1_000
 
 # --- Embedded engines (`lml up`) and worker processes
 ENGINE_START_SECONDS: Final = 60
@@ -83,11 +101,33 @@ ENGINE_START_TRIES: Final = 3
 ENGINE_PORT_TRIES: Final = 200
 ENGINE_STOP_SECONDS: Final = 15
 """MongoDB needs about 1 s, a PostgreSQL with much to write some seconds; then it is killed, and recovers at start."""
+ENGINE_LOOK_SECONDS: Final = 0.1
+"""How soon a dead engine is noticed."""
 ENGINE_LOG_BYTES_MAX: Final = 10 * 1024 * 1024
 ENGINE_RESTART_WAIT_SECONDS_MAX: Final = 5
 """The longest pause before an engine or worker that keeps dying is started once more."""
 POSTGRES_CONNECTIONS_MAX: Final = 200
 """Of the embedded PostgreSQL: 8 workers with pools of 20, the commands and the tests beside them."""
+
+# --- Events
+EVENT_NAME_CHARS_MAX: Final = 200
+EVENT_PRICES_MAX: Final = 500
+"""A hall has a few dozen categories, each with a few types."""
+BLOCK_SEATS_MAX: Final = LAYOUT_SEATS_MAX
+BLOCK_BATCH: Final = 1_000
+"""Seats blocked in one transaction and then in one call to the inventory: neither waits long for it."""
+
+# --- Staff
+STAFF_SESSION_SECONDS: Final = 12 * 3600
+"""One long working day."""
+PASSWORD_CHARS_MAX: Final = 256
+PASSWORD_HASHES_AT_ONCE: Final = 2
+"""Each hash takes 64 MiB and a core's tenth of a second (argon2id, RFC 9106's second choice)."""
+PASSWORD_HASHES_WAITING_MAX: Final = 32
+SIGN_IN_WINDOW_SECONDS: Final = 900
+SIGN_IN_ATTEMPTS_PER_ADDRESS: Final = 20
+SIGN_IN_ATTEMPTS_PER_EMAIL: Final = 50
+"""More than an address has, so that nobody can lock a colleague out from one place."""
 
 # --- PostgreSQL
 POSTGRES_POOL_MIN: Final = 1
@@ -109,8 +149,10 @@ POSTGRES_RETRY_MS: Final = 50
 MIGRATION_SECONDS_MAX: Final = 120
 """How long a starting process waits for another one's migrations, and how long one statement of them may take."""
 
+assert REDIS_WATCH_SECONDS < REDIS_CALL_SECONDS
 assert HOLD_LINES_MAX <= HOLD_SEATS_MAX
 assert CLIENT_QUEUE_BYTES_SLOW < CLIENT_QUEUE_BYTES_MAX
 assert PING_SECONDS * 3 <= IDLE_SECONDS_MAX
 assert HOLD_SECONDS_MAX <= LIFETIME_SECONDS_MAX
 assert POSTGRES_LOCK_MS < POSTGRES_STATEMENT_MS < POSTGRES_COMMAND_SECONDS * 1000
+assert SIGN_IN_ATTEMPTS_PER_ADDRESS < SIGN_IN_ATTEMPTS_PER_EMAIL

@@ -13,6 +13,9 @@ SEAT_ID_PATTERN: Final = r"^[0-9a-f]{64}$"
 CURRENCY_PATTERN: Final = r"^[A-Z]{3}$"
 """ISO 4217, upper case."""
 
+TEXT_PATTERN: Final = r"^[^\x00-\x1f\x7f]+$"
+"""A name or reason: no control characters (PostgreSQL refuses NUL, terminals obey the others)."""
+
 WIRE_INTEGER_MAX: Final = 2**53 - 1
 """The largest integer that every JSON reader keeps exact (contract, section 3)."""
 

@@ -29,6 +29,14 @@ CREATE TABLE staff_session (
 );
 CREATE INDEX staff_session_by_end ON staff_session (expires_at);
 
+-- How often somebody tried to sign in lately, by e-mail address and by network address; all workers count together.
+CREATE TABLE sign_in_attempt (
+    subject   bytea PRIMARY KEY,              -- SHA-256 of `email …` or `address …`: no list of who tried
+    attempts  integer NOT NULL,
+    since     timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX sign_in_attempt_by_age ON sign_in_attempt (since);
+
 CREATE TABLE event (
     id                text PRIMARY KEY,
     number            bigint GENERATED ALWAYS AS IDENTITY,  -- short, stands at the head of every hold id
@@ -165,8 +173,10 @@ CREATE TABLE idempotency_key (
     path          text NOT NULL,
     key           text NOT NULL,
     request_hash  bytea NOT NULL,
+    attempt       integer NOT NULL DEFAULT 1, -- rises when a request takes over from one that died
     status        integer,                    -- NULL while the first request still runs
     body          bytea,
+    location      text,                       -- the answer's Location header
     created       timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (caller, method, path, key),
     CONSTRAINT answer_is_whole CHECK ((status IS NULL) = (body IS NULL))

@@ -1,0 +1,40 @@
+-- name: block_seats
+-- Takes seats off sale, or gives blocked ones another kind and reason; seats that are claimed or sold are left out.
+INSERT INTO seat_block (event_id, seat_id, kind, reason, staff_id)
+SELECT $1, wanted.seat_id, $3, $4, $5
+FROM unnest($2::text[]) AS wanted (seat_id)
+WHERE NOT EXISTS (
+    SELECT FROM booking_seat AS claim
+    WHERE claim.event_id = $1 AND claim.seat_id = wanted.seat_id AND claim.state IN ('claimed', 'sold'))
+ORDER BY wanted.seat_id
+ON CONFLICT (event_id, seat_id)
+    DO UPDATE SET kind = excluded.kind, reason = excluded.reason, staff_id = excluded.staff_id
+RETURNING seat_id
+
+-- name: unblock_seats
+-- Puts seats back on sale.
+DELETE FROM seat_block WHERE event_id = $1 AND seat_id = ANY ($2::text[])
+
+-- name: block_area
+-- Takes places of an area off sale, beside those that already are; returns nothing beyond the area's capacity.
+INSERT INTO area_block (event_id, area_id, kind, quantity, reason, staff_id)
+SELECT $1, $2, $3, $4::integer, $5, $6
+FROM event_area AS area
+WHERE area.event_id = $1 AND area.area_id = $2
+    AND $4 + (SELECT coalesce(sum(other.quantity), 0) FROM area_block AS other
+              WHERE other.event_id = $1 AND other.area_id = $2) <= area.capacity
+ON CONFLICT (event_id, area_id, kind)
+    DO UPDATE SET quantity = area_block.quantity + excluded.quantity, reason = excluded.reason,
+        staff_id = excluded.staff_id
+RETURNING quantity
+
+-- name: lessen_area_block
+-- Puts places of an area back on sale, leaving some blocked; returns nothing where not more than these are blocked.
+UPDATE area_block SET quantity = quantity - $4::integer
+WHERE event_id = $1 AND area_id = $2 AND kind = $3 AND quantity > $4
+RETURNING quantity
+
+-- name: end_area_block
+-- Puts all blocked places of an area and kind back on sale; returns nothing where another number is blocked.
+DELETE FROM area_block WHERE event_id = $1 AND area_id = $2 AND kind = $3 AND quantity = $4::integer
+RETURNING quantity
