@@ -76,6 +76,11 @@ class PostgresHome(msgspec.Struct, frozen=True):
     moved: bool
     """The data is not where it was asked for, because `account` could not have reached it there."""
 
+    @property
+    def user(self) -> str:
+        """Who runs it, for a message."""
+        return f"user {self.account.name}" if self.account else "you"
+
 
 def postgres_home(wanted: Path) -> PostgresHome:
     """Finds programs and data directory that PostgreSQL's user can reach; as root it copies the programs if it must.

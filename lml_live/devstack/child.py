@@ -100,6 +100,11 @@ class Engine:
     async def finish(self) -> None:
         """What remains to be done once it answers, on every start."""
 
+    @property
+    def remark(self) -> str:
+        """Something that the operator should know when it has started."""
+        return ""
+
     # What is the same for all.
 
     @property
@@ -119,15 +124,32 @@ class Engine:
         """How the process ended; None while it runs or has never run."""
         return None if self._process is None else self._process.poll()
 
+    @property
+    def exit_text(self) -> str:
+        """How the process ended, in words."""
+        code = self.exit_code
+        return f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
+
+    def prefer_port(self, port: int | None) -> None:
+        """Asks for a port that need not be free; before the first start."""
+        self._port = self._given_port or port
+
+    async def end_leftovers(self) -> int:
+        """Ends what an earlier, killed parent left running on this directory; returns how many processes."""
+        return await end_leftovers(self.marker, Path(self.program()).name, self.stop_signal)
+
     async def start(self) -> None:
         """Starts the engine and waits until it answers."""
         if self.pid is not None:
             return
         for tries_left in reversed(range(limits.ENGINE_START_TRIES)):
-            await end_leftovers(self.marker, Path(self.program()).name, self.stop_signal)
+            await self.end_leftovers()
             self._port = self._port if self._given_port is not None else free_port(self._port)
-            await self.prepare()
-            self._spawn()
+            try:
+                await self.prepare()
+                self._spawn()
+            except OSError as error:
+                raise Unavailable(f"{self.name} cannot be started: {error}") from error
             try:
                 await self._wait_until_ready()
                 await self.finish()
@@ -181,7 +203,7 @@ class Engine:
         deadline = time.monotonic() + limits.ENGINE_START_SECONDS
         while not await self.is_ready():
             if self.pid is None:
-                raise Unavailable(f"{self.name} ended at once ({_exit_text(self.exit_code)}); {self.log_tail()}")
+                raise Unavailable(f"{self.name} ended at once ({self.exit_text}); {self.log_tail()}")
             if time.monotonic() > deadline:
                 raise Unavailable(
                     f"{self.name} does not answer after {limits.ENGINE_START_SECONDS} s; {self.log_tail()}"
@@ -250,12 +272,6 @@ def _runs(process: psutil.Process) -> bool:
         return bool(process.is_running()) and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
-
-
-def _exit_text(code: int | None) -> str:
-    if code is not None and code < 0:
-        return f"signal {signal.Signals(-code).name}"
-    return f"exit code {code}"
 
 
 async def _poll(condition: Callable[[], bool], seconds: float) -> bool:

@@ -118,6 +118,10 @@ class Postgres(Engine):
     def marker(self) -> str:
         return str(self.directory)
 
+    @property
+    def remark(self) -> str:
+        return f"; its data is in {self.directory}, where {self.home.user} can reach it" if self.home.moved else ""
+
     def account(self) -> binaries.Account | None:
         return self.home.account
 

@@ -1,0 +1,58 @@
+# make run     everything on this machine: environment, engines, demonstration, server
+# make test    the checks and all tests, under 5 minutes on two cores
+# make constraints   renew constraints.txt from what pyproject.toml allows
+# make clean   remove the environment and caches; the data in .lml stays
+
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help run test constraints clean
+
+# The first Python that is new enough; where there is none, python3, and the preflight says what is wrong with it.
+PYTHON ?= $(shell for found in python3 python3.13 python3.12 python3.11; do \
+	$$found -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$found && exit; done; echo python3)
+VENV := .venv
+BIN := $(VENV)/bin
+TEST_PROCESSES ?= 2
+PYTEST_ARGS ?= -q -n $(TEST_PROCESSES)
+
+# pip by itself is either silent for minutes or prints a line for each of a hundred packages: only the large ones here.
+PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -c constraints.txt
+PIP_PROGRESS = sed -u -n 's/^ *Downloading \([^/ ]*\)-[0-9].* (\([0-9.]* MB\))$$/  \1 (\2)/p; s/^Installing collected.*/  unpacking …/p'
+
+help:
+	@sed -n 's/^# make/make/p' Makefile
+
+run: $(VENV)/.installed
+	@exec $(BIN)/python -m lml_live.cli up
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or newer is missing: apt-get install python3 python3-venv" >&2; exit 1; }
+	@$(PYTHON) lml_live/devstack/preflight.py
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { echo "Making the virtual environment in $(VENV)"; $(PYTHON) -m venv --clear $(VENV); }
+	@echo "Installing the requirements (some 300 MB to download the first time)"
+	@$(PIP_INSTALL) -e . | $(PIP_PROGRESS)
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	@echo "Installing the requirements of the tests"
+	@$(PIP_INSTALL) -e '.[test]' | $(PIP_PROGRESS)
+	@touch $@
+
+test: $(VENV)/.installed-test
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+constraints: $(VENV)/.installed
+	@set -e; fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
+	$(BIN)/python -m venv $$fresh; \
+	$$fresh/bin/python -m pip install --quiet --disable-pip-version-check -e '.[test]'; \
+	{ echo '# Exact versions of everything installed, for `pip install -c constraints.txt`. Renew: `make constraints`.'; \
+	  $$fresh/bin/python -m pip list --disable-pip-version-check --format=freeze --exclude lml-live --exclude pip --exclude setuptools; } > $$fresh/new; \
+	mv $$fresh/new constraints.txt; git --no-pager diff --stat constraints.txt
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	find . -name __pycache__ -not -path './.lml/*' -prune -exec rm -rf {} +
