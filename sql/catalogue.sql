@@ -3,7 +3,9 @@
 INSERT INTO event (
     id, group_id, name, venue, starts_at, on_sale_at, currency, layout_id, layout_version, layout_hash, seat_count,
     max_seats, hold_seconds, extensions, lifetime_seconds, tick_ms)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+VALUES (
+    $1, $2, $3, $4, $5, coalesce($6, least(date_trunc('second', now()), $5)), $7, $8, $9, $10, $11, $12, $13, $14, $15,
+    $16)
 ON CONFLICT (id) DO NOTHING
 RETURNING id
 

@@ -1,0 +1,68 @@
+"""What staff took off sale, as PostgreSQL remembers it. Written before the inventory is told: adopt lays it over."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal
+
+from lml_live.infra import postgres
+from lml_live.infra.postgres import Connection, Pool
+
+BlockKind = Literal["house", "kill"]
+"""`house`: staff may sell from it; `kill`: nobody may."""
+
+_EVENT: Final = postgres.statements("catalogue")
+_SQL: Final = postgres.statements("blocks")
+
+
+class Blocks:
+    """Rows of `seat_block` and `area_block`. One event's changes wait for one another, so none deadlock."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def block_seats(
+        self, event_id: str, seat_ids: Sequence[str], kind: BlockKind, reason: str, staff_id: str
+    ) -> frozenset[str]:
+        """Takes seats off sale and returns those; what is missing in the answer is in checkout or sold.
+
+        Seats that are blocked already get the new kind and reason.
+        """
+        async with postgres.transaction(self._pool) as connected:
+            await connected.execute(_EVENT["lock_event"], event_id)
+            rows = await connected.fetch(_SQL["block_seats"], event_id, seat_ids, kind, reason, staff_id)
+        return frozenset(row["seat_id"] for row in rows)
+
+    async def unblock_seats(self, event_id: str, seat_ids: Sequence[str]) -> None:
+        """Puts seats back on sale; those that are not blocked stay as they are."""
+        async with postgres.transaction(self._pool) as connected:
+            await connected.execute(_EVENT["lock_event"], event_id)
+            await connected.execute(_SQL["unblock_seats"], event_id, seat_ids)
+
+    async def block_areas(
+        self, event_id: str, areas: Mapping[str, int], kind: BlockKind, reason: str, staff_id: str
+    ) -> frozenset[str]:
+        """Takes so many more places of each area off sale. Returns the areas done; the others have not so many."""
+        done = set()
+        async with postgres.transaction(self._pool) as connected:
+            await connected.execute(_EVENT["lock_event"], event_id)
+            for area_id, quantity in areas.items():
+                named = (event_id, area_id, kind, quantity, reason, staff_id)
+                if await connected.fetchval(_SQL["block_area"], *named) is not None:
+                    done.add(area_id)
+        return frozenset(done)
+
+    async def unblock_areas(self, event_id: str, areas: Mapping[str, int], kind: BlockKind) -> frozenset[str]:
+        """Puts so many places of each area back on sale. Returns the areas done; the others have fewer blocked."""
+        done = set()
+        async with postgres.transaction(self._pool) as connected:
+            await connected.execute(_EVENT["lock_event"], event_id)
+            for area_id, quantity in areas.items():
+                if await _lessen(connected, event_id, area_id, kind, quantity):
+                    done.add(area_id)
+        return frozenset(done)
+
+
+async def _lessen(connected: Connection, event_id: str, area_id: str, kind: BlockKind, quantity: int) -> bool:
+    left = await connected.fetchval(_SQL["lessen_area_block"], event_id, area_id, kind, quantity)
+    if left is None:
+        left = await connected.fetchval(_SQL["end_area_block"], event_id, area_id, kind, quantity)
+    return left is not None
