@@ -1,0 +1,234 @@
+"""From a draft to a sealed layout: standing sections made, labels tidied, seats placed, everything checked."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from lml_live import limits
+from lml_live.venues.checks import Findings, check_layout, shown
+from lml_live.venues.importers.draft import (
+    Box,
+    Draft,
+    DraftSeat,
+    DraftSection,
+    Imported,
+    Polygon,
+    Renaming,
+    SeatOrder,
+    Spot,
+)
+from lml_live.venues.importers.labels import tidy_label, tidy_sections
+from lml_live.venues.importers.placing import bounds_of, place_seats, rows_of
+from lml_live.venues.importers.reading import Rejected
+from lml_live.venues.layout import Layout, LayoutType, Point, Row, Seat, Section, Shape, Viewport, seal_layout
+
+_MARGIN: Final = 0.03
+"""Room around the plan, as a part of its longer side: seats have a size, their coordinates have none."""
+
+
+class Options(msgspec.Struct, frozen=True):
+    """What whoever imports asks for, whatever the format."""
+
+    layout_id: str | None = None
+    name: str | None = None
+    standing: tuple[str, ...] = ()
+    strict: bool = False
+    stem: str = "layout"
+    """The file's name without its ending: the id and the name where nothing else gives them."""
+
+
+def slug(text: str) -> str:
+    """A public id made of a text: ASCII letters, digits and single hyphens. Empty where nothing of it can stay."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-").lower()[:64].strip("-")
+
+
+def finish_draft(draft: Draft, options: Options) -> Imported | Rejected:
+    """The layout of a draft, or every violation found in it."""
+    findings = Findings()
+    seat_count = sum(len(section.seats) for section in draft.sections)
+    if seat_count > limits.LAYOUT_SEATS_MAX:
+        findings.add("", f"has {seat_count} seats; at most {limits.LAYOUT_SEATS_MAX} are expected")
+        return Rejected(findings.closed())
+    wanted_standing = (*draft.standing, *options.standing)
+    _make_standing(draft, wanted_standing, findings)
+    empty = [section.name for section in draft.sections if not section.seats and section.capacity is None]
+    if empty:
+        draft.notes.append(f"{len(empty)} sections without any place were left out: {', '.join(empty[:10])}")
+    draft.sections = [section for section in draft.sections if section.name not in set(empty)]
+    if not draft.sections:
+        findings.add("", "holds no seats and no areas")
+    renamings = tidy_sections(draft, findings)
+    if options.strict:
+        for renaming in renamings:
+            findings.add(renaming.path, f"is {shown(renaming.before)}; it would be renamed to {shown(renaming.after)}")
+    if findings.count:
+        return Rejected(findings.closed())
+    place_seats(draft)
+    layout = _layout_of(draft, options)
+    return finish_layout(layout, tuple(renamings), tuple(draft.notes))
+
+
+def finish_layout(
+    layout: Layout, renamings: tuple[Renaming, ...] = (), notes: tuple[str, ...] = ()
+) -> Imported | Rejected:
+    """Checks and seals a layout."""
+    report = check_layout(layout)
+    if report.violation_count:
+        return Rejected(report.violations)
+    return Imported(seal_layout(layout), renamings, notes, report.warnings)
+
+
+def _make_standing(draft: Draft, wanted: Sequence[str], findings: Findings) -> None:
+    for name in wanted:
+        matching = [section for section in draft.sections if name in (section.name, tidy_label(section.name))]
+        if not matching:
+            known = ", ".join(section.name for section in draft.sections[:20])
+            findings.add("--standing", f"is {shown(name)}; a section of this file is expected: {known}")
+        for section in matching:
+            if section.seats:
+                _seats_to_area(section)
+                draft.notes.append(f"Section {section.name}: {section.capacity} seats became an area of that capacity")
+
+
+def _seats_to_area(section: DraftSection) -> None:
+    section.capacity = len(section.seats) + (section.capacity or 0)
+    if not section.category:
+        section.category = Counter(seat.category for seat in section.seats).most_common(1)[0][0]
+    spots = [seat.spot for seat in section.seats if seat.spot is not None]
+    if not section.outlines and spots:
+        box = bounds_of(spots)
+        section.outlines = [_corners(box)]
+    section.seats = []
+
+
+def _corners(box: Box) -> Polygon:
+    right, bottom = box.x + box.width, box.y + box.height
+    return [(box.x, box.y), (right, box.y), (right, bottom), (box.x, bottom)]
+
+
+class _Frame(msgspec.Struct, frozen=True):
+    """The part of the file's plane that becomes the viewport."""
+
+    box: Box
+
+    def point(self, spot: Spot) -> Point:
+        x, y = (spot[0] - self.box.x) / self.box.width, (spot[1] - self.box.y) / self.box.height
+        # Rounding alone can leave 1.0000000000000002 at the far edge.
+        return min(max(x, 0.0), 1.0), min(max(y, 0.0), 1.0)
+
+    def points(self, polygon: Polygon) -> tuple[Point, ...]:
+        return tuple(self.point(spot) for spot in polygon)
+
+
+def _layout_of(draft: Draft, options: Options) -> Layout:
+    frame = _Frame(_frame_box(draft))
+    kinds = {"standing" if section.capacity is not None else "seated" for section in draft.sections}
+    layout_type: LayoutType = "hybrid" if len(kinds) == 2 else "standing" if "standing" in kinds else "seated"
+    name = options.name or " ".join(draft.name.split()) or options.stem
+    taken_ids: set[str] = set()
+    uncategorised: list[str] = []
+    sections = [_section_of(section, frame, draft.seat_order, taken_ids, uncategorised) for section in draft.sections]
+    if uncategorised:
+        draft.notes.append(
+            f"{len(uncategorised)} sections have seats without a price category: the section's name is their category"
+        )
+    shapes = [Shape(shape.kind, frame.points(shape.points), shape.label) for shape in draft.shapes]
+    for section in draft.sections:
+        # A section has one outline; further pieces of it are drawn, but say nothing.
+        shapes += [Shape("section", frame.points(polygon)) for polygon in _by_size(section.outlines)[1:]]
+    return Layout(
+        layout_id=options.layout_id or draft.layout_id or slug(name) or slug(options.stem) or "layout",
+        name=name[: limits.LABEL_CHARS_MAX].strip(),
+        type=layout_type,
+        viewport=Viewport(round(frame.box.width, 2), round(frame.box.height, 2), draft.units),
+        sections=tuple(sections),
+        focal_point=frame.point(_focal_of(draft)) if draft.focal or draft.field else None,
+        shapes=tuple(shapes),
+    )
+
+
+def _focal_of(draft: Draft) -> Spot:
+    if draft.focal is not None:
+        return draft.focal
+    assert draft.field is not None
+    return draft.field.x + draft.field.width / 2, draft.field.y + draft.field.height / 2
+
+
+def _frame_box(draft: Draft) -> Box:
+    """The file's own canvas if everything lies on it, else what is drawn and a margin."""
+    spots = [seat.spot for section in draft.sections for seat in section.seats if seat.spot is not None]
+    spots += [spot for section in draft.sections for polygon in section.outlines for spot in polygon]
+    spots += [spot for shape in draft.shapes for spot in shape.points]
+    canvas = draft.canvas
+    if not spots:
+        return canvas or Box(0, 0, 1, 1)
+    if canvas is not None and canvas.width > 0 and canvas.height > 0 and all(canvas.contains(spot) for spot in spots):
+        return canvas
+    if canvas is not None:
+        draft.notes.append("Something lies outside the file's own canvas: the viewport was drawn around everything")
+    box = bounds_of(spots)
+    margin = max(box.width, box.height) * _MARGIN or 1.0
+    return Box(box.x - margin, box.y - margin, box.width + 2 * margin, box.height + 2 * margin)
+
+
+def _by_size(polygons: Sequence[Polygon]) -> list[Polygon]:
+    """Distinct polygons, the largest first."""
+    distinct = list({tuple(polygon): polygon for polygon in polygons}.values())
+    return sorted(distinct, key=_area, reverse=True)
+
+
+def _area(polygon: Polygon) -> float:
+    pairs = zip(polygon, [*polygon[1:], polygon[0]], strict=True)
+    return abs(sum(x1 * y2 - x2 * y1 for (x1, y1), (x2, y2) in pairs)) / 2
+
+
+def _section_of(
+    section: DraftSection, frame: _Frame, order: SeatOrder, taken_ids: set[str], uncategorised: list[str]
+) -> Section:
+    outlines = _by_size(section.outlines)
+    outline = frame.points(outlines[0]) if outlines else ()
+    if section.capacity is not None:
+        category = section.category or section.name
+        area_id = _new_area_id(section.name, taken_ids)
+        return Section(section.name, "standing", (), area_id, section.capacity, category, outline)
+    if any(not seat.category for seat in section.seats) and not section.category:
+        uncategorised.append(section.name)
+    rows = [
+        Row(label, tuple(_seat_of(seat, frame, section) for seat in _ordered(seats, order)))
+        for label, seats in rows_of(section).items()
+    ]
+    return Section(section.name, "seated", tuple(rows), outline=outline)
+
+
+def _new_area_id(name: str, taken: set[str]) -> str:
+    base = slug(name) or "area"
+    candidate, number = base, 2
+    while candidate in taken:
+        candidate, number = f"{base[:58]}-{number}", number + 1
+    taken.add(candidate)
+    return candidate
+
+
+def _seat_of(seat: DraftSeat, frame: _Frame, section: DraftSection) -> Seat:
+    assert seat.spot is not None
+    x, y = frame.point(seat.spot)
+    category = seat.category or section.category or section.name
+    return Seat(seat.number, x, y, category, "", seat.accessible, seat.companion, seat.restricted_view)
+
+
+def _ordered(seats: list[DraftSeat], order: SeatOrder) -> list[DraftSeat]:
+    if order == "number":
+        return sorted(seats, key=lambda seat: _natural(seat.number))
+    if order == "place":
+        box = bounds_of(seat.spot for seat in seats if seat.spot is not None)
+        axis = 0 if box.width >= box.height else 1
+        return sorted(seats, key=lambda seat: seat.spot[axis] if seat.spot is not None else 0.0)
+    return seats
+
+
+def _natural(text: str) -> list[tuple[int, int, str]]:
+    """2 before 10, and 10 before 10a."""
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d{1,18})", text) if part]

@@ -1,0 +1,74 @@
+"""Labels that seat ids can be made of: tidied, made unique, and every change told."""
+
+import unicodedata
+from collections.abc import Iterable
+
+from lml_live.venues.checks import Findings, shown
+from lml_live.venues.importers.draft import Draft, DraftSeat, DraftSection, Renaming
+
+NO_LABEL = "-"
+"""The label of what the file leaves unlabelled, such as the row of a table seat: a label cannot be empty."""
+
+
+def tidy_label(text: str) -> str:
+    """Normal form C, single spaces, `_` as `-`; an empty label becomes `NO_LABEL`."""
+    joined = " ".join(unicodedata.normalize("NFC", text).split())
+    return joined.replace("_", "-") or NO_LABEL
+
+
+def unique_labels(labels: Iterable[str]) -> dict[str, str]:
+    """Each distinct label with its tidied form; where two would become one, the later gets a number: `A-1 2`."""
+    labels = list(dict.fromkeys(labels))
+    # A label that needs no change keeps it, wherever it comes in the file.
+    taken = {label for label in labels if tidy_label(label) == label}
+    answer = {}
+    for label in labels:
+        tidy = tidy_label(label)
+        if tidy != label:
+            candidate, number = tidy, 2
+            while candidate in taken:
+                candidate, number = f"{tidy} {number}", number + 1
+            taken.add(candidate)
+            tidy = candidate
+        answer[label] = tidy
+    return answer
+
+
+def tidy_sections(draft: Draft, findings: Findings) -> list[Renaming]:
+    """Renames sections, rows and numbers in place. A seat that the file has twice is a violation, not a renaming."""
+    renamings: list[Renaming] = []
+    names = unique_labels(section.name for section in draft.sections)
+    for section in draft.sections:
+        _check_twice(section, findings)
+        new_name = names[section.name]
+        if new_name != section.name:
+            renamings.append(Renaming(section.path, section.name, new_name))
+            section.name = new_name
+        _tidy_rows(section, renamings)
+    return renamings
+
+
+def _check_twice(section: DraftSection, findings: Findings) -> None:
+    seen: dict[tuple[str, str], DraftSeat] = {}
+    for seat in section.seats:
+        before = seen.setdefault((seat.row, seat.number), seat)
+        if before is not seat:
+            label = f"section {shown(section.name)}, row {shown(seat.row)}, number {shown(seat.number)}"
+            findings.add(seat.path, f"is {label}, as {before.path} is; each seat is expected once")
+
+
+def _tidy_rows(section: DraftSection, renamings: list[Renaming]) -> None:
+    rows = unique_labels(seat.row for seat in section.seats)
+    numbers_of: dict[str, list[str]] = {}
+    for seat in section.seats:
+        numbers_of.setdefault(seat.row, []).append(seat.number)
+    numbers = {row: unique_labels(labels) for row, labels in numbers_of.items()}
+    told: set[str] = set()
+    for seat in section.seats:
+        row, number = rows[seat.row], numbers[seat.row][seat.number]
+        if row != seat.row and row not in told:
+            told.add(row)
+            renamings.append(Renaming(f"{seat.path} (row)", seat.row, row))
+        if number != seat.number:
+            renamings.append(Renaming(f"{seat.path} (number)", seat.number, number))
+        seat.row, seat.number = row, number

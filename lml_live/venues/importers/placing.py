@@ -1,0 +1,262 @@
+"""Places for seats that the file gives none: rows along the stand inside its outline, or a tidy grid of sections.
+
+A stand's rows run at equal distances from what they face. Around a rectangular pitch that is straight along the sides
+and round at the corners, so a row is a piece of the curve at one distance from the `field`. Without a field rows run
+from left to right, the first on top.
+"""
+
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from lml_live.venues.importers.draft import Box, Draft, DraftSeat, DraftSection, Polygon, Spot
+
+_LEVELS: Final = 72
+"""Distances at which an outline is looked at before its rows are placed: enough to see the gap between two tiers."""
+_COARSE: Final = 32
+_FINE: Final = 96
+"""Steps along an outline's diagonal; seats of a row end within half a step of the edge."""
+_STRETCH_MAX: Final = 1.6
+"""A short row in a wide place keeps together: its seats stand at most this much wider than the section's pitch."""
+
+
+def rows_of(section: DraftSection) -> dict[str, list[DraftSeat]]:
+    """The seats by row, rows in order of their first seat."""
+    rows: dict[str, list[DraftSeat]] = {}
+    for seat in section.seats:
+        rows.setdefault(seat.row, []).append(seat)
+    return rows
+
+
+def bounds_of(spots: Iterable[Spot]) -> Box:
+    """The smallest box around at least one spot."""
+    listed = list(spots)
+    left, right = min(x for x, _ in listed), max(x for x, _ in listed)
+    top, bottom = min(y for _, y in listed), max(y for _, y in listed)
+    return Box(left, top, right - left, bottom - top)
+
+
+def place_seats(draft: Draft) -> None:
+    """Gives every seat a spot. Sections in which any seat lacks one are placed anew, and that is noted."""
+    homeless = [section for section in draft.sections if any(seat.spot is None for seat in section.seats)]
+    inside: list[DraftSection] = []
+    loose: list[DraftSection] = []
+    for section in homeless:
+        if any(seat.spot is not None for seat in section.seats):
+            draft.notes.append(
+                f"Section {section.name}: some seats had no coordinates, so all its rows were placed anew"
+            )
+        fits = bool(section.outlines) and place_in_outlines(section, draft.field)
+        (inside if fits else loose).append(section)
+    if inside:
+        facing = "facing the field" if draft.field else "from top to bottom"
+        draft.notes.append(
+            f"{len(inside)} sections without seat coordinates: rows placed inside their outlines, {facing}"
+        )
+    if loose:
+        place_in_grid(draft, loose)
+        draft.notes.append(f"{len(loose)} sections without coordinates or outline: laid out as a grid of straight rows")
+
+
+# --- Inside outlines
+
+
+def place_in_outlines(section: DraftSection, field: Box | None) -> bool:
+    """Puts the rows of a section inside its outlines, the first row nearest the field. False where nothing fits."""
+    box = bounds_of(itertools.chain.from_iterable(section.outlines))
+    diagonal = math.hypot(box.width, box.height)
+    if diagonal == 0:
+        return False
+    rows = list(rows_of(section).values())
+    levels = _levels(section.outlines, box, field, len(rows), diagonal / _COARSE)
+    step = diagonal / _FINE
+    chords = [
+        _chord(section.outlines, box, field, level, step) or _chord(section.outlines, box, field, open_level, step)
+        for level, open_level in levels
+    ]
+    if not all(chords) or not chords:
+        return False
+    # The room a seat has on average. A row that has much more keeps together in the middle of its chord.
+    pitch = sum(len(chord) for chord in chords) * step / len(section.seats)
+    for row, chord in zip(rows, chords, strict=True):
+        length = len(chord) * step
+        used = min(length, len(row) * pitch * _STRETCH_MAX)
+        for at, seat in enumerate(row):
+            along = (length - used) / 2 + used * (at + 0.5) / len(row)
+            seat.spot = _at(chord, along / step - 0.5, step)
+    return True
+
+
+def _at(spots: Sequence[Spot], position: float, step: float) -> Spot:
+    """Between two neighbouring spots, or up to half a step beyond the last. Never inside a gap of the outline."""
+    if len(spots) == 1:
+        return spots[0][0] + position * step, spots[0][1]
+    low = min(max(math.floor(position), 0), len(spots) - 2)
+    a, b = spots[low], spots[low + 1]
+    share = position - low
+    distance = math.dist(a, b)
+    if distance > 2 * step:
+        # Half a step past the edge on one side, half a step before it on the other.
+        share = share * step / distance if share < 0.5 else 1 - (1 - share) * step / distance
+    return a[0] + (b[0] - a[0]) * share, a[1] + (b[1] - a[1]) * share
+
+
+def _levels(outlines: list[Polygon], box: Box, field: Box | None, count: int, step: float) -> list[tuple[float, float]]:
+    """`count` distances from the field, nearest first, evenly spread over those at which the outline has room.
+
+    Beside each stands the middle of its slice, where there surely is room. Empty where no slice has any.
+    """
+    low, high = _reach(outlines, box, field)
+    depth = (high - low) / _LEVELS
+    slices = [low + (at + 0.5) * depth for at in range(_LEVELS)]
+    open_levels = [level for level in slices if len(_chord(outlines, box, field, level, step)) >= 2]
+    answer = []
+    for at in range(count if open_levels else 0):
+        position = (at + 0.5) * len(open_levels) / count
+        index = min(int(position), len(open_levels) - 1)
+        answer.append((open_levels[index] + (position - index - 0.5) * depth, open_levels[index]))
+    return answer
+
+
+def _reach(outlines: list[Polygon], box: Box, field: Box | None) -> tuple[float, float]:
+    if field is None:
+        return box.y, box.y + box.height
+    spots = [spot for polygon in outlines for spot in (*polygon, *_middles(polygon))]
+    distances = [_distance(spot, field) for spot in spots]
+    return min(distances), max(distances)
+
+
+def _middles(polygon: Polygon) -> list[Spot]:
+    return [((a[0] + b[0]) / 2, (a[1] + b[1]) / 2) for a, b in zip(polygon, [*polygon[1:], polygon[0]], strict=True)]
+
+
+def _distance(spot: Spot, field: Box) -> float:
+    dx = max(field.x - spot[0], 0.0, spot[0] - field.x - field.width)
+    dy = max(field.y - spot[1], 0.0, spot[1] - field.y - field.height)
+    return math.hypot(dx, dy)
+
+
+def _chord(outlines: list[Polygon], box: Box, field: Box | None, level: float, step: float) -> list[Spot]:
+    """The spots, `step` apart, at which the curve of one distance runs inside the outlines."""
+    curve = _line(box, level, step) if field is None else _ring(box, field, level, step)
+    return [spot for spot in curve if any(_inside(spot, polygon) for polygon in outlines)]
+
+
+def _line(box: Box, y: float, step: float) -> list[Spot]:
+    return [(box.x + (at + 0.5) * step, y) for at in range(math.ceil(box.width / step))]
+
+
+def _ring(box: Box, field: Box, level: float, step: float) -> list[Spot]:
+    """The part near `box` of the ring at distance `level` around the field, clockwise from its upper left corner."""
+    left, top = field.x, field.y
+    right, bottom = left + field.width, top + field.height
+    level = max(level, 0.0)
+    pieces = [
+        _side((left, top - level), (right, top - level), box, step),
+        _corner((right, top), level, -math.pi / 2, box, step),
+        _side((right + level, top), (right + level, bottom), box, step),
+        _corner((right, bottom), level, 0.0, box, step),
+        _side((right, bottom + level), (left, bottom + level), box, step),
+        _corner((left, bottom), level, math.pi / 2, box, step),
+        _side((left - level, bottom), (left - level, top), box, step),
+        _corner((left, top), level, math.pi, box, step),
+    ]
+    # A section that lies across the start of the ring would be cut in two: begin in the longest stretch without spots.
+    firsts = [at for at in range(8) if pieces[at] and not pieces[at - 1]]
+    start = firsts[0] if firsts else 0
+    return [spot for at in range(8) for spot in pieces[(start + at) % 8]]
+
+
+def _side(start: Spot, end: Spot, box: Box, step: float) -> list[Spot]:
+    length = math.hypot(end[0] - start[0], end[1] - start[1])
+    if length == 0:
+        return []
+    ux, uy = (end[0] - start[0]) / length, (end[1] - start[1]) / length
+    # Of a long side only the part beside the box is walked.
+    reach = [
+        (x - start[0]) * ux + (y - start[1]) * uy
+        for x in (box.x, box.x + box.width)
+        for y in (box.y, box.y + box.height)
+    ]
+    first, last = max(0.0, min(reach)), min(length, max(reach))
+    count = math.floor((last - first) / step)
+    spots = [
+        (start[0] + ux * (first + (at + 0.5) * step), start[1] + uy * (first + (at + 0.5) * step))
+        for at in range(count)
+    ]
+    return [spot for spot in spots if box.contains(spot)]
+
+
+def _corner(centre: Spot, radius: float, first: float, box: Box, step: float) -> list[Spot]:
+    """A quarter of a circle, clockwise on a plan whose y grows downwards."""
+    count = math.floor(radius * math.pi / 2 / step)
+    spots = []
+    for at in range(count):
+        angle = first + (at + 0.5) * (math.pi / 2) / count
+        spot = (centre[0] + radius * math.cos(angle), centre[1] + radius * math.sin(angle))
+        if box.contains(spot):
+            spots.append(spot)
+    return spots
+
+
+def _inside(spot: Spot, polygon: Polygon) -> bool:
+    """Even-odd rule."""
+    x, y = spot
+    inside = False
+    x1, y1 = polygon[-1]
+    for x2, y2 in polygon:
+        if (y1 > y) != (y2 > y) and x < (x2 - x1) * (y - y1) / (y2 - y1) + x1:
+            inside = not inside
+        x1, y1 = x2, y2
+    return inside
+
+
+# --- In a grid
+
+
+def place_in_grid(draft: Draft, sections: Sequence[DraftSection]) -> None:
+    """Straight rows, seats one unit apart, sections side by side in lines; below all that has a place already."""
+    taken = [seat.spot for section in draft.sections for seat in section.seats if seat.spot is not None]
+    taken += [spot for section in draft.sections for polygon in section.outlines for spot in polygon]
+    unit, left, top = 1.0, 0.0, 0.0
+    if taken:
+        box = bounds_of(taken)
+        unit = max(box.width, box.height, 1.0) / 100
+        left, top = box.x, box.y + box.height + 4 * unit
+        draft.canvas = None
+    blocks = []
+    for section in sections:
+        rows = list(rows_of(section).values())
+        width = max(len(row) for row in rows)
+        for at_row, row in enumerate(rows):
+            for at, seat in enumerate(row):
+                seat.spot = ((at + (width - len(row)) / 2) * unit, at_row * unit)
+        blocks.append((section, width * unit, len(rows) * unit))
+    tile(blocks, gap=3 * unit, left=left, top=top)
+
+
+def tile(
+    blocks: Sequence[tuple[DraftSection, float, float]], *, gap: float, left: float = 0.0, top: float = 0.0
+) -> None:
+    """Moves sections, each with its width and height and its corner at 0, 0, into lines that fill about a 3:2 page."""
+    area = sum((width + gap) * (height + gap) for _, width, height in blocks)
+    line_width = max(math.sqrt(area * 1.5), max(width for _, width, _ in blocks))
+    x, y, line_height = left, top, 0.0
+    for section, width, height in blocks:
+        if x > left and x + width > left + line_width:
+            x, y, line_height = left, y + line_height + gap, 0.0
+        move(section, x, y)
+        x, line_height = x + width + gap, max(line_height, height)
+
+
+def move(section: DraftSection, dx: float, dy: float, scale_x: float = 1.0, scale_y: float = 1.0) -> None:
+    """Scales a section about the file's origin, then moves it."""
+
+    def moved(spot: Spot) -> Spot:
+        return spot[0] * scale_x + dx, spot[1] * scale_y + dy
+
+    for seat in section.seats:
+        if seat.spot is not None:
+            seat.spot = moved(seat.spot)
+    section.outlines = [[moved(spot) for spot in polygon] for polygon in section.outlines]
