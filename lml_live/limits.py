@@ -25,6 +25,8 @@ HOLD_SEATS_MAX: Final = 50
 """One Lua step looks at every seat of a hold: the basket bounds the step (reliability.md, D8)."""
 HOLD_LINES_MAX: Final = 50
 HOLDS_PER_HOLDER_MAX: Final = 10
+KEYS_PER_HOLD_MAX: Final = 200
+"""Keyed changes of one hold; its record lists them, and is read and written as one value."""
 KEY_CHARS_MAX: Final = 255
 """The length of an idempotency key (reliability.md, section 4: 256 and more are refused)."""
 TOMBSTONE_MS: Final = 60_000
@@ -68,6 +70,12 @@ SWEEP_BATCH: Final = 100
 CLOCK_SKEW_MS: Final = 2_000
 """Clocks of PostgreSQL and Redis that agree within this are taken to agree (architecture.md, Time)."""
 CLOCK_JUMP_WAIT_MS: Final = 60_000
+
+CHECKOUT_GRACE_MS: Final = 60_000
+"""What a holder has at least, when a checkout is taken back, to try another card."""
+STAMP_TRIES: Final = 3
+"""A script whose stamp does not agree is tried again with facts read anew: once for a revision, once for an epoch."""
+ADOPT_WAIT_SECONDS: Final = 10.0
 
 # --- Redis
 REDIS_CALLS_MAX: Final = 10_000
@@ -150,6 +158,15 @@ MIGRATION_SECONDS_MAX: Final = 120
 """How long a starting process waits for another one's migrations, and how long one statement of them may take."""
 
 assert REDIS_WATCH_SECONDS < REDIS_CALL_SECONDS
+WORKER_START_SECONDS: Final = 60
+"""Adopting an event of 200,000 seats takes seconds; a worker that is not ready after a minute hangs."""
+WORKER_START_TRIES: Final = 3
+"""Workers that end before they ever served, that many times in a row, will not be cured by one more."""
+WORKER_STOP_SECONDS: Final = 30
+"""Sockets are told `bye` and drained in this time (reliability.md, F6); then the worker is killed."""
+LISTEN_BACKLOG: Final = 4096
+"""Connections that wait to be accepted: ten thousand come back within seconds after a restart (reliability.md, F34)."""
+
 assert HOLD_LINES_MAX <= HOLD_SEATS_MAX
 assert CLIENT_QUEUE_BYTES_SLOW < CLIENT_QUEUE_BYTES_MAX
 assert PING_SECONDS * 3 <= IDLE_SECONDS_MAX

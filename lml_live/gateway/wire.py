@@ -23,7 +23,7 @@ Key = Annotated[str, Meta(min_length=1, max_length=limits.KEY_CHARS_MAX)]
 Token = Annotated[str, Meta(max_length=limits.TOKEN_CHARS_MAX)]
 
 
-class SeatPick(Struct, frozen=True, forbid_unknown_fields=False):
+class SeatPick(Struct, frozen=True):
     """A seat with the price type it is wanted at."""
 
     seat: SeatIndex
@@ -53,7 +53,7 @@ class Hold(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     id: str
     lines: tuple[HoldLine, ...]
-    seats: tuple[int, ...] | tuple[str, ...]
+    seats: tuple[int | str, ...]
     areas: dict[str, int]
     state: Literal["active", "checkout", "sold"]
     booking: str | None = None
@@ -168,7 +168,7 @@ class Welcome(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="welcom
 
 
 class Resumed(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="resumed"):
-    """All of `welcome` but `seats`; the lists name the seats that changed since the client's `seq`, by their state now."""
+    """All of `welcome` but `seats`; the lists name the seats that changed since then, by their state now."""
 
     event: EventBrief
     epoch: str
@@ -270,9 +270,7 @@ class Bye(Struct, frozen=True, kw_only=True, tag="bye"):
     retry_after_ms: int
 
 
-ServerMessage = (
-    Welcome | Resumed | Diff | Held | Extended | Released | HoldChanged | EventChanged | Pong | Error | Bye
-)
+ServerMessage = Welcome | Resumed | Diff | Held | Extended | Released | HoldChanged | EventChanged | Pong | Error | Bye
 
 # --- Coding -----------------------------------------------------------------------------------------------------------
 

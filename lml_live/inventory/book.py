@@ -1,0 +1,300 @@
+"""The event's book in Redis: who may speak to it, and what happens when it is not the one we know.
+
+Every script is given the stamp (`epoch:revision`). A book without a stamp or of another epoch means *adopt*; another
+revision means: read the rules again and retry once (architecture.md). One adopter at a time; meanwhile acts are
+answered `Unavailable`, and readers wait.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final
+
+import asyncpg
+
+from lml_live import limits
+from lml_live.clock import to_ms
+from lml_live.errors import NotFound, Unavailable
+from lml_live.infra import postgres
+from lml_live.infra.redis import Part, Pipe
+from lml_live.inventory import seatmap
+from lml_live.inventory.records import Sale, pack, write_area_counts
+from lml_live.inventory.recovery import Claim, Overlay, batches, read_kept, rebuild
+
+log = logging.getLogger(__name__)
+
+SeatDirectory = Callable[[Sale], Awaitable[Mapping[str, int]]]
+"""Answers a sale's seat ids with their indexes; wiring hands in the venues' library."""
+
+_SQL: Final = postgres.statements("inventory")
+_ADOPT_BATCH: Final = 1_000
+
+
+class Book:
+    """The books of all events, by event id. Facts about an event are cached; `forget` drops them."""
+
+    def __init__(self, pipe: Pipe, pool: postgres.Pool, seat_directory: SeatDirectory) -> None:
+        self.pipe = pipe
+        self._pool = pool
+        self._seat_directory = seat_directory
+        self._sales: dict[str, Sale] = {}
+        self._events: dict[int, str] = {}
+        self._recoveries: dict[str, asyncio.Task[Sale]] = {}
+        self.skew_ms = 0
+        """PostgreSQL's clock less Redis's as last measured, 0 while they agree (`upkeep` measures)."""
+        self.adopted: Callable[[str], None] = lambda _event: None
+        """Told the id of every event that this worker adopted."""
+
+    # --- Facts
+
+    async def sale(self, event: str) -> Sale:
+        """An event's facts, from the cache or PostgreSQL. Raises `NotFound`, `Unavailable`."""
+        return self._sales.get(event) or await self.reload(event)
+
+    def known(self, event: str) -> Sale | None:
+        """The facts in the cache."""
+        return self._sales.get(event)
+
+    async def reload(self, event: str) -> Sale:
+        """Reads an event's facts again."""
+        async with postgres.connection(self._pool) as connection:
+            row = await connection.fetchrow(_SQL["load_sale"], event)
+        if row is None:
+            self._sales.pop(event, None)
+            raise NotFound("There is no such event.")
+        sale = _sale(row)
+        known = self._sales.get(event)
+        # Two reads may overlap; the older must not win.
+        if known is None or (sale.epoch, sale.revision, sale.prices_version) >= (
+            known.epoch,
+            known.revision,
+            known.prices_version,
+        ):
+            self._sales[event] = sale
+        return self._sales[event]
+
+    async def event_of_hold(self, hold: str) -> str:
+        """The event that a hold's id belongs to. Raises `NotFound` for an id that no hold can have."""
+        number, _, digest = hold.partition("-")
+        if not number.isdecimal() or len(number) > 9 or not digest:
+            raise NotFound("There is no such hold.")
+        event = self._events.get(int(number))
+        if event is None:
+            async with postgres.connection(self._pool) as connection:
+                event = await connection.fetchval(_SQL["event_of_number"], int(number))
+            if event is None:
+                raise NotFound("There is no such hold.")
+            self._events[int(number)] = event
+        return event
+
+    # --- Scripts
+
+    async def run(
+        self,
+        event: str,
+        script: str,
+        keys: Sequence[str],
+        args: Callable[[Sale], Sequence[Part]],
+        *,
+        wait: bool = False,
+    ) -> tuple[Sale, list[Any]]:
+        """Runs a script against an event's book; `args` makes what follows the stamp from the facts.
+
+        Answers the facts it was run under and the script's answer, never `no_book` or `other_stamp`. Raises
+        `Unavailable` while the book is being adopted, unless `wait` asks to wait for it (bounded).
+        """
+        for _ in range(limits.STAMP_TRIES):
+            sale = await self.sale(event)
+            if sale.epoch == 0 or sale.run_id != self.pipe.run_id:
+                sale = await self.recover(event, wait=wait or sale.epoch == 0)
+            answer = await self.pipe.run(script, [sale.key(key) for key in keys], [sale.stamp, *args(sale)])
+            match answer[0]:
+                case b"no_book":
+                    await self.recover(event, wait=wait)
+                case b"other_stamp":
+                    await self._agree(event, sale, answer[1].decode(), wait=wait)
+                case _:
+                    return sale, answer
+        raise Unavailable("The sale is changing; please try again.", retry_after_ms=limits.RETRY_AFTER_MS)
+
+    async def _agree(self, event: str, sale: Sale, stored: str, *, wait: bool) -> None:
+        """The book bears another stamp than `sale`: reads the facts again, and restamps or recovers."""
+        sale = await self.reload(event)
+        epoch, _, revision = stored.partition(":")
+        if epoch != str(sale.epoch):
+            await self.recover(event, wait=wait)
+        elif int(revision) < sale.revision:
+            await self.restamp(event)
+
+    async def restamp(self, event: str) -> None:
+        """Tells the book an event's newest rules. Harmless when told twice; a book that is away is adopted later."""
+        sale = await self.reload(event)
+        if sale.epoch:
+            keys = [sale.key("book"), sale.key("log")]
+            await self.pipe.run("stamp_event", keys, [str(sale.epoch), str(sale.revision)])
+
+    # --- Recovery
+
+    async def recover(self, event: str, *, wait: bool) -> Sale:
+        """Makes sure that the book is the one PostgreSQL knows, by *adopt* where it is not.
+
+        One recovery an event and worker at a time. Without `wait`: `Unavailable` unless it is done already.
+        """
+        task = self._recoveries.get(event)
+        if task is None:
+            task = asyncio.create_task(self._recover(event), name=f"recover {event}")
+            self._recoveries[event] = task
+            task.add_done_callback(lambda done: self._recovered(event, done))
+        if not wait:
+            raise Unavailable("The seat map is being restored.", retry_after_ms=limits.RETRY_AFTER_MS)
+        try:
+            async with asyncio.timeout(limits.ADOPT_WAIT_SECONDS):
+                return await asyncio.shield(task)
+        except TimeoutError as error:
+            raise Unavailable("The seat map is being restored.", retry_after_ms=limits.RETRY_AFTER_MS) from error
+
+    def _recovered(self, event: str, task: "asyncio.Task[Sale]") -> None:
+        self._recoveries.pop(event, None)
+        if task.cancelled():
+            return
+        error = task.exception()
+        if isinstance(error, Unavailable | NotFound):
+            log.warning("event %s is not restored yet: %s", event, error)
+        elif error is not None:
+            log.error("restoring event %s failed", event, exc_info=error)
+
+    async def _recover(self, event: str) -> Sale:
+        async with postgres.connection(self._pool) as connection:
+            sale = await self.reload(event)
+            if await self._agrees(sale):
+                return sale
+            await connection.execute(_SQL["lock_adopting"], sale.number)
+            sale = await self.reload(event)  # another worker may have been first
+            if await self._agrees(sale):
+                return sale
+            await self._adopt(connection, sale)
+        return await self.reload(event)
+
+    async def _agrees(self, sale: Sale) -> bool:
+        """Whether the book is of the epoch, and in the Redis process, that PostgreSQL has on record."""
+        if sale.epoch == 0 or sale.run_id != self.pipe.run_id:
+            return False
+        stamp: bytes | None = await self.pipe.call("HGET", sale.key("book"), "stamp")
+        return stamp is not None and stamp.partition(b":")[0] == str(sale.epoch).encode()
+
+    async def _adopt(self, connection: postgres.Connection, sale: Sale) -> None:
+        started = time.monotonic()
+        run_id = self.pipe.run_id
+        index_of = await self._seat_directory(sale)
+        async with connection.transaction():
+            await connection.execute(_SQL["lock_event_exclusive"], sale.number)
+            issued = await connection.fetchrow(_SQL["raise_epoch"], sale.event, run_id)
+            assert issued is not None
+            overlay = await _load_overlay(connection, sale.event, index_of)
+        epoch, revision = str(issued["epoch"]), str(issued["revision"])
+        book, new_book, new_deadlines = sale.key("book"), sale.key("new_book"), sale.key("new_deadlines")
+        begun = await self.pipe.run("adopt_begin", [book, new_book, new_deadlines], [epoch])
+        if begun[0] != b"begun":
+            raise Unavailable("A newer seat map is there.", retry_after_ms=limits.RETRY_AFTER_MS)
+        # The book is closed to all scripts now: what is read here stays so.
+        layout: bytes | None = await self.pipe.call("HGET", book, "layout")
+        kept = {}
+        if layout is not None and layout.decode() == sale.layout_hash:
+            kept = read_kept(await self.pipe.call("HGETALL", book))
+        inventory = rebuild(sale.seat_count, sale.areas, kept, overlay, await self.redis_time_ms())
+        fields = [*inventory.book_fields(), "layout", sale.layout_hash]
+        for batch in batches(fields, _ADOPT_BATCH):
+            await self._write(sale, epoch, batch, [])
+        for batch in batches(inventory.deadlines(), _ADOPT_BATCH):
+            await self._write(sale, epoch, [], batch)
+        names = ("seats", "book", "deadlines", "areas", "log", "new_book", "new_deadlines")
+        areas = pack(write_area_counts(inventory.areas))
+        finished = await self.pipe.run(
+            "adopt_finish", [sale.key(name) for name in names], [epoch, revision, inventory.seats, areas]
+        )
+        _expect(finished, b"adopted")
+        log.warning(
+            "event %s adopted as epoch %s in %.0f ms: %d holds, %d of them claims, %d dropped, %d seats blocked",
+            sale.event,
+            epoch,
+            (time.monotonic() - started) * 1000,
+            len(inventory.holds),
+            len(overlay.claims),
+            len(inventory.dropped),
+            len(overlay.blocked_seats),
+        )
+        self.adopted(sale.event)
+
+    async def _write(
+        self, sale: Sale, epoch: str, fields: Sequence[str | bytes], deadlines: Sequence[str | bytes]
+    ) -> None:
+        keys = [sale.key("book"), sale.key("new_book"), sale.key("new_deadlines")]
+        _expect(await self.pipe.run("adopt_write", keys, [epoch, len(fields), *fields, *deadlines]), b"written")
+
+    async def redis_time_ms(self) -> int:
+        """Redis's clock, corrected by the skew."""
+        seconds, microseconds = await self.pipe.call("TIME")
+        return int(seconds) * 1000 + int(microseconds) // 1000 + self.skew_ms
+
+
+def _expect(answer: list[Any], word: bytes) -> None:
+    if answer[0] != word:
+        raise Unavailable("The seat map was lost again while it was restored.", retry_after_ms=limits.RETRY_AFTER_MS)
+
+
+def _sale(row: asyncpg.Record) -> Sale:
+    return Sale(
+        event=row["id"],
+        number=row["number"],
+        group=row["group_id"],
+        state=row["state"],
+        on_sale_at_ms=to_ms(row["on_sale_at"]),
+        max_seats=row["max_seats"],
+        hold_seconds=row["hold_seconds"],
+        extensions=row["extensions"],
+        lifetime_seconds=row["lifetime_seconds"],
+        tick_ms=row["tick_ms"],
+        revision=row["revision"],
+        prices_version=row["prices_version"],
+        epoch=row["epoch"],
+        run_id=row["run_id"],
+        layout_id=row["layout_id"],
+        layout_version=row["layout_version"],
+        layout_hash=row["layout_hash"],
+        seat_count=row["seat_count"],
+        areas=dict(zip(row["area_ids"], row["area_capacities"], strict=True)),
+    )
+
+
+async def _load_overlay(connection: postgres.Connection, event: str, index_of: Mapping[str, int]) -> Overlay:
+    seat_rows = await connection.fetch(_SQL["load_claimed_seats"], event)
+    area_rows = await connection.fetch(_SQL["load_claimed_areas"], event)
+    blocked = await connection.fetch(_SQL["load_blocked_seats"], event)
+    blocked_areas = await connection.fetch(_SQL["load_blocked_areas"], event)
+    bookings: dict[str, asyncpg.Record] = {row["id"]: row for row in (*seat_rows, *area_rows)}
+    seats: dict[str, list[tuple[int, str]]] = {}
+    areas: dict[str, list[tuple[str, str, int]]] = {}
+    for row in seat_rows:
+        seats.setdefault(row["id"], []).append((index_of[row["seat_id"]], row["type"]))
+    for row in area_rows:
+        areas.setdefault(row["id"], []).append((row["area_id"], row["type"], row["quantity"]))
+    claims = tuple(
+        Claim(
+            booking=booking,
+            hold=row["hold_id"],
+            holder=row["holder"],
+            sold=row["state"] == "sold",
+            created_ms=to_ms(row["hold_created"]),
+            lifetime_ms=to_ms(row["lifetime_end"]),
+            seats=tuple(sorted(seats.get(booking, ()))),
+            areas=tuple(areas.get(booking, ())),
+        )
+        for booking, row in bookings.items()
+    )
+    kinds = {"house": seatmap.BYTE_HOUSE, "kill": seatmap.BYTE_KILL}
+    return Overlay(
+        claims=claims,
+        blocked_seats={index_of[row["seat_id"]]: kinds[row["kind"]] for row in blocked},
+        blocked_areas={row["area_id"]: row["quantity"] for row in blocked_areas},
+    )

@@ -1,0 +1,367 @@
+"""Holds: one method a Lua script. A change answers `Changed`, a refusal answers `Refusal`; neither is an exception.
+
+Raises `NotFound` for an event that is not there and `Unavailable` where Redis or PostgreSQL do not serve (nothing was
+changed, or the outcome is unknown: the same key makes a retry harmless).
+"""
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Literal
+
+import msgspec
+from msgspec import Struct, field
+
+from lml_live import limits
+from lml_live.infra.redis import Part
+from lml_live.inventory.book import Book
+from lml_live.inventory.records import Record, Sale, decode_record, pack
+
+SeatWishes = Sequence[tuple[int, str]]
+"""(seat index, price type)"""
+AreaWishes = Sequence[tuple[str, str, int]]
+"""(area id, price type, places)"""
+
+
+class Changed(Struct, frozen=True):
+    """What a hold is now. `record` is None when nothing is left of it."""
+
+    hold: str
+    record: Record | None
+    epoch: int
+    seq: int
+    now_ms: int
+
+
+class Refusal(Struct, frozen=True):
+    """Why nothing was changed; `code` is one of the contract's."""
+
+    code: str
+    message: str
+    seats: tuple[int, ...] = ()
+    areas: dict[str, int] = field(default_factory=dict)
+    retry_after_ms: int | None = None
+
+
+class OwnHolds(Struct, frozen=True):
+    """A holder's holds that are not gone."""
+
+    holds: dict[str, Record]
+    epoch: int
+    now_ms: int
+
+
+class Blocked(Struct, frozen=True):
+    """What `block` or `unblock` did; the refused were left alone. Areas with what they have instead of enough."""
+
+    seq: int
+    epoch: int
+    refused_seats: tuple[int, ...]
+    refused_areas: dict[str, int]
+
+
+HoldReason = Literal["own", "staff", "expired", "lost", "closed", "booked", "payment_failed"]
+
+_SEATS_BOOK_DEADLINES_AREAS_LOG: Final = ("seats", "book", "deadlines", "areas", "log")
+_SEATS_BOOK_AREAS_LOG: Final = ("seats", "book", "areas", "log")
+_BOOK_DEADLINES_LOG: Final = ("book", "deadlines", "log")
+
+
+class Holds:
+    """The acts on holds. `secret` makes hold ids that nobody can guess and every worker computes alike."""
+
+    def __init__(self, book: Book, secret: bytes) -> None:
+        self._book = book
+        self._secret = secret
+
+    # --- The holder's acts
+
+    async def hold_seats(
+        self, event: str, holder: str, seats: SeatWishes, areas: AreaWishes, *, key: str | None, origin: str = ""
+    ) -> Changed | Refusal:
+        """Takes all that is named, or nothing. `key` makes a retry harmless: it answers the hold as it is now."""
+        sale = await self._book.sale(event)
+        if (refusal := _refuse_new_holds(sale)) is not None:
+            return refusal
+        request = _request_hash("hold", "", seats, areas)
+        hold = ""
+
+        def args(sale: Sale) -> Sequence[Part]:
+            nonlocal hold
+            digest = self._digest(sale, holder, key)
+            hold = f"{sale.number}-{digest or secrets.token_hex(10)}"
+            return [
+                *(self._book.skew_ms, holder, hold, digest, request, origin, sale.on_sale_at_ms, sale.max_seats),
+                *(limits.HOLDS_PER_HOLDER_MAX, sale.hold_seconds * 1000, sale.lifetime_seconds * 1000),
+                *(_pack_seats(seats), _pack_areas(areas)),
+            ]
+
+        return await self._act(event, "hold_seats", _SEATS_BOOK_DEADLINES_AREAS_LOG, args, lambda: hold)
+
+    async def add_to_hold(
+        self,
+        event: str,
+        holder: str,
+        hold: str,
+        seats: SeatWishes,
+        areas: AreaWishes,
+        *,
+        key: str | None,
+        origin: str = "",
+    ) -> Changed | Refusal:
+        """`hold` with `into`: the deadline stays; limits judge the union."""
+        return await self._change_hold("add_to_hold", event, holder, hold, seats, areas, key, origin)
+
+    async def replace_hold(
+        self,
+        event: str,
+        holder: str,
+        hold: str,
+        seats: SeatWishes,
+        areas: AreaWishes,
+        *,
+        key: str | None,
+        origin: str = "",
+    ) -> Changed | Refusal:
+        """`hold` with `replace`: the hold's own seats count as free; refused, it changes nothing."""
+        return await self._change_hold("replace_hold", event, holder, hold, seats, areas, key, origin)
+
+    async def _change_hold(
+        self,
+        script: str,
+        event: str,
+        holder: str,
+        hold: str,
+        seats: SeatWishes,
+        areas: AreaWishes,
+        key: str | None,
+        origin: str,
+    ) -> Changed | Refusal:
+        sale = await self._book.sale(event)
+        if (refusal := _refuse_new_holds(sale)) is not None:
+            return refusal
+        request = _request_hash(script, hold, seats, areas)
+
+        def args(sale: Sale) -> Sequence[Part]:
+            digest = self._digest(sale, holder, key)
+            return [
+                *(self._book.skew_ms, holder, hold, digest, request, origin, sale.on_sale_at_ms, sale.max_seats),
+                *(limits.KEYS_PER_HOLD_MAX, _pack_seats(seats), _pack_areas(areas)),
+            ]
+
+        return await self._act(event, script, _SEATS_BOOK_AREAS_LOG, args, lambda: hold)
+
+    async def release_hold(
+        self,
+        event: str,
+        holder: str,
+        hold: str,
+        seats: Sequence[int] = (),
+        areas: AreaWishes = (),
+        *,
+        origin: str = "",
+    ) -> Changed | Refusal:
+        """Gives back the whole hold (nothing named) or a part; also while paused. An area's type may be ''."""
+
+        def args(sale: Sale) -> Sequence[Part]:
+            return [self._book.skew_ms, holder, hold, origin, pack(sorted(seats)), _pack_areas(areas)]
+
+        return await self._act(event, "release_hold", _SEATS_BOOK_DEADLINES_AREAS_LOG, args, lambda: hold)
+
+    async def extend_hold(
+        self, event: str, holder: str, hold: str, *, key: str | None = None, origin: str = ""
+    ) -> Changed | Refusal:
+        """Puts the deadline off by the event's hold time from now, at most `extensions` times, within the lifetime."""
+        sale = await self._book.sale(event)
+        if (refusal := _refuse_new_holds(sale)) is not None:
+            return refusal
+        request = _request_hash("extend", hold, (), ())
+
+        def args(sale: Sale) -> Sequence[Part]:
+            digest = self._digest(sale, holder, key)
+            return [
+                *(self._book.skew_ms, holder, hold, digest, request, origin),
+                *(sale.extensions, sale.hold_seconds * 1000, limits.KEYS_PER_HOLD_MAX),
+            ]
+
+        return await self._act(event, "extend_hold", _BOOK_DEADLINES_LOG, args, lambda: hold)
+
+    async def read_hold(self, event: str, holder: str, hold: str) -> Changed | Refusal:
+        """One hold as it is now."""
+        return await self._act(
+            event, "read_hold", ("book",), lambda _: [self._book.skew_ms, holder, hold], lambda: hold, wait=True
+        )
+
+    async def read_holds(self, event: str, holder: str) -> OwnHolds:
+        """All of a holder's holds in an event, sold ones included."""
+        sale, answer = await self._book.run(
+            event, "read_holds", ("book",), lambda _: [self._book.skew_ms, holder], wait=True
+        )
+        found = zip(answer[2::2], answer[3::2], strict=True)
+        holds = {hold.decode(): decode_record(raw) for hold, raw in found if raw is not None}
+        return OwnHolds(holds, sale.epoch, int(answer[1]))
+
+    # --- The booking's acts
+
+    async def checkout_hold(self, event: str, holder: str, hold: str, booking: str) -> Changed | Refusal:
+        """Marks the hold with its booking; `Changed.epoch` is the fence that the claim must bear."""
+        sale = await self._book.sale(event)
+        if sale.state == "paused":
+            return _REFUSALS[b"paused"]
+        return await self._act(
+            event,
+            "checkout_hold",
+            _BOOK_DEADLINES_LOG,
+            lambda _: [self._book.skew_ms, holder, hold, booking, ""],
+            lambda: hold,
+        )
+
+    async def restore_hold(self, event: str, hold: str, booking: str) -> Changed | None:
+        """Takes the mark back. None where the record does not bear this booking: nothing was done."""
+        return await self._settle(
+            event,
+            "restore_hold",
+            _BOOK_DEADLINES_LOG,
+            [hold, booking, limits.CHECKOUT_GRACE_MS, ""],
+            hold,
+        )
+
+    async def sell_hold(self, event: str, hold: str, booking: str) -> Changed | None:
+        """Shows a booking's seats as sold. None where the record does not bear this booking in checkout."""
+        return await self._settle(event, "sell_hold", _SEATS_BOOK_AREAS_LOG, [hold, booking, ""], hold)
+
+    async def free_booking(self, event: str, hold: str, booking: str, reason: HoldReason) -> Changed | None:
+        """Puts a booking's seats on sale again. None where the record does not bear this booking."""
+        return await self._settle(
+            event, "free_booking", _SEATS_BOOK_DEADLINES_AREAS_LOG, [hold, booking, reason, ""], hold
+        )
+
+    async def _settle(
+        self, event: str, script: str, keys: Sequence[str], args: Sequence[Part], hold: str
+    ) -> Changed | None:
+        sale, answer = await self._book.run(event, script, keys, lambda _: [self._book.skew_ms, *args])
+        return None if answer[0] == b"nothing" else _changed(sale, answer, hold)
+
+    # --- The house's acts
+
+    async def block_seats(
+        self, event: str, seats: Sequence[int], areas: Mapping[str, int], state: int, *, origin: str = ""
+    ) -> Blocked:
+        """Takes at most a batch of seats and places off sale; `state` is the seat map's BYTE_HOUSE or BYTE_KILL."""
+        args: list[Part] = [self._book.skew_ms, origin, state, pack(sorted(seats)), _pack_counts(areas)]
+        return await self._block(event, "block_seats", args)
+
+    async def unblock_seats(
+        self, event: str, seats: Sequence[int], areas: Mapping[str, int], *, origin: str = ""
+    ) -> Blocked:
+        """Puts at most a batch of blocked seats and places on sale again."""
+        args: list[Part] = [self._book.skew_ms, origin, pack(sorted(seats)), _pack_counts(areas)]
+        return await self._block(event, "unblock_seats", args)
+
+    async def _block(self, event: str, script: str, args: Sequence[Part]) -> Blocked:
+        sale, answer = await self._book.run(event, script, _SEATS_BOOK_AREAS_LOG, lambda _: args)
+        return read_blocked(sale, answer)
+
+    # --- Shared
+
+    async def _act(
+        self,
+        event: str,
+        script: str,
+        keys: Sequence[str],
+        args: Callable[[Sale], Sequence[Part]],
+        hold: Callable[[], str],
+        *,
+        wait: bool = False,
+    ) -> Changed | Refusal:
+        sale, answer = await self._book.run(event, script, keys, args, wait=wait)
+        return read_answer(sale, answer, hold())
+
+    def _digest(self, sale: Sale, holder: str, key: str | None) -> str:
+        """Names a request of one holder in one epoch, so that its retry finds its own hold. Empty without a key."""
+        if key is None:
+            return ""
+        message = "\0".join((sale.event, str(sale.epoch), holder, key))
+        return hmac.digest(self._secret, message.encode(), "sha256").hex()[:20]
+
+
+def _refuse_new_holds(sale: Sale) -> Refusal | None:
+    return None if sale.state == "open" else _REFUSALS[sale.state.encode()]
+
+
+def read_answer(sale: Sale, answer: Sequence[Any], hold: str) -> Changed | Refusal:
+    """A script's answer as a value; the first word is its meaning."""
+    match answer[0]:
+        case b"same":
+            return Changed(answer[4].decode(), decode_record(answer[2]), sale.epoch, int(answer[1]), int(answer[3]))
+        case b"taken" | b"not_in_hold":
+            known = _REFUSALS[answer[0]]
+            return Refusal(known.code, known.message, tuple(map(int, answer[1:])))
+        case b"full":
+            left = {area.decode(): int(n) for area, n in zip(answer[1::2], answer[2::2], strict=True)}
+            unknown = {area for area, n in left.items() if n < 0}
+            if unknown:
+                return Refusal("unknown_area", "This event has no such area.")
+            return Refusal("area_full", "There are not enough places left.", areas=left)
+        case b"not_in_area":
+            return Refusal("invalid_message", "The hold has no such places; name a type where it has several.")
+        case b"limit":
+            return Refusal("limit_exceeded", f"At most {int(answer[1])} are allowed.")
+        case b"not_open":
+            return Refusal("sale_not_open", "The sale has not begun.")
+        case word if word in _REFUSALS:
+            return _REFUSALS[word]
+    return _changed(sale, answer, hold)
+
+
+def _changed(sale: Sale, answer: Sequence[Any], hold: str) -> Changed:
+    match answer:
+        case [b"released" | b"freed", seq, now_ms]:
+            return Changed(hold, None, sale.epoch, int(seq), int(now_ms))
+        case [b"held" | b"kept" | b"extended" | b"marked" | b"restored" | b"sold" | b"hold", seq, record, now_ms]:
+            return Changed(hold, decode_record(record), sale.epoch, int(seq), int(now_ms))
+    raise AssertionError(f"a script answered {answer[0]!r}, which its header does not say")
+
+
+def read_blocked(sale: Sale, answer: Sequence[Any]) -> Blocked:
+    """The answer of block_seats and unblock_seats."""
+
+    areas = msgspec.msgpack.decode(answer[3], type=list[str | int])
+    return Blocked(
+        seq=int(answer[1]),
+        epoch=sale.epoch,
+        refused_seats=msgspec.msgpack.decode(answer[2], type=tuple[int, ...]),
+        refused_areas=dict(zip(areas[::2], areas[1::2], strict=True)),  # type: ignore[arg-type]
+    )
+
+
+_REFUSALS: Final[dict[bytes, Refusal]] = {
+    b"draft": Refusal("sale_not_open", "The sale has not begun."),
+    b"paused": Refusal("sale_paused", "The sale is paused."),
+    b"closed": Refusal("sale_closed", "The sale is over."),
+    b"taken": Refusal("seat_taken", "Somebody else was faster."),
+    b"not_in_hold": Refusal("unknown_seat", "The hold has no such seat."),
+    b"too_many_holds": Refusal("limit_exceeded", "Too many holds: release one first."),
+    b"too_many_keys": Refusal("limit_exceeded", "This hold was changed too often: release it and start again."),
+    b"mismatch": Refusal("idempotency_mismatch", "This key was used for another request."),
+    b"expired": Refusal("hold_expired", "The hold's time is over."),
+    b"not_found": Refusal("hold_not_found", "There is no such hold."),
+    b"in_checkout": Refusal("hold_in_checkout", "The hold is being paid for."),
+}
+
+
+def _request_hash(act: str, hold: str, seats: SeatWishes, areas: AreaWishes) -> str:
+    return hashlib.sha256(pack((act, hold, sorted(seats), sorted(areas)))).hexdigest()[:32]
+
+
+def _pack_seats(seats: SeatWishes) -> bytes:
+    return pack([part for wish in sorted(seats) for part in wish])
+
+
+def _pack_areas(areas: AreaWishes) -> bytes:
+    return pack([part for wish in areas for part in wish])
+
+
+def _pack_counts(areas: Mapping[str, int]) -> bytes:
+    return pack([part for area, n in areas.items() for part in (area, "", n)])

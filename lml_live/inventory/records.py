@@ -1,0 +1,146 @@
+"""What Redis keeps of an event, as the Lua scripts write it. Pure.
+
+The positions in `Record` and `Entry` are those of lua/include/inventory.lua; a test compares them. The keys of one
+event share the hash tag of its group, so that a step over several events of a season is one step on a cluster too.
+"""
+
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from lml_live.inventory.diffs import AreaCounts
+
+KEY_NAMES: Final = ("seats", "book", "deadlines", "areas", "log", "new_book", "new_deadlines")
+
+
+class Sale(Struct, frozen=True, kw_only=True):
+    """What the inventory must know of an event; read from PostgreSQL, and again whenever a stamp does not agree."""
+
+    event: str
+    number: int
+    group: str
+    state: str
+    on_sale_at_ms: int
+    max_seats: int
+    hold_seconds: int
+    extensions: int
+    lifetime_seconds: int
+    tick_ms: int | None
+    revision: int
+    prices_version: int
+    epoch: int
+    run_id: str
+    layout_id: str
+    layout_version: int
+    layout_hash: str
+    seat_count: int
+    areas: dict[str, int]
+    """Capacity by area id, in the layout's order."""
+
+    @property
+    def stamp(self) -> str:
+        """What every script compares with the book before it does anything: `epoch:revision`."""
+        return f"{self.epoch}:{self.revision}"
+
+    def key(self, name: str) -> str:
+        """The Redis key of one of `KEY_NAMES`."""
+        return f"lml:{{{self.group}}}:{self.event}:{name}"
+
+
+class Record(Struct, frozen=True, array_like=True):
+    """One hold. `seats` is (index, type, index, type, …) rising, `areas` (area, type, n, …)."""
+
+    holder: str
+    state: str
+    """active, checkout, sold or gone."""
+    deadline_ms: int
+    lifetime_ms: int
+    extensions: int
+    booking: str
+    seats: tuple[int | str, ...]
+    areas: tuple[int | str, ...]
+    created_ms: int
+    seq: int
+    reason: str
+    digests: tuple[str, ...]
+
+    def seat_types(self) -> list[tuple[int, str]]:
+        """The seats with their price types, rising."""
+        return list(zip(self.seats[::2], self.seats[1::2], strict=True))  # type: ignore[arg-type]
+
+    def area_types(self) -> list[tuple[str, str, int]]:
+        """The places per area and price type, in the order they were taken."""
+        return list(zip(self.areas[::3], self.areas[1::3], self.areas[2::3], strict=True))  # type: ignore[arg-type]
+
+
+class Entry(Struct, frozen=True, array_like=True):
+    """One log entry. Its id carries epoch and seq; states and counts are absolute."""
+
+    act: str
+    origin: str
+    seats: tuple[int, ...]
+    """(first, count, byte, first, count, byte, …)"""
+    areas: tuple[int | str, ...]
+    """(area, available, held, sold, blocked, …)"""
+    holds: tuple[tuple[str, Record], ...]
+
+    def seat_bytes(self) -> dict[int, int]:
+        """The inventory byte of each seat that changed; of two changes of a seat the later is right."""
+        changes: dict[int, int] = {}
+        for at in range(0, len(self.seats), 3):
+            first, count, byte = self.seats[at : at + 3]
+            for seat in range(first, first + count):
+                changes[seat] = byte
+        return changes
+
+    def area_counts(self) -> dict[str, AreaCounts]:
+        """The counts of each area that changed."""
+        return {
+            self.areas[at]: tuple(self.areas[at + 1 : at + 5])  # type: ignore[misc]
+            for at in range(0, len(self.areas), 5)
+        }
+
+
+_record = msgspec.msgpack.Decoder(Record)
+_entry = msgspec.msgpack.Decoder(Entry)
+_pack = msgspec.msgpack.Encoder()
+
+
+def decode_record(raw: bytes) -> Record:
+    return _record.decode(raw)
+
+
+def decode_entry(raw: bytes) -> Entry:
+    return _entry.decode(raw)
+
+
+def pack(value: object) -> bytes:
+    """msgpack for a script's argument."""
+    return _pack.encode(value)
+
+
+def read_entry_id(raw: bytes) -> tuple[int, int]:
+    """(epoch, seq) of a stream id."""
+    epoch, _, seq = raw.partition(b"-")
+    return int(epoch), int(seq)
+
+
+def read_area_counts(flat: list[bytes]) -> dict[str, AreaCounts]:
+    """The `…:areas` hash ({area}/{state} → count) as counts per area."""
+    fields = dict(zip((raw.decode() for raw in flat[::2]), map(int, flat[1::2]), strict=True))
+    return {
+        area: (fields[f"{area}/available"], fields[f"{area}/held"], fields[f"{area}/sold"], fields[f"{area}/blocked"])
+        for area in (name.removesuffix("/available") for name in fields if name.endswith("/available"))
+    }
+
+
+def write_area_counts(areas: dict[str, AreaCounts]) -> list[str]:
+    """The reverse of `read_area_counts`: (field, count, …)."""
+    names = ("available", "held", "sold", "blocked")
+    return [
+        part
+        for area, counts in areas.items()
+        for name, count in zip(names, counts, strict=True)
+        for part in (f"{area}/{name}", str(count))
+    ]

@@ -1,0 +1,194 @@
+"""What an inventory is after *adopt*: what Redis still had, under what PostgreSQL knows. Pure.
+
+Rules (architecture.md, "Redis may be lost, or come back older, at any moment"):
+
+1. Claims and sales of PostgreSQL hold, whatever Redis says; their holds live on with their ids.
+2. Blocks of PostgreSQL hold next; where one meets a claim or a sale, the claim or sale wins.
+3. A hold that Redis kept lives on where all of it is still free; otherwise it is dropped whole, and its holder told.
+4. A checkout mark without a claim can never become one (claims of older epochs are refused), so it is its holder's
+   hold again, for at least the grace time.
+5. Tombstones and keys belong to the old epoch and are forgotten.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from lml_live import limits
+from lml_live.inventory import seatmap
+from lml_live.inventory.diffs import AreaCounts
+from lml_live.inventory.records import Record, decode_record, pack
+
+log: Final = logging.getLogger(__name__)
+
+
+class Claim(Struct, frozen=True):
+    """A booking's claim or sale, as PostgreSQL has it."""
+
+    booking: str
+    hold: str
+    holder: str
+    sold: bool
+    created_ms: int
+    lifetime_ms: int
+    seats: tuple[tuple[int, str], ...]
+    """(seat index, type), rising."""
+    areas: tuple[tuple[str, str, int], ...]
+
+
+class Overlay(Struct, frozen=True):
+    """What PostgreSQL knows of an event's inventory."""
+
+    claims: tuple[Claim, ...]
+    blocked_seats: Mapping[int, int]
+    """Inventory state (house or kill) by seat index."""
+    blocked_areas: Mapping[str, int]
+
+
+class Inventory(Struct, frozen=True):
+    """A whole inventory, ready to be written."""
+
+    seats: bytes
+    areas: dict[str, AreaCounts]
+    holds: dict[str, Record]
+    dropped: tuple[str, ...]
+    """Holds that Redis had and that conflict."""
+
+    def book_fields(self) -> list[str | bytes]:
+        """The fields of the book but the stamp: (field, value, …)."""
+        fields: list[str | bytes] = []
+        tallies: dict[str, list[int | str]] = {}
+        for hold, record in self.holds.items():
+            fields += (f"h:{hold}", pack(record))
+            tally = tallies.setdefault(record.holder, [0])
+            tally[0] += _size(record)  # type: ignore[operator]
+            tally.append(hold)
+        for holder, tally in tallies.items():
+            fields += (f"o:{holder}", pack(tally))
+        return fields
+
+    def deadlines(self) -> list[str]:
+        """(score, hold id, …) of the holds that can expire."""
+        return [
+            part
+            for hold, record in self.holds.items()
+            if record.state == "active"
+            for part in (str(record.deadline_ms), hold)
+        ]
+
+
+def read_kept(fields: Sequence[bytes]) -> dict[str, Record]:
+    """The holds of a book (field, value, …) that are not gone. A record that cannot be read is left out, and logged."""
+    kept: dict[str, Record] = {}
+    for field, value in zip(fields[::2], fields[1::2], strict=True):
+        if not field.startswith(b"h:"):
+            continue
+        try:
+            record = decode_record(value)
+        except msgspec.DecodeError:
+            log.warning("a hold's record cannot be read and is dropped: %s", field.decode(errors="replace"))
+            continue
+        if record.state != "gone":
+            kept[field[2:].decode()] = record
+    return kept
+
+
+def rebuild(
+    seat_count: int,
+    capacities: Mapping[str, int],
+    kept: Mapping[str, Record],
+    overlay: Overlay,
+    now_ms: int,
+) -> Inventory:
+    """The inventory that rules 1–5 give. Every area's counts add up to its capacity."""
+    seats = bytearray(seat_count)
+    for seat, state in overlay.blocked_seats.items():
+        seats[seat] = state
+    held = dict.fromkeys(capacities, 0)
+    sold = dict.fromkeys(capacities, 0)
+    blocked = {area: overlay.blocked_areas.get(area, 0) for area in capacities}
+    holds: dict[str, Record] = {}
+    for claim in overlay.claims:
+        for seat, _ in claim.seats:
+            seats[seat] = seatmap.BYTE_SOLD if claim.sold else seatmap.BYTE_HELD
+        for area, _, quantity in claim.areas:
+            (sold if claim.sold else held)[area] += quantity
+        holds[claim.hold] = _claim_record(claim)
+    for area, capacity in capacities.items():
+        # A block that meets claims or sales yields to them.
+        blocked[area] = max(0, min(blocked[area], capacity - held[area] - sold[area]))
+    dropped: list[str] = []
+    for hold, record in sorted(kept.items(), key=lambda item: (item[1].created_ms, item[0])):
+        if hold in holds:
+            continue
+        if record.state not in ("active", "checkout") or not _fits(record, seats, capacities, held, sold, blocked):
+            dropped.append(hold)
+            continue
+        for seat, _ in record.seat_types():
+            seats[seat] = seatmap.BYTE_HELD
+        for area, _, quantity in record.area_types():
+            held[area] += quantity
+        holds[hold] = _survivor(record, now_ms)
+    counts = {
+        area: (capacity - held[area] - sold[area] - blocked[area], held[area], sold[area], blocked[area])
+        for area, capacity in capacities.items()
+    }
+    return Inventory(bytes(seats), counts, holds, tuple(dropped))
+
+
+def _fits(
+    record: Record,
+    seats: bytearray,
+    capacities: Mapping[str, int],
+    held: Mapping[str, int],
+    sold: Mapping[str, int],
+    blocked: Mapping[str, int],
+) -> bool:
+    if any(seat >= len(seats) or seats[seat] != seatmap.BYTE_AVAILABLE for seat, _ in record.seat_types()):
+        return False
+    wanted: dict[str, int] = {}
+    for area, _, quantity in record.area_types():
+        wanted[area] = wanted.get(area, 0) + quantity
+    return all(
+        area in capacities and held[area] + sold[area] + blocked[area] + quantity <= capacities[area]
+        for area, quantity in wanted.items()
+    )
+
+
+def _survivor(record: Record, now_ms: int) -> Record:
+    if record.state == "active":
+        return msgspec.structs.replace(record, seq=0, digests=())
+    deadline = min(max(record.deadline_ms, now_ms + limits.CHECKOUT_GRACE_MS), record.lifetime_ms)
+    return msgspec.structs.replace(
+        record, state="active", booking="", reason="payment_failed", deadline_ms=deadline, seq=0, digests=()
+    )
+
+
+def _claim_record(claim: Claim) -> Record:
+    return Record(
+        holder=claim.holder,
+        state="sold" if claim.sold else "checkout",
+        deadline_ms=claim.lifetime_ms,
+        lifetime_ms=claim.lifetime_ms,
+        extensions=0,
+        booking=claim.booking,
+        seats=tuple(part for pair in claim.seats for part in pair),
+        areas=tuple(part for line in claim.areas for part in line),
+        created_ms=claim.created_ms,
+        seq=0,
+        reason="booked" if claim.sold else "own",
+        digests=(),
+    )
+
+
+def _size(record: Record) -> int:
+    return len(record.seats) // 2 + sum(quantity for _, _, quantity in record.area_types())
+
+
+def batches(parts: Sequence[str | bytes], size: int) -> Iterable[Sequence[str | bytes]]:
+    """`parts` in pieces of at most `size` (even, so that pairs stay together)."""
+    for start in range(0, len(parts), size):
+        yield parts[start : start + size]

@@ -1,0 +1,41 @@
+-- Adds seats and area places to a hold of the same holder (`hold` with `into`): all of them, or nothing.
+-- INCLUDE inventory
+-- KEYS 1 seats, 2 book, 3 areas, 4 log
+-- ARGV 1 stamp, 2 skew_ms, 3 holder, 4 hold_id, 5 digest, 6 request_hash, 7 origin, 8 opens_ms, 9 max_seats
+-- ARGV 10 max_keys, 11 seats, 12 areas
+-- RETURN held, seq, record, now_ms | same, seq, record, now_ms, hold_id | taken, seat… | full, area, available…
+-- RETURN limit, max_seats | too_many_keys, max_keys | not_open, opens_ms | mismatch | expired | not_found
+-- RETURN in_checkout | no_book | other_stamp, stamp
+local stamp, holder, hold_id, digest = ARGV[1], ARGV[3], ARGV[4], ARGV[5]
+local seats, areas = cmsgpack.unpack(ARGV[11]), cmsgpack.unpack(ARGV[12])
+local found = redis.call('HMGET', KEYS[2], 'stamp', 'o:' .. holder, 'k:' .. digest, 'h:' .. hold_id)
+local refusal = stamp_refusal(found[1], stamp) or answer_of_key(KEYS[2], found[3], ARGV[6], ARGV[2])
+if refusal then return refusal end
+local now = server_time_ms(ARGV[2])
+if now < tonumber(ARGV[8]) then return {'not_open', ARGV[8]} end
+local record, not_ours = own_active_hold(found[4], holder, now)
+if not record then return not_ours end
+local tally = tally_of(found[2])
+if tally[1] + size_of(seats, areas) > tonumber(ARGV[9]) then return {'limit', ARGV[9]} end
+if digest ~= '' and #record[DIGESTS] >= tonumber(ARGV[10]) then return {'too_many_keys', ARGV[10]} end
+local runs = runs_of(seats, 2)
+local taken = seats_in_the_way(KEYS[1], runs)
+if #taken > 0 then return {'taken', unpack(taken)} end
+local full = areas_in_the_way(KEYS[3], areas, {})
+if #full > 0 then return {'full', unpack(full)} end
+
+-- Nothing below refuses.
+local changed_seats, changed_areas = {}, {}
+set_seats(KEYS[1], runs, HELD, changed_seats)
+move_areas(KEYS[3], areas, 'available', 'held', changed_areas)
+record[SEATS] = merge_seats(record[SEATS], seats)
+merge_areas(record[AREAS], areas)
+record[REASON] = 'own'
+if digest ~= '' then table.insert(record[DIGESTS], digest) end
+record[SEQ] = write_log(KEYS[4], stamp, 'add', ARGV[7], changed_seats, changed_areas, {{hold_id, record}})
+tally[1] = tally[1] + size_of(seats, areas)
+local packed = cmsgpack.pack(record)
+local fields = {'h:' .. hold_id, packed, 'o:' .. holder, cmsgpack.pack(tally)}
+if digest ~= '' then fields[5], fields[6] = 'k:' .. digest, cmsgpack.pack({hold_id, ARGV[6]}) end
+redis.call('HSET', KEYS[2], unpack(fields))
+return {'held', record[SEQ], packed, now}

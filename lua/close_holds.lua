@@ -1,0 +1,29 @@
+-- A closed sale: frees a batch of the holds that are in no checkout, whatever their deadline.
+-- INCLUDE inventory
+-- KEYS 1 seats, 2 book, 3 deadlines, 4 areas, 5 log
+-- ARGV 1 stamp, 2 skew_ms, 3 batch, 4 offset
+-- RETURN closed, seen, freed | no_book | other_stamp, stamp
+-- `offset` skips what earlier calls saw; a freed hold moves behind its tombstone's time, so callers go round until
+-- a whole round freed nothing.
+local stamp = ARGV[1]
+local refusal = stamp_refusal(redis.call('HGET', KEYS[2], 'stamp'), stamp)
+if refusal then return refusal end
+local now = server_time_ms(ARGV[2])
+local some = redis.call('ZRANGE', KEYS[3], ARGV[4], ARGV[4] + ARGV[3] - 1)
+local changed_seats, changed_areas, ended = {}, {}, {}
+for _, hold_id in ipairs(some) do
+  local raw = redis.call('HGET', KEYS[2], 'h:' .. hold_id)
+  local record = raw and cmsgpack.unpack(raw)
+  if record and record[STATE] == 'active' then
+    end_for_good(KEYS, record, hold_id, 'closed', now, changed_seats, changed_areas)
+    ended[#ended + 1] = {hold_id, record}
+  end
+end
+if #ended > 0 then
+  local seq = write_log(KEYS[5], stamp, 'close', '', changed_seats, changed_areas, ended)
+  for _, hold in ipairs(ended) do
+    hold[2][SEQ] = seq
+    redis.call('HSET', KEYS[2], 'h:' .. hold[1], cmsgpack.pack(hold[2]))
+  end
+end
+return {'closed', #some, #ended}

@@ -1,0 +1,40 @@
+-- Takes seats and area places for a holder: all of them, or nothing.
+-- INCLUDE inventory
+-- KEYS 1 seats, 2 book, 3 deadlines, 4 areas, 5 log
+-- ARGV 1 stamp, 2 skew_ms, 3 holder, 4 hold_id, 5 digest, 6 request_hash, 7 origin, 8 opens_ms, 9 max_seats
+-- ARGV 10 max_holds, 11 hold_ms, 12 lifetime_ms, 13 seats, 14 areas
+-- RETURN held, seq, record, now_ms | same, seq, record, now_ms, hold_id | taken, seat… | full, area, available…
+-- RETURN limit, max_seats | too_many_holds, max_holds | not_open, opens_ms | mismatch | expired | not_found
+-- RETURN no_book | other_stamp, stamp
+-- `digest` is empty where the client sent no key. `seats` is {index, type, …} sorted, `areas` {area, type, n, …}.
+local stamp, holder, hold_id, digest = ARGV[1], ARGV[3], ARGV[4], ARGV[5]
+local seats, areas = cmsgpack.unpack(ARGV[13]), cmsgpack.unpack(ARGV[14])
+local found = redis.call('HMGET', KEYS[2], 'stamp', 'o:' .. holder, 'k:' .. digest)
+local refusal = stamp_refusal(found[1], stamp) or answer_of_key(KEYS[2], found[3], ARGV[6], ARGV[2])
+if refusal then return refusal end
+local now = server_time_ms(ARGV[2])
+if now < tonumber(ARGV[8]) then return {'not_open', ARGV[8]} end
+local tally = tally_of(found[2])
+if tally[1] + size_of(seats, areas) > tonumber(ARGV[9]) then return {'limit', ARGV[9]} end
+if #tally - 1 >= tonumber(ARGV[10]) then return {'too_many_holds', ARGV[10]} end
+local runs = runs_of(seats, 2)
+local taken = seats_in_the_way(KEYS[1], runs)
+if #taken > 0 then return {'taken', unpack(taken)} end
+local full = areas_in_the_way(KEYS[4], areas, {})
+if #full > 0 then return {'full', unpack(full)} end
+
+-- Nothing below refuses.
+local changed_seats, changed_areas = {}, {}
+set_seats(KEYS[1], runs, HELD, changed_seats)
+move_areas(KEYS[4], areas, 'available', 'held', changed_areas)
+local lifetime = now + ARGV[12]
+local deadline = math.min(now + ARGV[11], lifetime)
+local record = {holder, 'active', deadline, lifetime, 0, '', seats, areas, now, 0, 'own', digest ~= '' and {digest} or {}}
+record[SEQ] = write_log(KEYS[5], stamp, 'hold', ARGV[7], changed_seats, changed_areas, {{hold_id, record}})
+tally[1], tally[#tally + 1] = tally[1] + size_of(seats, areas), hold_id
+local packed = cmsgpack.pack(record)
+local fields = {'h:' .. hold_id, packed, 'o:' .. holder, cmsgpack.pack(tally)}
+if digest ~= '' then fields[5], fields[6] = 'k:' .. digest, cmsgpack.pack({hold_id, ARGV[6]}) end
+redis.call('HSET', KEYS[2], unpack(fields))
+redis.call('ZADD', KEYS[3], deadline, hold_id)
+return {'held', record[SEQ], packed, now}

@@ -1,0 +1,280 @@
+-- What the verbs share. Put before a script whose header says `INCLUDE inventory`.
+-- A record is a msgpack array; inventory/records.py names the same positions.
+local HOLDER, STATE, DEADLINE, LIFETIME, EXTENSIONS, BOOKING, SEATS, AREAS, CREATED, SEQ, REASON, DIGESTS =
+    1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12
+local AVAILABLE, HELD, SOLD, HOUSE, KILL = 0, 1, 2, 3, 4
+local LOG_ENTRIES_MAX, TOMBSTONE_MS = 5000, 60000
+
+local function server_time_ms(skew_ms)
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000) + skew_ms
+end
+
+-- The answer to a caller whose stamp (epoch:revision) is not the book's, or nil where they agree.
+local function stamp_refusal(stored, stamp)
+  if stored == stamp then return nil end
+  if not stored then return {'no_book'} end
+  return {'other_stamp', stored}
+end
+
+local function epoch_of(stamp) return string.match(stamp, '^%d+') end
+
+-- Runs of sorted seats as {first, count, first, count, …}. `step` is 2 where each seat is followed by its type.
+local function runs_of(seats, step)
+  local runs, top = {}, 0
+  for i = 1, #seats, step do
+    if top > 0 and runs[top - 1] + runs[top] == seats[i] then
+      runs[top] = runs[top] + 1
+    else
+      runs[top + 1], runs[top + 2] = seats[i], 1
+      top = top + 2
+    end
+  end
+  return runs
+end
+
+-- The seats of `seats` that are not available, in order.
+local function seats_in_the_way(key, runs)
+  local taken = {}
+  for i = 1, #runs, 2 do
+    local first, count = runs[i], runs[i + 1]
+    local bytes = redis.call('GETRANGE', key, first, first + count - 1)
+    for j = 1, count do
+      if (string.byte(bytes, j) or 255) % 8 ~= AVAILABLE then taken[#taken + 1] = first + j - 1 end
+    end
+  end
+  return taken
+end
+
+-- Gives the seats of `runs` a state, keeps their channel, and notes {first, count, byte, …} in `changed`.
+local function set_seats(key, runs, state, changed)
+  for i = 1, #runs, 2 do
+    local first, count = runs[i], runs[i + 1]
+    local old = redis.call('GETRANGE', key, first, first + count - 1)
+    local new = string.gsub(old, '.', function(byte) return string.char(byte:byte() - byte:byte() % 8 + state) end)
+    redis.call('SETRANGE', key, first, new)
+    for j = 1, count do
+      local top, byte = #changed, string.byte(new, j)
+      if top > 0 and changed[top] == byte and changed[top - 2] + changed[top - 1] == first + j - 1 then
+        changed[top - 1] = changed[top - 1] + 1
+      else
+        changed[top + 1], changed[top + 2], changed[top + 3] = first + j - 1, 1, byte
+      end
+    end
+  end
+end
+
+-- Places per area of {area, type, n, …}, and the areas in order of first mention.
+local function places_of(areas)
+  local places, order = {}, {}
+  for i = 1, #areas, 3 do
+    if not places[areas[i]] then order[#order + 1] = areas[i] end
+    places[areas[i]] = (places[areas[i]] or 0) + areas[i + 2]
+  end
+  return places, order
+end
+
+-- {area, available, …} of the areas with too little room; `own` counts as free. An unknown area has -1.
+local function areas_in_the_way(key, areas, own)
+  local full, places, order = {}, places_of(areas)
+  for _, area in ipairs(order) do
+    local available = tonumber(redis.call('HGET', key, area .. '/available') or -1)
+    if available < 0 or available + (own[area] or 0) < places[area] then
+      full[#full + 1], full[#full + 2] = area, available
+    end
+  end
+  return full
+end
+
+-- Moves n places of an area from one state to another, and notes the area's new counts in `changed`.
+local function move_places(key, area, n, from, to, changed)
+  if n ~= 0 then
+    redis.call('HINCRBY', key, area .. '/' .. from, -n)
+    redis.call('HINCRBY', key, area .. '/' .. to, n)
+  end
+  local c = redis.call('HMGET', key, area .. '/available', area .. '/held', area .. '/sold', area .. '/blocked')
+  for i = 1, #changed, 5 do
+    if changed[i] == area then
+      for j = 1, 4 do changed[i + j] = tonumber(c[j]) end
+      return
+    end
+  end
+  local top = #changed
+  changed[top + 1] = area
+  for j = 1, 4 do changed[top + 1 + j] = tonumber(c[j]) end
+end
+
+local function move_areas(key, areas, from, to, changed)
+  local places, order = places_of(areas)
+  for _, area in ipairs(order) do move_places(key, area, places[area], from, to, changed) end
+end
+
+local function size_of(seats, areas)
+  local n = #seats / 2
+  for i = 3, #areas, 3 do n = n + areas[i] end
+  return n
+end
+
+-- A holder's tally: {places held or bought, hold id, …}.
+local function tally_of(raw) return raw and cmsgpack.unpack(raw) or {0} end
+
+local function without(list, item)
+  local kept = {list[1]}
+  for i = 2, #list do if list[i] ~= item then kept[#kept + 1] = list[i] end end
+  return kept
+end
+
+-- One log entry: {act, origin, {first, count, byte, …}, {area, 4 counts, …}, {{hold id, record}, …}}. Answers its seq;
+-- a record inside has the seq of its entry, which Python takes from the entry's id.
+local function write_log(key, stamp, act, origin, seats, areas, holds)
+  local entry = cmsgpack.pack({act, origin, seats, areas, holds})
+  local id = redis.call('XADD', key, 'MAXLEN', '~', LOG_ENTRIES_MAX, epoch_of(stamp) .. '-*', 'e', entry)
+  return tonumber(string.match(id, '-(%d+)$'))
+end
+
+-- Ends a hold: its seats and places become available, its record a tombstone.
+local function end_hold(seats_key, areas_key, record, from, reason, changed_seats, changed_areas)
+  set_seats(seats_key, runs_of(record[SEATS], 2), AVAILABLE, changed_seats)
+  move_areas(areas_key, record[AREAS], from, 'available', changed_areas)
+  record[STATE], record[REASON], record[SEATS], record[AREAS] = 'gone', reason, {}, {}
+end
+
+-- A hold that its holder wants to change: the record, or nil and the refusal.
+local function own_active_hold(raw, holder, now)
+  if not raw then return nil, {'not_found'} end
+  local record = cmsgpack.unpack(raw)
+  if record[HOLDER] ~= holder then return nil, {'not_found'} end
+  if record[STATE] == 'gone' then return nil, {record[REASON] == 'expired' and 'expired' or 'not_found'} end
+  if record[STATE] == 'checkout' then return nil, {'in_checkout'} end
+  if record[STATE] == 'sold' then return nil, {'not_found'} end
+  if now and record[DEADLINE] <= now then return nil, {'expired'} end
+  return record
+end
+
+-- The answer to a request whose key was applied before, or nil for a new key. A marker is {hold id, request hash}.
+local function answer_of_key(book, marker_raw, request_hash, skew_ms)
+  if not marker_raw then return nil end
+  local marker = cmsgpack.unpack(marker_raw)
+  if marker[2] ~= request_hash then return {'mismatch'} end
+  local raw = redis.call('HGET', book, 'h:' .. marker[1])
+  local record = raw and cmsgpack.unpack(raw)
+  if not record or record[STATE] == 'gone' then
+    return {record and record[REASON] == 'expired' and 'expired' or 'not_found'}
+  end
+  return {'same', record[SEQ], raw, server_time_ms(skew_ms), marker[1]}
+end
+
+-- A holder without holds or purchases leaves no tally behind.
+local function write_tally(book, holder, tally)
+  if tally[1] == 0 and #tally == 1 then
+    redis.call('HDEL', book, 'o:' .. holder)
+  else
+    redis.call('HSET', book, 'o:' .. holder, cmsgpack.pack(tally))
+  end
+end
+
+-- Ends a hold outside its holder's own doing: seats, tally and tombstone. The caller writes log and record.
+local function end_for_good(keys, record, hold_id, reason, now, changed_seats, changed_areas)
+  local tally = without(tally_of(redis.call('HGET', keys[2], 'o:' .. record[HOLDER])), hold_id)
+  tally[1] = tally[1] - size_of(record[SEATS], record[AREAS])
+  end_hold(keys[1], keys[4], record, 'held', reason, changed_seats, changed_areas)
+  write_tally(keys[2], record[HOLDER], tally)
+  redis.call('ZADD', keys[3], math.max(record[LIFETIME], now) + TOMBSTONE_MS, hold_id)
+end
+
+-- Removes a tombstone and the markers of the keys that were applied to its hold.
+local function forget(book, hold_id, record)
+  if record and record[STATE] ~= 'gone' then return end
+  redis.call('HDEL', book, 'h:' .. hold_id)
+  for _, digest in ipairs(record and record[DIGESTS] or {}) do redis.call('HDEL', book, 'k:' .. digest) end
+end
+
+-- Two sorted lists {seat, type, …} as one.
+local function merge_seats(a, b)
+  local merged, i, j = {}, 1, 1
+  while i <= #a or j <= #b do
+    local from_a = j > #b or i <= #a and a[i] < b[j]
+    local list, at = from_a and a or b, from_a and i or j
+    merged[#merged + 1] = list[at]
+    merged[#merged + 1] = list[at + 1]
+    if from_a then i = i + 2 else j = j + 2 end
+  end
+  return merged
+end
+
+-- Adds {area, type, n, …} to such a list.
+local function merge_areas(into, more)
+  for i = 1, #more, 3 do
+    local found
+    for j = 1, #into, 3 do
+      if into[j] == more[i] and into[j + 1] == more[i + 1] then
+        into[j + 2], found = into[j + 2] + more[i + 2], true
+      end
+    end
+    if not found then for k = 0, 2 do into[#into + 1] = more[i + k] end end
+  end
+end
+
+-- The {seat, type, …} of `seats` whose seat is not in `others`.
+local function seats_not_in(seats, others)
+  local known, rest = {}, {}
+  for i = 1, #others, 2 do known[others[i]] = true end
+  for i = 1, #seats, 2 do
+    if not known[seats[i]] then rest[#rest + 1], rest[#rest + 2] = seats[i], seats[i + 1] end
+  end
+  return rest
+end
+
+-- What is left of {seat, type, …} without `out` {seat, …}, and which of `out` were not there.
+local function take_out_seats(seats, out)
+  local wanted, left, missing = {}, {}, {}
+  for _, seat in ipairs(out) do wanted[seat] = true end
+  for i = 1, #seats, 2 do
+    if wanted[seats[i]] then
+      wanted[seats[i]] = nil
+    else
+      left[#left + 1] = seats[i]
+      left[#left + 1] = seats[i + 1]
+    end
+  end
+  for _, seat in ipairs(out) do if wanted[seat] then missing[#missing + 1] = seat end end
+  return left, missing
+end
+
+-- What is left of {area, type, n, …} without `out`, what goes (with its type), and the areas that do not have it.
+-- A type of '' stands for the only type held of that area; where several are held it is refused.
+local function take_out_areas(areas, out)
+  local left, gone, wrong = {}, {}, {}
+  for i = 1, #areas do left[i] = areas[i] end
+  for i = 1, #out, 3 do
+    local at, matches = nil, 0
+    for j = 1, #left, 3 do
+      if left[j] == out[i] and (out[i + 1] == '' or left[j + 1] == out[i + 1]) then at, matches = j, matches + 1 end
+    end
+    if matches ~= 1 or left[at + 2] < out[i + 2] then
+      wrong[#wrong + 1] = out[i]
+    else
+      left[at + 2] = left[at + 2] - out[i + 2]
+      for _, value in ipairs({out[i], left[at + 1], out[i + 2]}) do gone[#gone + 1] = value end
+    end
+  end
+  local kept = {}
+  for i = 1, #left, 3 do
+    if left[i + 2] > 0 then for k = 0, 2 do kept[#kept + 1] = left[i + k] end end
+  end
+  return kept, gone, wrong
+end
+
+-- Parts seats by whether their state is one of `states`.
+local function split_by_state(key, runs, states)
+  local inside, outside = {}, {}
+  for i = 1, #runs, 2 do
+    local first, count = runs[i], runs[i + 1]
+    local bytes = redis.call('GETRANGE', key, first, first + count - 1)
+    for j = 1, count do
+      local list = states[(string.byte(bytes, j) or 255) % 8] and inside or outside
+      list[#list + 1] = first + j - 1
+    end
+  end
+  return inside, outside
+end

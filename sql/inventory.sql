@@ -1,0 +1,61 @@
+-- name: load_sale
+-- What the inventory must know of an event: its rules, its epoch with the Redis process it lives in, and its areas.
+SELECT e.id, e.number, e.group_id, e.state, e.on_sale_at, e.max_seats, e.hold_seconds, e.extensions,
+       e.lifetime_seconds, e.tick_ms, e.revision, e.prices_version, e.epoch, coalesce(e.redis_run_id, '') AS run_id,
+       e.layout_id, e.layout_version, e.layout_hash, e.seat_count,
+       coalesce((SELECT array_agg(a.area_id ORDER BY a.position) FROM event_area a WHERE a.event_id = e.id), '{}')
+           AS area_ids,
+       coalesce((SELECT array_agg(a.capacity ORDER BY a.position) FROM event_area a WHERE a.event_id = e.id), '{}')
+           AS area_capacities
+FROM event e
+WHERE e.id = $1;
+
+-- name: event_of_number
+-- The event whose short number stands at the head of a hold's id.
+SELECT id FROM event WHERE number = $1;
+
+-- name: list_sales_to_sweep
+-- Every event that has an inventory, for the sweep and for the check that no change of its rules was missed.
+SELECT id, revision, epoch, state FROM event WHERE epoch > 0 ORDER BY id;
+
+-- name: lock_adopting
+-- One adopter at a time: held by the connection until adopt is done or the adopter dies.
+SELECT pg_advisory_lock(7201, $1::int);
+
+-- name: lock_event_exclusive
+-- Waits out every claiming and selling transaction of the event; they take the same lock shared.
+SELECT pg_advisory_xact_lock(7202, $1::int);
+
+-- name: raise_epoch
+-- Issues the event's next epoch and says which Redis process it lives in; claims of older epochs are refused from here.
+UPDATE event SET epoch = epoch + 1, redis_run_id = $2 WHERE id = $1 RETURNING epoch, revision;
+
+-- name: load_claimed_seats
+-- The seats that bookings claim or own, for adopt to lay over what Redis has.
+SELECT b.id, b.hold_id, b.holder, b.hold_created, b.lifetime_end, s.seat_id, s.type, s.state
+FROM booking_seat s JOIN booking b ON b.id = s.booking_id
+WHERE s.event_id = $1 AND s.state IN ('claimed', 'sold')
+ORDER BY b.created, b.id, s.seat_id;
+
+-- name: load_claimed_areas
+-- The area places that bookings claim or own.
+SELECT b.id, b.hold_id, b.holder, b.hold_created, b.lifetime_end, a.area_id, a.type, a.quantity, a.state
+FROM booking_area a JOIN booking b ON b.id = a.booking_id
+WHERE a.event_id = $1 AND a.state IN ('claimed', 'sold')
+ORDER BY b.created, b.id, a.area_id, a.type;
+
+-- name: load_blocked_seats
+-- The seats that staff took off sale.
+SELECT seat_id, kind FROM seat_block WHERE event_id = $1;
+
+-- name: load_blocked_areas
+-- The area places that staff took off sale.
+SELECT area_id, sum(quantity)::int AS quantity FROM area_block WHERE event_id = $1 GROUP BY area_id;
+
+-- name: server_time_ms
+-- PostgreSQL's clock, against which Redis's is measured.
+SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint;
+
+-- name: try_lead_upkeep
+-- The one connection that holds this lock sweeps; it is free again when that worker dies.
+SELECT pg_try_advisory_lock(7203);
