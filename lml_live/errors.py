@@ -43,6 +43,8 @@ STATUS_BY_CODE: Final[dict[str, int]] = {
     "price_changed": 409,
     "invalid_message": 422,
     "invalid_json": 400,
+    "bad_request": 400,
+    "request_timeout": 408,
     "too_large": 413,
     "unsupported_media_type": 415,
     "unauthorized": 401,

@@ -1,0 +1,53 @@
+-- name: find_staff_by_email
+-- The account that signs in with this e-mail address, with its password's hash.
+SELECT id, email, password_hash, roles FROM staff WHERE email = $1
+
+-- name: has_admin
+-- Tells whether anybody may administer the house.
+SELECT EXISTS (SELECT FROM staff WHERE 'admin' = ANY (roles))
+
+-- name: lock_staff
+-- Makes processes that would create the first administrator wait for one another.
+LOCK TABLE staff IN SHARE ROW EXCLUSIVE MODE
+
+-- name: create_staff
+-- Writes a new member of staff, or gives the account of this e-mail address this password and these roles.
+INSERT INTO staff (id, email, password_hash, roles) VALUES ($1, $2, $3, $4)
+ON CONFLICT ON CONSTRAINT one_staff_per_email
+    DO UPDATE SET password_hash = excluded.password_hash, roles = excluded.roles
+
+-- name: open_session
+-- Keeps the hash of a token that was just handed out; it ends by PostgreSQL's clock.
+INSERT INTO staff_session (token_hash, staff_id, expires_at)
+VALUES ($1, $2, now() + make_interval(secs => $3))
+RETURNING expires_at
+
+-- name: drop_ended_sessions
+-- Forgets sessions that have ended, some at a time.
+DELETE FROM staff_session
+WHERE token_hash IN (SELECT token_hash FROM staff_session WHERE expires_at < now() ORDER BY expires_at LIMIT 100)
+
+-- name: find_session
+-- Whose token this is, while the session lasts.
+SELECT staff.id, staff.email, staff.roles
+FROM staff_session
+JOIN staff ON staff.id = staff_session.staff_id
+WHERE staff_session.token_hash = $1 AND staff_session.expires_at > now()
+
+-- name: count_attempt
+-- Counts one more attempt to sign in within the window, and tells how many there were and how long the window lasts.
+INSERT INTO sign_in_attempt AS attempt (subject, attempts) VALUES ($1, 1)
+ON CONFLICT (subject) DO UPDATE SET
+    attempts = CASE WHEN attempt.since < now() - make_interval(secs => $2) THEN 1 ELSE attempt.attempts + 1 END,
+    since = CASE WHEN attempt.since < now() - make_interval(secs => $2) THEN now() ELSE attempt.since END
+RETURNING attempts, extract(epoch FROM since + make_interval(secs => $2) - now())::float8 AS seconds_left
+
+-- name: forget_attempts
+-- Forgets the attempts of somebody who has signed in.
+DELETE FROM sign_in_attempt WHERE subject = ANY ($1::bytea[])
+
+-- name: drop_old_attempts
+-- Forgets attempts whose window is over, some at a time.
+DELETE FROM sign_in_attempt
+WHERE subject IN (
+    SELECT subject FROM sign_in_attempt WHERE since < now() - make_interval(secs => $1) ORDER BY since LIMIT 100)
