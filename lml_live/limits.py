@@ -77,6 +77,11 @@ STAMP_TRIES: Final = 3
 """A script whose stamp does not agree is tried again with facts read anew: once for a revision, once for an epoch."""
 ADOPT_WAIT_SECONDS: Final = 10.0
 
+FEED_ENTRIES_MAX: Final = 1_000
+"""Log entries read in one go: about 0.3 ms of Redis and 3 ms of Python."""
+BOOK_CHECK_SECONDS: Final = 1.0
+ROOM_IDLE_SECONDS: Final = 300.0
+
 # --- Redis
 REDIS_CALLS_MAX: Final = 10_000
 """Calls waiting for an answer in one worker; at 100,000 a second these are a tenth of a second."""

@@ -14,6 +14,7 @@ import secrets
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -33,6 +34,19 @@ _ALIVE: list[IO[str]] = []
 _STARTED: list[Engine] = []
 
 ValkeyFactory = Callable[..., Awaitable[Valkey]]
+
+
+async def eventually(condition: Callable[[], Any], seconds: float = 10) -> Any:
+    """Waits until the condition, which may be a coroutine function, answers something true, and returns that."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = condition()
+        if inspect.isawaitable(found):
+            found = await found
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"did not happen within {seconds} s"
+        await asyncio.sleep(0.02)
 
 
 # --- The run: one directory, swept when it ends, or by the next run when this one is killed.

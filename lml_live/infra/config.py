@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -45,6 +46,30 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: str = "info"
 
 
+DESCRIPTIONS: Final = {
+    "host": "Address to listen on; `0.0.0.0` for all",
+    "port": "Port to listen on; 0 takes a free one and prints it",
+    "workers": "Worker processes on that port",
+    "data_dir": "Where `lml up` keeps its engines, their data, logs and secrets",
+    "redis_url": "Redis or Valkey: `redis://…`; cluster and sentinel addresses too",
+    "postgres_dsn": "PostgreSQL: `postgresql://user:password@host/database`",
+    "mongo_url": "MongoDB, a replica set: `mongodb://…`",
+    "mongo_database": "The database in MongoDB",
+    "s3_bucket": "Bucket for published layouts",
+    "s3_endpoint_url": "An S3 that is not Amazon's",
+    "cdn_base_url": "Public address of the bucket; without it the server's own `/layouts/…` is used",
+    "secret": "Signs holder tokens; without it the one kept in PostgreSQL",
+    "admin_email": "The first administrator; made at random and shown once where it is not set",
+    "admin_password": "The first administrator's password",
+    "origins": "Origins allowed on the live socket beside the server's own, by comma; `*` allows any",
+    "trusted_proxies": "Networks of proxies whose `X-Forwarded-For` is believed, by comma",
+    "caps_exempt": "Networks without caps per address, for load tests; printed at start",
+    "tick_ms": "How often changes are sent to sockets, in milliseconds",
+    "sweep_ms": "How often expired holds are looked for, in milliseconds",
+    "log_level": "`debug`, `info`, `warning` or `error`",
+}
+"""A line for each setting, for `lml serve --help` and `docs/running.md`."""
+
 _FIELDS: Final = {f"LML_{name.upper()}": name for name in Settings.__struct_fields__}
 
 
@@ -72,12 +97,34 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     return Settings(**values)  # type: ignore[arg-type]  # each value was parsed for its field
 
 
+def to_environ(settings: Settings) -> dict[str, str]:
+    """The variables from which `load_settings` makes the same settings again, for a process that we start."""
+    defaults = Settings()
+    chosen: dict[str, str] = {}
+    for variable, field in _FIELDS.items():
+        value = getattr(settings, field)
+        if value != getattr(defaults, field):
+            chosen[variable] = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return chosen
+
+
+_PASSWORD_IN_URL: Final = re.compile(r"(\w://[^\s/@:]*:)[^\s@]+@")
+
+
+def mask_secrets(text: str) -> str:
+    """The text with the passwords of all addresses in it replaced by stars, for logs and messages."""
+    return _PASSWORD_IN_URL.sub(r"\1***@", text)
+
+
 _INTEGERS: Final = {
     "port": (0, 65535),
     "workers": (1, 64),
     "tick_ms": (limits.TICK_MS_MIN, limits.TICK_MS_MAX),
     "sweep_ms": (limits.SWEEP_MS_MIN, limits.SWEEP_MS_MAX),
 }
+
+
+assert DESCRIPTIONS.keys() == set(Settings.__struct_fields__)
 
 
 def _parse(field: str, text: str) -> object:

@@ -1,0 +1,238 @@
+"""`lml doctor`: what is wrong with this machine, its settings and its engines, and what to do about it."""
+
+import asyncio
+import contextlib
+import os
+import resource
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, Final, Literal
+
+import click
+import msgspec
+from pymongo import AsyncMongoClient
+from pymongo.errors import PyMongoError
+
+from lml_live import limits
+from lml_live.cli.logs import set_up_logging
+from lml_live.devstack import preflight
+from lml_live.devstack.engines import EngineUrls, lock_owner, running_engines
+from lml_live.errors import InvalidInput, LmlError
+from lml_live.gateway.workers import listen
+from lml_live.infra import postgres
+from lml_live.infra.assets import asset_dir
+from lml_live.infra.config import Settings, load_settings, mask_secrets
+from lml_live.infra.redis import Pipe
+
+_OPEN_FILES_MIN: Final = 10_240
+"""A worker needs one for each client; below this ten thousand clients on one worker do not fit."""
+
+_MONGO_WAIT_MS: Final = 3_000
+
+_COLOURS: Final = {"ok": "green", "warn": "yellow", "fail": "red"}
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One line of the report."""
+
+    level: Literal["ok", "warn", "fail"]
+    subject: str
+    text: str
+
+
+@click.command()
+def doctor() -> None:
+    """Says what is wrong and what to do about it; exit code 1 when something is.
+
+    \b
+    Examples:
+      lml doctor
+      LML_POSTGRES_DSN=postgresql://lml:secret@db/lml lml doctor
+    """
+    set_up_logging("doctor", "error")
+    failed = False
+    for finding in asyncio.run(_collect()):
+        failed = failed or finding.level == "fail"
+        level = click.style(f"{finding.level:<4}", fg=_COLOURS[finding.level])
+        click.echo(f"{level}  {finding.subject:<12} {mask_secrets(finding.text)}")
+    raise SystemExit(1 if failed else 0)
+
+
+async def _collect() -> list[Finding]:
+    return [finding async for finding in examine(os.environ)]
+
+
+async def examine(environ: "os._Environ[str] | dict[str, str]") -> AsyncIterator[Finding]:
+    """All findings, in the order in which they build on one another."""
+    try:
+        settings = load_settings(environ)
+        yield Finding("ok", "settings", "can be read")
+    except InvalidInput as error:
+        for fault in error.errors:
+            yield Finding("fail", "settings", f"{fault.path} {fault.message}")
+        settings = Settings()
+    for finding in (*_machine(settings), *_installation(), *_data_dir(settings), *_port(settings)):
+        yield finding
+    urls = running_engines(settings)
+    async for finding in _engines(settings, urls):
+        yield finding
+
+
+# --- This machine
+
+
+def _machine(settings: Settings) -> Iterator[Finding]:
+    embedded = not (settings.redis_url and settings.postgres_dsn and settings.mongo_url)
+    folder = next(
+        place for place in (settings.data_dir.absolute(), *settings.data_dir.absolute().parents) if place.exists()
+    )
+    facts = preflight.gather(str(folder))._replace(has_venv=True)  # It is past its use: we are running in one.
+    problems = preflight.problems(facts)
+    for problem in problems:
+        yield Finding("fail" if embedded else "warn", "machine", problem)
+    if not problems:
+        yield Finding("ok", "machine", f"{facts.system} {facts.machine}, {facts.free_bytes >> 30} GB free in {folder}")
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < _OPEN_FILES_MIN:
+        advice = f"each client is one: raise it, as with `ulimit -Hn {_OPEN_FILES_MIN}` or LimitNOFILE= of systemd"
+        yield Finding("warn", "open files", f"at most {hard}; {advice}")
+    else:
+        yield Finding("ok", "open files", "no limit" if hard == resource.RLIM_INFINITY else f"at most {hard}")
+
+
+def _installation() -> Iterator[Finding]:
+    for name in ("lua", "sql"):
+        try:
+            asset_dir(name)
+        except FileNotFoundError as error:
+            yield Finding("fail", "installation", str(error))
+
+
+def _data_dir(settings: Settings) -> Iterator[Finding]:
+    data = settings.data_dir.absolute()
+    if not data.exists():
+        yield Finding("ok", "data", f"{data} will be made by `lml up`")
+        return
+    if data.stat().st_uid != os.geteuid() or not os.access(data, os.W_OK | os.X_OK):
+        yield Finding("fail", "data", f"{data} belongs to another user: run as that one, or set LML_DATA_DIR")
+        return
+    open_to_others = [
+        path.name
+        for path in (data / "secrets.json", data / "admin.txt", data / "run" / "engines.json")
+        if path.exists() and path.stat().st_mode & 0o077
+    ]
+    if open_to_others:
+        yield Finding("warn", "data", f"others can read {', '.join(open_to_others)} in {data}: chmod 600")
+    owner = lock_owner(settings)
+    used = f"in use by {owner.owner} (process {owner.owner_pid})" if owner else "not in use"
+    yield Finding("ok", "data", f"{data}, {used}")
+
+
+def _port(settings: Settings) -> Iterator[Finding]:
+    where = f"{settings.host} port {settings.port}"
+    try:
+        listen(settings.host, settings.port).close()
+        yield Finding("ok", "port", f"{where} is free")
+    except LmlError as error:
+        if lock_owner(settings) is not None:
+            yield Finding("ok", "port", f"{where} is in use, as a running `lml up` would have it")
+        else:
+            yield Finding("fail", "port", error.message)
+
+
+# --- The engines
+
+
+async def _engines(settings: Settings, running: EngineUrls | None) -> AsyncIterator[Finding]:
+    redis_url = settings.redis_url or (running.redis_url if running else None)
+    postgres_dsn = settings.postgres_dsn or (running.postgres_dsn if running else None)
+    mongo_url = settings.mongo_url or (running.mongo_url if running else None)
+    clocks: dict[str, float] = {}
+    for name, address, check in (
+        ("Redis", redis_url, _redis),
+        ("PostgreSQL", postgres_dsn, _postgres),
+        ("MongoDB", mongo_url, _mongo),
+    ):
+        if address is None:
+            yield Finding("ok", name, "not running; `lml up` starts an embedded one")
+            continue
+        try:
+            async for finding in check(address, clocks):
+                yield finding
+        except (LmlError, PyMongoError, OSError, ValueError) as error:
+            text = str(error).splitlines()[0] if str(error) else type(error).__name__
+            yield Finding("fail", name, f"{address} does not answer: {text[:200]}")
+    if len(clocks) == 2:
+        skew_ms = round(clocks["PostgreSQL"] - clocks["Redis"])
+        if abs(skew_ms) > limits.CLOCK_SKEW_MS:
+            advice = "deadlines are corrected by this, but set both machines' clocks (chrony, NTP)"
+            yield Finding("warn", "clocks", f"PostgreSQL's is {skew_ms} ms ahead of Redis's; {advice}")
+        else:
+            yield Finding("ok", "clocks", f"PostgreSQL's and Redis's agree within {abs(skew_ms) + 1} ms")
+
+
+async def _redis(url: str, clocks: dict[str, float]) -> AsyncIterator[Finding]:
+    pipe = Pipe(url, {}, name="lml-doctor")
+    try:
+        await pipe.start()
+        seconds, micros = await pipe.call("TIME")
+        clocks["Redis"] = int(seconds) * 1000 + int(micros) / 1000 - time.monotonic() * 1000
+        info = _lines(await pipe.call("INFO", "server"))
+        yield Finding(
+            "ok",
+            "Redis",
+            f"answers, {info.get('server_name', 'redis')} {info.get('valkey_version', info.get('redis_version', '?'))}",
+        )
+        found = {
+            name: _text((await pipe.call("CONFIG", "GET", name))[1]) for name in ("appendonly", "maxmemory-policy")
+        }
+        if found["appendonly"] != "yes":
+            yield Finding("warn", "Redis", "appendonly is off: a restart loses all holds; set `appendonly yes`")
+        if found["maxmemory-policy"] != "noeviction":
+            yield Finding("fail", "Redis", "it may evict holds when memory is full: set `maxmemory-policy noeviction`")
+        if found == {"appendonly": "yes", "maxmemory-policy": "noeviction"}:
+            yield Finding("ok", "Redis", "keeps an append-only file, never evicts")
+    finally:
+        await pipe.close()
+
+
+async def _postgres(dsn: str, clocks: dict[str, float]) -> AsyncIterator[Finding]:
+    connection = await postgres.connect(dsn, application_name="lml doctor")
+    try:
+        with postgres.driver_errors():
+            now_ms = await connection.fetchval(postgres.statements("inventory")["server_time_ms"])
+        clocks["PostgreSQL"] = float(now_ms) - time.monotonic() * 1000
+        version = connection.get_server_version()
+        yield Finding("ok", "PostgreSQL", f"answers, version {version.major}.{version.minor}")
+    finally:
+        await connection.close(timeout=limits.POSTGRES_CONNECT_SECONDS)
+    pending = await postgres.pending_migrations(dsn)
+    if pending:
+        yield Finding("warn", "PostgreSQL", f"migrations wait ({', '.join(pending)}); the next start applies them")
+    else:
+        yield Finding("ok", "PostgreSQL", "all migrations are applied")
+
+
+async def _mongo(url: str, _: dict[str, float]) -> AsyncIterator[Finding]:
+    client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(url, serverSelectionTimeoutMS=_MONGO_WAIT_MS)
+    try:
+        hello = await client.admin.command("hello")
+        version = "?"
+        with contextlib.suppress(PyMongoError):  # A user without rights may not ask.
+            version = (await client.admin.command("buildInfo"))["version"]
+        yield Finding("ok", "MongoDB", f"answers, version {version}")
+        if hello.get("setName"):
+            yield Finding("ok", "MongoDB", f"replica set {hello['setName']}")
+        else:
+            yield Finding("fail", "MongoDB", "is no replica set, and transactions need one: start it with --replSet")
+    finally:
+        await client.close()
+
+
+def _lines(info: bytes) -> dict[str, str]:
+    pairs = (line.split(":", 1) for line in _text(info).splitlines() if ":" in line)
+    return {name: value.strip() for name, value in pairs}
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value
