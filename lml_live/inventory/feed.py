@@ -1,0 +1,222 @@
+"""Keeps the rooms of a worker at the head of their events' logs: one XREAD a tick for all of them.
+
+The feed never trusts silence: once a second, and after every reconnect, it compares each book's stamp with the one it
+knows, because an emptied Redis has nothing more to say.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from lml_live import limits
+from lml_live.errors import LmlError, NotFound, Unavailable
+from lml_live.inventory.book import Book
+from lml_live.inventory.records import Sale, decode_entry, read_area_counts, read_entry_id
+from lml_live.inventory.rooms import EntriesMissing, EpochGone, Room, Tick
+
+log = logging.getLogger(__name__)
+
+
+class Listener:
+    """What the feed tells; the gateway overrides what it needs."""
+
+    def ticked(self, event: str, room: Room, tick: Tick) -> None:
+        """The room moved on."""
+
+    def reset(self, event: str, room: Room, before: Sale) -> None:
+        """The room began anew under another epoch; `before` is the sale as it was."""
+
+    def sale_changed(self, event: str, room: Room) -> None:
+        """The event's rules, state or prices are others now (`room.sale` has them)."""
+
+
+class Feed:
+    """The rooms of this worker and the loop that feeds them."""
+
+    def __init__(self, book: Book, *, tick_ms: int) -> None:
+        self._book = book
+        self._tick_ms = tick_ms
+        self.rooms: dict[str, Room] = {}
+        self.listener = Listener()
+        self._opening: dict[str, asyncio.Task[Room]] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._due: dict[str, float] = {}
+        self._used: dict[str, float] = {}
+        self._generation = 0
+        self._checked = 0.0
+        self._healthy = True
+        self.busy: Callable[[str], bool] = lambda _event: False
+        """Whether somebody watches the room; one that nobody used for a while is closed."""
+
+    async def room(self, event: str) -> Room:
+        """The event's room, opened when first asked for. Raises `NotFound`, `Unavailable`."""
+        self._used[event] = time.monotonic()
+        room = self.rooms.get(event)
+        if room is not None:
+            return room
+        task = self._opening.get(event)
+        if task is None:
+            task = asyncio.create_task(self._open(event), name=f"open room {event}")
+            self._opening[event] = task
+            task.add_done_callback(lambda _: self._opening.pop(event, None))
+        return await asyncio.shield(task)
+
+    async def _open(self, event: str) -> Room:
+        sale, seq, seats, areas = await self._read(event)
+        room = Room(sale, seq, seats, areas)
+        first = max(1, seq - limits.LOG_ENTRIES_MAX + 1)
+        if seq:
+            found = await self._book.pipe.call(
+                "XRANGE", sale.key("log"), f"{sale.epoch}-{first}", f"{sale.epoch}-{seq}"
+            )
+            room.remember([(read_entry_id(raw)[1], decode_entry(fields[1])) for raw, fields in found])
+        self.rooms[event] = room
+        self._locks[event] = asyncio.Lock()
+        self._due[event] = 0.0
+        return room
+
+    async def _read(self, event: str) -> tuple[Sale, int, bytes, dict[str, tuple[int, int, int, int]]]:
+        keys = ("seats", "book", "areas", "log")
+        sale, answer = await self._book.run(event, "read_inventory", keys, lambda _: [], wait=True)
+        return sale, int(answer[1]), answer[2], read_area_counts(answer[3])
+
+    def tick_ms(self, event: str) -> int:
+        """The time between two ticks of a room, in milliseconds."""
+        room = self.rooms.get(event)
+        return (room.sale.tick_ms if room else None) or self._tick_ms
+
+    async def run(self) -> None:
+        """Feeds the rooms until cancelled. A Redis that is away is waited for; sockets stay."""
+        while True:
+            started = time.monotonic()
+            try:
+                await self._feed_due(started)
+                await self._check_books(started)
+                if not self._healthy:
+                    self._healthy = True
+                    log.info("the feed runs again")
+            except Unavailable as error:
+                if self._healthy:
+                    self._healthy = False
+                    log.warning("the feed waits: %s", error)
+            except Exception:  # the loop of the worker: nothing may end it (style.md, 14)
+                log.exception("feeding failed")
+            await asyncio.sleep(self._pause())
+
+    def _pause(self) -> float:
+        soonest = min(self._due.values(), default=time.monotonic() + self._tick_ms / 1000)
+        return max(0.001, soonest - time.monotonic())
+
+    async def _feed_due(self, now: float) -> None:
+        due = [event for event, moment in self._due.items() if moment <= now]
+        for event in due:
+            # Under load the next tick is later, never a burst of ticks that were missed.
+            self._due[event] = max(now, self._due[event] + self.tick_ms(event) / 1000)
+            if self._due[event] <= now:
+                self._due[event] = now + self.tick_ms(event) / 1000
+        if due:
+            await self._feed(due)
+
+    async def catch_up(self, event: str) -> None:
+        """Reads one room's log now; for a client that has seen more than this worker."""
+        if event in self.rooms:
+            await self._feed([event])
+
+    async def _feed(self, events: list[str]) -> None:
+        rooms = {event: self.rooms[event] for event in events if event in self.rooms}
+        keys = [room.sale.key("log") for room in rooms.values()]
+        if not keys:
+            return
+        ids = [f"{room.epoch}-{room.seq}" for room in rooms.values()]
+        answer = await self._book.pipe.call("XREAD", "COUNT", limits.FEED_ENTRIES_MAX, "STREAMS", *keys, *ids)
+        found = {key.decode(): entries for key, entries in answer or ()}
+        for event, room in rooms.items():
+            entries = found.get(room.sale.key("log"))
+            if entries:
+                await self._take(event, room, entries)
+
+    async def _take(self, event: str, room: Room, entries: list[Any]) -> None:
+        async with self._locks[event]:
+            try:
+                for raw, fields in entries:
+                    room.apply(*read_entry_id(raw), decode_entry(fields[1]))
+            except EpochGone:
+                await self._begin_anew(event, room)
+                return
+            except EntriesMissing:
+                await self._resynchronise(event, room)
+            if len(entries) == limits.FEED_ENTRIES_MAX:
+                self._due[event] = 0.0
+            tick = room.tick()
+        if tick is not None:
+            self.listener.ticked(event, room, tick)
+            if tick.event_changed:
+                await self.refresh(event)
+
+    async def _begin_anew(self, event: str, room: Room) -> None:
+        before = room.sale
+        await self._book.reload(event)
+        sale, seq, seats, areas = await self._read(event)
+        room.reset(sale, seq, seats, areas)
+        log.info("event %s goes on in epoch %d", event, sale.epoch)
+        self.listener.reset(event, room, before)
+
+    async def _resynchronise(self, event: str, room: Room) -> None:
+        sale, seq, seats, areas = await self._read(event)
+        if sale.epoch != room.epoch or len(seats) != sale.seat_count:
+            return  # the next turn sees the new epoch
+        log.warning("event %s: the log was cut before this worker had read it", event)
+        room.catch_up(sale, seq, seats, areas)
+
+    async def refresh(self, event: str) -> None:
+        """Reads an event's facts again and tells the room's sockets what changed."""
+        room = self.rooms.get(event)
+        before = room.sale if room is not None else self._book.known(event)
+        try:
+            sale = await self._book.reload(event)
+            if before is not None and sale.revision != before.revision:
+                await self._book.restamp(event)
+        except NotFound:
+            return
+        if room is not None and sale.epoch == room.epoch and before != sale:
+            room.sale = sale
+            self.listener.sale_changed(event, room)
+
+    async def _check_books(self, now: float) -> None:
+        """Compares the stamps with the books, and closes rooms that nobody uses."""
+        pipe = self._book.pipe
+        if now - self._checked < limits.BOOK_CHECK_SECONDS and self._generation == pipe.generation:
+            return
+        self._checked, self._generation = now, pipe.generation
+        for event, room in list(self.rooms.items()):
+            if now - self._used[event] > limits.ROOM_IDLE_SECONDS and not self.busy(event):
+                del self.rooms[event], self._locks[event], self._due[event], self._used[event]
+                continue
+            stored: bytes | None = await pipe.call("HGET", room.sale.key("book"), "stamp")
+            known = self._book.known(event) or room.sale
+            if known.run_id == pipe.run_id and stored is not None and stored.decode() == known.stamp:
+                continue
+            await _quietly(self._settle(event, room, stored))
+
+    async def _settle(self, event: str, room: Room, stored: bytes | None) -> None:
+        sale = await self._book.reload(event)
+        if (
+            stored is None
+            or stored.partition(b":")[0] != str(sale.epoch).encode()
+            or sale.run_id != self._book.pipe.run_id
+        ):
+            await self._book.recover(event, wait=False)
+            return
+        if stored.decode() != sale.stamp:
+            await self._book.restamp(event)
+        await self.refresh(event)
+
+
+async def _quietly(act: Awaitable[None]) -> None:
+    """The recovery of a book goes on in the background; asking for it answers `Unavailable` at once."""
+    try:
+        await act
+    except LmlError as error:
+        log.debug("not yet: %s", error)
