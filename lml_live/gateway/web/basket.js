@@ -1,0 +1,117 @@
+/**
+ * What the visitor asks for, one request after the other: a second seat is added to the hold that the first one made.
+ * Knows no DOM: it is given something with `request(fields)` and `protocol.holds` (see live.js).
+ */
+
+import { areaQuantity } from "./seats.js";
+
+/** Picks that wait for an earlier one; more than this is not a person choosing seats. */
+const WAITING_MAX = 20;
+
+export class Basket {
+  /**
+   * @param {{request: (fields: object) => Promise<object>, protocol: {holds: Map<string, object>}}} live
+   * @param {{changed: () => void, refused: (error: object) => void}} listeners
+   */
+  constructor(live, listeners) {
+    this.live = live;
+    this.listeners = listeners;
+    /** Seats whose hold or release has been asked for and not answered. @type {Set<number>} */
+    this.pending = new Set();
+    this.busy = false;
+    this._queue = [];
+  }
+
+  /** All holds that still count, oldest first. */
+  get holds() {
+    return [...this.live.protocol.holds.values()].filter((hold) => hold.state !== "sold");
+  }
+
+  /** The hold that is added to. */
+  get open() {
+    return this.holds.find((hold) => hold.state === "active") ?? null;
+  }
+
+  /** @returns {Map<number, object>} seat index → hold */
+  get seats() {
+    return new Map(this.holds.flatMap((hold) => (hold.seats ?? []).map((seat) => [seat, hold])));
+  }
+
+  areaPlaces(areaId) {
+    return this.holds.reduce((sum, hold) => sum + areaQuantity(hold.areas?.[areaId]), 0);
+  }
+
+  get places() {
+    return this.holds.reduce(
+      (sum, hold) => sum + (hold.seats?.length ?? 0) + Object.values(hold.areas ?? {}).reduce((n, value) => n + areaQuantity(value), 0),
+      0,
+    );
+  }
+
+  /** Takes a seat, or gives one's own back. */
+  toggleSeat(index) {
+    if (this.pending.has(index)) return;
+    const hold = this.seats.get(index);
+    if (hold) this._enqueue([index], () => this.seats.has(index) && this._release(this.seats.get(index).id, { seats: [index] }));
+    else this._enqueue([index], () => this._hold({ seats: [index] }));
+  }
+
+  /** Takes `change` more places of an area, or gives some back. */
+  changeArea(areaId, change) {
+    if (change > 0) {
+      this._enqueue([], () => this._hold({ areas: { [areaId]: change } }));
+      return;
+    }
+    this._enqueue([], () => {
+      const hold = this.holds.find((candidate) => areaQuantity(candidate.areas?.[areaId]) > 0);
+      if (!hold) return null;
+      const have = hold.areas[areaId];
+      const type = typeof have === "number" ? null : Object.keys(have).find((name) => have[name] > 0);
+      const count = Math.min(-change, type === null ? have : have[type]);
+      return this._release(hold.id, { areas: { [areaId]: type === null ? count : { [type]: count } } });
+    });
+  }
+
+  releaseAll() {
+    for (const hold of this.holds) {
+      if (hold.state === "active") this._enqueue(hold.seats ?? [], () => this._release(hold.id, {}));
+    }
+  }
+
+  extend(holdId) {
+    this._enqueue([], () => this.live.request({ type: "extend", hold: holdId }));
+  }
+
+  async _hold(wish) {
+    const into = this.open?.id;
+    const answer = await this.live.request({ type: "hold", ...wish, ...(into ? { into } : {}) });
+    const gone = answer.code === "hold_expired" || answer.code === "hold_not_found" || answer.code === "hold_in_checkout";
+    // The hold to add to went meanwhile: what was asked for now is still wanted.
+    return into && gone ? this.live.request({ type: "hold", ...wish }) : answer;
+  }
+
+  _release(hold, part) {
+    return this.live.request({ type: "release", hold, ...part });
+  }
+
+  _enqueue(seats, act) {
+    if (this._queue.length >= WAITING_MAX) return;
+    for (const seat of seats) this.pending.add(seat);
+    this._queue.push({ seats, act });
+    this.listeners.changed();
+    if (!this.busy) this._drain();
+  }
+
+  async _drain() {
+    this.busy = true;
+    while (this._queue.length) {
+      const { seats, act } = this._queue.shift();
+      const answer = await act();
+      for (const seat of seats) this.pending.delete(seat);
+      if (answer?.type === "error") this.listeners.refused(answer);
+      this.listeners.changed();
+    }
+    this.busy = false;
+    this.listeners.changed();
+  }
+}
