@@ -1,1 +1,37 @@
 """A client of the live socket: a protocol without I/O, and shells."""
+
+from lml_live.client.aio import LiveClient
+from lml_live.client.effects import (
+    Answered,
+    AreasChanged,
+    Effect,
+    Effects,
+    Ended,
+    EventUpdated,
+    HoldResult,
+    HoldUpdated,
+    PingResult,
+    Refusal,
+    SeatsChanged,
+    Synced,
+    Warned,
+)
+from lml_live.client.protocol import Protocol
+
+__all__ = [
+    "Answered",
+    "AreasChanged",
+    "Effect",
+    "Effects",
+    "Ended",
+    "EventUpdated",
+    "HoldResult",
+    "HoldUpdated",
+    "LiveClient",
+    "PingResult",
+    "Protocol",
+    "Refusal",
+    "SeatsChanged",
+    "Synced",
+    "Warned",
+]

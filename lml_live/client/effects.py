@@ -1,0 +1,138 @@
+"""What the client's protocol tells its shell: orders about the socket, and news for whoever uses the client. Pure.
+
+orders   Send, Disconnect, Reconnect
+news     Synced, SeatsChanged, AreasChanged, HoldUpdated, EventUpdated, Answered, Warned, Ended
+"""
+
+from msgspec import Struct
+
+from lml_live.gateway import wire
+
+
+class Send(Struct, frozen=True):
+    """Send one frame: text for the JSON format, binary for msgpack."""
+
+    payload: bytes
+
+
+class Disconnect(Struct, frozen=True):
+    """Close the socket now, then call `disconnected()`. Frames that still come in are to be thrown away."""
+
+    code: int
+    reason: str
+
+
+class Reconnect(Struct, frozen=True):
+    """Open a new socket after so many milliseconds, then call `connected()` or `connect_failed()`."""
+
+    after_ms: int
+
+
+class Synced(Struct, frozen=True):
+    """The picture is right again after `welcome` (`whole`: every seat may have changed) or `resumed`.
+
+    `new_epoch` says that the inventory began anew: holds not in the picture are gone.
+    """
+
+    epoch: str
+    seq: int
+    whole: bool
+    new_epoch: bool
+
+
+class SeatsChanged(Struct, frozen=True):
+    """Seats by index with their wire state now (`values.AVAILABLE` …)."""
+
+    seats: dict[int, int]
+
+
+class AreasChanged(Struct, frozen=True):
+    """Areas whose absolute counts may have changed."""
+
+    areas: dict[str, wire.AreaCounts]
+
+
+class HoldUpdated(Struct, frozen=True):
+    """One of the holder's holds as it is now; None when it is gone.
+
+    `reason` is that of `hold_changed`, or `answer` (this client asked for it), or `sync` (`welcome` or `resumed`).
+    """
+
+    hold_id: str
+    hold: wire.Hold | None
+    reason: str
+
+
+class EventUpdated(Struct, frozen=True):
+    """The sale as it is now."""
+
+    event: wire.EventBrief
+    limits: wire.Limits
+
+
+class HoldResult(Struct, frozen=True):
+    """A request about a hold was granted: the hold as it is now, None when nothing is left of it."""
+
+    hold: wire.Hold | None
+
+
+class PingResult(Struct, frozen=True):
+    """The server's time when it answered, and how long the answer took."""
+
+    now_ms: int
+    round_trip_ms: int
+
+
+class Refusal(Struct, frozen=True):
+    """A request was refused and changed nothing; `seats` were in the way, `areas` says how many places are left.
+
+    `code` is one of the contract's. `unavailable` may also mean that the outcome is unknown and that the client gave
+    up, or may not ask again: what was taken, if anything, is among the holds after the next `Synced`.
+    """
+
+    code: str
+    message: str
+    seats: tuple[int, ...] = ()
+    areas: dict[str, int] = {}
+    retry_after_ms: int | None = None
+
+
+Result = HoldResult | PingResult | Refusal
+
+
+class Answered(Struct, frozen=True):
+    """The one answer to request `request`."""
+
+    request: int
+    result: Result
+
+
+class Warned(Struct, frozen=True):
+    """An `error` of the server that answers no request, such as `invalid_message` or `rate_limited`."""
+
+    code: str
+    message: str
+
+
+class Ended(Struct, frozen=True):
+    """Over for good: `unauthorized` (the token ended: begin anew with another one, or none), `refused` (the server
+    does not open such a socket) or `closed` (by this client). No effect follows."""
+
+    reason: str
+    message: str
+
+
+Effect = (
+    Send
+    | Disconnect
+    | Reconnect
+    | Synced
+    | SeatsChanged
+    | AreasChanged
+    | HoldUpdated
+    | EventUpdated
+    | Answered
+    | Warned
+    | Ended
+)
+Effects = list[Effect]
