@@ -1,0 +1,1 @@
+"""What the staff of the house do beside selling: blocks, the counter, reports."""

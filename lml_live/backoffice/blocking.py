@@ -1,0 +1,172 @@
+"""Taking seats and places off sale and putting them back: PostgreSQL first, then the inventory, in batches.
+
+Not all or nothing: what is held, in checkout or sold is refused and listed. After an `Unavailable` the same call may be
+made again for seats; places of areas that were written but not applied come right at the next adopt.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+
+import msgspec
+
+from lml_live import limits
+from lml_live.errors import InvalidInput, NotFound, Violation
+from lml_live.pricing.blocks import BlockKind, Blocks
+from lml_live.pricing.catalogue import Catalogue, LayoutFacts, Layouts
+from lml_live.pricing.events import Event
+
+
+class Refusals(msgspec.Struct, frozen=True):
+    """What the inventory refused: seats by index, and areas with the places that they have instead of enough."""
+
+    seats: tuple[int, ...] = ()
+    areas: dict[str, int] = {}
+
+
+ApplyBlock = Callable[[str, Sequence[int], Mapping[str, int], BlockKind, bool], Awaitable[Refusals]]
+"""(event id, seat indexes, places per area, kind, True to block or False to unblock): at most `BLOCK_BATCH` seats."""
+
+
+class Selection(msgspec.Struct, frozen=True):
+    """What is meant: seats by id, runs of seats in canonical order (first and last id, both included), places."""
+
+    seats: Sequence[str] = ()
+    runs: Sequence[tuple[str, str]] = ()
+    areas: Mapping[str, int] = {}
+
+
+class RefusedSeat(msgspec.Struct, frozen=True):
+    """A seat that was left alone: `seat_taken` (held, in checkout or sold), or `conflict` where it is not blocked."""
+
+    seat_id: str
+    code: str
+
+
+class RefusedArea(msgspec.Struct, frozen=True):
+    """An area that was left alone: it has only `available` places to block (`area_full`) or to unblock (`conflict`)."""
+
+    area_id: str
+    code: str
+    available: int
+
+
+class BlockReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of it: how many seats, which areas; and what was refused, at most `VIOLATIONS_MAX` of each."""
+
+    seats: int
+    areas: dict[str, int]
+    refused_seats: tuple[RefusedSeat, ...]
+    refused_areas: tuple[RefusedArea, ...]
+
+
+class Blocking:
+    """Blocks and unblocks on behalf of staff."""
+
+    def __init__(self, catalogue: Catalogue, blocks: Blocks, layouts: Layouts, apply: ApplyBlock) -> None:
+        self._catalogue = catalogue
+        self._blocks = blocks
+        self._layouts = layouts
+        self._apply = apply
+
+    async def block(self, event_id: str, wanted: Selection, kind: BlockKind, reason: str, staff_id: str) -> BlockReport:
+        """Takes off sale what is free; blocked seats get the new kind. Raises `NotFound`, `InvalidInput`."""
+        event, layout = await self._find(event_id)
+        indexes = _resolve(event, layout, wanted)
+        refused: list[int] = []
+        for batch in _batches(indexes):
+            ids = [layout.seat_ids[index] for index in batch]
+            written = await self._blocks.block_seats(event_id, ids, kind, reason, staff_id)
+            free = [index for index in batch if layout.seat_ids[index] in written]
+            answer = await self._apply(event_id, free, {}, kind, True) if free else Refusals()
+            if answer.seats:
+                await self._blocks.unblock_seats(event_id, [layout.seat_ids[index] for index in answer.seats])
+            refused += [*(set(batch) - set(free)), *answer.seats]
+        full = await self._block_areas(event_id, wanted.areas, kind, reason, staff_id)
+        return _report(layout, indexes, wanted.areas, refused, full, ("seat_taken", "area_full"))
+
+    async def unblock(self, event_id: str, wanted: Selection, kind: BlockKind) -> BlockReport:
+        """Puts back on sale what is blocked; `kind` matters for areas only. Raises `NotFound`, `InvalidInput`."""
+        event, layout = await self._find(event_id)
+        indexes = _resolve(event, layout, wanted)
+        refused: list[int] = []
+        for batch in _batches(indexes):
+            await self._blocks.unblock_seats(event_id, [layout.seat_ids[index] for index in batch])
+            refused += (await self._apply(event_id, batch, {}, kind, False)).seats
+        done = await self._blocks.unblock_areas(event_id, wanted.areas, kind) if wanted.areas else frozenset()
+        fewer = {area_id: 0 for area_id in wanted.areas if area_id not in done}
+        if done:
+            applied = {area_id: wanted.areas[area_id] for area_id in done}
+            fewer |= (await self._apply(event_id, (), applied, kind, False)).areas
+        return _report(layout, indexes, wanted.areas, refused, fewer, ("conflict", "conflict"))
+
+    async def _block_areas(
+        self, event_id: str, areas: Mapping[str, int], kind: BlockKind, reason: str, staff_id: str
+    ) -> dict[str, int]:
+        if not areas:
+            return {}
+        done = await self._blocks.block_areas(event_id, areas, kind, reason, staff_id)
+        full = {area_id: 0 for area_id in areas if area_id not in done}
+        if done:
+            answer = await self._apply(event_id, (), {area_id: areas[area_id] for area_id in done}, kind, True)
+            if answer.areas:
+                withdrawn = {area_id: areas[area_id] for area_id in answer.areas}
+                await self._blocks.unblock_areas(event_id, withdrawn, kind)
+            full |= answer.areas
+        return full
+
+    async def _find(self, event_id: str) -> tuple[Event, LayoutFacts]:
+        event = await self._catalogue.load_event(event_id)
+        layout = await self._layouts.deployed_index(event.layout_id, event.layout_version)
+        if layout is None:
+            raise NotFound("The event's layout is not there.")
+        return event, layout
+
+
+def _resolve(event: Event, layout: LayoutFacts, wanted: Selection) -> list[int]:
+    """The seats meant, each once, in canonical order. Raises `InvalidInput` that lists all that does not exist."""
+    found: list[Violation] = []
+    indexes: set[int] = set()
+    for position, seat_id in enumerate(wanted.seats):
+        index = layout.index_of.get(seat_id)
+        if index is None:
+            found.append(Violation(f"seats[{position}]", "is no seat of this event"))
+        else:
+            indexes.add(index)
+    for position, (first_id, last_id) in enumerate(wanted.runs):
+        first, last = layout.index_of.get(first_id), layout.index_of.get(last_id)
+        if first is None or last is None:
+            found.append(Violation(f"runs[{position}]", "names a seat that is none of this event"))
+        elif first > last:
+            found.append(Violation(f"runs[{position}]", "has its last seat before its first"))
+        else:
+            indexes.update(range(first, last + 1))
+    known = {area.area_id for area in event.areas}
+    found += [
+        Violation("areas", "names an area that is none of this event") for area in wanted.areas if area not in known
+    ]
+    if not found and not indexes and not wanted.areas:
+        found.append(Violation("seats", "is empty, and so are runs and areas"))
+    if found:
+        raise InvalidInput("This cannot be blocked or unblocked.", errors=tuple(found[: limits.VIOLATIONS_MAX]))
+    return sorted(indexes)
+
+
+def _batches(indexes: Sequence[int]) -> Iterable[Sequence[int]]:
+    for start in range(0, len(indexes), limits.BLOCK_BATCH):
+        yield indexes[start : start + limits.BLOCK_BATCH]
+
+
+def _report(
+    layout: LayoutFacts,
+    indexes: Sequence[int],
+    areas: Mapping[str, int],
+    refused: Sequence[int],
+    short: Mapping[str, int],
+    codes: tuple[str, str],
+) -> BlockReport:
+    listed = sorted(refused)[: limits.VIOLATIONS_MAX]
+    return BlockReport(
+        seats=len(indexes) - len(refused),
+        areas={area_id: quantity for area_id, quantity in areas.items() if area_id not in short},
+        refused_seats=tuple(RefusedSeat(layout.seat_ids[index], codes[0]) for index in listed),
+        refused_areas=tuple(RefusedArea(area_id, codes[1], left) for area_id, left in short.items()),
+    )

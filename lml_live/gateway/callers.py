@@ -1,0 +1,42 @@
+"""Who calls: the token of `Authorization: Bearer …`, and what it allows."""
+
+import re
+from typing import Final
+
+from aiohttp import web
+
+from lml_live import limits
+from lml_live.errors import Forbidden, Unauthorized
+from lml_live.guard.staff import TOKEN_PREFIX, Role, Staff, StaffDesk
+
+_BEARER: Final = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] +([A-Za-z0-9._~+/=-]+)")
+
+
+def bearer_token(request: web.Request) -> str | None:
+    """The token, or None where no `Authorization` is sent. Raises `Unauthorized` for any other kind of it."""
+    given = request.headers.getall("Authorization", [])
+    if not given:
+        return None
+    found = _BEARER.fullmatch(given[0]) if len(given) == 1 and len(given[0]) <= limits.TOKEN_CHARS_MAX else None
+    if found is None:
+        raise Unauthorized("The Authorization header is no bearer token.")
+    return found[1]
+
+
+async def find_staff(request: web.Request, desk: StaffDesk) -> Staff | None:
+    """The member of staff who calls; None for everybody else, whatever token they have."""
+    token = bearer_token(request)
+    return await desk.who(token) if token is not None and token.startswith(TOKEN_PREFIX) else None
+
+
+async def require_staff(request: web.Request, desk: StaffDesk, role: Role) -> Staff:
+    """The member of staff who calls, with this role. Raises `Unauthorized`, `Forbidden`.
+
+    Asked before anything is looked up, so that a refusal tells nobody what exists.
+    """
+    staff = await find_staff(request, desk)
+    if staff is None:
+        raise Unauthorized("This needs a member of staff.")
+    if not staff.may(role):
+        raise Forbidden("This needs another role.")
+    return staff

@@ -1,0 +1,219 @@
+"""Events over REST: everybody reads them, managers make, change, open, pause, close and block (contract, section 2)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+from lml_live import limits
+from lml_live.backoffice.blocking import Blocking, BlockReport, Selection
+from lml_live.errors import InvalidInput, NotFound, Violation
+from lml_live.gateway.bodies import BlockRequest, EventList, UnblockRequest
+from lml_live.gateway.callers import find_staff, require_staff
+from lml_live.gateway.idempotency import IdempotencyKeys, request_seed
+from lml_live.gateway.operations import API, Operation, Query, bind
+from lml_live.gateway.problems import Handler, read_body
+from lml_live.guard.staff import StaffDesk
+from lml_live.pricing.catalogue import Catalogue
+from lml_live.pricing.events import Event, EventAct, EventChanges, NewEvent, PublicEvent, public_event
+
+_MANAGER_CODES: Final = ("unauthorized", "forbidden")
+
+OPERATIONS: Final = (
+    Operation(
+        name="list_events",
+        method="GET",
+        path=f"{API}/events",
+        who="anyone",
+        summary="Events by start; managers see drafts too.",
+        query=(
+            Query("limit", int, f"At most this many, 1 to {limits.PAGE_ITEMS_MAX}."),
+            Query("cursor", str, "`next` of the page before."),
+        ),
+        answers={200: EventList},
+        codes=("invalid_message",),
+    ),
+    Operation(
+        name="read_event",
+        method="GET",
+        path=f"{API}/events/{{event}}",
+        who="anyone",
+        summary="One event with its prices, areas, limits and layout; a draft is there for managers only.",
+        answers={200: PublicEvent},
+        codes=("not_found",),
+    ),
+    Operation(
+        name="read_event_layout",
+        method="GET",
+        path=f"{API}/events/{{event}}/layout",
+        who="anyone",
+        summary="Where the immutable bytes of the event's layout are now.",
+        answers={307: None},
+        codes=("not_found",),
+    ),
+    Operation(
+        name="create_event",
+        method="POST",
+        path=f"{API}/events",
+        who="manager",
+        summary="Make a draft event on a deployed layout; prices cover exactly the layout's categories.",
+        body=NewEvent,
+        answers={201: PublicEvent},
+        codes=(*_MANAGER_CODES, "conflict"),
+        idempotent=True,
+    ),
+    Operation(
+        name="update_event",
+        method="PATCH",
+        path=f"{API}/events/{{event}}",
+        who="manager",
+        summary="Change what is given. A closed event keeps its on-sale time, prices and limits.",
+        body=EventChanges,
+        answers={200: PublicEvent},
+        codes=(*_MANAGER_CODES, "not_found", "sale_closed"),
+    ),
+    *(
+        Operation(
+            name=f"{act}_event",
+            method="POST",
+            path=f"{API}/events/{{event}}/{act}",
+            who="manager",
+            summary=summary,
+            answers={200: PublicEvent},
+            codes=(*_MANAGER_CODES, "not_found", "conflict", "sale_closed"),
+        )
+        for act, summary in (
+            ("open", "Open the sale of a draft or paused event; twice is once."),
+            ("pause", "Refuse new holds, extensions and bookings until it is opened again; twice is once."),
+            ("close", "End the sale for good; twice is once."),
+        )
+    ),
+    Operation(
+        name="block_seats",
+        method="POST",
+        path=f"{API}/events/{{event}}/seats/block",
+        who="manager",
+        summary="Take seats and places off sale. Not all or nothing: what is held or sold is refused and listed.",
+        body=BlockRequest,
+        answers={200: BlockReport},
+        codes=(*_MANAGER_CODES, "not_found"),
+    ),
+    Operation(
+        name="unblock_seats",
+        method="POST",
+        path=f"{API}/events/{{event}}/seats/unblock",
+        who="manager",
+        summary="Put blocked seats and places back on sale; what is not blocked is refused and listed.",
+        body=UnblockRequest,
+        answers={200: BlockReport},
+        codes=(*_MANAGER_CODES, "not_found"),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class EventServices:
+    """What the handlers need. `layout_url(layout id, hash)` is where a layout's bytes are."""
+
+    desk: StaffDesk
+    catalogue: Catalogue
+    blocking: Blocking
+    keys: IdempotencyKeys
+    layout_url: Callable[[str, str], str]
+
+
+def routes(services: EventServices) -> list[web.RouteDef]:
+    """The routes of `OPERATIONS`."""
+    catalogue, desk = services.catalogue, services.desk
+
+    async def list_events(request: web.Request) -> web.Response:
+        limit, cursor = _read_limit(request), request.query.get("cursor")
+        staff = await find_staff(request, desk)
+        drafts = staff is not None and staff.may("manager")
+        page = await catalogue.list_events(limit=limit, cursor=cursor, drafts=drafts)
+        return _answer(EventList(tuple(map(shown, page.items)), page.next))
+
+    async def read_event(request: web.Request) -> web.Response:
+        return _answer(shown(await visible(request)))
+
+    async def read_event_layout(request: web.Request) -> web.Response:
+        event = await visible(request)
+        location = services.layout_url(event.layout_id, event.layout_hash)
+        return web.Response(status=307, headers={"Location": location, "Cache-Control": "no-cache"})
+
+    async def create_event(request: web.Request) -> web.Response:
+        staff = await require_staff(request, desk, "manager")
+
+        async def act() -> web.Response:
+            draft = await read_body(request, NewEvent)
+            event = await catalogue.create_event(draft, seed=request_seed(staff.id, request))
+            return _answer(shown(event), status=201, location=f"{API}/events/{event.id}")
+
+        return await services.keys.once(request, staff.id, act)
+
+    async def update_event(request: web.Request) -> web.Response:
+        await require_staff(request, desk, "manager")
+        changes = await read_body(request, EventChanges)
+        return _answer(shown(await catalogue.update_event(request.match_info["event"], changes)))
+
+    def set_state(act: EventAct) -> Handler:
+        async def handler(request: web.Request) -> web.Response:
+            await require_staff(request, desk, "manager")
+            return _answer(shown(await catalogue.set_state(request.match_info["event"], act)))
+
+        return handler
+
+    async def block_seats(request: web.Request) -> web.Response:
+        staff = await require_staff(request, desk, "manager")
+        body = await read_body(request, BlockRequest)
+        wanted = Selection(body.seats, body.runs, body.areas)
+        event_id = request.match_info["event"]
+        return _answer(await services.blocking.block(event_id, wanted, body.kind, body.reason, staff.id))
+
+    async def unblock_seats(request: web.Request) -> web.Response:
+        await require_staff(request, desk, "manager")
+        body = await read_body(request, UnblockRequest)
+        wanted = Selection(body.seats, body.runs, body.areas)
+        return _answer(await services.blocking.unblock(request.match_info["event"], wanted, body.kind))
+
+    async def visible(request: web.Request) -> Event:
+        event = await catalogue.load_event(request.match_info["event"])
+        if event.state == "draft":
+            staff = await find_staff(request, desk)
+            if staff is None or not staff.may("manager"):
+                raise NotFound("A draft is not public.")
+        return event
+
+    def shown(event: Event) -> PublicEvent:
+        return public_event(event, services.layout_url(event.layout_id, event.layout_hash))
+
+    return bind(
+        OPERATIONS,
+        {
+            "list_events": list_events,
+            "read_event": read_event,
+            "read_event_layout": read_event_layout,
+            "create_event": create_event,
+            "update_event": update_event,
+            "open_event": set_state("open"),
+            "pause_event": set_state("pause"),
+            "close_event": set_state("close"),
+            "block_seats": block_seats,
+            "unblock_seats": unblock_seats,
+        },
+    )
+
+
+def _answer(body: msgspec.Struct, *, status: int = 200, location: str | None = None) -> web.Response:
+    headers = {"Cache-Control": "no-cache"} | ({} if location is None else {"Location": location})
+    return web.Response(status=status, body=msgspec.json.encode(body), content_type="application/json", headers=headers)
+
+
+def _read_limit(request: web.Request) -> int:
+    text = request.query.get("limit", str(limits.PAGE_ITEMS_DEFAULT))
+    if not (text.isascii() and text.isdecimal() and len(text) <= 9 and 1 <= int(text) <= limits.PAGE_ITEMS_MAX):
+        wrong = Violation("limit", f"is no whole number from 1 to {limits.PAGE_ITEMS_MAX}")
+        raise InvalidInput("The page cannot be made.", errors=(wrong,))
+    return int(text)
