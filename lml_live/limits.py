@@ -16,6 +16,16 @@ OUTLINE_POINTS_MAX: Final = 2_000
 AREA_CAPACITY_MAX: Final = 1_000_000
 """More people than have ever stood at one concert's fence line; beyond it a number is a typing error."""
 VIEWPORT_MAX: Final = 1_000_000
+LAYOUT_VERSIONS_MAX: Final = 10_000
+"""Versions read at once: of one layout, or all that are deployed."""
+LAYOUT_CHUNK_BYTES: Final = 4 * 1024 * 1024
+"""A MongoDB document holds 16 MB; a layout of 200,000 seats has 26 MB, so its bytes are kept in pieces."""
+MONGO_SELECT_MS: Final = 3_000
+"""How long a call waits for a primary: longer than an election on one machine, shorter than anybody's patience."""
+MONGO_CALL_MS: Final = 30_000
+"""The whole of one call; the longest writes or reads the chunks of the largest layout on a busy disk."""
+OBJECT_CONNECT_SECONDS: Final = 3
+OBJECT_READ_SECONDS: Final = 20
 LABEL_CHARS_MAX: Final = 100
 VIOLATIONS_MAX: Final = 1_000
 """A report lists all violations, but a file of 200,000 broken seats need not be told 200,000 times."""
@@ -47,6 +57,8 @@ IDLE_SECONDS_MAX: Final = 90
 PING_SECONDS: Final = 25
 STRIKES_MAX: Final = 5
 """Malformed messages before a socket is closed with 1008."""
+FLOODS_MAX: Final = 100
+"""Messages over the rate before a socket is closed with 1008."""
 MESSAGES_PER_SECOND_MAX: Final = 20
 MESSAGE_BURST_MAX: Final = 40
 REQUESTS_IN_FLIGHT_MAX: Final = 8
@@ -54,6 +66,14 @@ CLIENT_QUEUE_BYTES_MAX: Final = 1024 * 1024
 """What one slow client may make the server hold for it (reliability.md, F33)."""
 CLIENT_QUEUE_BYTES_SLOW: Final = 64 * 1024
 """From here on a client gets merged diffs instead of every tick's."""
+STALL_SECONDS_MAX: Final = 20
+"""A client that is behind and has not read everything for this long is cut."""
+SOCKET_SEND_BUFFER_BYTES: Final = 64 * 1024
+SOCKET_UNSENT_BYTES: Final = 16 * 1024
+"""Without these two the kernel swallows 3.9 MB before a stalled reader shows (performance.md, Slow consumers)."""
+SOCKETS_PER_ADDRESS_MAX: Final = 500
+"""In one worker; a school or an office behind one address still gets in."""
+SOCKETS_MAX: Final = 20_000
 TICK_MS: Final = 50
 TICK_MS_MIN: Final = 5
 TICK_MS_MAX: Final = 5_000
@@ -112,6 +132,8 @@ ENGINE_START_SECONDS: Final = 60
 ENGINE_START_TRIES: Final = 3
 """Somebody may take a port between our look and the engine's bind; three times in a row is no accident."""
 ENGINE_PORT_TRIES: Final = 200
+ENGINE_PORT_WAIT_SECONDS: Final = 3
+"""Threads of an ended process that still hold its port are gone in milliseconds."""
 ENGINE_STOP_SECONDS: Final = 15
 """MongoDB needs about 1 s, a PostgreSQL with much to write some seconds; then it is killed, and recovers at start."""
 ENGINE_LOOK_SECONDS: Final = 0.1
@@ -167,6 +189,8 @@ WORKER_START_SECONDS: Final = 60
 """Adopting an event of 200,000 seats takes seconds; a worker that is not ready after a minute hangs."""
 WORKER_START_TRIES: Final = 3
 """Workers that end before they ever served, that many times in a row, will not be cured by one more."""
+WORKER_LAST_WORDS_SECONDS: Final = 5
+"""A worker that cannot serve says why and ends; one that hangs instead is killed after this."""
 WORKER_STOP_SECONDS: Final = 30
 """Sockets are told `bye` and drained in this time (reliability.md, F6); then the worker is killed."""
 LISTEN_BACKLOG: Final = 4096

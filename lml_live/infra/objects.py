@@ -1,0 +1,130 @@
+"""S3: content-addressed objects that never change. aioboto3 is imported here alone.
+
+The store is a public copy for the CDN. Whoever calls must go on without it: everything that fails is `Unavailable`.
+"""
+
+import base64
+import hashlib
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Final
+
+import aioboto3
+import msgspec
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from lml_live import limits
+from lml_live.errors import Unavailable
+
+IMMUTABLE: Final = "public, max-age=31536000, immutable"
+"""A year, and no revalidation: the key of such an object is made of its content."""
+
+_MISSING: Final = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NotFound"})
+_OURS_ALREADY: Final = frozenset({"BucketAlreadyOwnedByYou", "BucketAlreadyExists"})
+
+
+class ObjectHead(msgspec.Struct, frozen=True):
+    """What the store says of an object without sending it."""
+
+    size_bytes: int
+    cache_control: str
+    content_type: str
+
+
+class Objects:
+    """One bucket."""
+
+    def __init__(self, client: Any, bucket: str) -> None:
+        self._client = client
+        self.bucket = bucket
+
+    async def ensure_bucket(self) -> None:
+        """Makes the bucket where it is missing."""
+        with _driver_errors():
+            try:
+                await self._client.head_bucket(Bucket=self.bucket)
+            except ClientError as error:
+                if _code(error) not in _MISSING:
+                    raise
+                await self._create_bucket()
+
+    async def put_object(self, key: str, data: bytes, *, content_type: str) -> None:
+        """Stores bytes for ever. The store itself compares the checksum that is sent along."""
+        checksum = base64.b64encode(hashlib.sha256(data).digest()).decode()
+        with _driver_errors():
+            await self._client.put_object(
+                Bucket=self.bucket,
+                Key=key,
+                Body=data,
+                ContentType=content_type,
+                CacheControl=IMMUTABLE,
+                ChecksumSHA256=checksum,
+            )
+
+    async def head_object(self, key: str) -> ObjectHead | None:
+        """What the store has under a key, or None."""
+        with _driver_errors():
+            try:
+                answer = await self._client.head_object(Bucket=self.bucket, Key=key)
+            except ClientError as error:
+                if _code(error) in _MISSING:
+                    return None
+                raise
+            return ObjectHead(answer["ContentLength"], answer.get("CacheControl", ""), answer.get("ContentType", ""))
+
+    async def get_object(self, key: str) -> bytes | None:
+        """An object's bytes, or None."""
+        with _driver_errors():
+            try:
+                answer = await self._client.get_object(Bucket=self.bucket, Key=key)
+            except ClientError as error:
+                if _code(error) in _MISSING:
+                    return None
+                raise
+            async with answer["Body"] as body:
+                data: bytes = await body.read()
+                return data
+
+    async def _create_bucket(self) -> None:
+        region = self._client.meta.region_name
+        # us-east-1 is the one region that refuses to be named.
+        place = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+        try:
+            await self._client.create_bucket(Bucket=self.bucket, **place)
+        except ClientError as error:
+            if _code(error) not in _OURS_ALREADY:
+                raise
+
+
+@asynccontextmanager
+async def open_objects(bucket: str, *, endpoint_url: str | None = None) -> AsyncIterator[Objects]:
+    """A bucket, with credentials and region as the AWS tools find them. Nothing is sent before the first call."""
+    config = Config(
+        connect_timeout=limits.OBJECT_CONNECT_SECONDS,
+        read_timeout=limits.OBJECT_READ_SECONDS,
+        retries={"max_attempts": 2, "mode": "standard"},
+        max_pool_connections=4,
+        # Path addressing: a double on loopback has no name for each bucket.
+        s3={"addressing_style": "path" if endpoint_url else "auto"},
+    )
+    session = aioboto3.Session()
+    region = session.region_name or "us-east-1"
+    with _driver_errors():
+        context = session.client("s3", endpoint_url=endpoint_url, region_name=region, config=config)
+    async with context as client:
+        yield Objects(client, bucket)
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+@contextmanager
+def _driver_errors() -> Iterator[None]:
+    try:
+        yield
+    except ClientError as error:
+        raise Unavailable(f"The object store refused the call ({_code(error)}).") from error
+    except (BotoCoreError, OSError) as error:
+        raise Unavailable("The object store does not answer.") from error
