@@ -55,6 +55,12 @@ HELLO_SECONDS_MAX: Final = 10
 IDLE_SECONDS_MAX: Final = 90
 """No frame, not even a pong, for this long: the peer is gone. Pings go out every 25 s, so three are lost first."""
 PING_SECONDS: Final = 25
+SOCKET_UPKEEP_SECONDS: Final = 0.25
+CLOSE_SECONDS: Final = 3.0
+"""A closing handshake that takes longer is cut short (reliability.md: with a stalled peer it hung over 15 s)."""
+BYE_MS: Final = 5_000
+"""Clients that were sent away come back spread over this time."""
+UNKNOWN_ORIGINS_MAX: Final = 64
 STRIKES_MAX: Final = 5
 """Malformed messages before a socket is closed with 1008."""
 FLOODS_MAX: Final = 100
@@ -87,6 +93,10 @@ SWEEP_MS_MIN: Final = 20
 SWEEP_MS_MAX: Final = 10_000
 SWEEP_BATCH: Final = 100
 """Holds freed in one Lua step: 100 holds of 50 seats stay under 20 ms (reliability.md, D8)."""
+SWEEP_ROUNDS_MAX: Final = 50
+"""Batches of one event in one sweep; the other events come before its next."""
+UPKEEP_LIST_SECONDS: Final = 5.0
+"""How often the list of sales and the clocks are looked at again, should a notice have been missed."""
 CLOCK_SKEW_MS: Final = 2_000
 """Clocks of PostgreSQL and Redis that agree within this are taken to agree (architecture.md, Time)."""
 CLOCK_JUMP_WAIT_MS: Final = 60_000
@@ -148,6 +158,8 @@ POSTGRES_CONNECTIONS_MAX: Final = 200
 EVENT_NAME_CHARS_MAX: Final = 200
 EVENT_PRICES_MAX: Final = 500
 """A hall has a few dozen categories, each with a few types."""
+DEPLOYED_INDEXES_KEPT: Final = 4
+"""Indexes at hand for managers' calls; one of 200,000 seats is about 60 MB."""
 BLOCK_SEATS_MAX: Final = LAYOUT_SEATS_MAX
 BLOCK_BATCH: Final = 1_000
 """Seats blocked in one transaction and then in one call to the inventory: neither waits long for it."""

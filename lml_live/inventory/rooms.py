@@ -69,6 +69,11 @@ class Room:
         self._event_changed = False
 
     @property
+    def epoch_text(self) -> str:
+        """The epoch as the wire has it: opaque."""
+        return str(self.epoch)
+
+    @property
     def sent_seq(self) -> int:
         """Where the subscribers are: the seq of the last tick."""
         return self._sent_seq

@@ -1,0 +1,243 @@
+"""The live side of a worker: audiences, and what the feed's news mean for them."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+from lml_live import limits, values
+from lml_live.clock import Clock
+from lml_live.errors import LmlError, NotFound, Unavailable
+from lml_live.gateway import frames, wire
+from lml_live.gateway.acts import Acts
+from lml_live.gateway.audience import Audience, Subscriber
+from lml_live.gateway.desk import show_areas
+from lml_live.gateway.session import Greet, Session
+from lml_live.gateway.tokens import HolderTokens
+from lml_live.infra.telemetry import METRICS
+from lml_live.inventory.feed import Feed, Listener
+from lml_live.inventory.holds import OwnHolds
+from lml_live.inventory.records import Sale
+from lml_live.inventory.resume import Behind, Replay
+from lml_live.inventory.rooms import PUBLIC, Room, Tick
+from lml_live.values import STATE_NAMES
+
+log = logging.getLogger(__name__)
+
+
+class Live(Listener):
+    """All audiences of this worker."""
+
+    def __init__(self, feed: Feed, acts: Acts, tokens: HolderTokens, clock: Clock) -> None:
+        self.feed = feed
+        self.acts = acts
+        self.tokens = tokens
+        self.clock = clock
+        self.audiences: dict[str, Audience] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        feed.listener = self
+        feed.busy = lambda event: event in self.audiences and bool(self.audiences[event].subscribers)
+
+    # --- Coming and going
+
+    async def audience(self, event: str) -> Audience:
+        """The event's audience. Raises `NotFound`, also for a draft, and `Unavailable`."""
+        desk = await self.acts.desks.desk(event)
+        if desk.event.state == "draft":
+            raise NotFound("There is no such event.")
+        room = await self.feed.room(event)
+        if room.sale.layout_hash != desk.event.layout_hash:
+            desk = await self.acts.desks.reload(event)
+        known = self.audiences.get(event)
+        if known is None or known.room is not room:
+            known = self.audiences[event] = Audience(event, room, desk)
+        return known
+
+    async def welcome(self, audience: Audience, subscriber: Subscriber, session: Session, greet: Greet) -> None:
+        """Answers `hello`: `resumed` where the replay is complete, else `welcome`. Raises `Unavailable`."""
+        now_ms = self.clock()
+        holder = greet.holder or values.new_id("h")
+        token = greet.token or self.tokens.issue(holder, now_ms)
+        audience.name(subscriber, holder)
+        subscriber.epoch = None
+        subscriber.early_news = []
+        try:
+            if greet.resume is not None and audience.room.epoch_text == greet.resume[0]:
+                plan = audience.room.history.plan(*greet.resume, sent=audience.room.sent_seq)
+                if isinstance(plan, Behind):
+                    await self.feed.catch_up(audience.event)
+            own = await self._own_holds(audience, holder)
+            self._send_state(audience, subscriber, greet, holder, token, own)
+        finally:
+            subscriber.early_news = None
+        session.greeted(holder, token, now_ms)
+
+    async def _own_holds(self, audience: Audience, holder: str) -> OwnHolds:
+        """The holder's holds of the room's epoch; a room that is one behind catches up first."""
+        for _ in range(limits.STAMP_TRIES):
+            own = await self.acts.holds.read_holds(audience.event, holder)
+            if own.epoch == audience.room.epoch:
+                return own
+            await self.feed.catch_up(audience.event)
+        raise Unavailable("The seat map is being restored.", retry_after_ms=limits.RETRY_AFTER_MS)
+
+    def _send_state(
+        self,
+        audience: Audience,
+        subscriber: Subscriber,
+        greet: Greet,
+        holder: str,
+        token: str,
+        own: OwnHolds,
+    ) -> None:
+        """Cuts at the last tick and sends. Nothing is awaited between the cut and the write."""
+        room, desk = audience.room, audience.desk
+        records = dict(own.holds)
+        for news in subscriber.early_news or ():
+            # Changes that were ticked while the holds were read: the newer record is right.
+            if news.record.state == "gone":
+                records.pop(news.hold, None)
+            elif news.hold not in records or records[news.hold].seq < news.seq:
+                records[news.hold] = news.record
+        common: dict[str, Any] = {
+            "event": desk.brief,
+            "epoch": room.epoch_text,
+            "seq": room.sent_seq,
+            "areas": show_areas(room.areas),
+            "holder": holder,
+            "token": token,
+            "holds": tuple(desk.show_hold(hold, record) for hold, record in records.items()),
+            "limits": desk.limits,
+            "layout": desk.layout_ref,
+            "now_ms": self.clock(),
+            "tick_ms": self.feed.tick_ms(audience.event),
+        }
+        subscriber.pending = None
+        subscriber.epoch, subscriber.seq = room.epoch, room.sent_seq
+        plan = None
+        if greet.resume is not None:
+            plan = room.history.plan(*greet.resume, sent=room.sent_seq, caught_up=True)
+        if isinstance(plan, Replay):
+            mirror = room.mirrors[PUBLIC]
+            by_state: tuple[list[int], ...] = tuple([] for _ in STATE_NAMES)
+            for seat in plan.seats:
+                by_state[mirror[seat]].append(seat)
+            lists = {name: tuple(seats) for name, seats in zip(STATE_NAMES, by_state, strict=True)}
+            subscriber.send(wire.Resumed(**common, **lists))
+            return
+        seats = audience.snapshot(subscriber.format, deflate=greet.deflate)
+        subscriber.send(wire.Welcome(**common, seats=seats, encoding="deflate" if greet.deflate else None))
+
+    def leave(self, audience: Audience, subscriber: Subscriber) -> None:
+        audience.remove(subscriber)
+        if not audience.subscribers and self.audiences.get(audience.event) is audience:
+            del self.audiences[audience.event]
+
+    # --- The feed's news
+
+    def ticked(self, event: str, room: Room, tick: Tick) -> None:
+        audience = self.audiences.get(event)
+        if audience is not None and audience.room is room:
+            audience.tick(tick)
+
+    def reset(self, event: str, room: Room, before: Sale) -> None:
+        """A new epoch: an unasked `welcome` to everybody; no diff reaches a socket before its own."""
+        audience = self.audiences.get(event)
+        if audience is None:
+            return
+        for subscriber in audience.subscribers:
+            subscriber.epoch = None
+        if before.layout_hash != room.sale.layout_hash:
+            audience.broadcast_message(wire.Bye(reason="layout", retry_after_ms=limits.BYE_MS))
+            for subscriber in tuple(audience.subscribers):
+                subscriber.hang_up(wire.CLOSE_RESTART)
+            self._start(self._reload_desk(audience))
+            return
+        self._start(self._welcome_all(audience, room.epoch))
+
+    def sale_changed(self, event: str, room: Room) -> None:
+        """State, on-sale time, limits or prices changed: everybody gets an `event` message."""
+        self._start(self._announce(event))
+
+    async def _announce(self, event: str) -> None:
+        desk = await self.acts.desks.reload(event)
+        audience = self.audiences.get(event)
+        if audience is not None and audience.desk != desk:
+            audience.desk = desk
+            audience.broadcast_message(desk.changed())
+
+    async def _reload_desk(self, audience: Audience) -> None:
+        audience.desk = await self.acts.desks.reload(audience.event)
+
+    async def _welcome_all(self, audience: Audience, epoch: int) -> None:
+        audience.desk = await self.acts.desks.reload(audience.event)
+        for subscriber in tuple(audience.subscribers):
+            if subscriber.holder is None or subscriber.gone or subscriber.epoch == epoch:
+                continue  # not greeted yet, or welcomed meanwhile by its own `hello`
+            await self._rewelcome(audience, subscriber, epoch)
+
+    async def _rewelcome(self, audience: Audience, subscriber: Subscriber, epoch: int) -> None:
+        holder = subscriber.holder
+        assert holder is not None
+        subscriber.early_news = []
+        try:
+            own = await self._own_holds(audience, holder)
+            if audience.room.epoch != epoch or subscriber.epoch == epoch:
+                return
+            greet = Greet(holder, None, None, subscriber.deflate)
+            self._send_state(audience, subscriber, greet, holder, self.tokens.issue(holder, self.clock()), own)
+        except LmlError as error:
+            log.warning("a socket of event %s is closed, it could not be welcomed: %s", audience.event, error)
+            subscriber.send(wire.Bye(reason="unavailable", retry_after_ms=limits.BYE_MS))
+            subscriber.hang_up(wire.CLOSE_TRY_LATER)
+        finally:
+            subscriber.early_news = None
+
+    async def refresh(self, event: str) -> None:
+        """PostgreSQL says that an event changed (`NOTIFY event_changed`)."""
+        if event in self.feed.rooms:
+            await self.feed.refresh(event)
+        elif self.acts.desks.known(event) is not None:
+            await self.acts.desks.reload(event)
+
+    # --- Upkeep of the sockets
+
+    async def keep(self) -> None:
+        """Serves slow clients, lets idle rooms speak, pings, and cuts the dead, until cancelled."""
+        pinged = time.monotonic()
+        while True:
+            await asyncio.sleep(limits.SOCKET_UPKEEP_SECONDS)
+            now = time.monotonic()
+            ping = now - pinged >= limits.PING_SECONDS
+            if ping:
+                pinged = now
+            for audience in list(self.audiences.values()):
+                audience.serve_slow(now)
+                audience.broadcast_idle(now)
+                for subscriber in tuple(audience.subscribers):
+                    if now - subscriber.heard > limits.IDLE_SECONDS_MAX:
+                        subscriber.cut()
+                    elif ping and subscriber.transport.get_write_buffer_size() == 0:
+                        subscriber.transport.write(frames.ping_frame())
+            METRICS.rooms.set(len(self.feed.rooms))
+
+    async def farewell(self) -> None:
+        """A restart: `bye` to everybody, who come back spread over `BYE_MS`, and close."""
+        for audience in list(self.audiences.values()):
+            audience.broadcast_message(wire.Bye(reason="restart", retry_after_ms=limits.BYE_MS))
+            for subscriber in tuple(audience.subscribers):
+                subscriber.hang_up(wire.CLOSE_RESTART)
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work, name="live")
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("telling an audience failed", exc_info=error)

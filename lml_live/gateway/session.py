@@ -1,0 +1,126 @@
+"""One socket's conversation: what a frame means, and when patience ends. Pure: no socket, no clock.
+
+`receive` answers one effect; the connection carries it out. Malformed messages are strikes, floods are dropped and
+told, and both end with close code 1008 (reliability.md, section 4).
+"""
+
+from typing import Final
+
+from msgspec import Struct
+
+from lml_live import limits
+from lml_live.gateway import wire
+from lml_live.gateway.tokens import HolderToken, HolderTokens, needs_renewal
+from lml_live.guard.throttle import TokenBucket
+from lml_live.inventory.resume import read_resume
+
+DEFLATE: Final = "deflate"
+
+
+class Greet(Struct, frozen=True):
+    """Answer `welcome` or `resumed`. `holder` is None for a new anonymous one."""
+
+    holder: str | None
+    token: str | None
+    """A renewed token, or None where the client's own is still good."""
+    resume: tuple[str, int] | None
+    deflate: bool
+
+
+class Act(Struct, frozen=True):
+    """Carry out a holder's request and answer it."""
+
+    request: wire.HoldRequest | wire.Release | wire.Extend
+
+
+class Say(Struct, frozen=True):
+    """Send a message, and that is all."""
+
+    message: wire.Error | wire.Pong
+
+
+class Hang(Struct, frozen=True):
+    """Send the message, if any, and close."""
+
+    code: int
+    reason: str
+    message: wire.Error | None = None
+
+
+Effect = Greet | Act | Say | Hang
+
+
+class Session:
+    """The state of one conversation."""
+
+    def __init__(self, tokens: HolderTokens, now_ms: int) -> None:
+        self._tokens = tokens
+        self._bucket = TokenBucket(limits.MESSAGES_PER_SECOND_MAX, limits.MESSAGE_BURST_MAX, now_ms)
+        self._strikes = 0
+        self._floods = 0
+        self.holder: str | None = None
+        self._token: HolderToken | None = None
+
+    def greeted(self, holder: str, token: str, now_ms: int) -> None:
+        """The answer to `hello` was made for this holder with this token."""
+        self.holder = holder
+        self._token = self._tokens.read(token, now_ms)
+
+    def receive(self, payload: bytes, fmt: wire.Format, now_ms: int) -> Effect:
+        """What to do about one frame."""
+        wait_ms = self._bucket.take(now_ms)
+        try:
+            message = fmt.decode_client(payload)
+        except wire.Malformed as error:
+            return self._strike(error.message, error.request_id)
+        request_id = None if isinstance(message, wire.Hello) else message.id
+        if wait_ms:
+            return self._flooded(request_id, wait_ms)
+        if isinstance(message, wire.Hello):
+            return self._hello(message, now_ms)
+        if self.holder is None:
+            return self._strike("The first message must be `hello`.", request_id)
+        if isinstance(message, wire.Ping):
+            return Say(wire.Pong(id=message.id, now_ms=now_ms, token=self._renewed(now_ms)))
+        if self._token is None or self._token.end_ms <= now_ms:
+            ended = _error("unauthorized", "Your token has ended: say hello without one.", request_id)
+            return Hang(wire.CLOSE_UNAUTHORIZED, "token ended", ended)
+        return Act(message)
+
+    def _hello(self, message: wire.Hello, now_ms: int) -> Effect:
+        holder, renewed = self.holder, None
+        if message.token is not None:
+            token = self._tokens.read(message.token, now_ms)
+            if token is None or (holder is not None and token.holder != holder):
+                bad = _error("unauthorized", "This token is not valid: say hello without one.", None)
+                return Hang(wire.CLOSE_UNAUTHORIZED, "token refused", bad)
+            holder = token.holder
+            renewed = None if needs_renewal(token, now_ms) else message.token
+        elif holder is not None and self._token is not None and not needs_renewal(self._token, now_ms):
+            renewed = self._tokens.issue(holder, now_ms)
+        return Greet(holder, renewed, read_resume(message.resume), DEFLATE in message.accept)
+
+    def _renewed(self, now_ms: int) -> str | None:
+        if self.holder is None or self._token is None or not needs_renewal(self._token, now_ms):
+            return None
+        token = self._tokens.issue(self.holder, now_ms)
+        self._token = self._tokens.read(token, now_ms)
+        return token
+
+    def _strike(self, why: str, request_id: int | None) -> Effect:
+        self._strikes += 1
+        error = _error("invalid_message", why, request_id)
+        if self._strikes >= limits.STRIKES_MAX:
+            return Hang(wire.CLOSE_POLICY, "too many malformed messages", error)
+        return Say(error)
+
+    def _flooded(self, request_id: int | None, wait_ms: int) -> Effect:
+        self._floods += 1
+        error = _error("rate_limited", "Too many messages: slow down.", request_id, wait_ms)
+        if self._floods >= limits.FLOODS_MAX:
+            return Hang(wire.CLOSE_POLICY, "flood", error)
+        return Say(error)
+
+
+def _error(code: str, message: str, request_id: int | None, retry_after_ms: int | None = None) -> wire.Error:
+    return wire.Error(id=request_id, code=code, message=message, retry_after_ms=retry_after_ms)

@@ -1,0 +1,75 @@
+"""Token buckets and caps per address. Pure: whoever asks brings the time."""
+
+import ipaddress
+from collections.abc import Iterable
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class TokenBucket:
+    """At most `burst` at once, and `per_second` in the long run."""
+
+    __slots__ = ("_burst", "_level", "_per_second", "_seen_ms")
+
+    def __init__(self, per_second: float, burst: float, now_ms: int) -> None:
+        self._per_second = per_second
+        self._burst = burst
+        self._level = burst
+        self._seen_ms = now_ms
+
+    def take(self, now_ms: int) -> int:
+        """0 where one may pass, else the milliseconds until the next may."""
+        passed = max(0, now_ms - self._seen_ms)
+        self._seen_ms = now_ms
+        self._level = min(self._burst, self._level + passed * self._per_second / 1000)
+        if self._level >= 1:
+            self._level -= 1
+            return 0
+        return max(1, round((1 - self._level) * 1000 / self._per_second))
+
+
+class AddressCaps:
+    """Counts what each address has open; networks in `exempt` are not counted."""
+
+    def __init__(self, most: int, exempt: Iterable[Network]) -> None:
+        self._most = most
+        self._exempt = tuple(exempt)
+        self._open: dict[str, int] = {}
+
+    def enter(self, address: str) -> bool:
+        """Whether one more is allowed; if so it counts until `leave`."""
+        if self.is_exempt(address):
+            return True
+        if self._open.get(address, 0) >= self._most:
+            return False
+        self._open[address] = self._open.get(address, 0) + 1
+        return True
+
+    def leave(self, address: str) -> None:
+        if address in self._open:
+            self._open[address] -= 1
+            if not self._open[address]:
+                del self._open[address]
+
+    def is_exempt(self, address: str) -> bool:
+        """Whether no cap holds for the address."""
+        return in_networks(address, self._exempt)
+
+
+def in_networks(address: str, networks: Iterable[Network]) -> bool:
+    """Whether an address is in one of the networks; what is no address is in none."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(parsed in network for network in networks)
+
+
+def client_address(peer: str, forwarded_for: str | None, trusted: Iterable[Network]) -> str:
+    """Who is at the other end: the last address of X-Forwarded-For that is no proxy of ours, if the peer is one."""
+    trusted = tuple(trusted)
+    address = peer
+    hops = [hop.strip() for hop in (forwarded_for or "").split(",") if hop.strip()]
+    while in_networks(address, trusted) and hops:
+        address = hops.pop()
+    return address

@@ -1,0 +1,43 @@
+"""What the server counts, for `GET /metrics` (Prometheus text).
+
+With several workers each process counts for itself, and a scrape reaches one of them: `worker` tells which.
+"""
+
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+
+class Metrics:
+    """All of a worker's metrics. Names and units follow Prometheus's conventions."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.sockets = Gauge("lml_sockets", "Open live sockets.", registry=self.registry)
+        self.rooms = Gauge("lml_rooms", "Events with a live room.", registry=self.registry)
+        self.sockets_cut = Counter("lml_sockets_cut", "Sockets cut because they did not read.", registry=self.registry)
+        self.diffs = Counter("lml_diffs", "Diffs encoded (one per room and tick).", registry=self.registry)
+        self.frames = Counter("lml_diff_frames", "Diff frames written to sockets.", registry=self.registry)
+        self.messages = Counter("lml_messages", "Messages received.", ["type"], registry=self.registry)
+        self.acts = Counter("lml_acts", "Holder acts by outcome.", ["act", "outcome"], registry=self.registry)
+        self.act_seconds = Histogram(
+            "lml_act_seconds",
+            "From a request's arrival to its answer.",
+            ["act"],
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
+            registry=self.registry,
+        )
+        self.requests = Counter("lml_http_requests", "HTTP requests by status.", ["status"], registry=self.registry)
+        self.expired = Counter(
+            "lml_holds_expired", "Holds that the sweep of this worker freed.", registry=self.registry
+        )
+        self.adopted = Counter("lml_adopted", "Books that this worker adopted.", registry=self.registry)
+        self.clock_skew = Gauge("lml_clock_skew_ms", "PostgreSQL's clock less Redis's.", registry=self.registry)
+
+    def text(self) -> bytes:
+        """All metrics in Prometheus's text format."""
+        return generate_latest(self.registry)
+
+
+METRICS: Final = Metrics()
+"""The metrics of this process."""

@@ -1,0 +1,165 @@
+"""What time does to an inventory: the sweep that frees expired holds, the closing of sales, and the clocks compared.
+
+One worker sweeps for all, the one whose PostgreSQL connection holds the upkeep lock; when it dies, another takes over.
+While PostgreSQL cannot be asked, everybody sweeps: sweeping twice is harmless, and held seats must not freeze.
+"""
+
+import asyncio
+import logging
+import time
+from typing import Final
+
+import asyncpg
+from msgspec import Struct
+
+from lml_live import limits
+from lml_live.errors import LmlError, Unavailable
+from lml_live.infra import postgres
+from lml_live.infra.telemetry import METRICS
+from lml_live.inventory.book import Book
+
+log = logging.getLogger(__name__)
+
+_SQL: Final = postgres.statements("inventory")
+_KEYS: Final = ("seats", "book", "deadlines", "areas", "log")
+
+
+class _Swept(Struct, frozen=True):
+    revision: int
+    epoch: int
+    state: str
+
+
+class Upkeep:
+    """The upkeep loop of one worker."""
+
+    def __init__(self, book: Book, pool: postgres.Pool, dsn: str, *, sweep_ms: int) -> None:
+        self._book = book
+        self._pool = pool
+        self._dsn = dsn
+        self._sweep_seconds = sweep_ms / 1000
+        self._leader: asyncpg.Connection[asyncpg.Record] | None = None
+        self._sales: dict[str, _Swept] = {}
+        self._listed = 0.0
+        self._measured: int | None = None
+        self._no_sweep_until = 0.0
+        self._closed: set[tuple[str, int]] = set()
+
+    async def run(self) -> None:
+        """Sweeps until cancelled."""
+        try:
+            while True:
+                try:
+                    await self._turn()
+                except LmlError as error:
+                    log.debug("upkeep waits: %s", error)
+                except Exception:  # the loop of the worker: nothing may end it (style.md, 14)
+                    log.exception("upkeep failed")
+                await asyncio.sleep(self._sweep_seconds)
+        finally:
+            if self._leader is not None:
+                self._leader.terminate()
+
+    async def _turn(self) -> None:
+        now = time.monotonic()
+        if now - self._listed >= limits.UPKEEP_LIST_SECONDS or not self._sales:
+            self._listed = now
+            try:
+                await self._list()
+                await self.measure_clocks()
+            except Unavailable as error:
+                log.warning("upkeep goes on with what it knows: %s", error)
+        if now < self._no_sweep_until or not await self._leads():
+            return
+        for event, swept in list(self._sales.items()):
+            try:
+                await self.sweep(event)
+                if swept.state == "closed" and (event, swept.epoch) not in self._closed:
+                    await self.close_holds(event)
+                    self._closed.add((event, swept.epoch))
+            except LmlError as error:
+                log.debug("event %s is not swept: %s", event, error)
+
+    async def _leads(self) -> bool:
+        """Whether this worker sweeps."""
+        if self._leader is not None and not self._leader.is_closed():
+            return True
+        self._leader = None
+        try:
+            connection = await postgres.connect(self._dsn, application_name="lml upkeep")
+        except Unavailable:
+            return True
+        try:
+            with postgres.driver_errors():
+                leads: bool = await connection.fetchval(_SQL["try_lead_upkeep"])
+        except Unavailable:
+            connection.terminate()
+            return True
+        if not leads:
+            await connection.close()
+            return False
+        log.info("this worker sweeps")
+        self._leader = connection
+        return True
+
+    async def _list(self) -> None:
+        async with postgres.connection(self._pool) as connection:
+            rows = await connection.fetch(_SQL["list_sales_to_sweep"])
+        self._sales = {row["id"]: _Swept(row["revision"], row["epoch"], row["state"]) for row in rows}
+        for event, swept in self._sales.items():
+            known = self._book.known(event)
+            if known is not None and (known.revision, known.epoch) != (swept.revision, swept.epoch):
+                await self._book.restamp(event)
+
+    async def sweep(self, event: str) -> int:
+        """Frees what is due, in batches, and answers how many holds that were."""
+        freed = 0
+        for _ in range(limits.SWEEP_ROUNDS_MAX):
+            _, answer = await self._book.run(
+                event, "expire_holds", _KEYS, lambda _: [self._book.skew_ms, limits.SWEEP_BATCH]
+            )
+            freed += int(answer[2])
+            if int(answer[1]) < limits.SWEEP_BATCH:
+                break
+        METRICS.expired.inc(freed)
+        return freed
+
+    async def close_holds(self, event: str) -> int:
+        """Frees every hold of a closed sale that is in no checkout, and answers how many holds that were."""
+        freed, offset, round_freed = 0, 0, 0
+        while True:
+            _, answer = await self._book.run(
+                event,
+                "close_holds",
+                _KEYS,
+                lambda _, offset=offset: [self._book.skew_ms, limits.SWEEP_BATCH, offset],  # type: ignore[misc]
+            )
+            seen, ended = int(answer[1]), int(answer[2])
+            freed += ended
+            round_freed += ended
+            offset += seen
+            if seen < limits.SWEEP_BATCH:
+                if not round_freed:
+                    return freed
+                offset = round_freed = 0
+
+    async def measure_clocks(self) -> None:
+        """Compares PostgreSQL's clock with Redis's. Within `CLOCK_SKEW_MS` they agree, and nothing is corrected.
+
+        A jump alarms and stops the sweep for `CLOCK_JUMP_WAIT_MS`: a clock must not free seats by itself.
+        """
+        async with postgres.connection(self._pool) as connection:
+            before = time.monotonic()
+            postgres_ms = int(await connection.fetchval(_SQL["server_time_ms"]))
+            seconds, microseconds = await self._book.pipe.call("TIME")
+            took_ms = (time.monotonic() - before) * 1000
+        difference = postgres_ms - (int(seconds) * 1000 + int(microseconds) // 1000)
+        if took_ms > limits.CLOCK_SKEW_MS / 2:
+            return  # a measurement that took so long says nothing
+        skew = difference if abs(difference) > limits.CLOCK_SKEW_MS else 0
+        if self._measured is not None and abs(difference - self._measured) > limits.CLOCK_SKEW_MS:
+            log.error("a clock jumped by %d ms: nothing expires for a minute", difference - self._measured)
+            self._no_sweep_until = time.monotonic() + limits.CLOCK_JUMP_WAIT_MS / 1000
+        self._measured = difference
+        self._book.skew_ms = skew
+        METRICS.clock_skew.set(difference)
