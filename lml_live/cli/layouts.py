@@ -1,0 +1,360 @@
+"""`lml layout …`: seating plans in, checked, published, deployed.
+
+Everything told to people goes to stderr. stdout carries what a program wants: the number of places, JSON, a list.
+Exit codes: 0 done, 1 the file or the library's state does not allow it, 2 wrong usage, 3 MongoDB cannot be reached.
+"""
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import click
+
+from lml_live import limits
+from lml_live.errors import LmlError, Unavailable, Violation
+from lml_live.infra.config import Settings, load_settings, mask_secrets
+from lml_live.infra.mongo import close_database, connect_database
+from lml_live.infra.objects import open_objects
+from lml_live.venues.demo import arena, concert_hall, generate_venue
+from lml_live.venues.importers import Format, Imported, Rejected, import_layout
+from lml_live.venues.layout import Layout, canonical_bytes, count_places, count_seats, layout_schema
+from lml_live.venues.library import LayoutVersion, Library, apply_schema
+from lml_live.venues.publishing import ensure_published
+
+REFUSED = 1
+UNREACHABLE = 3
+
+T = TypeVar("T")
+_File = click.Path(exists=True, dir_okay=False, path_type=Path)
+_OWN_VENUES: dict[str, Callable[[], Layout]] = {"concert-hall": concert_hall, "arena": arena}
+
+
+@click.group("layout")
+def layout_group() -> None:
+    """Seating plans: import, validate, publish, deploy.
+
+    \b
+    Examples:
+      lml layout import hall.json --deploy
+      lml layout import zones.csv --map docs/mappings/baseball-zones.json --id ballpark
+      lml layout generate 20000 --output bowl.json
+      lml layout list
+    """
+
+
+def _import_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say how a file is to be read: `import` and `validate` share them."""
+    for option in reversed(
+        (
+            click.option("--map", "map_file", type=_File, help="A mapping file; docs/importing.md has the language."),
+            click.option("--id", "layout_id", help="The layout's id; else the file's, or made of the name."),
+            click.option("--name", help="The layout's name; else the file's."),
+            click.option(
+                "--format",
+                "file_format",
+                type=click.Choice(["auto", "native", "pretix", "table"]),
+                default="auto",
+                show_default=True,
+                help="What the file is.",
+            ),
+            click.option(
+                "--standing", multiple=True, metavar="SECTION", help="Make this section's seats an area. Repeatable."
+            ),
+            click.option("--strict", is_flag=True, help="Refuse where a label would have to be renamed."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@layout_group.command("import")
+@click.argument("file", type=_File)
+@_import_options
+@click.option("--publish", is_flag=True, help="Publish it at once.")
+@click.option("--deploy", is_flag=True, help="Publish and deploy it at once.")
+@click.option("--dry-run", is_flag=True, help="Only read and check; store nothing.")
+def import_command(
+    file: Path,
+    map_file: Path | None,
+    layout_id: str | None,
+    name: str | None,
+    file_format: Format,
+    standing: tuple[str, ...],
+    strict: bool,
+    publish: bool,
+    deploy: bool,
+    dry_run: bool,
+) -> None:
+    """Reads a seating plan and stores it as a draft; prints its number of places.
+
+    \b
+    Our own JSON, pretix's seating plans, tables (CSV or JSON rows), and any other JSON with --map.
+    \b
+    Examples:
+      lml layout import hall.json
+      lml layout import plan.json --format pretix --id city-theatre --deploy
+      lml layout import club.json --map club-map.json --standing "Dance floor"
+      lml layout import seats.csv --dry-run
+    """
+    imported = _read(file, map_file, layout_id, name, file_format, standing, strict)
+    if not dry_run:
+        _run(_store(imported.layout, publish=publish or deploy, deploy=deploy))
+    click.echo(count_places(imported.layout))
+
+
+@layout_group.command("validate")
+@click.argument("files", type=_File, nargs=-1, required=True)
+@_import_options
+def validate_command(
+    files: tuple[Path, ...],
+    map_file: Path | None,
+    layout_id: str | None,
+    name: str | None,
+    file_format: Format,
+    standing: tuple[str, ...],
+    strict: bool,
+) -> None:
+    """Reads and checks seating plans; lists everything that is wrong, and stores nothing.
+
+    \b
+    Examples:
+      lml layout validate hall.json
+      lml layout validate *.json --format native
+    """
+    faulty = 0
+    for file in files:
+        answer = _import_file(file, map_file, layout_id, name, file_format, standing, strict)
+        if isinstance(answer, Rejected):
+            faulty += 1
+            _tell_violations(file, answer.violations)
+        else:
+            _tell_import(file, answer)
+            click.echo(f"{file}: {count_places(answer.layout)} places, {answer.layout.hash}")
+    sys.exit(REFUSED if faulty else 0)
+
+
+@layout_group.command("publish")
+@click.argument("layout_id", metavar="ID")
+def publish_command(layout_id: str) -> None:
+    """Publishes a layout's draft: from now on that version never changes.
+
+    \b
+    Examples:
+      lml layout publish city-hall
+    """
+    version = _run(_with_library(lambda library: library.publish(layout_id)))
+    _tell(f"{layout_id}: version {version.version} is published")
+    click.echo(version.hash)
+
+
+@layout_group.command("deploy")
+@click.argument("layout_id", metavar="ID")
+@click.option("--version", type=click.IntRange(min=1), help="The published version; else the latest one.")
+def deploy_command(layout_id: str, version: int | None) -> None:
+    """Makes a published version usable for events.
+
+    \b
+    Examples:
+      lml layout deploy city-hall
+      lml layout deploy city-hall --version 2
+    """
+
+    async def act(library: Library) -> LayoutVersion:
+        deployed = await library.deploy(layout_id, version)
+        await _copy(library)
+        return deployed
+
+    deployed = _run(_with_library(act))
+    _tell(f"{layout_id}: version {deployed.version} is deployed")
+    click.echo(deployed.hash)
+
+
+@layout_group.command("generate")
+@click.argument("what", metavar="SEATS|concert-hall|arena")
+@click.option("--id", "layout_id", help="The layout's id.")
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="A file; else stdout.")
+def generate_command(what: str, layout_id: str | None, output: Path | None) -> None:
+    """Draws a venue of our own as JSON: a bowl of any size, or one of the two demonstration venues.
+
+    \b
+    Examples:
+      lml layout generate 200000 --output bowl.json
+      lml layout generate concert-hall | head -c 300
+    """
+    if what in _OWN_VENUES:
+        layout = _OWN_VENUES[what]()
+    elif what.isdecimal() and len(what) <= 6 and 1 <= int(what) <= limits.LAYOUT_SEATS_MAX:
+        layout = generate_venue(int(what), layout_id)
+    else:
+        raise click.BadParameter(f"a number from 1 to {limits.LAYOUT_SEATS_MAX}, concert-hall or arena is expected")
+    if layout_id is not None and layout.layout_id != layout_id:
+        raise click.BadParameter("--id goes with a number of seats; the demonstration venues have their own ids")
+    data = canonical_bytes(layout)
+    if output is None:
+        click.echo(data)
+    else:
+        output.write_bytes(data)
+        _tell(f"{output}: {count_places(layout)} places, {len(data)} bytes")
+
+
+@layout_group.command("schema")
+def schema_command() -> None:
+    """Prints the JSON Schema of our own layout files.
+
+    \b
+    Examples:
+      lml layout schema > layout.schema.json
+    """
+    click.echo(json.dumps(layout_schema(), indent=2))
+
+
+@layout_group.command("list")
+def list_command() -> None:
+    """Lists the latest version of every layout: id, version, state, places, name.
+
+    \b
+    Examples:
+      lml layout list
+    """
+
+    async def page(library: Library) -> list[LayoutVersion]:
+        found: list[LayoutVersion] = []
+        start = ""
+        while versions := await library.list_layouts(after=start):
+            found += versions
+            start = versions[-1].layout_id
+        return found
+
+    for version in _run(_with_library(page)):
+        fields = (version.layout_id, version.version, version.state, version.place_count, version.name)
+        click.echo("\t".join(map(str, fields)))
+
+
+def _import_file(
+    file: Path,
+    map_file: Path | None,
+    layout_id: str | None,
+    name: str | None,
+    file_format: Format,
+    standing: tuple[str, ...],
+    strict: bool,
+) -> Imported | Rejected:
+    return import_layout(
+        _content(file),
+        filename=file.name,
+        format=file_format,
+        layout_id=layout_id,
+        name=name,
+        mapping=None if map_file is None else _content(map_file),
+        standing=standing,
+        strict=strict,
+    )
+
+
+def _read(file: Path, *how: Any) -> Imported:
+    answer = _import_file(file, *how)
+    if isinstance(answer, Rejected):
+        _tell_violations(file, answer.violations)
+        sys.exit(REFUSED)
+    _tell_import(file, answer)
+    return answer
+
+
+def _content(file: Path) -> bytes:
+    """At most one byte more than an import may have: enough to be refused for its size."""
+    try:
+        with file.open("rb") as stream:
+            return stream.read(limits.LAYOUT_FILE_BYTES_MAX + 1)
+    except OSError as error:
+        raise click.FileError(str(file), error.strerror or "cannot be read") from error
+
+
+async def _store(layout: Layout, *, publish: bool, deploy: bool) -> None:
+    async def act(library: Library) -> None:
+        saved = await library.save_draft(layout)
+        version = saved.version
+        if saved.changed:
+            _tell(f"{version.layout_id}: saved as draft, version {version.version}, {version.hash}")
+        else:
+            _tell(f"{version.layout_id}: this content is version {version.version} already ({version.state})")
+        if publish and version.state == "draft":
+            version = await library.publish(version.layout_id)
+            _tell(f"{version.layout_id}: version {version.version} is published")
+        if deploy:
+            version = await library.deploy(version.layout_id, version.version)
+            _tell(f"{version.layout_id}: version {version.version} is deployed")
+            await _copy(library)
+
+    await _with_library(act)
+
+
+async def _copy(library: Library) -> None:
+    """Copies what is deployed to the object store, where one is set. Its failure is told, and is no failure of ours."""
+    settings = load_settings()
+    if settings.s3_bucket is None:
+        return
+    try:
+        async with open_objects(settings.s3_bucket, endpoint_url=settings.s3_endpoint_url) as objects:
+            copied = await ensure_published(library, objects)
+        _tell(f"object store: {len(copied.uploaded)} layouts uploaded, {len(copied.failed)} failed")
+    except Unavailable as error:
+        _tell(f"object store: {error.message} The server tries again when it starts.")
+
+
+async def _with_library(act: Callable[[Library], Coroutine[Any, Any, T]]) -> T:
+    async with _library(load_settings()) as library:
+        return await act(library)
+
+
+@asynccontextmanager
+async def _library(settings: Settings) -> AsyncIterator[Library]:
+    # Only the commands that store need the embedded engines' code.
+    from lml_live.devstack.engines import mongo_url
+
+    async with mongo_url(settings) as url:
+        database = connect_database(url, settings.mongo_database)
+        try:
+            await apply_schema(database)
+            yield Library(database)
+        finally:
+            close_database(database)
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    try:
+        return asyncio.run(work)
+    except LmlError as error:
+        _fail(error)
+
+
+def _fail(error: LmlError) -> NoReturn:
+    _tell(f"lml: {mask_secrets(error.message)}")
+    for violation in error.errors:
+        _tell(f"  {violation.path}: {violation.message}")
+    sys.exit(UNREACHABLE if isinstance(error, Unavailable) else REFUSED)
+
+
+def _tell(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def _tell_violations(file: Path, violations: tuple[Violation, ...]) -> None:
+    _tell(f"{file}: cannot be imported")
+    for violation in violations:
+        _tell(f"  {violation.path or 'the file'}: {violation.message}")
+
+
+def _tell_import(file: Path, imported: Imported) -> None:
+    layout = imported.layout
+    seats, places = count_seats(layout), count_places(layout)
+    _tell(f"{file}: {layout.name} ({layout.layout_id}), {seats} seats and {places - seats} standing places")
+    for note in imported.notes:
+        _tell(f"  note: {note}")
+    for renaming in imported.renamings:
+        _tell(f"  renamed {renaming.path}: {renaming.before!r} is {renaming.after!r} now")
+    for warning in imported.warnings:
+        _tell(f"  warning: {warning.path} {warning.message}")
