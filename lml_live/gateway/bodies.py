@@ -1,6 +1,7 @@
 """The bodies of REST requests and answers that no other room has a type for."""
 
-from typing import Annotated
+from datetime import datetime
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -48,3 +49,32 @@ class UnblockRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     areas: Annotated[dict[Id, PlaceCount], Meta(max_length=limits.LAYOUT_AREAS_MAX)] = {}
     kind: BlockKind = "house"
     reason: Name | None = None
+
+
+class DeployRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of `POST /layouts/{layout}/deploy`; without `version` the latest published one is meant."""
+
+    version: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
+
+
+class LayoutShown(msgspec.Struct, frozen=True, kw_only=True):
+    """One version of a layout. `place_count` counts seats and standing places together."""
+
+    id: str
+    version: int
+    state: Literal["draft", "published", "deployed"]
+    hash: str
+    name: str
+    type: str
+    seat_count: int
+    place_count: int
+    saved_at: datetime
+    published_at: datetime | None
+    deployed_at: datetime | None
+
+
+class LayoutList(msgspec.Struct, frozen=True):
+    """Versions of a layout; all of them come in one page."""
+
+    items: tuple[LayoutShown, ...]
+    next: str | None

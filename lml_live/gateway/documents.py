@@ -67,7 +67,7 @@ def openapi_document(operations: Sequence[Operation]) -> dict[str, Any]:
                     "bearer": {
                         "type": "http",
                         "scheme": "bearer",
-                        "description": "A holder's token (`POST /holders`, `welcome`) or a staff token (`POST /sessions`).",
+                        "description": "A holder's token (from `welcome`) or a staff token (`POST /sessions`).",
                     }
                 },
             },
@@ -158,6 +158,13 @@ def _failures(codes: Sequence[str], problem: Any) -> dict[str, Any]:
 # --- AsyncAPI ---------------------------------------------------------------------------------------------------------
 
 
+_SOCKET: Final = f"""\
+One socket per event and browser. Subprotocols `{wire.SUBPROTOCOL_JSON}` (text frames; the default) and
+`{wire.SUBPROTOCOL_MSGPACK}` (binary frames) carry the same messages, one a frame; every message is a map with a
+string `type`. States and counts are absolute. Drop a `diff` whose `seq` is not above your own; apply it where `prev`
+is not above it; anything else is a gap: send `hello` with `resume`."""
+
+
 def asyncapi_document() -> dict[str, Any]:
     """AsyncAPI 3.0 of the live socket, from `wire.ClientMessage` and `wire.ServerMessage`."""
     said, told = get_args(wire.ClientMessage), get_args(wire.ServerMessage)
@@ -169,11 +176,7 @@ def asyncapi_document() -> dict[str, Any]:
             "info": {
                 "title": "LML Live: the live socket",
                 "version": lml_live.__version__,
-                "description": "One socket per event and browser. Subprotocols "
-                f"`{wire.SUBPROTOCOL_JSON}` (text frames; the default) and `{wire.SUBPROTOCOL_MSGPACK}` (binary frames) "
-                "carry the same messages, one a frame; every message is a map with a string `type`. "
-                "States and counts are absolute. Drop a `diff` whose `seq` is not above your own; apply it where `prev` "
-                "is not above it; anything else is a gap: send `hello` with `resume`.",
+                "description": _SOCKET,
             },
             "defaultContentType": "application/json",
             "channels": {
