@@ -24,10 +24,12 @@ import asyncpg
 import psutil
 import pytest
 import uvloop
-from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorDatabase
 
 from lml_live.devstack.child import Engine
 from lml_live.devstack.servers import Mongo, ObjectStore, Postgres, Valkey
+from lml_live.infra import postgres
+from lml_live.infra.mongo import Database, close_database, connect_database
+from lml_live.venues.library import apply_schema
 
 RUNS = Path(tempfile.gettempdir()) / f"lml-tests-{os.getuid()}"
 _ALIVE: list[IO[str]] = []
@@ -75,6 +77,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput") and _ALIVE:
+        _ALIVE.pop().close()
         _sweep(Path(os.environ["LML_TEST_RUN"]))
 
 
@@ -172,8 +175,6 @@ def postgres_server() -> str:
 
 
 async def _migrate(engine: Postgres) -> None:
-    from lml_live.infra import postgres
-
     await postgres.migrate(engine.url)
 
 
@@ -202,24 +203,13 @@ def mongo_url() -> str:
 
 
 @pytest.fixture
-async def mongo_database(mongo_url: str) -> AsyncIterator[AsyncIOMotorDatabase[dict[str, Any]]]:
+async def mongo_database(mongo_url: str) -> AsyncIterator[Database]:
     """A fresh database with the layouts' schema; dropped afterwards."""
-    client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(mongo_url)
-    database = client[f"test_{secrets.token_hex(6)}"]
-    await _apply_schema(database)
+    database = connect_database(mongo_url, f"test_{secrets.token_hex(6)}")
+    await apply_schema(database)
     yield database
-    await client.drop_database(database)
-    client.close()
-
-
-async def _apply_schema(database: AsyncIOMotorDatabase[dict[str, Any]]) -> None:
-    try:
-        from lml_live.venues.library import apply_schema
-    except ImportError:
-        return
-    applied = apply_schema(database)
-    if inspect.isawaitable(applied):
-        await applied
+    await database.client.drop_database(database)
+    close_database(database)
 
 
 @pytest.fixture(scope="session")

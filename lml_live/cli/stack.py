@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-import msgspec
 import uvloop
 
 from lml_live.cli.logs import set_up_logging
 from lml_live.devstack import preflight
-from lml_live.devstack.engines import EngineUrls, engines
+from lml_live.devstack.engines import engines, with_engines
 from lml_live.devstack.servers import write_private
 from lml_live.errors import InvalidInput, Unavailable, Violation
 from lml_live.gateway.workers import Workers, listen, run_as_worker
@@ -25,8 +24,6 @@ from lml_live.infra import postgres
 from lml_live.infra.config import DESCRIPTIONS, Settings, load_settings, to_environ
 
 _log: Final = logging.getLogger(__name__)
-
-_DOUBLE_BUCKET: Final = "lml-layouts"
 
 _SETTINGS_HELP: Final = "\b\nSettings, from the environment:\n" + "\n".join(
     f"  LML_{field.upper():<18} {text.replace('`', '')}" for field, text in DESCRIPTIONS.items()
@@ -112,27 +109,10 @@ async def _up(settings: Settings) -> None:
     listener = listen(settings.host, settings.port)  # First of all: a port in use is known before anything is started.
     with listener:
         async with engines(settings, _report) as urls:
-            settings = _with_engines(settings, urls)
+            settings = with_engines(settings, urls)
             prepared = await wiring.prepare(settings, _report)
             login = _login_text(settings.data_dir, prepared.admin_login)
             await _run_workers(settings, listener, lambda: _print_ready(listener, started, login))
-    _report("stopped")
-
-
-def _with_engines(settings: Settings, urls: EngineUrls) -> Settings:
-    if urls.s3_endpoint_url is not None and settings.s3_bucket is None:
-        # The double takes any credentials, but the client insists on having some.
-        os.environ.setdefault("AWS_ACCESS_KEY_ID", "lml")
-        os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "lml")
-        os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
-        settings = msgspec.structs.replace(settings, s3_bucket=_DOUBLE_BUCKET)
-    return msgspec.structs.replace(
-        settings,
-        redis_url=urls.redis_url,
-        postgres_dsn=urls.postgres_dsn,
-        mongo_url=urls.mongo_url,
-        s3_endpoint_url=urls.s3_endpoint_url,
-    )
 
 
 def _login_text(data_dir: Path, fresh: str | None) -> str | None:
@@ -154,7 +134,6 @@ async def _serve(settings: Settings) -> None:
         for name in await postgres.migrate(settings.postgres_dsn):
             _report(f"migration {name} applied")
         await _run_workers(settings, listener, lambda: _print_ready(listener, started, None))
-    _report("stopped")
 
 
 # --- Both
@@ -214,6 +193,7 @@ def _run(body: Callable[[], Coroutine[Any, Any, None]], *, hang_up_stops: bool) 
         except asyncio.CancelledError:
             if not told:
                 raise
+            _report("stopped")
 
     asyncio.run(main())
 

@@ -64,6 +64,8 @@ class Engine:
         self._given_port = port
         self._port: int | None = port
         self._process: subprocess.Popen[bytes] | None = None
+        self.found_leftover = False
+        """Whether a start had to end a process that an earlier, killed parent had left running on this directory."""
 
     # What each engine says about itself.
 
@@ -134,16 +136,15 @@ class Engine:
         """Asks for a port that need not be free; before the first start."""
         self._port = self._given_port or port
 
-    async def end_leftovers(self) -> int:
-        """Ends what an earlier, killed parent left running on this directory; returns how many processes."""
-        return await end_leftovers(self.marker, Path(self.program()).name, self.stop_signal)
-
     async def start(self) -> None:
         """Starts the engine and waits until it answers."""
         if self.pid is not None:
             return
         for tries_left in reversed(range(limits.ENGINE_START_TRIES)):
-            await self.end_leftovers()
+            if await end_leftovers(self.marker, Path(self.program()).name, self.stop_signal):
+                self.found_leftover = True
+                # Its port may stay taken a moment longer than its process lives, and clients may know that port.
+                await _poll(lambda: self._port is None or port_is_free(self._port), limits.ENGINE_PORT_WAIT_SECONDS)
             self._port = self._port if self._given_port is not None else free_port(self._port)
             try:
                 await self.prepare()
@@ -201,7 +202,7 @@ class Engine:
 
     async def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + limits.ENGINE_START_SECONDS
-        while not await self.is_ready():
+        while not (await self.is_ready() and self._listens()):
             if self.pid is None:
                 raise Unavailable(f"{self.name} ended at once ({self.exit_text}); {self.log_tail()}")
             if time.monotonic() > deadline:
@@ -209,6 +210,14 @@ class Engine:
                     f"{self.name} does not answer after {limits.ENGINE_START_SECONDS} s; {self.log_tail()}"
                 )
             await asyncio.sleep(0.01)
+
+    def _listens(self) -> bool:
+        # The answer may have been somebody else's, who has the port that our process has yet to fail to bind.
+        try:
+            connections = psutil.Process(self.pid).net_connections("tcp4") if self.pid is not None else []
+        except psutil.Error:
+            return False
+        return any(found.status == psutil.CONN_LISTEN and found.laddr.port == self.port for found in connections)
 
     def log_tail(self) -> str:
         """The last lines of the log, for a message."""

@@ -31,6 +31,12 @@ Report = Callable[[str], None]
 
 _log: Final = logging.getLogger(__name__)
 
+_DOUBLE_BUCKET: Final = "lml-layouts"
+_DOUBLE_CREDENTIALS: Final = {
+    "AWS_ACCESS_KEY_ID": "lml",
+    "AWS_SECRET_ACCESS_KEY": "lml",
+    "AWS_DEFAULT_REGION": "us-east-1",
+}
 _UP: Final = "lml up"
 _MONGO_ONLY: Final = "a command that uses MongoDB"
 
@@ -99,6 +105,24 @@ async def engines(settings: Settings, report: Report) -> AsyncIterator[EngineUrl
             await asyncio.gather(*keepers, return_exceptions=True)
             # None of them needs another to stop, so all stop at once; those who use them have been stopped before.
             await asyncio.gather(*(engine.stop() for engine in stack.values()))
+
+
+def with_engines(settings: Settings, urls: EngineUrls) -> Settings:
+    """The settings as they are once the engines run.
+
+    Where the S3 double is used this process gets credentials for it: it takes any, but its client insists on some.
+    """
+    if urls.s3_endpoint_url is not None and settings.s3_bucket is None:
+        for name, value in _DOUBLE_CREDENTIALS.items():
+            os.environ.setdefault(name, value)
+        settings = msgspec.structs.replace(settings, s3_bucket=_DOUBLE_BUCKET)
+    return msgspec.structs.replace(
+        settings,
+        redis_url=urls.redis_url,
+        postgres_dsn=urls.postgres_dsn,
+        mongo_url=urls.mongo_url,
+        s3_endpoint_url=urls.s3_endpoint_url,
+    )
 
 
 @asynccontextmanager
@@ -188,10 +212,9 @@ async def _start_all(stack: list[Engine], report: Report) -> None:
     started = time.monotonic()
 
     async def start(engine: Engine) -> None:
-        ended = await engine.end_leftovers()
-        if ended:
-            report(f"{engine.name}: an earlier run had left a process; it has been ended")
         await engine.start()
+        if engine.found_leftover:
+            report(f"{engine.name}: an earlier run had left a process; it has been ended")
         report(f"{engine.name}: answers on port {engine.port} ({time.monotonic() - started:.1f} s){engine.remark}")
 
     outcomes = await asyncio.gather(*map(start, stack), return_exceptions=True)

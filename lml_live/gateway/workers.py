@@ -83,6 +83,16 @@ class _Worker:
             await self.process.wait()
         self.bond.close()
 
+    async def give_up(self) -> None:
+        """Ends one that does not serve; one that is ending by itself may say why first."""
+        try:
+            async with asyncio.timeout(limits.WORKER_LAST_WORDS_SECONDS):
+                await self.process.wait()
+        except TimeoutError:
+            self.kill()
+            await self.process.wait()
+        self.bond.close()
+
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             self.process.kill()
@@ -134,14 +144,13 @@ class Workers:
         async with self._changing:
             for number in range(len(self._slots)):
                 fresh = await self._spawn(number)
-                serves = False
                 try:
                     serves = await fresh.ready()
-                finally:
-                    if not serves:
-                        fresh.kill()
+                except BaseException:
+                    fresh.kill()
+                    raise
                 if not serves:
-                    await fresh.stop()
+                    await fresh.give_up()
                     _log.error("The new worker %d does not serve; the old ones stay", number)
                     return
                 old, self._slots[number] = self._slots[number], fresh
@@ -154,8 +163,7 @@ class Workers:
             worker = self._slots[number] = await self._spawn(number)
             if await worker.ready():
                 return
-            worker.kill()
-            await worker.stop()
+            await worker.give_up()
         raise Unavailable("The workers end before they serve; their messages are above")
 
     async def _keep(self, number: int) -> None:
@@ -182,7 +190,7 @@ class Workers:
             if await fresh.ready():
                 _log.info("Worker %d serves (process %d)", number, fresh.process.pid)
             else:
-                fresh.kill()
+                await fresh.give_up()
 
     async def _spawn(self, number: int) -> _Worker:
         ours, theirs = socket.socketpair()

@@ -108,7 +108,7 @@ def to_environ(settings: Settings) -> dict[str, str]:
     return chosen
 
 
-_PASSWORD_IN_URL: Final = re.compile(r"(\w://[^\s/@:]*:)[^\s@]+@")
+_PASSWORD_IN_URL: Final = re.compile(r"(\w://[^\s/@:]*:)\S+@")
 
 
 def mask_secrets(text: str) -> str:

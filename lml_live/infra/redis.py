@@ -15,7 +15,7 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import hiredis
 import msgspec
@@ -190,8 +190,8 @@ class _Connection(asyncio.Protocol):
         self.on_lost: Any = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # Not asserted: uvloop's transports do what asyncio's promise without being their subclasses.
+        self._transport = cast(asyncio.Transport, transport)
         self._watch = self._loop.call_later(limits.REDIS_WATCH_SECONDS, self._check)
 
     def call(self, command: bytes) -> asyncio.Future[Any]:

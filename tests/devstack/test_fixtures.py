@@ -4,6 +4,8 @@ import asyncpg
 from conftest import ValkeyFactory
 from redis.asyncio import Redis
 
+from lml_live.infra.mongo import Database
+
 
 async def test_valkey_is_persistent_and_never_evicts(valkey_url: str) -> None:
     async with Redis.from_url(valkey_url, decode_responses=True) as redis:
@@ -29,7 +31,7 @@ async def test_each_test_has_a_database_of_its_own(postgres_dsn: str) -> None:
     await connection.close()
 
 
-async def test_mongo_is_a_replica_set(mongo_database) -> None:  # type: ignore[no-untyped-def]
+async def test_mongo_is_a_replica_set(mongo_database: Database) -> None:
     async with await mongo_database.client.start_session() as session, session.start_transaction():
         await mongo_database.things.insert_one({"_id": 1}, session=session)
     assert await mongo_database.things.count_documents({}) == 1

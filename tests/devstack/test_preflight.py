@@ -1,8 +1,9 @@
 """What a machine may lack, as a table: the last column is what must be said."""
 
-import shutil
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -58,12 +59,4 @@ def test_this_machine_will_do() -> None:
 
 def test_an_old_python_can_read_it() -> None:
     """It is run before our own environment exists, by whatever Python there is."""
-    old = next((found for found in ("python3.6", "python3.7", "python3.8", "python3.9") if shutil.which(found)), None)
-    if old is None:
-        import ast
-        from pathlib import Path
-
-        ast.parse(Path(preflight.__file__).read_text(), feature_version=(3, 6))
-        return
-    done = subprocess.run([old, preflight.__file__], capture_output=True, text=True, check=False)
-    assert "is too old" in done.stderr
+    ast.parse(Path(preflight.__file__).read_text(encoding="utf-8"), feature_version=(3, 6))

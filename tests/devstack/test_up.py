@@ -1,0 +1,159 @@
+"""`lml up` and `lml serve` as processes, with real engines and a stand-in for the server."""
+
+import asyncio
+import os
+import re
+import signal
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import standin
+from conftest import eventually
+from test_workers import gone, who_answers
+
+from lml_live.devstack.engines import running_engines
+from lml_live.infra.config import Settings
+
+READY_SECONDS = 60
+
+
+class Lml:
+    """One `lml` process; what it prints is kept."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.output = ""
+
+    @classmethod
+    async def start(cls, mark: Path, *arguments: str, **environ: str) -> "Lml":
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            str(Path(standin.__file__)),
+            str(mark),
+            *arguments,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env={**os.environ, "LML_PORT": "0", "LML_DATA_DIR": str(mark / "data"), **environ},
+        )
+        return cls(process)
+
+    async def until(self, words: str) -> None:
+        assert self.process.stdout is not None
+        async with asyncio.timeout(READY_SECONDS):
+            while words not in self.output:
+                line = await self.process.stdout.readline()
+                assert line, self.output
+                self.output += line.decode()
+
+    async def end(self) -> int:
+        """Waits for the process, and reads what it still had to say."""
+        assert self.process.stdout is not None
+        async with asyncio.timeout(READY_SECONDS):
+            self.output += (await self.process.stdout.read()).decode()
+            return await self.process.wait()
+
+    @property
+    def port(self) -> int:
+        found = re.search(r"page +http://127\.0\.0\.1:(\d+)/", self.output)
+        assert found is not None, self.output
+        return int(found[1])
+
+
+def processes_of(mark: Path) -> list[psutil.Process]:
+    return [
+        process
+        for process in psutil.process_iter(["cmdline", "status"])
+        if any(str(mark) in argument for argument in process.info["cmdline"] or ())
+    ]
+
+
+async def test_the_first_start_a_crash_and_a_second_start(run_directory: Path) -> None:
+    settings = Settings(data_dir=run_directory / "data")
+
+    first = await Lml.start(run_directory, "up", LML_WORKERS="2")
+    await first.until("Ctrl-C stops it.")
+    for words in ("Valkey: answers", "PostgreSQL: answers", "MongoDB: answers", "prepared", "docs   http://127.0.0.1:"):
+        assert words in first.output
+    assert "login  admin@example.org password (kept in" in first.output
+    assert (run_directory / "data" / "admin.txt").stat().st_mode & 0o077 == 0
+    urls = running_engines(settings)
+
+    second = await Lml.start(run_directory, "up")
+    assert await second.end() == 1
+    assert f"is used by lml up (process {first.process.pid})" in second.output
+    assert "Traceback" not in second.output
+
+    # The parent is killed: its workers end by themselves, its engines are found again.
+    worker = await who_answers(first.port)
+    first.process.kill()
+    await first.process.wait()
+    await eventually(lambda: gone(worker))
+    started = time.monotonic()
+    third = await Lml.start(run_directory, "up")
+    await third.until("Ctrl-C stops it.")
+    assert "an earlier run had left a process" in third.output
+    assert running_engines(settings) == urls
+    assert "login  in " in third.output
+    assert "password" not in third.output
+    assert time.monotonic() - started < 20
+
+    # Ctrl-C, twice as impatient people do: everything is stopped all the same.
+    third.process.send_signal(signal.SIGINT)
+    third.process.send_signal(signal.SIGINT)
+    assert await third.end() == 0
+    assert "stopped" in third.output
+    assert "Traceback" not in third.output
+    assert processes_of(run_directory) == []
+
+    started = time.monotonic()
+    fourth = await Lml.start(run_directory, "up")
+    await fourth.until("Ctrl-C stops it.")
+    took = time.monotonic() - started
+    fourth.process.terminate()
+    assert await fourth.end() == 0
+    assert took < 5, "the promised bound of a second start; usually 2 s"
+
+
+async def test_a_start_that_is_interrupted_leaves_nothing(run_directory: Path) -> None:
+    lml = await Lml.start(run_directory, "up")
+    await lml.until("Valkey: answers")
+    lml.process.send_signal(signal.SIGINT)
+    assert await lml.end() == 0
+    assert "Traceback" not in lml.output
+    assert processes_of(run_directory) == []
+
+
+async def test_a_port_in_use_is_said_before_anything_is_started(run_directory: Path) -> None:
+    with_port = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    async with with_port:
+        lml = await Lml.start(run_directory, "up", LML_PORT=str(with_port.sockets[0].getsockname()[1]))
+        assert await lml.end() == 1
+    assert "Address already in use" in lml.output
+    assert not (run_directory / "data").exists()
+
+
+async def test_serve_uses_given_engines_and_hangup_replaces_workers(run_directory: Path, postgres_dsn: str) -> None:
+    lml = await Lml.start(
+        run_directory,
+        "serve",
+        LML_REDIS_URL="redis://elsewhere",
+        LML_POSTGRES_DSN=postgres_dsn,
+        LML_MONGO_URL="mongodb://elsewhere",
+    )
+    await lml.until("Ctrl-C stops it.")
+    before = await who_answers(lml.port)
+    lml.process.send_signal(signal.SIGHUP)
+    await eventually(lambda: gone(before), 20)
+    assert await who_answers(lml.port) != before
+    lml.process.terminate()
+    assert await lml.end() == 0
+    assert processes_of(run_directory) == []
+
+
+async def test_serve_says_which_engine_is_missing(run_directory: Path) -> None:
+    lml = await Lml.start(run_directory, "serve", LML_REDIS_URL="redis://elsewhere")
+    assert await lml.end() == 1
+    assert "set LML_POSTGRES_DSN (PostgreSQL), LML_MONGO_URL (MongoDB), or use `lml up`" in lml.output
+    assert "LML_REDIS_URL" not in lml.output
