@@ -45,10 +45,11 @@ test: $(VENV)/.installed-test
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
+# async-timeout: what runs on Python before 3.11.3 needs it, and this may run on a later one.
 constraints: $(VENV)/.installed
 	@set -e; fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
 	$(BIN)/python -m venv $$fresh; \
-	$$fresh/bin/python -m pip install --quiet --disable-pip-version-check -e '.[test]'; \
+	$$fresh/bin/python -m pip install --quiet --disable-pip-version-check -e '.[test]' async-timeout; \
 	{ echo '# Exact versions of everything installed, for `pip install -c constraints.txt`. Renew: `make constraints`.'; \
 	  $$fresh/bin/python -m pip list --disable-pip-version-check --format=freeze --exclude lml-live --exclude pip --exclude setuptools; } > $$fresh/new; \
 	mv $$fresh/new constraints.txt; git --no-pager diff --stat constraints.txt

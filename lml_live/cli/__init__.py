@@ -6,6 +6,7 @@ import click
 
 import lml_live
 from lml_live.cli.doctor import doctor
+from lml_live.cli.layouts import layout_group
 from lml_live.cli.stack import serve, up, worker
 from lml_live.errors import LmlError
 from lml_live.infra.config import mask_secrets
@@ -28,7 +29,7 @@ def lml() -> None:
     """
 
 
-for command in (up, serve, doctor, worker):
+for command in (up, serve, layout_group, doctor, worker):
     lml.add_command(command)
 
 

@@ -147,7 +147,7 @@ async def mongo_url(settings: Settings) -> AsyncIterator[str]:
                 if time.monotonic() > deadline:
                     raise Unavailable(error.message) from error
             else:
-                mongo = _stack(settings, before)["mongo"]
+                mongo = _mongo(settings, before)
                 try:
                     await mongo.start()
                     yield mongo.url
@@ -192,7 +192,6 @@ def _given(settings: Settings) -> list[str]:
 
 def _stack(settings: Settings, before: StackRecord | None) -> dict[str, Engine]:
     data = settings.data_dir.absolute()
-    ports = {name: engine.port for name, engine in before.engines.items()} if before else {}
     words = _secrets(data)
     stack: dict[str, Engine] = {}
     if not settings.redis_url:
@@ -200,12 +199,24 @@ def _stack(settings: Settings, before: StackRecord | None) -> dict[str, Engine]:
     if not settings.postgres_dsn:
         stack["postgres"] = Postgres(data / "postgres", log=data / "log" / "postgres.log", password=words.postgres)
     if not settings.mongo_url:
-        stack["mongo"] = Mongo(data / "mongo", log=data / "log" / "mongo.log")
+        stack["mongo"] = _mongo(settings, before)
     if not (settings.s3_endpoint_url or settings.s3_bucket):
         stack["s3"] = ObjectStore(data / "s3", log=data / "log" / "s3.log")
     for name, engine in stack.items():
-        engine.prefer_port(ports.get(name))
+        engine.prefer_port(_port_of(name, before))
     return stack
+
+
+def _mongo(settings: Settings, before: StackRecord | None) -> Mongo:
+    data = settings.data_dir.absolute()
+    mongo = Mongo(data / "mongo", log=data / "log" / "mongo.log")
+    mongo.prefer_port(_port_of("mongo", before))
+    return mongo
+
+
+def _port_of(name: str, before: StackRecord | None) -> int | None:
+    known = before.engines.get(name) if before else None
+    return known.port if known else None
 
 
 async def _start_all(stack: list[Engine], report: Report) -> None:
