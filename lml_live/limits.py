@@ -18,6 +18,8 @@ AREA_CAPACITY_MAX: Final = 1_000_000
 VIEWPORT_MAX: Final = 1_000_000
 LAYOUT_VERSIONS_MAX: Final = 10_000
 """Versions read at once: of one layout, or all that are deployed."""
+LAYOUT_SAVE_MS_MAX: Final = 3_600_000
+"""A save that has not ended after this time never will; what it left is swept away."""
 LAYOUT_CHUNK_BYTES: Final = 4 * 1024 * 1024
 """A MongoDB document holds 16 MB; a layout of 200,000 seats has 26 MB, so its bytes are kept in pieces."""
 MONGO_SELECT_MS: Final = 3_000
@@ -124,6 +126,11 @@ RETRY_AFTER_MS: Final = 500
 """What a client is told to wait where nothing better is known."""
 
 # --- REST
+REQUESTS_PER_SECOND_MAX: Final = 10
+"""Holder acts over REST, per holder; new holders, per address."""
+REQUEST_BURST_MAX: Final = 30
+REQUEST_BUCKETS_MAX: Final = 100_000
+LAYOUT_CACHE_BYTES_MAX: Final = 128 * 1024 * 1024
 BODY_BYTES_MAX: Final = 1024 * 1024
 PAGE_ITEMS_MAX: Final = 200
 PAGE_ITEMS_DEFAULT: Final = 50

@@ -1,24 +1,20 @@
-"""MongoDB: the connection, transactions, and the driver's errors in our own words.
+"""MongoDB: the connection, collections with a schema, and the driver's errors in our own words.
 
 motor's upstream has moved on to PyMongo's own async API. It is imported here alone, so that the swap touches one file.
 """
 
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias
 
-from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorClientSession, AsyncIOMotorDatabase
+from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorDatabase
 from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
-from pymongo.read_concern import ReadConcern
-from pymongo.write_concern import WriteConcern
 
 from lml_live import limits
 from lml_live.errors import Conflict, InvalidInput, Unavailable
 
 Document: TypeAlias = dict[str, Any]
 Database: TypeAlias = AsyncIOMotorDatabase[Document]
-Session: TypeAlias = AsyncIOMotorClientSession
-T = TypeVar("T")
 
 _FAILED_VALIDATION: Final = 121
 _COLLECTION_EXISTS: Final = 48
@@ -70,20 +66,6 @@ async def ping(database: Database) -> None:
     """Returns when MongoDB answers. Raises `Unavailable`."""
     with driver_errors():
         await database.command("ping")
-
-
-async def in_transaction(database: Database, act: Callable[[Session], Coroutine[Any, Any, T]]) -> T:
-    """Runs `act` in one transaction, again where MongoDB asks for it: `act` may run several times.
-
-    Raises `Conflict` (a unique key), `InvalidInput` (the schema) or `Unavailable`; then nothing was written, or in the
-    case of `Unavailable` the outcome is unknown.
-    """
-    with driver_errors():
-        async with await database.client.start_session() as session:
-            answer: T = await session.with_transaction(
-                act, read_concern=ReadConcern("snapshot"), write_concern=WriteConcern("majority", j=True)
-            )
-            return answer
 
 
 async def ensure_collection(database: Database, name: str, schema: Mapping[str, Any]) -> None:

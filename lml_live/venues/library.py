@@ -3,8 +3,12 @@
     draft ── publish ──▶ published ── deploy ──▶ deployed
 
 A layout has at most one draft; a published version never changes. Each step is one update whose condition is the state
-that it leaves, so two people who act at once cannot both succeed. The canonical bytes are stored in chunks, because a
-document holds 16 MB and a layout of 200,000 seats does not fit; version and chunks are written in one transaction.
+that it leaves, so two people who act at once cannot both succeed.
+
+The canonical bytes are stored in chunks, because a document holds 16 MB and a layout of 200,000 seats has 26. Chunks
+are written first, under an upload id of their own; the version's document then names that upload, and is the one write
+that counts. (One transaction around both was tried: with 26 MB an embedded MongoDB rolls it back for want of cache.)
+What a broken save leaves behind nobody reads, and a later save sweeps it away.
 """
 
 import asyncio
@@ -16,8 +20,8 @@ import msgspec
 from lml_live import limits
 from lml_live.clock import Clock, system_clock_ms
 from lml_live.errors import Conflict, InvalidInput, LmlError, NotFound, Refused
-from lml_live.infra.mongo import Database, Document, Session, driver_errors, ensure_collection, in_transaction
-from lml_live.values import ID_PATTERN, SEAT_ID_PATTERN
+from lml_live.infra.mongo import Database, Document, driver_errors, ensure_collection
+from lml_live.values import ID_PATTERN, SEAT_ID_PATTERN, new_id
 from lml_live.venues.checks import check_layout
 from lml_live.venues.layout import (
     Layout,
@@ -48,6 +52,7 @@ _VERSION_FIELDS: Final[Mapping[str, Mapping[str, object]]] = {
     "version": {"bsonType": ["int", "long"], "minimum": 1},
     "state": {"enum": ["draft", "published", "deployed"]},
     "hash": _HASH,
+    "upload": {"bsonType": "string", "pattern": ID_PATTERN},
     "fingerprint": _HASH,
     "name": {"bsonType": "string", "minLength": 1, "maxLength": limits.LABEL_CHARS_MAX},
     "type": {"enum": ["seated", "standing", "hybrid"]},
@@ -61,8 +66,9 @@ _VERSION_FIELDS: Final[Mapping[str, Mapping[str, object]]] = {
 _CHUNK_FIELDS: Final[Mapping[str, Mapping[str, object]]] = {
     "_id": {"bsonType": "string"},
     "layout_id": _ID,
-    "version": {"bsonType": ["int", "long"], "minimum": 1},
+    "upload": {"bsonType": "string", "pattern": ID_PATTERN},
     "position": _INTEGER,
+    "saved_ms": {"bsonType": ["int", "long"]},
     "data": {"bsonType": "binData"},
 }
 
@@ -76,6 +82,8 @@ class LayoutVersion(msgspec.Struct, frozen=True):
     hash: str
     fingerprint: str
     """The hash that the content has as version 1: equal for equal content, whatever the version."""
+    upload: str
+    """Which chunks are its bytes."""
     name: str
     type: str
     seat_count: int
@@ -113,7 +121,7 @@ async def apply_schema(database: Database) -> None:
         await versions.create_index([("layout_id", 1), ("hash", 1)], name="versions_by_hash")
         await versions.create_index([("state", 1)], name="versions_by_state")
         await database[CHUNKS].create_index(
-            [("layout_id", 1), ("version", 1), ("position", 1)], unique=True, name="one_chunk_per_position"
+            [("layout_id", 1), ("upload", 1), ("position", 1)], unique=True, name="one_chunk_per_position"
         )
 
 
@@ -150,6 +158,7 @@ class Library:
             state="draft",
             hash=sealed.hash,
             fingerprint=fingerprint,
+            upload=new_id("upload"),
             name=sealed.name,
             type=sealed.type,
             seat_count=count_seats(sealed),
@@ -158,10 +167,13 @@ class Library:
             saved_ms=self._clock(),
         )
 
-        async def write(session: Session) -> None:
-            await self._write_draft(session, saved, data, draft)
-
-        await in_transaction(self._database, write)
+        await self._write_chunks(saved, data)
+        try:
+            await self._write_draft(saved, draft)
+        except Conflict:
+            await self._delete_chunks({"layout_id": saved.layout_id, "upload": saved.upload})
+            raise
+        await self._sweep(saved, known, draft)
         return Saved(saved, changed=True)
 
     async def publish(self, layout_id: str) -> LayoutVersion:
@@ -248,31 +260,48 @@ class Library:
             raise Conflict(f"Version {version.version} of {version.layout_id} was changed by somebody else just now.")
         return msgspec.structs.replace(version, **change)
 
-    async def _write_draft(
-        self, session: Session, saved: LayoutVersion, data: bytes, before: LayoutVersion | None
-    ) -> None:
-        versions, chunks = self._database[VERSIONS], self._database[CHUNKS]
-        document = {"_id": _key(saved), **msgspec.to_builtins(saved)}
-        if before is None:
-            await versions.insert_one(document, session=session)
-        else:
-            where = {"_id": _key(saved), "state": "draft", "hash": before.hash}
-            answer = await versions.replace_one(where, document, session=session)
-            if answer.matched_count == 0:
-                raise Conflict(f"The draft of {saved.layout_id} was changed by somebody else just now.")
-            await chunks.delete_many({"layout_id": saved.layout_id, "version": saved.version}, session=session)
+    async def _write_chunks(self, saved: LayoutVersion, data: bytes) -> None:
         for position, start in enumerate(range(0, len(data), limits.LAYOUT_CHUNK_BYTES)):
             chunk = {
-                "_id": f"{_key(saved)}:{position}",
+                "_id": f"{saved.upload}:{position}",
                 "layout_id": saved.layout_id,
-                "version": saved.version,
+                "upload": saved.upload,
                 "position": position,
+                "saved_ms": saved.saved_ms,
                 "data": data[start : start + limits.LAYOUT_CHUNK_BYTES],
             }
-            await chunks.insert_one(chunk, session=session)
+            with driver_errors():
+                await self._database[CHUNKS].insert_one(chunk)
+
+    async def _write_draft(self, saved: LayoutVersion, before: LayoutVersion | None) -> None:
+        document = {"_id": _key(saved), **msgspec.to_builtins(saved)}
+        with driver_errors():
+            if before is None:
+                await self._database[VERSIONS].insert_one(document)
+                return
+            where = {"_id": _key(saved), "state": "draft", "hash": before.hash}
+            answer = await self._database[VERSIONS].replace_one(where, document)
+        if answer.matched_count == 0:
+            raise Conflict(f"The draft of {saved.layout_id} was changed by somebody else just now.")
+
+    async def _sweep(
+        self, saved: LayoutVersion, known: tuple[LayoutVersion, ...], replaced: LayoutVersion | None
+    ) -> None:
+        """Deletes the replaced draft's chunks, and those of saves that broke off an hour ago or more."""
+        if replaced is not None:
+            await self._delete_chunks({"layout_id": saved.layout_id, "upload": replaced.upload})
+        in_use = [saved.upload, *(version.upload for version in known)]
+        long_ago = saved.saved_ms - limits.LAYOUT_SAVE_MS_MAX
+        await self._delete_chunks(
+            {"layout_id": saved.layout_id, "upload": {"$nin": in_use}, "saved_ms": {"$lt": long_ago}}
+        )
+
+    async def _delete_chunks(self, where: Document) -> None:
+        with driver_errors():
+            await self._database[CHUNKS].delete_many(where)
 
     async def _load_chunks(self, version: LayoutVersion) -> bytes:
-        where = {"layout_id": version.layout_id, "version": version.version}
+        where = {"layout_id": version.layout_id, "upload": version.upload}
         with driver_errors():
             cursor = self._database[CHUNKS].find(where, {"data": 1, "_id": 0}).sort("position", 1)
             documents = await cursor.to_list(length=limits.LAYOUT_FILE_BYTES_MAX // limits.LAYOUT_CHUNK_BYTES + 1)

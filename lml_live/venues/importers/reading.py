@@ -123,7 +123,9 @@ def records_of(tree: object) -> list[Record] | Rejected:
 
 def _header_faults(header: Sequence[str]) -> tuple[Violation, ...]:
     if len(header) < 2:
-        return (Violation("line 1", "is neither JSON nor the header of a table: columns parted by , ; or tab are expected"),)
+        return (
+            Violation("line 1", "is neither JSON nor the header of a table: columns parted by , ; or tab are expected"),
+        )
     twice = sorted({name for name in header if name and header.count(name) > 1})
     return tuple(Violation("line 1", f"names the column {shown(name)} twice") for name in twice)
 
