@@ -126,6 +126,7 @@ RETRY_AFTER_MS: Final = 500
 """What a client is told to wait where nothing better is known."""
 
 # --- REST
+PROBE_SECONDS: Final = 2.0
 REQUESTS_PER_SECOND_MAX: Final = 10
 """Holder acts over REST, per holder; new holders, per address."""
 REQUEST_BURST_MAX: Final = 30

@@ -2,11 +2,12 @@
 -- INCLUDE inventory
 -- KEYS 1 seats, 2 book, 3 areas, 4 log
 -- ARGV 1 stamp, 2 skew_ms, 3 holder, 4 hold_id, 5 digest, 6 request_hash, 7 origin, 8 opens_ms, 9 max_seats
--- ARGV 10 max_keys, 11 seats, 12 areas
+-- ARGV 10 max_keys, 11 seats, 12 areas, 13 expected_seq
 -- RETURN held, seq, record, now_ms | same, seq, record, now_ms, hold_id | taken, seat… | full, area, available…
 -- RETURN limit, max_seats | too_many_keys, max_keys | not_open, opens_ms | mismatch | expired | not_found
--- RETURN in_checkout | no_book | other_stamp, stamp
--- The hold keeps its id, deadline, lifetime and extensions; its own seats and places count as free.
+-- RETURN in_checkout | changed | no_book | other_stamp, stamp
+-- `expected_seq` is that of the record which the caller read, or empty. The hold keeps its id, deadline, lifetime and
+-- extensions; its own seats and places count as free.
 local stamp, holder, hold_id, digest = ARGV[1], ARGV[3], ARGV[4], ARGV[5]
 local seats, areas = cmsgpack.unpack(ARGV[11]), cmsgpack.unpack(ARGV[12])
 local found = redis.call('HMGET', KEYS[2], 'stamp', 'o:' .. holder, 'k:' .. digest, 'h:' .. hold_id)
@@ -16,6 +17,7 @@ local now = server_time_ms(ARGV[2])
 if now < tonumber(ARGV[8]) then return {'not_open', ARGV[8]} end
 local record, not_ours = own_active_hold(found[4], holder, now)
 if not record then return not_ours end
+if ARGV[13] ~= '' and record[SEQ] ~= tonumber(ARGV[13]) then return {'changed'} end
 local tally = tally_of(found[2])
 local size = tally[1] - size_of(record[SEATS], record[AREAS]) + size_of(seats, areas)
 if size > tonumber(ARGV[9]) then return {'limit', ARGV[9]} end

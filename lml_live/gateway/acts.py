@@ -5,6 +5,9 @@ from collections.abc import Mapping, Sequence
 from lml_live.gateway import wire
 from lml_live.gateway.desk import Desk, Desks
 from lml_live.inventory.holds import Changed, Holds, Refusal
+from lml_live.inventory.records import Record
+
+Wishes = tuple[Sequence[wire.SeatWish], Mapping[str, wire.AreaWish]]
 
 
 class Acts:
@@ -75,6 +78,55 @@ class Acts:
     ) -> Changed | Refusal:
         """`extend`."""
         return await self.holds.extend_hold(event, holder, hold, key=key, origin=origin)
+
+    async def change(
+        self, event: str, holder: str, hold: str, add: Wishes, release: Wishes, key: str | None
+    ) -> Changed | Refusal:
+        """Adds, releases, or does both in one step: then it is a `replace` of what the hold was when it was read."""
+        if not (release[0] or release[1]):
+            return await self.hold(event, holder, *add, into=hold, key=key)
+        if not (add[0] or add[1]):
+            return await self.release(event, holder, hold, [seat_of(wish) for wish in release[0]], release[1])
+        desk = await self.desks.desk(event)
+        wished_seats, wished_areas = desk.seat_wishes(add[0]), desk.area_wishes(add[1])
+        if isinstance(wished_seats, Refusal):
+            return wished_seats
+        if isinstance(wished_areas, Refusal):
+            return wished_areas
+        now = await self.holds.read_hold(event, holder, hold)
+        if isinstance(now, Refusal):
+            return now
+        assert now.record is not None
+        kept = take_out(now.record, [seat_of(wish) for wish in release[0]], release[1])
+        if isinstance(kept, Refusal):
+            return kept
+        seats, areas = [*kept[0], *wished_seats], [*kept[1], *wished_areas]
+        if len({seat for seat, _ in seats}) != len(seats):
+            return Refusal("seat_taken", "The hold has this seat already.")
+        return await self.holds.replace_hold(event, holder, hold, seats, areas, key=key, expected_seq=now.record.seq)
+
+
+def seat_of(wish: wire.SeatWish) -> int:
+    """The seat's index."""
+    return wish.seat if isinstance(wish, wire.SeatPick) else wish
+
+
+def take_out(
+    record: Record, seats: Sequence[int], areas: Mapping[str, wire.AreaWish]
+) -> tuple[list[tuple[int, str]], list[tuple[str, str, int]]] | Refusal:
+    """What is left of a hold without these, or the refusal that release_hold.lua would give."""
+    left = [(seat, kind) for seat, kind in record.seat_types() if seat not in set(seats)]
+    missing = tuple(sorted(set(seats) - {seat for seat, _ in record.seat_types()}))
+    if missing:
+        return Refusal("unknown_seat", "The hold has no such seat.", missing)
+    left_areas = [list(line) for line in record.area_types()]
+    for area, wish in areas.items():
+        for kind, n in (wish if isinstance(wish, dict) else {"": wish}).items():
+            lines = [line for line in left_areas if line[0] == area and kind in ("", line[1])]
+            if len(lines) != 1 or int(lines[0][2]) < n:
+                return Refusal("invalid_message", "The hold has no such places; name a type where it has several.")
+            lines[0][2] = int(lines[0][2]) - n
+    return left, [(str(area), str(kind), int(n)) for area, kind, n in left_areas if int(n) > 0]
 
 
 def show_changed(desk: Desk, changed: Changed, *, seat_ids: bool = False) -> wire.Hold | None:

@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from lml_live import limits, values
+from lml_live.gateway import wire
 from lml_live.pricing.blocks import BlockKind
 from lml_live.pricing.events import Id, Name, PublicEvent
 
@@ -78,3 +79,41 @@ class LayoutList(msgspec.Struct, frozen=True):
 
     items: tuple[LayoutShown, ...]
     next: str | None
+
+
+class SeatIdPick(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A seat with the price type it is wanted at."""
+
+    seat_id: SeatId
+    type: wire.PriceType
+
+
+class HoldBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The body of `POST /events/{event}/holds`."""
+
+    seats: Annotated[list[SeatId | SeatIdPick], Meta(max_length=limits.HOLD_SEATS_MAX)] = []
+    areas: wire.AreaWishes = {}
+
+
+class HoldChangeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The body of `PATCH /holds/{hold}`: what to add, what to release, or both in one step."""
+
+    add: HoldBody = HoldBody()
+    release: HoldBody = HoldBody()
+
+
+class NewHolder(msgspec.Struct, frozen=True):
+    """The answer to `POST /holders`."""
+
+    holder: str
+    token: str
+
+
+class Availability(msgspec.Struct, frozen=True, kw_only=True):
+    """The seat map of an event now; `seats` is 2 bits a seat, base64, as in `welcome`."""
+
+    epoch: str
+    seq: int
+    seats: Annotated[msgspec.Raw, Meta(description="base64 of 2 bits a seat, seat 0 in the lowest bits")]
+    areas: dict[str, wire.AreaCounts]
+    now: datetime

@@ -123,9 +123,14 @@ class Holds:
         *,
         key: str | None,
         origin: str = "",
+        expected_seq: int | None = None,
     ) -> Changed | Refusal:
-        """`hold` with `replace`: the hold's own seats count as free; refused, it changes nothing."""
-        return await self._change_hold("replace_hold", event, holder, hold, seats, areas, key, origin)
+        """`hold` with `replace`: the hold's own seats count as free; refused, it changes nothing.
+
+        With `expected_seq`, that of the record which the caller read, it is refused where the hold changed since.
+        """
+        expected = "" if expected_seq is None else str(expected_seq)
+        return await self._change_hold("replace_hold", event, holder, hold, seats, areas, key, origin, expected)
 
     async def _change_hold(
         self,
@@ -137,6 +142,7 @@ class Holds:
         areas: AreaWishes,
         key: str | None,
         origin: str,
+        *more: Part,
     ) -> Changed | Refusal:
         sale = await self._book.sale(event)
         if (refusal := _refuse_new_holds(sale)) is not None:
@@ -147,7 +153,7 @@ class Holds:
             digest = self._digest(sale, holder, key)
             return [
                 *(self._book.skew_ms, holder, hold, digest, request, origin, sale.on_sale_at_ms, sale.max_seats),
-                *(limits.KEYS_PER_HOLD_MAX, _pack_seats(seats), _pack_areas(areas)),
+                *(limits.KEYS_PER_HOLD_MAX, _pack_seats(seats), _pack_areas(areas), *more),
             ]
 
         return await self._act(event, script, _SEATS_BOOK_AREAS_LOG, args, lambda: hold)
@@ -201,6 +207,10 @@ class Holds:
         found = zip(answer[2::2], answer[3::2], strict=True)
         holds = {hold.decode(): decode_record(raw) for hold, raw in found if raw is not None}
         return OwnHolds(holds, sale.epoch, int(answer[1]))
+
+    async def event_of_hold(self, hold: str) -> str:
+        """The event that a hold's id belongs to. Raises `NotFound` for an id that no hold can have."""
+        return await self._book.event_of_hold(hold)
 
     # --- The booking's acts
 
@@ -344,6 +354,7 @@ _REFUSALS: Final[dict[bytes, Refusal]] = {
     b"not_in_hold": Refusal("unknown_seat", "The hold has no such seat."),
     b"too_many_holds": Refusal("limit_exceeded", "Too many holds: release one first."),
     b"too_many_keys": Refusal("limit_exceeded", "This hold was changed too often: release it and start again."),
+    b"changed": Refusal("conflict", "The hold was changed meanwhile: read it again."),
     b"mismatch": Refusal("idempotency_mismatch", "This key was used for another request."),
     b"expired": Refusal("hold_expired", "The hold's time is over."),
     b"not_found": Refusal("hold_not_found", "There is no such hold."),

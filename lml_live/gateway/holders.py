@@ -1,0 +1,422 @@
+"""The holder's acts over REST, for those who cannot keep a socket; and what everybody may read of a live event.
+
+`Idempotency-Key` is the `key` of the live socket here: a retry answers the hold as it is now (contract, section 3).
+"""
+
+import asyncio
+import gzip
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+from lml_live import limits, values
+from lml_live.clock import to_datetime
+from lml_live.errors import STATUS_BY_CODE, LmlError, NotFound, Overloaded, Refused, Unauthorized
+from lml_live.gateway import problems, wire
+from lml_live.gateway.acts import show_changed
+from lml_live.gateway.bodies import Availability, HoldBody, HoldChangeBody, NewHolder, SeatIdPick
+from lml_live.gateway.callers import bearer_token
+from lml_live.gateway.connection import Doorman, serve_socket
+from lml_live.gateway.desk import Desk, show_areas
+from lml_live.gateway.idempotency import HEADER, read_key
+from lml_live.gateway.live import Live
+from lml_live.gateway.operations import API, Operation, bind
+from lml_live.gateway.problems import Problem, read_body
+from lml_live.guard.throttle import Network, TokenBucket, client_address, in_networks
+from lml_live.inventory.holds import Changed, Refusal
+from lml_live.venues.library import Library
+
+_REFUSED: Final = (
+    "unauthorized",
+    "not_found",
+    "seat_taken",
+    "unknown_seat",
+    "unknown_area",
+    "area_full",
+    "limit_exceeded",
+    "hold_not_found",
+    "hold_expired",
+    "hold_in_checkout",
+    "sale_not_open",
+    "sale_paused",
+    "sale_closed",
+    "idempotency_mismatch",
+    "rate_limited",
+)
+
+OPERATIONS: Final = (
+    Operation(
+        name="live",
+        method="GET",
+        path=f"{API}/events/{{event}}/live",
+        who="anyone",
+        summary="The live socket (a websocket; see /asyncapi.json). A foreign Origin is refused.",
+        answers={101: None},
+        codes=("not_found", "forbidden", "rate_limited"),
+    ),
+    Operation(
+        name="read_availability",
+        method="GET",
+        path=f"{API}/events/{{event}}/availability",
+        who="anyone",
+        summary="The seat map now, for clients that poll: 2 bits a seat, base64, as in `welcome`.",
+        answers={200: Availability},
+        codes=("not_found",),
+    ),
+    Operation(
+        name="read_layout",
+        method="GET",
+        path=f"{API}/layouts/{{layout}}/{{hash}}",
+        who="anyone",
+        summary="A layout's immutable bytes, from the database of layouts; the CDN has the same.",
+        answers={200: None},
+        codes=("not_found",),
+    ),
+    Operation(
+        name="create_holder",
+        method="POST",
+        path=f"{API}/holders",
+        who="anyone",
+        summary="A new anonymous holder; with a holder's token, a fresh token of the same.",
+        answers={201: NewHolder},
+        codes=("unauthorized", "rate_limited"),
+    ),
+    Operation(
+        name="hold_seats",
+        method="POST",
+        path=f"{API}/events/{{event}}/holds",
+        who="holder",
+        summary="Take seats and area places: all of them, or nothing.",
+        body=HoldBody,
+        answers={201: wire.Hold},
+        codes=_REFUSED,
+        idempotent=True,
+    ),
+    Operation(
+        name="read_hold",
+        method="GET",
+        path=f"{API}/holds/{{hold}}",
+        who="holder",
+        summary="One of the caller's holds.",
+        answers={200: wire.Hold},
+        codes=("unauthorized", "hold_not_found", "hold_expired"),
+    ),
+    Operation(
+        name="change_hold",
+        method="PATCH",
+        path=f"{API}/holds/{{hold}}",
+        who="holder",
+        summary="Add to a hold, release part of it, or both in one step; 204 when nothing is left.",
+        body=HoldChangeBody,
+        answers={200: wire.Hold, 204: None},
+        codes=_REFUSED,
+    ),
+    Operation(
+        name="release_hold",
+        method="DELETE",
+        path=f"{API}/holds/{{hold}}",
+        who="holder",
+        summary="Give a hold back.",
+        answers={204: None},
+        codes=("unauthorized", "hold_not_found", "hold_expired", "hold_in_checkout"),
+    ),
+    Operation(
+        name="extend_hold",
+        method="POST",
+        path=f"{API}/holds/{{hold}}/extend",
+        who="holder",
+        summary="Put a hold's deadline off once more. An Idempotency-Key makes a retry harmless.",
+        answers={200: wire.Hold},
+        codes=_REFUSED,
+    ),
+)
+
+
+class HoldProblem(Problem, frozen=True, omit_defaults=True, kw_only=True):
+    """A refusal with the seats in the way, and what the areas have left."""
+
+    seats: tuple[str, ...] = ()
+    areas: dict[str, int] = msgspec.field(default_factory=dict)
+
+
+class AddressOf:
+    """Who calls, by network address: the peer, or whom our own proxies name."""
+
+    def __init__(self, trusted: Sequence[Network], exempt: Sequence[Network]) -> None:
+        self._trusted = tuple(trusted)
+        self._exempt = tuple(exempt)
+
+    def __call__(self, request: web.Request) -> str:
+        return client_address(request.remote or "", request.headers.get("X-Forwarded-For"), self._trusted)
+
+    def capped(self, request: web.Request) -> str | None:
+        """The address, or None where it is exempt from caps."""
+        address = self(request)
+        return None if in_networks(address, self._exempt) else address
+
+
+@dataclass(frozen=True)
+class HolderServices:
+    """What the handlers need."""
+
+    live: Live
+    library: Library
+    doorman: Doorman
+    address_of: AddressOf
+
+
+class LayoutCache:
+    """The latest layouts served, as they are and gzipped, at most `LAYOUT_CACHE_BYTES_MAX` together."""
+
+    def __init__(self, library: Library) -> None:
+        self._library = library
+        self._kept: OrderedDict[tuple[str, str], tuple[bytes, bytes]] = OrderedDict()
+        self._size = 0
+        self._lock = asyncio.Lock()
+
+    async def find(self, layout: str, layout_hash: str) -> tuple[bytes, bytes] | None:
+        """(plain, gzipped) bytes of a published layout."""
+        key = (layout, layout_hash)
+        if key not in self._kept:
+            async with self._lock:  # one at a time: a crowd that comes for one layout reads it once
+                if key not in self._kept:
+                    data = await self._library.load_bytes(layout, layout_hash)
+                    if data is None:
+                        return None
+                    self._keep(key, data, await asyncio.to_thread(gzip.compress, data, 6, mtime=0))
+        self._kept.move_to_end(key)
+        return self._kept[key]
+
+    def _keep(self, key: tuple[str, str], data: bytes, zipped: bytes) -> None:
+        self._kept[key] = (data, zipped)
+        self._size += len(data) + len(zipped)
+        while self._size > limits.LAYOUT_CACHE_BYTES_MAX and len(self._kept) > 1:
+            _, old = self._kept.popitem(last=False)
+            self._size -= len(old[0]) + len(old[1])
+
+
+def routes(services: HolderServices) -> list[web.RouteDef]:
+    """The routes of `OPERATIONS`."""
+    live = services.live
+    acts, clock, tokens = live.acts, live.clock, live.tokens
+    layouts = LayoutCache(services.library)
+    buckets = RequestBuckets()
+
+    def caller(request: web.Request) -> str:
+        token = bearer_token(request)
+        read = tokens.read(token, clock()) if token is not None else None
+        if read is None:
+            raise Unauthorized("This needs a holder's token: POST /holders gives one.")
+        buckets.take(f"holder {read.holder}", clock())
+        return read.holder
+
+    async def socket(request: web.Request) -> web.StreamResponse:
+        address = services.address_of(request)
+        return await serve_socket(request, live, services.doorman, address)
+
+    async def read_availability(request: web.Request) -> web.Response:
+        audience = await live.audience(request.match_info["event"])
+        room = audience.room
+        tag = f"{room.epoch}-{room.sent_seq}"
+        headers = {"ETag": f'"{tag}"', "Cache-Control": "no-cache"}
+        if _has(request, tag):
+            return web.Response(status=304, headers=headers)
+        body = Availability(
+            epoch=room.epoch_text,
+            seq=room.sent_seq,
+            seats=audience.snapshot(wire.JSON, deflate=False),
+            areas=show_areas(room.areas),
+            now=to_datetime(clock()),
+        )
+        return _json(body, headers=headers)
+
+    async def read_layout(request: web.Request) -> web.Response:
+        layout, layout_hash = request.match_info["layout"], request.match_info["hash"]
+        found = None
+        if values.is_id(layout) and values.is_seat_id(layout_hash):
+            found = await layouts.find(layout, layout_hash)
+        if found is None:
+            raise NotFound("There is no such layout.")
+        zipped = "gzip" in request.headers.get("Accept-Encoding", "").lower()
+        tag = f"{layout_hash}-gzip" if zipped else layout_hash
+        headers = {
+            "ETag": f'"{tag}"',
+            "Cache-Control": "public, max-age=31536000, immutable",
+            "Vary": "Accept-Encoding",
+            "Access-Control-Allow-Origin": "*",
+            "X-Content-Type-Options": "nosniff",
+        }
+        if _has(request, tag):
+            return web.Response(status=304, headers=headers)
+        if zipped:
+            headers["Content-Encoding"] = "gzip"
+        return web.Response(body=found[zipped], content_type="application/json", headers=headers)
+
+    async def create_holder(request: web.Request) -> web.Response:
+        token = bearer_token(request)
+        now_ms = clock()
+        if token is not None:
+            read = tokens.read(token, now_ms)
+            if read is None:
+                raise Unauthorized("This token is not valid.")
+            holder = read.holder
+        else:
+            address = services.address_of.capped(request)
+            if address is not None:
+                buckets.take(f"address {address}", now_ms)
+            holder = values.new_id("h")
+        answer = NewHolder(holder, tokens.issue(holder, now_ms))
+        return _json(answer, status=201, headers={"Cache-Control": "no-store"})
+
+    async def hold_seats(request: web.Request) -> web.Response:
+        holder, key = caller(request), read_key(request)
+        body = await read_body(request, HoldBody)
+        desk = await _public_desk(request.match_info["event"])
+        seats = _indexes(desk, body.seats)
+        if isinstance(seats, Refusal):
+            return _refused(desk, seats)
+        outcome = await acts.hold(desk.event.id, holder, seats, body.areas, key=key)
+        return _answer(desk, outcome, status=201)
+
+    async def _public_desk(event: str) -> Desk:
+        desk = await acts.desks.desk(event)
+        if desk.event.state == "draft":
+            raise NotFound("There is no such event.")
+        return desk
+
+    async def _desk_of_hold(hold: str) -> Desk:
+        if not values.is_id(hold):
+            raise _no_hold()
+        try:
+            event = await acts.holds.event_of_hold(hold)
+        except NotFound as error:
+            raise _no_hold() from error
+        return await acts.desks.desk(event)
+
+    async def read_hold(request: web.Request) -> web.Response:
+        holder, hold = caller(request), request.match_info["hold"]
+        desk = await _desk_of_hold(hold)
+        return _answer(desk, await acts.holds.read_hold(desk.event.id, holder, hold))
+
+    async def change_hold(request: web.Request) -> web.Response:
+        holder, hold = caller(request), request.match_info["hold"]
+        body = await read_body(request, HoldChangeBody)
+        key = read_key(request) if HEADER in request.headers else None
+        desk = await _desk_of_hold(hold)
+        add = _indexes(desk, body.add.seats)
+        release = _indexes(desk, body.release.seats)
+        for wrong in (add, release):
+            if isinstance(wrong, Refusal):
+                return _refused(desk, wrong)
+        assert not isinstance(add, Refusal)
+        assert not isinstance(release, Refusal)
+        outcome = await acts.change(
+            desk.event.id, holder, hold, (add, body.add.areas), (release, body.release.areas), key
+        )
+        return _answer(desk, outcome)
+
+    async def release_hold(request: web.Request) -> web.Response:
+        holder, hold = caller(request), request.match_info["hold"]
+        desk = await _desk_of_hold(hold)
+        return _answer(desk, await acts.release(desk.event.id, holder, hold, (), {}))
+
+    async def extend_hold(request: web.Request) -> web.Response:
+        holder, hold = caller(request), request.match_info["hold"]
+        key = read_key(request) if HEADER in request.headers else None
+        desk = await _desk_of_hold(hold)
+        return _answer(desk, await acts.extend(desk.event.id, holder, hold, key=key))
+
+    return bind(
+        OPERATIONS,
+        {
+            "live": socket,
+            "read_availability": read_availability,
+            "read_layout": read_layout,
+            "create_holder": create_holder,
+            "hold_seats": hold_seats,
+            "read_hold": read_hold,
+            "change_hold": change_hold,
+            "release_hold": release_hold,
+            "extend_hold": extend_hold,
+        },
+    )
+
+
+class RequestBuckets:
+    """A rate per holder and per address; those that rest are forgotten."""
+
+    def __init__(self) -> None:
+        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
+
+    def take(self, who: str, now_ms: int) -> None:
+        """Raises `Overloaded` where `who` asks too often."""
+        bucket = self._buckets.get(who)
+        if bucket is None:
+            bucket = self._buckets[who] = TokenBucket(limits.REQUESTS_PER_SECOND_MAX, limits.REQUEST_BURST_MAX, now_ms)
+            if len(self._buckets) > limits.REQUEST_BUCKETS_MAX:
+                self._buckets.popitem(last=False)
+        self._buckets.move_to_end(who)
+        if wait_ms := bucket.take(now_ms):
+            raise Overloaded("Too many requests: slow down.", retry_after_ms=wait_ms)
+
+
+def _indexes(desk: Desk, seats: Sequence[str | SeatIdPick]) -> list[wire.SeatWish] | Refusal:
+    """Seat ids as the socket's indexes. All unknown ones are named by position in the message, never echoed."""
+    wishes: list[wire.SeatWish] = []
+    unknown = 0
+    for wish in seats:
+        seat_id, price_type = (wish.seat_id, wish.type) if isinstance(wish, SeatIdPick) else (wish, None)
+        index = desk.layout.index_of.get(seat_id)
+        if index is None:
+            unknown += 1
+        else:
+            wishes.append(index if price_type is None else wire.SeatPick(index, price_type))
+    if unknown:
+        return Refusal("unknown_seat", f"{unknown} of these seats are not of this event.")
+    return wishes
+
+
+def _no_hold() -> LmlError:
+    return Refused("hold_not_found", "There is no such hold.")
+
+
+def _answer(desk: Desk, outcome: Changed | Refusal, *, status: int = 200) -> web.Response:
+    if isinstance(outcome, Refusal):
+        return _refused(desk, outcome)
+    shown = show_changed(desk, outcome, seat_ids=True)
+    if shown is None:
+        return web.Response(status=204)
+    headers = {"Location": f"{API}/holds/{shown.id}"} if status == 201 else {}
+    return _json(shown, status=status, headers={"Cache-Control": "no-store", **headers})
+
+
+def _refused(desk: Desk, refusal: Refusal) -> web.Response:
+    problem = HoldProblem(
+        type=f"/docs#problem-{refusal.code}",
+        title=refusal.code.replace("_", " ").capitalize(),
+        status=STATUS_BY_CODE[refusal.code],
+        detail=refusal.message,
+        code=refusal.code,
+        seats=tuple(desk.layout.seat_ids[seat] for seat in refusal.seats if seat < desk.layout.seat_count),
+        areas=refusal.areas,
+        retry_after_ms=refusal.retry_after_ms,
+    )
+    return web.Response(
+        status=problem.status,
+        body=msgspec.json.encode(problem),
+        content_type=problems.CONTENT_TYPE,
+        headers={"Cache-Control": "no-store"},
+    )
+
+
+def _json(body: msgspec.Struct, *, status: int = 200, headers: dict[str, str]) -> web.Response:
+    return web.Response(status=status, body=msgspec.json.encode(body), content_type="application/json", headers=headers)
+
+
+def _has(request: web.Request, tag: str) -> bool:
+    """Whether the client has this version already."""
+    return any(known.value in (tag, "*") for known in request.if_none_match or ())
