@@ -25,21 +25,18 @@ async def pool(postgres_dsn: str) -> AsyncIterator[Pool]:
     await pool.close()
 
 
-@pytest.mark.parametrize(
-    ("setting", "value"),
-    [
-        ("statement_timeout", "5s"),
-        ("lock_timeout", "3s"),
-        ("idle_in_transaction_session_timeout", "10s"),
-        ("synchronous_commit", "on"),
-        ("default_transaction_isolation", "read committed"),
-        ("TimeZone", "UTC"),
-        ("application_name", "lml"),
-    ],
-)
-async def test_the_guards_are_on(pool: Pool, setting: str, value: str) -> None:
+async def test_the_guards_are_on(pool: Pool) -> None:
+    guards = {
+        "statement_timeout": "5s",
+        "lock_timeout": "3s",
+        "idle_in_transaction_session_timeout": "10s",
+        "synchronous_commit": "on",
+        "default_transaction_isolation": "read committed",
+        "TimeZone": "UTC",
+        "application_name": "lml",
+    }
     async with postgres.connection(pool) as connected:
-        assert await connected.fetchval("SELECT current_setting($1)", setting) == value
+        assert {name: await connected.fetchval("SELECT current_setting($1)", name) for name in guards} == guards
 
 
 async def test_a_statement_that_takes_too_long_is_unavailable(pool: Pool) -> None:
