@@ -3,7 +3,7 @@
 import json
 from collections import deque
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from live_stand_in import Truth, a_hold
 
@@ -23,8 +23,10 @@ class World:
         self.now_ms = 0
         self.hellos: deque[wire.Hello] = deque()
         self.hold_news: list[wire.HoldChanged] = []
+        self.past_diffs: list[wire.Diff] = []
         self.subscribed = False
         self.connect()
+        self.answer_hello()
 
     @property
     def truth(self) -> Truth:
@@ -68,15 +70,22 @@ class World:
         truth.states = [old.states[len(old.states) // 2]]
         self.truths.append(truth)
         self.hold_news.clear()
+        self.past_diffs.clear()
         if self.subscribed:
             # A hello that was under way is answered as well: the client hears two welcomes.
             self.deliver(truth.welcome(FMT))
 
     def tick(self, fate: str) -> None:
         diff = self.truth.tick()
+        self.past_diffs.append(diff)
         if self.subscribed:
             for _ in range({"lost": 0, "delivered": 1, "repeated": 2}[fate]):
                 self.deliver(diff)
+
+    def stale_diff(self, which: int) -> None:
+        """Something that was sent before (in this epoch) comes once more."""
+        if self.subscribed and self.past_diffs:
+            self.deliver(self.past_diffs[which % len(self.past_diffs)])
 
     def tell_hold(self, which: int) -> None:
         """Answers and news of holds keep no order among themselves."""
@@ -99,7 +108,7 @@ class World:
         while self.hellos:
             self.answer_hello()
         while self.hold_news:
-            self.tell_hold(0)
+            self.tell_hold(-1)
         picture = self.client.picture
         assert (picture.epoch, picture.seq) == (self.truth.epoch, self.truth.head)
         assert picture.seats == self.truth.states[-1]
@@ -111,17 +120,22 @@ SEATS = st.dictionaries(st.integers(0, 9), st.integers(0, 3), max_size=4)
 HOLDS = st.none() | st.tuples(
     st.sampled_from(["h-1", "h-2"]), st.none() | st.integers(1, 3).map(lambda seat: a_hold("h", (seat,)))
 )
+CHANGES = st.tuples(st.just("change"), SEATS, st.integers(0, 50), HOLDS)
 ACTS = st.one_of(
-    st.tuples(st.just("change"), SEATS, st.integers(0, 50), HOLDS),
+    CHANGES,
+    CHANGES,
+    CHANGES,
     st.tuples(st.just("tick"), st.sampled_from(["delivered", "delivered", "lost", "repeated"])),
     st.tuples(st.just("answer")),
     st.tuples(st.just("tell"), st.integers(0, 5)),
+    st.tuples(st.just("stale"), st.integers(0, 20)),
     st.tuples(st.just("line lost")),
     st.tuples(st.just("new epoch")),
 )
 
 
-@given(st.lists(ACTS, max_size=40))
+@settings(max_examples=400)
+@given(st.lists(ACTS, min_size=10, max_size=60))
 def test_the_picture_is_always_true_and_ends_complete(acts: list[tuple[object, ...]]) -> None:
     world = World()
     for act in acts:
@@ -141,6 +155,8 @@ def test_the_picture_is_always_true_and_ends_complete(acts: list[tuple[object, .
                 world.answer_hello()
             case ("tell", int(which)):
                 world.tell_hold(which)
+            case ("stale", int(which)):
+                world.stale_diff(which)
             case ("line lost",):
                 world.client.disconnected(world.now_ms, 1006)
                 world.connect()
