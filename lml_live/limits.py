@@ -125,6 +125,14 @@ REDIS_RECONNECT_SECONDS_MAX: Final = 1.0
 RETRY_AFTER_MS: Final = 500
 """What a client is told to wait where nothing better is known."""
 
+# --- The server's process
+KEEPALIVE_SECONDS: Final = 75.0
+DRAIN_SECONDS: Final = 5.0
+ACCEPT_BACKLOG: Final = 4_096
+"""A sale's opening brings thousands of handshakes in one second."""
+NOTICES_MAX: Final = 10_000
+NOTICES_RETRY_SECONDS: Final = 1.0
+
 # --- REST
 PROBE_SECONDS: Final = 2.0
 REQUESTS_PER_SECOND_MAX: Final = 10

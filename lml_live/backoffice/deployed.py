@@ -23,9 +23,10 @@ class DeployedLayouts:
             for known in await self._library.status(layout_id)
             if known.state == "deployed" and version in (None, known.version)
         ]
-        return await self._index(layout_id, deployed[-1]) if deployed else None
+        return await self.index(layout_id, deployed[-1]) if deployed else None
 
-    async def _index(self, layout_id: str, version: int) -> LayoutIndex:
+    async def index(self, layout_id: str, version: int) -> LayoutIndex:
+        """The index of a published version, read once. Raises `NotFound`."""
         # One at a time: reading 200,000 seats twice at once would only take twice the memory.
         async with self._reading:
             if (layout_id, version) not in self._kept:

@@ -1,0 +1,72 @@
+"""The demonstration: the project's own venues with an event on each, loaded where there are no events yet."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from lml_live.pricing.catalogue import Catalogue
+from lml_live.pricing.events import LayoutChoice, NewEvent, SaleLimits
+from lml_live.pricing.quote import Price
+from lml_live.venues.demo import arena, concert_hall
+from lml_live.venues.layout import Layout
+from lml_live.venues.library import Library
+
+_PRICE_STEPS: Final = (12_000, 9_500, 7_200, 5_400, 3_900, 2_800, 2_100, 1_600)
+"""Minor units, from the first category on; a venue with more categories sells the rest at the last."""
+_FEE: Final = 250
+_TAX_RATE: Final = "7.00"
+
+
+async def load_demonstration(library: Library, catalogue: Catalogue, report: Callable[[str], None]) -> None:
+    """Deploys the concert hall and the arena, and opens an event on each. Does nothing where any event exists."""
+    if (await catalogue.list_events(limit=1, drafts=True)).items:
+        return
+    evening = datetime.now(UTC).replace(hour=19, minute=30, second=0, microsecond=0) + timedelta(days=30)
+    for draw, name, event_id, group in (
+        (concert_hall, "Symphony in the Round", "demo-hall", "demo-season"),
+        (arena, "Neon Harbour: The Tour", "demo-arena", "demo-arena"),
+    ):
+        layout = await asyncio.to_thread(draw)
+        await library.save_draft(layout)
+        await library.publish(layout.layout_id)
+        version = await library.deploy(layout.layout_id)
+        await catalogue.create_event(
+            NewEvent(
+                id=event_id,
+                group=group,
+                name=name,
+                venue=layout.name,
+                starts_at=evening,
+                currency="EUR",
+                layout=LayoutChoice(layout.layout_id, version.version),
+                prices=demo_prices(layout),
+                limits=SaleLimits(max_seats=8, hold_seconds=300, extensions=2, lifetime_seconds=1800),
+            )
+        )
+        await catalogue.set_state(event_id, "open")
+        report(f"demonstration: {name} on {version.place_count:,} places of {layout.name}")
+
+
+def demo_prices(layout: Layout) -> tuple[Price, ...]:
+    """A price for every category, dearest first, in the order in which the layout names them."""
+    return tuple(
+        Price(
+            category=category,
+            amount=_PRICE_STEPS[min(position, len(_PRICE_STEPS) - 1)],
+            fee=_FEE,
+            tax_rate=_TAX_RATE,
+        )
+        for position, category in enumerate(_categories(layout))
+    )
+
+
+def _categories(layout: Layout) -> Sequence[str]:
+    named: dict[str, None] = {}
+    for section in layout.sections:
+        if section.category:
+            named[section.category] = None
+        for row in section.rows:
+            for seat in row.seats:
+                named[seat.category] = None
+    return tuple(named)

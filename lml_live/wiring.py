@@ -1,0 +1,253 @@
+"""Puts the house together: the one place beside the commands that knows every class.
+
+`prepare` runs once, before the workers: schemas, the first administrator, demonstration data, copies of layouts.
+`run_worker` is one worker process from its first connection to its last goodbye.
+"""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import msgspec
+from aiohttp import web
+
+from lml_live import limits
+from lml_live.backoffice.blocking import Blocking, Refusals
+from lml_live.backoffice.deployed import DeployedLayouts
+from lml_live.clock import system_clock_ms
+from lml_live.devstack.demo import load_demonstration
+from lml_live.errors import Unavailable
+from lml_live.gateway.acts import Acts
+from lml_live.gateway.app import Services, make_app
+from lml_live.gateway.connection import Doorman
+from lml_live.gateway.desk import Desks
+from lml_live.gateway.events import EventServices
+from lml_live.gateway.holders import AddressOf, HolderServices
+from lml_live.gateway.idempotency import IdempotencyKeys
+from lml_live.gateway.layouts import LayoutServices
+from lml_live.gateway.live import Live
+from lml_live.gateway.operations import API
+from lml_live.gateway.tokens import HolderTokens
+from lml_live.guard.staff import StaffDesk
+from lml_live.guard.throttle import AddressCaps
+from lml_live.infra import mongo, postgres
+from lml_live.infra.config import Settings
+from lml_live.infra.objects import open_objects
+from lml_live.infra.redis import Pipe, load_scripts
+from lml_live.infra.telemetry import METRICS
+from lml_live.inventory import seatmap
+from lml_live.inventory.book import Book
+from lml_live.inventory.feed import Feed
+from lml_live.inventory.holds import Holds
+from lml_live.inventory.records import Sale
+from lml_live.inventory.upkeep import Upkeep
+from lml_live.pricing.blocks import BlockKind, Blocks
+from lml_live.pricing.catalogue import CHANNEL, Catalogue
+from lml_live.venues.library import LayoutVersion, Library, apply_schema
+from lml_live.venues.publishing import ensure_published, public_url
+
+log = logging.getLogger(__name__)
+
+_SQL = postgres.statements("house")
+
+
+class Prepared(msgspec.Struct, frozen=True):
+    """What preparing found out. `admin_login` is told once, where a first administrator was made."""
+
+    admin_login: str | None
+
+
+async def prepare(settings: Settings, report: Callable[[str], None], *, demonstration: bool = True) -> Prepared:
+    """Brings the engines to what this version needs; every step says a line through `report`. Safe to repeat."""
+    dsn, url = _given(settings)
+    for name in await postgres.migrate(dsn):
+        report(f"migration {name} applied")
+    async with AsyncExitStack() as stack:
+        pool = await postgres.connect_pool(dsn, application_name="lml prepare", size_max=4)
+        stack.push_async_callback(pool.close)
+        database = mongo.connect_database(url, settings.mongo_database)
+        stack.callback(mongo.close_database, database)
+        await apply_schema(database)
+        login = await StaffDesk(pool).ensure_admin(settings.admin_email, settings.admin_password)
+        library = Library(database)
+        if demonstration:
+            await load_demonstration(library, Catalogue(pool, DeployedLayouts(library)), report)
+    return Prepared(f"{login[0]} / {login[1]}" if login else None)
+
+
+async def run_worker(settings: Settings, sock: socket.socket, ready: Callable[[], None], stop: asyncio.Event) -> None:
+    """Serves on a listening socket until `stop`: then no new sockets, `bye` to the open ones, and everything closed."""
+    async with _house(settings) as (services, live):
+        runner = web.AppRunner(
+            make_app(services),
+            access_log=None,
+            handle_signals=False,
+            keepalive_timeout=limits.KEEPALIVE_SECONDS,
+            shutdown_timeout=limits.DRAIN_SECONDS,
+        )
+        await runner.setup()
+        site = web.SockSite(runner, sock, backlog=limits.ACCEPT_BACKLOG)
+        await site.start()
+        ready()
+        try:
+            await stop.wait()
+        finally:
+            await site.stop()
+            await live.farewell()
+            await runner.cleanup()
+
+
+@asynccontextmanager
+async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
+    dsn, url = _given(settings)
+    if settings.redis_url is None:
+        raise Unavailable("LML_REDIS_URL is not set.")
+    async with AsyncExitStack() as stack:
+        pool = await postgres.connect_pool(dsn, application_name="lml worker")
+        stack.push_async_callback(pool.close)
+        database = mongo.connect_database(url, settings.mongo_database)
+        stack.callback(mongo.close_database, database)
+        pipe = Pipe(settings.redis_url, load_scripts())
+        await pipe.start()
+        stack.push_async_callback(pipe.close)
+        secret = await _secret(settings, pool)
+
+        library = Library(database)
+        layouts = DeployedLayouts(library)
+        catalogue = Catalogue(pool, layouts)
+
+        async def seat_directory(sale: Sale) -> Mapping[str, int]:
+            return (await layouts.index(sale.layout_id, sale.layout_version)).index_of
+
+        book = Book(pipe, pool, seat_directory)
+        book.adopted = lambda _event: METRICS.adopted.inc()
+        holds = Holds(book, secret)
+        feed = Feed(book, tick_ms=settings.tick_ms)
+
+        def layout_url(layout: str, layout_hash: str) -> str:
+            if settings.cdn_base_url:
+                return public_url(settings.cdn_base_url, layout, layout_hash)
+            return f"{API}/layouts/{layout}/{layout_hash}"
+
+        desks = Desks(catalogue, layouts.index, layout_url)
+        live = Live(feed, Acts(desks, holds), HolderTokens(secret), system_clock_ms)
+
+        async def apply_block(
+            event: str, seats: Sequence[int], areas: Mapping[str, int], kind: BlockKind, blocked: bool
+        ) -> Refusals:
+            state = seatmap.BYTE_HOUSE if kind == "house" else seatmap.BYTE_KILL
+            if blocked:
+                answer = await holds.block_seats(event, seats, areas, state)
+            else:
+                answer = await holds.unblock_seats(event, seats, areas)
+            return Refusals(answer.refused_seats, answer.refused_areas)
+
+        async def copy_out(version: LayoutVersion) -> None:
+            await _copy_layouts(settings, library)
+
+        async def postgres_answers() -> None:
+            async with postgres.connection(pool) as connection:
+                await connection.fetchval(_SQL["ping"])
+
+        async def redis_answers() -> None:
+            await pipe.call("PING")
+
+        desk, keys = StaffDesk(pool), IdempotencyKeys(pool)
+        services = Services(
+            events=EventServices(
+                desk, catalogue, Blocking(catalogue, Blocks(pool), layouts, apply_block), keys, layout_url
+            ),
+            layouts=LayoutServices(desk, library, keys, copy_out),
+            holders=HolderServices(
+                live,
+                library,
+                Doorman(settings.origins, AddressCaps(limits.SOCKETS_PER_ADDRESS_MAX, settings.caps_exempt)),
+                AddressOf(settings.trusted_proxies, settings.caps_exempt),
+            ),
+            probes={
+                "redis": redis_answers,
+                "postgres": postgres_answers,
+                "mongo": lambda: mongo.ping(database),
+            },
+        )
+        upkeep = Upkeep(book, pool, dsn, sweep_ms=settings.sweep_ms)
+        for name, work in (
+            ("feed", feed.run()),
+            ("sockets", live.keep()),
+            ("upkeep", upkeep.run()),
+            ("notices", _listen(dsn, live)),
+            ("copies", _copy_layouts(settings, library)),
+        ):
+            stack.push_async_callback(_end, asyncio.create_task(work, name=name))
+        yield services, live
+
+
+async def _end(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def _listen(dsn: str, live: Live) -> None:
+    """Hears of changed events (`NOTIFY event_changed`) until cancelled; after a break everything is looked at anew."""
+    heard: asyncio.Queue[str] = asyncio.Queue(limits.NOTICES_MAX)
+
+    def hear(_connection: object, _pid: int, _channel: str, event: object) -> None:
+        with contextlib.suppress(asyncio.QueueFull):  # the rooms' own check finds what is dropped here
+            heard.put_nowait(str(event))
+
+    while True:
+        try:
+            connection = await postgres.connect(dsn, application_name="lml notices")
+        except Unavailable:
+            await asyncio.sleep(limits.NOTICES_RETRY_SECONDS)
+            continue
+        try:
+            await connection.add_listener(CHANNEL, hear)
+            for event in list(live.feed.rooms):
+                hear(None, 0, CHANNEL, event)
+            while not connection.is_closed():
+                try:
+                    event = await asyncio.wait_for(heard.get(), limits.NOTICES_RETRY_SECONDS)
+                except TimeoutError:
+                    continue
+                await live.refresh(event)
+        except Unavailable as error:
+            log.warning("notices of changed events are interrupted: %s", error)
+        finally:
+            connection.terminate()
+
+
+async def _copy_layouts(settings: Settings, library: Library) -> None:
+    """Uploads what the object store has forgotten. The server serves layouts itself, so a failure is only noted."""
+    if settings.s3_bucket is None:
+        return
+    try:
+        async with open_objects(settings.s3_bucket, endpoint_url=settings.s3_endpoint_url) as objects:
+            copied = await ensure_published(library, objects)
+    except Unavailable as error:
+        log.warning("layouts could not be copied to the object store: %s", error)
+        return
+    if copied.uploaded:
+        log.info("%d layouts copied to the object store", len(copied.uploaded))
+    if copied.failed:
+        log.warning("%d layouts could not be copied to the object store", len(copied.failed))
+
+
+async def _secret(settings: Settings, pool: postgres.Pool) -> bytes:
+    """The house's secret: the one set, or the one in PostgreSQL, made once, so that all workers agree."""
+    if settings.secret is not None:
+        return settings.secret.encode()
+    async with postgres.connection(pool) as connection:
+        await connection.execute(_SQL["make_secret"], secrets.token_bytes(32))
+        secret: bytes = await connection.fetchval(_SQL["load_secret"])
+    return secret
+
+
+def _given(settings: Settings) -> tuple[str, str]:
+    if settings.postgres_dsn is None or settings.mongo_url is None:
+        raise Unavailable("LML_POSTGRES_DSN and LML_MONGO_URL must be set.")
+    return settings.postgres_dsn, settings.mongo_url
