@@ -9,9 +9,8 @@ import time
 from pathlib import Path
 
 import psutil
-import standin
 from conftest import eventually
-from test_workers import gone, who_answers
+from test_workers import STANDIN, gone, who_answers
 
 from lml_live.devstack.engines import running_engines
 from lml_live.infra.config import Settings
@@ -30,7 +29,7 @@ class Lml:
     async def start(cls, mark: Path, *arguments: str, **environ: str) -> "Lml":
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            str(Path(standin.__file__)),
+            STANDIN,
             str(mark),
             *arguments,
             stdout=asyncio.subprocess.PIPE,

@@ -11,13 +11,12 @@ from pathlib import Path
 
 import psutil
 import pytest
-import standin
 from conftest import eventually
 
 from lml_live.errors import Conflict, InvalidInput, Unavailable
 from lml_live.gateway.workers import Workers, listen
 
-STANDIN = str(Path(standin.__file__))
+STANDIN = str(Path(__file__).with_name("standin.py"))
 
 
 @contextlib.asynccontextmanager
