@@ -1,0 +1,160 @@
+"""Staff sign in: one shape of refusal, a throttle that all workers share, tokens and passwords that no table tells."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import argon2
+import pytest
+
+from lml_live import limits
+from lml_live.errors import InvalidInput, Overloaded, Unauthorized
+from lml_live.guard import staff
+from lml_live.guard.staff import Staff, StaffDesk
+from lml_live.infra import postgres
+from lml_live.infra.postgres import Pool
+
+EMAIL, PASSWORD = "boss@example.com", "correct horse battery"
+
+
+@pytest.fixture(autouse=True)
+def cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Argon2id as weak as it may be: the tests are about what surrounds it."""
+    monkeypatch.setattr(staff, "_HASHER", argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+
+
+@pytest.fixture
+async def pool(postgres_dsn: str) -> AsyncIterator[Pool]:
+    pool = await postgres.connect_pool(postgres_dsn)
+    yield pool
+    await pool.close()
+
+
+@pytest.fixture
+async def desk(pool: Pool) -> StaffDesk:
+    desk = StaffDesk(pool)
+    await desk.ensure_admin(EMAIL, PASSWORD)
+    return desk
+
+
+async def test_who_signs_in_is_known_by_the_token(desk: StaffDesk) -> None:
+    signed_in = await desk.sign_in(f" {EMAIL.upper()} ", PASSWORD)
+    assert signed_in.roles == ("admin",)
+    known = await desk.who(signed_in.token)
+    assert known is not None
+    assert (known.email, known.roles) == (EMAIL, ("admin",))
+    for other in ("", "x", signed_in.token[:-1], signed_in.token + "x", "x" * 5000, "\ud800"):
+        assert await desk.who(other) is None
+
+
+async def test_neither_password_nor_token_is_in_the_database(desk: StaffDesk, pool: Pool) -> None:
+    token = (await desk.sign_in(EMAIL, PASSWORD)).token
+    async with postgres.connection(pool) as connected:
+        stored = await connected.fetchval("SELECT string_agg(staff::text, '') FROM staff")
+        sessions = await connected.fetch("SELECT token_hash FROM staff_session")
+    assert "$argon2id$" in stored
+    assert PASSWORD not in stored
+    assert len(sessions) == 1
+    assert token.encode() not in sessions[0]["token_hash"]
+
+
+async def test_a_session_ends(desk: StaffDesk, pool: Pool) -> None:
+    token = (await desk.sign_in(EMAIL, PASSWORD)).token
+    async with postgres.connection(pool) as connected:
+        await connected.execute("UPDATE staff_session SET expires_at = now()")
+    assert await desk.who(token) is None
+    await desk.sign_in(EMAIL, PASSWORD)
+    async with postgres.connection(pool) as connected:
+        assert await connected.fetchval("SELECT count(*) FROM staff_session") == 1
+
+
+async def test_a_refusal_looks_the_same_whatever_was_wrong(desk: StaffDesk) -> None:
+    refusals = set()
+    for email, password in ((EMAIL, "wrong"), ("nobody@example.com", PASSWORD), ("no address\0", "x"), ("", "")):
+        with pytest.raises(Unauthorized) as caught:
+            await desk.sign_in(email, password)
+        refusals.add((caught.value.code, caught.value.message, caught.value.errors, caught.value.retry_after_ms))
+    assert len(refusals) == 1
+
+
+async def test_an_unknown_address_costs_a_hash_too(desk: StaffDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+    checked = []
+    matches = staff._matches
+    monkeypatch.setattr(staff, "_matches", lambda *args: checked.append(args) or matches(*args))
+    for email in (EMAIL, "nobody@example.com"):
+        with pytest.raises(Unauthorized):
+            await desk.sign_in(email, "wrong")
+    assert len(checked) == 2
+
+
+async def test_an_address_gets_so_many_attempts_over_all_workers(
+    desk: StaffDesk, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "SIGN_IN_ATTEMPTS_PER_ADDRESS", 1)
+    with pytest.raises(Unauthorized):
+        await desk.sign_in("a@example.com", "wrong", address="192.0.2.1")
+    with pytest.raises(Overloaded) as caught:
+        await StaffDesk(pool).sign_in(EMAIL, PASSWORD, address="192.0.2.1")
+    assert caught.value.retry_after_ms is not None
+    assert 0 < caught.value.retry_after_ms <= limits.SIGN_IN_WINDOW_SECONDS * 1000
+    await desk.sign_in(EMAIL, PASSWORD, address="192.0.2.2")
+    async with postgres.connection(pool) as connected:
+        await connected.execute("UPDATE sign_in_attempt SET since = since - interval '1 hour'")
+    await desk.sign_in(EMAIL, PASSWORD, address="192.0.2.1")
+
+
+async def test_an_account_gets_so_many_attempts_from_anywhere(desk: StaffDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "SIGN_IN_ATTEMPTS_PER_EMAIL", 1)
+    with pytest.raises(Unauthorized):
+        await desk.sign_in(EMAIL, "wrong", address="192.0.2.1")
+    with pytest.raises(Overloaded):
+        await desk.sign_in(EMAIL, PASSWORD, address="192.0.2.2")
+
+
+async def test_who_signs_in_starts_to_count_anew(desk: StaffDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "SIGN_IN_ATTEMPTS_PER_ADDRESS", 2)
+    for _ in range(5):
+        await desk.sign_in(EMAIL, PASSWORD, address="192.0.2.1")
+
+
+async def test_few_hashes_wait(desk: StaffDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "PASSWORD_HASHES_WAITING_MAX", 0)
+    with pytest.raises(Overloaded):
+        await desk.sign_in(EMAIL, PASSWORD)
+
+
+async def test_processes_that_start_at_once_make_one_administrator(pool: Pool) -> None:
+    made = await asyncio.gather(*(StaffDesk(pool).ensure_admin() for _ in range(4)))
+    (first,) = [pair for pair in made if pair is not None]
+    assert first[0] == staff.FIRST_ADMIN_EMAIL
+    assert (await StaffDesk(pool).sign_in(*first)).roles == ("admin",)
+    assert await StaffDesk(pool).ensure_admin(EMAIL, PASSWORD) is None
+
+
+async def test_credentials_that_nobody_could_use_are_refused(pool: Pool) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        await StaffDesk(pool).ensure_admin("nonsense", "short")
+    assert [violation.path for violation in caught.value.errors] == ["email", "password"]
+
+
+async def test_an_account_is_made_and_given_another_password(desk: StaffDesk) -> None:
+    await desk.add_staff("Door@example.com", PASSWORD, ("box_office",))
+    await desk.add_staff("door@example.com", "another password", ("box_office", "manager"))
+    assert (await desk.sign_in("door@example.com", "another password")).roles == ("box_office", "manager")
+    with pytest.raises(Unauthorized):
+        await desk.sign_in("door@example.com", PASSWORD)
+
+
+@pytest.mark.parametrize(
+    ("roles", "role", "may"),
+    [
+        (("box_office",), "box_office", True),
+        (("box_office",), "manager", False),
+        (("manager",), "box_office", False),
+        (("manager",), "admin", False),
+        (("box_office", "manager"), "manager", True),
+        (("admin",), "manager", True),
+        (("admin",), "box_office", True),
+    ],
+)
+def test_roles(roles: tuple[staff.Role, ...], role: staff.Role, may: bool) -> None:
+    assert Staff("s1", EMAIL, roles).may(role) is may
