@@ -108,6 +108,8 @@ CHECKOUT_GRACE_MS: Final = 60_000
 STAMP_TRIES: Final = 3
 """A script whose stamp does not agree is tried again with facts read anew: once for a revision, once for an epoch."""
 ADOPT_WAIT_SECONDS: Final = 10.0
+ADOPTS_AT_ONCE: Final = 2
+"""Events that one worker restores at a time; each holds a connection, and rebuilding one is a tenth of a second."""
 
 FEED_ENTRIES_MAX: Final = 1_000
 """Log entries read in one go: about 0.3 ms of Redis and 3 ms of Python."""
@@ -221,6 +223,8 @@ WORKER_LAST_WORDS_SECONDS: Final = 5
 """A worker that cannot serve says why and ends; one that hangs instead is killed after this."""
 WORKER_STOP_SECONDS: Final = 30
 """Sockets are told `bye` and drained in this time (reliability.md, F6); then the worker is killed."""
+LISTEN_WAIT_SECONDS: Final = 1
+"""How long a port in use is asked for again: orphaned workers let go of it in milliseconds."""
 LISTEN_BACKLOG: Final = 4096
 """Connections that wait to be accepted: ten thousand come back within seconds after a restart (reliability.md, F34)."""
 
@@ -230,3 +234,4 @@ assert PING_SECONDS * 3 <= IDLE_SECONDS_MAX
 assert HOLD_SECONDS_MAX <= LIFETIME_SECONDS_MAX
 assert POSTGRES_LOCK_MS < POSTGRES_STATEMENT_MS < POSTGRES_COMMAND_SECONDS * 1000
 assert SIGN_IN_ATTEMPTS_PER_ADDRESS < SIGN_IN_ATTEMPTS_PER_EMAIL
+assert ADOPTS_AT_ONCE < POSTGRES_POOL_MAX

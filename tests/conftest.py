@@ -15,6 +15,7 @@ import shutil
 import signal
 import tempfile
 import time
+import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -76,7 +77,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    if not hasattr(config, "workerinput") and _ALIVE:
+    if hasattr(config, "workerinput"):
+        # The controller ends what was started here; that it still runs when we end is as it should be.
+        warnings.simplefilter("ignore", ResourceWarning)
+    elif _ALIVE:
         _ALIVE.pop().close()
         _sweep(Path(os.environ["LML_TEST_RUN"]))
 

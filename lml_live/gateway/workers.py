@@ -6,6 +6,7 @@ means that the other side is gone, so that workers never outlive a parent that w
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import resource
@@ -36,9 +37,18 @@ def listen(host: str, port: int) -> socket.socket:
     except socket.gaierror as error:
         raise InvalidInput(f"LML_HOST {host!r} is no address of this machine: {error.strerror}") from error
     listener = socket.socket(family, kind)
+    deadline = time.monotonic() + limits.LISTEN_WAIT_SECONDS
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
+        while True:
+            try:
+                listener.bind(address)
+                break
+            except OSError as error:
+                # The workers of a parent that was killed a moment ago may be about to let go.
+                if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.02)
         listener.listen(limits.LISTEN_BACKLOG)
     except OSError as error:
         listener.close()
@@ -222,6 +232,12 @@ async def run_as_worker(fd: int, alive_fd: int, serve: Serve) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
 
+    def orphaned() -> None:
+        # The socket is shared: as long as one of us listened, the next parent could not bind the port.
+        with contextlib.suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
+        end()
+
     def end() -> None:
         loop.remove_reader(alive)
         signal.alarm(limits.WORKER_STOP_SECONDS + 5)
@@ -237,7 +253,7 @@ async def run_as_worker(fd: int, alive_fd: int, serve: Serve) -> None:
         listener.setblocking(False)
         os.set_inheritable(alive_fd, False)
         os.set_inheritable(fd, False)
-        loop.add_reader(alive, end)
+        loop.add_reader(alive, orphaned)
         loop.add_signal_handler(signal.SIGTERM, end)
         loop.add_signal_handler(signal.SIGINT, end)
         try:
