@@ -11,6 +11,7 @@ whoever keeps facts about the data compares them, because a Redis that came back
 import asyncio
 import hashlib
 import logging
+import re
 import ssl
 import time
 from collections import deque
@@ -128,23 +129,33 @@ class Pipe:
             answer: list[Any] = await self.call(b"EVALSHA", sha, len(keys), *keys, *args)
         except _ScriptForgotten:
             await self.call(b"SCRIPT", b"LOAD", self._scripts[script].text)
-            answer = await self.call(b"EVALSHA", sha, len(keys), *keys, *args)
+            try:
+                answer = await self.call(b"EVALSHA", sha, len(keys), *keys, *args)
+            except _ScriptForgotten as error:
+                raise Unavailable("Redis keeps no scripts.", retry_after_ms=limits.RETRY_AFTER_MS) from error
         return answer
 
     async def _connect(self) -> None:
         connection = await _open(self._options)
         try:
             async with asyncio.timeout(limits.REDIS_CONNECT_SECONDS):
-                await self._greet(connection)
+                run_id = await self._greet(connection)
+            if connection.closed:
+                raise Unavailable("it went away again")
         except (TimeoutError, Unavailable, StoreFault) as error:
             connection.abort("the greeting failed")
             raise Unavailable(f"Redis does not serve: {error}", retry_after_ms=limits.RETRY_AFTER_MS) from error
+        except BaseException:
+            connection.abort("the greeting was ended")
+            raise
+        self.run_id = run_id
         self.generation += 1
         self._lost.clear()
         connection.on_lost = self._on_lost
         self._connection = connection
 
-    async def _greet(self, connection: "_Connection") -> None:
+    async def _greet(self, connection: "_Connection") -> str:
+        """Signs in, loads the scripts, and answers the server's run_id."""
         password, user = self._options.get("password"), self._options.get("username")
         if password:
             await connection.call(encode_call([b"AUTH", *([user] if user else []), password]))
@@ -153,9 +164,11 @@ class Pipe:
         await connection.call(encode_call([b"CLIENT", b"SETNAME", self._name]))
         for script in self._scripts.values():
             await connection.call(encode_call([b"SCRIPT", b"LOAD", script.text]))
-        info: bytes = await connection.call(encode_call([b"INFO", b"server"]))
-        fields = dict(line.split(b":", 1) for line in info.splitlines() if b":" in line)
-        self.run_id = fields[b"run_id"].decode()
+        info = await connection.call(encode_call([b"INFO", b"server"]))
+        found = re.search(rb"^run_id:(\w+)\r?$", info, re.MULTILINE) if isinstance(info, bytes) else None
+        if found is None:
+            raise StoreFault("it does not tell its run_id")
+        return found[1].decode()
 
     def _on_lost(self, reason: str) -> None:
         log.warning("redis connection lost: %s", reason)
@@ -194,7 +207,14 @@ class _Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._watch = self._loop.call_later(limits.REDIS_WATCH_SECONDS, self._check)
 
+    @property
+    def closed(self) -> bool:
+        return self._transport is None
+
     def call(self, command: bytes) -> asyncio.Future[Any]:
+        if self._transport is None:
+            # Nobody would ever answer.
+            raise Unavailable("Redis cannot be reached.", retry_after_ms=limits.RETRY_AFTER_MS)
         if len(self._waiting) >= limits.REDIS_CALLS_MAX:
             raise Overloaded("The server is at its limit.", retry_after_ms=limits.RETRY_AFTER_MS)
         future: asyncio.Future[Any] = self._loop.create_future()
@@ -218,6 +238,9 @@ class _Connection(asyncio.Protocol):
                 self.abort(f"unreadable answer: {error}")
                 return
             if answer is False:
+                return
+            if not self._waiting:
+                self.abort("an answer that nobody asked for")
                 return
             future, _ = self._waiting.popleft()
             if future.done():

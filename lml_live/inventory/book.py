@@ -41,6 +41,8 @@ class Book:
         self._sales: dict[str, Sale] = {}
         self._events: dict[int, str] = {}
         self._recoveries: dict[str, asyncio.Task[Sale]] = {}
+        # Each recovery holds a connection of the pool; the others are for everybody else.
+        self._recovering = asyncio.Semaphore(limits.ADOPTS_AT_ONCE)
         self.skew_ms = 0
         """PostgreSQL's clock less Redis's as last measured, 0 while they agree (`upkeep` measures)."""
         self.adopted: Callable[[str], None] = lambda _event: None
@@ -59,7 +61,10 @@ class Book:
     async def reload(self, event: str) -> Sale:
         """Reads an event's facts again."""
         async with postgres.connection(self._pool) as connection:
-            row = await connection.fetchrow(_SQL["load_sale"], event)
+            return await self._reload(event, connection)
+
+    async def _reload(self, event: str, connection: postgres.Connection) -> Sale:
+        row = await connection.fetchrow(_SQL["load_sale"], event)
         if row is None:
             self._sales.pop(event, None)
             raise NotFound("There is no such event.")
@@ -108,6 +113,8 @@ class Book:
             sale = await self.sale(event)
             if sale.epoch == 0 or sale.run_id != self.pipe.run_id:
                 sale = await self.recover(event, wait=wait or sale.epoch == 0)
+                if sale.run_id != self.pipe.run_id:
+                    continue  # Redis was replaced once more while its book was restored
             answer = await self.pipe.run(script, [sale.key(key) for key in keys], [sale.stamp, *args(sale)])
             match answer[0]:
                 case b"no_book":
@@ -164,35 +171,53 @@ class Book:
         elif error is not None:
             log.error("restoring event %s failed", event, exc_info=error)
 
+    async def close(self) -> None:
+        """Ends the recoveries under way; another worker, or the next start, takes them over."""
+        tasks = list(self._recoveries.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     async def _recover(self, event: str) -> Sale:
-        async with postgres.connection(self._pool) as connection:
-            sale = await self.reload(event)
+        # One connection for all of it: were a second one needed, a few recoveries could hold the whole pool and wait
+        # for each other.
+        async with self._recovering, postgres.connection(self._pool) as connection:
+            sale = await self._reload(event, connection)
             if await self._agrees(sale):
                 return sale
             await connection.execute(_SQL["lock_adopting"], sale.number)
-            sale = await self.reload(event)  # another worker may have been first
+            sale = await self._reload(event, connection)  # another worker may have been first
             if await self._agrees(sale):
                 return sale
             await self._adopt(connection, sale)
-        return await self.reload(event)
+            return await self._reload(event, connection)
 
     async def _agrees(self, sale: Sale) -> bool:
         """Whether the book is of the epoch, and in the Redis process, that PostgreSQL has on record."""
-        if sale.epoch == 0 or sale.run_id != self.pipe.run_id:
-            return False
+        # Asked first: while Redis is away, the pipe still bears the run_id of a process that is no more.
         stamp: bytes | None = await self.pipe.call("HGET", sale.key("book"), "stamp")
-        return stamp is not None and stamp.partition(b":")[0] == str(sale.epoch).encode()
+        return (
+            sale.epoch != 0
+            and sale.run_id == self.pipe.run_id
+            and stamp is not None
+            and stamp.partition(b":")[0] == str(sale.epoch).encode()
+        )
 
     async def _adopt(self, connection: postgres.Connection, sale: Sale) -> None:
         started = time.monotonic()
         run_id = self.pipe.run_id
-        index_of = await self._seat_directory(sale)
+        layout_hash, index_of = sale.layout_hash, await self._seat_directory(sale)
         async with connection.transaction():
             await connection.execute(_SQL["lock_event_exclusive"], sale.number)
-            issued = await connection.fetchrow(_SQL["raise_epoch"], sale.event, run_id)
-            assert issued is not None
+            await connection.execute(_SQL["raise_epoch"], sale.event, run_id)
+            # Read with the row locked: its layout and rules are those of the new epoch.
+            row = await connection.fetchrow(_SQL["load_sale"], sale.event)
+            assert row is not None
+            sale = _sale(row)
+            if sale.layout_hash != layout_hash:
+                raise Unavailable("The layout is changing.", retry_after_ms=limits.RETRY_AFTER_MS)
             overlay = await _load_overlay(connection, sale.event, index_of)
-        epoch, revision = str(issued["epoch"]), str(issued["revision"])
+        epoch, revision = str(sale.epoch), str(sale.revision)
         book, new_book, new_deadlines = sale.key("book"), sale.key("new_book"), sale.key("new_deadlines")
         begun = await self.pipe.run("adopt_begin", [book, new_book, new_deadlines], [epoch])
         if begun[0] != b"begun":
@@ -210,6 +235,8 @@ class Book:
             await self._write(sale, epoch, [], batch)
         names = ("seats", "book", "deadlines", "areas", "log", "new_book", "new_deadlines")
         areas = pack(write_area_counts(inventory.areas))
+        if self.pipe.run_id != run_id:
+            raise Unavailable("Redis was replaced meanwhile.", retry_after_ms=limits.RETRY_AFTER_MS)
         finished = await self.pipe.run(
             "adopt_finish", [sale.key(name) for name in names], [epoch, revision, inventory.seats, areas]
         )
@@ -276,7 +303,11 @@ async def _load_overlay(connection: postgres.Connection, event: str, index_of: M
     seats: dict[str, list[tuple[int, str]]] = {}
     areas: dict[str, list[tuple[str, str, int]]] = {}
     for row in seat_rows:
-        seats.setdefault(row["id"], []).append((index_of[row["seat_id"]], row["type"]))
+        seat = index_of.get(row["seat_id"])
+        if seat is None:  # one seat too few is better than an event that can never be restored
+            log.error("event %s: seat %s of booking %s is not in the layout", event, row["seat_id"], row["id"])
+            continue
+        seats.setdefault(row["id"], []).append((seat, row["type"]))
     for row in area_rows:
         areas.setdefault(row["id"], []).append((row["area_id"], row["type"], row["quantity"]))
     claims = tuple(
@@ -291,10 +322,12 @@ async def _load_overlay(connection: postgres.Connection, event: str, index_of: M
             areas=tuple(areas.get(booking, ())),
         )
         for booking, row in bookings.items()
+        if booking in seats or booking in areas
     )
     kinds = {"house": seatmap.BYTE_HOUSE, "kill": seatmap.BYTE_KILL}
     return Overlay(
         claims=claims,
-        blocked_seats={index_of[row["seat_id"]]: kinds[row["kind"]] for row in blocked},
+        # A changed layout need not have every seat that was blocked.
+        blocked_seats={index_of[row["seat_id"]]: kinds[row["kind"]] for row in blocked if row["seat_id"] in index_of},
         blocked_areas={row["area_id"]: row["quantity"] for row in blocked_areas},
     )

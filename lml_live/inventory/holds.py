@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct, field
 
 from lml_live import limits
+from lml_live.errors import Refused
 from lml_live.infra.redis import Part
 from lml_live.inventory.book import Book
 from lml_live.inventory.records import Record, Sale, decode_record, pack
@@ -89,6 +90,7 @@ class Holds:
 
         def args(sale: Sale) -> Sequence[Part]:
             nonlocal hold
+            _expect_open(sale)
             digest = self._digest(sale, holder, key)
             hold = f"{sale.number}-{digest or secrets.token_hex(10)}"
             return [
@@ -150,6 +152,7 @@ class Holds:
         request = _request_hash(script, hold, seats, areas)
 
         def args(sale: Sale) -> Sequence[Part]:
+            _expect_open(sale)
             digest = self._digest(sale, holder, key)
             return [
                 *(self._book.skew_ms, holder, hold, digest, request, origin, sale.on_sale_at_ms, sale.max_seats),
@@ -185,6 +188,7 @@ class Holds:
         request = _request_hash("extend", hold, (), ())
 
         def args(sale: Sale) -> Sequence[Part]:
+            _expect_open(sale)
             digest = self._digest(sale, holder, key)
             return [
                 *(self._book.skew_ms, holder, hold, digest, request, origin),
@@ -216,16 +220,12 @@ class Holds:
 
     async def checkout_hold(self, event: str, holder: str, hold: str, booking: str) -> Changed | Refusal:
         """Marks the hold with its booking; `Changed.epoch` is the fence that the claim must bear."""
-        sale = await self._book.sale(event)
-        if sale.state == "paused":
-            return _REFUSALS[b"paused"]
-        return await self._act(
-            event,
-            "checkout_hold",
-            _BOOK_DEADLINES_LOG,
-            lambda _: [self._book.skew_ms, holder, hold, booking, ""],
-            lambda: hold,
-        )
+
+        def args(sale: Sale) -> Sequence[Part]:
+            _expect_open(sale)
+            return [self._book.skew_ms, holder, hold, booking, ""]
+
+        return await self._act(event, "checkout_hold", _BOOK_DEADLINES_LOG, args, lambda: hold)
 
     async def restore_hold(self, event: str, hold: str, booking: str) -> Changed | None:
         """Takes the mark back. None where the record does not bear this booking: nothing was done."""
@@ -285,7 +285,10 @@ class Holds:
         *,
         wait: bool = False,
     ) -> Changed | Refusal:
-        sale, answer = await self._book.run(event, script, keys, args, wait=wait)
+        try:
+            sale, answer = await self._book.run(event, script, keys, args, wait=wait)
+        except Refused as refused:
+            return Refusal(refused.code, refused.message)
         return read_answer(sale, answer, hold())
 
     def _digest(self, sale: Sale, holder: str, key: str | None) -> str:
@@ -298,6 +301,12 @@ class Holds:
 
 def _refuse_new_holds(sale: Sale) -> Refusal | None:
     return None if sale.state == "open" else _REFUSALS[sale.state.encode()]
+
+
+def _expect_open(sale: Sale) -> None:
+    """Judges by the very facts whose stamp the script will compare, for they may have been read anew since."""
+    if (refusal := _refuse_new_holds(sale)) is not None:
+        raise Refused(refusal.code, refusal.message)
 
 
 def read_answer(sale: Sale, answer: Sequence[Any], hold: str) -> Changed | Refusal:

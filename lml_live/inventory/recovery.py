@@ -88,12 +88,25 @@ def read_kept(fields: Sequence[bytes]) -> dict[str, Record]:
             continue
         try:
             record = decode_record(value)
-        except msgspec.DecodeError:
+            readable = _is_well_formed(record)
+        except (msgspec.DecodeError, ValueError):
+            readable = False
+        if not readable:
             log.warning("a hold's record cannot be read and is dropped: %s", field.decode(errors="replace"))
-            continue
-        if record.state != "gone":
-            kept[field[2:].decode()] = record
+        elif record.state != "gone":
+            kept[field[2:].decode(errors="replace")] = record
     return kept
+
+
+def _is_well_formed(record: Record) -> bool:
+    """Whether a record is one that the scripts write. An adopt that trips over one would never end."""
+    seats, areas = record.seat_types(), record.area_types()
+    return all(
+        isinstance(seat, int) and seat >= 0 and isinstance(price_type, str) for seat, price_type in seats
+    ) and all(
+        isinstance(area, str) and isinstance(price_type, str) and isinstance(quantity, int) and quantity > 0
+        for area, price_type, quantity in areas
+    )
 
 
 def rebuild(

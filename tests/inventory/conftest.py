@@ -1,0 +1,60 @@
+"""One database a process with fresh events in it; every call of a script is compared with the script's header."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import asyncpg
+import pytest
+from inventory_house import SCRIPTS, House
+from script_headers import assert_answer_as_said, assert_call_as_said
+
+from lml_live.infra import postgres
+from lml_live.infra.redis import Part, Pipe
+
+
+@pytest.fixture(autouse=True)
+def _scripts_keep_their_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Pipe.run
+
+    async def checked(self: Pipe, script: str, keys: Sequence[str], args: Sequence[Part]) -> list[Any]:
+        assert_call_as_said(script, keys, args)
+        answer = await run(self, script, keys, args)
+        assert_answer_as_said(script, answer)
+        return answer
+
+    monkeypatch.setattr(Pipe, "run", checked)
+
+
+@pytest.fixture(scope="session")
+def inventory_dsn(postgres_server: str) -> str:
+    """A database for this process's events; dropped with the server."""
+    server, name = postgres_server.rsplit("/", 1)[0], f"inventory_{secrets.token_hex(6)}"
+
+    async def create() -> None:
+        connection = await asyncpg.connect(f"{server}/postgres")
+        await connection.execute(f"CREATE DATABASE {name} TEMPLATE lml STRATEGY file_copy")
+        await connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, create()).result()
+    return f"{server}/{name}"
+
+
+@pytest.fixture
+async def pool(inventory_dsn: str) -> AsyncIterator[postgres.Pool]:
+    pool = await postgres.connect_pool(inventory_dsn)
+    yield pool
+    await pool.close()
+
+
+@pytest.fixture
+async def house(valkey_url: str, pool: postgres.Pool) -> AsyncIterator[House]:
+    pipe = Pipe(valkey_url, SCRIPTS)
+    await pipe.start()
+    house = House(pipe, pool)
+    yield house
+    for worker in house.workers:
+        await worker.pipe.close()
