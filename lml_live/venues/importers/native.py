@@ -65,9 +65,8 @@ def _explain(tree: object) -> Rejected:
     layout = builder.build(tree, _LAYOUT_TYPE, "")
     findings = builder.findings
     if isinstance(layout, Layout):
-        silent = tuple(builder.silent)
         for violation in check_layout(layout).violations:
-            if not violation.path.startswith(silent):
+            if not builder.is_silent(violation.path):
                 findings.add(violation.path, violation.message)
     if not findings.count:
         findings.add("", "is not a layout; `lml layout schema` prints what is expected")
@@ -79,8 +78,13 @@ class _Builder:
 
     def __init__(self) -> None:
         self.findings = Findings()
-        self.silent: list[str] = []
-        """Beginnings of paths at which a stand-in stands."""
+        self.silent: set[str] = set()
+        """Paths at which a stand-in stands; the checks are silent about it and all below."""
+
+    def is_silent(self, path: str) -> bool:
+        """Whether a path is at or below a stand-in."""
+        ends = [at for at, character in enumerate(path) if character in ".["]
+        return any(path[:end] in self.silent for end in (*ends, len(path)))
 
     def build(self, value: object, kind: inspect.Type, path: str) -> Any:
         """The value, or a stand-in after noting what was found and what is expected."""
@@ -109,7 +113,8 @@ class _Builder:
                     return value
                 words = " or ".join(shown(word) for word in kind.values)
                 # What the rest of its object means depends on this word: the checks are silent about all of it.
-                self.silent.append(path.rpartition(".")[0])
+                if "." in path:
+                    self.silent.add(path.rpartition(".")[0])
                 return self._wrong(path, value, words, kind.values[0])
         return self._scalar(value, kind, path)
 
@@ -127,7 +132,7 @@ class _Builder:
 
     def _struct(self, value: object, kind: inspect.StructType, path: str) -> Any:
         if not isinstance(value, dict):
-            return self._wrong(path, value, "an object", None)
+            return self._wrong(path, value, "an object", _stand_in(kind))
         members: dict[str, object] = {}
         prefix = f"{path}." if path else ""
         known = {field.encode_name for field in kind.fields}
@@ -140,15 +145,13 @@ class _Builder:
                 members[field.name] = self.build(value[field.encode_name], field.type, where)
             elif field.required:
                 self.findings.add(where, "is missing")
-                self.silent.append(where)
+                self.silent.add(where)
                 members[field.name] = _stand_in(field.type)
-        if None in [members.get(field.name) for field in kind.fields if isinstance(field.type, inspect.StructType)]:
-            return None
         return kind.cls(**members)
 
     def _wrong(self, path: str, value: object, expected: str, stand_in: object) -> Any:
         self.findings.add(path, f"is {shown(value)}; {expected} is expected")
-        self.silent.append(path)
+        self.silent.add(path)
         return stand_in
 
 
@@ -161,6 +164,8 @@ def _is_finite(value: float) -> bool:
 
 def _stand_in(kind: inspect.Type) -> object:
     match kind:
+        case inspect.StructType():
+            return kind.cls(**{field.name: _stand_in(field.type) for field in kind.fields if field.required})
         case inspect.StrType():
             return ""
         case inspect.FloatType():

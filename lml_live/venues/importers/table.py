@@ -37,7 +37,9 @@ def looks_like_table(records: Sequence[Record]) -> bool:
 
 def detect_columns(records: Sequence[Record]) -> dict[str, str]:
     """Which column of the file is which of ours."""
-    spelled = {re.sub(r"[^a-z0-9]+", "_", name.strip().lower()): name for name in records[0].cells}
+    # Row objects leave out what is empty: a column counts wherever it turns up.
+    present = dict.fromkeys(name for record in records for name in record.cells)
+    spelled = {re.sub(r"[^a-z0-9]+", "_", name.strip().lower()): name for name in present}
     answer: dict[str, str] = {}
     for ours, names in _COLUMNS.items():
         found = next(

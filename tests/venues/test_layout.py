@@ -1,0 +1,187 @@
+"""The shape of a layout: seat ids, canonical bytes, hash, index."""
+
+import hashlib
+import json
+import time
+import unicodedata
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lml_live.venues.checks import check_layout
+from lml_live.venues.layout import (
+    Layout,
+    Row,
+    Seat,
+    Section,
+    Shape,
+    Viewport,
+    canonical_bytes,
+    content_hash,
+    count_places,
+    count_seats,
+    decode_layout,
+    index_layout,
+    layout_schema,
+    seal_layout,
+    seat_id,
+    verify_bytes,
+)
+
+
+def small_layout() -> Layout:
+    return Layout(
+        layout_id="hall",
+        name='The "Hall"',
+        type="hybrid",
+        viewport=Viewport(100, 62.5, "px"),
+        sections=(
+            Section(
+                "Stalls",
+                "seated",
+                (
+                    Row("A", (Seat("1", 0.25, 0.5, "I"), Seat("2", 1 / 3, 0.5, "I", accessible=True))),
+                    Row("B", (Seat("1", 0.25, 0.6, "II", companion=True),)),
+                ),
+                outline=((0, 0), (1, 0), (1, 0.123456789)),
+            ),
+            Section("Floor", "standing", (), "floor", 300, "Standing"),
+        ),
+        focal_point=(0.5, 0),
+        shapes=(Shape("stage", ((0.1, 0), (0.9, 0), (0.9, 0.1)), "Stage"),),
+    )
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        (("hall", "Stalls", "A", "1"), "e7c88e6b4e765573688e2bf97ccb1b89f3f601bba4d68f9b40881652dfabb883"),
+        (("hall", "Étage 1", "Rang B", "12 bis"), "4992e2c7e0ab1a04d64ea919d223ad585c99e21eb438fdf11db74e90ade049ee"),
+        (("taoyuan", "東上B", "4", "1"), "ca45a6985c18a26dd334f8a3199077c0f46c1474bf73f309ff5225465cac70ff"),
+    ],
+)
+def test_seat_id_is_sha256_of_the_joined_labels(parts: tuple[str, str, str, str], expected: str) -> None:
+    assert seat_id(*parts) == expected == hashlib.sha256("_".join(parts).encode()).hexdigest()
+
+
+@pytest.mark.parametrize("name", ["Café", "Étage", "Å", "가"])
+def test_a_seat_id_does_not_depend_on_the_spelling_of_accents(name: str) -> None:
+    composed, decomposed = unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name)
+    assert composed != decomposed
+    assert seat_id("hall", composed, "A", "1") == seat_id("hall", decomposed, "A", "1")
+
+
+def test_canonical_bytes_are_these() -> None:
+    """A fixed vector: a change of Python, msgspec or this code that changes a byte would orphan every stored hash."""
+    layout = seal_layout(small_layout())
+    ids = [
+        seat_id("hall", "Stalls", "A", "1"),
+        seat_id("hall", "Stalls", "A", "2"),
+        seat_id("hall", "Stalls", "B", "1"),
+    ]
+    expected = (
+        '{"focal_point":[0.5,0],"hash":"' + layout.hash + '","layout_id":"hall","name":"The \\"Hall\\"","sections":['
+        '{"kind":"seated","name":"Stalls","outline":[[0,0],[1,0],[1,0.12346]],"rows":[{"label":"A","seats":['
+        '{"category":"I","number":"1","seat_id":"' + ids[0] + '","x":0.25,"y":0.5},'
+        '{"accessible":true,"category":"I","number":"2","seat_id":"' + ids[1] + '","x":0.33333,"y":0.5}]},'
+        '{"label":"B","seats":[{"category":"II","companion":true,"number":"1","seat_id":"'
+        + ids[2]
+        + '","x":0.25,"y":0.6}]}]},'
+        '{"area_id":"floor","capacity":300,"category":"Standing","kind":"standing","name":"Floor","rows":[]}],'
+        '"shapes":[{"kind":"stage","label":"Stage","points":[[0.1,0],[0.9,0],[0.9,0.1]]}],"type":"hybrid",'
+        '"version":1,"viewport":{"height":62.5,"units":"px","width":100}}'
+    )
+    assert canonical_bytes(layout).decode() == expected
+    assert layout.hash == "c2534812359abdff12f18faa0322892c376448507e5b85de2f208895e7173009"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "0"), (-0.0, "0"), (1.0, "1"), (0.1, "0.1"), (1e-5, "0.00001"), (4e-6, "0"), (1 / 3, "0.33333"), (1, "1")],
+)
+def test_numbers_are_written_in_one_way(value: float, text: str) -> None:
+    layout = msgspec.structs.replace(small_layout(), focal_point=(value, 0.5))
+    assert f'"focal_point":[{text},0.5]' in canonical_bytes(layout).decode()
+
+
+def test_canonical_bytes_equal_sorted_compact_json() -> None:
+    data = canonical_bytes(seal_layout(small_layout()))
+    tree = json.loads(data)
+    assert json.dumps(tree, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode() == data
+
+
+LABELS = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=12)
+PARTS = st.floats(0, 1)
+
+
+@given(labels=st.lists(LABELS, min_size=1, max_size=5), xs=st.lists(PARTS, min_size=5, max_size=5), random=st.randoms())
+def test_bytes_and_hash_do_not_depend_on_the_order_of_members(labels: list[str], xs: list[float], random) -> None:  # type: ignore[no-untyped-def]
+    seats = tuple(Seat(label, x, 1 - x, label) for label, x in zip(labels, xs, strict=False))
+    section = Section(labels[0], "seated", (Row(labels[-1], seats),))
+    layout = seal_layout(Layout("hall", labels[0], "seated", Viewport(3, 2), (section,)))
+
+    def shuffled(value: object) -> object:
+        if isinstance(value, dict):
+            members = [(name, shuffled(child)) for name, child in value.items()]
+            random.shuffle(members)
+            return dict(members)
+        return [shuffled(child) for child in value] if isinstance(value, list) else value
+
+    again = msgspec.convert(shuffled(json.loads(canonical_bytes(layout))), Layout)
+    assert canonical_bytes(again) == canonical_bytes(layout)
+    assert content_hash(again) == layout.hash
+    assert seal_layout(again) == layout
+    assert decode_layout(canonical_bytes(layout)) == layout
+
+
+def test_verify_bytes_notices_any_change() -> None:
+    layout = seal_layout(small_layout())
+    data = canonical_bytes(layout)
+    assert verify_bytes(data, layout.hash)
+    assert not verify_bytes(data.replace(b"0.25", b"0.26"), layout.hash)
+    assert not verify_bytes(data, "0" * 64)
+    assert not verify_bytes(b"", layout.hash)
+
+
+def test_another_version_has_another_hash() -> None:
+    assert seal_layout(small_layout(), version=2).hash != seal_layout(small_layout(), version=1).hash
+
+
+def test_the_index_counts_seats_in_canonical_order() -> None:
+    layout = seal_layout(small_layout())
+    index = index_layout(layout)
+    assert (index.layout_id, index.version, index.hash, index.type) == ("hall", 1, layout.hash, "hybrid")
+    assert index.seat_count == count_seats(layout) == 3
+    assert count_places(layout) == 303
+    assert index.seat_ids[2] == seat_id("hall", "Stalls", "B", "1")
+    assert [index.index_of[text] for text in index.seat_ids] == [0, 1, 2]
+    assert index.categories == ("I", "I", "II")
+    assert [(row.section, row.label, row.first, row.count) for row in index.rows] == [
+        ("Stalls", "A", 0, 2),
+        ("Stalls", "B", 2, 1),
+    ]
+    assert index.row_of == (0, 0, 1)
+    assert index.numbers == ("1", "2", "1")
+    assert [(area.area_id, area.name, area.category, area.capacity) for area in index.areas] == [
+        ("floor", "Floor", "Standing", 300)
+    ]
+    assert (index.accessible, index.companions) == (frozenset({1}), frozenset({2}))
+
+
+def test_the_index_of_a_large_layout_is_built_fast() -> None:
+    rows = tuple(Row(str(row), tuple(Seat(str(seat), 0, 0, "I") for seat in range(100))) for row in range(500))
+    layout = seal_layout(Layout("big", "Big", "seated", Viewport(1, 1), (Section("S", "seated", rows),)))
+    started = time.process_time()
+    assert index_layout(layout).seat_count == 50_000
+    assert time.process_time() - started < 0.5
+
+
+def test_the_schema_describes_our_own_files() -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = layout_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    tree = json.loads(canonical_bytes(seal_layout(small_layout())))
+    jsonschema.validate(tree, schema)
+    assert not check_layout(small_layout()).violations
