@@ -32,6 +32,8 @@ from lml_live.infra import postgres
 from lml_live.infra.mongo import Database, close_database, connect_database
 from lml_live.venues.library import apply_schema
 
+pytest_plugins = ("serving",)
+
 RUNS = Path(tempfile.gettempdir()) / f"lml-tests-{os.getuid()}"
 _ALIVE: list[IO[str]] = []
 _STARTED: list[Engine] = []
