@@ -4,16 +4,18 @@ import re
 import secrets
 from typing import Final
 
-ID_PATTERN: Final = r"^[A-Za-z0-9-]{1,64}$"
-"""Every public id (contract, section 1). Checked before an id becomes part of any key, so `{}` or `:` never do."""
+ID_PATTERN: Final = r"^[A-Za-z0-9-]{1,64}$(?!\n)"
+"""Every public id (contract, section 1). Checked before an id becomes part of any key, so `{}` or `:` never do.
 
-SEAT_ID_PATTERN: Final = r"^[0-9a-f]{64}$"
+Patterns are searched by msgspec, and `$` alone would let a trailing newline in."""
+
+SEAT_ID_PATTERN: Final = r"^[0-9a-f]{64}$(?!\n)"
 """A seat id is a lower-case hex SHA-256."""
 
-CURRENCY_PATTERN: Final = r"^[A-Z]{3}$"
+CURRENCY_PATTERN: Final = r"^[A-Z]{3}$(?!\n)"
 """ISO 4217, upper case."""
 
-TEXT_PATTERN: Final = r"^[^\x00-\x1f\x7f]+$"
+TEXT_PATTERN: Final = r"^[^\x00-\x1f\x7f]+$(?!\n)"
 """A name or reason: no control characters (PostgreSQL refuses NUL, terminals obey the others)."""
 
 WIRE_INTEGER_MAX: Final = 2**53 - 1

@@ -14,7 +14,7 @@ from lml_live import limits, values
 from lml_live.errors import Violation
 
 DEFAULT_TYPE: Final = "standard"
-TAX_RATE_PATTERN: Final = r"^[0-9]{1,2}(\.[0-9]{1,2})?$"
+TAX_RATE_PATTERN: Final = r"^[0-9]{1,2}(\.[0-9]{1,2})?$(?!\n)"
 """Percent, as text: a JSON number such as 19.6 is a float to most readers, and no float comes near money."""
 
 _TAX_RATE: Final = re.compile(TAX_RATE_PATTERN)

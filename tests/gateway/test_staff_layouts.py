@@ -1,0 +1,170 @@
+"""Managers bring a layout in over REST and sell an event on it, with the real library."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+import argon2
+import msgspec
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from lml_live import limits
+from lml_live.backoffice.deployed import DeployedLayouts
+from lml_live.errors import InvalidInput
+from lml_live.gateway import layouts
+from lml_live.gateway.idempotency import IdempotencyKeys
+from lml_live.gateway.layouts import LayoutServices
+from lml_live.gateway.problems import problems_middleware
+from lml_live.guard import staff as guard_staff
+from lml_live.guard.staff import StaffDesk
+from lml_live.infra import postgres
+from lml_live.pricing.catalogue import Catalogue
+from lml_live.pricing.events import LayoutChoice, NewEvent
+from lml_live.pricing.quote import Price
+from lml_live.venues.library import LayoutVersion, Library
+
+HALL: dict[str, Any] = {
+    "layout_id": "hall",
+    "name": "Hall",
+    "type": "hybrid",
+    "viewport": {"width": 100, "height": 100},
+    "sections": [
+        {
+            "name": "Stalls",
+            "kind": "seated",
+            "rows": [
+                {
+                    "label": "A",
+                    "seats": [
+                        {"number": str(number), "x": number / 10, "y": 0.5, "category": "Stalls"}
+                        for number in range(1, 4)
+                    ],
+                }
+            ],
+        },
+        {"name": "Floor", "kind": "standing", "area_id": "floor", "capacity": 50, "category": "Standing"},
+    ],
+}
+
+
+class House:
+    """A server with layouts, a manager and a clerk."""
+
+    def __init__(self, client: TestClient[Any, Any], tokens: dict[str, str], copied: list[LayoutVersion]) -> None:
+        self.client = client
+        self.tokens = tokens
+        self.copied = copied
+        self._keys = 0
+
+    async def call(
+        self, method: str, path: str, body: object = None, who: str = "manager"
+    ) -> tuple[int, dict[str, Any]]:
+        self._keys += 1
+        headers = {"Authorization": f"Bearer {self.tokens[who]}", "Idempotency-Key": f"k{self._keys}"}
+        answer = await self.client.request(method, f"/api/v1{path}", json=body, headers=headers)
+        return answer.status, msgspec.json.decode(await answer.read())
+
+
+@pytest.fixture
+def library(mongo_database: Any) -> Library:
+    return Library(mongo_database)
+
+
+@pytest.fixture
+async def pool(postgres_dsn: str) -> AsyncIterator[postgres.Pool]:
+    pool = await postgres.connect_pool(postgres_dsn)
+    yield pool
+    await pool.close()
+
+
+@pytest.fixture
+async def house(library: Library, pool: postgres.Pool, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
+    monkeypatch.setattr(guard_staff, "_HASHER", argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+    desk, copied, tokens = StaffDesk(pool), [], {}
+
+    async def copy_out(version: LayoutVersion) -> None:
+        copied.append(version)
+
+    for role in ("manager", "box_office"):
+        await desk.add_staff(f"{role}@example.com", "correct horse", (role,))  # type: ignore[arg-type]
+        tokens[role] = (await desk.sign_in(f"{role}@example.com", "correct horse")).token
+    app = web.Application(middlewares=[problems_middleware])
+    app.add_routes(layouts.routes(LayoutServices(desk, library, IdempotencyKeys(pool), copy_out)))
+    async with TestClient(TestServer(app)) as client:
+        yield House(client, tokens, copied)
+
+
+async def test_from_a_file_to_an_event(house: House, library: Library, pool: postgres.Pool) -> None:
+    status, draft = await house.call("POST", "/layouts", HALL)
+    assert (status, draft["id"], draft["version"], draft["state"]) == (201, "hall", 1, "draft")
+    assert (draft["seat_count"], draft["place_count"]) == (3, 53)
+    assert draft["saved_at"].endswith("Z")
+    assert (await house.call("POST", "/layouts", HALL))[0] == 200
+    catalogue = Catalogue(pool, DeployedLayouts(library))
+    event = NewEvent(
+        name="Show",
+        venue="Hall",
+        starts_at=datetime(2030, 5, 1, 19, 30, tzinfo=UTC),
+        currency="EUR",
+        layout=LayoutChoice("hall"),
+        prices=(Price(category="Stalls", amount=100), Price(category="Standing", amount=50)),
+    )
+    with pytest.raises(InvalidInput):
+        await catalogue.create_event(event)
+    status, problem = await house.call("POST", "/layouts/hall/deploy")
+    assert (status, problem["code"]) == (409, "conflict")
+    assert (await house.call("POST", "/layouts/hall/publish"))[1]["state"] == "published"
+    assert (await house.call("POST", "/layouts/hall/publish"))[0] == 409
+    assert (await house.call("POST", "/layouts/hall/deploy"))[1]["state"] == "deployed"
+    status, again = await house.call("POST", "/layouts/hall/deploy", {"version": 1})
+    assert (status, again["version"]) == (200, 1)
+    assert [version.version for version in house.copied] == [1, 1]
+    status, versions = await house.call("GET", "/layouts/hall/versions")
+    assert (status, len(versions["items"]), versions["next"]) == (200, 1, None)
+    assert versions["items"][0]["deployed_at"] is not None
+    made = await catalogue.create_event(event)
+    assert (made.layout_hash, made.seat_count, made.areas[0].capacity) == (draft["hash"], 3, 50)
+
+
+async def test_a_wrong_layout_hears_every_rule_that_it_breaks(house: House) -> None:
+    wrong = msgspec.json.decode(msgspec.json.encode(HALL))
+    wrong["sections"][0]["rows"][0]["label"] = "A_1"
+    wrong["sections"][0]["rows"][0]["seats"][1]["number"] = "1"
+    status, problem = await house.call("POST", "/layouts", wrong)
+    assert (status, problem["code"]) == (422, "invalid_message")
+    assert len(problem["errors"]) >= 2
+    status, problem = await house.call("POST", "/layouts", HALL | {"$where": "1"})
+    assert (status, problem["code"]) == (422, "invalid_message")
+
+
+async def test_layouts_are_for_managers(house: House) -> None:
+    for method, path, body in (
+        ("POST", "/layouts", HALL),
+        ("GET", "/layouts/hall/versions", None),
+        ("POST", "/layouts/hall/publish", None),
+        ("POST", "/layouts/hall/deploy", None),
+    ):
+        assert (await house.call(method, path, body, who="box_office"))[0] == 403
+    for method, path in (
+        ("GET", "/layouts/none/versions"),
+        ("POST", "/layouts/none/publish"),
+        ("POST", "/layouts/none/deploy"),
+    ):
+        assert (await house.call(method, path))[0] == 404
+
+
+async def test_few_indexes_are_kept(library: Library, monkeypatch: pytest.MonkeyPatch, house: House) -> None:
+    monkeypatch.setattr(limits, "DEPLOYED_INDEXES_KEPT", 1)
+    deployed = DeployedLayouts(library)
+    for layout_id in ("one", "two"):
+        await house.call("POST", "/layouts", HALL | {"layout_id": layout_id})
+        await house.call("POST", f"/layouts/{layout_id}/publish")
+        assert await deployed.deployed_index(layout_id, None) is None
+        await house.call("POST", f"/layouts/{layout_id}/deploy")
+    for layout_id in ("one", "two", "one"):
+        index = await deployed.deployed_index(layout_id, 1)
+        assert index is not None
+        assert index.layout_id == layout_id
+    assert await deployed.deployed_index("one", 2) is None
