@@ -132,6 +132,8 @@ KEEPALIVE_SECONDS: Final = 75.0
 DRAIN_SECONDS: Final = 5.0
 ACCEPT_BACKLOG: Final = 4_096
 """A sale's opening brings thousands of handshakes in one second."""
+COPIES_CHECK_SECONDS: Final = 60.0
+"""How soon a layout that the object store forgot is uploaded again."""
 NOTICES_MAX: Final = 10_000
 NOTICES_RETRY_SECONDS: Final = 1.0
 

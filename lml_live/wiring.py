@@ -180,7 +180,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             ("sockets", live.keep()),
             ("upkeep", upkeep.run()),
             ("notices", _listen(dsn, live)),
-            ("copies", _copy_layouts(settings, library)),
+            ("copies", _keep_copies(settings, library, upkeep)),
         ):
             stack.push_async_callback(_end, asyncio.create_task(work, name=name))
         yield services, live
@@ -219,6 +219,15 @@ async def _listen(dsn: str, live: Live) -> None:
             log.warning("notices of changed events are interrupted: %s", error)
         finally:
             connection.terminate()
+
+
+async def _keep_copies(settings: Settings, library: Library, upkeep: Upkeep) -> None:
+    """The worker that sweeps also looks, now and then, for deployed layouts that the object store has forgotten."""
+    while settings.s3_bucket is not None:
+        if upkeep.leads:
+            await _copy_layouts(settings, library)
+            await asyncio.sleep(limits.COPIES_CHECK_SECONDS)
+        await asyncio.sleep(limits.NOTICES_RETRY_SECONDS)
 
 
 async def _copy_layouts(settings: Settings, library: Library) -> None:

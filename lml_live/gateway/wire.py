@@ -5,6 +5,7 @@ are made from them. Field names are the contract's. Unknown fields are ignored, 
 the wire (`omit_defaults`).
 """
 
+import re
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -289,6 +290,9 @@ CLOSE_TRY_LATER: Final = 1013
 CLOSE_UNAUTHORIZED: Final = 4401
 
 
+_QUOTED: Final = re.compile(r"(?<=Invalid value )'.*'", re.DOTALL)
+
+
 class _IdOnly(Struct):
     id: RequestId
 
@@ -358,7 +362,8 @@ class Format:
 
 def _explain(error: Exception) -> str:
     if isinstance(error, msgspec.ValidationError):
-        return f"The message breaks the contract: {error}"
+        # msgspec quotes an unknown `type`; what a client sent is never sent back.
+        return "The message breaks the contract: " + _QUOTED.sub("…", str(error))
     return "The frame is not a well-formed message."
 
 

@@ -45,6 +45,11 @@ class Upkeep:
         self._no_sweep_until = 0.0
         self._closed: set[tuple[str, int]] = set()
 
+    @property
+    def leads(self) -> bool:
+        """Whether this worker is the one that does what one must do for all."""
+        return self._leader is not None and not self._leader.is_closed()
+
     async def run(self) -> None:
         """Sweeps until cancelled."""
         try:
@@ -69,7 +74,7 @@ class Upkeep:
                 await self.measure_clocks()
             except Unavailable as error:
                 log.warning("upkeep goes on with what it knows: %s", error)
-        if now < self._no_sweep_until or not await self._leads():
+        if not await self._may_sweep() or now < self._no_sweep_until:
             return
         for event, swept in list(self._sales.items()):
             try:
@@ -80,9 +85,9 @@ class Upkeep:
             except LmlError as error:
                 log.debug("event %s is not swept: %s", event, error)
 
-    async def _leads(self) -> bool:
-        """Whether this worker sweeps."""
-        if self._leader is not None and not self._leader.is_closed():
+    async def _may_sweep(self) -> bool:
+        """Whether this worker sweeps: it leads, or nobody can tell who does."""
+        if self.leads:
             return True
         self._leader = None
         try:
