@@ -59,7 +59,7 @@ class EventPage {
   /** The legend and, on a phone, the sheet's round corners lie over the map. */
   _insets() {
     const phone = matchMedia("(max-width: 800px)").matches;
-    this.map.insets = phone ? { top: 54, bottom: 36, side: 12 } : { top: 30, bottom: 64, side: 30 };
+    this.map.insets = phone ? { top: 44, bottom: 78, side: 12 } : { top: 30, bottom: 64, side: 30 };
   }
 
   // ---- loading
@@ -146,6 +146,7 @@ class EventPage {
       this._cover("The event could not be loaded", why, "Try again", () => location.reload());
     }
     byId("panel").hidden = true;
+    document.querySelector(".stage").classList.add("alone");
   }
 
   _cover(title, text, action, act) {
@@ -412,7 +413,7 @@ class EventPage {
     const looks = [
       ["Available", { state: AVAILABLE, colour: 0 }],
       ["Mine", null],
-      ["Held by others", { state: HELD }],
+      ["Held", { state: HELD }],
       ["Sold", { state: SOLD }],
       ["Not for sale", { state: BLOCKED }],
     ];

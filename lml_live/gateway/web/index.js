@@ -35,7 +35,7 @@ function card(event) {
       element("span", { class: "day", "aria-hidden": "true" }, element("b", {}, part({ day: "numeric" })), element("span", {}, part({ month: "short" }))),
       element("h2", {}, event.name),
       element("span", { class: "where" }, event.venue),
-      element("span", { class: "where" }, part({ weekday: "long", hour: "2-digit", minute: "2-digit" }), known ? ` · ${starts.getFullYear()}` : ""),
+      element("span", { class: "where" }, part({ weekday: "short", day: "numeric", month: "short", year: "numeric", hour: "numeric", minute: "2-digit" })),
       element(
         "span",
         { class: "foot" },

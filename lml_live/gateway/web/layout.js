@@ -220,6 +220,23 @@ export class Layout {
       }
       if (line.length) bands.push(simplify(line, section.spacing * 0.15));
     }
+    // The ends of the rows, joined, make the sides of the section straight.
+    for (const end of [0, 1]) {
+      let line = [];
+      for (const number of section.rows) {
+        const { first, count } = this.rows[number];
+        if (!count) continue;
+        const index = end ? first + count - 1 : first;
+        const point = [this.x[index], this.y[index]];
+        const last = line[line.length - 1];
+        if (last && Math.hypot(point[0] - last[0], point[1] - last[1]) > section.spacing * 3.2) {
+          if (line.length > 1) bands.push(simplify(line, section.spacing * 0.15));
+          line = [];
+        }
+        line.push(point);
+      }
+      if (line.length > 1) bands.push(simplify(line, section.spacing * 0.15));
+    }
     return bands;
   }
 

@@ -174,15 +174,19 @@ export class SeatPainter {
     const style = key >> 1;
     const look = style >= 8 ? { state: AVAILABLE, colour: style - 8 } : { state: style };
     context.globalAlpha = dim ? DIM : 1;
+    context.fillStyle = look.state === AVAILABLE ? this.theme.categories[look.colour] : this._faint(look.state);
     for (const index of indexes) {
       const r = layout.radius[index] * scale;
       if (r >= SHAPE_RADIUS) {
         const [x, y, size] = this.box(index, scale);
         const [atlas, sx, sy] = this._cell(scale, style, look, r, size);
         context.drawImage(atlas, sx, sy, size, size, x, y, size, size);
-        if (look.state === AVAILABLE && r >= NUMBER_RADIUS * this.ratio) this._paintNumber(context, index, look, r, x, y, size);
+        if (look.state === AVAILABLE && r >= NUMBER_RADIUS * this.ratio) {
+          const fill = context.fillStyle;
+          this._paintNumber(context, index, look, r, x, y, size);
+          context.fillStyle = fill;
+        }
       } else {
-        context.fillStyle = look.state === AVAILABLE ? this.theme.categories[look.colour] : this._faint(look.state);
         const [x, y, size] = this.box(index, scale);
         context.fillRect(x, y, size, size);
       }
@@ -290,8 +294,8 @@ export class SeatPainter {
         const length = Math.hypot(dx, dy);
         if (length) [dx, dy] = [dx / length, dy / length];
         else [dx, dy] = [end === row.first ? -1 : 1, 0];
-        const x = layout.x[end] + dx * section.spacing * 1.1;
-        const y = layout.y[end] + dy * section.spacing * 1.1;
+        const x = layout.x[end] + dx * section.spacing * 1.4;
+        const y = layout.y[end] + dy * section.spacing * 1.4;
         const near = x > world[0] - reach && x < world[2] + reach && y > world[1] - reach && y < world[3] + reach;
         // Where another seat is in the way, the other end of the row says it.
         if (near && layout.seatAt(x, y, section.spacing * 0.1) < 0) context.fillText(row.label, x * scale, y * scale);

@@ -9,8 +9,8 @@ export class SeatList {
   constructor(host, page) {
     this.host = host;
     this.page = page;
-    this.section = element("select", {});
-    this.row = element("select", {});
+    this.section = element("select", { "aria-label": "Section" });
+    this.row = element("select", { "aria-label": "Row" });
     this.seats = element("ul", { class: "seats", "aria-label": "Seats of the row" });
     this.section.addEventListener("change", () => this._showRows());
     this.row.addEventListener("change", () => this._showSeats());

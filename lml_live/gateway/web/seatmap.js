@@ -16,6 +16,7 @@ const PICK_RADIUS = { mouse: 2.6, touch: 6 };
 const SEAT_RADIUS_MAX = 24;
 const LABEL_RADIUS_MAX = 6.5;
 const REST_MS = 140;
+const STILL_MS = 250;
 const WORK_MS = 5;
 const FLASH_MS = 1600;
 const LABEL_HEIGHT = 35;
@@ -50,6 +51,7 @@ export class SeatMap {
     this._frame = null;
     this._animation = null;
     this._zoomedAt = 0;
+    this._movedAt = 0;
     this._labels = new Map();
     this._touched = false;
     this._dimmed = new Set();
@@ -158,6 +160,7 @@ export class SeatMap {
   panBy(dx, dy) {
     this._animation = null;
     this._touched = true;
+    this._movedAt = performance.now();
     this.camera.x -= dx / this.camera.scale;
     this.camera.y -= dy / this.camera.scale;
     this._clamp();
@@ -396,12 +399,13 @@ export class SeatMap {
     }
     const resting = !this._animation && started - this._zoomedAt >= REST_MS;
     if (resting) this.tiles.settle(this.camera.scale * this.ratio);
-    const more = this.tiles.work(this._view(), WORK_MS, started, !resting);
+    const still = resting && started - this._movedAt > STILL_MS;
+    const more = this.tiles.work(this._view(), WORK_MS, started, still);
     this._draw();
     this._measure(performance.now() - started);
     if (this._animation || more) this._request();
     else if (!resting) this._later = setTimeout(() => this._request(), REST_MS);
-    else if (this.tiles.smudgedUntil !== null) this._later = setTimeout(() => this._request(), 400);
+    else if (this.tiles.smudged) this._later = setTimeout(() => this._request(), STILL_MS);
   }
 
   _measure(ms) {

@@ -6,6 +6,9 @@
 /** A tile's edge in device pixels: small enough that painting one never takes a frame. */
 export const TILE = 256;
 const TILES_MAX = 200;
+const SMUDGE_MS = 1500;
+const REPAIR_MS = 200;
+const STALE = -Infinity;
 
 class Layer {
   constructor(scale) {
@@ -24,6 +27,7 @@ export class Tiles {
     this.current = null;
     this.previous = null;
     this._spare = [];
+    this._repairedAt = 0;
   }
 
   /** Begins anew at a scale that shows everything; this layer is never dropped. */
@@ -48,7 +52,7 @@ export class Tiles {
       this._drop(this.previous);
       this.previous = null;
     }
-    for (const layer of this._layers()) for (const tile of layer.tiles.values()) tile.smudgedAt = -Infinity;
+    for (const layer of this._layers()) for (const tile of layer.tiles.values()) tile.smudgedAt = STALE;
   }
 
   /** Repaints single seats wherever they are on a bitmap. */
@@ -89,10 +93,12 @@ export class Tiles {
   }
 
   /**
-   * Paints what is missing, then what was repainted seat by seat long enough ago, until the budget is spent.
-   * @returns {boolean} whether there is more to do
+   * Paints what is missing on screen, then what looks different altogether, until the budget is spent; at rest also, now
+   * and then, a tile whose seats were repainted one by one, because at its edges such a seat may cut its neighbour.
+   * @param {boolean} still nobody is moving the map
+   * @returns {boolean} whether there is more to do in the next frame
    */
-  work(view, budgetMs, now, busy) {
+  work(view, budgetMs, now, still) {
     const until = performance.now() + budgetMs;
     const steady = this.current.scale === view.scale;
     const wanted = steady ? this._wanted(view, this.current) : [];
@@ -105,29 +111,27 @@ export class Tiles {
       this._drop(this.previous);
       this.previous = null;
     }
-    if (busy) return false;
-    let waiting = false;
     for (const layer of this._layers()) {
       for (const [key, tile] of layer.tiles) {
         if (tile.smudgedAt === null) continue;
-        if (tile.smudgedAt + 1500 > now) waiting = true;
-        else if (performance.now() >= until) return true;
-        else this._paint(layer, ...key.split("/").map(Number));
+        const stale = tile.smudgedAt === STALE;
+        if (stale && performance.now() >= until) return true;
+        if (stale || (still && this._mayRepair(tile, now))) this._paint(layer, ...key.split("/").map(Number));
       }
     }
-    this._trim(wanted);
-    return waiting && !steady;
+    if (steady) this._trim(wanted);
+    return false;
   }
 
-  /** When a smudged tile is next due, or null. */
-  get smudgedUntil() {
-    let next = null;
-    for (const layer of this._layers()) {
-      for (const tile of layer.tiles.values()) {
-        if (tile.smudgedAt !== null && (next === null || tile.smudgedAt + 1500 < next)) next = tile.smudgedAt + 1500;
-      }
-    }
-    return next;
+  /** Whether some tile waits to be repaired. */
+  get smudged() {
+    return this._layers().some((layer) => [...layer.tiles.values()].some((tile) => tile.smudgedAt !== null));
+  }
+
+  _mayRepair(tile, now) {
+    if (now < tile.smudgedAt + SMUDGE_MS || now < this._repairedAt + REPAIR_MS) return false;
+    this._repairedAt = now;
+    return true;
   }
 
   /** The sharpest first; the overview is always whole. */

@@ -1,0 +1,118 @@
+"""Chromium, a page server without a back end, and a small box office that says what a test wants it to say."""
+
+import os
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from box_office import BoxOffice
+from playwright.async_api import Browser, Page, async_playwright
+
+WEB = Path(__file__).parents[2] / "lml_live" / "gateway" / "web"
+CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
+CHROMIUM_FOUND = Path(CHROMIUM).exists()
+ARGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+CSP = "default-src 'self'"
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    """One Chromium a module; skipped without one, unless the run demands it."""
+    if not CHROMIUM_FOUND:
+        if os.environ.get("LML_TEST_REQUIRE_CHROMIUM") == "1":
+            pytest.fail(f"There is no Chromium at {CHROMIUM}, and LML_TEST_REQUIRE_CHROMIUM=1 demands it.")
+        pytest.skip(f"There is no Chromium at {CHROMIUM}.")
+    async with async_playwright() as playwright:
+        launched = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGS))
+        yield launched
+        await launched.close()
+
+
+def _application(office: BoxOffice) -> web.Application:
+    @web.middleware
+    async def policy(request: web.Request, handler: Any) -> web.StreamResponse:
+        response = await handler(request)
+        if not response.prepared:
+            response.headers["Content-Security-Policy"] = CSP
+        return response
+
+    def file(name: str) -> Any:
+        async def serve(_: web.Request) -> web.FileResponse:
+            return web.FileResponse(WEB / name)
+
+        return serve
+
+    async def blank(_: web.Request) -> web.Response:
+        return web.Response(text="<!doctype html><title>blank</title>", content_type="text/html")
+
+    async def scenario(_: web.Request) -> web.FileResponse:
+        return web.FileResponse(Path(__file__).with_name("scenario.js"))
+
+    application = web.Application(middlewares=[policy])
+    application.router.add_get("/", file("index.html"))
+    application.router.add_get("/events/{event}", file("event.html"))
+    application.router.add_get("/blank", blank)
+    application.router.add_get("/test/scenario.js", scenario)
+    application.router.add_static("/web", WEB)
+    office.add_routes(application.router)
+    return application
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def _site() -> AsyncIterator[tuple[str, BoxOffice]]:
+    office = BoxOffice()
+    server = TestServer(_application(office))
+    await server.start_server()
+    yield str(server.make_url("")).rstrip("/"), office
+    await office.close()
+    await server.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def office(_site: tuple[str, BoxOffice]) -> AsyncIterator[BoxOffice]:
+    """The box office, as new."""
+    _site[1].reset()
+    yield _site[1]
+    await _site[1].close()
+
+
+@pytest.fixture
+def site(_site: tuple[str, BoxOffice]) -> str:
+    """The base address of the pages."""
+    return _site[0]
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def blank(browser: Browser, _site: tuple[str, BoxOffice]) -> AsyncIterator[Page]:
+    """One empty page a module that can import the modules under test; pure tests share it."""
+    context = await browser.new_context(locale="en-GB")
+    opened = await context.new_page()
+    await opened.goto(f"{_site[0]}/blank")
+    yield opened
+    await context.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def page(browser: Browser) -> AsyncIterator[Page]:
+    """A page of its own; an error on it fails the test."""
+    # Playwright's `wait_for_function` evaluates text, which the pages' own policy forbids.
+    context = await browser.new_context(bypass_csp=True, viewport={"width": 1280, "height": 800}, locale="en-GB")
+    opened = await context.new_page()
+    errors: list[str] = []
+    opened.on("pageerror", lambda error: errors.append(str(error)))
+    yield opened
+    await context.close()
+    assert errors == []
