@@ -30,7 +30,9 @@ def connect_database(url: str, name: str) -> Database:
         appname="lml",
         serverSelectionTimeoutMS=limits.MONGO_SELECT_MS,
         connectTimeoutMS=limits.MONGO_SELECT_MS,
-        timeoutMS=limits.MONGO_CALL_MS,
+        waitQueueTimeoutMS=limits.MONGO_SELECT_MS,
+        # Not `timeoutMS`: with it the driver tries again until that time is over, also where nobody is there.
+        socketTimeoutMS=limits.MONGO_CALL_MS,
         maxPoolSize=10,
         retryWrites=True,
         retryReads=True,

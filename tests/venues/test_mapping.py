@@ -5,7 +5,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lml_live import limits
@@ -261,6 +261,7 @@ def inside(x: float, y: float, box: Box) -> bool:
     return box.x <= x <= box.x + box.width and box.y <= y <= box.y + box.height
 
 
+@settings(max_examples=40)
 @given(
     counts=st.lists(st.integers(1, 40), min_size=1, max_size=20),
     field=st.sampled_from([None, Box(0, 0, 0, 0), Box(-50, -80, 100, 40), Box(30, 0, 10, 10)]),

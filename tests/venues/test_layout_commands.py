@@ -1,0 +1,113 @@
+"""`lml layout …`: what goes to stdout, what to stderr, and the exit codes."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from lml_live import limits
+from lml_live.cli.layouts import layout_group
+from lml_live.venues.demo import generate_venue
+from lml_live.venues.layout import canonical_bytes
+
+
+def lml_layout(*arguments: object) -> Result:
+    return CliRunner().invoke(layout_group, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def hall(tmp_path: Path) -> Path:
+    file = tmp_path / "hall.json"
+    file.write_bytes(canonical_bytes(generate_venue(12, "hall")))
+    return file
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Path:
+    file = tmp_path / "broken.csv"
+    file.write_text("section,row,seat\nA,1,1\nA,1,1\nA,1,\n")
+    return file
+
+
+@pytest.fixture
+def engines(mongo_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LML_MONGO_URL", mongo_url)
+    monkeypatch.setenv("LML_MONGO_DATABASE", f"test_{tmp_path.name}"[:60])
+
+
+@pytest.mark.usefixtures("engines")
+def test_the_life_of_a_layout(hall: Path) -> None:
+    first = lml_layout("import", hall)
+    assert (first.exit_code, first.stdout) == (0, "12\n"), first.stderr
+    assert "saved as draft, version 1" in first.stderr
+    published = lml_layout("publish", "hall")
+    assert (published.exit_code, published.stdout) == (0, f"{generate_venue(12, 'hall').hash}\n")
+    again = lml_layout("import", hall, "--deploy")
+    assert (again.exit_code, again.stdout) == (0, "12\n")
+    assert "is version 1 already (published)" in again.stderr
+    changed = lml_layout("import", hall, "--name", "Other", "--publish")
+    assert "version 2 is published" in changed.stderr
+    assert lml_layout("deploy", "hall", "--version", 2).exit_code == 0
+    assert lml_layout("list").stdout == "hall\t2\tdeployed\t12\tOther\n"
+    refused = lml_layout("publish", "hall")
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert "has no draft" in refused.stderr
+
+
+def test_violations_are_listed_and_nothing_is_printed(broken: Path) -> None:
+    answer = lml_layout("import", broken, "--dry-run")
+    assert (answer.exit_code, answer.stdout) == (1, "")
+    assert "line 4, seat: is empty" in answer.stderr
+
+
+def test_validate_goes_on_after_a_broken_file(broken: Path, hall: Path) -> None:
+    answer = lml_layout("validate", broken, hall)
+    assert answer.exit_code == 1
+    assert answer.stdout == f"{hall}: 12 places, {generate_venue(12, 'hall').hash}\n"
+    assert lml_layout("validate", hall).exit_code == 0
+
+
+def test_renamings_are_told(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text("section,row,seat\nA_B,1,1\n")
+    answer = lml_layout("import", file, "--dry-run")
+    assert answer.stdout == "1\n"
+    assert "renamed line 2: 'A_B' is 'A-B' now" in answer.stderr
+    assert lml_layout("import", file, "--dry-run", "--strict").exit_code == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("import", "missing.json"),
+        ("import",),
+        ("generate", "0"),
+        ("generate", "many"),
+        ("deploy", "a", "--version", "0"),
+    ],
+)
+def test_wrong_usage_is_2(arguments: tuple[str, ...]) -> None:
+    assert lml_layout(*arguments).exit_code == 2
+
+
+def test_a_mongo_out_of_reach_is_3(hall: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MONGO_SELECT_MS", 50)
+    monkeypatch.setenv("LML_MONGO_URL", "mongodb://127.0.0.1:1")
+    answer = lml_layout("import", hall)
+    assert (answer.exit_code, answer.stdout) == (3, "")
+
+
+def test_generate_and_schema_print_json(tmp_path: Path) -> None:
+    layout = json.loads(lml_layout("generate", 40, "--id", "bowl").stdout)
+    assert layout["layout_id"] == "bowl"
+    assert lml_layout("generate", "arena", "--output", tmp_path / "arena.json").stdout == ""
+    assert lml_layout("import", tmp_path / "arena.json", "--dry-run").exit_code == 0
+    assert json.loads(lml_layout("schema").stdout)["title"] == "LML Live layout"
+
+
+@pytest.mark.parametrize("command", ["import", "validate", "publish", "deploy", "generate", "schema", "list"])
+def test_every_command_has_help_with_examples(command: str) -> None:
+    answer = lml_layout(command, "--help")
+    assert answer.exit_code == 0
+    assert f"lml layout {command}" in answer.stdout

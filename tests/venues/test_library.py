@@ -1,0 +1,221 @@
+"""The library against a real MongoDB: the life of a layout, and what the schema refuses."""
+
+import asyncio
+from typing import Any
+
+import msgspec
+import pytest
+from pymongo.errors import WriteError
+
+from lml_live import limits
+from lml_live.errors import Conflict, InvalidInput, LmlError, NotFound, Refused, Unavailable
+from lml_live.infra.mongo import close_database, connect_database, driver_errors, ping
+from lml_live.venues.demo import generate_venue
+from lml_live.venues.layout import Layout, canonical_bytes, decode_layout, index_layout, seal_layout
+from lml_live.venues.library import CHUNKS, VERSIONS, Library, apply_schema
+
+HALL = generate_venue(30, "hall")
+
+
+def renamed(name: str, layout: Layout = HALL) -> Layout:
+    return seal_layout(msgspec.structs.replace(layout, name=name))
+
+
+@pytest.fixture
+def library(mongo_database: Any) -> Library:
+    moments = iter(range(1_000, 1_000_000, 1_000))
+    return Library(mongo_database, lambda: next(moments))
+
+
+async def test_draft_published_deployed(library: Library) -> None:
+    saved = await library.save_draft(HALL)
+    assert (saved.changed, saved.version.state, saved.version.version) == (True, "draft", 1)
+    assert (saved.version.hash, saved.version.seat_count, saved.version.place_count) == (HALL.hash, 30, 30)
+    assert await library.load_bytes("hall", HALL.hash) is None
+    with pytest.raises(NotFound):
+        await library.load_index("hall", 1)
+    published = await library.publish("hall")
+    assert (published.state, published.hash) == ("published", HALL.hash)
+    assert await library.deployed_versions() == ()
+    deployed = await library.deploy("hall", 1)
+    assert deployed.state == "deployed"
+    assert await library.deployed_versions() == (deployed,)
+    assert await library.status("hall") == (deployed,)
+    assert await library.load_bytes("hall", HALL.hash) == canonical_bytes(HALL)
+    assert await library.load_index("hall", 1) == index_layout(HALL)
+
+
+async def test_a_draft_may_be_replaced_and_its_chunks_go(library: Library, mongo_database: Any) -> None:
+    await library.save_draft(HALL)
+    again = await library.save_draft(renamed("Other"))
+    assert (again.changed, again.version.version, again.version.name) == (True, 1, "Other")
+    assert await mongo_database[CHUNKS].count_documents({}) == 1
+    assert [version.name for version in await library.status("hall")] == ["Other"]
+
+
+async def test_equal_content_changes_nothing(library: Library) -> None:
+    first = await library.save_draft(HALL)
+    assert await library.save_draft(HALL) == msgspec.structs.replace(first, changed=False)
+    await library.publish("hall")
+    again = await library.save_draft(HALL)
+    assert (again.changed, again.version.version, again.version.state) == (False, 1, "published")
+
+
+async def test_changed_content_of_a_published_layout_is_a_new_version(library: Library) -> None:
+    await library.save_draft(HALL)
+    await library.publish("hall")
+    second = (await library.save_draft(renamed("Second"))).version
+    assert (second.version, second.state) == (2, "draft")
+    await library.publish("hall")
+    data = await library.load_bytes("hall", second.hash)
+    assert data is not None
+    assert (decode_layout(data).version, decode_layout(data).name) == (2, "Second")
+    assert await library.load_bytes("hall", HALL.hash) == canonical_bytes(HALL)
+    assert (await library.deploy("hall")).version == 2
+    assert (await library.deploy("hall", 1)).version == 1
+    assert [version.version for version in await library.deployed_versions()] == [1, 2]
+
+
+async def test_a_published_version_is_immutable(library: Library) -> None:
+    await library.save_draft(HALL)
+    await library.publish("hall")
+    with pytest.raises(Refused) as refusal:
+        await library.save_draft(renamed("Other"), version=1)
+    assert refusal.value.code == "layout_immutable"
+    assert await library.load_bytes("hall", HALL.hash) == canonical_bytes(HALL)
+    with pytest.raises(Conflict):
+        await library.save_draft(renamed("Other"), version=7)
+
+
+async def test_steps_out_of_order_are_refused(library: Library) -> None:
+    with pytest.raises(NotFound):
+        await library.publish("hall")
+    with pytest.raises(NotFound):
+        await library.deploy("hall")
+    await library.save_draft(HALL)
+    for version in (None, 1):
+        with pytest.raises(Conflict):
+            await library.deploy("hall", version)
+    await library.publish("hall")
+    with pytest.raises(Conflict):
+        await library.publish("hall")
+    with pytest.raises(NotFound):
+        await library.deploy("hall", 2)
+    deployed = await library.deploy("hall")
+    assert await library.deploy("hall") == deployed
+
+
+async def test_a_layout_that_breaks_rules_is_not_stored(library: Library) -> None:
+    with pytest.raises(InvalidInput) as refusal:
+        await library.save_draft(msgspec.structs.replace(HALL, layout_id="a/b"))
+    assert [violation.path for violation in refusal.value.errors] == ["layout_id"]
+
+
+async def test_of_many_who_publish_one_succeeds(library: Library) -> None:
+    await library.save_draft(HALL)
+    answers = await asyncio.gather(*(library.publish("hall") for _ in range(8)), return_exceptions=True)
+    assert sum(not isinstance(answer, BaseException) for answer in answers) == 1
+    assert all(isinstance(answer, Conflict) for answer in answers if isinstance(answer, BaseException))
+
+
+async def test_of_many_who_save_different_drafts_one_is_whole(library: Library, mongo_database: Any) -> None:
+    answers = await asyncio.gather(
+        *(library.save_draft(renamed(f"Name {at}")) for at in range(6)), return_exceptions=True
+    )
+    assert all(not isinstance(answer, BaseException) or isinstance(answer, Conflict) for answer in answers)
+    published = await library.publish("hall")
+    assert await library.load_bytes("hall", published.hash) is not None
+    assert await mongo_database[CHUNKS].count_documents({}) == 1
+
+
+async def test_a_layout_larger_than_a_document_is_stored_in_chunks(
+    library: Library, mongo_database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "LAYOUT_CHUNK_BYTES", 1_000)
+    await library.save_draft(HALL)
+    assert await mongo_database[CHUNKS].count_documents({}) == -(-len(canonical_bytes(HALL)) // 1_000)
+    await library.publish("hall")
+    assert await library.load_bytes("hall", HALL.hash) == canonical_bytes(HALL)
+
+
+async def test_damaged_bytes_are_never_served_or_published(library: Library, mongo_database: Any) -> None:
+    await library.save_draft(HALL)
+    await library.publish("hall")
+    await mongo_database[CHUNKS].update_one({}, {"$set": {"data": b"{}"}})
+    with pytest.raises(LmlError, match="do not have the hash"):
+        await library.load_bytes("hall", HALL.hash)
+    with pytest.raises(LmlError, match="do not have the hash"):
+        await library.load_index("hall", 1)
+
+
+async def test_what_a_broken_save_left_is_swept_after_an_hour(library: Library, mongo_database: Any) -> None:
+    left = {"layout_id": "hall", "upload": "upload-gone", "position": 0, "data": b"x"}
+    await mongo_database[CHUNKS].insert_one({"_id": "gone:0", "saved_ms": -limits.LAYOUT_SAVE_MS_MAX, **left})
+    await mongo_database[CHUNKS].insert_one({"_id": "new:0", "saved_ms": 1, **left, "upload": "upload-new"})
+    await library.save_draft(HALL)
+    uploads = {chunk["upload"] async for chunk in mongo_database[CHUNKS].find()}
+    assert "upload-gone" not in uploads
+    assert "upload-new" in uploads
+
+
+async def test_the_list_has_the_latest_of_each(library: Library) -> None:
+    for layout_id in ("b", "a"):
+        await library.save_draft(generate_venue(5, layout_id))
+    await library.publish("a")
+    await library.save_draft(renamed("New", generate_venue(5, "a")))
+    found = await library.list_layouts()
+    assert [(version.layout_id, version.version, version.state) for version in found] == [
+        ("a", 2, "draft"),
+        ("b", 1, "draft"),
+    ]
+    assert [version.layout_id for version in await library.list_layouts(after="a", limit=1)] == ["b"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"state": "sold"},
+        {"layout_id": "a/b"},
+        {"hash": "abc"},
+        {"version": 0},
+        {"seat_count": limits.LAYOUT_SEATS_MAX + 1},
+        {"seat_count": "many"},
+        {"name": ""},
+        {"unknown": 1},
+    ],
+)
+async def test_the_schema_refuses(library: Library, mongo_database: Any, change: dict[str, Any]) -> None:
+    await library.save_draft(HALL)
+    document = await mongo_database[VERSIONS].find_one({})
+    with pytest.raises(WriteError):
+        await mongo_database[VERSIONS].update_one({"_id": document["_id"]}, {"$set": change})
+    with pytest.raises(InvalidInput), driver_errors():
+        await mongo_database[VERSIONS].insert_one({**document, "_id": "other", "version": 9, **change})
+    await mongo_database[VERSIONS].update_one({"_id": document["_id"]}, {"$unset": {"none": ""}})
+
+
+async def test_a_second_draft_of_one_layout_is_a_conflict(library: Library, mongo_database: Any) -> None:
+    await library.save_draft(HALL)
+    document = await mongo_database[VERSIONS].find_one({})
+    with pytest.raises(Conflict), driver_errors():
+        await mongo_database[VERSIONS].insert_one({**document, "_id": "other", "version": 2})
+
+
+async def test_the_schema_may_be_applied_again_and_by_several_at_once(mongo_database: Any) -> None:
+    await asyncio.gather(apply_schema(mongo_database), apply_schema(mongo_database))
+
+
+async def test_a_mongo_that_does_not_answer_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MONGO_SELECT_MS", 50)
+    database = connect_database("mongodb://127.0.0.1:1", "lml")
+    with pytest.raises(Unavailable):
+        await ping(database)
+    with pytest.raises(Unavailable):
+        await Library(database).status("hall")
+    close_database(database)
+
+
+async def test_a_real_connection_answers(mongo_url: str) -> None:
+    database = connect_database(mongo_url, "lml")
+    await ping(database)
+    close_database(database)
