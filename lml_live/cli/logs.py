@@ -27,5 +27,7 @@ def set_up_logging(role: str, level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    # Its pool writes a trace of each connection that a restart of PostgreSQL costs; we say so ourselves, in a line.
+    logging.getLogger("asyncpg").setLevel(max(root.level, logging.ERROR))
     for name in _CHATTY:
         logging.getLogger(name).setLevel(max(root.level, logging.WARNING))

@@ -20,7 +20,6 @@ from lml_live.devstack.engines import engines, with_engines
 from lml_live.devstack.servers import write_private
 from lml_live.errors import InvalidInput, Unavailable, Violation
 from lml_live.gateway.workers import Workers, listen, run_as_worker
-from lml_live.infra import postgres
 from lml_live.infra.config import DESCRIPTIONS, Settings, load_settings, to_environ
 
 _log: Final = logging.getLogger(__name__)
@@ -111,14 +110,14 @@ async def _up(settings: Settings) -> None:
         async with engines(settings, _report) as urls:
             settings = with_engines(settings, urls)
             prepared = await wiring.prepare(settings, _report)
-            login = _login_text(settings.data_dir, prepared.admin_login)
+            login = _keep_login(settings, prepared.admin_login)
             await _run_workers(settings, listener, lambda: _print_ready(listener, started, login))
 
 
-def _login_text(data_dir: Path, fresh: str | None) -> str | None:
-    """A new login is shown once and kept for the demonstration; later starts say where."""
-    path = data_dir / "admin.txt"
-    if fresh is not None:
+def _keep_login(settings: Settings, fresh: str | None) -> str | None:
+    """What to print: a login that was made up is shown once and kept for the demonstration; later starts say where."""
+    path = settings.data_dir / "admin.txt"
+    if fresh is not None and settings.admin_password is None:
         write_private(path, fresh + "\n")
         return f"{fresh} (kept in {path})"
     return f"in {path}" if path.exists() else None
@@ -128,12 +127,14 @@ def _login_text(data_dir: Path, fresh: str | None) -> str | None:
 
 
 async def _serve(settings: Settings) -> None:
+    from lml_live import wiring
+
     started = time.monotonic()
     with listen(settings.host, settings.port) as listener:
-        assert settings.postgres_dsn is not None  # `serve` has refused to go on without.
-        for name in await postgres.migrate(settings.postgres_dsn):
-            _report(f"migration {name} applied")
-        await _run_workers(settings, listener, lambda: _print_ready(listener, started, None))
+        prepared = await wiring.prepare(settings, _report, demonstration=False)
+        # One that the settings name needs no telling.
+        login = prepared.admin_login if settings.admin_password is None else None
+        await _run_workers(settings, listener, lambda: _print_ready(listener, started, login))
 
 
 # --- Both

@@ -20,9 +20,9 @@ from lml_live.errors import Unavailable
 MARK = Path(sys.argv[1])
 
 
-async def prepare(settings: Any, report: Callable[[str], None]) -> types.SimpleNamespace:
+async def prepare(settings: Any, report: Callable[[str], None], *, demonstration: bool = True) -> types.SimpleNamespace:
     first = not (settings.data_dir / "admin.txt").exists()
-    report("prepared")
+    report("prepared with a demonstration" if demonstration else "prepared")
     return types.SimpleNamespace(admin_login="admin@example.org password" if first else None)
 
 

@@ -8,11 +8,12 @@ import sys
 import time
 from pathlib import Path
 
+import aiohttp
 import psutil
 from conftest import eventually
 from test_workers import STANDIN, gone, who_answers
 
-from lml_live.devstack.engines import running_engines
+from lml_live.devstack.engines import lock_owner, running_engines
 from lml_live.infra.config import Settings
 
 READY_SECONDS = 60
@@ -27,11 +28,14 @@ class Lml:
 
     @classmethod
     async def start(cls, mark: Path, *arguments: str, **environ: str) -> "Lml":
+        """With the stand-in for the server."""
+        return await cls.run(mark, STANDIN, str(mark), *arguments, **environ)
+
+    @classmethod
+    async def run(cls, mark: Path, *command: str, **environ: str) -> "Lml":
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            STANDIN,
-            str(mark),
-            *arguments,
+            *command,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             env={**os.environ, "LML_PORT": "0", "LML_DATA_DIR": str(mark / "data"), **environ},
@@ -73,7 +77,13 @@ async def test_the_first_start_a_crash_and_a_second_start(run_directory: Path) -
 
     first = await Lml.start(run_directory, "up", LML_WORKERS="2")
     await first.until("Ctrl-C stops it.")
-    for words in ("Valkey: answers", "PostgreSQL: answers", "MongoDB: answers", "prepared", "docs   http://127.0.0.1:"):
+    for words in (
+        "Valkey: answers",
+        "PostgreSQL: answers",
+        "MongoDB: answers",
+        "prepared with a demonstration",
+        "docs   http://127.0.0.1:",
+    ):
         assert words in first.output
     assert "login  admin@example.org password (kept in" in first.output
     assert (run_directory / "data" / "admin.txt").stat().st_mode & 0o077 == 0
@@ -146,6 +156,7 @@ async def test_serve_uses_given_engines_and_hangup_replaces_workers(run_director
         LML_MONGO_URL="mongodb://elsewhere",
     )
     await lml.until("Ctrl-C stops it.")
+    assert "prepared\n" in lml.output, "a server of somebody's own gets no demonstration"
     before = await who_answers(lml.port)
     lml.process.send_signal(signal.SIGHUP)
     await eventually(lambda: gone(before), 20)
@@ -160,3 +171,39 @@ async def test_serve_says_which_engine_is_missing(run_directory: Path) -> None:
     assert await lml.end() == 1
     assert "set LML_POSTGRES_DSN (PostgreSQL), LML_MONGO_URL (MongoDB), or use `lml up`" in lml.output
     assert "LML_REDIS_URL" not in lml.output
+
+
+async def test_the_real_server_survives_the_death_of_each_of_its_parts(run_directory: Path) -> None:
+    settings = Settings(data_dir=run_directory / "data")
+    lml = await Lml.run(run_directory, "-m", "lml_live.cli", "up")
+    await lml.until("Ctrl-C stops it.")
+    assert re.search(r"login +admin@\S+ / \S+ \(kept in", lml.output)
+    address = f"http://127.0.0.1:{lml.port}"
+    async with aiohttp.ClientSession() as client:
+
+        async def ready() -> bool:
+            try:
+                async with client.get(f"{address}/readyz") as answer:
+                    return answer.status == 200
+            except aiohttp.ClientError:
+                return False
+
+        assert await ready()
+        async with client.get(f"{address}/api/v1/events") as answer:
+            assert (await answer.json())["items"], "there is a demonstration"
+        for name in ("valkey", "postgres", "mongo"):
+            record = lock_owner(settings)
+            assert record is not None
+            killed = record.engines[name].pid
+            assert killed is not None
+            os.kill(killed, signal.SIGKILL)
+            await eventually(lambda killed=killed: gone(killed))
+            await eventually(ready, 30)
+        for worker in psutil.Process(lml.process.pid).children():
+            if "worker" in worker.cmdline():
+                worker.kill()
+        await eventually(ready, 20)
+    lml.process.terminate()
+    assert await lml.end() == 0
+    assert "Traceback" not in lml.output
+    assert processes_of(run_directory) == []
