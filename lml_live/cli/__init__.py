@@ -6,8 +6,10 @@ import click
 
 import lml_live
 from lml_live.cli.doctor import doctor
+from lml_live.cli.events import event_group
 from lml_live.cli.layouts import layout_group
 from lml_live.cli.stack import serve, up, worker
+from lml_live.cli.staff import staff_group
 from lml_live.errors import LmlError
 from lml_live.infra.config import mask_secrets
 
@@ -29,7 +31,7 @@ def lml() -> None:
     """
 
 
-for command in (up, serve, layout_group, doctor, worker):
+for command in (up, serve, layout_group, event_group, staff_group, doctor, worker):
     lml.add_command(command)
 
 

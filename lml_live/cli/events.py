@@ -1,0 +1,283 @@
+"""`lml event …`: events on deployed layouts, made, opened, paused, closed, shown.
+
+The commands work on PostgreSQL and MongoDB themselves; servers hear of a change at its commit. stdout carries what a
+program wants (an id, JSON, a list), stderr what people want. Exit codes: 0 done, 1 refused, 2 wrong usage, 3 an engine
+cannot be reached.
+"""
+
+import asyncio
+import re
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+import msgspec
+
+from lml_live.backoffice.deployed import DeployedLayouts
+from lml_live.errors import InvalidInput, LmlError, Unavailable, Violation
+from lml_live.infra import mongo, postgres
+from lml_live.infra.config import Settings, load_settings, mask_secrets
+from lml_live.infra.postgres import Pool
+from lml_live.pricing.catalogue import Catalogue, Layouts
+from lml_live.pricing.events import Event, EventAct, NewEvent, public_event
+from lml_live.venues.library import Library
+
+if TYPE_CHECKING:
+    from lml_live.devstack.engines import EngineUrls
+
+REFUSED: Final = 1
+UNREACHABLE: Final = 3
+
+T = TypeVar("T")
+_PRICE: Final = re.compile(r"([0-9]{1,13})(?:\+([0-9]{1,13}))?")
+
+
+@click.group("event")
+def event_group() -> None:
+    """Events: create, open, pause, close, list, show.
+
+    \b
+    Examples:
+      lml event create --layout city-hall --name "Die Zauberflöte" --venue "City Hall" \\
+          --starts-at 2026-12-01T19:30:00Z --currency EUR --all-prices 4500+250 --open
+      lml event pause die-zauberfloete-2026-12-01
+      lml event list
+    """
+
+
+@event_group.command("create")
+@click.option("--layout", "layout_id", required=True, metavar="ID", help="A deployed layout.")
+@click.option("--layout-version", type=click.IntRange(min=1), help="Else its newest deployed version.")
+@click.option("--name", required=True)
+@click.option("--venue", required=True, help="The venue's name, as buyers read it.")
+@click.option("--starts-at", required=True, metavar="TIME", help="With a zone, such as 2026-12-01T19:30:00Z.")
+@click.option("--on-sale-at", metavar="TIME", help="When holds begin; else at once.")
+@click.option("--currency", required=True, metavar="CODE", help="ISO 4217, such as EUR.")
+@click.option(
+    "--price", "prices", multiple=True, metavar="CATEGORY=AMOUNT[+FEE]", help="In minor units (cents). Repeatable."
+)
+@click.option("--all-prices", metavar="AMOUNT[+FEE]", help="For every category that --price does not name.")
+@click.option("--tax-rate", default="0.00", show_default=True, help="Percent contained in all prices.")
+@click.option("--id", "event_id", metavar="ID", help="Else made of name and day.")
+@click.option("--group", metavar="ID", help="Events of one group can change in one step; else the event's id.")
+@click.option("--max-seats", type=int, help="Seats a holder may hold; else 8.")
+@click.option("--hold-seconds", type=int, help="How long a hold lasts; else 300.")
+@click.option("--extensions", type=int, help="How often a hold may be put off; else 2.")
+@click.option("--lifetime-seconds", type=int, help="When a hold ends for good; else 1800.")
+@click.option("--open", "open_now", is_flag=True, help="Open the sale at once.")
+def create_command(
+    layout_id: str,
+    layout_version: int | None,
+    prices: tuple[str, ...],
+    all_prices: str | None,
+    tax_rate: str,
+    event_id: str | None,
+    open_now: bool,
+    **given: Any,
+) -> None:
+    """Makes an event on a deployed layout and prints its id.
+
+    \b
+    Examples:
+      lml event create --layout city-hall --name Aida --venue "City Hall" --starts-at 2026-12-01T19:30:00Z \\
+          --currency EUR --all-prices 4500 --open
+      lml event create --layout arena --name "Neon Harbour" --venue Arena --starts-at 2026-12-24T20:00:00+01:00 \\
+          --on-sale-at 2026-06-01T10:00:00+02:00 --currency EUR --price "Block A=9500+250" --all-prices 6000 \\
+          --tax-rate 7.00 --max-seats 6 --id neon-harbour
+    """
+    named = {category: _read_price(text) for category, text in map(_split_price, prices)}
+    every = None if all_prices is None else _read_price(all_prices)
+    rules = {name: given.pop(name) for name in ("max_seats", "hold_seconds", "extensions", "lifetime_seconds")}
+    draft = {
+        **{name: value for name, value in given.items() if value is not None},
+        **({} if event_id is None else {"id": event_id}),
+        "layout": {"id": layout_id, "version": layout_version},
+        "limits": {name: value for name, value in rules.items() if value is not None},
+    }
+
+    async def act(catalogue: Catalogue, layouts: Layouts) -> Event:
+        categories = [] if every is None else await _categories(layouts, layout_id, layout_version)
+        listed = named | {category: every for category in categories if every and category not in named}
+        draft["prices"] = [
+            {"category": category, "amount": amount, "fee": fee, "tax_rate": tax_rate}
+            for category, (amount, fee) in listed.items()
+        ]
+        event = await catalogue.create_event(_convert(draft))
+        return await catalogue.set_state(event.id, "open") if open_now else event
+
+    event = run(_with_catalogue(act))
+    tell(
+        f"{event.name}, {event.starts_at:%Y-%m-%d %H:%M} UTC: {event.state}, on {event.seat_count} seats of {layout_id}"
+    )
+    click.echo(event.id)
+
+
+def _set_state(event_id: str, act: EventAct) -> None:
+    event = run(_with_catalogue(lambda catalogue, _: catalogue.set_state(event_id, act)))
+    tell(f"{event.id}: {event.state}")
+
+
+@event_group.command("open")
+@click.argument("event_id", metavar="EVENT")
+def open_command(event_id: str) -> None:
+    """Opens the sale of a draft or paused event.
+
+    \b
+    Examples:
+      lml event open aida-2026-12-01
+    """
+    _set_state(event_id, "open")
+
+
+@event_group.command("pause")
+@click.argument("event_id", metavar="EVENT")
+def pause_command(event_id: str) -> None:
+    """Refuses new holds, extensions and bookings until the event is opened again.
+
+    \b
+    Examples:
+      lml event pause aida-2026-12-01
+    """
+    _set_state(event_id, "pause")
+
+
+@event_group.command("close")
+@click.argument("event_id", metavar="EVENT")
+def close_command(event_id: str) -> None:
+    """Ends the sale for good; checkouts that have begun may finish.
+
+    \b
+    Examples:
+      lml event close aida-2026-12-01
+    """
+    _set_state(event_id, "close")
+
+
+@event_group.command("list")
+def list_command() -> None:
+    """Lists all events by start: id, state, start, seats, name.
+
+    \b
+    Examples:
+      lml event list
+    """
+
+    async def act(catalogue: Catalogue, _: Layouts) -> list[Event]:
+        page = await catalogue.list_events(drafts=True)
+        found = list(page.items)
+        while page.next is not None:
+            page = await catalogue.list_events(drafts=True, cursor=page.next)
+            found += page.items
+        return found
+
+    for event in run(_with_catalogue(act)):
+        fields = (event.id, event.state, event.starts_at.isoformat(), event.seat_count, event.name)
+        click.echo("\t".join(map(str, fields)))
+
+
+@event_group.command("show")
+@click.argument("event_id", metavar="EVENT")
+def show_command(event_id: str) -> None:
+    """Prints an event as JSON, as `GET /api/v1/events/EVENT` shows it.
+
+    \b
+    Examples:
+      lml event show aida-2026-12-01
+    """
+    event = run(_with_catalogue(lambda catalogue, _: catalogue.load_event(event_id)))
+    shown = public_event(event, f"/api/v1/layouts/{event.layout_id}/{event.layout_hash}")
+    click.echo(msgspec.json.format(msgspec.json.encode(shown), indent=2))
+
+
+# --- Reading ----------------------------------------------------------------------------------------------------------
+
+
+def _split_price(text: str) -> tuple[str, str]:
+    category, found, price = text.rpartition("=")
+    if not found or not category:
+        raise click.BadParameter(f"{text!r}: CATEGORY=AMOUNT[+FEE] is expected, such as Stalls=4500+250")
+    return category, price
+
+
+def _read_price(text: str) -> tuple[int, int]:
+    found = _PRICE.fullmatch(text.strip())
+    if found is None:
+        raise click.BadParameter(f"{text!r}: whole minor units are expected, such as 4500 or 4500+250")
+    return int(found[1]), int(found[2] or 0)
+
+
+def _convert(draft: Mapping[str, Any]) -> NewEvent:
+    try:
+        return msgspec.convert(draft, type=NewEvent, str_keys=True)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at `$.")
+        raise InvalidInput("The event cannot be made.", errors=(Violation(path.rstrip("`"), message),)) from error
+
+
+async def _categories(layouts: Layouts, layout_id: str, version: int | None) -> Sequence[str]:
+    layout = await layouts.deployed_index(layout_id, version)
+    if layout is None:
+        raise InvalidInput(f"There is no such deployed layout: {layout_id}. `lml layout list` shows what there is.")
+    return tuple(dict.fromkeys((*layout.categories, *(area.category for area in layout.areas))))
+
+
+# --- Engines ----------------------------------------------------------------------------------------------------------
+
+
+async def _with_catalogue(act: Callable[[Catalogue, Layouts], Awaitable[T]]) -> T:
+    async with open_pool(postgres_dsn()) as pool:
+        settings = load_settings()
+        mongo_url = settings.mongo_url or _running(settings).mongo_url
+        database = mongo.connect_database(mongo_url, settings.mongo_database)
+        try:
+            layouts = DeployedLayouts(Library(database))
+            return await act(Catalogue(pool, layouts), layouts)
+        finally:
+            mongo.close_database(database)
+
+
+def postgres_dsn() -> str:
+    """PostgreSQL's address: as set, else that of the running `lml up`. Raises `Unavailable`."""
+    settings = load_settings()
+    return settings.postgres_dsn or _running(settings).postgres_dsn
+
+
+def _running(settings: Settings) -> "EngineUrls":
+    from lml_live.devstack.engines import running_engines
+
+    running = running_engines(settings)
+    if running is None:
+        raise Unavailable(
+            f"No `lml up` runs on {settings.data_dir}. Start it first, or set LML_POSTGRES_DSN and LML_MONGO_URL."
+        )
+    return running
+
+
+@asynccontextmanager
+async def open_pool(dsn: str) -> AsyncIterator[Pool]:
+    """A small pool for one command, on a database that has every migration. Raises `Unavailable`."""
+    if pending := await postgres.pending_migrations(dsn):
+        raise Unavailable(f"The database lacks {', '.join(pending)}: start `lml up` or `lml serve` on it once.")
+    pool = await postgres.connect_pool(dsn, application_name="lml command", size_max=2)
+    try:
+        yield pool
+    finally:
+        await pool.close()
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Runs a command's work; what we know to go wrong is told without a trace."""
+    try:
+        return asyncio.run(work)
+    except LmlError as error:
+        tell(f"lml: {mask_secrets(error.message)}")
+        for violation in error.errors:
+            tell(f"  {violation.path}: {violation.message}")
+        sys.exit(UNREACHABLE if isinstance(error, Unavailable) else REFUSED)
+
+
+def tell(text: str) -> None:
+    """Says something to people."""
+    click.echo(text, err=True)
