@@ -1,0 +1,130 @@
+"""`lml event …` and `lml staff …` on real engines: what a program reads on stdout, what people read on stderr."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import argon2
+import pytest
+from click.testing import CliRunner, Result
+
+from lml_live.cli import lml
+from lml_live.guard import staff as guard_staff
+from lml_live.guard.staff import StaffDesk
+from lml_live.infra import postgres
+from lml_live.venues.layout import Layout, Row, Seat, Section, Viewport
+from lml_live.venues.library import Library
+
+Run = Callable[..., Awaitable[Result]]
+
+HALL = Layout(
+    layout_id="hall",
+    name="Hall",
+    type="hybrid",
+    viewport=Viewport(100, 100),
+    sections=(
+        Section("Stalls", "seated", rows=(Row("A", (Seat("1", 0.1, 0.5, "Stalls"), Seat("2", 0.2, 0.5, "Box"))),)),
+        Section("Floor", "standing", area_id="floor", capacity=50, category="Standing"),
+    ),
+)
+CREATE = (
+    *("event", "create", "--layout", "hall", "--name", "Aida", "--venue", "Hall"),
+    *("--starts-at", "2030-12-01T19:30:00+01:00", "--currency", "EUR"),
+)
+
+
+@pytest.fixture
+async def run(postgres_dsn: str, mongo_database: Any, mongo_url: str, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setenv("LML_POSTGRES_DSN", postgres_dsn)
+    monkeypatch.setenv("LML_MONGO_URL", mongo_url)
+    monkeypatch.setenv("LML_MONGO_DATABASE", mongo_database.name)
+    library = Library(mongo_database)
+    await library.save_draft(HALL)
+    await library.publish("hall")
+    await library.deploy("hall")
+
+    async def invoke(*arguments: str, stdin: str | None = None) -> Result:
+        # A command runs a loop of its own.
+        return await asyncio.to_thread(CliRunner().invoke, lml, arguments, stdin)
+
+    return invoke
+
+
+async def test_an_event_from_its_making_to_its_end(run: Run) -> None:
+    made = await run(*CREATE, "--price", "Box=9900+250", "--all-prices", "4500", "--tax-rate", "7", "--open")
+    assert (made.exit_code, made.stdout) == (0, "aida-2030-12-01\n")
+    assert "Aida, 2030-12-01 18:30 UTC: open" in made.stderr
+    shown = json.loads((await run("event", "show", "aida-2030-12-01")).stdout)
+    assert shown["starts_at"] == "2030-12-01T18:30:00Z"
+    assert {price["category"]: (price["amount"], price["fee"], price["tax_rate"]) for price in shown["prices"]} == {
+        "Box": (9900, 250, "7.00"),
+        "Stalls": (4500, 0, "7.00"),
+        "Standing": (4500, 0, "7.00"),
+    }
+    for act, state in (("pause", "paused"), ("open", "open"), ("close", "closed"), ("close", "closed")):
+        moved = await run("event", act, "aida-2030-12-01")
+        assert (moved.exit_code, moved.stdout, moved.stderr) == (0, "", f"aida-2030-12-01: {state}\n")
+    listed = await run("event", "list")
+    assert listed.stdout == "aida-2030-12-01\tclosed\t2030-12-01T18:30:00+00:00\t2\tAida\n"
+    refused = await run("event", "open", "aida-2030-12-01")
+    assert refused.exit_code == 1
+    assert "closed" in refused.stderr
+
+
+async def test_what_cannot_be_made_is_told_in_full(run: Run) -> None:
+    refused = await run(*CREATE, "--price", "Loge=1", "--price", "Box=2", "--max-seats", "3")
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert "prices[0].category" in refused.stderr
+    assert "'Stalls'" in refused.stderr
+    assert "'Standing'" in refused.stderr
+    for arguments, code, words in (
+        (("--all-prices", "45.00"), 2, "whole minor units"),
+        (("--price", "4500"), 2, "CATEGORY=AMOUNT"),
+        ((), 1, "prices"),
+        (("--all-prices", "1", "--starts-at", "tomorrow"), 1, "starts_at"),
+        (("--all-prices", "1", "--starts-at", "2030-12-01T19:30:00"), 1, "starts_at"),
+        (("--all-prices", "1", "--layout", "none"), 1, "none"),
+        (("--all-prices", "1", "--max-seats", "51"), 1, "limits.max_seats"),
+        (("--all-prices", "1", "--tax-rate", "100"), 1, "tax_rate"),
+    ):
+        refused = await run(*CREATE, *arguments)
+        assert (refused.exit_code, refused.stdout) == (code, ""), refused.stderr
+        assert words in refused.stderr
+    assert (await run("event", "list")).stdout == ""
+
+
+async def test_without_engines_the_commands_say_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LML_DATA_DIR", str(tmp_path))
+    for arguments in (("event", "list"), ("staff", "add", "a@example.com", "--role", "manager")):
+        refused = await asyncio.to_thread(CliRunner().invoke, lml, arguments)
+        assert refused.exit_code == 3
+        assert "lml up" in refused.stderr
+
+
+async def test_a_database_that_lacks_migrations_is_refused(
+    run: Run, postgres_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LML_POSTGRES_DSN", postgres_server.rsplit("/", 1)[0] + "/postgres")
+    refused = await run("event", "list")
+    assert refused.exit_code == 3
+    assert "001_foundation" in refused.stderr
+
+
+async def test_staff_are_added(run: Run, postgres_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard_staff, "_HASHER", argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+    added = await run("staff", "add", "door@example.com", "--role", "box_office")
+    chosen = "correct horse battery"
+    asked = await run(
+        *("staff", "add", "boss@example.com", "--role", "manager", "--ask-password"), stdin=f"{chosen}\n{chosen}\n"
+    )
+    assert (added.exit_code, asked.exit_code, asked.stdout) == (0, 0, "")
+    pool = await postgres.connect_pool(postgres_dsn)
+    desk = StaffDesk(pool)
+    assert (await desk.sign_in("door@example.com", added.stdout.strip())).roles == ("box_office",)
+    assert (await desk.sign_in("boss@example.com", chosen)).roles == ("manager",)
+    await pool.close()
+    refused = await run("staff", "add", "nonsense", "--role", "manager")
+    assert refused.exit_code == 1
+    assert "email" in refused.stderr
