@@ -1,15 +1,16 @@
 """One error tree, and the one table from error code to HTTP status.
 
-    LmlError                     code                    status  retry
-    ├── InvalidInput             invalid_message         422     no     the caller's message breaks a rule; `errors` says which
-    ├── Unauthorized             unauthorized            401     no     no token, or one that names nobody
-    ├── Forbidden                forbidden               403     no     known, but not allowed
-    ├── NotFound                 not_found               404     no     also the answer for what belongs to somebody else
-    ├── Conflict                 conflict                409     no     the thing's state does not allow it
-    ├── Refused                  any code of the contract        no     a refusal carried through code that returns something else
-    └── Unavailable              unavailable             503     yes    a backend is down; nothing changed, or the outcome is unknown
-        └── Overloaded           rate_limited            429     yes    a bound of `limits` is reached
+    LmlError              code                   status
+    ├── InvalidInput      invalid_message        422     the caller's message breaks a rule; `errors` says which
+    ├── Unauthorized      unauthorized           401     no token, or one that names nobody
+    ├── Forbidden         forbidden              403     known, but not allowed
+    ├── NotFound          not_found              404     also the answer for what belongs to somebody else
+    ├── Conflict          conflict               409     the thing's state does not allow it
+    ├── Refused           any of the contract            a refusal, carried through code that returns something else
+    └── Unavailable       unavailable            503     a backend is down: nothing changed, or the outcome is unknown
+        └── Overloaded    rate_limited           429     a bound of `limits` is reached
 
+`retry` says whether the same request may succeed later: so it is for Unavailable and below, and for nothing else.
 A refusal that callers are expected to meet (a seat taken, a limit reached) is a value, not an exception; see
 `inventory.holds`. A code never gets a second meaning.
 """

@@ -159,7 +159,12 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
         desk, keys = StaffDesk(pool), IdempotencyKeys(pool)
         services = Services(
             events=EventServices(
-                desk, catalogue, Blocking(catalogue, Blocks(pool), layouts, apply_block), keys, layout_url
+                desk,
+                catalogue,
+                Blocking(catalogue, Blocks(pool), layouts, apply_block),
+                keys,
+                layout_url,
+                live.refresh,
             ),
             layouts=LayoutServices(desk, library, keys, copy_out),
             holders=HolderServices(
@@ -179,7 +184,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             ("feed", feed.run()),
             ("sockets", live.keep()),
             ("upkeep", upkeep.run()),
-            ("notices", _listen(dsn, live)),
+            ("notices", _listen(dsn, live, upkeep)),
             ("copies", _keep_copies(settings, library, upkeep)),
         ):
             stack.push_async_callback(_end, asyncio.create_task(work, name=name))
@@ -191,7 +196,7 @@ async def _end(task: "asyncio.Task[None]") -> None:
     await asyncio.gather(task, return_exceptions=True)
 
 
-async def _listen(dsn: str, live: Live) -> None:
+async def _listen(dsn: str, live: Live, upkeep: Upkeep) -> None:
     """Hears of changed events (`NOTIFY event_changed`) until cancelled; after a break everything is looked at anew."""
     heard: asyncio.Queue[str] = asyncio.Queue(limits.NOTICES_MAX)
 
@@ -215,6 +220,7 @@ async def _listen(dsn: str, live: Live) -> None:
                 except TimeoutError:
                     continue
                 await live.refresh(event)
+                upkeep.look_again()
         except Unavailable as error:
             log.warning("notices of changed events are interrupted: %s", error)
         finally:

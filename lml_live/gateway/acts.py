@@ -119,14 +119,15 @@ def take_out(
     missing = tuple(sorted(set(seats) - {seat for seat, _ in record.seat_types()}))
     if missing:
         return Refusal("unknown_seat", "The hold has no such seat.", missing)
-    left_areas = [list(line) for line in record.area_types()]
+    left_areas = record.area_types()
     for area, wish in areas.items():
         for kind, n in (wish if isinstance(wish, dict) else {"": wish}).items():
-            lines = [line for line in left_areas if line[0] == area and kind in ("", line[1])]
-            if len(lines) != 1 or int(lines[0][2]) < n:
+            at = [i for i, (held, held_kind, _) in enumerate(left_areas) if held == area and kind in ("", held_kind)]
+            if len(at) != 1 or left_areas[at[0]][2] < n:
                 return Refusal("invalid_message", "The hold has no such places; name a type where it has several.")
-            lines[0][2] = int(lines[0][2]) - n
-    return left, [(str(area), str(kind), int(n)) for area, kind, n in left_areas if int(n) > 0]
+            _, held_kind, count = left_areas[at[0]]
+            left_areas[at[0]] = (area, held_kind, count - n)
+    return left, [line for line in left_areas if line[2] > 0]
 
 
 def show_changed(desk: Desk, changed: Changed, *, seat_ids: bool = False) -> wire.Hold | None:

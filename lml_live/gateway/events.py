@@ -1,6 +1,6 @@
 """Events over REST: everybody reads them, managers make, change, open, pause, close and block (contract, section 2)."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -115,13 +115,18 @@ OPERATIONS: Final = (
 
 @dataclass(frozen=True)
 class EventServices:
-    """What the handlers need. `layout_url(layout id, hash)` is where a layout's bytes are."""
+    """What the handlers need.
+
+    `layout_url(layout id, hash)` is where a layout's bytes are; `changed(event id)` tells the inventory of a change
+    before the answer goes out, and must not raise.
+    """
 
     desk: StaffDesk
     catalogue: Catalogue
     blocking: Blocking
     keys: IdempotencyKeys
     layout_url: Callable[[str, str], str]
+    changed: Callable[[str], Awaitable[None]]
 
 
 def routes(services: EventServices) -> list[web.RouteDef]:
@@ -156,12 +161,16 @@ def routes(services: EventServices) -> list[web.RouteDef]:
     async def update_event(request: web.Request) -> web.Response:
         await require_staff(request, desk, "manager")
         changes = await read_body(request, EventChanges)
-        return _answer(shown(await catalogue.update_event(request.match_info["event"], changes)))
+        event = await catalogue.update_event(request.match_info["event"], changes)
+        await services.changed(event.id)
+        return _answer(shown(event))
 
     def set_state(act: EventAct) -> Handler:
         async def handler(request: web.Request) -> web.Response:
             await require_staff(request, desk, "manager")
-            return _answer(shown(await catalogue.set_state(request.match_info["event"], act)))
+            event = await catalogue.set_state(request.match_info["event"], act)
+            await services.changed(event.id)
+            return _answer(shown(event))
 
         return handler
 

@@ -123,7 +123,7 @@ class Live(Listener):
             by_state: tuple[list[int], ...] = tuple([] for _ in STATE_NAMES)
             for seat in plan.seats:
                 by_state[mirror[seat]].append(seat)
-            lists = {name: tuple(seats) for name, seats in zip(STATE_NAMES, by_state, strict=True)}
+            lists: dict[str, Any] = {name: tuple(seats) for name, seats in zip(STATE_NAMES, by_state, strict=True)}
             subscriber.send(wire.Resumed(**common, **lists))
             return
         seats = audience.snapshot(subscriber.format, deflate=greet.deflate)
@@ -195,11 +195,16 @@ class Live(Listener):
             subscriber.early_news = None
 
     async def refresh(self, event: str) -> None:
-        """PostgreSQL says that an event changed (`NOTIFY event_changed`)."""
-        if event in self.feed.rooms:
+        """An event changed: its book is told before this returns, its sockets soon after. Raises nothing.
+
+        Should Redis or PostgreSQL be away, the rooms' own check finds the change later.
+        """
+        try:
             await self.feed.refresh(event)
-        elif self.acts.desks.known(event) is not None:
-            await self.acts.desks.reload(event)
+            if event not in self.feed.rooms and self.acts.desks.known(event) is not None:
+                await self.acts.desks.reload(event)
+        except LmlError as error:
+            log.warning("event %s changed and is not told everywhere yet: %s", event, error)
 
     # --- Upkeep of the sockets
 

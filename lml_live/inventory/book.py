@@ -111,7 +111,9 @@ class Book:
         """
         for _ in range(limits.STAMP_TRIES):
             sale = await self.sale(event)
-            if sale.epoch == 0 or sale.run_id != self.pipe.run_id:
+            if sale.run_id != self.pipe.run_id:
+                sale = await self.reload(event)  # another worker may have adopted it
+            if sale.run_id != self.pipe.run_id:
                 sale = await self.recover(event, wait=wait or sale.epoch == 0)
                 if sale.run_id != self.pipe.run_id:
                     continue  # Redis was replaced once more while its book was restored

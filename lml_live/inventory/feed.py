@@ -171,16 +171,14 @@ class Feed:
         room.catch_up(sale, seq, seats, areas)
 
     async def refresh(self, event: str) -> None:
-        """Reads an event's facts again and tells the room's sockets what changed."""
+        """Reads an event's facts again, tells its book, and its room's sockets, what changed."""
         room = self.rooms.get(event)
-        before = room.sale if room is not None else self._book.known(event)
         try:
-            sale = await self._book.reload(event)
-            if before is not None and sale.revision != before.revision:
-                await self._book.restamp(event)
+            await self._book.restamp(event)
         except NotFound:
             return
-        if room is not None and sale.epoch == room.epoch and before != sale:
+        sale = await self._book.sale(event)
+        if room is not None and sale.epoch == room.epoch and room.sale != sale:
             room.sale = sale
             self.listener.sale_changed(event, room)
 
@@ -190,15 +188,15 @@ class Feed:
         if now - self._checked < limits.BOOK_CHECK_SECONDS and self._generation == pipe.generation:
             return
         self._checked, self._generation = now, pipe.generation
-        for event, room in list(self.rooms.items()):
+        for event in list(self.rooms):
             if now - self._used[event] > limits.ROOM_IDLE_SECONDS and not self.busy(event):
                 del self.rooms[event], self._locks[event], self._due[event], self._used[event]
-                continue
-            stored: bytes | None = await pipe.call("HGET", room.sale.key("book"), "stamp")
+        rooms = list(self.rooms.items())
+        stamps = await asyncio.gather(*(pipe.call("HGET", room.sale.key("book"), "stamp") for _, room in rooms))
+        for (event, room), stored in zip(rooms, stamps, strict=True):
             known = self._book.known(event) or room.sale
-            if known.run_id == pipe.run_id and stored is not None and stored.decode() == known.stamp:
-                continue
-            await _quietly(self._settle(event, room, stored))
+            if known.run_id != pipe.run_id or stored is None or stored.decode() != known.stamp:
+                await _quietly(self._settle(event, room, stored))
 
     async def _settle(self, event: str, room: Room, stored: bytes | None) -> None:
         sale = await self._book.reload(event)
@@ -209,8 +207,6 @@ class Feed:
         ):
             await self._book.recover(event, wait=False)
             return
-        if stored.decode() != sale.stamp:
-            await self._book.restamp(event)
         await self.refresh(event)
 
 

@@ -40,7 +40,7 @@ class Upkeep:
         self._sweep_seconds = sweep_ms / 1000
         self._leader: asyncpg.Connection[asyncpg.Record] | None = None
         self._sales: dict[str, _Swept] = {}
-        self._listed = 0.0
+        self._listed = float("-inf")
         self._measured: int | None = None
         self._no_sweep_until = 0.0
         self._closed: set[tuple[str, int]] = set()
@@ -49,6 +49,10 @@ class Upkeep:
     def leads(self) -> bool:
         """Whether this worker is the one that does what one must do for all."""
         return self._leader is not None and not self._leader.is_closed()
+
+    def look_again(self) -> None:
+        """An event changed: the next turn reads the list of sales anew (a closed sale frees its holds)."""
+        self._listed = float("-inf")
 
     async def run(self) -> None:
         """Sweeps until cancelled."""

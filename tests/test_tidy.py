@@ -1,0 +1,187 @@
+"""The rules that a program can check: who imports whom, what stays pure, where SQL and Lua live, that each is used."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lml_live.infra import postgres
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "lml_live"
+
+# A room may import what stands before it, and itself; siblings share a line (architecture.md, direction of imports).
+FLOORS: tuple[tuple[str, ...], ...] = (
+    ("values", "errors", "limits", "clock", ""),
+    ("infra",),
+    ("venues", "inventory", "pricing", "guard"),
+    ("booking",),
+    ("backoffice",),
+    ("devstack",),
+    ("gateway",),
+    ("wiring",),
+    ("cli",),
+)
+FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+
+# The client is its own small house: it may use these pure modules and nothing else of ours.
+CLIENT_MAY = {"values", "errors", "limits", "clock", "gateway.wire", "inventory.seatmap"}
+
+PURE = {
+    *("values", "errors", "limits"),
+    *("venues.layout", "venues.checks", "venues.demo"),
+    *("inventory.seatmap", "inventory.diffs", "inventory.resume", "inventory.records", "inventory.recovery"),
+    "inventory.rooms",
+    *("pricing.quote", "pricing.events"),
+    "guard.throttle",
+    *("gateway.wire", "gateway.session", "gateway.frames", "gateway.tokens"),
+    *("client.protocol", "client.effects", "client.pending", "client.picture"),
+}
+IMPURE_IMPORTS = {
+    *("asyncio", "socket", "random", "time", "threading", "subprocess", "os", "aiohttp", "redis", "hiredis"),
+    *("asyncpg", "motor", "pymongo", "aioboto3", "lml_live.clock"),
+}
+ALLOWED = {
+    ("values", "secrets"),  # new_id: the one source of random ids
+    ("venues.importers", "os"),
+}
+
+DRIVERS = {
+    "motor": "infra.mongo",
+    "asyncpg": "infra.postgres",
+    "aioboto3": "infra.objects",
+    "hiredis": "infra.redis",
+}
+# Types of rows and constraint violations are asyncpg's own words; calls are made through infra.postgres.
+DRIVER_TYPES_IN = {"asyncpg": {"inventory", "pricing", "guard", "gateway", "backoffice", "devstack", "cli"}}
+
+
+def modules() -> Iterator[tuple[str, Path, ast.Module]]:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix("__init__").rstrip(".")
+        yield name, path, ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imports(tree: ast.Module, *, at_top: bool = False) -> Iterator[str]:
+    """The modules imported, with `from a import b` as `a.b` for modules of ours."""
+    for node in tree.body if at_top else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            yield node.module
+            if node.module.startswith("lml_live"):
+                yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def ours(imported: str) -> str | None:
+    """A module of ours as its path inside the package; None for others' and for names that are no module."""
+    if imported != "lml_live" and not imported.startswith("lml_live."):
+        return None
+    name = imported.removeprefix("lml_live").lstrip(".")
+    path = PACKAGE.joinpath(*name.split(".")) if name else PACKAGE
+    return name if path.is_dir() or path.with_suffix(".py").exists() else None
+
+
+MODULES = list(modules())
+
+
+@pytest.mark.parametrize(("name", "tree"), [(name, tree) for name, _, tree in MODULES], ids=[m[0] for m in MODULES])
+def test_imports_go_down_the_house_only(name: str, tree: ast.Module) -> None:
+    room = name.split(".")[0]
+    for imported in imports(tree):
+        other = ours(imported)
+        if other is None or other == "":
+            continue
+        other_room = other.split(".")[0]
+        if room == "client":
+            assert other in CLIENT_MAY or other_room == "client" or any(m.startswith(other + ".") for m in CLIENT_MAY)
+        elif other_room != room:
+            assert other_room in FLOOR_OF, f"{name} imports {other}, which has no floor"
+            assert FLOOR_OF[other_room] < FLOOR_OF[room], f"{name} imports {other}, which is not below it"
+
+
+def test_every_pure_module_exists() -> None:
+    assert {name for name, _, _ in MODULES} >= PURE
+
+
+@pytest.mark.parametrize("name", sorted(PURE))
+def test_pure_modules_know_no_driver_clock_or_chance(name: str) -> None:
+    tree = next(tree for known, _, tree in MODULES if known == name)
+    for imported in imports(tree):
+        first = imported.split(".")[0]
+        assert first not in IMPURE_IMPORTS, f"{name} imports {imported}"
+        assert imported not in IMPURE_IMPORTS, f"{name} imports {imported}"
+        other = ours(imported)
+        if other and "." in other and other.split(".")[0] != "lml_live" and not other.startswith("infra"):
+            assert other in PURE or not (PACKAGE / Path(*other.split("."))).with_suffix(".py").exists(), (
+                f"{name} is pure and imports {other}, which is not"
+            )
+
+
+def test_each_driver_is_imported_in_one_place() -> None:
+    for name, _, tree in MODULES:
+        for imported in imports(tree):
+            first = imported.split(".")[0]
+            home = DRIVERS.get(first)
+            if home is None or name == home or name.split(".")[0] in DRIVER_TYPES_IN.get(first, ()):
+                continue
+            raise AssertionError(f"{name} imports {imported}: only {home} may")
+
+
+SQL_TEXT = re.compile(
+    r"\b(SELECT\s.+\sFROM|INSERT\s+INTO|UPDATE\s+\w+\s+SET|DELETE\s+FROM|CREATE\s+TABLE|LOCK\s+TABLE)\b", re.DOTALL
+)
+
+
+def test_no_sql_in_python() -> None:
+    for name, _, tree in MODULES:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                assert not SQL_TEXT.search(node.value), f"{name}:{node.lineno} has SQL; it belongs into sql/"
+
+
+def sql_rooms() -> list[str]:
+    return sorted(path.stem for path in (ROOT / "sql").glob("*.sql"))
+
+
+def test_every_statement_has_a_caller() -> None:
+    sources = {name: path.read_text(encoding="utf-8") for name, path, _ in MODULES}
+    for room in sql_rooms():
+        users = [text for text in sources.values() if f'statements("{room}")' in text]
+        assert users, f"sql/{room}.sql is read by nobody"
+        for statement in postgres.statements(room):
+            assert any(f'"{statement}"' in text for text in users), f"sql/{room}.sql: nobody runs {statement}"
+
+
+def test_every_script_has_a_caller_and_a_test() -> None:
+    sources = "".join(path.read_text(encoding="utf-8") for _, path, _ in MODULES)
+    tests = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests" / "inventory").rglob("*.py"))
+    for path in (ROOT / "lua").glob("*.lua"):
+        assert f'"{path.stem}"' in sources, f"nobody calls lua/{path.name}"
+        assert re.search(rf"\b{path.stem}\b|\b{path.stem.removeprefix('adopt_')}\b", tests), f"no test of {path.name}"
+
+
+def test_scripts_are_short() -> None:
+    for path in (ROOT / "lua").glob("*.lua"):
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 80, f"lua/{path.name} does more than one thing"
+
+
+@pytest.mark.parametrize("folder", ["lml_live", "tests", "lua", "sql", "docs", "loadtests"])
+def test_nothing_is_left_unfinished(folder: str) -> None:
+    words = re.compile(r"\b(" + "|".join(("TO" + "DO", "FIX" + "ME", "HA" + "CK")) + r")\b")
+    for path in (ROOT / folder).rglob("*"):
+        if path.suffix in (".py", ".lua", ".sql", ".js", ".css", ".html", ".md", ".toml"):
+            assert not words.search(path.read_text(encoding="utf-8")), f"{path} is unfinished"
+
+
+def test_no_name_says_nothing() -> None:
+    for name, _, _ in MODULES:
+        last = name.split(".")[-1]
+        assert last not in {"utils", "helpers", "common", "manager", "misc", "types", "queue", "platform"}, name
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    for name, _, tree in MODULES:
+        assert ast.get_docstring(tree), f"{name} has no docstring"
