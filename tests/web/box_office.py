@@ -143,7 +143,14 @@ class BoxOffice:
 
     def make_hold(self, seats: list[int], areas: dict[str, int]) -> dict[str, Any]:
         lines = [
-            {"line": at, "type": "standard", "amount": 5000 if seat < 100 else 3000, "fee": 250, "tax": 0, "seat": seat}
+            {
+                "line": at,
+                "type": "standard",
+                "amount": 5000 if seat < 100 else 3000,
+                "fee": 250,
+                "tax": 0,
+                "seat_id": f"{seat:064x}",
+            }
             for at, seat in enumerate(seats)
         ] + [
             {"line": 90 + at, "type": "standard", "amount": 2000, "fee": 0, "tax": 0, "area_id": area}

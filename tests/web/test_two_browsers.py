@@ -22,7 +22,8 @@ async def visit(browser: Browser, live_server: Any) -> Page:
 async def point_at(page: Page, seat: int) -> dict[str, float]:
     """Brings a seat near enough to click, and waits until the map rests."""
     await page.evaluate(
-        "(seat) => { const { x, y, radius } = lml.map.layout; lml.map.moveTo(x[seat], y[seat], 12 / radius[seat], false); }",
+        "(seat) => { const { x, y, radius } = lml.map.layout;"
+        " lml.map.moveTo(x[seat], y[seat], 12 / radius[seat], false); }",
         seat,
     )
     await page.wait_for_function("(seat) => lml.map._animation === null && lml.place(seat).r > 8", arg=seat)

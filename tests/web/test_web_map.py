@@ -30,7 +30,8 @@ async ([hall, states]) => {
     let busy = true;
     while (busy) {
       await new Promise((done) => requestAnimationFrame(done));
-      const rested = performance.now() - map._zoomedAt > 200 && map.tiles.current.scale === map.camera.scale * map.ratio;
+      const painted = map.tiles.current.scale === map.camera.scale * map.ratio;
+      const rested = painted && performance.now() - map._zoomedAt > 200;
       busy = map._animation || map._frame !== null || !rested;
     }
   };
@@ -147,7 +148,8 @@ async def test_keys_zoom_and_fit(blank: Page) -> None:
 async def test_a_click_picks_a_seat_and_a_drag_does_not(blank: Page) -> None:
     await make_map(blank)
     place = await blank.evaluate(
-        "() => { const { x, y } = map.canvas.getBoundingClientRect(); const p = map.place(70); return [p.x + x, p.y + y]; }"
+        "() => { const box = map.canvas.getBoundingClientRect(); const p = map.place(70);"
+        " return [p.x + box.x, p.y + box.y]; }"
     )
     await blank.mouse.click(*place)
     assert await blank.evaluate("picked") == [70]

@@ -78,7 +78,7 @@ class EventPage {
     this._loading = reference.hash;
     let layout;
     try {
-      layout = new Layout(await fetchJson(reference.url));
+      layout = new Layout(await fetchLayout(reference));
     } catch (error) {
       this._loading = null;
       console.error("The layout cannot be used.", error);
@@ -292,7 +292,7 @@ class EventPage {
   }
 
   fullName(index) {
-    return this.layout && index < this.layout.count ? seatName(this.layout.describe(index)) : "a seat";
+    return index >= 0 && index < (this.layout?.count ?? 0) ? seatName(this.layout.describe(index)) : "a seat";
   }
 
   areaName(areaId) {
@@ -304,6 +304,7 @@ class EventPage {
   }
 
   categoryLabel(index) {
+    if (index < 0) return "";
     const name = this.layout.categories[this.layout.categoryOf[index]];
     return this.priceOf(name)?.label || name;
   }
@@ -428,6 +429,16 @@ class EventPage {
         return element("li", {}, canvas, words);
       }),
     );
+  }
+}
+
+/** The layout's bytes from where the event says, or, should that fail, from this server, which always has them. */
+async function fetchLayout(reference) {
+  try {
+    return await fetchJson(reference.url);
+  } catch (error) {
+    if (new URL(reference.url, location.href).origin === location.origin) throw error;
+    return fetchJson(`/layouts/${encodeURIComponent(reference.id)}/${encodeURIComponent(reference.hash)}`);
   }
 }
 

@@ -29,6 +29,7 @@ export class Layout {
     this.rowOf = new Uint32Array(count);
     this.categoryOf = new Uint16Array(count);
     this.numbers = new Array(count);
+    this.seatIds = new Array(count);
     this.notes = new Map(); // index → words such as "wheelchair place"
     this.categories = [];
     this.sections = [];
@@ -54,6 +55,7 @@ export class Layout {
           this.rowOf[index] = this.rows.length;
           this.categoryOf[index] = category(String(seat.category ?? section.category ?? ""));
           this.numbers[index] = String(seat.number);
+          this.seatIds[index] = seat.seat_id;
           const note = seatNote(seat);
           if (note) this.notes.set(index, note);
           index += 1;
@@ -95,6 +97,12 @@ export class Layout {
       category: this.categories[this.categoryOf[index]],
       note: this.notes.get(index) ?? "",
     };
+  }
+
+  /** The index of a seat id, or −1. */
+  indexOf(seatId) {
+    this._indexes ??= new Map(this.seatIds.map((id, index) => [id, index]));
+    return this._indexes.get(seatId) ?? -1;
   }
 
   /** The seat at a world point, or −1. `slack` is an extra distance in world units, for fingers. */

@@ -136,7 +136,7 @@ export class Panel {
   _hold(hold) {
     const { page } = this;
     const active = hold.state === "active";
-    const lines = linesOf(hold).map(({ seat, areaId, count, amount, fee }) => {
+    const lines = linesOf(hold, (seatId) => page.layout.indexOf(seatId)).map(({ seat, areaId, count, amount, fee }) => {
       const name = seat === null ? `${page.areaName(areaId)}${count > 1 ? ` × ${count}` : ""}` : page.fullName(seat);
       const full = seat === null ? name : page.fullName(seat);
       const giveBack = () => (seat === null ? page.basket.changeArea(areaId, -1) : page.basket.toggleSeat(seat));
@@ -230,17 +230,16 @@ function sum(holds) {
 }
 
 /**
- * A hold's lines as shown: one a seat, one an area. Lines name their seat by index where the server says it; else they
- * come in the order of `seats`.
+ * A hold's lines as shown: one a seat, one an area. A line names its seat by index or by id.
+ * @param {object} hold
+ * @param {(seatId: string) => number} indexOf
  */
-export function linesOf(hold) {
+export function linesOf(hold, indexOf) {
   const shown = [];
   const areas = new Map();
-  let place = 0;
   for (const line of hold.lines ?? []) {
     if (line.area_id === undefined) {
-      const seat = typeof line.seat === "number" ? line.seat : hold.seats[place];
-      place += 1;
+      const seat = typeof line.seat === "number" ? line.seat : indexOf(line.seat_id);
       shown.push({ seat, areaId: null, count: 1, amount: line.amount, fee: line.fee });
     } else if (areas.has(line.area_id)) {
       const known = areas.get(line.area_id);
