@@ -1,0 +1,281 @@
+"""Every script's header is a contract: it says what the script does, and Python calls it so.
+
+`conftest` compares every call that the inventory's tests make with the headers too, on real Valkey.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+import pytest
+from script_headers import Header, assert_call_as_said, header, script_names
+
+from lml_live import limits
+from lml_live.infra.assets import asset_dir, asset_text
+from lml_live.infra.redis import load_script
+from lml_live.inventory import seatmap
+from lml_live.inventory.holds import Holds
+from lml_live.inventory.records import KEY_NAMES, Entry, Record, Sale
+
+SCRIPT_LINES_MAX = 80
+# Commands whose cost grows with the whole database or a whole key that has no bound.
+FORBIDDEN = {"KEYS", "SCAN", "HSCAN", "SSCAN", "ZSCAN", "FLUSHALL", "FLUSHDB", "EVAL", "SMEMBERS"}
+
+INCLUDE = asset_text("lua", "include", "inventory.lua")
+_FUNCTION = re.compile(r"^local function (\w+)\([^\n]* end$|^local function (\w+)\(.*?^end$", re.MULTILINE | re.DOTALL)
+_WORD = re.compile(r"return (?:nil, )?\{\s*([^,}]*)")
+_LITERAL = re.compile(r"'(\w+)'")
+
+
+def functions_of_the_include() -> dict[str, str]:
+    code = "\n".join(line.partition("--")[0] for line in INCLUDE.splitlines())
+    return {match[1] or match[2]: match[0] for match in _FUNCTION.finditer(code)}
+
+
+def first_words(code: str) -> set[str]:
+    """The first words of the lists that a piece of Lua returns."""
+    words: set[str] = set()
+    for first in _WORD.findall(code):
+        literals = _LITERAL.findall(first)
+        # `{cond == 'expired' and 'expired' or 'not_found'}`: what is compared with is no answer.
+        words |= set(literals[-2:] if " and " in first else literals)
+    return words
+
+
+def words_of(script: Header) -> set[str]:
+    """The words with which a script can answer, its own and those of the functions that it uses."""
+    functions = functions_of_the_include()
+    words = first_words(script.body)
+    for name, code in functions.items():
+        if re.search(rf"\b{name}\(", script.body):
+            words |= first_words(code)
+    if "answer = {" in script.body:
+        words |= set(re.findall(r"answer = \{'(\w+)'", script.body))
+    return words
+
+
+def test_the_include_is_read_right() -> None:
+    functions = functions_of_the_include()
+    assert len(functions) == INCLUDE.count("\nlocal function ")
+    assert first_words(functions["stamp_refusal"]) == {"no_book", "other_stamp"}
+    assert first_words(functions["own_active_hold"]) == {"not_found", "expired", "in_checkout"}
+    assert first_words(functions["answer_of_key"]) == {"mismatch", "expired", "not_found", "same"}
+
+
+@pytest.mark.parametrize("name", script_names())
+class TestHeader:
+    def test_it_names_every_key_and_argument_that_is_used(self, name: str) -> None:
+        script = header(name)
+        for kind, named in (("KEYS", script.keys), ("ARGV", script.args)):
+            used = {int(number) for number in re.findall(rf"\b{kind}\[(\d+)\]", script.body)}
+            spread = re.search(rf"unpack\({kind}", script.body)
+            # end_for_good takes KEYS whole: seats, book, deadlines, areas.
+            whole = kind == "KEYS" and "end_for_good(KEYS," in script.body
+            if whole:
+                assert named[:4] == ("seats", "book", "deadlines", "areas")
+                used |= {1, 2, 3, 4}
+            assert used <= set(range(1, len(named) + 1)), f"{kind} beyond the header's"
+            unused = set(range(1, len(named) + 1)) - used
+            if not spread:
+                assert {named[number - 1] for number in unused} <= {"skew_ms"}, f"{kind} that nobody uses"
+        assert set(script.keys) <= set(KEY_NAMES)
+
+    def test_it_names_every_answer(self, name: str) -> None:
+        script = header(name)
+        assert set(script.answers) == words_of(script)
+
+    def test_it_begins_with_a_sentence(self, name: str) -> None:
+        first = asset_text("lua", f"{name}.lua").splitlines()[0]
+        assert re.fullmatch(r"-- [A-Z].*\.", first)
+
+    def test_it_is_short_and_asks_nothing_that_grows(self, name: str) -> None:
+        text = asset_text("lua", f"{name}.lua")
+        assert len(text.splitlines()) <= SCRIPT_LINES_MAX
+        commands = set(re.findall(r"redis\.p?call\('(\w+)'", load_script(name).text))
+        assert not commands & FORBIDDEN
+        assert "call(KEYS" not in text
+
+    def test_every_key_it_touches_is_handed_to_it(self, name: str) -> None:
+        """A key that is put together inside a script would be on another node of a cluster."""
+        keys = re.findall(r"redis\.call\('\w+', ([^,)]+)", load_script(name).text)
+        assert set(keys) <= {*(f"KEYS[{n}]" for n in range(1, 8)), "key", "book", *(f"keys[{n}]" for n in range(1, 5))}
+
+    def test_nothing_refuses_after_it_began_to_change(self, name: str) -> None:
+        before, mark, after = asset_text("lua", f"{name}.lua").partition("-- Nothing below refuses.")
+        if mark:
+            writes = r"set_seats|move_areas|write_log|'HSET'|'ZADD'|'DEL'|'ZREM'|'SETRANGE'"
+            assert not re.search(writes, before)
+            refusals = {"taken", "full", "limit", "not_found", "expired", "mismatch", "nothing", "in_checkout"}
+            assert not first_words(after) & refusals
+
+    def test_it_has_a_caller_and_a_test(self, name: str) -> None:
+        root = asset_dir("lua").parent
+        callers = [path for path in (root / "lml_live").rglob("*.py") if f'"{name}"' in path.read_text()]
+        assert callers, "nobody calls it"
+        verb = {"expire_holds": "sweep", "close_holds": "close_some", "read_inventory": "inventory"}.get(name, name)
+        method = {"stamp_event": "restamp"}.get(verb, "recover" if verb.startswith("adopt") else verb)
+        tests = [path for path in (root / "tests" / "inventory").glob("test_*.py") if f".{method}(" in path.read_text()]
+        assert tests, "nobody tests it"
+
+
+# --- The same numbers and places in both languages
+
+
+def test_positions_in_a_record_are_the_fields_of_the_struct() -> None:
+    names, numbers = re.search(r"local (HOLDER.*?) =\s+([\d, ]+)", INCLUDE, re.DOTALL).groups()  # type: ignore[union-attr]
+    assert [int(number) for number in numbers.split(",")] == list(range(1, len(names.split(",")) + 1))
+    fields = [field.removesuffix("_ms").upper() for field in Record.__struct_fields__]
+    assert [name.strip() for name in names.split(",")] == fields
+
+
+def test_the_records_that_hold_makes_are_in_that_order() -> None:
+    made = re.search(r"local record = \{(.*)\}$", asset_text("lua", "hold_seats.lua"), re.MULTILINE)
+    assert made is not None
+    parts = [part.strip() for part in made[1].split(",")]
+    assert parts == [
+        *("holder", "'active'", "deadline", "lifetime", "0", "''", "seats", "areas", "now", "0", "'own'"),
+        "digest ~= '' and {digest} or {}",
+    ]
+    assert len(parts) == len(Record.__struct_fields__)
+
+
+def test_an_entry_is_packed_in_the_order_of_the_struct() -> None:
+    assert "cmsgpack.pack({act, origin, seats, areas, holds})" in INCLUDE
+    assert Entry.__struct_fields__ == ("act", "origin", "seats", "areas", "holds")
+
+
+def test_states_are_the_seat_maps() -> None:
+    assert "local AVAILABLE, HELD, SOLD, HOUSE, KILL = 0, 1, 2, 3, 4" in INCLUDE
+    states = ("BYTE_AVAILABLE", "BYTE_HELD", "BYTE_SOLD", "BYTE_HOUSE", "BYTE_KILL")
+    assert [getattr(seatmap, state) for state in states] == [0, 1, 2, 3, 4]
+    assert seatmap.STATE_MASK == 8 - 1
+    assert "% 8" in INCLUDE
+
+
+def test_bounds_are_those_of_limits() -> None:
+    bounds = re.search(r"local LOG_ENTRIES_MAX, TOMBSTONE_MS = (\d+), (\d+)", INCLUDE)
+    assert bounds is not None
+    assert (int(bounds[1]), int(bounds[2])) == (limits.LOG_ENTRIES_MAX, limits.TOMBSTONE_MS)
+
+
+# --- Python hands each argument to the place of its name
+
+
+class CallRecorder:
+    """Stands where the book is, and keeps what a script would have been given by name."""
+
+    def __init__(self) -> None:
+        self.skew_ms = 7
+        self.given: dict[str, Any] = {}
+        self.script = ""
+
+    async def sale(self, event: str) -> Sale:
+        return Sale(
+            event=event,
+            number=42,
+            group="season",
+            state="open",
+            on_sale_at_ms=1_111,
+            max_seats=9,
+            hold_seconds=300,
+            extensions=3,
+            lifetime_seconds=1_800,
+            tick_ms=None,
+            revision=5,
+            prices_version=1,
+            epoch=6,
+            run_id="",
+            layout_id="hall",
+            layout_version=1,
+            layout_hash="",
+            seat_count=10,
+            areas={},
+        )
+
+    async def run(
+        self, event: str, script: str, keys: Sequence[str], args: Callable[[Sale], Sequence[Any]], *, wait: bool = False
+    ) -> tuple[Sale, list[Any]]:
+        sale = await self.sale(event)
+        given = [sale.stamp, *args(sale)]
+        assert_call_as_said(script, [sale.key(key) for key in keys], given)
+        self.given, self.script = dict(zip(header(script).args, given, strict=True)), script
+        if script.endswith("block_seats"):
+            return sale, [b"blocked", 1, b"\x90", b"\x90"]
+        if script == "read_holds":
+            return sale, [b"holds", 1]
+        return sale, [b"nothing" if script in ("restore_hold", "sell_hold", "free_booking") else b"not_found"]
+
+
+SEATS, AREAS = [(4, "adult"), (2, "child")], [("pit", "adult", 2)]
+SEATS_PACKED, AREAS_PACKED = (
+    msgspec.msgpack.encode([2, "child", 4, "adult"]),
+    msgspec.msgpack.encode(["pit", "adult", 2]),
+)
+COMMON = {"stamp": "6:5", "skew_ms": 7, "holder": "anna", "hold_id": "42-h", "origin": "socket"}
+SALE = {"opens_ms": 1_111, "max_seats": 9, "hold_ms": 300_000, "lifetime_ms": 1_800_000, "max_extensions": 3}
+BOUNDS = {"max_holds": limits.HOLDS_PER_HOLDER_MAX, "max_keys": limits.KEYS_PER_HOLD_MAX}
+WISHES = {"seats": SEATS_PACKED, "areas": AREAS_PACKED}
+BOOKING = {"booking": "b1", "origin": ""}
+
+Act = Callable[[Holds], Any]
+CALLS: dict[str, tuple[Act, dict[str, Any]]] = {
+    "hold_seats": (
+        lambda holds: holds.hold_seats("e", "anna", SEATS, AREAS, key="k", origin="socket"),
+        {**WISHES, "hold_id": None},
+    ),
+    "add_to_hold": (
+        lambda holds: holds.add_to_hold("e", "anna", "42-h", SEATS, AREAS, key="k", origin="socket"),
+        WISHES,
+    ),
+    "replace_hold": (
+        lambda holds: holds.replace_hold("e", "anna", "42-h", SEATS, AREAS, key="k", origin="socket", expected_seq=8),
+        {**WISHES, "expected_seq": "8"},
+    ),
+    "release_hold": (
+        lambda holds: holds.release_hold("e", "anna", "42-h", [4, 2], AREAS, origin="socket"),
+        {"seats": msgspec.msgpack.encode([2, 4]), "areas": AREAS_PACKED},
+    ),
+    "extend_hold": (lambda holds: holds.extend_hold("e", "anna", "42-h", key="k", origin="socket"), {}),
+    "read_hold": (lambda holds: holds.read_hold("e", "anna", "42-h"), {}),
+    "read_holds": (lambda holds: holds.read_holds("e", "anna"), {}),
+    "checkout_hold": (lambda holds: holds.checkout_hold("e", "anna", "42-h", "b1"), BOOKING),
+    "block_seats": (
+        lambda holds: holds.block_seats("e", [4, 2], {"pit": 2}, 3, origin="socket"),
+        {"state": 3, "seats": msgspec.msgpack.encode([2, 4]), "areas": msgspec.msgpack.encode(["pit", "", 2])},
+    ),
+    "unblock_seats": (
+        lambda holds: holds.unblock_seats("e", [4, 2], {"pit": 2}, origin="socket"),
+        {"seats": msgspec.msgpack.encode([2, 4]), "areas": msgspec.msgpack.encode(["pit", "", 2])},
+    ),
+    "restore_hold": (
+        lambda holds: holds.restore_hold("e", "42-h", "b1"),
+        {**BOOKING, "grace_ms": limits.CHECKOUT_GRACE_MS},
+    ),
+    "sell_hold": (lambda holds: holds.sell_hold("e", "42-h", "b1"), BOOKING),
+    "free_booking": (lambda holds: holds.free_booking("e", "42-h", "b1", "expired"), {**BOOKING, "reason": "expired"}),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_each_argument_is_where_the_header_says(name: str) -> None:
+    book = CallRecorder()
+    act, own = CALLS[name]
+    await act(Holds(book, b"secret"))  # type: ignore[arg-type]
+    assert book.script == name
+    expected = COMMON | SALE | BOUNDS | own
+    for argument, value in book.given.items():
+        match argument:
+            case "digest":
+                assert re.fullmatch("[0-9a-f]{20}", value)
+            case "request_hash":
+                assert re.fullmatch("[0-9a-f]{32}", value)
+            case "hold_id" if expected[argument] is None:
+                assert value == f"42-{book.given['digest']}"
+            case _:
+                assert value == expected[argument], f"{argument} of {name}"
+
+
+def test_every_public_act_is_compared() -> None:
+    acts = {name for name in vars(Holds) if not name.startswith("_")} - {"event_of_hold"}
+    assert acts == set(CALLS)
