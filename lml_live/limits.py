@@ -209,10 +209,6 @@ POSTGRES_STATEMENT_MS: Final = 5_000
 POSTGRES_LOCK_MS: Final = 3_000
 POSTGRES_IDLE_IN_TRANSACTION_MS: Final = 10_000
 """A transaction whose worker sleeps gives its locks back after this."""
-POSTGRES_ATTEMPTS_MAX: Final = 3
-"""How often one transaction is tried where PostgreSQL ended it as a deadlock's victim or for serialisation."""
-POSTGRES_RETRY_MS: Final = 50
-"""The longest pause before the second attempt; it grows with each."""
 MIGRATION_SECONDS_MAX: Final = 120
 """How long a starting process waits for another one's migrations, and how long one statement of them may take."""
 

@@ -4,16 +4,13 @@ Other rooms catch driver errors only for a constraint's name (`error.constraint_
 leaves here as `errors.Unavailable`.
 """
 
-import asyncio
 import hashlib
-import logging
-import random
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from functools import cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import asyncpg
 
@@ -26,9 +23,6 @@ if TYPE_CHECKING:
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
-T = TypeVar("T")
-
-_log = logging.getLogger(__name__)
 
 # --- Statements -------------------------------------------------------------------------------------------------------
 
@@ -121,28 +115,7 @@ async def transaction(pool: Pool) -> AsyncIterator[Connection]:
         yield acquired
 
 
-async def in_transaction(pool: Pool, act: Callable[[Connection], Awaitable[T]]) -> T:
-    """Runs `act` in a transaction, again where PostgreSQL chose it as a deadlock's victim or could not serialise it.
-
-    For transactions that lock several rows of one table. `act` must have no effect but on its connection. Raises
-    `Unavailable` after `POSTGRES_ATTEMPTS_MAX` attempts.
-    """
-    for attempt in range(1, limits.POSTGRES_ATTEMPTS_MAX + 1):
-        try:
-            async with transaction(pool) as acquired:
-                return await act(acquired)
-        except Unavailable as error:
-            if not isinstance(error.__cause__, _AGAIN) or attempt == limits.POSTGRES_ATTEMPTS_MAX:
-                raise
-            # A little chance keeps two transactions from meeting in the same way again.
-            await asyncio.sleep(random.uniform(0, limits.POSTGRES_RETRY_MS / 1000 * attempt))  # noqa: S311
-            _log.info("transaction retried", extra={"attempt": attempt, "sqlstate": error.__cause__.sqlstate})
-    raise AssertionError("the last attempt returns or raises")
-
-
 # --- Errors -----------------------------------------------------------------------------------------------------------
-
-_AGAIN: Final = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 
 _UNAVAILABLE_CLASSES: Final = frozenset(
     {
