@@ -108,7 +108,7 @@ def _describe(operation: Operation, by_shape: Mapping[str, Any]) -> dict[str, An
     }
     if operation.body is not None:
         content = {"application/json": {"schema": by_shape[_key(operation.body)]}}
-        described["requestBody"] = {"required": True, "content": content}
+        described["requestBody"] = {"required": operation.body_required, "content": content}
     return described
 
 

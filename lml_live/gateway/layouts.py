@@ -59,6 +59,7 @@ OPERATIONS: Final = (
         who="manager",
         summary="Make a published version usable for events; without a body the latest published one. Twice is once.",
         body=DeployRequest,
+        body_required=False,
         answers={200: LayoutShown},
         codes=(*_MANAGER_CODES, "not_found", "conflict"),
     ),

@@ -38,6 +38,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     who: Who
     summary: str
     body: Any = None
+    body_required: bool = True
     answers: Mapping[int, Any]
     codes: tuple[str, ...] = ()
     query: tuple[Query, ...] = ()
