@@ -5,6 +5,12 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from inventory_fixtures import (  # noqa: F401
+    house_fixture,
+    inventory_dsn_fixture,
+    pool_fixture,
+    scripts_keep_their_word,
+)
 from inventory_house import House, adults, held, refused
 from msgspec.structs import replace
 

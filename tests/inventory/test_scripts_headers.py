@@ -1,6 +1,6 @@
 """Every script's header is a contract: it says what the script does, and Python calls it so.
 
-`conftest` compares every call that the inventory's tests make with the headers too, on real Valkey.
+`inventory_fixtures` compares every call that the inventory's tests make with the headers too, on real Valkey.
 """
 
 import re

@@ -1,4 +1,8 @@
-"""One database a process with fresh events in it; every call of a script is compared with the script's header."""
+"""One database a process with fresh events in it; every call of a script is compared with the script's header.
+
+Not a conftest: pytest knows all of them as the one module `conftest`, and tests of other rooms import from the house's.
+Test modules import the fixtures that they use by the names of their functions.
+"""
 
 import asyncio
 import secrets
@@ -16,7 +20,7 @@ from lml_live.infra.redis import Part, Pipe
 
 
 @pytest.fixture(autouse=True)
-def _scripts_keep_their_word(monkeypatch: pytest.MonkeyPatch) -> None:
+def scripts_keep_their_word(monkeypatch: pytest.MonkeyPatch) -> None:
     run = Pipe.run
 
     async def checked(self: Pipe, script: str, keys: Sequence[str], args: Sequence[Part]) -> list[Any]:
@@ -28,8 +32,8 @@ def _scripts_keep_their_word(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Pipe, "run", checked)
 
 
-@pytest.fixture(scope="session")
-def inventory_dsn(postgres_server: str) -> str:
+@pytest.fixture(scope="session", name="inventory_dsn")
+def inventory_dsn_fixture(postgres_server: str) -> str:
     """A database for this process's events; dropped with the server."""
     server, name = postgres_server.rsplit("/", 1)[0], f"inventory_{secrets.token_hex(6)}"
 
@@ -43,15 +47,15 @@ def inventory_dsn(postgres_server: str) -> str:
     return f"{server}/{name}"
 
 
-@pytest.fixture
-async def pool(inventory_dsn: str) -> AsyncIterator[postgres.Pool]:
+@pytest.fixture(name="pool")
+async def pool_fixture(inventory_dsn: str) -> AsyncIterator[postgres.Pool]:
     pool = await postgres.connect_pool(inventory_dsn)
     yield pool
     await pool.close()
 
 
-@pytest.fixture
-async def house(valkey_url: str, pool: postgres.Pool) -> AsyncIterator[House]:
+@pytest.fixture(name="house")
+async def house_fixture(valkey_url: str, pool: postgres.Pool) -> AsyncIterator[House]:
     pipe = Pipe(valkey_url, SCRIPTS)
     await pipe.start()
     house = House(pipe, pool)
