@@ -6,6 +6,7 @@ earlier run left that was killed.
 """
 
 import asyncio
+import atexit
 import contextlib
 import fcntl
 import inspect
@@ -59,6 +60,8 @@ async def eventually(condition: Callable[[], Any], seconds: float = 10) -> Any:
 
 def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
+        # The controller ends what is started here; that it still runs when we end is as it should be.
+        atexit.register(warnings.simplefilter, "ignore", ResourceWarning)
         return
     # The tests decide about settings, not the shell that they are run from.
     for name in [name for name in os.environ if name.startswith("LML_") and not name.startswith("LML_TEST_REQUIRE")]:
@@ -79,10 +82,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    if hasattr(config, "workerinput"):
-        # The controller ends what was started here; that it still runs when we end is as it should be.
-        warnings.simplefilter("ignore", ResourceWarning)
-    elif _ALIVE:
+    if not hasattr(config, "workerinput") and _ALIVE:
         _ALIVE.pop().close()
         _sweep(Path(os.environ["LML_TEST_RUN"]))
 

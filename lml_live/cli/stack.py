@@ -1,6 +1,7 @@
 """`lml up`, `lml serve` and the worker that both start."""
 
 import asyncio
+import importlib
 import logging
 import os
 import signal
@@ -102,12 +103,15 @@ def _check_machine(settings: Settings) -> None:
 
 
 async def _up(settings: Settings) -> None:
-    from lml_live import wiring
-
     started = time.monotonic()
     listener = listen(settings.host, settings.port)  # First of all: a port in use is known before anything is started.
     with listener:
+        # The whole house takes half a second to import: done while the engines start.
+        imported = asyncio.create_task(asyncio.to_thread(importlib.import_module, "lml_live.wiring"))
         async with engines(settings, _report) as urls:
+            await imported
+            from lml_live import wiring
+
             settings = with_engines(settings, urls)
             prepared = await wiring.prepare(settings, _report)
             login = _keep_login(settings, prepared.admin_login)

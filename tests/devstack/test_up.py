@@ -116,7 +116,7 @@ async def test_the_first_start_a_crash_and_a_second_start(run_directory: Path) -
 
 async def test_a_second_start_is_ready_within_five_seconds(run_directory: Path) -> None:
     took: list[float] = []
-    for _ in range(4):
+    for _ in range(6):
         started = time.monotonic()
         lml = await Lml.start(run_directory, "up")
         await lml.until("Ctrl-C stops it.")
@@ -125,7 +125,7 @@ async def test_a_second_start_is_ready_within_five_seconds(run_directory: Path) 
         assert await lml.end() == 0
         if len(took) > 1 and took[-1] < 5:
             return
-    # Usually 2 s. Three tries, because other tests may keep both cores busy.
+    # Usually 2 s. Several tries, because other tests may keep both cores busy.
     raise AssertionError(f"the first start and those after it took {took} s")
 
 
