@@ -40,6 +40,10 @@ class Inventory:
         self.room = {"floor": 30}
         self.away = False
         self.batches: list[int] = []
+        self.told: list[str] = []
+
+    async def changed(self, event_id: str) -> None:
+        self.told.append(event_id)
 
     async def apply(
         self, event_id: str, seats: Sequence[int], areas: Mapping[str, int], kind: BlockKind, blocked: bool
@@ -96,6 +100,7 @@ async def house(postgres_dsn: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
         blocking=Blocking(catalogue, Blocks(pool), halls, inventory.apply),
         keys=IdempotencyKeys(pool),
         layout_url=lambda layout_id, layout_hash: f"/layouts/{layout_id}/{layout_hash}",
+        changed=inventory.changed,
     )
     app = web.Application(middlewares=[problems_middleware])
     app.add_routes([*events.routes(services), *staff.routes(desk, lambda request: request.remote)])
@@ -299,6 +304,7 @@ async def test_an_event_is_changed(house: House) -> None:
     changed = await answer.json()
     assert (answer.status, changed["name"], changed["limits"]["max_seats"]) == (200, "Aida", 2)
     assert changed["limits"]["hold_seconds"] == 300
+    assert house.inventory.told == ["e1"], "the inventory hears of it before the answer"
     for body, path in (({"id": "e2"}, "id"), ({"group": "g"}, "group"), ({"name": None}, "name")):
         answer = await house.call("PATCH", "/events/e1", body)
         problem = await answer.json(content_type="application/problem+json")
