@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from client_fixtures import client_fixture, truth_fixture  # noqa: F401
 from live_stand_in import NOW_MS, Client, Truth, a_hold, answers, held
 
 from lml_live.client.effects import (

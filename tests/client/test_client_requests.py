@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pytest
+from client_fixtures import client_fixture, truth_fixture  # noqa: F401
 from live_stand_in import Client, Truth, a_hold, answers, held
 
 from lml_live import errors
