@@ -1,6 +1,7 @@
 """`lml up`, `lml serve` and the worker that both start."""
 
 import asyncio
+import contextlib
 import importlib
 import logging
 import os
@@ -204,7 +205,9 @@ def _run(body: Callable[[], Coroutine[Any, Any, None]], *, hang_up_stops: bool) 
 
 
 def _report(line: str) -> None:
-    click.echo(f"  {line}")
+    # A closed terminal, or a reader that has left, must not keep us from stopping in order.
+    with contextlib.suppress(OSError):
+        click.echo(f"  {line}")
 
 
 def _print_ready(listener: socket.socket, started: float, login: str | None) -> None:

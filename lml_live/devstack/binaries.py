@@ -3,10 +3,10 @@
 import importlib.util
 import os
 import pwd
+import secrets
 import shutil
 import subprocess
 from functools import cache
-from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -91,19 +91,21 @@ def postgres_home(wanted: Path) -> PostgresHome:
     if os.geteuid() != 0:
         return PostgresHome(install, wanted, None, False)
     wanted.parent.mkdir(parents=True, exist_ok=True)
-    moved = _SYSTEM_HOME / sha256(os.fsencode(wanted)).hexdigest()[:16] / "postgres"
-    data = next((place for place in (moved, wanted) if place.exists()), wanted)
+    # Where it was moved is kept beside where it should be, so that a deleted data directory takes its database along.
+    note = wanted.with_name(f"{wanted.name}.place")
+    data = Path(note.read_text(encoding="utf-8")) if note.exists() else wanted
     account = _owner(data) if data.exists() else None
     account = account or _unprivileged()
     if not _reaches(account, data.parent):
-        data = moved
-        _make_open(moved.parent)
-        if not _reaches(account, moved.parent):
+        data = _SYSTEM_HOME / secrets.token_hex(8) / "postgres"
+        _make_open(data.parent)
+        if not _reaches(account, data.parent):
             raise Unavailable(
                 f"PostgreSQL cannot run as root, and user {account.name} can enter neither {wanted.parent} nor "
-                f"{moved.parent}: run as an ordinary user, set LML_DATA_DIR to a folder that everybody may enter, "
+                f"{data.parent}: run as an ordinary user, set LML_DATA_DIR to a folder that everybody may enter, "
                 "or set LML_POSTGRES_DSN"
             )
+        note.write_text(str(data), encoding="utf-8")
     if not _runs(account, install):
         install = _copy_install(account, install)
     return PostgresHome(install, data, account, data != wanted)

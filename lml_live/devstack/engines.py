@@ -334,7 +334,11 @@ def _secrets(data: Path) -> _Secrets:
     path = data / "secrets.json"
     try:
         return msgspec.json.decode(path.read_bytes(), type=_Secrets)
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if (data / "postgres").exists():
+            raise Unavailable(
+                f"{path} is missing, and with it the password of PostgreSQL's data: put it back, or delete {data}"
+            ) from error
         fresh = _Secrets(redis=secrets.token_urlsafe(24), postgres=secrets.token_urlsafe(24))
         write_private(path, msgspec.json.encode(fresh).decode())
         return fresh

@@ -279,3 +279,11 @@ async def test_a_data_directory_of_somebody_else_is_refused(run_directory: Path)
     with pytest.raises(Unavailable, match="belongs to user"):
         async with engines(only_valkey(data), silent):
             pass
+
+
+async def test_a_lost_password_is_said_clearly(run_directory: Path) -> None:
+    settings = Settings(data_dir=run_directory, mongo_url="mongodb://elsewhere", s3_bucket="b")
+    (run_directory / "postgres").mkdir()
+    with pytest.raises(Unavailable, match=r"secrets\.json is missing"):
+        async with engines(settings, silent):
+            pass
