@@ -9,15 +9,13 @@ import asyncio
 import atexit
 import contextlib
 import fcntl
-import inspect
 import os
 import secrets
 import shutil
 import signal
 import tempfile
-import time
 import warnings
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any
@@ -26,6 +24,7 @@ import asyncpg
 import psutil
 import pytest
 import uvloop
+from waiting import ValkeyFactory
 
 from lml_live.devstack.child import Engine
 from lml_live.devstack.servers import Mongo, ObjectStore, Postgres, Valkey
@@ -38,21 +37,6 @@ pytest_plugins = ("serving",)
 RUNS = Path(tempfile.gettempdir()) / f"lml-tests-{os.getuid()}"
 _ALIVE: list[IO[str]] = []
 _STARTED: list[Engine] = []
-
-ValkeyFactory = Callable[..., Awaitable[Valkey]]
-
-
-async def eventually(condition: Callable[[], Any], seconds: float = 10) -> Any:
-    """Waits until the condition, which may be a coroutine function, answers something true, and returns that."""
-    deadline = time.monotonic() + seconds
-    while True:
-        found = condition()
-        if inspect.isawaitable(found):
-            found = await found
-        if found:
-            return found
-        assert time.monotonic() < deadline, f"did not happen within {seconds} s"
-        await asyncio.sleep(0.02)
 
 
 # --- The run: one directory, swept when it ends, or by the next run when this one is killed.

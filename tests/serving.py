@@ -23,7 +23,7 @@ import aiohttp
 import asyncpg
 import psutil
 import pytest
-from conftest import ValkeyFactory
+from waiting import ValkeyFactory
 
 from lml_live.backoffice.deployed import DeployedLayouts
 from lml_live.devstack.servers import Valkey

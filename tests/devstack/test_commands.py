@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from click.testing import CliRunner
-from conftest import ValkeyFactory
+from waiting import ValkeyFactory
 
 import lml_live
 from lml_live.cli import lml

@@ -12,9 +12,9 @@ from pathlib import Path
 import asyncpg
 import psutil
 import pytest
-from conftest import eventually
 from pymongo import AsyncMongoClient
 from redis.asyncio import Redis
+from waiting import eventually
 
 from lml_live.devstack import child
 from lml_live.devstack.engines import EngineUrls, engines, lock_owner, mongo_url, running_engines

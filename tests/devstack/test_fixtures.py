@@ -1,8 +1,8 @@
 """The shared engines answer as the other tests take for granted."""
 
 import asyncpg
-from conftest import ValkeyFactory
 from redis.asyncio import Redis
+from waiting import ValkeyFactory
 
 from lml_live.infra.mongo import Database
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import aiohttp
 import psutil
-from conftest import eventually
 from test_workers import STANDIN, gone, who_answers
+from waiting import eventually
 
 from lml_live.devstack.engines import lock_owner, running_engines
 from lml_live.infra.config import Settings

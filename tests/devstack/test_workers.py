@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import eventually
+from waiting import eventually
 
 from lml_live.errors import Conflict, InvalidInput, Unavailable
 from lml_live.gateway.workers import Workers, listen

@@ -15,7 +15,6 @@ import msgspec
 import pytest
 import pytest_asyncio
 from aiohttp import ClientSession, WSServerHandshakeError
-from conftest import eventually
 from socket_house import (
     BINARY,
     CLOSE,
@@ -33,6 +32,7 @@ from socket_house import (
     house,
     serving,
 )
+from waiting import eventually
 
 from lml_live import limits
 from lml_live.client import HoldResult, LiveClient, Refusal
