@@ -44,7 +44,7 @@ def hall(rows: int = ROWS, seats: int = SEATS) -> dict[str, Any]:
                                 "seat_id": f"{row * seats + n:064x}",
                                 "x": round(0.1 + 0.8 * (n + 0.5) / seats, 5),
                                 "y": round(0.2 + 0.7 * (row + 0.5) / rows, 5),
-                                "category": "front" if row < rows / 2 else "rear",
+                                "category": "Front" if row < rows / 2 else "Rear",
                             }
                             for n in range(seats)
                         ],
@@ -57,7 +57,7 @@ def hall(rows: int = ROWS, seats: int = SEATS) -> dict[str, Any]:
                 "kind": "standing",
                 "area_id": "pit",
                 "capacity": 50,
-                "category": "pit",
+                "category": "Pit",
                 "outline": [[0.3, 0.1], [0.7, 0.1], [0.7, 0.16], [0.3, 0.16]],
             },
         ],
@@ -106,17 +106,24 @@ class BoxOffice:
             "currency": CURRENCY,
             "prices": [
                 {
-                    "category": "front",
+                    "category": "Front",
                     "type": "standard",
-                    "label": "Front",
+                    "label": "Standard",
                     "amount": 5000,
                     "fee": 250,
                     "tax_rate": "0",
                 },
-                {"category": "rear", "type": "standard", "label": "Rear", "amount": 3000, "fee": 250, "tax_rate": "0"},
-                {"category": "pit", "type": "standard", "label": "Pit", "amount": 2000, "fee": 0, "tax_rate": "0"},
+                {
+                    "category": "Rear",
+                    "type": "standard",
+                    "label": "Standard",
+                    "amount": 3000,
+                    "fee": 250,
+                    "tax_rate": "0",
+                },
+                {"category": "Pit", "type": "standard", "label": "Standard", "amount": 2000, "fee": 0, "tax_rate": "0"},
             ],
-            "areas": [{"area_id": "pit", "name": "Pit", "category": "pit", "capacity": 50}],
+            "areas": [{"area_id": "pit", "name": "Pit", "category": "Pit", "capacity": 50}],
             "limits": self.limits,
             "layout": self.layout,
         } | changes

@@ -305,8 +305,7 @@ class EventPage {
 
   categoryLabel(index) {
     if (index < 0) return "";
-    const name = this.layout.categories[this.layout.categoryOf[index]];
-    return this.priceOf(name)?.label || name;
+    return this.layout.categories[this.layout.categoryOf[index]];
   }
 
   priceWords(index) {

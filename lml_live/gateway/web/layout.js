@@ -190,16 +190,20 @@ export class Layout {
     section.label = this._labelPoint(section);
   }
 
-  /** How far apart the seats of a section are: the 20th percentile of the distances to the nearest seat. */
+  /**
+   * How far apart the seats of a section are: the 20th percentile of the distances to the nearest seat of the section,
+   * because another floor may be drawn over it. A seat that is alone takes its measure from the others.
+   */
   _spacing(first, count) {
     const distances = [];
+    const section = count > 1 ? this.sectionOf[first] : -1;
     const step = Math.max(1, Math.floor(count / 300));
     for (let index = first; index < first + count; index += step) {
       let nearest = Infinity;
       for (let reach = this.grid.cell; reach < WORLD * 2 && nearest === Infinity; reach *= 2) {
         const [x, y] = [this.x[index], this.y[index]];
         this.grid.each(x - reach, y - reach, x + reach, y + reach, (other) => {
-          if (other === index) return;
+          if (other === index || (section >= 0 && this.sectionOf[other] !== section)) return;
           const distance = Math.hypot(this.x[other] - x, this.y[other] - y);
           if (distance > 1e-3 && distance <= reach && distance < nearest) nearest = distance;
         });

@@ -7,7 +7,7 @@ import { AVAILABLE, BLOCKED, HELD } from "./seats.js";
 
 export const CATEGORY_COLOURS = 8;
 /** Below this radius in device pixels a shape cannot be told apart and a rectangle is drawn. */
-const SHAPE_RADIUS = 2;
+const SHAPE_RADIUS = 1.6;
 /** From this radius in CSS pixels on, a seat carries its number. */
 const NUMBER_RADIUS = 8;
 const DIM = 0.14;
@@ -117,7 +117,7 @@ export class SeatPainter {
   /** A seat's box at a scale, on whole device pixels: [left, top, size]. */
   box(index, scale) {
     const r = this.layout.radius[index] * scale;
-    const size = r < SHAPE_RADIUS ? Math.max(1, Math.round(r * 2)) : Math.ceil(r * 2) + 2;
+    const size = r < SHAPE_RADIUS ? Math.max(1, Math.round(r * 2.25)) : Math.ceil(r * 2) + 2;
     return [Math.round(this.layout.x[index] * scale - size / 2), Math.round(this.layout.y[index] * scale - size / 2), size];
   }
 
@@ -271,16 +271,16 @@ export class SeatPainter {
         continue;
       }
       context.closePath();
-      context.fillStyle = theme.stage;
+      context.fillStyle = shape.label ? theme.stage : theme.section; // without a name it is ground that seats stand on
       context.fill();
     }
   }
 
   _paintRowLabels(context, section, scale, world) {
-    if (section.spacing * scale < 13 * this.ratio) return;
+    if (section.spacing * scale < 14 * this.ratio) return;
     const { layout, theme } = this;
     const reach = section.spacing * 3;
-    context.font = `${Math.round(Math.min(13 * this.ratio, section.spacing * scale * 0.5))}px ${theme.font}`;
+    context.font = `${Math.round(Math.max(9 * this.ratio, Math.min(13 * this.ratio, section.spacing * scale * 0.5)))}px ${theme.font}`;
     context.textAlign = "center";
     context.textBaseline = "middle";
     context.fillStyle = theme.muted;

@@ -39,7 +39,7 @@ export class Panel {
         "button",
         { class: "price", type: "button", "aria-pressed": "false", onclick: () => this._toggle(category, button) },
         element("span", { class: "swatch", data: { colour: String(page.colourOf(category)) } }),
-        element("span", {}, price?.label || name || "Seat", left),
+        element("span", {}, name || "Seat", left),
         element("span", { class: "amount" }, price ? money(price.amount + price.fee, page.event.currency) : "–", feeNote(price, page.event.currency)),
       );
       this._priceParts.set(category, left);

@@ -484,8 +484,12 @@ export class SeatMap {
       const label = this._label(section, number);
       const width = (section.box[2] - section.box[0]) * camera.scale;
       const height = (section.box[3] - section.box[1]) * camera.scale;
-      const full = width >= label.width * 1.1 && height >= 52;
-      if (!full && (width < label.nameWidth * 0.75 || height < 14)) return;
+      // A name may cover some of its section: more of it while the seats are too small to be picked anyway.
+      const ground = section.count ? section.count * (section.spacing * camera.scale) ** 2 : width * height;
+      const covers = section.spacing * 0.41 * camera.scale < PICK_RADIUS.mouse + 0.2 ? 0.6 : 0.28;
+      const full = width >= label.width * 1.1 && height >= 52 && label.width * LABEL_HEIGHT < ground * covers;
+      const fits = width >= label.nameWidth * 0.75 && height >= 14 && label.nameWidth * NAME_HEIGHT < ground * covers;
+      if (!full && !fits) return;
       const [w, h] = full ? [label.width, LABEL_HEIGHT] : [label.nameWidth, NAME_HEIGHT];
       const box = [x - w / 2, y - h / 2, x + w / 2, y + h / 2];
       // Names never lie on each other: who comes first stays.
