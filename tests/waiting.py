@@ -1,4 +1,4 @@
-"""What tests share without a fixture: waiting with a bound. (A conftest cannot be imported by name: there are several.)"""
+"""What tests share without a fixture: waiting with a bound. (Several conftests live side by side; none has a name.)"""
 
 import asyncio
 import inspect

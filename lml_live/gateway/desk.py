@@ -102,13 +102,19 @@ class Desk(Struct, frozen=True):
         if isinstance(quote, UnknownPrice):
             quote = price_lines(self.prices, [Wish(wish.category) for wish in wishes])
         assert not isinstance(quote, UnknownPrice), "every category of the layout has a price"
-        places = [(self.layout.seat_ids[seat], None) for seat, _ in seats]
-        area_places = [(None, area) for area, _, n in areas for _ in range(n)]
+        places = [(seat, None) for seat, _ in seats] + [(None, area) for area, _, n in areas for _ in range(n)]
         lines = tuple(
             wire.HoldLine(
-                line=number, seat_id=seat_id, area_id=area, type=p.type, amount=p.amount, fee=p.fee, tax=p.tax
+                line=number,
+                seat=None if seat_ids else seat,
+                seat_id=self.layout.seat_ids[seat] if seat_ids and seat is not None else None,
+                area_id=area,
+                type=priced.type,
+                amount=priced.amount,
+                fee=priced.fee,
+                tax=priced.tax,
             )
-            for number, ((seat_id, area), p) in enumerate(zip([*places, *area_places], quote.lines, strict=True), 1)
+            for number, ((seat, area), priced) in enumerate(zip(places, quote.lines, strict=True), 1)
         )
         counts: dict[str, int] = {}
         for area, _, n in areas:

@@ -32,15 +32,19 @@ class SeatPick(Struct, frozen=True):
 
 
 SeatWish = SeatIndex | SeatPick
-AreaWish = Quantity | dict[PriceType, Quantity]
+AreaWish = Quantity | Annotated[dict[PriceType, Quantity], Meta(min_length=1, max_length=limits.HOLD_LINES_MAX)]
 SeatWishes = Annotated[list[SeatWish], Meta(max_length=limits.HOLD_SEATS_MAX)]
 AreaWishes = Annotated[dict[Id, AreaWish], Meta(max_length=limits.HOLD_LINES_MAX)]
 
 
 class HoldLine(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """One place of a hold or booking with its price in minor units; `tax` is the part of amount and fee that is tax."""
+    """One place of a hold or booking with its price in minor units; `tax` is the part of amount and fee that is tax.
+
+    A seat is named by index (`seat`) on the socket and by id (`seat_id`) in REST.
+    """
 
     line: int
+    seat: int | None = None
     seat_id: str | None = None
     area_id: str | None = None
     type: str
@@ -105,7 +109,7 @@ class EventBrief(Struct, frozen=True):
 # --- Client to server -------------------------------------------------------------------------------------------------
 
 
-class Hello(Struct, frozen=True, tag="hello"):
+class Hello(Struct, frozen=True, omit_defaults=True, tag="hello"):
     """First message, and again after a gap. `resume` is read leniently: what cannot be served gets `welcome`."""
 
     token: Token | None = None
@@ -114,7 +118,7 @@ class Hello(Struct, frozen=True, tag="hello"):
     queue: Token | None = None
 
 
-class HoldRequest(Struct, frozen=True, tag="hold"):
+class HoldRequest(Struct, frozen=True, omit_defaults=True, tag="hold"):
     """Take all of `seats` and `areas`, or nothing. `into` adds to a hold, `replace` swaps its contents."""
 
     id: RequestId
@@ -125,7 +129,7 @@ class HoldRequest(Struct, frozen=True, tag="hold"):
     key: Key | None = None
 
 
-class Release(Struct, frozen=True, tag="release"):
+class Release(Struct, frozen=True, omit_defaults=True, tag="release"):
     """Give back a hold, whole (neither `seats` nor `areas`) or in part."""
 
     id: RequestId
@@ -134,14 +138,14 @@ class Release(Struct, frozen=True, tag="release"):
     areas: AreaWishes = {}
 
 
-class Extend(Struct, frozen=True, tag="extend"):
+class Extend(Struct, frozen=True, omit_defaults=True, tag="extend"):
     """Put a hold's deadline off once more."""
 
     id: RequestId
     hold: Id
 
 
-class Ping(Struct, frozen=True, tag="ping"):
+class Ping(Struct, frozen=True, omit_defaults=True, tag="ping"):
     id: RequestId
 
 

@@ -4,7 +4,7 @@ States and counts are absolute, so merging is forgetting: of two changes of one 
 and a merged change is applied exactly like the ones it is made of (contract, "How a client stays right").
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from msgspec import Struct
 
@@ -84,15 +84,3 @@ class PendingDiff:
         self._seats = {}
         self._areas = {}
         return change
-
-
-def merge(changes: Iterable[Change]) -> Change:
-    """Changes that follow one another as one. Raises `ValueError` where they do not, or where there is none."""
-    pending: PendingDiff | None = None
-    for change in changes:
-        if pending is None:
-            pending = PendingDiff(change.prev)
-        pending.add(change)
-    if pending is None:
-        raise ValueError("there is no change to merge")
-    return pending.take()

