@@ -10,6 +10,8 @@ export const CATEGORY_COLOURS = 8;
 const SHAPE_RADIUS = 1.6;
 /** From this radius in CSS pixels on, a seat carries its number. */
 const NUMBER_RADIUS = 8;
+/** A far seat's edge in radii: it nearly touches its neighbour, so that a section has a colour. */
+const FAR_SIZE = 2.25;
 const DIM = 0.14;
 
 /** Reads the map's colours from the style sheet, which knows about dark mode. */
@@ -117,7 +119,7 @@ export class SeatPainter {
   /** A seat's box at a scale, on whole device pixels: [left, top, size]. */
   box(index, scale) {
     const r = this.layout.radius[index] * scale;
-    const size = r < SHAPE_RADIUS ? Math.max(1, Math.round(r * 2.25)) : Math.ceil(r * 2) + 2;
+    const size = r < SHAPE_RADIUS ? Math.max(1, Math.ceil(r * FAR_SIZE - 0.05)) : Math.ceil(r * 2) + 2;
     return [Math.round(this.layout.x[index] * scale - size / 2), Math.round(this.layout.y[index] * scale - size / 2), size];
   }
 
@@ -173,11 +175,14 @@ export class SeatPainter {
     const dim = key & 1;
     const style = key >> 1;
     const look = style >= 8 ? { state: AVAILABLE, colour: style - 8 } : { state: style };
-    context.globalAlpha = dim ? DIM : 1;
+    const strength = dim ? DIM : 1;
+    let drawnAlpha = strength;
+    context.globalAlpha = strength;
     context.fillStyle = look.state === AVAILABLE ? this.theme.categories[look.colour] : this._faint(look.state);
     for (const index of indexes) {
       const r = layout.radius[index] * scale;
       if (r >= SHAPE_RADIUS) {
+        if (drawnAlpha !== strength) context.globalAlpha = drawnAlpha = strength;
         const [x, y, size] = this.box(index, scale);
         const [atlas, sx, sy] = this._cell(scale, style, look, r, size);
         context.drawImage(atlas, sx, sy, size, size, x, y, size, size);
@@ -187,7 +192,11 @@ export class SeatPainter {
           context.fillStyle = fill;
         }
       } else {
+        // On whole pixels, and paler by what the pixels are too much: sections of near sizes look alike.
         const [x, y, size] = this.box(index, scale);
+        const share = (r * FAR_SIZE) / size;
+        const alpha = Math.max(0.35, Math.min(1, share * share)) * strength;
+        if (alpha !== drawnAlpha) context.globalAlpha = drawnAlpha = alpha;
         context.fillRect(x, y, size, size);
       }
     }
@@ -271,7 +280,7 @@ export class SeatPainter {
         continue;
       }
       context.closePath();
-      context.fillStyle = shape.label ? theme.stage : theme.section; // without a name it is ground that seats stand on
+      context.fillStyle = shape.kind === "section" ? theme.section : theme.stage; // a further part of a section, or scenery
       context.fill();
     }
   }
