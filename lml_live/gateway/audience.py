@@ -38,6 +38,8 @@ class Subscriber:
         self.pending: PendingDiff | None = None
         """What a slow client has missed."""
         self.slow_since = 0.0
+        self.greeting = asyncio.Lock()
+        """One welcome is made at a time, asked for or not."""
         self.early_news: list[HoldNews] | None = None
         """Hold changes that came while a welcome was being made."""
         self.asked = ""

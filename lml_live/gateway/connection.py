@@ -83,8 +83,8 @@ async def _converse(request: web.Request, live: Live, audience: Audience) -> web
     _bound_buffers(transport)
     fmt = wire.FORMATS.get(response.ws_protocol or "", wire.JSON)
     subscriber = Subscriber(transport, fmt, f"{_WORKER}:{next(_numbers)}:")
+    audience = live.join(audience, subscriber)
     conversation = _Conversation(live, audience, subscriber, response)
-    audience.add(subscriber)
     try:
         await conversation.run()
     finally:
@@ -107,6 +107,8 @@ class _Conversation:
 
     def _hang_up(self, code: int) -> None:
         """Somebody else ends the conversation: wakes the reader, which closes."""
+        if self._hung_up:
+            return  # woken twice, it would take the second call for somebody else's
         self._closing = (code, "")
         self._hung_up = True
         if self._reading and self._task is not None:

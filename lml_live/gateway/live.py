@@ -60,17 +60,18 @@ class Live(Listener):
         holder = greet.holder or values.new_id("h")
         token = greet.token or self.tokens.issue(holder, now_ms)
         audience.name(subscriber, holder)
-        subscriber.epoch = None
-        subscriber.early_news = []
-        try:
-            if greet.resume is not None and audience.room.epoch_text == greet.resume[0]:
-                plan = audience.room.history.plan(*greet.resume, sent=audience.room.sent_seq)
-                if isinstance(plan, Behind):
-                    await self.feed.catch_up(audience.event)
-            own = await self._own_holds(audience, holder)
-            self._send_state(audience, subscriber, greet, holder, token, own)
-        finally:
-            subscriber.early_news = None
+        async with subscriber.greeting:
+            subscriber.epoch = None
+            subscriber.early_news = []
+            try:
+                if greet.resume is not None and audience.room.epoch_text == greet.resume[0]:
+                    plan = audience.room.history.plan(*greet.resume, sent=audience.room.sent_seq)
+                    if isinstance(plan, Behind):
+                        await self.feed.catch_up(audience.event)
+                own = await self._own_holds(audience, holder)
+                self._send_state(audience, subscriber, greet, holder, token, own)
+            finally:
+                subscriber.early_news = None
         session.greeted(holder, token, now_ms)
 
     async def _own_holds(self, audience: Audience, holder: str) -> OwnHolds:
@@ -129,6 +130,12 @@ class Live(Listener):
         seats = audience.snapshot(subscriber.format, deflate=greet.deflate)
         subscriber.send(wire.Welcome(**common, seats=seats, encoding="deflate" if greet.deflate else None))
 
+    def join(self, audience: Audience, subscriber: Subscriber) -> Audience:
+        """Counts a socket in, and answers where: the last one may have left while this one shook hands."""
+        audience = self.audiences.setdefault(audience.event, audience)
+        audience.add(subscriber)
+        return audience
+
     def leave(self, audience: Audience, subscriber: Subscriber) -> None:
         audience.remove(subscriber)
         if not audience.subscribers and self.audiences.get(audience.event) is audience:
@@ -171,7 +178,11 @@ class Live(Listener):
         audience.desk = await self.acts.desks.reload(audience.event)
 
     async def _welcome_all(self, audience: Audience, epoch: int) -> None:
-        audience.desk = await self.acts.desks.reload(audience.event)
+        try:
+            audience.desk = await self.acts.desks.reload(audience.event)
+        except LmlError as error:
+            # The layout is the same; what else changed is told when PostgreSQL is back.
+            log.warning("event %s is welcomed anew with what was known of it: %s", audience.event, error)
         for subscriber in tuple(audience.subscribers):
             if subscriber.holder is None or subscriber.gone or subscriber.epoch == epoch:
                 continue  # not greeted yet, or welcomed meanwhile by its own `hello`
@@ -180,19 +191,22 @@ class Live(Listener):
     async def _rewelcome(self, audience: Audience, subscriber: Subscriber, epoch: int) -> None:
         holder = subscriber.holder
         assert holder is not None
-        subscriber.early_news = []
-        try:
-            own = await self._own_holds(audience, holder)
+        async with subscriber.greeting:
             if audience.room.epoch != epoch or subscriber.epoch == epoch:
-                return
-            greet = Greet(holder, None, None, subscriber.deflate)
-            self._send_state(audience, subscriber, greet, holder, self.tokens.issue(holder, self.clock()), own)
-        except LmlError as error:
-            log.warning("a socket of event %s is closed, it could not be welcomed: %s", audience.event, error)
-            subscriber.send(wire.Bye(reason="unavailable", retry_after_ms=limits.BYE_MS))
-            subscriber.hang_up(wire.CLOSE_TRY_LATER)
-        finally:
-            subscriber.early_news = None
+                return  # welcomed meanwhile by its own `hello`, or about to be in a still newer epoch
+            subscriber.early_news = []
+            try:
+                own = await self._own_holds(audience, holder)
+                if audience.room.epoch != epoch:
+                    return
+                greet = Greet(holder, None, None, subscriber.deflate)
+                self._send_state(audience, subscriber, greet, holder, self.tokens.issue(holder, self.clock()), own)
+            except LmlError as error:
+                log.warning("a socket of event %s is closed, it could not be welcomed: %s", audience.event, error)
+                subscriber.send(wire.Bye(reason="unavailable", retry_after_ms=limits.BYE_MS))
+                subscriber.hang_up(wire.CLOSE_TRY_LATER)
+            finally:
+                subscriber.early_news = None
 
     async def refresh(self, event: str) -> None:
         """An event changed: its book is told before this returns, its sockets soon after. Raises nothing.

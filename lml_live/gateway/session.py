@@ -101,11 +101,12 @@ class Session:
         return Greet(holder, renewed, read_resume(message.resume), DEFLATE in message.accept)
 
     def _renewed(self, now_ms: int) -> str | None:
-        if self.holder is None or self._token is None or not needs_renewal(self._token, now_ms):
+        token = self._token
+        if self.holder is None or token is None or token.end_ms <= now_ms or not needs_renewal(token, now_ms):
             return None
-        token = self._tokens.issue(self.holder, now_ms)
-        self._token = self._tokens.read(token, now_ms)
-        return token
+        renewed = self._tokens.issue(self.holder, now_ms)
+        self._token = self._tokens.read(renewed, now_ms)
+        return renewed
 
     def _strike(self, why: str, request_id: int | None) -> Effect:
         self._strikes += 1

@@ -1,0 +1,180 @@
+"""A bare live socket for tests: says what it is told to, and keeps everything that it hears."""
+
+import asyncio
+import base64
+import itertools
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+import msgspec
+from serving import LiveServer
+
+from lml_live.gateway import wire
+from lml_live.inventory import seatmap
+
+SEAT_COUNT = 300
+Message = dict[str, Any]
+
+
+class Line:
+    """One socket of one event, in one format. `heard` has every message so far, `seats` and `areas` the picture."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse[bool], fmt: wire.Format) -> None:
+        self.socket = socket
+        self.format = fmt
+        self.heard: list[Message] = []
+        self.code: int | None = None
+        self.seats = bytearray()
+        self.areas: dict[str, Message] = {}
+        self.seq = -1
+        self.token = ""
+        self.holder = ""
+        self._ids = itertools.count(1)
+
+    async def say(self, kind: str, **fields: Any) -> None:
+        """Sends one message."""
+        message = {"type": kind, **fields}
+        if self.format.binary:
+            await self.socket.send_bytes(msgspec.msgpack.encode(message))
+        else:
+            await self.socket.send_str(msgspec.json.encode(message).decode())
+
+    async def receive(self, seconds: float = 10) -> Message | None:
+        """The next message, or None when the socket was closed (`code` says how)."""
+        frame = await self.socket.receive(seconds)
+        if frame.type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgType.CLOSED):
+            self.code = self.socket.close_code
+            return None
+        assert frame.type is (aiohttp.WSMsgType.BINARY if self.format.binary else aiohttp.WSMsgType.TEXT), frame
+        message: Message = (msgspec.msgpack if self.format.binary else msgspec.json).decode(frame.data)
+        self.format.decode_server(frame.data.encode() if isinstance(frame.data, str) else frame.data)
+        self.heard.append(message)
+        self._learn(message)
+        return message
+
+    async def hear(self, *kinds: str, **fields: Any) -> Message:
+        """The next message of one of these kinds, with these fields; what comes before it is only kept."""
+        async with asyncio.timeout(15):
+            while True:
+                message = await self.receive(15)
+                assert message is not None, f"closed with {self.code} before any {kinds}; heard {self.heard[-3:]}"
+                if message["type"] in kinds and all(message.get(name) == value for name, value in fields.items()):
+                    return message
+
+    async def hear_seats(self, states: dict[int, int]) -> None:
+        """Reads until these seats are in these states."""
+        async with asyncio.timeout(15):
+            while any(self.seats[seat] != state for seat, state in states.items()):
+                assert await self.receive(15) is not None, f"closed with {self.code}"
+
+    async def closed(self) -> int:
+        """Reads to the end and answers the close code."""
+        async with asyncio.timeout(15):
+            while self.code is None:
+                await self.receive(15)
+        return self.code
+
+    async def hello(self, **fields: Any) -> Message:
+        """Says hello and answers `welcome` or `resumed`."""
+        await self.say("hello", **fields)
+        return await self.hear("welcome", "resumed")
+
+    async def ask(self, kind: str, **fields: Any) -> Message:
+        """A request and its answer."""
+        number = next(self._ids)
+        await self.say(kind, id=number, **fields)
+        async with asyncio.timeout(15):
+            while True:
+                message = await self.receive(15)
+                assert message is not None, f"closed with {self.code}"
+                if message.get("id") == number:
+                    return message
+
+    async def quiet(self) -> list[Message]:
+        """Everything that came since the last look, up to the answer of a ping: what is not in it was not sent."""
+        before = len(self.heard)
+        await self.ask("ping")
+        return self.heard[before:-1]
+
+    def kinds(self) -> list[str]:
+        return [message["type"] for message in self.heard]
+
+    def unpack(self, message: Message) -> bytearray:
+        """The seats of a welcome, as a client reads them."""
+        seats: bytes = message["seats"] if self.format.binary else base64.b64decode(message["seats"], validate=True)
+        if message.get("encoding") == "deflate":
+            seats = seatmap.inflate(seats, seatmap.packed_length(message["layout"]["seat_count"]))
+        return seatmap.unpack(seats, message["layout"]["seat_count"])
+
+    def _learn(self, message: Message) -> None:
+        kind = message["type"]
+        if kind == "welcome":
+            self.seats = self.unpack(message)
+        if kind in ("welcome", "resumed"):
+            self.areas, self.token, self.holder = message["areas"], message["token"], message["holder"]
+        if kind == "diff":
+            assert message["prev"] <= self.seq <= message["seq"], "no gap without a reason"
+            self.areas = {**self.areas, **message.get("areas", {})}
+        if kind in ("diff", "resumed"):
+            for state, name in enumerate(("available", "held", "sold", "blocked")):
+                for seat in message.get(name, ()):
+                    self.seats[seat] = state
+        if kind in ("welcome", "resumed", "diff"):
+            self.seq = message["seq"]
+
+    async def close(self) -> None:
+        await self.socket.close()
+
+    def drop(self) -> None:
+        """Loses the connection without a goodbye."""
+        transport = self.socket._response.connection
+        assert transport is not None
+        assert transport.transport is not None
+        transport.transport.abort()
+
+
+class Lines:
+    """Opens sockets to a server's events, and closes them with the test."""
+
+    def __init__(self) -> None:
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._session is not None
+        await self._session.close()
+
+    async def open(
+        self,
+        server: LiveServer,
+        fmt: wire.Format = wire.JSON,
+        *,
+        event: str | None = None,
+        headers: dict[str, str] | None = None,
+        query: str = "",
+    ) -> Line:
+        """A socket that has said nothing yet. Raises `aiohttp.WSServerHandshakeError`."""
+        assert self._session is not None
+        socket = await self._session.ws_connect(
+            f"{server.url}/api/v1/events/{event or server.event}/live{query}",
+            protocols=[fmt.subprotocol],
+            headers=headers,
+            max_msg_size=0,
+            autoclose=False,
+        )
+        assert socket.protocol == fmt.subprotocol
+        return Line(socket, fmt)
+
+    async def greeted(
+        self, server: LiveServer, fmt: wire.Format = wire.JSON, *, event: str | None = None, **hello: Any
+    ) -> Line:
+        """A socket that was welcomed."""
+        line = await self.open(server, fmt, event=event)
+        await line.hello(**hello)
+        return line
