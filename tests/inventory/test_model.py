@@ -1,0 +1,373 @@
+"""Random acts of three holders, staff and time against a model in a dict, and against the mirror that the log feeds."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from inventory_fixtures import inventory_dsn_fixture, scripts_keep_their_word  # noqa: F401
+from inventory_house import SCRIPTS, House
+
+from lml_live import limits
+from lml_live.infra import postgres
+from lml_live.infra.redis import Pipe
+from lml_live.inventory import seatmap
+from lml_live.inventory.holds import Changed, Refusal
+
+T = TypeVar("T")
+
+SEATS, AREAS, MAX_SEATS = 10, {"pit": 5}, 6
+HOLD_MS, LIFETIME_MS, EXTENSIONS = 100_000, 250_000, 2
+HOLDERS = ("anna", "ben", "cleo")
+
+seats = st.lists(st.integers(0, SEATS - 1), max_size=4, unique=True).map(sorted)
+places = st.dictionaries(st.sampled_from(["a", "b"]), st.integers(1, 3), max_size=2)
+wishes = st.tuples(seats, places).filter(lambda wish: bool(wish[0] or wish[1]))
+holders = st.sampled_from(HOLDERS)
+numbers = st.integers(0, 20)
+
+
+class Held:
+    """One hold as the model knows it."""
+
+    def __init__(self, holder: str, wish: tuple[list[int], dict[str, int]], now: int) -> None:
+        self.holder, self.now = holder, now
+        self.seats, self.places = set(wish[0]), dict(wish[1])
+        self.lifetime = now + LIFETIME_MS
+        self.deadline = now + HOLD_MS
+        self.extensions = 0
+        self.state = "active"
+        self.booking = ""
+
+    @property
+    def size(self) -> int:
+        return len(self.seats) + sum(self.places.values())
+
+
+class Inventory(RuleBasedStateMachine):
+    """The model. Its clock is the house's skew; the milliseconds that a rule takes are no time."""
+
+    dsn = valkey = ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.now = 0
+        self.holds: dict[str, Held] = {}
+        self.order: list[str] = []
+        self.blocked: set[int] = set()
+        self.blocked_places = 0
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.loop.run_until_complete(work)
+
+    @initialize()
+    def open(self) -> None:
+        async def start() -> None:
+            pool = await postgres.connect_pool(self.dsn, size_max=1)
+            pipe = Pipe(self.valkey, SCRIPTS)
+            await pipe.start()
+            self.house = House(pipe, pool)
+            self.event = await self.house.open_event(
+                seats=SEATS,
+                areas=AREAS,
+                max_seats=MAX_SEATS,
+                hold_seconds=HOLD_MS // 1000,
+                lifetime_seconds=LIFETIME_MS // 1000,
+                extensions=EXTENSIONS,
+            )
+
+        self.run(start())
+
+    def teardown(self) -> None:
+        if hasattr(self, "house"):
+            self.run(self.house.pipe.close())
+            self.run(self.house.pool.close())
+        self.loop.close()
+
+    # --- What the model knows
+
+    def live(self) -> dict[str, Held]:
+        return {name: hold for name, hold in self.holds.items() if hold.state != "gone"}
+
+    def pick(self, number: int) -> str | None:
+        """One of the holds there ever were, the newest first."""
+        return self.order[-1 - number % len(self.order)] if self.order else None
+
+    def free_seats(self, but: Held | None = None) -> set[int]:
+        taken = {seat for hold in self.live().values() if hold is not but for seat in hold.seats}
+        return set(range(SEATS)) - taken - self.blocked
+
+    def free_places(self, but: Held | None = None) -> int:
+        taken = sum(sum(hold.places.values()) for hold in self.live().values() if hold is not but)
+        return AREAS["pit"] - taken - self.blocked_places
+
+    def tally(self, holder: str, but: Held | None = None) -> int:
+        return sum(hold.size for hold in self.live().values() if hold.holder == holder and hold is not but)
+
+    def refusal_of_wish(
+        self, holder: str, wish: tuple[list[int], dict[str, int]], but: Held | None = None
+    ) -> str | None:
+        if self.tally(holder, but) + len(wish[0]) + sum(wish[1].values()) > MAX_SEATS:
+            return "limit_exceeded"
+        if not set(wish[0]) <= self.free_seats(but):
+            return "seat_taken"
+        return "area_full" if sum(wish[1].values()) > self.free_places(but) else None
+
+    def refusal_of_hold(self, name: str, holder: str, *, late: bool = False) -> str | None:
+        """Why a holder may not change a hold. `late`: also past its deadline."""
+        hold = self.holds[name]
+        if hold.holder != holder or hold.state == "sold":
+            return "hold_not_found"
+        if hold.state == "gone":
+            return hold.booking or "hold_not_found"  # a gone hold keeps there how it ended
+        if hold.state == "checkout":
+            return "hold_in_checkout"
+        return "hold_expired" if not late and hold.deadline <= self.now else None
+
+    def end(self, name: str, code: str = "") -> None:
+        hold = self.holds[name]
+        hold.state, hold.booking, hold.seats, hold.places = "gone", code, set(), {}
+        hold.lifetime = max(hold.lifetime, self.now)  # remembered a minute longer than this
+
+    @staticmethod
+    def judge(answer: Changed | Refusal, expected: str | None) -> bool:
+        """Whether the act was granted; it is as the model says."""
+        assert (answer.code if isinstance(answer, Refusal) else None) == expected, answer
+        return expected is None
+
+    # --- The holders' acts
+
+    @rule(holder=holders, wish=wishes)
+    def hold(self, holder: str, wish: tuple[list[int], dict[str, int]]) -> None:
+        answer = self.run(self.house.holds.hold_seats(self.event, holder, *asked(wish), key=None))
+        expected = self.refusal_of_wish(holder, wish)
+        if expected != "limit_exceeded" and len([h for h in self.live().values() if h.holder == holder]) >= 10:
+            expected = "limit_exceeded"
+        if self.judge(answer, expected):
+            assert isinstance(answer, Changed)
+            self.holds[answer.hold] = Held(holder, wish, self.now)
+            self.order.append(answer.hold)
+
+    @precondition(lambda self: self.order)
+    @rule(number=numbers, holder=holders, own=st.sampled_from([True, True, True, False]), wish=wishes)
+    def add(self, number: int, holder: str, own: bool, wish: tuple[list[int], dict[str, int]]) -> None:
+        name, holder = self.target(number, holder, own)
+        answer = self.run(self.house.holds.add_to_hold(self.event, holder, name, *asked(wish), key=None))
+        if self.judge(answer, self.refusal_of_hold(name, holder) or self.refusal_of_wish(holder, wish)):
+            hold = self.holds[name]
+            hold.seats |= set(wish[0])
+            for kind, n in wish[1].items():
+                hold.places[kind] = hold.places.get(kind, 0) + n
+
+    @precondition(lambda self: self.order)
+    @rule(number=numbers, holder=holders, own=st.sampled_from([True, True, True, False]), wish=wishes)
+    def replace(self, number: int, holder: str, own: bool, wish: tuple[list[int], dict[str, int]]) -> None:
+        name, holder = self.target(number, holder, own)
+        answer = self.run(self.house.holds.replace_hold(self.event, holder, name, *asked(wish), key=None))
+        expected = self.refusal_of_hold(name, holder) or self.refusal_of_wish(holder, wish, self.holds[name])
+        if self.judge(answer, expected):
+            self.holds[name].seats, self.holds[name].places = set(wish[0]), dict(wish[1])
+
+    @precondition(lambda self: self.order)
+    @rule(number=numbers, part=st.booleans())
+    def release(self, number: int, part: bool) -> None:
+        name, holder = self.target(number, "", own=True)
+        hold = self.holds[name]
+        out = sorted(hold.seats)[:2] if part else []
+        kinds = [(kind, n) for kind, n in sorted(hold.places.items())[:1]] if part else []
+        areas = [("pit", kind, n) for kind, n in kinds]
+        answer = self.run(self.house.holds.release_hold(self.event, holder, name, out, areas))
+        if not self.judge(answer, self.refusal_of_hold(name, holder, late=True)):
+            return
+        hold.seats -= set(out)
+        for kind, _ in kinds:
+            del hold.places[kind]
+        if not (out or areas) or not hold.size:
+            self.end(name)
+        assert isinstance(answer, Changed)
+        assert (answer.record is None) == (hold.state == "gone")
+
+    @precondition(lambda self: self.order)
+    @rule(number=numbers)
+    def extend(self, number: int) -> None:
+        name, holder = self.target(number, "", own=True)
+        hold = self.holds[name]
+        deadline = min(self.now + HOLD_MS, hold.lifetime)
+        expected = self.refusal_of_hold(name, holder)
+        if expected is None and self.now < hold.now + 1_000:
+            return  # whether a millisecond passed since decides
+        if expected is None and (hold.extensions >= EXTENSIONS or deadline <= hold.deadline):
+            expected = "limit_exceeded"
+        if self.judge(self.run(self.house.holds.extend_hold(self.event, holder, name)), expected):
+            hold.deadline, hold.extensions, hold.now = deadline, hold.extensions + 1, self.now
+
+    # --- The bookings' acts
+
+    @precondition(lambda self: self.order)
+    @rule(number=numbers)
+    def checkout(self, number: int) -> None:
+        name, holder = self.target(number, "", own=True)
+        answer = self.run(self.house.holds.checkout_hold(self.event, holder, name, f"b-{name}"))
+        expected = self.refusal_of_hold(name, holder)
+        if expected == "hold_in_checkout":
+            expected = None  # the same booking again
+        if self.judge(answer, expected):
+            self.holds[name].state, self.holds[name].booking = "checkout", f"b-{name}"
+
+    @precondition(lambda self: self.order)
+    @rule(number=numbers, act=st.sampled_from(["sell", "free", "restore"]), right=st.sampled_from([True, True, False]))
+    def settle(self, number: int, act: str, right: bool) -> None:
+        name, _ = self.target(number, "", own=True)
+        hold, booking = self.holds[name], f"b-{name}" if right else "b-other"
+        works = right and (hold.state == "checkout" or (act == "free" and hold.state == "sold"))
+        match act:
+            case "sell":
+                answer = self.run(self.house.holds.sell_hold(self.event, name, booking))
+            case "free":
+                answer = self.run(self.house.holds.free_booking(self.event, name, booking, "expired"))
+            case _:
+                answer = self.run(self.house.holds.restore_hold(self.event, name, booking))
+        assert (answer is not None) == works
+        if works and act == "sell":
+            hold.state = "sold"
+        elif works and act == "free":
+            self.end(name, "hold_expired")
+        elif works:
+            hold.state, hold.booking, hold.now = "active", "", self.now
+            hold.deadline = min(max(hold.deadline, self.now + limits.CHECKOUT_GRACE_MS), hold.lifetime)
+
+    # --- Staff and time
+
+    @rule(chosen=seats, n=st.integers(0, 2), back=st.booleans())
+    def block(self, chosen: list[int], n: int, back: bool) -> None:
+        areas = {"pit": n} if n else {}
+        if back:
+            answer = self.run(self.house.holds.unblock_seats(self.event, chosen, areas))
+            done = self.blocked & set(chosen)
+            fits = n <= self.blocked_places
+            self.blocked -= done
+        else:
+            answer = self.run(self.house.holds.block_seats(self.event, chosen, areas, seatmap.BYTE_HOUSE))
+            done = (self.free_seats() | self.blocked) & set(chosen)
+            fits = n <= self.free_places()
+            self.blocked |= done
+        assert set(answer.refused_seats) == set(chosen) - done
+        assert bool(answer.refused_areas) == (not fits)
+        if fits:
+            self.blocked_places += -n if back else n
+
+    @rule(time_ms=st.sampled_from([2_000, 40_000, 101_000, 320_000]))
+    def wait(self, time_ms: int) -> None:
+        # A margin of a second: the real clock goes on, too, and no deadline may fall into it.
+        moments = {moment for hold in self.live().values() for moment in (hold.deadline, hold.lifetime)}
+        while any(abs(self.now + time_ms - moment) < 1_000 for moment in moments):
+            time_ms += 1_500
+        self.now += time_ms
+        self.house.pass_ms(time_ms)
+
+    @rule(batch=st.integers(1, 3))
+    def sweep(self, batch: int) -> None:
+        while self.run(self.house.sweep(self.event, batch))[1] == batch:
+            pass
+        for name, hold in self.live().items():
+            if hold.state == "active" and hold.deadline <= self.now:
+                self.end(name, "hold_expired")
+        for hold in self.holds.values():
+            if hold.state == "gone" and hold.lifetime + limits.TOMBSTONE_MS + 1_000 < self.now:
+                hold.booking = "forgotten"
+
+    def target(self, number: int, holder: str, own: bool) -> tuple[str, str]:
+        """A hold, and who acts on it: its holder, or just anybody."""
+        known = [name for name in self.order if self.holds[name].booking != "forgotten"] or self.order
+        name = known[-1 - number % len(known)]
+        if self.holds[name].booking == "forgotten":
+            self.holds[name].booking = ""
+        return name, self.holds[name].holder if own else holder
+
+    # --- What always holds
+
+    @invariant()
+    def everything_agrees(self) -> None:
+        if not hasattr(self, "house"):
+            return
+        self.run(self.house.audit(self.event))  # bytes, records, areas, tallies, deadlines, keys, and the log's mirror
+        records = self.run(self.house.records(self.event))
+        live = {name: record for name, record in records.items() if record.state != "gone"}
+        assert live.keys() == self.live().keys()
+        for name, hold in self.live().items():
+            record = live[name]
+            assert (record.holder, record.state, record.booking) == (hold.holder, hold.state, hold.booking)
+            assert {seat for seat, _ in record.seat_types()} == hold.seats
+            assert {kind: n for _, kind, n in record.area_types()} == hold.places
+            assert record.extensions == hold.extensions
+        states = self.run(self.house.states(self.event))
+        assert {seat for seat, state in enumerate(states) if state == seatmap.BYTE_HOUSE} == self.blocked
+        assert self.run(self.house.area(self.event, "pit"))[3] == self.blocked_places
+
+
+def asked(wish: tuple[list[int], dict[str, int]]) -> tuple[list[tuple[int, str]], list[tuple[str, str, int]]]:
+    return [(seat, "adult") for seat in wish[0]], [("pit", kind, n) for kind, n in wish[1].items()]
+
+
+def test_random_acts(valkey_url: str, inventory_dsn: str) -> None:
+    """Fifty stories of thirty acts; a failure prints the shortest story that shows it."""
+
+    class Story(Inventory):
+        dsn, valkey = inventory_dsn, valkey_url
+
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        Story,
+        settings=settings(
+            max_examples=50,
+            stateful_step_count=30,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            database=None,
+        ),
+    )
+
+
+def test_the_auditor_sees_a_leak(valkey_url: str, inventory_dsn: str) -> None:
+    """A checker that never fails proves nothing: a seat is freed, or taken, behind the book's back."""
+
+    async def work() -> None:
+        pool = await postgres.connect_pool(inventory_dsn, size_max=1)
+        pipe = Pipe(valkey_url, SCRIPTS)
+        await pipe.start()
+        house = House(pipe, pool)
+        event = await house.open_event(areas=AREAS)
+        sale = await house.sale(event)
+        answer = await house.holds.hold_seats(event, "anna", [(1, "a")], [("pit", "a", 1)], key="k")
+        assert isinstance(answer, Changed)
+        await house.audit(event)
+        for broken, mended in (
+            (("SETRANGE", sale.key("seats"), 1, b"\0"), ("SETRANGE", sale.key("seats"), 1, b"\1")),
+            (("SETRANGE", sale.key("seats"), 2, b"\1"), ("SETRANGE", sale.key("seats"), 2, b"\0")),
+            (
+                ("HINCRBY", sale.key("areas"), "pit/held", 1),
+                ("HINCRBY", sale.key("areas"), "pit/held", -1),
+            ),
+            (("ZADD", sale.key("deadlines"), 1, "1-x"), ("ZREM", sale.key("deadlines"), "1-x")),
+            (("HSET", sale.key("book"), "k:leaked", b"x"), ("HDEL", sale.key("book"), "k:leaked")),
+            (("HSET", sale.key("book"), "o:ben", b"\x91\x01"), ("HDEL", sale.key("book"), "o:ben")),
+        ):
+            await pipe.call(*broken)
+            with pytest.raises(AssertionError):
+                await house.audit(event)
+            await pipe.call(*mended)
+            await house.audit(event)
+        await pipe.close()
+        await pool.close()
+
+    asyncio.run(work())
