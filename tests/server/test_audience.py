@@ -1,0 +1,303 @@
+"""Who watches an event and how a tick reaches them, without sockets: idle rooms, slow readers, comings and goings."""
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pytest
+from serving import hall_of_300
+
+from lml_live import limits
+from lml_live.errors import Unavailable
+from lml_live.gateway import wire
+from lml_live.gateway.audience import SLICE, Audience, Subscriber
+from lml_live.gateway.desk import Desk
+from lml_live.gateway.live import Live
+from lml_live.gateway.session import Greet, Session
+from lml_live.gateway.tokens import HolderTokens
+from lml_live.inventory.feed import Feed
+from lml_live.inventory.holds import OwnHolds
+from lml_live.inventory.records import Entry, Sale
+from lml_live.inventory.rooms import Room
+from lml_live.pricing.events import Event, SaleLimits
+from lml_live.pricing.quote import Price
+from lml_live.venues.layout import index_layout
+
+SEATS = 300
+INDEX = index_layout(hall_of_300())
+
+
+class Transport:
+    """Takes what is written, and keeps it unread while `stuck`."""
+
+    def __init__(self) -> None:
+        self.frames: list[bytes] = []
+        self.unread = 0
+        self.stuck = False
+        self.aborted = False
+
+    def write(self, frame: bytes) -> None:
+        self.frames.append(frame)
+        self.unread += len(frame) if self.stuck else 0
+
+    def get_write_buffer_size(self) -> int:
+        return self.unread
+
+    def is_closing(self) -> bool:
+        return self.aborted
+
+    def abort(self) -> None:
+        self.aborted = True
+
+    def messages(self) -> list[dict[str, Any]]:
+        """What was written, without the frames' heads."""
+        return [msgspec.json.decode(frame[frame.index(b"{") :]) for frame in self.frames if b"{" in frame]
+
+
+def make_sale(epoch: int = 1, **changes: Any) -> Sale:
+    sale = Sale(
+        event="e",
+        number=1,
+        group="e",
+        state="open",
+        on_sale_at_ms=0,
+        max_seats=8,
+        hold_seconds=300,
+        extensions=2,
+        lifetime_seconds=1800,
+        tick_ms=None,
+        revision=1,
+        prices_version=1,
+        run_id="r",
+        layout_id="test-hall",
+        layout_version=1,
+        layout_hash=INDEX.hash,
+        seat_count=SEATS,
+        areas={},
+        epoch=epoch,
+    )
+    return msgspec.structs.replace(sale, **changes)
+
+
+class Halves:
+    """Stands for the desks and holds behind `Live`: one event, whose holders hold nothing."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desks = self.holds = self
+        self.known = desk
+        self.epoch = 1
+        self.away = False
+        self.slow = False
+        self.reads: list[asyncio.Event] = []
+        """Reads that wait to be answered, while `slow`."""
+
+    async def desk(self, _event: str) -> Desk:
+        return self.known
+
+    async def reload(self, _event: str) -> Desk:
+        if self.away:
+            raise Unavailable("PostgreSQL is away.")
+        return self.known
+
+    async def read_holds(self, _event: str, _holder: str) -> OwnHolds:
+        if self.slow:
+            self.reads.append(asyncio.Event())
+            await self.reads[-1].wait()
+        return OwnHolds({}, self.epoch, 0)
+
+
+class Setting:
+    """A live side with one event, and subscribers that are not sockets."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.halves = Halves(desk)
+        self.room = Room(make_sale(), 0, bytes(SEATS), {})
+        self.feed = Feed(None, tick_ms=50)  # type: ignore[arg-type]  # nothing here reads a book
+        self.feed.rooms["e"] = self.room
+        self.tokens = HolderTokens(b"s" * 32)
+        self.live = Live(self.feed, self.halves, self.tokens, lambda: 1_000_000)  # type: ignore[arg-type]
+
+    async def audience(self) -> Audience:
+        return await self.live.audience("e")
+
+    async def come(self, fmt: wire.Format = wire.JSON) -> tuple[Subscriber, Transport]:
+        """A subscriber that was welcomed."""
+        subscriber, transport = self.subscriber(fmt)
+        audience = self.live.join(await self.audience(), subscriber)
+        await self.live.welcome(audience, subscriber, self.session(), Greet(None, None, None, False))
+        return subscriber, transport
+
+    def subscriber(self, fmt: wire.Format = wire.JSON) -> tuple[Subscriber, Transport]:
+        transport = Transport()
+        return Subscriber(transport, fmt, "w:1:"), transport  # type: ignore[arg-type]
+
+    def session(self) -> Session:
+        return Session(self.tokens, 1_000_000)
+
+    def hold(self, *seats: int) -> None:
+        """A log entry that holds these, and its tick."""
+        runs = tuple(part for seat in seats for part in (seat, 1, 1))
+        self.room.apply(self.room.epoch, self.room.seq + 1, Entry("hold", "", runs, (), ()))
+        tick = self.room.tick()
+        assert tick is not None
+        self.live.ticked("e", self.room, tick)
+
+    def renew(self) -> None:
+        """The next epoch begins."""
+        before, sale = self.room.sale, make_sale(self.room.epoch + 1)
+        self.halves.epoch = sale.epoch
+        self.room.reset(sale, 0, bytes(SEATS), {})
+        self.live.reset("e", self.room, before)
+
+
+@pytest.fixture
+async def setting() -> Setting:
+    event = _event()
+    prices = event.price_list()
+    return Setting(Desk(event, prices, INDEX, "/layout", {"Front": "standard", "Rear": "standard"}, {}))
+
+
+def _event() -> Event:
+    return Event(
+        id="e",
+        number=1,
+        group="e",
+        name="E",
+        venue="V",
+        starts_at=datetime(2030, 1, 1, tzinfo=UTC),
+        on_sale_at=datetime(2020, 1, 1, tzinfo=UTC),
+        state="open",
+        currency="EUR",
+        layout_id="test-hall",
+        layout_version=1,
+        layout_hash=INDEX.hash,
+        seat_count=SEATS,
+        limits=SaleLimits(),
+        tick_ms=None,
+        revision=1,
+        prices_version=1,
+        epoch=1,
+        redis_run_id="r",
+        prices=(Price(category="Front", amount=1), Price(category="Rear", amount=1)),
+        areas=(),
+    )
+
+
+async def until_quiet() -> None:
+    """Lets everything run that can."""
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
+async def test_an_idle_room_says_where_it_is(setting: Setting) -> None:
+    subscriber, transport = await setting.come()
+    setting.hold(3)
+    audience, now = await setting.audience(), time.monotonic()
+    audience.broadcast_idle(now + limits.PING_SECONDS - 1)
+    assert [message["type"] for message in transport.messages()] == ["welcome", "diff"]
+    audience.broadcast_idle(now + limits.PING_SECONDS + 1)
+    assert transport.messages()[2:] == [{"type": "diff", "seq": 1, "prev": 1}]
+    setting.hold(4)
+    assert transport.messages()[-1] == {"type": "diff", "seq": 2, "prev": 1, "held": [4]}
+    assert subscriber.seq == 2
+
+
+async def test_a_slow_reader_gets_one_merged_diff_when_it_reads_again(setting: Setting) -> None:
+    slow, slow_line = await setting.come()
+    _, quick_line = await setting.come()
+    audience = await setting.audience()
+    slow_line.stuck, slow_line.unread = True, limits.CLIENT_QUEUE_BYTES_SLOW
+    for seat in range(5):
+        setting.hold(seat)
+    assert [message["seq"] for message in quick_line.messages()[1:]] == [1, 2, 3, 4, 5], "nobody waits for the slow one"
+    assert len(slow_line.messages()) == 1
+    audience.serve_slow(time.monotonic())
+    assert len(slow_line.messages()) == 1, "it has not read yet"
+    slow_line.unread = 0
+    slow_line.stuck = False
+    audience.serve_slow(time.monotonic())
+    assert slow_line.messages()[1:] == [{"type": "diff", "prev": 0, "seq": 5, "held": [0, 1, 2, 3, 4]}]
+    setting.hold(9)
+    assert slow_line.messages()[-1] == {"type": "diff", "prev": 5, "seq": 6, "held": [9]}
+    assert slow.pending is None
+
+
+async def test_who_does_not_read_is_cut(setting: Setting) -> None:
+    stalled, line = await setting.come()
+    _, other = await setting.come()
+    audience = await setting.audience()
+    line.stuck, line.unread = True, limits.CLIENT_QUEUE_BYTES_SLOW
+    setting.hold(1)
+    audience.serve_slow(time.monotonic() + limits.STALL_SECONDS_MAX - 1)
+    assert not stalled.gone
+    audience.serve_slow(time.monotonic() + limits.STALL_SECONDS_MAX + 1)
+    assert stalled.gone
+    setting.hold(2)
+    assert other.messages()[-1]["held"] == [2]
+    greedy, pile = await setting.come()
+    pile.stuck = True
+    while not greedy.gone:
+        greedy.send(wire.Pong(id=1, now_ms=1))
+        assert pile.unread < limits.CLIENT_QUEUE_BYTES_MAX + 1_000, "its answers pile up without a bound"
+
+
+async def test_a_crowd_is_written_to_in_slices_and_in_order(setting: Setting) -> None:
+    crowd = [await setting.come() for _ in range(2 * SLICE + 5)]
+    setting.hold(1)
+    assert sum(len(line.frames) == 2 for _, line in crowd) == SLICE, "a hold need not wait for a whole crowd"
+    setting.hold(2)
+    late, line = await setting.come()
+    await until_quiet()
+    for _, each in crowd:
+        assert [message["seq"] for message in each.messages()[1:]] == [1, 2]
+    assert (late.seq, line.messages()[0]["seq"], len(line.messages())) == (2, 2, 1), "it came after both ticks"
+
+
+async def test_who_shakes_hands_while_the_last_one_leaves_still_hears_every_tick(setting: Setting) -> None:
+    """The last one's leaving closed the audience that the newcomer had in hand: it heard nothing for ever."""
+    first, _ = await setting.come()
+    in_hand = await setting.audience()
+    setting.live.leave(in_hand, first)
+    newcomer, line = setting.subscriber()
+    audience = setting.live.join(in_hand, newcomer)
+    await setting.live.welcome(audience, newcomer, setting.session(), Greet(None, None, None, False))
+    setting.hold(7)
+    assert line.messages()[-1] == {"type": "diff", "prev": 0, "seq": 1, "held": [7]}
+
+
+async def test_a_new_epoch_is_welcomed_though_postgresql_is_away(setting: Setting) -> None:
+    """The facts could not be read again, so nobody was welcomed, and every socket stayed silent for ever."""
+    lines = [(await setting.come(fmt))[1] for fmt in (wire.JSON, wire.JSON)]
+    setting.halves.away = True
+    setting.hold(1)
+    setting.renew()
+    await until_quiet()
+    setting.hold(2)
+    for line in lines:
+        said = [(message["type"], message["seq"]) for message in line.messages()]
+        assert said == [("welcome", 0), ("diff", 1), ("welcome", 0), ("diff", 1)]
+        assert line.messages()[2]["epoch"] == "2"
+
+
+async def test_a_hello_during_a_new_epoch_and_its_welcome_do_not_mix(setting: Setting) -> None:
+    """Two welcomes at once shared one list of early news; whichever ended first threw it away."""
+    subscriber, line = await setting.come()
+    audience = await setting.audience()
+    setting.halves.slow = True
+    setting.renew()
+    await until_quiet()
+    greet = Greet(subscriber.holder, "t", ("1", 0), False)
+    again = asyncio.create_task(setting.live.welcome(audience, subscriber, setting.session(), greet))
+    await until_quiet()
+    setting.hold(1)
+    assert [message["type"] for message in line.messages()] == ["welcome"], "no diff before the welcome of its epoch"
+    assert len(setting.halves.reads) == 1, "one welcome at a time"
+    setting.halves.slow = False
+    setting.halves.reads[0].set()
+    await again
+    setting.hold(5)
+    said = [(message["type"], message["seq"]) for message in line.messages()[1:]]
+    assert said == [("welcome", 1), ("welcome", 1), ("diff", 2)]
+    assert subscriber.early_news is None
