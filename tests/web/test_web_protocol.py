@@ -181,12 +181,35 @@ async def test_a_hold_has_a_key_and_is_asked_again_with_it_after_a_break(blank: 
     assert asked == [{"type": "hold", "seats": [2], "id": 1, "key": "key1"}] * 2
 
 
-async def test_a_new_epoch_ends_a_keys_scope(blank: Page) -> None:
+BACK: list[list[Any]] = [["closed", 1006, 60], ["tick", 400], ["opened", 410]]
+
+
+@pytest.mark.parametrize(
+    ("wish", "holds", "keys", "answer"),
+    [
+        ({"seats": [2]}, [], ["key1", "key2"], None),  # not held: asked anew, under a key of the new epoch
+        ({"seats": [2]}, [hold()], ["key1"], "held"),  # the hold was made and survived
+        ({"areas": {"pit": 1}}, [], ["key1"], "interrupted"),  # places are not told apart: better none than twice
+    ],
+)
+async def test_a_new_epoch_ends_a_keys_scope(
+    blank: Page, wish: dict[str, Any], holds: list[Any], keys: list[str], answer: str | None
+) -> None:
     told = await play(
-        blank, *LIVE, TAKE, ["closed", 1006, 60], ["tick", 400], ["opened", 410], ["received", welcome(1, "e2"), 420]
+        blank,
+        *LIVE,
+        ["request", {"type": "hold", **wish}, 50],
+        *BACK,
+        ["received", welcome(1, "e2", holds=holds), 420],
     )
-    assert len([message for message in told["sent"] if message["type"] == "hold"]) == 1
-    assert told["answers"][0]["code"] == "interrupted"
+    assert [message["key"] for message in told["sent"] if message["type"] == "hold"] == keys
+    assert [message.get("code", message["type"]) for message in told["answers"]] == ([answer] if answer else [])
+
+
+async def test_a_new_epoch_on_the_same_socket_leaves_the_request_to_be_answered(blank: Page) -> None:
+    told = await play(blank, *LIVE, TAKE, ["received", welcome(1, "e2"), 80], held(1, 2, hold(), epoch="e2"))
+    assert [message["type"] for message in told["answers"]] == ["held"]
+    assert [one["id"] for one in told["holds"]] == ["h1"]
 
 
 async def test_unavailable_is_asked_again_with_the_same_key(blank: Page) -> None:

@@ -224,7 +224,7 @@ export class Protocol {
     this.seats = seats;
     this._adopt(message, now, asked, newEpoch);
     this._notice({ type: "snapshot", full: true, newEpoch });
-    this._afterSync(now, newEpoch);
+    this._afterSync(now);
   }
 
   _resumed(message, now) {
@@ -239,7 +239,7 @@ export class Protocol {
     const changed = applyLists(this.seats, message);
     this._adopt(message, now, this._helloPending, false);
     this._notice({ type: "snapshot", full: false, changed, newEpoch: false });
-    this._afterSync(now, false);
+    this._afterSync(now);
   }
 
   /** What `welcome` and `resumed` have in common. */
@@ -272,7 +272,7 @@ export class Protocol {
     if (lost.length) this._notice({ type: "holds_lost", holds: lost.map((id) => before.get(id)), newEpoch });
   }
 
-  _afterSync(now, newEpoch) {
+  _afterSync(now) {
     this._helloPending = false;
     this._helloDeadline = null;
     this._helloAgainAt = null;
@@ -281,12 +281,12 @@ export class Protocol {
     this._setConnection("live");
     for (const [id, entry] of [...this._pending]) {
       if (entry.sentAt === null) this._transmit(entry, now);
-      else if (entry.lost || newEpoch) this._settleLost(id, entry, now, newEpoch);
+      else if (entry.lost) this._settleLost(id, entry, now);
     }
   }
 
-  /** A request whose answer was lost with its socket, or that was asked in an epoch that is over. */
-  _settleLost(id, entry, now, newEpoch) {
+  /** A request whose answer was lost with its socket. */
+  _settleLost(id, entry, now) {
     entry.lost = false;
     const { message } = entry;
     const owned = new Set([...this.holds.values()].flatMap((hold) => hold.seats ?? []));
@@ -295,10 +295,13 @@ export class Protocol {
       const left = hold && (message.seats ? message.seats.some((seat) => hold.seats.includes(seat)) : true);
       if (left && !message.areas) this._transmit(entry, now); // releasing seats twice is harmless, places is not
       else this._answer(id, { type: "released", id, epoch: this.epoch, seq: this.seq, hold });
-    } else if (message.key && !newEpoch && entry.epoch === this.epoch) {
+    } else if (message.key && entry.epoch === this.epoch) {
       this._transmit(entry, now); // the same key: the server answers with the hold that it made, if it did
     } else if (message.seats?.length && message.seats.every((seat) => owned.has(seat.seat ?? seat))) {
       this._answer(id, { type: "held", id, epoch: this.epoch, seq: this.seq });
+    } else if (message.key && !message.areas) {
+      entry.message = { ...message, key: this.makeKey() }; // another epoch, and it does not list these seats: ask anew
+      this._transmit(entry, now);
     } else {
       this._answer(id, { type: "error", id, code: "interrupted", message: "The connection broke before the answer came." });
     }
