@@ -125,6 +125,8 @@ class _Conversation:
                     if self._session.holder is not None:
                         patience.reschedule(None)
         except TimeoutError:
+            if not patience.expired():
+                raise
             self._closing = (wire.CLOSE_POLICY, "no hello")
         finally:
             await self._close()
@@ -152,7 +154,10 @@ class _Conversation:
                 case WSMsgType.TEXT | WSMsgType.BINARY:
                     self._closing = (wire.CLOSE_UNSUPPORTED, "the other frame type was agreed on")
                 case WSMsgType.PING:
-                    await self._response.pong(message.data)
+                    if (hang := self._session.pinged(self._live.clock())) is not None:
+                        await self._carry_out(hang)
+                    else:
+                        await self._response.pong(message.data)
                 case WSMsgType.PONG:
                     pass
                 case _:

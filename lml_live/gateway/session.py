@@ -87,6 +87,12 @@ class Session:
             return Hang(wire.CLOSE_UNAUTHORIZED, "token ended", ended)
         return Act(message)
 
+    def pinged(self, now_ms: int) -> Hang | None:
+        """A ping frame came; it counts like a message, so that a flood of them ends as one."""
+        wait_ms = self._bucket.take(now_ms)
+        effect = self._flooded(None, wait_ms) if wait_ms else None
+        return effect if isinstance(effect, Hang) else None
+
     def _hello(self, message: wire.Hello, now_ms: int) -> Effect:
         holder, renewed = self.holder, None
         if message.token is not None:

@@ -588,6 +588,17 @@ async def test_a_flood_is_told_and_then_cut(server: LiveServer, event: str) -> N
     assert len([message for message in messages if message["type"] == "pong"]) >= limits.MESSAGE_BURST_MAX - 5
 
 
+async def test_a_flood_of_ping_frames_is_cut_too(server: LiveServer, event: str) -> None:
+    """Ping frames were answered one by one for ever: the message rate knew nothing of them."""
+    async with calling(server, event, hello={}) as caller:
+        await caller.hear("welcome")
+        with contextlib.suppress(ConnectionError):
+            for _ in range(limits.MESSAGE_BURST_MAX + limits.FLOODS_MAX + 60):
+                await caller.socket.ping()
+        code, _ = await caller.hear_the_end()
+    assert code == 1008
+
+
 async def test_a_flood_of_one_delays_nobody_else(server: LiveServer, event: str) -> None:
     token = server.tokens.issue("flooder", int(time.time() * 1000))
     async with calling(server, event, hello={"token": token}) as flooding, calling(server, event, hello={}) as other:
