@@ -437,7 +437,7 @@ async function fetchLayout(reference) {
     return await fetchJson(reference.url);
   } catch (error) {
     if (new URL(reference.url, location.href).origin === location.origin) throw error;
-    return fetchJson(`/layouts/${encodeURIComponent(reference.id)}/${encodeURIComponent(reference.hash)}`);
+    return fetchJson(`/api/v1/layouts/${encodeURIComponent(reference.id)}/${encodeURIComponent(reference.hash)}`);
   }
 }
 
