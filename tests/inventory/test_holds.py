@@ -443,6 +443,17 @@ async def test_replace_refused_changes_nothing(house: House, holds: Holds, event
         await assert_nothing_changed(house, event, act, code)
 
 
+async def test_replace_of_what_was_read_and_has_changed_since(house: House, holds: Holds, event: str) -> None:
+    first = held(await holds.hold_seats(event, "anna", adults(4), [], key=None))
+    held(await holds.add_to_hold(event, "anna", first.hold, adults(5), [], key=None))
+
+    async def act(seq: int) -> Any:
+        return await holds.replace_hold(event, "anna", first.hold, adults(6), [], key=None, expected_seq=seq)
+
+    await assert_nothing_changed(house, event, lambda: act(first.seq), "conflict")
+    held(await act(first.seq + 1))
+
+
 # --- release
 
 
