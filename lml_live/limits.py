@@ -105,6 +105,8 @@ CLOCK_JUMP_WAIT_MS: Final = 60_000
 
 CHECKOUT_GRACE_MS: Final = 60_000
 """What a holder has at least, when a checkout is taken back, to try another card."""
+CHANGE_TRIES: Final = 5
+"""A change that adds and releases is worked out anew where another change of the same hold came in between."""
 STAMP_TRIES: Final = 3
 """A script whose stamp does not agree is tried again with facts read anew: once for a revision, once for an epoch."""
 ADOPT_WAIT_SECONDS: Final = 10.0

@@ -22,7 +22,7 @@ from lml_live.clock import system_clock_ms
 from lml_live.devstack.demo import load_demonstration
 from lml_live.errors import Unavailable
 from lml_live.gateway.acts import Acts
-from lml_live.gateway.app import Services, make_app
+from lml_live.gateway.app import Runner, Services, make_app
 from lml_live.gateway.connection import Doorman
 from lml_live.gateway.desk import Desks
 from lml_live.gateway.events import EventServices
@@ -82,7 +82,7 @@ async def prepare(settings: Settings, report: Callable[[str], None], *, demonstr
 async def run_worker(settings: Settings, sock: socket.socket, ready: Callable[[], None], stop: asyncio.Event) -> None:
     """Serves on a listening socket until `stop`: then no new sockets, `bye` to the open ones, and everything closed."""
     async with _house(settings) as (services, live):
-        runner = web.AppRunner(
+        runner = Runner(
             make_app(services),
             access_log=None,
             handle_signals=False,

@@ -1,11 +1,16 @@
 """The holder's acts, as the live socket and REST both ask for them: wishes checked, holds changed."""
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
+from lml_live import limits
 from lml_live.gateway import wire
 from lml_live.gateway.desk import Desk, Desks
 from lml_live.inventory.holds import Changed, Holds, Refusal
 from lml_live.inventory.records import Record
+
+_CHANGED: Final = "conflict"
+"""How `replace_hold` refuses where the hold is not what its caller read."""
 
 Wishes = tuple[Sequence[wire.SeatWish], Mapping[str, wire.AreaWish]]
 
@@ -93,17 +98,54 @@ class Acts:
             return wished_seats
         if isinstance(wished_areas, Refusal):
             return wished_areas
+        leaving = sorted(seat_of(wish) for wish in release[0])
+        if len(set(leaving)) != len(leaving):
+            return Refusal("invalid_message", "A seat is named twice.")
+        asked = (sorted(wished_seats), sorted(wished_areas), leaving, release[1])
+        outcome: Changed | Refusal
+        for _ in range(limits.CHANGE_TRIES):
+            outcome = await self._change_both(
+                event, holder, hold, wished_seats, wished_areas, leaving, release[1], key, asked
+            )
+            if not isinstance(outcome, Refusal) or outcome.code != _CHANGED:
+                break
+        return outcome
+
+    async def _change_both(
+        self,
+        event: str,
+        holder: str,
+        hold: str,
+        seats: list[tuple[int, str]],
+        areas: list[tuple[str, str, int]],
+        leaving: Sequence[int],
+        leaving_areas: Mapping[str, wire.AreaWish],
+        key: str | None,
+        asked: object,
+    ) -> Changed | Refusal:
         now = await self.holds.read_hold(event, holder, hold)
         if isinstance(now, Refusal):
             return now
         assert now.record is not None
-        kept = take_out(now.record, [seat_of(wish) for wish in release[0]], release[1])
+        refusal, expected_seq = None, now.record.seq
+        kept = take_out(now.record, leaving, leaving_areas)
         if isinstance(kept, Refusal):
-            return kept
-        seats, areas = [*kept[0], *wished_seats], [*kept[1], *wished_areas]
-        if len({seat for seat, _ in seats}) != len(seats):
-            return Refusal("seat_taken", "The hold has this seat already.")
-        return await self.holds.replace_hold(event, holder, hold, seats, areas, key=key, expected_seq=now.record.seq)
+            refusal = kept
+        elif taken := {seat for seat, _ in kept[0]} & {seat for seat, _ in seats}:
+            refusal = Refusal("seat_taken", "The hold has these seats already.", tuple(sorted(taken)))
+        else:
+            seats, areas = [*kept[0], *seats], [*kept[1], *areas]
+        if refusal is not None:
+            if key is None:
+                return refusal
+            # What cannot be done now may have been done with this key before; with this seq it is not done again.
+            expected_seq = -1
+        outcome = await self.holds.replace_hold(
+            event, holder, hold, seats, areas, key=key, expected_seq=expected_seq, asked=asked
+        )
+        if refusal is not None and isinstance(outcome, Refusal) and outcome.code == _CHANGED:
+            return refusal
+        return outcome
 
 
 def seat_of(wish: wire.SeatWish) -> int:

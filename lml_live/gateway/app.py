@@ -1,5 +1,6 @@
 """The aiohttp application: every route of the server, behind one middleware that makes problems of errors."""
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -7,7 +8,7 @@ from typing import Final
 from aiohttp import web
 
 from lml_live import limits
-from lml_live.gateway import documents, events, holders, layouts, staff
+from lml_live.gateway import documents, events, holders, layouts, problems, staff
 from lml_live.gateway.events import EventServices
 from lml_live.gateway.holders import HolderServices
 from lml_live.gateway.layouts import LayoutServices
@@ -15,6 +16,8 @@ from lml_live.gateway.operations import Operation
 from lml_live.gateway.pages import Probe, house_routes, page_routes
 from lml_live.gateway.problems import problems_middleware
 from lml_live.infra.telemetry import METRICS
+
+_log = logging.getLogger(__name__)
 
 OPERATIONS: Final[Sequence[Operation]] = (
     *events.OPERATIONS,
@@ -43,6 +46,42 @@ async def count_requests(
     response = await handler(request)
     METRICS.requests.labels(str(response.status)).inc()
     return response
+
+
+class _Connection(web.RequestHandler):
+    """Answers what breaks before any route sees it with a problem, as `problems_middleware` does for the rest."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if request.writer.output_size > 0:
+            raise ConnectionError("The answer is already on its way.")
+        if status >= 500:
+            _log.error("unexpected error", exc_info=exc)
+        # Less is not noted: the parser's words quote what was sent, and that may be a token.
+        METRICS.requests.labels(str(status)).inc()
+        response = problems.broken_request(status)
+        response.force_close()
+        return response
+
+
+class _Server(web.Server):
+    def __call__(self) -> web.RequestHandler:
+        return _Connection(self, loop=self._loop, **self._kwargs)
+
+
+class Runner(web.AppRunner):
+    """Runs the application on connections of our own kind."""
+
+    async def _make_server(self) -> web.Server:
+        made = await super()._make_server()
+        return _Server(made.request_handler, request_factory=made.request_factory, loop=made._loop, **made._kwargs)
 
 
 def make_app(services: Services) -> web.Application:

@@ -405,12 +405,7 @@ def _refused(desk: Desk, refusal: Refusal) -> web.Response:
         areas=refusal.areas,
         retry_after_ms=refusal.retry_after_ms,
     )
-    return web.Response(
-        status=problem.status,
-        body=msgspec.json.encode(problem),
-        content_type=problems.CONTENT_TYPE,
-        headers={"Cache-Control": "no-store"},
-    )
+    return problems.respond(problem)
 
 
 def _json(body: msgspec.Struct, *, status: int = 200, headers: dict[str, str]) -> web.Response:

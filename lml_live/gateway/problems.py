@@ -94,12 +94,16 @@ async def problems_middleware(request: web.Request, handler: Handler) -> web.Str
         return _response("internal", 500, _ONE_WORDING["internal"])
 
 
+def broken_request(status: int) -> web.Response:
+    """The answer for what is no HTTP at all, or too much of it. The framework's own words may quote it; ours do not."""
+    known = _CODE_BY_STATUS.get(status)
+    code = known or ("bad_request" if status < 500 else "internal")
+    detail = _ONE_WORDING.get(code) or _DETAIL_BY_CODE.get(code) or "The request cannot be served."
+    return _response(code, status, detail)
+
+
 def _http_problem(error: HTTPException) -> web.Response:
-    known = _CODE_BY_STATUS.get(error.status)
-    code = known or ("bad_request" if error.status < 500 else "internal")
-    # The framework's own words may quote the request; ours do not.
-    detail = _ONE_WORDING.get(code) or _DETAIL_BY_CODE.get(code) or error.reason
-    response = _response(code, error.status, detail)
+    response = broken_request(error.status)
     if "Allow" in error.headers:
         response.headers["Allow"] = error.headers["Allow"]
     return response
@@ -121,12 +125,19 @@ def _response(
         errors=errors,
         retry_after_ms=retry_after_ms,
     )
+    return respond(problem)
+
+
+def respond(problem: Problem) -> web.Response:
+    """The answer that carries a problem, or one with further fields."""
     headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-    if retry_after_ms is not None:
-        headers["Retry-After"] = str(max(1, -(-retry_after_ms // 1000)))
-    if status == 401:
+    if problem.retry_after_ms is not None:
+        headers["Retry-After"] = str(max(1, -(-problem.retry_after_ms // 1000)))
+    if problem.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return web.Response(status=status, body=msgspec.json.encode(problem), content_type=CONTENT_TYPE, headers=headers)
+    return web.Response(
+        status=problem.status, body=msgspec.json.encode(problem), content_type=CONTENT_TYPE, headers=headers
+    )
 
 
 # --- Bodies -----------------------------------------------------------------------------------------------------------

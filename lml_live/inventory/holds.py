@@ -126,13 +126,17 @@ class Holds:
         key: str | None,
         origin: str = "",
         expected_seq: int | None = None,
+        asked: object = None,
     ) -> Changed | Refusal:
         """`hold` with `replace`: the hold's own seats count as free; refused, it changes nothing.
 
-        With `expected_seq`, that of the record which the caller read, it is refused where the hold changed since.
+        With `expected_seq`, that of the record which the caller read, it is refused as `conflict` where the hold
+        changed since. `asked` is what `key` stands for, where that is not the seats and areas themselves.
         """
         expected = "" if expected_seq is None else str(expected_seq)
-        return await self._change_hold("replace_hold", event, holder, hold, seats, areas, key, origin, expected)
+        return await self._change_hold(
+            "replace_hold", event, holder, hold, seats, areas, key, origin, expected, asked=asked
+        )
 
     async def _change_hold(
         self,
@@ -145,11 +149,12 @@ class Holds:
         key: str | None,
         origin: str,
         *more: Part,
+        asked: object = None,
     ) -> Changed | Refusal:
         sale = await self._book.sale(event)
         if (refusal := _refuse_new_holds(sale)) is not None:
             return refusal
-        request = _request_hash(script, hold, seats, areas)
+        request = _request_hash(script, hold, seats, areas) if asked is None else _hash((script, hold, asked))
 
         def args(sale: Sale) -> Sequence[Part]:
             _expect_open(sale)
@@ -372,7 +377,11 @@ _REFUSALS: Final[dict[bytes, Refusal]] = {
 
 
 def _request_hash(act: str, hold: str, seats: SeatWishes, areas: AreaWishes) -> str:
-    return hashlib.sha256(pack((act, hold, sorted(seats), sorted(areas)))).hexdigest()[:32]
+    return _hash((act, hold, sorted(seats), sorted(areas)))
+
+
+def _hash(request: object) -> str:
+    return hashlib.sha256(pack(request)).hexdigest()[:32]
 
 
 def _pack_seats(seats: SeatWishes) -> bytes:
