@@ -1,8 +1,9 @@
 """What the server counts, for `GET /metrics` (Prometheus text).
 
-With several workers each process counts for itself, and a scrape reaches one of them: `worker` tells which.
+With several workers each process counts for itself, and a scrape reaches one of them: `lml_worker` tells which.
 """
 
+import os
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -13,6 +14,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.worker = Gauge("lml_worker", "The worker that was asked, by process id.", ["pid"], registry=self.registry)
+        self.worker.labels(str(os.getpid())).set(1)
         self.sockets = Gauge("lml_sockets", "Open live sockets.", registry=self.registry)
         self.rooms = Gauge("lml_rooms", "Events with a live room.", registry=self.registry)
         self.sockets_cut = Counter("lml_sockets_cut", "Sockets cut because they did not read.", registry=self.registry)

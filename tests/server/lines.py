@@ -139,6 +139,7 @@ class Lines:
 
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
+        self._lines: list[Line] = []
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession()
@@ -169,7 +170,8 @@ class Lines:
             autoclose=False,
         )
         assert socket.protocol == fmt.subprotocol
-        return Line(socket, fmt)
+        self._lines.append(Line(socket, fmt))  # a socket that nobody knows any more would close itself
+        return self._lines[-1]
 
     async def greeted(
         self, server: LiveServer, fmt: wire.Format = wire.JSON, *, event: str | None = None, **hello: Any
