@@ -53,14 +53,17 @@ class AreasChanged(Struct, frozen=True):
 
 
 class HoldUpdated(Struct, frozen=True):
-    """One of the holder's holds as it is now; None when it is gone.
+    """One of the holder's holds as of `seq` in `epoch`; None when it is gone.
 
-    `reason` is that of `hold_changed`, or `answer` (this client asked for it), or `sync` (`welcome` or `resumed`).
+    `reason` is that of `hold_changed`, or `answer` (this client asked for it), or `sync` (`welcome` or `resumed`: what
+    is gone then went at `seq` or before).
     """
 
     hold_id: str
     hold: wire.Hold | None
     reason: str
+    epoch: str
+    seq: int
 
 
 class EventUpdated(Struct, frozen=True):

@@ -187,4 +187,5 @@ class Picture:
                 del self._hold_seqs[old]
         else:
             self.holds[hold_id] = hold
-        return [HoldUpdated(hold_id, hold, reason)]
+        assert self.epoch is not None
+        return [HoldUpdated(hold_id, hold, reason, self.epoch, seq)]

@@ -161,9 +161,9 @@ def test_an_unasked_welcome_replaces_all_that_is_known_of_holds(client: Client, 
     client.hears(after.welcome(client.fmt))
     assert client.told[0] == Synced("e2", 1, whole=True, new_epoch=True)
     assert [effect for effect in client.told if isinstance(effect, HoldUpdated)] == [
-        HoldUpdated("h-2", in_checkout, "sync"),
-        HoldUpdated("h-1", None, "sync"),
-        HoldUpdated("h-3", None, "sync"),
+        HoldUpdated("h-2", in_checkout, "sync", "e2", 1),
+        HoldUpdated("h-1", None, "sync", "e2", 1),
+        HoldUpdated("h-3", None, "sync", "e2", 1),
     ]
     assert client.protocol.picture.holds == {"h-2": in_checkout}
     client.hears(truth.hold_changed((99, "h-1", a_hold("h-1"))))
@@ -226,7 +226,7 @@ def test_a_hold_is_asked_for_and_granted(client: Client, truth: Truth) -> None:
     assert (said["seats"], said["areas"]) == ([3, {"seat": 4, "type": "child"}], {"pit": 2})
     hold = a_hold("h-1", (3, 4))
     client.hears(held(truth, 1, hold, seq=6))
-    assert client.told == [HoldUpdated("h-1", hold, "answer"), Answered(number, HoldResult(hold))]
+    assert client.told == [HoldUpdated("h-1", hold, "answer", "e1", 6), Answered(number, HoldResult(hold))]
     assert client.protocol.picture.seats[3] == 0, "only diffs and welcomes colour seats"
 
 
@@ -256,7 +256,7 @@ def test_what_is_left_of_a_released_hold(
     client.hears(truth.hold_changed((6, "h-1", a_hold("h-1", (1, 2)))))
     number = client.asks(lambda live, now: live.release(now, "h-1"))
     client.hears(answer)
-    assert client.told == [HoldUpdated("h-1", left, "answer"), Answered(number, HoldResult(left))]
+    assert client.told == [HoldUpdated("h-1", left, "answer", "e1", 7), Answered(number, HoldResult(left))]
     assert client.protocol.picture.holds.get("h-1") == left
 
 
