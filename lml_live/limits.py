@@ -104,7 +104,7 @@ CLOCK_SKEW_MS: Final = 2_000
 CLOCK_JUMP_WAIT_MS: Final = 60_000
 
 CHECKOUT_GRACE_MS: Final = 60_000
-"""What a holder has at least, when a checkout is taken back, to try another card."""
+"""What a holder has at least, within the lifetime, to try another card when a checkout is taken back."""
 CHANGE_TRIES: Final = 5
 """A change that adds and releases is worked out anew where another change of the same hold came in between."""
 STAMP_TRIES: Final = 3

@@ -124,6 +124,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             return (await layouts.index(sale.layout_id, sale.layout_version)).index_of
 
         book = Book(pipe, pool, seat_directory)
+        stack.push_async_callback(book.close)
         book.adopted = lambda _event: METRICS.adopted.inc()
         holds = Holds(book, secret)
         feed = Feed(book, tick_ms=settings.tick_ms)

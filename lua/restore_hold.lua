@@ -1,4 +1,4 @@
--- Takes a checkout mark back: the hold is its holder's again, for at least the grace time.
+-- Takes a checkout mark back: the hold is its holder's again, for the grace time at least, within its lifetime.
 -- INCLUDE inventory
 -- KEYS 1 book, 2 deadlines, 3 log
 -- ARGV 1 stamp, 2 skew_ms, 3 hold_id, 4 booking, 5 grace_ms, 6 origin

@@ -6,7 +6,7 @@ Rules (architecture.md, "Redis may be lost, or come back older, at any moment"):
 2. Blocks of PostgreSQL hold next; where one meets a claim or a sale, the claim or sale wins.
 3. A hold that Redis kept lives on where all of it is still free; otherwise it is dropped whole, and its holder told.
 4. A checkout mark without a claim can never become one (claims of older epochs are refused), so it is its holder's
-   hold again, for at least the grace time.
+   hold again, for the grace time at least, within its lifetime.
 5. Tombstones and keys belong to the old epoch and are forgotten.
 """
 
