@@ -200,6 +200,7 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
         self._watch: asyncio.TimerHandle | None = None
+        self._suspect: asyncio.Future[Any] | None = None
         self.on_lost: Any = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -251,10 +252,15 @@ class _Connection(asyncio.Protocol):
                 future.set_result(answer)
 
     def _check(self) -> None:
-        """One timer a connection, not one a call: an answer that is too late ends the connection."""
-        if self._waiting and time.monotonic() - self._waiting[0][1] > limits.REDIS_CALL_SECONDS:
+        """One timer a connection, not one a call: an answer that is too late ends the connection.
+
+        It is looked for twice: after a pause of this process the answer may lie in the socket, still unread.
+        """
+        late = bool(self._waiting) and time.monotonic() - self._waiting[0][1] > limits.REDIS_CALL_SECONDS
+        if late and self._suspect is self._waiting[0][0]:
             self.abort(f"no answer for {limits.REDIS_CALL_SECONDS} s")
             return
+        self._suspect = self._waiting[0][0] if late else None
         self._watch = self._loop.call_later(limits.REDIS_WATCH_SECONDS, self._check)
 
     def connection_lost(self, exc: Exception | None) -> None:
