@@ -255,6 +255,29 @@ def shared_server(postgres_server: str, mongo_url: str, valkey_url: str) -> Iter
     server.kill()
 
 
+@pytest.fixture(scope="session")
+def shared_pair(postgres_server: str, mongo_url: str, valkey_url: str) -> Iterator[LiveServer]:
+    """The same with two workers."""
+    server = LiveServer(
+        _apart(_create_database(postgres_server)),
+        mongo_url,
+        f"test_{secrets.token_hex(6)}",
+        valkey_url,
+        LML_WORKERS="2",
+    )
+    _apart(_furnish(server))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+async def live_pair(shared_pair: LiveServer) -> LiveServer:
+    """A server of two workers with a fresh open event of its own, for tests that end no process."""
+    shared_pair.event = await shared_pair.new_event()
+    return shared_pair
+
+
 @pytest.fixture
 async def live_server(shared_server: LiveServer) -> LiveServer:
     """The shared server with a fresh open event of its own: `.url`, `.event`, `.new_event()`, `.sign_in()`."""

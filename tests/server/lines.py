@@ -167,7 +167,6 @@ class Lines:
             protocols=[fmt.subprotocol],
             headers=headers,
             max_msg_size=0,
-            autoclose=False,
         )
         assert socket.protocol == fmt.subprotocol
         self._lines.append(Line(socket, fmt))  # a socket that nobody knows any more would close itself

@@ -1,0 +1,209 @@
+"""Two workers on one port: the same truth from both, clients that come back to either, and the end of each."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+from lines import Line, Lines
+from serving import LiveServer, OwnServer
+from waiting import eventually
+
+from lml_live.client import HoldResult, LiveClient, Synced
+from lml_live.client.effects import Effect
+from lml_live.gateway import wire
+from lml_live.values import AVAILABLE, HELD
+
+
+@pytest.fixture
+async def two(own_server: OwnServer) -> LiveServer:
+    """A server of two workers."""
+    server, _ = await own_server(workers=2)
+    return server
+
+
+async def sockets_of(server: LiveServer) -> dict[int, int]:
+    """Open sockets by worker, once both have been asked. Each fresh connection reaches either."""
+    counts: dict[int, int] = {}
+
+    async def look() -> bool:
+        async with aiohttp.ClientSession() as http, http.get(f"{server.url}/metrics") as answer:
+            lines = (await answer.text()).splitlines()
+        pid = next(int(line.split('"')[1]) for line in lines if line.startswith("lml_worker{"))
+        counts[pid] = next(int(float(line.split()[1])) for line in lines if line.startswith("lml_sockets "))
+        return set(counts) >= set(server.workers())
+
+    await eventually(look)
+    return counts
+
+
+async def spread(server: LiveServer, lines: Lines) -> list[Line]:
+    """Sockets until each worker has at least two; which worker takes a connection is for the kernel to say."""
+    opened: list[Line] = []
+    while True:
+        opened += [await lines.greeted(server, (wire.JSON, wire.MSGPACK)[n % 2]) for n in range(6)]
+        counts = await sockets_of(server)
+        if min(counts.values()) >= 2:
+            return opened
+        assert len(opened) < 200, "one worker takes everything"
+
+
+@pytest.fixture
+async def clients() -> AsyncIterator[list[LiveClient]]:
+    """Closed with the test."""
+    made: list[LiveClient] = []
+    yield made
+    await asyncio.gather(*(client.close() for client in made))
+
+
+def times_synced(news: list[Effect]) -> int:
+    """How often a client's picture was made right: once at first, and once each time it came back."""
+    return sum(isinstance(effect, Synced) for effect in news)
+
+
+async def come(server: LiveServer, clients: list[LiveClient], count: int, told: list[list[Effect]]) -> None:
+    """Clients that come back at once, and keep what they were told."""
+    for number in range(count):
+        news: list[Effect] = []
+        told.append(news)
+        client = LiveClient(
+            server.url,
+            server.event,
+            fmt=(wire.JSON, wire.MSGPACK)[number % 2],
+            random=lambda: 0.0,
+            listener=news.append,
+        )
+        clients.append(client)
+        await client.__aenter__()
+
+
+async def test_both_workers_tell_the_same(live_pair: LiveServer, lines: Lines) -> None:
+    everybody = await spread(live_pair, lines)
+    for number, line in enumerate(everybody):
+        answer = await line.ask("hold", seats=[number])
+        assert answer["type"] == "held"
+    for number, line in enumerate(everybody[:5]):
+        assert (await line.ask("hold", seats=[number + 1]))["code"] == "seat_taken", "whoever asks, wherever"
+    expected = dict.fromkeys(range(len(everybody)), HELD) | {len(everybody): AVAILABLE}
+    for line in everybody:
+        await line.hear_seats(expected)
+    assert len({bytes(line.seats) for line in everybody}) == 1
+    holders = {line.holder for line in everybody}
+    assert len(holders) == len(everybody)
+
+
+async def test_a_position_of_one_worker_is_good_at_the_other(live_pair: LiveServer, lines: Lines) -> None:
+    """A client may have seen more than the worker it comes back to: that one reads the log before it answers."""
+    everybody = await spread(live_pair, lines)
+    for seat in range(20):
+        line = everybody[seat % len(everybody)]
+        await line.ask("hold", seats=[100 + seat])
+        await line.hear_seats({100 + seat: HELD})
+        epoch, seq = line.heard[0]["epoch"], line.seq
+        for _ in range(3):
+            again = await lines.open(live_pair)
+            again.seats = bytearray(line.seats)
+            resumed = await again.hello(resume={"epoch": epoch, "seq": seq})
+            assert resumed["type"] == "resumed"
+            assert resumed["seq"] >= seq
+            assert again.seats[100 + seat] == HELD
+            await again.close()
+
+
+async def test_a_holder_on_both_workers_hears_of_each_hold(live_pair: LiveServer, lines: Lines) -> None:
+    first = await lines.greeted(live_pair)
+    mine = [await lines.greeted(live_pair, token=first.token) for _ in range(8)]
+    held = await first.ask("hold", seats=[1])
+    for line in mine:
+        told = await line.hear("hold_changed")
+        assert (told["hold"], told["seq"]) == (held["hold"]["id"], held["seq"])
+
+
+async def test_a_lost_line_is_resumed(live_server: LiveServer, clients: list[LiveClient]) -> None:
+    told: list[list[Effect]] = []
+    await come(live_server, clients, 2, told)
+    one, other = clients
+    held = await one.hold(seats=[1, 2], areas={"floor": 2})
+    assert isinstance(held, HoldResult)
+    one.drop()
+    await one.wait_for(lambda client: not client.connected)
+    await other.hold(seats=[3])
+    await one.wait_for(lambda client: client.connected and client.seats[3] == HELD)
+    synced = [effect for effect in told[0] if isinstance(effect, Synced)]
+    assert [effect.whole for effect in synced] == [True, False], "resumed, not welcomed anew"
+    assert held.hold is not None
+    assert set(one.holds) == {held.hold.id}
+    assert isinstance(await one.release(held.hold.id), HoldResult)
+
+
+async def test_a_killed_worker_is_replaced_and_its_clients_go_on(two: LiveServer, clients: list[LiveClient]) -> None:
+    told: list[list[Effect]] = []
+    await come(two, clients, 12, told)
+    for number, client in enumerate(clients):
+        assert isinstance(await client.hold(seats=[number]), HoldResult)
+    before, counts = two.workers(), await sockets_of(two)
+    victim = max(counts, key=lambda pid: counts[pid])
+    os.kill(victim, signal.SIGKILL)
+    await eventually(lambda: sum(times_synced(news) > 1 for news in told) >= counts[victim])
+    everybody = dict.fromkeys(range(12), HELD)
+    for client in clients:
+        await client.wait_for(lambda client: client.connected and all(client.seats[s] == HELD for s in everybody))
+    await eventually(lambda: len(two.workers()) == 2 and victim not in two.workers())
+    assert set(before) - {victim} <= set(two.workers()), "the other one was left alone"
+
+    for news in told:
+        assert not any(effect.whole for effect in news[1:] if isinstance(effect, Synced)), "the history allows resuming"
+    for number, client in enumerate(clients):
+        (hold,) = client.holds.values()
+        assert hold.seats == (number,)
+        assert isinstance(await client.extend(hold.id), HoldResult), "holds outlive sockets and workers"
+    await clients[0].hold(seats=[50])
+    for client in clients:
+        await client.wait_for(lambda client: client.seats[50] == HELD)
+
+
+async def test_expired_holds_are_freed_though_the_sweeping_worker_died(two: LiveServer, lines: Lines) -> None:
+    event = await two.new_event(hold_seconds=2, lifetime_seconds=2)
+    line = await lines.greeted(two, event=event)
+    sweeping = [text for text in two.output if "this worker sweeps" in text]
+    assert len(sweeping) == 1, "one for all"
+    os.kill(int(sweeping[0].split("worker[")[1].split("]")[0]), signal.SIGKILL)
+    async with LiveClient(two.url, event, random=lambda: 0.0) as client:
+        await client.hold(seats=[1])
+        await client.wait_for(lambda client: client.seats[1] == HELD)
+        await client.wait_for(lambda client: client.seats[1] == AVAILABLE and not client.holds)
+    await line.close()
+
+
+async def test_a_graceful_stop_says_goodbye_to_everybody(two: LiveServer, lines: Lines) -> None:
+    everybody = await spread(two, lines)
+    silent = await lines.open(two)
+    stopped = asyncio.create_task(asyncio.to_thread(two.stop))
+    codes = await asyncio.gather(*(line.closed() for line in [*everybody, silent]))
+    assert set(codes) <= {wire.CLOSE_RESTART, wire.CLOSE_GOING_AWAY}
+    for line in everybody:
+        assert line.heard[-1]["type"] == "bye"
+        assert set(line.heard[-1]) == {"type", "reason", "retry_after_ms"}
+        assert line.heard[-1]["reason"] == "restart"
+    assert await stopped == 0
+    assert "Traceback" not in "".join(two.output)
+
+
+async def test_workers_are_replaced_one_by_one_on_request(two: LiveServer, clients: list[LiveClient]) -> None:
+    told: list[list[Effect]] = []
+    await come(two, clients, 6, told)
+    held = await clients[0].hold(seats=[1])
+    assert isinstance(held, HoldResult)
+    before = set(two.workers())
+    assert two.process is not None
+    two.process.send_signal(signal.SIGHUP)
+    await eventually(lambda: len(two.workers()) == 2 and not before & set(two.workers()), 30)
+    for client in clients:
+        await client.wait_for(lambda client: client.connected and client.seats[1] == HELD)
+    assert isinstance(await clients[1].hold(seats=[2]), HoldResult)
+    for client in clients:
+        await client.wait_for(lambda client: client.seats[2] == HELD)
+    for news in told:
+        assert not any(effect.whole for effect in news[1:] if isinstance(effect, Synced))
