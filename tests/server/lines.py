@@ -2,7 +2,9 @@
 
 import asyncio
 import base64
+import contextlib
 import itertools
+from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Any, Self
 
@@ -10,8 +12,15 @@ import aiohttp
 import msgspec
 from serving import LiveServer
 
+from lml_live.backoffice.deployed import DeployedLayouts
 from lml_live.gateway import wire
+from lml_live.infra.mongo import close_database, connect_database
+from lml_live.infra.redis import Pipe, load_scripts
 from lml_live.inventory import seatmap
+from lml_live.inventory.book import Book
+from lml_live.inventory.holds import Holds
+from lml_live.inventory.records import Sale
+from lml_live.venues.library import Library
 
 SEAT_COUNT = 300
 Message = dict[str, Any]
@@ -179,3 +188,22 @@ class Lines:
         line = await self.open(server, fmt, event=event)
         await line.hello(**hello)
         return line
+
+
+@contextlib.asynccontextmanager
+async def booking_side(server: LiveServer) -> AsyncIterator[Holds]:
+    """The inventory's acts as booking calls them, on the server's engines."""
+    pipe = Pipe(server.redis_url, load_scripts())
+    await pipe.start()
+    database = connect_database(server.mongo_url, server.mongo_name)
+    layouts = DeployedLayouts(Library(database))
+
+    async def seat_directory(sale: Sale) -> Any:
+        return (await layouts.index(sale.layout_id, sale.layout_version)).index_of
+
+    try:
+        async with server.pool() as pool:
+            yield Holds(Book(pipe, pool, seat_directory), await pool.fetchval("SELECT secret FROM house"))
+    finally:
+        close_database(database)
+        await pipe.close()

@@ -1,27 +1,19 @@
 """Holds over the live socket, message by message (contract, section 3), in both subprotocols."""
 
-import contextlib
 import itertools
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from lines import Line, Lines, Message
+from lines import Line, Lines, Message, booking_side
 from serving import LiveServer
 from waiting import eventually
 
-from lml_live.backoffice.deployed import DeployedLayouts
 from lml_live.gateway import wire
-from lml_live.infra.mongo import close_database, connect_database
-from lml_live.infra.redis import Pipe, load_scripts
-from lml_live.inventory.book import Book
-from lml_live.inventory.holds import Changed, Holds
-from lml_live.inventory.records import Sale
+from lml_live.inventory.holds import Changed
 from lml_live.pricing.events import EventChanges, LimitChanges
 from lml_live.pricing.quote import Price
 from lml_live.values import AVAILABLE, HELD, SOLD
-from lml_live.venues.library import Library
 
 _keys = itertools.count(1)
 HOLD = {
@@ -44,25 +36,6 @@ async def manage(server: LiveServer, method: str, path: str, body: object = None
         http.request(method, f"/api/v1/events/{server.event}{path}", json=body, headers=headers) as answer,
     ):
         assert answer.status == 200, await answer.text()
-
-
-@contextlib.asynccontextmanager
-async def booking_side(server: LiveServer) -> AsyncIterator[Holds]:
-    """The inventory's acts as booking calls them, on the server's engines."""
-    pipe = Pipe(server.redis_url, load_scripts())
-    await pipe.start()
-    database = connect_database(server.mongo_url, server.mongo_name)
-    layouts = DeployedLayouts(Library(database))
-
-    async def seat_directory(sale: Sale) -> Any:
-        return (await layouts.index(sale.layout_id, sale.layout_version)).index_of
-
-    try:
-        async with server.pool() as pool:
-            yield Holds(Book(pipe, pool, seat_directory), await pool.fetchval("SELECT secret FROM house"))
-    finally:
-        close_database(database)
-        await pipe.close()
 
 
 # --- Answers
