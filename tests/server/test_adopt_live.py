@@ -68,8 +68,10 @@ class House:
             assert isinstance(marked, Changed)
             async with self.server.pool() as pool, pool.acquire() as connection, connection.transaction():
                 await connection.execute(
-                    "INSERT INTO booking (id, event_id, hold_id, holder, epoch, state, hold_created, lifetime_end)"
-                    " VALUES ($1, $2, $3, $4, $5, $6, now(), now() + interval '30 minutes')",
+                    "INSERT INTO booking (id, event_id, hold_id, holder, epoch, state, hold_created, lifetime_end,"
+                    " buyer_name, buyer_email, amount, currency, prices_version, expires_at)"
+                    " VALUES ($1, $2, $3, $4, $5, $6, now(), now() + interval '30 minutes',"
+                    " 'Anna', 'anna@example.org', 0, 'EUR', 1, now() + interval '1 hour')",
                     *(booking, self.server.event, hold.id, self.clients[number].holder, marked.epoch),
                     "confirmed" if sold else "pending_payment",
                 )
