@@ -1,0 +1,285 @@
+"""The crowd: locust starts it (`python -m loadtests` starts locust), users act, and everything goes into the history.
+
+By hand: `locust -f loadtests/locustfile.py --headless --users 50 --run-time 30s --host http://127.0.0.1:8080 \
+--event demo-hall --history history.jsonl`
+"""
+
+import traceback
+from argparse import ArgumentParser
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+
+import gevent
+import msgspec
+from gevent import GreenletExit
+from locust import LoadTestShape, User, between, events, task
+from locust.env import Environment
+from locust.exception import StopUser
+
+from lml_live import errors
+from lml_live.client import Effect, HoldResult, HoldUpdated, Refusal, Synced
+from loadtests import rest
+from loadtests.arrivals import arrived
+from loadtests.bounds import (
+    JOIN_SECONDS_MAX,
+    REST_SECONDS_MAX,
+    RUN_SECONDS_DEFAULT,
+    RUN_SECONDS_MAX,
+    RUN_SECONDS_MIN,
+    USERS_DEFAULT,
+    USERS_MAX,
+    require_loopback,
+)
+from loadtests.gevent_client import GeventClient
+from loadtests.history import Act, Crash, Recorder, Seen, now_ms
+from loadtests.picking import pick_seats
+from loadtests.verdict import RUN_OVER
+from loadtests.viewers import Availability, settle
+
+SEATS_WANTED: Final = (1, 2, 2, 2, 2, 2, 2, 3, 4)
+"""Of the addresses that bought at the published sales, nine in ten bought two."""
+
+
+class Run:
+    """One run's history and viewers; there is one at a time."""
+
+    def __init__(self, environment: Environment) -> None:
+        options = environment.parsed_options
+        assert options is not None
+        assert environment.host is not None
+        self.url = require_loopback(environment.host)
+        self.event: str = options.event
+        self.clients: dict[int, GeventClient] = {}
+        self._file = Path(options.history).open("wb")  # noqa: SIM115 - closed by `end`, when locust says so
+        self.recorder = Recorder(self._file)
+
+    def end(self) -> None:
+        """Compares every viewer with the server, and closes them."""
+
+        def fetch() -> Availability:
+            return msgspec.convert(rest.call(self.url, "GET", f"/events/{self.event}/availability"), Availability)
+
+        try:
+            for viewer in settle(self.clients, fetch, seconds=REST_SECONDS_MAX, sleep=gevent.sleep):
+                self.recorder.write(viewer)
+        except errors.Unavailable as error:
+            self.recorder.write(Crash(text=f"the server does not say what is so: {error.message}"))
+        for user, client in self.clients.items():
+            try:
+                client.close()
+            except Exception as error:  # noqa: BLE001 - a defect of one client must not hide the others'
+                self.recorder.write(Crash(text=f"client {user}: {error!r}"))
+        self._file.close()
+
+
+RUNS: Final[dict[Environment, Run]] = {}
+
+
+@events.init_command_line_parser.add_listener
+def _add_options(parser: ArgumentParser) -> None:
+    parser.add_argument("--event", default="demo-hall", help="The event that is sold")
+    parser.add_argument("--history", default="history.jsonl", help="Where the history is written")
+
+
+@events.test_start.add_listener
+def _begin(environment: Environment, **_: Any) -> None:
+    RUNS[environment] = Run(environment)
+
+
+@events.test_stop.add_listener
+def _end(environment: Environment, **_: Any) -> None:
+    RUNS.pop(environment).end()
+
+
+@events.user_error.add_listener
+def _crash(user_instance: User, exception: BaseException, tb: Any, **_: Any) -> None:
+    if (run := RUNS.get(user_instance.environment)) is not None:
+        place = traceback.extract_tb(tb)[-1]
+        run.recorder.write(Crash(text=f"{exception!r} in {place.name}, line {place.lineno}"))
+
+
+class OnSale(LoadTestShape):
+    """Arrivals as at the published sales (`arrivals`), within the bounds whatever the page asks for."""
+
+    use_common_options = True
+
+    def tick(self) -> tuple[int, float] | None:
+        """How many users there are to be in a second from now."""
+        assert self.runner is not None
+        options = self.runner.environment.parsed_options
+        assert options is not None
+        users = min(options.num_users or USERS_DEFAULT, USERS_MAX)
+        seconds = max(RUN_SECONDS_MIN, min(options.run_time or RUN_SECONDS_DEFAULT, RUN_SECONDS_MAX))
+        now = self.get_run_time()
+        if now >= seconds:
+            return None
+        here = arrived(now, users, seconds)
+        return here, max(1.0, float(here - self.get_current_user_count()))
+
+
+class Fan(User):
+    """Joins, looks, takes seats that look free, keeps them or gives them back, loses the line, leaves and comes back.
+
+    Each task is one thing to do; a further one (to pay, say) is one more `@task` that goes through `_act`.
+    """
+
+    wait_time = between(0.3, 2.5)
+    _numbers = 0
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        Fan._numbers += 1
+        self.number = Fan._numbers
+        self.random = Random(self.number)  # noqa: S311 - a crowd that can be repeated, not a secret
+        self.sale = RUNS[environment]
+        self.live: GeventClient | None = None
+
+    def on_start(self) -> None:
+        self._join(None)
+
+    # --- What a fan does ----------------------------------------------------------------------------------------------
+
+    @task(8)
+    def take_seats(self) -> None:
+        """Hold neighbouring seats that look free, as many as the rules leave."""
+        live = self._client()
+        picture = live.picture
+        rules = picture.limits
+        mine = sum(len(hold.seats) for hold in picture.holds.values())
+        wanted = self.random.choice(SEATS_WANTED)
+        if rules is None or mine + wanted > rules.max_seats:
+            self.let_go()
+            return
+        seats = pick_seats(picture.seats, wanted, self.random.random())
+        if seats:
+            self._act("hold", lambda: live.hold(seats), seats=tuple(seats))
+
+    @task(3)
+    def let_go(self) -> None:
+        """Give one hold back."""
+        live = self._client()
+        if live.picture.holds:
+            hold = self.random.choice(sorted(live.picture.holds))
+            self._act("release", lambda: live.release(hold), hold=hold)
+
+    @task(2)
+    def think_longer(self) -> None:
+        """Put one hold's deadline off."""
+        live = self._client()
+        patient = sorted(hold.id for hold in live.picture.holds.values() if hold.extensions_left > 0)
+        if patient:
+            hold = self.random.choice(patient)
+            self._act("extend", lambda: live.extend(hold), hold=hold)
+
+    @task(1)
+    def lose_the_line(self) -> None:
+        """As under a bridge: the client comes back by itself, to where it was, and its user waits for that."""
+        live = self._client()
+
+        def come_back() -> None:
+            live.drop()
+            live.wait_for(lambda client: not client.connected, JOIN_SECONDS_MAX)
+            live.wait_for(lambda client: client.connected, JOIN_SECONDS_MAX)
+
+        self._act("resume", come_back)
+
+    @task(1)
+    def leave_and_come_back(self) -> None:
+        """Close the page, and open it again later as the same holder."""
+        live = self._client()
+        token = live.token
+        self.sale.clients.pop(self.number, None)
+        self.live = None
+        live.close()
+        gevent.sleep(self.random.uniform(0.2, 2.0))
+        self._join(token)
+
+    # --- How it is recorded -------------------------------------------------------------------------------------------
+
+    def _client(self) -> GeventClient:
+        assert self.live is not None
+        return self.live
+
+    def _join(self, token: str | None) -> None:
+        live = GeventClient(self.sale.url, self.sale.event, token=token, listener=self._listen)
+        self.live = live
+        if self._act("join", live.open):
+            self.sale.clients[self.number] = live
+        else:
+            raise StopUser
+
+    def _act(self, verb: str, ask: Any, *, seats: tuple[int, ...] = (), hold: str | None = None) -> bool:
+        """Does one thing, and writes down when it was begun, how it ended, and how long it took."""
+        recorder = self.sale.recorder
+        number = recorder.next_act()
+        begun_ms = now_ms()
+        recorder.write(
+            Act(at_ms=begun_ms, user=self.number, act=number, verb=verb, phase="invoke", seats=seats, hold=hold)
+        )
+
+        def end(phase: Any, *, code: str | None = None, held: HoldResult | None = None) -> bool:
+            at_ms = now_ms()
+            value = held.hold if held is not None else None
+            recorder.write(
+                Act(
+                    at_ms=at_ms,
+                    user=self.number,
+                    act=number,
+                    verb=verb,
+                    phase=phase,
+                    seats=tuple(int(seat) for seat in value.seats) if value is not None else (),
+                    hold=value.id if value is not None else hold,
+                    code=code,
+                    took_ms=at_ms - begun_ms,
+                )
+            )
+            # A refusal is an answer; for the page only what was not answered is a failure.
+            self.environment.events.request.fire(
+                request_type="live",
+                name=verb,
+                response_time=at_ms - begun_ms,
+                response_length=0,
+                exception=RuntimeError(code) if phase == "info" else None,
+                context={},
+            )
+            return bool(phase == "ok")
+
+        try:
+            result = ask()
+        except (TimeoutError, errors.Unavailable) as error:
+            return end("info", code=f"{type(error).__name__}: {error}")
+        except GreenletExit:
+            end("info", code=RUN_OVER)
+            raise
+        if isinstance(result, Refusal):
+            # The client says `unavailable` where it gave up: the outcome is unknown, never a refusal.
+            return end("info" if result.code == "unavailable" else "fail", code=result.code)
+        return end("ok", held=result if isinstance(result, HoldResult) else None)
+
+    def _listen(self, news: Effect) -> None:
+        live = self.live
+        if live is None:
+            return
+        picture = live.picture
+        if isinstance(news, HoldUpdated):
+            self._seen(news.hold_id, news.hold, news.epoch, news.seq, news.reason)
+        elif isinstance(news, Synced) and news.new_epoch:
+            # Holds that came through unchanged are no news; in the new epoch's history they begin here.
+            for hold in picture.holds.values():
+                self._seen(hold.id, hold, news.epoch, news.seq, "sync")
+
+    def _seen(self, hold_id: str, hold: Any, epoch: str, seq: int, reason: str) -> None:
+        self.sale.recorder.write(
+            Seen(
+                at_ms=now_ms(),
+                user=self.number,
+                holder=self._client().picture.holder or "",
+                epoch=epoch,
+                seq=seq,
+                hold=hold_id,
+                seats=None if hold is None else tuple(hold.seats),
+                deadline_ms=0 if hold is None else hold.deadline_ms,
+                reason=reason,
+            )
+        )
