@@ -77,6 +77,12 @@ class Line:
             while any(self.seats[seat] != state for seat, state in states.items()):
                 assert await self.receive(15) is not None, f"closed with {self.code}"
 
+    async def hear_area(self, area: str, **counts: int) -> None:
+        """Reads until an area has these counts."""
+        async with asyncio.timeout(15):
+            while any(self.areas[area][name] != count for name, count in counts.items()):
+                assert await self.receive(15) is not None, f"closed with {self.code}"
+
     async def closed(self) -> int:
         """Reads to the end and answers the close code."""
         async with asyncio.timeout(15):

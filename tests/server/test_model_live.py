@@ -175,15 +175,13 @@ class World:
     async def act(self, kind: str, number: int, *args: Any) -> None:
         holder, client = HOLDERS[number], self.clients[number]
         if kind == "drop":
-            # Noticed before the next act: a release that was lost on its way is not asked again.
             await client.wait_for(lambda client: client.connected)
-            client.drop()
-            await client.wait_for(lambda client: not client.connected)
+            await self._drop(client)
         elif kind in ("hold", "hold and drop"):
             asked = asyncio.create_task(self._hold(number, *args))
             if kind == "hold and drop":
                 await asyncio.sleep(0)
-                client.drop()  # it asks again by itself, with the same key
+                await self._drop(client)  # it asks again by itself, with the same key
             code, hold = await asked
             assert code == self.model.hold(holder, *args, hold)
         elif kind == "race":
@@ -211,6 +209,11 @@ class World:
                 self.model = before  # asked within the very millisecond of the hold: there is nothing to put off
             else:
                 assert code == expected
+
+    async def _drop(self, client: LiveClient) -> None:
+        """Noticed before the next act: a release that was lost on its way is not asked again."""
+        client.drop()
+        await client.wait_for(lambda client: not client.connected)
 
     async def _hold(self, number: int, seats: list[int], floor: int, **where: str) -> tuple[str | None, str]:
         async with asyncio.timeout(15):
@@ -257,7 +260,7 @@ class World:
 
 
 @settings(
-    max_examples=15,
+    max_examples=20,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

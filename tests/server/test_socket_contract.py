@@ -281,7 +281,7 @@ async def test_blocked_seats_show_as_blocked(live_server: LiveServer, lines: Lin
         async with http.post(f"{path}/block", json=body, headers={**staff, "Idempotency-Key": "b"}) as answer:
             assert answer.status == 200, await answer.text()
     await line.hear_seats({4: BLOCKED})
-    assert line.areas["floor"]["blocked"] == 5
+    await line.hear_area("floor", blocked=5)
     assert (await line.ask("hold", seats=[4]))["code"] == "seat_taken"
     late = await lines.greeted(live_server, fmt)
     assert late.seats[4] == BLOCKED
