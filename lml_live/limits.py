@@ -139,6 +139,32 @@ COPIES_CHECK_SECONDS: Final = 60.0
 NOTICES_MAX: Final = 10_000
 NOTICES_RETRY_SECONDS: Final = 1.0
 
+# --- Bookings and payments
+PAY_SECONDS: Final = 600
+"""How long a claim waits for its payment before it begins to be given up (reliability.md: claim 10 min)."""
+PAY_SECONDS_MIN: Final = 1
+PAY_SECONDS_MAX: Final = 3_600
+POLL_SECONDS: Final = 60
+"""How often Stripe is asked about an unfinished payment, should no webhook come."""
+POLL_SECONDS_MIN: Final = 1
+POLL_SECONDS_MAX: Final = 3_600
+MARK_SECONDS: Final = 30
+"""A checkout mark whose claim nobody has seen for so long is settled: a request lives at most 20 s."""
+MARK_SECONDS_MIN: Final = 1
+MARK_SECONDS_MAX: Final = 600
+PAYMENT_CALL_SECONDS: Final = 10
+PAYMENT_PATIENCE_SECONDS: Final = 2.0
+PAYMENT_WAIT_SECONDS: Final = 4.0
+"""How long a request waits for Stripe before it answers that the payment is being prepared."""
+HURRY_ROUNDS_MAX: Final = 4
+"""A create, what follows from it, and what follows from that."""
+COMPLETER_SECONDS: Final = 1.0
+OUTBOX_BATCH: Final = 16
+OUTBOX_LEASE_SECONDS: Final = 30.0
+OUTBOX_BACK_OFF_SECONDS: Final = 0.5
+OUTBOX_BACK_OFF_SECONDS_MAX: Final = 60.0
+WEBHOOK_TOLERANCE_SECONDS: Final = 300
+
 # --- REST
 PROBE_SECONDS: Final = 2.0
 REQUESTS_PER_SECOND_MAX: Final = 10
@@ -175,6 +201,18 @@ ENGINE_RESTART_WAIT_SECONDS_MAX: Final = 5
 """The longest pause before an engine or worker that keeps dying is started once more."""
 POSTGRES_CONNECTIONS_MAX: Final = 200
 """Of the embedded PostgreSQL: 8 workers with pools of 20, the commands and the tests beside them."""
+
+# --- The Stripe double
+STRIPE_DOUBLE_FIELDS_MAX: Final = 300
+"""Parameters of one request; the largest that a page or the SDK sends has about 80, metadata included."""
+STRIPE_DOUBLE_BODY_BYTES_MAX: Final = 128 * 1024
+STRIPE_DOUBLE_WEBHOOKS_PARALLEL_MAX: Final = 64
+STRIPE_DOUBLE_DUE_BATCH: Final = 200
+"""What is due at one look; the rest comes with the next, which follows at once."""
+STRIPE_DOUBLE_LOOK_SECONDS: Final = 0.05
+"""How late a webhook may be sent where nothing woke its sender."""
+STRIPE_DOUBLE_EVENT_DAYS: Final = 30
+"""Stripe lists events for so long."""
 
 # --- Events
 EVENT_NAME_CHARS_MAX: Final = 200
@@ -214,6 +252,7 @@ POSTGRES_IDLE_IN_TRANSACTION_MS: Final = 10_000
 MIGRATION_SECONDS_MAX: Final = 120
 """How long a starting process waits for another one's migrations, and how long one statement of them may take."""
 
+assert OUTBOX_LEASE_SECONDS > 2 * PAYMENT_CALL_SECONDS, "a lease outlives the calls of one try"
 assert REDIS_WATCH_SECONDS < REDIS_CALL_SECONDS
 WORKER_START_SECONDS: Final = 60
 """Adopting an event of 200,000 seats takes seconds; a worker that is not ready after a minute hangs."""

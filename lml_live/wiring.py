@@ -18,11 +18,16 @@ from aiohttp import web
 from lml_live import limits
 from lml_live.backoffice.blocking import Blocking, Refusals
 from lml_live.backoffice.deployed import DeployedLayouts
+from lml_live.booking.bookings import Bookings
+from lml_live.booking.checkout import Checkout
+from lml_live.booking.completer import Completer
+from lml_live.booking.payments import Payments, StripePayments
 from lml_live.clock import system_clock_ms
 from lml_live.devstack.demo import load_demonstration
 from lml_live.errors import Unavailable
 from lml_live.gateway.acts import Acts
 from lml_live.gateway.app import Runner, Services, make_app
+from lml_live.gateway.bookings import BookingServices
 from lml_live.gateway.connection import Doorman
 from lml_live.gateway.desk import Desks
 from lml_live.gateway.events import EventServices
@@ -158,6 +163,17 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             await pipe.call("PING")
 
         desk, keys = StaffDesk(pool), IdempotencyKeys(pool)
+        bookings = Bookings(pool)
+        payments = _payments(settings)
+        completer = Completer(bookings, holds, payments, poll_seconds=settings.poll_seconds)
+        checkout = Checkout(
+            bookings,
+            holds,
+            completer,
+            secret,
+            pay_seconds=settings.pay_seconds,
+            mark_seconds=settings.mark_seconds,
+        )
         services = Services(
             events=EventServices(
                 desk,
@@ -174,17 +190,29 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
                 Doorman(settings.origins, AddressCaps(limits.SOCKETS_PER_ADDRESS_MAX, settings.caps_exempt)),
                 AddressOf(settings.trusted_proxies, settings.caps_exempt),
             ),
+            bookings=BookingServices(
+                live,
+                bookings,
+                checkout,
+                completer,
+                keys,
+                payments,
+                settings.stripe_webhook_secret,
+                live_mode=bool(settings.stripe_api_key and "_live_" in settings.stripe_api_key),
+            ),
             probes={
                 "redis": redis_answers,
                 "postgres": postgres_answers,
                 "mongo": lambda: mongo.ping(database),
             },
         )
-        upkeep = Upkeep(book, pool, dsn, sweep_ms=settings.sweep_ms)
+        upkeep = Upkeep(book, pool, dsn, sweep_ms=settings.sweep_ms, mark_seconds=settings.mark_seconds)
+        upkeep.settle_mark = checkout.settle_mark
         for name, work in (
             ("feed", feed.run()),
             ("sockets", live.keep()),
             ("upkeep", upkeep.run()),
+            ("completer", completer.run()),
             ("notices", _listen(dsn, live, upkeep)),
             ("copies", _keep_copies(settings, library, upkeep)),
         ):
@@ -251,6 +279,13 @@ async def _copy_layouts(settings: Settings, library: Library) -> None:
         log.info("%d layouts copied to the object store", len(copied.uploaded))
     if copied.failed:
         log.warning("%d layouts could not be copied to the object store", len(copied.failed))
+
+
+def _payments(settings: Settings) -> Payments | None:
+    """Stripe, or its double; None where no key is set: then nothing can be bought, and the pages say so."""
+    if settings.stripe_api_key is None or settings.stripe_publishable_key is None:
+        return None
+    return StripePayments(settings.stripe_api_key, settings.stripe_publishable_key, settings.stripe_api_base)
 
 
 async def _secret(settings: Settings, pool: postgres.Pool) -> bytes:

@@ -1,10 +1,10 @@
 -- Marks a hold with the booking that is being made of it: from here it can neither expire nor be released.
 -- INCLUDE inventory
 -- KEYS 1 book, 2 deadlines, 3 log
--- ARGV 1 stamp, 2 skew_ms, 3 holder, 4 hold_id, 5 booking, 6 origin
+-- ARGV 1 stamp, 2 skew_ms, 3 holder, 4 hold_id, 5 booking, 6 origin, 7 mark_ms
 -- RETURN marked, seq, record, now_ms | same, seq, record, now_ms, hold_id | in_checkout, booking | expired | not_found
 -- RETURN no_book | other_stamp, stamp
--- The epoch of the mark, which the claim must bear, is the stamp's.
+-- The epoch of the mark, which the claim must bear, is the stamp's. After `mark_ms` the sweep asks whether there is one.
 local stamp, hold_id, booking = ARGV[1], ARGV[4], ARGV[5]
 local found = redis.call('HMGET', KEYS[1], 'stamp', 'h:' .. hold_id)
 local refusal = stamp_refusal(found[1], stamp)
@@ -23,5 +23,5 @@ record[STATE], record[BOOKING], record[REASON] = 'checkout', booking, 'own'
 record[SEQ] = write_log(KEYS[3], stamp, 'checkout', ARGV[6], {}, {}, {{hold_id, record}})
 local packed = cmsgpack.pack(record)
 redis.call('HSET', KEYS[1], 'h:' .. hold_id, packed)
-redis.call('ZREM', KEYS[2], hold_id)
+redis.call('ZADD', KEYS[2], now + ARGV[7], hold_id)
 return {'marked', record[SEQ], packed, now}

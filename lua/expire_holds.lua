@@ -1,21 +1,26 @@
--- The sweep: frees a batch of holds whose deadline has passed, and forgets tombstones whose time has come.
+-- The sweep: frees a batch of overdue holds, forgets old tombstones, and names the holds that are in checkout for long.
 -- INCLUDE inventory
 -- KEYS 1 seats, 2 book, 3 deadlines, 4 areas, 5 log
--- ARGV 1 stamp, 2 skew_ms, 3 batch
--- RETURN swept, seen, freed, next_ms | no_book | other_stamp, stamp
+-- ARGV 1 stamp, 2 skew_ms, 3 batch, 4 mark_ms
+-- RETURN swept, seen, freed, next_ms, hold_id, record… | no_book | other_stamp, stamp
+-- Whether a named hold has a claim is to be looked up; it is named again after `mark_ms`.
 -- `seen` less than `batch` says that nothing more is due; `next_ms` is the next deadline, 0 for none.
 local stamp = ARGV[1]
 local refusal = stamp_refusal(redis.call('HGET', KEYS[2], 'stamp'), stamp)
 if refusal then return refusal end
 local now = server_time_ms(ARGV[2])
 local due = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now, 'LIMIT', 0, ARGV[3])
-local changed_seats, changed_areas, ended = {}, {}, {}
+local changed_seats, changed_areas, ended, marked = {}, {}, {}, {}
 for _, hold_id in ipairs(due) do
   local raw = redis.call('HGET', KEYS[2], 'h:' .. hold_id)
   local record = raw and cmsgpack.unpack(raw)
   if record and record[STATE] == 'active' then
     end_for_good(KEYS, record, hold_id, 'expired', now, changed_seats, changed_areas)
     ended[#ended + 1] = {hold_id, record}
+  elseif record and record[STATE] == 'checkout' then
+    redis.call('ZADD', KEYS[3], now + ARGV[4], hold_id)
+    marked[#marked + 1] = hold_id
+    marked[#marked + 1] = raw
   else
     forget(KEYS[2], hold_id, record)
     redis.call('ZREM', KEYS[3], hold_id)
@@ -29,4 +34,4 @@ if #ended > 0 then
   end
 end
 local following = redis.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')
-return {'swept', #due, #ended, following[2] or 0}
+return {'swept', #due, #ended, following[2] or 0, unpack(marked)}

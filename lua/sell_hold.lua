@@ -1,6 +1,6 @@
 -- Turns the seats and places of a hold in checkout into sold ones. The record stays, as the sale's trace.
 -- INCLUDE inventory
--- KEYS 1 seats, 2 book, 3 areas, 4 log
+-- KEYS 1 seats, 2 book, 3 deadlines, 4 areas, 5 log
 -- ARGV 1 stamp, 2 skew_ms, 3 hold_id, 4 booking, 5 origin
 -- RETURN sold, seq, record, now_ms | nothing | no_book | other_stamp, stamp
 -- Acts only where the record bears this booking's id, so a sale that is told late or twice does nothing.
@@ -15,9 +15,10 @@ if not record or record[STATE] ~= 'checkout' or record[BOOKING] ~= ARGV[4] then 
 local now = server_time_ms(ARGV[2])
 local changed_seats, changed_areas = {}, {}
 set_seats(KEYS[1], runs_of(record[SEATS], 2), SOLD, changed_seats)
-move_areas(KEYS[3], record[AREAS], 'held', 'sold', changed_areas)
+move_areas(KEYS[4], record[AREAS], 'held', 'sold', changed_areas)
 record[STATE], record[REASON] = 'sold', 'booked'
-record[SEQ] = write_log(KEYS[4], stamp, 'sell', ARGV[5], changed_seats, changed_areas, {{hold_id, record}})
+record[SEQ] = write_log(KEYS[5], stamp, 'sell', ARGV[5], changed_seats, changed_areas, {{hold_id, record}})
 local packed = cmsgpack.pack(record)
 redis.call('HSET', KEYS[2], 'h:' .. hold_id, packed)
+redis.call('ZREM', KEYS[3], hold_id)
 return {'sold', record[SEQ], packed, now}

@@ -53,9 +53,10 @@ DRIVERS = {
     "asyncpg": "infra.postgres",
     "aioboto3": "infra.objects",
     "hiredis": "infra.redis",
+    "stripe": "booking.payments",
 }
 # Types of rows and constraint violations are asyncpg's own words; calls are made through infra.postgres.
-DRIVER_TYPES_IN = {"asyncpg": {"inventory", "pricing", "guard", "gateway", "backoffice", "devstack", "cli"}}
+DRIVER_TYPES_IN = {"asyncpg": {"inventory", "pricing", "guard", "booking", "gateway", "backoffice", "devstack", "cli"}}
 
 
 def modules() -> Iterator[tuple[str, Path, ast.Module]]:

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from lml_live import limits
+from lml_live import limits, values
+from lml_live.errors import NotFound, Refused
 from lml_live.gateway import wire
 from lml_live.gateway.desk import Desk, Desks
 from lml_live.inventory.holds import Changed, Holds, Refusal
@@ -21,6 +22,16 @@ class Acts:
     def __init__(self, desks: Desks, holds: Holds) -> None:
         self.desks = desks
         self.holds = holds
+
+    async def desk_of_hold(self, hold: str) -> Desk:
+        """The desk of the event that a hold's id belongs to. Raises `hold_not_found` where no hold can have that id."""
+        try:
+            if not values.is_id(hold):
+                raise NotFound("There is no such hold.")
+            event = await self.holds.event_of_hold(hold)
+        except NotFound as error:
+            raise Refused("hold_not_found", "There is no such hold.") from error
+        return await self.desks.desk(event)
 
     async def hold(
         self,

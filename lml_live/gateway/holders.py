@@ -15,7 +15,7 @@ from aiohttp import web
 
 from lml_live import limits, values
 from lml_live.clock import to_datetime
-from lml_live.errors import STATUS_BY_CODE, LmlError, NotFound, Overloaded, Refused, Unauthorized
+from lml_live.errors import STATUS_BY_CODE, NotFound, Overloaded, Unauthorized
 from lml_live.gateway import problems, wire
 from lml_live.gateway.acts import show_changed
 from lml_live.gateway.bodies import Availability, HoldBody, HoldChangeBody, NewHolder, SeatIdPick
@@ -278,7 +278,7 @@ def routes(services: HolderServices) -> list[web.RouteDef]:
         desk = await _public_desk(request.match_info["event"])
         seats = _indexes(desk, body.seats)
         if isinstance(seats, Refusal):
-            return _refused(desk, seats)
+            return refused(desk, seats)
         outcome = await acts.hold(desk.event.id, holder, seats, body.areas, key=key)
         return _answer(desk, outcome, status=201)
 
@@ -288,30 +288,21 @@ def routes(services: HolderServices) -> list[web.RouteDef]:
             raise NotFound("There is no such event.")
         return desk
 
-    async def _desk_of_hold(hold: str) -> Desk:
-        if not values.is_id(hold):
-            raise _no_hold()
-        try:
-            event = await acts.holds.event_of_hold(hold)
-        except NotFound as error:
-            raise _no_hold() from error
-        return await acts.desks.desk(event)
-
     async def read_hold(request: web.Request) -> web.Response:
         holder, hold = caller(request), request.match_info["hold"]
-        desk = await _desk_of_hold(hold)
+        desk = await acts.desk_of_hold(hold)
         return _answer(desk, await acts.holds.read_hold(desk.event.id, holder, hold))
 
     async def change_hold(request: web.Request) -> web.Response:
         holder, hold = caller(request), request.match_info["hold"]
         body = await read_body(request, HoldChangeBody)
         key = read_key(request) if HEADER in request.headers else None
-        desk = await _desk_of_hold(hold)
+        desk = await acts.desk_of_hold(hold)
         add = _indexes(desk, body.add.seats)
         release = _indexes(desk, body.release.seats)
         for wrong in (add, release):
             if isinstance(wrong, Refusal):
-                return _refused(desk, wrong)
+                return refused(desk, wrong)
         assert not isinstance(add, Refusal)
         assert not isinstance(release, Refusal)
         outcome = await acts.change(
@@ -321,13 +312,13 @@ def routes(services: HolderServices) -> list[web.RouteDef]:
 
     async def release_hold(request: web.Request) -> web.Response:
         holder, hold = caller(request), request.match_info["hold"]
-        desk = await _desk_of_hold(hold)
+        desk = await acts.desk_of_hold(hold)
         return _answer(desk, await acts.release(desk.event.id, holder, hold, (), {}))
 
     async def extend_hold(request: web.Request) -> web.Response:
         holder, hold = caller(request), request.match_info["hold"]
         key = read_key(request) if HEADER in request.headers else None
-        desk = await _desk_of_hold(hold)
+        desk = await acts.desk_of_hold(hold)
         return _answer(desk, await acts.extend(desk.event.id, holder, hold, key=key))
 
     return bind(
@@ -380,13 +371,9 @@ def _indexes(desk: Desk, seats: Sequence[str | SeatIdPick]) -> list[wire.SeatWis
     return wishes
 
 
-def _no_hold() -> LmlError:
-    return Refused("hold_not_found", "There is no such hold.")
-
-
 def _answer(desk: Desk, outcome: Changed | Refusal, *, status: int = 200) -> web.Response:
     if isinstance(outcome, Refusal):
-        return _refused(desk, outcome)
+        return refused(desk, outcome)
     shown = show_changed(desk, outcome, seat_ids=True)
     if shown is None:
         return web.Response(status=204)
@@ -394,7 +381,8 @@ def _answer(desk: Desk, outcome: Changed | Refusal, *, status: int = 200) -> web
     return _json(shown, status=status, headers={"Cache-Control": "no-store", **headers})
 
 
-def _refused(desk: Desk, refusal: Refusal) -> web.Response:
+def refused(desk: Desk, refusal: Refusal) -> web.Response:
+    """The problem for a refusal, with the seats in the way by id."""
     problem = HoldProblem(
         type=f"/docs#problem-{refusal.code}",
         title=refusal.code.replace("_", " ").capitalize(),

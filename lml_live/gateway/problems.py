@@ -150,12 +150,17 @@ async def read_bytes(request: web.Request, *, bytes_max: int = limits.BODY_BYTES
     unpacked: a bomb is cheaper to refuse than to measure), `too_large` before more than `bytes_max` are in memory,
     `request_timeout` where it trickles in.
     """
-    if _BODY in request:
-        return request[_BODY]
     if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
         raise Refused("unsupported_media_type", "Send the body without Content-Encoding.")
     if request.content_type != "application/json" or (request.charset or "utf-8").lower() not in ("utf-8", "utf8"):
         raise Refused("unsupported_media_type", "Send application/json in UTF-8.")
+    return await read_raw(request, bytes_max=bytes_max)
+
+
+async def read_raw(request: web.Request, *, bytes_max: int = limits.BODY_BYTES_MAX) -> bytes:
+    """The body as it came, whatever it says it is. Raises `too_large`, `request_timeout`, `bad_request`."""
+    if _BODY in request:
+        return request[_BODY]
     if request.content_length is not None and request.content_length > bytes_max:
         raise _too_large(bytes_max)
     body = bytearray()

@@ -43,6 +43,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Networks without per-address caps, for load tests; printed at start."""
     tick_ms: int = limits.TICK_MS
     sweep_ms: int = limits.SWEEP_MS
+    stripe_api_key: str | None = None
+    """Without it nothing can be bought; `lml up` sets the double's."""
+    stripe_publishable_key: str | None = None
+    stripe_webhook_secret: str | None = None
+    stripe_api_base: str | None = None
+    """Only for a Stripe that is not the real one: the double."""
+    pay_seconds: int = limits.PAY_SECONDS
+    poll_seconds: int = limits.POLL_SECONDS
+    mark_seconds: int = limits.MARK_SECONDS
     log_level: str = "info"
 
 
@@ -51,7 +60,7 @@ DESCRIPTIONS: Final = {
     "port": "Port to listen on; 0 takes a free one and prints it",
     "workers": "Worker processes on that port",
     "data_dir": "Where `lml up` keeps its engines, their data, logs and secrets",
-    "redis_url": "Redis or Valkey: `redis://…`; cluster and sentinel addresses too",
+    "redis_url": "Redis or Valkey: `redis://…`",
     "postgres_dsn": "PostgreSQL: `postgresql://user:password@host/database`",
     "mongo_url": "MongoDB, a replica set: `mongodb://…`",
     "mongo_database": "The database in MongoDB",
@@ -66,6 +75,13 @@ DESCRIPTIONS: Final = {
     "caps_exempt": "Networks without caps per address, for load tests; printed at start",
     "tick_ms": "How often changes are sent to sockets, in milliseconds",
     "sweep_ms": "How often expired holds are looked for, in milliseconds",
+    "stripe_api_key": "Stripe's secret key; without it nothing can be bought",
+    "stripe_publishable_key": "Stripe's publishable key, for the buyer's browser",
+    "stripe_webhook_secret": "Signs Stripe's webhooks; without it they are refused and the poller does the work",
+    "stripe_api_base": "A Stripe that is not the real one: the double",
+    "pay_seconds": "How long a claim waits for its payment",
+    "poll_seconds": "How often Stripe is asked about an unfinished payment",
+    "mark_seconds": "When a checkout mark without a claim is settled",
     "log_level": "`debug`, `info`, `warning` or `error`",
 }
 """A line for each setting, for `lml serve --help` and `docs/running.md`."""
@@ -89,7 +105,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     faults += [
         Violation(name, "is no setting; `lml serve --help` lists them")
         for name in source
-        if name.startswith("LML_") and name not in _FIELDS and not name.startswith(("LML_TEST_", "LML_STRIPE_"))
+        if name.startswith("LML_") and name not in _FIELDS and not name.startswith("LML_TEST_")
     ]
     if faults:
         listed = "; ".join(f"{fault.path} {fault.message}" for fault in faults)
@@ -121,6 +137,9 @@ _INTEGERS: Final = {
     "workers": (1, 64),
     "tick_ms": (limits.TICK_MS_MIN, limits.TICK_MS_MAX),
     "sweep_ms": (limits.SWEEP_MS_MIN, limits.SWEEP_MS_MAX),
+    "pay_seconds": (limits.PAY_SECONDS_MIN, limits.PAY_SECONDS_MAX),
+    "poll_seconds": (limits.POLL_SECONDS_MIN, limits.POLL_SECONDS_MAX),
+    "mark_seconds": (limits.MARK_SECONDS_MIN, limits.MARK_SECONDS_MAX),
 }
 
 

@@ -223,12 +223,17 @@ class Holds:
 
     # --- The booking's acts
 
-    async def checkout_hold(self, event: str, holder: str, hold: str, booking: str) -> Changed | Refusal:
-        """Marks the hold with its booking; `Changed.epoch` is the fence that the claim must bear."""
+    async def checkout_hold(
+        self, event: str, holder: str, hold: str, booking: str, *, mark_seconds: int = limits.MARK_SECONDS
+    ) -> Changed | Refusal:
+        """Marks the hold with its booking; `Changed.epoch` is the fence that the claim must bear.
+
+        After `mark_seconds` the sweep asks whether a claim followed.
+        """
 
         def args(sale: Sale) -> Sequence[Part]:
             _expect_open(sale)
-            return [self._book.skew_ms, holder, hold, booking, ""]
+            return [self._book.skew_ms, holder, hold, booking, "", mark_seconds * 1000]
 
         return await self._act(event, "checkout_hold", _BOOK_DEADLINES_LOG, args, lambda: hold)
 
@@ -244,7 +249,7 @@ class Holds:
 
     async def sell_hold(self, event: str, hold: str, booking: str) -> Changed | None:
         """Shows a booking's seats as sold. None where the record does not bear this booking in checkout."""
-        return await self._settle(event, "sell_hold", _SEATS_BOOK_AREAS_LOG, [hold, booking, ""], hold)
+        return await self._settle(event, "sell_hold", _SEATS_BOOK_DEADLINES_AREAS_LOG, [hold, booking, ""], hold)
 
     async def free_booking(self, event: str, hold: str, booking: str, reason: HoldReason) -> Changed | None:
         """Puts a booking's seats on sale again. None where the record does not bear this booking."""

@@ -7,6 +7,7 @@ While PostgreSQL cannot be asked, everybody sweeps: sweeping twice is harmless, 
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import asyncpg
@@ -17,11 +18,21 @@ from lml_live.errors import LmlError, Unavailable
 from lml_live.infra import postgres
 from lml_live.infra.telemetry import METRICS
 from lml_live.inventory.book import Book
+from lml_live.inventory.holds import Changed
+from lml_live.inventory.records import decode_record
 
 log = logging.getLogger(__name__)
 
 _SQL: Final = postgres.statements("inventory")
 _KEYS: Final = ("seats", "book", "deadlines", "areas", "log")
+
+
+SettleMark = Callable[[str, Changed], Awaitable[None]]
+"""(event, the marked hold with its epoch)"""
+
+
+async def _no_marks(event: str, mark: Changed) -> None:
+    """Where nothing is sold there are no marks."""
 
 
 class _Swept(Struct, frozen=True):
@@ -33,11 +44,16 @@ class _Swept(Struct, frozen=True):
 class Upkeep:
     """The upkeep loop of one worker."""
 
-    def __init__(self, book: Book, pool: postgres.Pool, dsn: str, *, sweep_ms: int) -> None:
+    def __init__(
+        self, book: Book, pool: postgres.Pool, dsn: str, *, sweep_ms: int, mark_seconds: int = limits.MARK_SECONDS
+    ) -> None:
         self._book = book
         self._pool = pool
         self._dsn = dsn
         self._sweep_seconds = sweep_ms / 1000
+        self._mark_seconds = mark_seconds
+        self.settle_mark: SettleMark = _no_marks
+        """Told each hold that is in checkout for long; booking decides what becomes of it."""
         self._leader: asyncpg.Connection[asyncpg.Record] | None = None
         self._sales: dict[str, _Swept] = {}
         self._listed = float("-inf")
@@ -121,13 +137,19 @@ class Upkeep:
                 await self._book.restamp(event)
 
     async def sweep(self, event: str) -> int:
-        """Frees what is due, in batches, and answers how many holds that were."""
+        """Frees what is due, in batches, and answers how many holds that were. Old marks are handed on."""
         freed = 0
         for _ in range(limits.SWEEP_ROUNDS_MAX):
-            _, answer = await self._book.run(
-                event, "expire_holds", _KEYS, lambda _: [self._book.skew_ms, limits.SWEEP_BATCH]
+            sale, answer = await self._book.run(
+                event,
+                "expire_holds",
+                _KEYS,
+                lambda _: [self._book.skew_ms, limits.SWEEP_BATCH, self._mark_seconds * 1000],
             )
             freed += int(answer[2])
+            for hold, raw in zip(answer[4::2], answer[5::2], strict=True):
+                record = decode_record(raw)
+                await self.settle_mark(event, Changed(hold.decode(), record, sale.epoch, record.seq, 0))
             if int(answer[1]) < limits.SWEEP_BATCH:
                 break
         METRICS.expired.inc(freed)

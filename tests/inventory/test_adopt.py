@@ -591,8 +591,10 @@ async def test_a_claim_that_came_before_the_epoch_was_raised_is_kept(house: Hous
         adopting = asyncio.create_task(house.book.recover(scene.event, wait=True))
         await until_waiting(house, sale.number)
         await connection.execute(
-            "INSERT INTO booking (id, event_id, hold_id, holder, epoch, state, hold_created, lifetime_end)"
-            " VALUES ($1, $2, $3, 'anna', 1, 'pending_payment', now(), now() + interval '1 hour')",
+            "INSERT INTO booking (id, event_id, hold_id, holder, epoch, state, hold_created, lifetime_end,"
+            " buyer_name, buyer_email, amount, currency, prices_version, expires_at)"
+            " VALUES ($1, $2, $3, 'anna', 1, 'pending_payment', now(), now() + interval '1 hour',"
+            " 'Anna', 'anna@example.org', 0, 'EUR', 1, now() + interval '1 hour')",
             f"b-anna-{scene.event}"[:60],
             scene.event,
             anna.hold,

@@ -644,8 +644,11 @@ async def test_a_hold_in_checkout_waits_for_its_booking_only(house: House, holds
     ):
         await assert_nothing_changed(house, event, act, "hold_in_checkout")
     house.pass_ms(10_000_000)
-    assert (await house.sweep(event))[1:3] == [0, 0]
-    assert await house.close_some(event) == (0, 0)
+    swept = await house.sweep(event)
+    assert swept[1:3] == [1, 0]
+    assert swept[4] == hold.encode(), "whether it has a claim is to be looked up"
+    assert (await house.sweep(event))[1:3] == [0, 0], "and not again at once"
+    assert await house.close_some(event) == (1, 0)
     assert (await house.states(event))[4] == HELD
 
 
@@ -816,7 +819,7 @@ async def test_a_closed_sale_lets_go_of_all_but_the_checkouts(house: House, hold
         held(await holds.hold_seats(event, "anna", adults(seat), [], key=None))
     gone = held(await holds.hold_seats(event, "ben", adults(10), [("pit", "a", 1)], key=None)).hold
     held(await holds.release_hold(event, "ben", gone))
-    assert await house.close_some(event, batch=3) == (3, 3)
+    assert await house.close_some(event, batch=4) == (4, 3)
     _, entry = await house.last_entry(event)
     assert entry.act == "close"
     assert {record.reason for _, record in entry.holds} == {"closed"}

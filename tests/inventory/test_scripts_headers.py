@@ -239,7 +239,7 @@ CALLS: dict[str, tuple[Act, dict[str, Any]]] = {
     "extend_hold": (lambda holds: holds.extend_hold("e", "anna", "42-h", key="k", origin="socket"), {}),
     "read_hold": (lambda holds: holds.read_hold("e", "anna", "42-h"), {}),
     "read_holds": (lambda holds: holds.read_holds("e", "anna"), {}),
-    "checkout_hold": (lambda holds: holds.checkout_hold("e", "anna", "42-h", "b1"), BOOKING),
+    "checkout_hold": (lambda holds: holds.checkout_hold("e", "anna", "42-h", "b1"), {**BOOKING, "mark_ms": 30_000}),
     "block_seats": (
         lambda holds: holds.block_seats("e", [4, 2], {"pit": 2}, 3, origin="socket"),
         {"state": 3, "seats": msgspec.msgpack.encode([2, 4]), "areas": msgspec.msgpack.encode(["pit", "", 2])},

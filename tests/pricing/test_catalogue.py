@@ -253,8 +253,10 @@ async def test_seats_are_blocked_but_not_those_in_checkout(catalogue: Catalogue,
     event, blocks, seats = await catalogue.create_event(new_event()), Blocks(pool), Hall().seat_ids
     async with postgres.transaction(pool) as connected:
         await connected.execute(
-            "INSERT INTO booking (id, event_id, hold_id, holder, epoch, state, hold_created, lifetime_end)"
-            " VALUES ('b', $1, 'h', 'x', 1, 'pending_payment', now(), now())",
+            "INSERT INTO booking (id, event_id, hold_id, holder, epoch, state, hold_created, lifetime_end,"
+            " buyer_name, buyer_email, amount, currency, prices_version, expires_at)"
+            " VALUES ('b', $1, 'h', 'x', 1, 'pending_payment', now(), now(),"
+            " 'Anna', 'anna@example.org', 0, 'EUR', 1, now() + interval '1 hour')",
             event.id,
         )
         await connected.execute(

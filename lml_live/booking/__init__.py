@@ -1,0 +1,1 @@
+"""What a hold becomes: a durable claim, a payment, a sale."""

@@ -1,0 +1,413 @@
+"""Bookings as PostgreSQL keeps them: what one is, and every transaction that changes one.
+
+Each method is one transaction. What is to be done outside (at Stripe, in Redis) is written into the outbox in the same
+transaction and sent afterwards by `completer`; no network call is ever made inside (style.md, 21).
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+import asyncpg
+from msgspec import Struct
+
+from lml_live.booking import states
+from lml_live.booking.states import BookingState, IntentStatus
+from lml_live.clock import to_datetime
+from lml_live.infra import postgres
+from lml_live.infra.postgres import Connection, Pool
+from lml_live.inventory.holds import Changed
+
+_SQL: Final = postgres.statements("booking")
+
+
+class Line(Struct, frozen=True):
+    """One place of a booking with the price it was quoted at; minor units."""
+
+    line: int
+    seat_id: str | None
+    area_id: str | None
+    type: str
+    amount: int
+    fee: int
+    tax: int
+
+
+class Booking(Struct, frozen=True, kw_only=True):
+    """One booking. `intent_id` and `client_secret` are there once Stripe has made the PaymentIntent."""
+
+    id: str
+    event: str
+    hold: str
+    holder: str
+    epoch: int
+    state: BookingState
+    buyer_name: str
+    buyer_email: str
+    amount: int
+    currency: str
+    expires_at: datetime
+    created: datetime
+    intent_id: str | None
+    client_secret: str | None
+    lines: tuple[Line, ...]
+
+
+class NewBooking(Struct, frozen=True, kw_only=True):
+    """A claim to be made: the marked hold, its buyer, and its quoted lines."""
+
+    id: str
+    event: str
+    holder: str
+    mark: Changed
+    buyer_name: str
+    buyer_email: str
+    currency: str
+    prices_version: int
+    lines: tuple[Line, ...]
+    pay_seconds: int
+
+    @property
+    def amount(self) -> int:
+        return sum(line.amount + line.fee for line in self.lines)
+
+
+class Claimed(Struct, frozen=True):
+    """The claim is durable."""
+
+
+class NotClaimed(Struct, frozen=True):
+    """Nothing was claimed; `code` is one of the contract's. `epoch_moved` says that the mark is gone by itself."""
+
+    code: str
+    message: str
+    epoch_moved: bool = False
+
+
+class Known(Struct, frozen=True):
+    """There is a row of this id already: it decides."""
+
+
+class _Refuse(Exception):
+    def __init__(self, refusal: NotClaimed | Known) -> None:
+        super().__init__()
+        self.refusal = refusal
+
+
+class Work(Struct, frozen=True):
+    """One thing to be done outside, leased to the caller."""
+
+    id: int
+    booking: str
+    event: str
+    act: str
+    key: str
+    attempt: int
+    tries: int
+
+
+class Bookings:
+    """The bookings of the house."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    # --- Claim
+
+    async def claim(self, new: NewBooking) -> Claimed | NotClaimed | Known:
+        """Claims the marked hold's seats and places for good, or says why not.
+
+        Raises `Unavailable` where PostgreSQL does not answer: the outcome is then unknown, and `load` tells.
+        """
+        try:
+            async with postgres.transaction(self._pool) as connected:
+                await connected.execute(_SQL["lock_event_shared"], new.event)
+                fence = await connected.fetchrow(_SQL["load_fence"], new.event)
+                if fence is None or fence["epoch"] != new.mark.epoch:
+                    raise _Refuse(NotClaimed("unavailable", "The seat map is being restored.", epoch_moved=True))
+                if fence["state"] == "paused":
+                    raise _Refuse(NotClaimed("sale_paused", "The sale is paused."))
+                if fence["state"] == "closed":
+                    raise _Refuse(NotClaimed("sale_closed", "The sale is over."))
+                await self._insert(connected, new)
+                if new.amount == 0:
+                    await self._sell(connected, new.id, new.event, "confirmed")
+                else:
+                    await _write_work(connected, new.id, new.event, "create_intent")
+        except _Refuse as refused:
+            return refused.refusal
+        except asyncpg.UniqueViolationError as error:
+            if error.constraint_name == "one_sale_per_seat":
+                return NotClaimed("seat_taken", "A seat of this hold is somebody else's.")
+            raise
+        except asyncpg.CheckViolationError as error:
+            if error.constraint_name == "area_is_never_oversold":
+                return NotClaimed("area_full", "There are not enough places left.")
+            raise
+        return Claimed()
+
+    async def _insert(self, connected: Connection, new: NewBooking) -> None:
+        record = new.mark.record
+        assert record is not None
+        inserted = await connected.fetchval(
+            _SQL["insert_booking"],
+            new.id,
+            new.event,
+            new.mark.hold,
+            new.holder,
+            new.mark.epoch,
+            to_datetime(record.created_ms),
+            to_datetime(record.lifetime_ms),
+            new.buyer_name,
+            new.buyer_email,
+            new.amount,
+            new.currency,
+            new.prices_version,
+            float(new.pay_seconds),
+        )
+        if inserted is None:
+            raise _Refuse(Known())
+        columns = list(zip(*((*_columns(line),) for line in new.lines), strict=True))
+        await connected.execute(_SQL["insert_lines"], new.id, *columns)
+        seats = [(line.seat_id, line.type) for line in new.lines if line.seat_id is not None]
+        await connected.execute(
+            _SQL["claim_seats"], new.id, new.event, [seat for seat, _ in seats], [kind for _, kind in seats]
+        )
+        areas = record.area_types()
+        if areas:
+            await connected.execute(
+                _SQL["claim_areas"], new.id, new.event, *(list(part) for part in zip(*areas, strict=True))
+            )
+            await connected.execute(_SQL["take_places"], new.id, new.event)
+
+    async def refuse(self, booking: str, event: str, holder: str, mark: Changed) -> bool:
+        """Ends a mark without a claim: the booking's id is `failed` from here on, and the hold is to be restored.
+
+        False where a row of this id is there already: that booking decides, and nothing was done.
+        """
+        record = mark.record
+        assert record is not None
+        async with postgres.transaction(self._pool) as connected:
+            inserted = await connected.fetchval(
+                _SQL["insert_refused"],
+                booking,
+                event,
+                mark.hold,
+                holder,
+                mark.epoch,
+                to_datetime(record.created_ms),
+                to_datetime(record.lifetime_ms),
+            )
+            if inserted is None:
+                return False
+            await _write_work(connected, booking, event, "restore_hold")
+        return True
+
+    # --- Read
+
+    async def load(self, booking: str) -> Booking | None:
+        """One booking, or None; a refused checkout is none."""
+        async with postgres.connection(self._pool) as connected:
+            row = await connected.fetchrow(_SQL["load_booking"], booking)
+            if row is None or row["buyer_name"] is None:
+                return None
+            return (await _with_lines(connected, [row]))[0]
+
+    async def state_of(self, booking: str) -> BookingState | None:
+        """The state of a booking or refused checkout, or None where nobody knows the id."""
+        async with postgres.connection(self._pool) as connected:
+            row = await connected.fetchrow(_SQL["load_booking"], booking)
+        return None if row is None else row["state"]
+
+    async def hold_of(self, booking: str) -> str:
+        """The hold of a booking or refused checkout."""
+        async with postgres.connection(self._pool) as connected:
+            row = await connected.fetchrow(_SQL["load_booking"], booking)
+        assert row is not None
+        hold: str = row["hold_id"]
+        return hold
+
+    async def of_holder(self, holder: str, *, after: tuple[datetime, str] | None, limit: int) -> Sequence[Booking]:
+        """A holder's bookings, the newest first."""
+        async with postgres.connection(self._pool) as connected:
+            rows = await connected.fetch(_SQL["list_bookings"], holder, *(after or (None, None)), limit)
+            return await _with_lines(connected, rows)
+
+    # --- Decide
+
+    async def give_up(self, booking: str, to: BookingState) -> BookingState | None:
+        """Begins to end an unpaid booking (`cancelling` or `expiring`), and answers the state it is in then.
+
+        A create that was never sent is struck, and the booking ends at once; else its intent is to be cancelled, and
+        the seats stay until Stripe has said so. Other states stay as they are. None for an unknown booking.
+        """
+        async with postgres.transaction(self._pool) as connected:
+            row = await connected.fetchrow(_SQL["lock_booking"], booking)
+            if row is None or row["state"] != "pending_payment":
+                return None if row is None else row["state"]
+            if await connected.fetchval(_SQL["strike_create"], booking) is not None:
+                ended: BookingState = "cancelled" if to == "cancelling" else "expired"
+                await self._end(connected, booking, row["event_id"], ended)
+                return ended
+            await connected.execute(_SQL["move_booking"], booking, to)
+            if row["intent_id"] is not None:
+                await _write_work(connected, booking, row["event_id"], "cancel_intent")
+            return to
+
+    async def intent_made(self, booking: str, intent: str, client_secret: str | None, status: IntentStatus) -> None:
+        """Stripe has made the PaymentIntent. One that nobody wants any more is to be cancelled."""
+        async with postgres.transaction(self._pool) as connected:
+            row = await connected.fetchrow(_SQL["lock_booking"], booking)
+            assert row is not None
+            await connected.execute(_SQL["note_intent"], booking, intent, client_secret, status)
+            if row["state"] in ("cancelling", "expiring"):
+                await _write_work(connected, booking, row["event_id"], "cancel_intent")
+
+    async def intent_found(self, booking: str, intent: str, status: IntentStatus) -> BookingState | None:
+        """Draws the consequences of an intent's state as just retrieved; answers the booking's state afterwards.
+
+        Harmless when told twice, late or out of order: the table of moves decides (reliability.md, D7, I18).
+        """
+        async with postgres.transaction(self._pool) as connected:
+            row = await connected.fetchrow(_SQL["lock_booking"], booking)
+            if row is None:
+                return None
+            await connected.execute(_SQL["note_intent"], booking, intent, None, status)
+            state: BookingState = row["state"]
+            to = states.next_state(state, status)
+            if to is None:
+                return state
+            event = row["event_id"]
+            if to in states.ENDED_UNSOLD:
+                await self._end(connected, booking, event, to)
+            elif state in states.AWAITING_PAYMENT:
+                await self._sell(connected, booking, event, to)
+                if to == "authorized":
+                    await _write_work(connected, booking, event, "capture_intent")
+            else:
+                await connected.execute(_SQL["move_booking"], booking, to)
+            return to
+
+    async def create_refused(self, booking: str) -> None:
+        """Stripe will never make this intent (its parameters are refused): nothing can be charged."""
+        async with postgres.transaction(self._pool) as connected:
+            row = await connected.fetchrow(_SQL["lock_booking"], booking)
+            assert row is not None
+            ended: dict[str, BookingState] = {
+                "pending_payment": "failed",
+                "cancelling": "cancelled",
+                "expiring": "expired",
+            }
+            if row["state"] in ended:
+                await self._end(connected, booking, row["event_id"], ended[row["state"]])
+
+    async def _sell(self, connected: Connection, booking: str, event: str, to: BookingState) -> None:
+        await connected.execute(_SQL["lock_event_shared"], event)
+        await connected.execute(_SQL["move_booking"], booking, to)
+        await connected.execute(_SQL["sell_seats"], booking)
+        await connected.execute(_SQL["sell_areas"], booking)
+        await _write_work(connected, booking, event, "sell_hold")
+
+    async def _end(self, connected: Connection, booking: str, event: str, to: BookingState) -> None:
+        await connected.execute(_SQL["lock_event_shared"], event)
+        await connected.execute(_SQL["move_booking"], booking, to)
+        await connected.execute(_SQL["give_places_back"], booking, event)
+        await connected.execute(_SQL["release_seats"], booking)
+        await connected.execute(_SQL["release_areas"], booking)
+        await _write_work(connected, booking, event, "free_booking")
+
+    # --- Work
+
+    async def lease_work(self, count: int, seconds: float, *, booking: str | None = None) -> list[Work]:
+        """Takes work that is due, of one booking or of any; it is on record as tried before this returns."""
+        async with postgres.transaction(self._pool) as connected:
+            if booking is None:
+                rows = await connected.fetch(_SQL["lease_work"], count, seconds)
+            else:
+                rows = await connected.fetch(_SQL["lease_work_of_booking"], booking, seconds)
+        return sorted(
+            (
+                Work(
+                    row["id"],
+                    row["booking_id"],
+                    row["event_id"],
+                    row["act"],
+                    row["key"],
+                    row["attempt"],
+                    row["tries"],
+                )
+                for row in rows
+            ),
+            key=lambda work: work.id,
+        )
+
+    async def finish_work(self, work: int) -> None:
+        async with postgres.connection(self._pool) as connected:
+            await connected.execute(_SQL["finish_work"], work)
+
+    async def postpone_work(self, work: int, seconds: float, fault: str, *, new_key: bool = False) -> None:
+        async with postgres.connection(self._pool) as connected:
+            await connected.execute(_SQL["postpone_work"], work, seconds, fault, int(new_key))
+
+    # --- Notices, poller, expiry
+
+    async def keep_notice(self, notice: str, kind: str, intent: str | None) -> bool:
+        """Keeps one of Stripe's notices; False where it came before."""
+        async with postgres.connection(self._pool) as connected:
+            return await connected.fetchval(_SQL["keep_notice"], notice, kind, intent) is not None
+
+    async def open_notices(self, count: int) -> list[tuple[str, str | None]]:
+        """(notice, booking) that nobody has looked into; None where no booking has that intent (yet)."""
+        async with postgres.connection(self._pool) as connected:
+            rows = await connected.fetch(_SQL["open_notices"], count)
+        return [(row["id"], row["booking_id"]) for row in rows]
+
+    async def finish_notice(self, notice: str) -> None:
+        async with postgres.connection(self._pool) as connected:
+            await connected.execute(_SQL["finish_notice"], notice)
+
+    async def to_expire(self, count: int) -> list[str]:
+        """Bookings that were not paid in time."""
+        async with postgres.connection(self._pool) as connected:
+            return [row["id"] for row in await connected.fetch(_SQL["bookings_to_expire"], count)]
+
+    async def to_look_at(self, count: int, seconds: float) -> list[str]:
+        """Unfinished bookings whose intent was not looked at for so long."""
+        async with postgres.connection(self._pool) as connected:
+            return [row["id"] for row in await connected.fetch(_SQL["bookings_to_look_at"], count, seconds)]
+
+
+async def _write_work(connected: Connection, booking: str, event: str, act: str) -> None:
+    await connected.execute(_SQL["write_work"], booking, event, act, f"{booking}:{act}")
+
+
+def _columns(line: Line) -> tuple[object, ...]:
+    return (line.line, line.seat_id, line.area_id, line.type, line.amount, line.fee, line.tax)
+
+
+async def _with_lines(connected: Connection, rows: Sequence[asyncpg.Record]) -> list[Booking]:
+    lines: dict[str, list[Line]] = {row["id"]: [] for row in rows}
+    for row in await connected.fetch(_SQL["load_lines"], list(lines)):
+        lines[row["booking_id"]].append(
+            Line(row["line"], row["seat_id"], row["area_id"], row["type"], row["amount"], row["fee"], row["tax"])
+        )
+    return [
+        Booking(
+            id=row["id"],
+            event=row["event_id"],
+            hold=row["hold_id"],
+            holder=row["holder"],
+            epoch=row["epoch"],
+            state=row["state"],
+            buyer_name=row["buyer_name"],
+            buyer_email=row["buyer_email"],
+            amount=row["amount"],
+            currency=row["currency"],
+            expires_at=row["expires_at"],
+            created=row["created"],
+            intent_id=row["intent_id"],
+            client_secret=row["client_secret"],
+            lines=tuple(lines[row["id"]]),
+        )
+        for row in rows
+    ]

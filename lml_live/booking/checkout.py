@@ -1,0 +1,178 @@
+"""From hold to booking: quote, mark, claim, and then the payment (architecture.md, "From hold to sale").
+
+    load the hold, quote it                      nothing is changed
+    mark the hold in Redis (checkout_hold)       it can neither expire nor be released; answers the epoch, the fence
+    claim in PostgreSQL                          durable; refused where the epoch moved or a seat is somebody else's
+    make the PaymentIntent through the outbox    the buyer's browser pays
+
+A mark is never taken back on a guess: first the booking's id is inserted as `failed`; where that insert conflicts, the
+booking decides.
+"""
+
+import hmac
+import logging
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from lml_live import limits
+from lml_live.booking.bookings import Booking, Bookings, Claimed, Line, NewBooking, NotClaimed
+from lml_live.booking.completer import Completer
+from lml_live.errors import Unavailable
+from lml_live.inventory.holds import Changed, Holds, Refusal
+from lml_live.inventory.records import Record
+
+log = logging.getLogger(__name__)
+
+
+class Quoted(Struct, frozen=True):
+    """What a hold costs: its lines, in order, and under which price list."""
+
+    lines: tuple[Line, ...]
+    currency: str
+    prices_version: int
+
+    @property
+    def amount(self) -> int:
+        return sum(line.amount + line.fee for line in self.lines)
+
+
+QuoteHold = Callable[[str, Record], Quoted]
+"""Prices a hold of an event; the gateway knows layouts and prices."""
+
+
+class Buyer(Struct, frozen=True):
+    name: str
+    email: str
+
+
+class Checkout:
+    """Makes bookings of holds, and lets buyers give them up. `secret` makes booking ids and access tokens."""
+
+    def __init__(
+        self,
+        bookings: Bookings,
+        holds: Holds,
+        completer: Completer,
+        secret: bytes,
+        *,
+        pay_seconds: int,
+        mark_seconds: int,
+    ) -> None:
+        self._bookings = bookings
+        self._holds = holds
+        self._completer = completer
+        self._secret = hmac.digest(secret, b"lml booking v1", "sha256")
+        self._pay_seconds = pay_seconds
+        self._mark_seconds = mark_seconds
+
+    def booking_id(self, holder: str, key: str) -> str:
+        """The id of the booking that a request makes: a repetition finds the first one's, whatever became of it."""
+        return "b-" + hmac.digest(self._secret, f"id\0{holder}\0{key}".encode(), "sha256").hex()[:24]
+
+    def access(self, booking: str) -> str:
+        """The secret of one booking that reads and cancels it from any device."""
+        return "lmlb_" + hmac.digest(self._secret, f"access\0{booking}".encode(), "sha256").hex()
+
+    def may_access(self, booking: str, token: str) -> bool:
+        return hmac.compare_digest(self.access(booking).encode(), token.encode())
+
+    async def book(
+        self,
+        event: str,
+        holder: str,
+        hold: str,
+        buyer: Buyer,
+        quote: QuoteHold,
+        *,
+        key: str,
+        expected_amount: int | None,
+    ) -> Booking | Refusal:
+        """Makes a booking of a hold, and its payment ready where Stripe answers in time.
+
+        Raises `Unavailable` where a store does not answer: the same key may then be sent again. A booking of this key
+        that is there already is answered as it is.
+        """
+        booking = self.booking_id(holder, key)
+        known = await self._bookings.load(booking)
+        if known is not None:
+            return known
+        if await self._bookings.state_of(booking) is not None:
+            return Refusal("conflict", "This checkout was refused before: begin a new one.")
+        seen = await self._holds.read_hold(event, holder, hold)
+        if isinstance(seen, Refusal):
+            return seen
+        assert seen.record is not None
+        if seen.record.state == "checkout" and seen.record.booking != booking:
+            return Refusal("hold_in_checkout", "The hold is being paid for.")
+        if (refusal := _judge(quote(event, seen.record), expected_amount)) is not None:
+            return refusal
+        mark = await self._holds.checkout_hold(event, holder, hold, booking, mark_seconds=self._mark_seconds)
+        if isinstance(mark, Refusal):
+            return mark
+        return await self._claim(event, holder, mark, buyer, quote, booking, expected_amount)
+
+    async def _claim(
+        self,
+        event: str,
+        holder: str,
+        mark: Changed,
+        buyer: Buyer,
+        quote: QuoteHold,
+        booking: str,
+        expected_amount: int | None,
+    ) -> Booking | Refusal:
+        assert mark.record is not None
+        # What was marked is what is sold: the hold may have changed since it was read.
+        quoted = quote(event, mark.record)
+        refusal = _judge(quoted, expected_amount)
+        if refusal is None:
+            outcome = await self._bookings.claim(
+                NewBooking(
+                    id=booking,
+                    event=event,
+                    holder=holder,
+                    mark=mark,
+                    buyer_name=buyer.name,
+                    buyer_email=buyer.email,
+                    currency=quoted.currency,
+                    prices_version=quoted.prices_version,
+                    lines=quoted.lines,
+                    pay_seconds=self._pay_seconds,
+                )
+            )
+            if isinstance(outcome, NotClaimed):
+                if outcome.epoch_moved:
+                    # Adopt has made the hold its holder's again; the same key may try once more.
+                    raise Unavailable(outcome.message, retry_after_ms=limits.RETRY_AFTER_MS)
+                refusal = Refusal(outcome.code, outcome.message)
+            elif isinstance(outcome, Claimed):
+                await self._completer.hurry(booking)
+        if refusal is not None and await self._bookings.refuse(booking, event, holder, mark):
+            await self._completer.hurry(booking)
+            return refusal
+        made = await self._bookings.load(booking)
+        if made is None:
+            return Refusal("conflict", "This checkout was refused before: begin a new one.")
+        return made
+
+    async def cancel(self, booking: Booking) -> Booking:
+        """Gives an unpaid booking up. Where the charge wins the race it ends confirmed; a paid one stays as it is."""
+        await self._bookings.give_up(booking.id, "cancelling")
+        await self._completer.hurry(booking.id)
+        found = await self._bookings.load(booking.id)
+        assert found is not None
+        return found
+
+    async def settle_mark(self, event: str, mark: Changed) -> None:
+        """A mark that is old: ends it unless its booking is there (the sweep asks, see `inventory.upkeep`)."""
+        assert mark.record is not None
+        if await self._bookings.refuse(mark.record.booking, event, mark.record.holder, mark):
+            log.warning("booking %s was never claimed: its hold is given back", mark.record.booking)
+            await self._completer.hurry(mark.record.booking)
+
+
+def _judge(quoted: Quoted, expected_amount: int | None) -> Refusal | None:
+    if expected_amount is not None and expected_amount != quoted.amount:
+        return Refusal("price_changed", f"The price is {quoted.amount} now; look again before you pay.")
+    return None

@@ -1,0 +1,70 @@
+"""Stripe's webhooks: signed, each kept once, answered before the work (reliability.md, D7). Pure but for `hmac`.
+
+A notice is a hint: what happened is read from the intent itself. So all that is taken from one is its id, its type and
+the intent it is about.
+"""
+
+import hmac
+from typing import Final
+
+import msgspec
+
+from lml_live import limits
+from lml_live.errors import InvalidInput
+
+_SCHEME: Final = "v1"
+
+
+class _Object(msgspec.Struct, frozen=True):
+    id: str = ""
+    object: str = ""
+    payment_intent: str | None = None
+
+
+class _Data(msgspec.Struct, frozen=True):
+    object: _Object
+
+
+class _Event(msgspec.Struct, frozen=True):
+    id: str
+    type: str
+    data: _Data
+    livemode: bool = False
+    account: str | None = None
+
+
+class Notice(msgspec.Struct, frozen=True):
+    """What a webhook says: its id, its type, and the PaymentIntent it is about."""
+
+    id: str
+    type: str
+    intent: str | None
+
+
+_decoder = msgspec.json.Decoder(_Event)
+
+
+def read_notice(body: bytes, signature: str, secret: str, now_ms: int, *, live: bool) -> Notice:
+    """A webhook's content, if it is Stripe's, fresh, and meant for us. Raises `InvalidInput`; nothing is echoed.
+
+    `signature` is the header `Stripe-Signature`: `t=seconds,v1=hex[,v1=hex…]`, an HMAC-SHA256 of `t.body`. A time more
+    than `WEBHOOK_TOLERANCE_SECONDS` away is refused on both sides; Stripe's own library refuses old ones only.
+    """
+    stamps = [part[2:] for part in signature.split(",") if part.startswith("t=")]
+    given = [part[3:] for part in signature.split(",") if part.startswith(f"{_SCHEME}=")]
+    if len(stamps) != 1 or not stamps[0].isdecimal() or len(stamps[0]) > 12 or not given:
+        raise InvalidInput("The signature is missing or malformed.")
+    if abs(now_ms / 1000 - int(stamps[0])) > limits.WEBHOOK_TOLERANCE_SECONDS:
+        raise InvalidInput("The signature's time is too far from now.")
+    right = hmac.digest(secret.encode(), f"{stamps[0]}.".encode() + body, "sha256").hex()
+    if not any(hmac.compare_digest(right.encode(), one.encode()) for one in given):
+        raise InvalidInput("The signature is wrong.")
+    try:
+        event = _decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidInput("The event cannot be read.") from error
+    if event.livemode != live or event.account is not None:
+        raise InvalidInput("The event is of another mode or account.")
+    about = event.data.object
+    intent = about.id if about.object == "payment_intent" else about.payment_intent
+    return Notice(event.id, event.type, intent)

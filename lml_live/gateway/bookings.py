@@ -1,0 +1,371 @@
+"""Bookings over REST: made of a hold, read and cancelled by holder or `access`; and Stripe's webhook."""
+
+import base64
+import binascii
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from aiohttp import web
+from msgspec import Meta, Struct
+
+from lml_live import limits, values
+from lml_live.booking.bookings import Booking, Bookings
+from lml_live.booking.bookings import Line as BookingLine
+from lml_live.booking.checkout import Buyer, Checkout, Quoted
+from lml_live.booking.completer import Completer
+from lml_live.booking.notices import read_notice
+from lml_live.booking.payments import Payments
+from lml_live.booking.states import BookingState
+from lml_live.errors import InvalidInput, NotFound, Refused, Unauthorized, Violation
+from lml_live.gateway.callers import bearer_token
+from lml_live.gateway.desk import Desk
+from lml_live.gateway.holders import refused
+from lml_live.gateway.idempotency import IdempotencyKeys, read_key
+from lml_live.gateway.live import Live
+from lml_live.gateway.operations import API, Operation, Query, bind
+from lml_live.gateway.problems import read_body, read_raw
+from lml_live.inventory.holds import Refusal
+from lml_live.inventory.records import Record
+from lml_live.pricing.events import Id, Name
+
+# --- Shapes -----------------------------------------------------------------------------------------------------------
+
+Email = Annotated[str, Meta(min_length=3, max_length=254, pattern=r"^[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+$")]
+Amount = Annotated[int, Meta(ge=0, le=values.WIRE_INTEGER_MAX)]
+
+
+class BuyerBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """Who buys; the e-mail address gets the receipt."""
+
+    name: Name
+    email: Email
+
+
+class BookingBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The body of `POST /bookings`. `expected_amount` is what the buyer was shown."""
+
+    hold: Id
+    buyer: BuyerBody
+    expected_amount: Amount | None = None
+
+
+class BookingLineShown(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One place with its frozen price, minor units."""
+
+    line: int
+    seat_id: str | None = None
+    area_id: str | None = None
+    type: str
+    amount: int
+    fee: int
+    tax: int
+
+
+class PaymentShown(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """How to pay: `preparing` (ask again), `ready` (confirm the intent in the browser), `none` (nothing to be done)."""
+
+    status: Literal["preparing", "ready", "none"]
+    provider: str | None = None
+    client_secret: str | None = None
+    publishable_key: str | None = None
+    amount: int | None = None
+    currency: str | None = None
+    api_base: str | None = None
+
+
+class BookingShown(Struct, frozen=True, kw_only=True):
+    """A booking, as its holder or who has its `access` sees it."""
+
+    id: str
+    state: BookingState
+    event: str
+    hold: str
+    lines: tuple[BookingLineShown, ...]
+    seats: tuple[str, ...]
+    areas: dict[str, int]
+    amount: int
+    currency: str
+    expires_at: datetime
+    access: str
+    payment: PaymentShown
+
+
+class BookingList(Struct, frozen=True):
+    """A page of the caller's bookings, the newest first."""
+
+    items: tuple[BookingShown, ...]
+    next: str | None
+
+
+_CODES: Final = (
+    "unauthorized",
+    "hold_not_found",
+    "hold_expired",
+    "hold_in_checkout",
+    "sale_paused",
+    "sale_closed",
+    "seat_taken",
+    "area_full",
+    "price_changed",
+    "conflict",
+    "idempotency_mismatch",
+    "idempotency_in_progress",
+    "rate_limited",
+)
+
+OPERATIONS: Final = (
+    Operation(
+        name="create_booking",
+        method="POST",
+        path=f"{API}/bookings",
+        who="holder",
+        summary="Claim a hold's places for good and begin to pay; 202 while the payment is `preparing`.",
+        body=BookingBody,
+        answers={201: BookingShown, 202: BookingShown},
+        codes=_CODES,
+        idempotent=True,
+    ),
+    Operation(
+        name="list_bookings",
+        method="GET",
+        path=f"{API}/bookings",
+        who="holder",
+        summary="The caller's own bookings, the newest first.",
+        query=(
+            Query("limit", int, f"At most this many, 1 to {limits.PAGE_ITEMS_MAX}."),
+            Query("cursor", str, "`next` of the page before."),
+        ),
+        answers={200: BookingList},
+        codes=("unauthorized", "invalid_message"),
+    ),
+    Operation(
+        name="read_booking",
+        method="GET",
+        path=f"{API}/bookings/{{booking}}",
+        who="holder",
+        summary="One booking, for its holder or with its `access` as bearer token.",
+        answers={200: BookingShown},
+        codes=("unauthorized", "not_found"),
+    ),
+    Operation(
+        name="cancel_booking",
+        method="POST",
+        path=f"{API}/bookings/{{booking}}/cancel",
+        who="holder",
+        summary="Give an unpaid booking up. `cancelling` can still end `confirmed` where the charge was faster.",
+        answers={200: BookingShown},
+        codes=("unauthorized", "not_found"),
+    ),
+    Operation(
+        name="stripe_webhook",
+        method="POST",
+        path=f"{API}/webhooks/stripe",
+        who="anyone",
+        summary="Stripe's notices: signed, each kept once, answered before the work.",
+        answers={200: None},
+        codes=("invalid_message",),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class BookingServices:
+    """What the handlers need. `live_mode` says whether the Stripe key is a live one."""
+
+    live: Live
+    bookings: Bookings
+    checkout: Checkout
+    completer: Completer
+    keys: IdempotencyKeys
+    payments: Payments | None
+    webhook_secret: str | None
+    live_mode: bool
+
+
+def routes(services: BookingServices) -> list[web.RouteDef]:
+    """The routes of `OPERATIONS`."""
+    live, bookings, checkout = services.live, services.bookings, services.checkout
+    clock, tokens = live.clock, live.tokens
+
+    def holder_of(request: web.Request) -> str:
+        token = bearer_token(request)
+        read = tokens.read(token, clock()) if token is not None else None
+        if read is None:
+            raise Unauthorized("This needs a holder's token.")
+        return read.holder
+
+    async def create_booking(request: web.Request) -> web.Response:
+        holder, key = holder_of(request), read_key(request)
+
+        async def act() -> web.Response:
+            body = await read_body(request, BookingBody)
+            if services.payments is None:
+                raise Refused("unavailable", "Buying is not set up here.")
+            desk = await live.acts.desk_of_hold(body.hold)
+            outcome = await checkout.book(
+                desk.event.id,
+                holder,
+                body.hold,
+                Buyer(body.buyer.name, body.buyer.email),
+                lambda _, record: _quote(desk, record),
+                key=key,
+                expected_amount=body.expected_amount,
+            )
+            if isinstance(outcome, Refusal):
+                return refused(desk, outcome)
+            shown = show(outcome)
+            return _json(shown, 202 if shown.payment.status == "preparing" else 201)
+
+        return await services.keys.once(request, holder, act)
+
+    async def list_bookings(request: web.Request) -> web.Response:
+        holder = holder_of(request)
+        limit = _read_limit(request)
+        found = await bookings.of_holder(holder, after=_read_cursor(request), limit=limit + 1)
+        page = found[:limit]
+        following = _write_cursor(page[-1]) if len(found) > limit else None
+        return _json(BookingList(tuple(map(show, page)), following), 200)
+
+    async def visible(request: web.Request) -> Booking:
+        """The booking, for those who may see it; for all others there is none."""
+        booking_id, token = request.match_info["booking"], bearer_token(request)
+        if token is None:
+            raise Unauthorized("This needs the holder's token or the booking's access.")
+        found = await bookings.load(booking_id) if values.is_id(booking_id) else None
+        read = tokens.read(token, clock())
+        if found is None or not (checkout.may_access(found.id, token) or (read and read.holder == found.holder)):
+            raise NotFound("There is no such booking.")
+        return found
+
+    async def read_booking(request: web.Request) -> web.Response:
+        return _json(show(await visible(request)), 200)
+
+    async def cancel_booking(request: web.Request) -> web.Response:
+        return _json(show(await checkout.cancel(await visible(request))), 200)
+
+    async def stripe_webhook(request: web.Request) -> web.Response:
+        body = await read_raw(request)
+        if services.webhook_secret is None:
+            raise NotFound("No webhooks are expected here.")
+        given = request.headers.getall("Stripe-Signature", [])
+        try:
+            notice = read_notice(
+                body, given[0] if len(given) == 1 else "", services.webhook_secret, clock(), live=services.live_mode
+            )
+        except InvalidInput as error:
+            raise Refused("bad_request", error.message) from error
+        if await bookings.keep_notice(notice.id, notice.type, notice.intent):
+            services.completer.wake()
+        return web.Response(status=200)
+
+    def show(booking: Booking) -> BookingShown:
+        return BookingShown(
+            id=booking.id,
+            state=booking.state,
+            event=booking.event,
+            hold=booking.hold,
+            lines=tuple(
+                BookingLineShown(
+                    line=line.line,
+                    seat_id=line.seat_id,
+                    area_id=line.area_id,
+                    type=line.type,
+                    amount=line.amount,
+                    fee=line.fee,
+                    tax=line.tax,
+                )
+                for line in booking.lines
+            ),
+            seats=tuple(line.seat_id for line in booking.lines if line.seat_id is not None),
+            areas=_count_areas(booking),
+            amount=booking.amount,
+            currency=booking.currency,
+            expires_at=booking.expires_at.astimezone(UTC),
+            access=checkout.access(booking.id),
+            payment=_payment(booking, services.payments),
+        )
+
+    return bind(
+        OPERATIONS,
+        {
+            "create_booking": create_booking,
+            "list_bookings": list_bookings,
+            "read_booking": read_booking,
+            "cancel_booking": cancel_booking,
+            "stripe_webhook": stripe_webhook,
+        },
+    )
+
+
+def _quote(desk: Desk, record: Record) -> Quoted:
+    """What a hold costs, with seat ids, as it will be frozen in the booking."""
+    shown = desk.show_hold("quote", msgspec.structs.replace(record, state="active"), seat_ids=True)
+    lines = tuple(
+        BookingLine(line.line, line.seat_id, line.area_id, line.type, line.amount, line.fee, line.tax)
+        for line in shown.lines
+    )
+    return Quoted(lines, shown.currency, desk.event.prices_version)
+
+
+def _payment(booking: Booking, payments: Payments | None) -> PaymentShown:
+    if booking.state != "pending_payment" or booking.amount == 0 or payments is None:
+        return PaymentShown(status="none")
+    if booking.client_secret is None:
+        return PaymentShown(status="preparing")
+    return PaymentShown(
+        status="ready",
+        provider="stripe",
+        client_secret=booking.client_secret,
+        publishable_key=payments.publishable_key,
+        amount=booking.amount,
+        currency=booking.currency,
+        api_base=payments.api_base,
+    )
+
+
+def _count_areas(booking: Booking) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for line in booking.lines:
+        if line.area_id is not None:
+            counts[line.area_id] = counts.get(line.area_id, 0) + 1
+    return counts
+
+
+def _read_limit(request: web.Request) -> int:
+    text = request.query.get("limit", str(limits.PAGE_ITEMS_DEFAULT))
+    if not (text.isascii() and text.isdecimal() and len(text) <= 9 and 1 <= int(text) <= limits.PAGE_ITEMS_MAX):
+        raise _wrong("limit", f"is no whole number from 1 to {limits.PAGE_ITEMS_MAX}")
+    return int(text)
+
+
+def _write_cursor(booking: Booking) -> str:
+    return base64.urlsafe_b64encode(f"{booking.created.isoformat()} {booking.id}".encode()).decode()
+
+
+def _read_cursor(request: web.Request) -> tuple[datetime, str] | None:
+    text = request.query.get("cursor")
+    if text is None:
+        return None
+    try:
+        created, _, booking = base64.urlsafe_b64decode(text.encode()).decode().partition(" ")
+        moment = datetime.fromisoformat(created)
+    except (binascii.Error, UnicodeError, ValueError) as error:
+        raise _wrong("cursor", "is no cursor of ours") from error
+    if moment.tzinfo is None or not values.is_id(booking):
+        raise _wrong("cursor", "is no cursor of ours")
+    return moment, booking
+
+
+def _wrong(path: str, message: str) -> InvalidInput:
+    return InvalidInput("The page cannot be made.", errors=(Violation(path, message),))
+
+
+def _json(body: Any, status: int) -> web.Response:
+    return web.Response(
+        status=status,
+        body=msgspec.json.encode(body),
+        content_type="application/json",
+        headers={"Cache-Control": "no-store"},
+    )

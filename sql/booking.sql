@@ -1,0 +1,163 @@
+-- name: lock_event_shared
+-- Keeps adopt out while a claim or a sale is written; adopt takes the same lock exclusive.
+SELECT pg_advisory_xact_lock_shared(7202, (SELECT number FROM event WHERE id = $1)::int);
+
+-- name: load_fence
+-- The event's epoch and state, to be compared with those under which the hold was marked.
+SELECT epoch, state FROM event WHERE id = $1;
+
+-- name: insert_booking
+-- Claims a hold for a buyer; nothing where the booking's id is there already, whoever put it there.
+INSERT INTO booking (id, event_id, hold_id, holder, epoch, state, hold_created, lifetime_end, buyer_name, buyer_email,
+                     amount, currency, prices_version, expires_at)
+VALUES ($1, $2, $3, $4, $5, 'pending_payment', $6, $7, $8, $9, $10, $11, $12,
+        now() + make_interval(secs => $13))
+ON CONFLICT (id) DO NOTHING
+RETURNING id;
+
+-- name: insert_refused
+-- Takes a booking's id out of the world, so that a claim of it that sleeps somewhere can never commit.
+INSERT INTO booking (id, event_id, hold_id, holder, epoch, state, hold_created, lifetime_end)
+VALUES ($1, $2, $3, $4, $5, 'failed', $6, $7)
+ON CONFLICT (id) DO NOTHING
+RETURNING id;
+
+-- name: insert_lines
+-- The quoted lines: the price that was shown is the price that is charged.
+INSERT INTO booking_line (booking_id, line, seat_id, area_id, type, amount, fee, tax)
+SELECT $1, * FROM unnest($2::int[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::bigint[]);
+
+-- name: claim_seats
+-- Claims the seats, in the order of their ids so that two claims never wait for one another in a ring.
+INSERT INTO booking_seat (booking_id, event_id, seat_id, type, state)
+SELECT $1, $2, seat_id, type, 'claimed' FROM unnest($3::text[], $4::text[]) AS s (seat_id, type) ORDER BY seat_id;
+
+-- name: claim_areas
+-- Claims area places.
+INSERT INTO booking_area (booking_id, event_id, area_id, type, quantity, state)
+SELECT $1, $2, area_id, type, quantity, 'claimed'
+FROM unnest($3::text[], $4::text[], $5::int[]) AS a (area_id, type, quantity);
+
+-- name: take_places
+-- Counts claimed places; the constraint area_is_never_oversold refuses what is too much.
+UPDATE event_area SET taken = taken + sums.quantity
+FROM (SELECT area_id, sum(quantity)::int AS quantity FROM booking_area WHERE booking_id = $1 GROUP BY area_id) AS sums
+WHERE event_area.event_id = $2 AND event_area.area_id = sums.area_id;
+
+-- name: give_places_back
+-- Counts the places of a booking that ended unsold out again.
+UPDATE event_area SET taken = taken - sums.quantity
+FROM (SELECT area_id, sum(quantity)::int AS quantity FROM booking_area
+      WHERE booking_id = $1 AND state <> 'released' GROUP BY area_id) AS sums
+WHERE event_area.event_id = $2 AND event_area.area_id = sums.area_id;
+
+-- name: sell_seats
+-- A claim becomes a sale.
+UPDATE booking_seat SET state = 'sold' WHERE booking_id = $1 AND state = 'claimed';
+
+-- name: sell_areas
+-- Claimed places become sold ones.
+UPDATE booking_area SET state = 'sold' WHERE booking_id = $1 AND state = 'claimed';
+
+-- name: release_seats
+-- A booking that ended unsold lets its seats go.
+UPDATE booking_seat SET state = 'released' WHERE booking_id = $1 AND state <> 'released';
+
+-- name: release_areas
+-- A booking that ended unsold lets its places go.
+UPDATE booking_area SET state = 'released' WHERE booking_id = $1 AND state <> 'released';
+
+-- name: load_booking
+-- One booking.
+SELECT * FROM booking WHERE id = $1;
+
+-- name: lock_booking
+-- One booking, for a decision about it.
+SELECT * FROM booking WHERE id = $1 FOR UPDATE;
+
+-- name: load_lines
+-- The lines of bookings, in order.
+SELECT * FROM booking_line WHERE booking_id = ANY ($1::text[]) ORDER BY booking_id, line;
+
+-- name: list_bookings
+-- A holder's bookings, the newest first, after a cursor; refused checkouts are none.
+SELECT * FROM booking
+WHERE holder = $1 AND buyer_name IS NOT NULL
+  AND ($2::timestamptz IS NULL OR (created, id) < ($2, $3))
+ORDER BY created DESC, id DESC
+LIMIT $4;
+
+-- name: move_booking
+-- Changes a booking's state; the trigger refuses an illegal move and writes the history.
+UPDATE booking SET state = $2 WHERE id = $1;
+
+-- name: note_intent
+-- Keeps what Stripe said of a booking's PaymentIntent.
+UPDATE booking SET intent_id = $2, client_secret = coalesce($3, client_secret), intent_status = $4, looked_at = now()
+WHERE id = $1;
+
+-- name: write_work
+-- Decides that something is to be done outside; once, however often it is decided.
+INSERT INTO outbox (booking_id, event_id, act, key) VALUES ($1, $2, $3, $4) ON CONFLICT (key) DO NOTHING;
+
+-- name: strike_create
+-- A create that was never sent need not be: nothing can have been charged.
+UPDATE outbox SET done = now(), struck = true
+WHERE booking_id = $1 AND act = 'create_intent' AND done IS NULL AND tries = 0
+RETURNING id;
+
+-- name: lease_work
+-- Takes what is due, for as long as one try may last. That it is tried is on record before it is sent.
+UPDATE outbox SET tries = tries + 1, leased_until = now() + make_interval(secs => $2)
+WHERE id IN (
+    SELECT id FROM outbox
+    WHERE done IS NULL AND due <= now() AND (leased_until IS NULL OR leased_until < now())
+    ORDER BY due, id
+    LIMIT $1
+    FOR UPDATE SKIP LOCKED)
+RETURNING id, booking_id, event_id, act, key, attempt, tries;
+
+-- name: lease_work_of_booking
+-- The same for one booking, for the request that is waiting for it.
+UPDATE outbox SET tries = tries + 1, leased_until = now() + make_interval(secs => $2)
+WHERE id IN (
+    SELECT id FROM outbox
+    WHERE booking_id = $1 AND done IS NULL AND due <= now() AND (leased_until IS NULL OR leased_until < now())
+    ORDER BY id
+    FOR UPDATE SKIP LOCKED)
+RETURNING id, booking_id, event_id, act, key, attempt, tries;
+
+-- name: finish_work
+-- It is done.
+UPDATE outbox SET done = now(), leased_until = NULL, fault = NULL WHERE id = $1;
+
+-- name: postpone_work
+-- It did not succeed: again later, under a new key where the old one is worn out.
+UPDATE outbox SET due = now() + make_interval(secs => $2), leased_until = NULL, fault = $3,
+                  attempt = attempt + $4
+WHERE id = $1 AND done IS NULL;
+
+-- name: keep_notice
+-- Keeps a notice of Stripe's; nothing where it came before.
+INSERT INTO stripe_notice (id, type, intent_id) VALUES ($1, $2, $3) ON CONFLICT (id) DO NOTHING RETURNING id;
+
+-- name: open_notices
+-- Notices that nobody has looked into yet.
+SELECT n.id, b.id AS booking_id FROM stripe_notice n LEFT JOIN booking b ON b.intent_id = n.intent_id
+WHERE n.done IS NULL ORDER BY n.received LIMIT $1;
+
+-- name: finish_notice
+-- A notice was looked into.
+UPDATE stripe_notice SET done = now() WHERE id = $1;
+
+-- name: bookings_to_expire
+-- Claims that nobody paid for in time.
+SELECT id FROM booking WHERE state = 'pending_payment' AND expires_at <= now() ORDER BY expires_at LIMIT $1;
+
+-- name: bookings_to_look_at
+-- Bookings whose payment is undecided and that nobody asked Stripe about for a while.
+SELECT id FROM booking
+WHERE state IN ('pending_payment', 'authorized', 'cancelling', 'expiring') AND intent_id IS NOT NULL
+  AND looked_at < now() - make_interval(secs => $2)
+ORDER BY looked_at
+LIMIT $1;
