@@ -1,0 +1,95 @@
+"""The ledger: everything that the double knows, for those who check a run against it. No secret is in it."""
+
+import msgspec
+
+from lml_live.devstack.stripe import refunds
+from lml_live.devstack.stripe.faults import Fault, WebhookFault
+from lml_live.devstack.stripe.objects import BalanceTransaction, Charge, Event, PaymentIntent, Refund
+from lml_live.devstack.stripe.requests import Api, Seen
+from lml_live.devstack.stripe.world import Delivery, HistoryEntry
+
+
+class LedgerIntent(msgspec.Struct, frozen=True, kw_only=True):
+    """One intent with all that happened to it and what it brought."""
+
+    intent: PaymentIntent
+    history: list[HistoryEntry]
+    captured: int
+    refunded: int
+    """Refunds of captured money that have not failed."""
+    net_captured: int
+
+
+class Ledger(msgspec.Struct, frozen=True, kw_only=True):
+    """All in the order in which it was made."""
+
+    now_ms: int
+    intents: list[LedgerIntent]
+    charges: list[Charge]
+    refunds: list[Refund]
+    balance_transactions: list[BalanceTransaction]
+    events: list[Event]
+    deliveries: list[Delivery]
+    requests: list[Seen]
+    faults: list[Fault]
+    webhook_faults: list[WebhookFault]
+
+    def net_captured(self) -> dict[str, int]:
+        """What the account has earned, by currency, before fees."""
+        sums: dict[str, int] = {}
+        for entry in self.intents:
+            currency = entry.intent.currency
+            sums[currency] = sums.get(currency, 0) + entry.net_captured
+        return sums
+
+
+def read_ledger(api: Api) -> Ledger:
+    """The ledger as of now."""
+    store = api.store
+    charges = list(store.list_all("charge", Charge))
+    every_refund = list(store.list_all("refund", Refund))
+    captured: dict[str, int] = {}
+    for charge in charges:
+        captured[charge.payment_intent] = captured.get(charge.payment_intent, 0) + charge.amount_captured
+    given_back: dict[str, list[Refund]] = {}
+    for refund in every_refund:
+        given_back.setdefault(refund.payment_intent, []).append(refund)
+    history: dict[str, list[HistoryEntry]] = {}
+    for entry in store.list_all("history", HistoryEntry):
+        history.setdefault(entry.intent, []).append(entry)
+    intents = []
+    for intent in store.list_all("payment_intent", PaymentIntent):
+        taken, returned = captured.get(intent.id, 0), refunds.refunded(given_back.get(intent.id, []))
+        intents.append(
+            LedgerIntent(
+                intent=_without_secrets(intent),
+                history=history.get(intent.id, []),
+                captured=taken,
+                refunded=returned,
+                net_captured=taken - returned,
+            )
+        )
+    return Ledger(
+        now_ms=api.control.now_ms(),
+        intents=intents,
+        charges=charges,
+        refunds=every_refund,
+        balance_transactions=list(store.list_all("balance_transaction", BalanceTransaction)),
+        events=[_without_payload(event) for event in store.list_all("event", Event)],
+        deliveries=list(store.list_all("delivery", Delivery)),
+        requests=list(store.list_all("request", Seen)),
+        faults=api.faults.every(),
+        webhook_faults=api.faults.every_webhook(),
+    )
+
+
+def _without_secrets(intent: PaymentIntent) -> PaymentIntent:
+    return msgspec.structs.replace(intent, client_secret="", next_action=None)
+
+
+def _without_payload(event: Event) -> Event:
+    # The payload repeats what the ledger has already, client secrets included; its id is what a checker needs.
+    subject = msgspec.json.decode(event.data.object)
+    kept = {name: subject[name] for name in ("id", "object", "status")}
+    data = msgspec.structs.replace(event.data, object=msgspec.Raw(msgspec.json.encode(kept)))
+    return msgspec.structs.replace(event, data=data)

@@ -1,0 +1,258 @@
+"""Stripe's objects as far as the double has them, field for field as they go over the wire."""
+
+from typing import Final, Literal
+
+import msgspec
+
+API_VERSION: Final = "2026-10-28.endive"
+"""The version that the pinned SDK speaks."""
+
+IntentStatus = Literal[
+    "requires_payment_method",
+    "requires_confirmation",
+    "requires_action",
+    "processing",
+    "requires_capture",
+    "canceled",
+    "succeeded",
+]
+CaptureMethod = Literal["automatic", "automatic_async", "manual"]
+RefundStatus = Literal["pending", "succeeded", "failed"]
+Metadata = dict[str, str]
+
+
+class BillingDetails(msgspec.Struct, frozen=True, kw_only=True):
+    name: str | None = None
+    email: str | None = None
+    phone: str | None = None
+    address: dict[str, str] | None = None
+
+
+class CardDetails(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a card: never its number."""
+
+    brand: str
+    last4: str
+    exp_month: int
+    exp_year: int
+    funding: str = "credit"
+    country: str = "US"
+    fingerprint: str | None = None
+
+
+class PaymentMethod(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    object: Literal["payment_method"] = "payment_method"
+    billing_details: BillingDetails = BillingDetails()
+    card: CardDetails | None = None
+    created: int
+    customer: None = None
+    livemode: bool = False
+    metadata: Metadata = {}
+    type: str = "card"
+
+
+class AutomaticPaymentMethods(msgspec.Struct, frozen=True, kw_only=True):
+    enabled: bool
+    allow_redirects: Literal["always", "never"] = "always"
+
+
+class RedirectToUrl(msgspec.Struct, frozen=True, kw_only=True):
+    url: str
+    return_url: str
+
+
+class UseStripeSdk(msgspec.Struct, frozen=True, kw_only=True):
+    """What Stripe.js would open; `stripe_js` is the address of the double's page."""
+
+    type: Literal["three_d_secure_redirect"] = "three_d_secure_redirect"
+    stripe_js: str
+
+
+class NextAction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    type: Literal["redirect_to_url", "use_stripe_sdk"]
+    redirect_to_url: RedirectToUrl | None = None
+    use_stripe_sdk: UseStripeSdk | None = None
+
+    @property
+    def page_url(self) -> str:
+        """Where the buyer proves who they are."""
+        if self.redirect_to_url is not None:
+            return self.redirect_to_url.url
+        return self.use_stripe_sdk.stripe_js if self.use_stripe_sdk is not None else ""
+
+
+class PaymentError(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`last_payment_error`: why the last attempt did not succeed."""
+
+    type: str
+    code: str
+    message: str
+    decline_code: str | None = None
+    charge: str | None = None
+    payment_method: PaymentMethod | None = None
+
+
+class PaymentIntent(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    object: Literal["payment_intent"] = "payment_intent"
+    amount: int
+    amount_capturable: int = 0
+    amount_received: int = 0
+    application_fee_amount: None = None
+    automatic_payment_methods: AutomaticPaymentMethods | None = None
+    canceled_at: int | None = None
+    cancellation_reason: str | None = None
+    capture_method: CaptureMethod = "automatic"
+    client_secret: str
+    confirmation_method: Literal["automatic"] = "automatic"
+    created: int
+    currency: str
+    customer: None = None
+    description: str | None = None
+    last_payment_error: PaymentError | None = None
+    latest_charge: str | None = None
+    livemode: bool = False
+    metadata: Metadata = {}
+    next_action: NextAction | None = None
+    payment_method: str | None = None
+    payment_method_types: tuple[str, ...] = ("card",)
+    processing: None = None
+    receipt_email: str | None = None
+    setup_future_usage: str | None = None
+    statement_descriptor: str | None = None
+    statement_descriptor_suffix: str | None = None
+    status: IntentStatus = "requires_payment_method"
+
+
+PUBLIC_INTENT_FIELDS: Final = frozenset(
+    {
+        *("id", "object", "amount", "automatic_payment_methods", "canceled_at", "cancellation_reason"),
+        *("capture_method", "client_secret", "confirmation_method", "created", "currency", "description"),
+        *("last_payment_error", "livemode", "next_action", "payment_method", "payment_method_types", "processing"),
+        *("receipt_email", "setup_future_usage", "status"),
+    }
+)
+"""What a publishable key may see of a PaymentIntent."""
+
+
+class ChargeCard(msgspec.Struct, frozen=True, kw_only=True):
+    brand: str
+    last4: str
+    exp_month: int
+    exp_year: int
+    funding: str
+    country: str
+    fingerprint: str | None
+    amount_authorized: int | None
+    capture_before: int | None = None
+    three_d_secure: dict[str, str] | None = None
+
+
+class MethodDetails(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    type: str
+    card: ChargeCard | None = None
+    us_bank_account: dict[str, str] | None = None
+
+
+class ChargeOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    network_status: str
+    reason: str | None
+    seller_message: str
+    type: str
+
+
+class Charge(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    object: Literal["charge"] = "charge"
+    amount: int
+    amount_captured: int = 0
+    amount_refunded: int = 0
+    balance_transaction: str | None = None
+    billing_details: BillingDetails = BillingDetails()
+    captured: bool = False
+    created: int
+    currency: str
+    customer: None = None
+    description: str | None = None
+    disputed: bool = False
+    failure_balance_transaction: None = None
+    failure_code: str | None = None
+    failure_message: str | None = None
+    livemode: bool = False
+    metadata: Metadata = {}
+    outcome: ChargeOutcome
+    paid: bool
+    payment_intent: str
+    payment_method: str
+    payment_method_details: MethodDetails
+    receipt_email: str | None = None
+    refunded: bool = False
+    statement_descriptor: str | None = None
+    status: Literal["succeeded", "pending", "failed"]
+
+
+class Refund(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    object: Literal["refund"] = "refund"
+    amount: int
+    balance_transaction: str | None
+    charge: str
+    created: int
+    currency: str
+    failure_balance_transaction: str | None = None
+    failure_reason: str | None = None
+    metadata: Metadata = {}
+    payment_intent: str
+    reason: str | None = None
+    status: RefundStatus
+
+
+class BalanceTransaction(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    object: Literal["balance_transaction"] = "balance_transaction"
+    amount: int
+    available_on: int
+    created: int
+    currency: str
+    description: str | None = None
+    fee: int
+    net: int
+    reporting_category: str
+    source: str
+    status: Literal["pending"] = "pending"
+    type: Literal["charge", "refund", "refund_failure"]
+
+
+EventSubject = PaymentIntent | Charge | Refund
+
+
+class EventRequest(msgspec.Struct, frozen=True, kw_only=True):
+    id: str | None
+    idempotency_key: str | None
+
+
+class EventData(msgspec.Struct, frozen=True, kw_only=True):
+    object: msgspec.Raw
+    """The object as it was when the event was made."""
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    object: Literal["event"] = "event"
+    api_version: str = API_VERSION
+    created: int
+    data: EventData
+    livemode: bool = False
+    pending_webhooks: int
+    request: EventRequest
+    type: str
+
+
+class ListOf(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of objects, newest first."""
+
+    object: Literal["list"] = "list"
+    data: list[msgspec.Raw]
+    has_more: bool
+    url: str
