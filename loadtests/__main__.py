@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -28,6 +29,8 @@ from loadtests.house import ROOT, Target, open_event_of, own_house, scratch
 from loadtests.verdict import Verdict, judge, show
 
 WEB_PORT: Final = 8089
+STOPPED: Final = 143
+"""The shell's exit code for a program that SIGTERM ended."""
 
 
 class RunTime(click.ParamType):
@@ -78,6 +81,8 @@ def load(
     """
     if event is not None and host is None:
         raise click.UsageError("--event belongs to --host")
+    # Told to stop, it takes what it started with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(STOPPED))
     try:
         with scratch() as directory:
             kept = history or directory / "history.jsonl"

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -14,8 +15,16 @@ from loadtests.history import Act, read_history
 ROOT = Path(__file__).parents[2]
 
 
-async def run(directory: Path, *arguments: str) -> tuple[int, str]:
-    process = await asyncio.create_subprocess_exec(
+def processes_of(directory: Path) -> list[list[str]]:
+    return [
+        process.info["cmdline"]
+        for process in psutil.process_iter(["cmdline"])
+        if any(str(directory) in argument for argument in process.info["cmdline"] or ())
+    ]
+
+
+async def start(directory: Path, *arguments: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "loadtests", *arguments),
         cwd=ROOT,
         # What it starts is in the test's directory, so that the run ends it whatever happens.
@@ -23,6 +32,10 @@ async def run(directory: Path, *arguments: str) -> tuple[int, str]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
+
+
+async def run(directory: Path, *arguments: str) -> tuple[int, str]:
+    process = await start(directory, *arguments)
     assert process.stdout is not None
     async with asyncio.timeout(90):
         output = await process.stdout.read()
@@ -44,14 +57,21 @@ async def test_a_short_run_on_its_own_server_is_clean(run_directory: Path) -> No
     assert said["hold_latency"]["p99_ms"] > 0
     verbs = {line.verb for line in read_history(history) if isinstance(line, Act)}
     assert {"join", "hold"} <= verbs
-    # Nothing is left: no process, no directory.
     assert sorted(os.listdir(run_directory)) == ["history.jsonl", "report.json"]
-    left = [
-        process.info["cmdline"]
-        for process in psutil.process_iter(["cmdline"])
-        if any(str(run_directory) in argument for argument in process.info["cmdline"] or ())
-    ]
-    assert left == []
+    assert processes_of(run_directory) == []
+
+
+async def test_a_run_that_is_told_to_stop_takes_its_server_with_it(run_directory: Path) -> None:
+    process = await start(run_directory, "--users", "3", "--run-time", "60s")
+    assert process.stdout is not None
+    async with asyncio.timeout(90):
+        while b"users for" not in (line := await process.stdout.readline()):
+            assert line
+        process.send_signal(signal.SIGTERM)
+        await process.stdout.read()
+        assert await process.wait() == 143
+    assert os.listdir(run_directory) == []
+    assert processes_of(run_directory) == []
 
 
 async def test_a_server_that_is_there_already(live_server: LiveServer, run_directory: Path) -> None:
