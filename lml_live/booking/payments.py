@@ -16,14 +16,13 @@ from lml_live.booking.states import IntentStatus
 
 
 class Intent(Struct, frozen=True):
-    """A PaymentIntent as Stripe has it now. `booking` is what its metadata says."""
+    """A PaymentIntent as Stripe has it now."""
 
     id: str
     status: IntentStatus
     client_secret: str | None
     amount: int
     currency: str
-    booking: str | None
 
 
 class PaymentFault(Exception):
@@ -116,5 +115,4 @@ async def _call(answer: Any) -> Intent:
         client_secret=intent.client_secret,
         amount=intent.amount,
         currency=intent.currency.upper(),
-        booking=(intent.metadata or {}).get("booking"),
     )

@@ -109,7 +109,8 @@ async def _up(settings: Settings) -> None:
     with listener:
         # The whole house takes half a second to import: done while the engines start.
         imported = asyncio.create_task(asyncio.to_thread(importlib.import_module, "lml_live.wiring"))
-        async with engines(settings, _report) as urls:
+        webhook_url = f"http://127.0.0.1:{listener.getsockname()[1]}/api/v1/webhooks/stripe"
+        async with engines(settings, _report, webhook_url=webhook_url) as urls:
             await imported
             from lml_live import wiring
 

@@ -24,6 +24,7 @@ import msgspec
 from lml_live import limits
 from lml_live.devstack.child import Engine
 from lml_live.devstack.servers import Mongo, ObjectStore, Postgres, Valkey, write_private
+from lml_live.devstack.stripe.process import StripeDouble
 from lml_live.errors import Conflict, Unavailable
 from lml_live.infra.config import Settings
 
@@ -41,6 +42,15 @@ _UP: Final = "lml up"
 _MONGO_ONLY: Final = "a command that uses MongoDB"
 
 
+class StripeKeys(msgspec.Struct, frozen=True):
+    """Where the Stripe double is, and its keys."""
+
+    api_base: str
+    secret_key: str
+    publishable_key: str
+    webhook_secret: str
+
+
 class EngineUrls(msgspec.Struct, frozen=True):
     """Where the engines are, our own and those that were given. They carry secrets."""
 
@@ -49,6 +59,8 @@ class EngineUrls(msgspec.Struct, frozen=True):
     mongo_url: str
     s3_endpoint_url: str | None
     """None where a bucket of Amazon's is named by the settings."""
+    stripe: StripeKeys | None = None
+    """None where a key of the real Stripe is given by the settings."""
 
 
 class EngineRecord(msgspec.Struct, frozen=True):
@@ -70,17 +82,23 @@ class StackRecord(msgspec.Struct, frozen=True):
 class _Secrets(msgspec.Struct, frozen=True):
     redis: str
     postgres: str
+    # Directories of before the double have none: then it makes new ones, for it has no state there either.
+    stripe_secret_key: str = ""
+    stripe_publishable_key: str = ""
+    stripe_webhook_secret: str = ""
 
 
 @asynccontextmanager
-async def engines(settings: Settings, report: Report) -> AsyncIterator[EngineUrls]:
+async def engines(settings: Settings, report: Report, *, webhook_url: str | None = None) -> AsyncIterator[EngineUrls]:
     """Starts every engine whose address is not given, keeps them running, and stops them in the end.
+
+    `webhook_url` is where the Stripe double sends its notices.
 
     An engine that dies is started again on the same port and data. Leftovers of a killed parent are ended first.
     Raises `Conflict` where another `lml` uses the data directory, `Unavailable` where an engine does not start.
     """
     with _locked(settings, _UP) as before:
-        stack = _stack(settings, before)
+        stack = _stack(settings, before, webhook_url)
         for name in _given(settings):
             report(f"{name}: as given by the settings")
         keepers: list[asyncio.Task[None]] = []
@@ -91,6 +109,7 @@ async def engines(settings: Settings, report: Report) -> AsyncIterator[EngineUrl
                 postgres_dsn=settings.postgres_dsn or stack["postgres"].url,
                 mongo_url=settings.mongo_url or stack["mongo"].url,
                 s3_endpoint_url=stack["s3"].url if "s3" in stack else settings.s3_endpoint_url,
+                stripe=_stripe_keys(stack),
             )
 
             def record() -> None:
@@ -116,6 +135,14 @@ def with_engines(settings: Settings, urls: EngineUrls) -> Settings:
         for name, value in _DOUBLE_CREDENTIALS.items():
             os.environ.setdefault(name, value)
         settings = msgspec.structs.replace(settings, s3_bucket=_DOUBLE_BUCKET)
+    if urls.stripe is not None:
+        settings = msgspec.structs.replace(
+            settings,
+            stripe_api_key=urls.stripe.secret_key,
+            stripe_publishable_key=urls.stripe.publishable_key,
+            stripe_webhook_secret=urls.stripe.webhook_secret,
+            stripe_api_base=urls.stripe.api_base,
+        )
     return msgspec.structs.replace(
         settings,
         redis_url=urls.redis_url,
@@ -186,11 +213,19 @@ def _given(settings: Settings) -> list[str]:
         Postgres.name: settings.postgres_dsn,
         Mongo.name: settings.mongo_url,
         "S3": settings.s3_endpoint_url or settings.s3_bucket,
+        "Stripe": settings.stripe_api_key,
     }
     return [name for name, value in given.items() if value]
 
 
-def _stack(settings: Settings, before: StackRecord | None) -> dict[str, Engine]:
+def _stripe_keys(stack: dict[str, Engine]) -> StripeKeys | None:
+    double = stack.get("stripe")
+    if not isinstance(double, StripeDouble):
+        return None
+    return StripeKeys(double.url, double.secret_key, double.publishable_key, double.webhook_secret)
+
+
+def _stack(settings: Settings, before: StackRecord | None, webhook_url: str | None) -> dict[str, Engine]:
     data = settings.data_dir.absolute()
     words = _secrets(data)
     stack: dict[str, Engine] = {}
@@ -202,6 +237,15 @@ def _stack(settings: Settings, before: StackRecord | None) -> dict[str, Engine]:
         stack["mongo"] = _mongo(settings, before)
     if not (settings.s3_endpoint_url or settings.s3_bucket):
         stack["s3"] = ObjectStore(data / "s3", log=data / "log" / "s3.log")
+    if not settings.stripe_api_key:
+        stack["stripe"] = StripeDouble(
+            data / "stripe",
+            log=data / "log" / "stripe.log",
+            secret_key=words.stripe_secret_key,
+            publishable_key=words.stripe_publishable_key,
+            webhook_secret=words.stripe_webhook_secret,
+            webhook_url=webhook_url,
+        )
     for name, engine in stack.items():
         engine.prefer_port(_port_of(name, before))
     return stack
@@ -333,14 +377,29 @@ def _save(settings: Settings, record: StackRecord) -> None:
 def _secrets(data: Path) -> _Secrets:
     path = data / "secrets.json"
     try:
-        return msgspec.json.decode(path.read_bytes(), type=_Secrets)
+        known = msgspec.json.decode(path.read_bytes(), type=_Secrets)
+        if known.stripe_secret_key:
+            return known
+        return _keep_secrets(path, msgspec.structs.replace(known, **_stripe_secrets()))
     except FileNotFoundError as error:
         if (data / "postgres").exists():
             raise Unavailable(
                 f"{path} is missing, and with it the password of PostgreSQL's data: put it back, or delete {data}"
             ) from error
-        fresh = _Secrets(redis=secrets.token_urlsafe(24), postgres=secrets.token_urlsafe(24))
-        write_private(path, msgspec.json.encode(fresh).decode())
-        return fresh
+        words = {"redis": secrets.token_urlsafe(24), "postgres": secrets.token_urlsafe(24)}
+        return _keep_secrets(path, _Secrets(**words, **_stripe_secrets()))
     except msgspec.MsgspecError as error:
         raise Unavailable(f"{path} cannot be read ({error}); it holds the passwords of the engines' data") from error
+
+
+def _stripe_secrets() -> dict[str, str]:
+    return {
+        "stripe_secret_key": f"sk_test_{secrets.token_hex(12)}",
+        "stripe_publishable_key": f"pk_test_{secrets.token_hex(12)}",
+        "stripe_webhook_secret": f"whsec_{secrets.token_hex(16)}",
+    }
+
+
+def _keep_secrets(path: Path, words: _Secrets) -> _Secrets:
+    write_private(path, msgspec.json.encode(words).decode())
+    return words
