@@ -123,7 +123,7 @@ class Completer:
         except LmlError as error:
             log.warning("booking %s: %s will be tried again: %s", work.booking, work.act, error)
             await self._bookings.postpone_work(work.id, _back_off(work.tries), error.message)
-        except Exception:  # the worker's loop: one piece of work must not keep the others from being done (style.md, 14)
+        except Exception:  # the worker's loop: one piece of work must not hold up the others (style.md, 14)
             log.exception("booking %s: %s failed", work.booking, work.act)
             await self._bookings.postpone_work(work.id, _back_off(work.tries), "a defect; see the log")
 
