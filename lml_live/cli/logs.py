@@ -8,7 +8,7 @@ from typing import Final
 
 from lml_live.infra.config import mask_secrets
 
-_CHATTY: Final = ("botocore", "aiobotocore", "boto3", "pymongo", "asyncio", "urllib3", "aiohttp.access")
+_CHATTY: Final = ("botocore", "aiobotocore", "boto3", "pymongo", "asyncio", "urllib3", "aiohttp.access", "stripe")
 """Libraries that tell of every call at our level; they speak from one level above it."""
 
 
