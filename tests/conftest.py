@@ -32,7 +32,7 @@ from lml_live.infra import postgres
 from lml_live.infra.mongo import Database, close_database, connect_database
 from lml_live.venues.library import apply_schema
 
-pytest_plugins = ("serving",)
+pytest_plugins = ("serving", "stripe_house")
 
 RUNS = Path(tempfile.gettempdir()) / f"lml-tests-{os.getuid()}"
 _ALIVE: list[IO[str]] = []

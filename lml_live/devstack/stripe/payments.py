@@ -239,9 +239,9 @@ def _attempt(call: Call, intent: PaymentIntent, method: StoredMethod | None) -> 
     if method is None and intent.payment_method is None:
         raise refusals.invalid(
             "payment_method",
-            "You cannot confirm this PaymentIntent because it's missing a payment method. To confirm the PaymentIntent "
-            f"with {intent.id}, specify a payment method attached to this customer along with the customer ID.",
-            "payment_intent_unexpected_state" if intent.status in intents.CONFIRMABLE else "parameter_missing",
+            "You cannot confirm this PaymentIntent because it's missing a payment method. Update it with a payment "
+            "method and then confirm it again.",
+            "payment_intent_unexpected_state",
         )
     return Attempt(
         method=method or call.act.method(str(intent.payment_method)),

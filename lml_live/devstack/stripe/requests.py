@@ -167,7 +167,7 @@ class Api:
         key = _saved_under(seen, public)
         answer = self._replay(seen, key, _fingerprint(form.fields))
         if answer is not None:
-            self._note(msgspec.structs.replace(seen, status=answer.status, replayed=True))
+            seen = self._note(msgspec.structs.replace(seen, status=answer.status, replayed=True))
         else:
             form.refuse_unknown(route.fields | {"expand"} | ({"key", "client_secret"} if public else set()))
             self._in_flight.add(key or seen.id)
@@ -182,9 +182,7 @@ class Api:
                 self._in_flight.discard(key or seen.id)
                 self.on_change()
         if fault := self._take(route, "timeout_after"):
-            self._note(
-                msgspec.structs.replace(seen, status=answer.status, answered=False, faults=(*seen.faults, fault.kind))
-            )
+            self._note(msgspec.structs.replace(seen, answered=False, faults=(*seen.faults, fault.kind)))
             await asyncio.sleep(fault.delay_ms / 1000)
             raise HungUp
         if self._take(route, "kill_after"):
