@@ -161,6 +161,8 @@ HURRY_ROUNDS_MAX: Final = 4
 COMPLETER_SECONDS: Final = 1.0
 OUTBOX_BATCH: Final = 16
 OUTBOX_LEASE_SECONDS: Final = 30.0
+CAPTURE_ATTEMPTS_MAX: Final = 5
+"""Keys under which a capture is tried before the payment counts as refused for good, and is voided."""
 OUTBOX_BACK_OFF_SECONDS: Final = 0.5
 OUTBOX_BACK_OFF_SECONDS_MAX: Final = 60.0
 WEBHOOK_TOLERANCE_SECONDS: Final = 300

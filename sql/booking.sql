@@ -38,6 +38,10 @@ INSERT INTO booking_area (booking_id, event_id, area_id, type, quantity, state)
 SELECT $1, $2, area_id, type, quantity, 'claimed'
 FROM unnest($3::text[], $4::text[], $5::int[]) AS a (area_id, type, quantity);
 
+-- name: lock_areas
+-- Takes the rows of areas in the order of their ids, so that two claims never wait for one another in a ring.
+SELECT area_id FROM event_area WHERE event_id = $1 AND area_id = ANY ($2::text[]) ORDER BY area_id FOR UPDATE;
+
 -- name: take_places
 -- Counts claimed places; the constraint area_is_never_oversold refuses what is too much.
 UPDATE event_area SET taken = taken + sums.quantity
@@ -155,9 +159,14 @@ UPDATE stripe_notice SET done = now() WHERE id = $1;
 SELECT id FROM booking WHERE state = 'pending_payment' AND expires_at <= now() ORDER BY expires_at LIMIT $1;
 
 -- name: bookings_to_look_at
--- Bookings whose payment is undecided and that nobody asked Stripe about for a while.
-SELECT id FROM booking
-WHERE state IN ('pending_payment', 'authorized', 'cancelling', 'expiring') AND intent_id IS NOT NULL
-  AND looked_at < now() - make_interval(secs => $2)
-ORDER BY looked_at
-LIMIT $1;
+-- Takes bookings whose payment is undecided and that nobody asked Stripe about for a while: one worker looks at each,
+-- and while Stripe does not answer, each has its turn.
+UPDATE booking SET looked_at = now()
+WHERE id IN (
+    SELECT id FROM booking
+    WHERE state IN ('pending_payment', 'authorized', 'cancelling', 'expiring') AND intent_id IS NOT NULL
+      AND looked_at < now() - make_interval(secs => $2)
+    ORDER BY looked_at
+    LIMIT $1
+    FOR UPDATE SKIP LOCKED)
+RETURNING id;

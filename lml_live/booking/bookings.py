@@ -178,6 +178,7 @@ class Bookings:
             await connected.execute(
                 _SQL["claim_areas"], new.id, new.event, *(list(part) for part in zip(*areas, strict=True))
             )
+            await connected.fetch(_SQL["lock_areas"], new.event, sorted({area for area, _, _ in areas}))
             await connected.execute(_SQL["take_places"], new.id, new.event)
 
     async def refuse(self, booking: str, event: str, holder: str, mark: Changed) -> bool:
@@ -254,14 +255,21 @@ class Bookings:
                 await _write_work(connected, booking, row["event_id"], "cancel_intent")
             return to
 
-    async def intent_made(self, booking: str, intent: str, client_secret: str | None, status: IntentStatus) -> None:
-        """Stripe has made the PaymentIntent. One that nobody wants any more is to be cancelled."""
+    async def intent_made(self, booking: str, intent: str, client_secret: str | None, status: IntentStatus) -> bool:
+        """Stripe has made the PaymentIntent. One that nobody wants any more is to be cancelled.
+
+        False where the booking has another one: the buyer may know that one's secret, so it stays. (Two creates under
+        two keys can both have worked, where the first key's answer was a failure that was none.)
+        """
         async with postgres.transaction(self._pool) as connected:
             row = await connected.fetchrow(_SQL["lock_booking"], booking)
             assert row is not None
+            if row["intent_id"] is not None or row["state"] not in states.AWAITING_PAYMENT:
+                return bool(row["intent_id"] == intent)
             await connected.execute(_SQL["note_intent"], booking, intent, client_secret, status)
             if row["state"] in ("cancelling", "expiring"):
                 await _write_work(connected, booking, row["event_id"], "cancel_intent")
+        return True
 
     async def intent_found(self, booking: str, intent: str, status: IntentStatus) -> BookingState | None:
         """Draws the consequences of an intent's state as just retrieved; answers the booking's state afterwards.
@@ -272,8 +280,10 @@ class Bookings:
             row = await connected.fetchrow(_SQL["lock_booking"], booking)
             if row is None:
                 return None
-            await connected.execute(_SQL["note_intent"], booking, intent, None, status)
             state: BookingState = row["state"]
+            if row["intent_id"] != intent:
+                return state
+            await connected.execute(_SQL["note_intent"], booking, intent, None, status)
             to = states.next_state(state, status)
             if to is None:
                 return state
@@ -372,7 +382,7 @@ class Bookings:
             return [row["id"] for row in await connected.fetch(_SQL["bookings_to_expire"], count)]
 
     async def to_look_at(self, count: int, seconds: float) -> list[str]:
-        """Unfinished bookings whose intent was not looked at for so long."""
+        """Unfinished bookings whose intent was not looked at for so long; they count as looked at from here on."""
         async with postgres.connection(self._pool) as connected:
             return [row["id"] for row in await connected.fetch(_SQL["bookings_to_look_at"], count, seconds)]
 

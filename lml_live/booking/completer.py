@@ -9,8 +9,8 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any, Final
 
 from lml_live import limits
 from lml_live.booking.bookings import Bookings, Work
@@ -26,12 +26,22 @@ _FREE_REASONS: Final = {"cancelled": "own", "expired": "expired", "failed": "pay
 class Completer:
     """The booking loop of one worker, and the same acts for a request that waits."""
 
-    def __init__(self, bookings: Bookings, holds: Holds, payments: Payments | None, *, poll_seconds: float) -> None:
+    def __init__(
+        self,
+        bookings: Bookings,
+        holds: Holds,
+        payments: Payments | None,
+        *,
+        poll_seconds: float,
+        lease_seconds: float = limits.OUTBOX_LEASE_SECONDS,
+    ) -> None:
         self._bookings = bookings
         self._holds = holds
         self._payments = payments
         self._poll_seconds = poll_seconds
+        self._lease_seconds = lease_seconds
         self._wake = asyncio.Event()
+        self._hurrying: set[asyncio.Task[None]] = set()
 
     def wake(self) -> None:
         """There is something to do."""
@@ -39,52 +49,83 @@ class Completer:
 
     async def run(self) -> None:
         """Works until cancelled."""
-        while True:
-            try:
-                busy = await self.turn()
-            except Unavailable as error:
-                busy = False
-                log.debug("the completer waits: %s", error)
-            except Exception:  # the loop of the worker: nothing may end it (style.md, 14)
-                busy = False
-                log.exception("completing failed")
-            if not busy:
-                # A little chance keeps the workers from coming all at once.
-                wait = limits.COMPLETER_SECONDS * (0.5 + random.random())  # noqa: S311
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(wait):
-                        await self._wake.wait()
-            self._wake.clear()
+        try:
+            while True:
+                try:
+                    busy = await self.turn()
+                except Unavailable as error:
+                    busy = False
+                    log.debug("the completer waits: %s", error)
+                except Exception:  # the loop of the worker: nothing may end it (style.md, 14)
+                    busy = False
+                    log.exception("completing failed")
+                if not busy:
+                    # A little chance keeps the workers from coming all at once.
+                    wait = limits.COMPLETER_SECONDS * (0.5 + random.random())  # noqa: S311
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(wait):
+                            await self._wake.wait()
+                self._wake.clear()
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        """Ends what is still hurried for requests that no longer wait; the outbox has it, and others will do it."""
+        for task in self._hurrying:
+            task.cancel()
+        await asyncio.gather(*self._hurrying, return_exceptions=True)
 
     async def turn(self) -> bool:
-        """One round of everything; whether there was anything to do."""
-        work = await self._bookings.lease_work(limits.OUTBOX_BATCH, limits.OUTBOX_LEASE_SECONDS)
-        await asyncio.gather(*(self._perform(one) for one in work))
+        """One round of everything; whether there was anything to do.
+
+        No part keeps another from its turn: what fails is logged, or raised when all were tried.
+        """
+        work = await self._bookings.lease_work(limits.OUTBOX_BATCH, self._lease_seconds)
+        faults = await _all_of(self._perform(one) for one in work)
         notices = await self._bookings.open_notices(limits.OUTBOX_BATCH)
-        for notice, booking in notices:
-            if booking is not None:
-                await self.look_at(booking)
-            await self._bookings.finish_notice(notice)
-        for booking in await self._bookings.to_expire(limits.OUTBOX_BATCH):
+        faults += await _all_of(self._heed(notice, booking) for notice, booking in notices)
+        overdue = await self._bookings.to_expire(limits.OUTBOX_BATCH)
+        for booking in overdue:
             await self._bookings.give_up(booking, "expiring")
-        for booking in await self._bookings.to_look_at(limits.OUTBOX_BATCH, self._poll_seconds):
-            await self.look_at(booking)
-        return bool(work or notices)
+        # Each look costs a call: at Stripe's pace, and no more at once than a batch.
+        unseen = await self._bookings.to_look_at(limits.OUTBOX_BATCH, self._poll_seconds)
+        faults += await _all_of(self.look_at(booking) for booking in unseen)
+        if faults:
+            raise faults[0]
+        return bool(work or notices or overdue)
 
     async def hurry(self, booking: str) -> None:
-        """Does now what is due for one booking, within the time a request may wait. What is left is done later."""
-        try:
-            async with asyncio.timeout(limits.PAYMENT_WAIT_SECONDS):
-                for _ in range(limits.HURRY_ROUNDS_MAX):
-                    work = await self._bookings.lease_work(
-                        limits.OUTBOX_BATCH, limits.OUTBOX_LEASE_SECONDS, booking=booking
-                    )
-                    if not work:
-                        return
-                    for one in work:
-                        await self._perform(one)
-        except TimeoutError:
-            self.wake()
+        """Does now what is due for one booking, and waits as long as a request may wait. What is left is done later.
+
+        A call to Stripe that takes longer goes on: ended half-way, its outcome would be unknown, and nobody would try
+        again before its lease is over.
+        """
+        task = asyncio.create_task(self._hurry(booking), name=f"hurry {booking}")
+        self._hurrying.add(task)
+        task.add_done_callback(self._hurried)
+        done, _ = await asyncio.wait({task}, timeout=limits.PAYMENT_WAIT_SECONDS)
+        for ended in done:
+            ended.result()
+
+    def _hurried(self, task: "asyncio.Task[None]") -> None:
+        self._hurrying.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("what was hurried is left to the loop: %s", error)
+        self.wake()
+
+    async def _hurry(self, booking: str) -> None:
+        for _ in range(limits.HURRY_ROUNDS_MAX):
+            work = await self._bookings.lease_work(limits.OUTBOX_BATCH, self._lease_seconds, booking=booking)
+            if not work:
+                return
+            for one in work:
+                await self._perform(one)
+
+    async def _heed(self, notice: str, booking: str | None) -> None:
+        # A notice whose look fails is done with, too: the poller will look again.
+        if booking is not None:
+            await self.look_at(booking)
+        await self._bookings.finish_notice(notice)
 
     async def look_at(self, booking: str) -> None:
         """Asks Stripe what became of a booking's intent, and draws the consequences."""
@@ -143,7 +184,11 @@ class Completer:
                 await self._bookings.create_refused(booking.id)
                 await self._bookings.finish_work(work.id)
                 return
-            await self._bookings.intent_made(booking.id, intent.id, intent.client_secret, intent.status)
+            if not await self._bookings.intent_made(booking.id, intent.id, intent.client_secret, intent.status):
+                # Nobody was ever told its secret, so it could not be charged; tidiness asks for its end.
+                log.warning("booking %s: a second intent was made, and is cancelled", booking.id)
+                with contextlib.suppress(PaymentFault):
+                    await payments.cancel(intent.id, f"{_key(work)}:surplus")
         await self._bookings.finish_work(work.id)
 
     async def _capture(self, work: Work) -> None:
@@ -160,8 +205,12 @@ class Completer:
                 if fault.kind != "refused":
                     raise
                 intent = await payments.retrieve(booking.intent_id)
-                if intent.status not in ("succeeded", "canceled"):
-                    raise PaymentFault("worn", str(fault)) from fault
+        if intent.status not in ("succeeded", "canceled"):
+            if intent.status == "requires_capture" and work.attempt < limits.CAPTURE_ATTEMPTS_MAX:
+                raise PaymentFault("worn", "The capture was refused.")
+            # The money will not come. The intent ends, so that it never can, and the seats go after it (D3).
+            log.error("booking %s: its authorised payment could not be captured", booking.id)
+            intent = await payments.cancel(intent.id, f"{_key(work)}:void")
         await self._found(booking.id, intent)
         await self._bookings.finish_work(work.id)
 
@@ -169,16 +218,20 @@ class Completer:
         booking = await self._bookings.load(work.booking)
         assert booking is not None
         assert booking.intent_id is not None
-        payments = self._provider()
-        try:
-            intent = await payments.cancel(booking.intent_id, _key(work))
-        except PaymentFault as fault:
-            if fault.kind == "unknown":
-                raise
+        if booking.state in ("cancelling", "expiring"):
+            payments = self._provider()
+            # Retrieve first: Stripe would void an authorisation that was faster than we, and that the buyer was shown.
             intent = await payments.retrieve(booking.intent_id)
-            if intent.status not in ("succeeded", "canceled"):
-                raise PaymentFault("worn", str(fault)) from fault
-        await self._found(booking.id, intent)
+            if intent.status not in ("requires_capture", "succeeded", "canceled"):
+                try:
+                    intent = await payments.cancel(booking.intent_id, _key(work))
+                except PaymentFault as fault:
+                    if fault.kind == "unknown":
+                        raise
+                    intent = await payments.retrieve(booking.intent_id)
+                    if intent.status not in ("requires_capture", "succeeded", "canceled"):
+                        raise PaymentFault("worn", str(fault)) from fault
+            await self._found(booking.id, intent)
         await self._bookings.finish_work(work.id)
 
     async def _sell_hold(self, work: Work) -> None:
@@ -203,6 +256,16 @@ class Completer:
         if self._payments is None:
             raise Unavailable("No payment provider is set up.")
         return self._payments
+
+
+async def _all_of(acts: Iterable[Coroutine[Any, Any, None]]) -> list[Exception]:
+    """Does them at once, to the end; what went wrong is answered, the defects first and with their traces logged."""
+    ended = await asyncio.gather(*acts, return_exceptions=True)
+    faults = [fault for fault in ended if isinstance(fault, Exception)]
+    for fault in faults:
+        if not isinstance(fault, LmlError):
+            log.error("completing failed", exc_info=fault)
+    return sorted(faults, key=lambda fault: isinstance(fault, LmlError))
 
 
 def _key(work: Work) -> str:

@@ -5,7 +5,7 @@ the intent it is about.
 """
 
 import hmac
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -15,10 +15,13 @@ from lml_live.errors import InvalidInput
 _SCHEME: Final = "v1"
 
 
+_StripeId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.]*\Z", max_length=255)]
+
+
 class _Object(msgspec.Struct, frozen=True):
-    id: str = ""
+    id: _StripeId = ""
     object: str = ""
-    payment_intent: str | None = None
+    payment_intent: _StripeId | None = None
 
 
 class _Data(msgspec.Struct, frozen=True):
@@ -26,8 +29,8 @@ class _Data(msgspec.Struct, frozen=True):
 
 
 class _Event(msgspec.Struct, frozen=True):
-    id: str
-    type: str
+    id: _StripeId
+    type: _StripeId
     data: _Data
     livemode: bool = False
     account: str | None = None
@@ -52,7 +55,7 @@ def read_notice(body: bytes, signature: str, secret: str, now_ms: int, *, live: 
     """
     stamps = [part[2:] for part in signature.split(",") if part.startswith("t=")]
     given = [part[3:] for part in signature.split(",") if part.startswith(f"{_SCHEME}=")]
-    if len(stamps) != 1 or not stamps[0].isdecimal() or len(stamps[0]) > 12 or not given:
+    if not signature.isascii() or len(stamps) != 1 or not stamps[0].isdecimal() or len(stamps[0]) > 12 or not given:
         raise InvalidInput("The signature is missing or malformed.")
     if abs(now_ms / 1000 - int(stamps[0])) > limits.WEBHOOK_TOLERANCE_SECONDS:
         raise InvalidInput("The signature's time is too far from now.")

@@ -8,6 +8,7 @@ Cards are captured later (`capture_method: manual`), so that a charge that comes
 
 from typing import Any, Final, Literal, Protocol
 
+import aiohttp
 import stripe
 from msgspec import Struct
 
@@ -69,7 +70,7 @@ class StripePayments:
             api_key,
             base_addresses={"api": api_base or _REAL},
             max_network_retries=0,
-            http_client=stripe.AIOHTTPClient(timeout=limits.PAYMENT_CALL_SECONDS),
+            http_client=stripe.AIOHTTPClient(timeout=aiohttp.ClientTimeout(total=limits.PAYMENT_CALL_SECONDS)),
         )
 
     async def create(self, booking: str, amount: int, currency: str, email: str, key: str) -> Intent:
@@ -96,7 +97,8 @@ class StripePayments:
 async def _call(answer: Any) -> Intent:
     try:
         intent = await answer
-    except stripe.APIConnectionError as error:
+    except (stripe.APIConnectionError, aiohttp.ClientError, TimeoutError, OSError) as error:
+        # The library translates what happens before the answer's first byte only, not a body that breaks off.
         raise PaymentFault("unknown", "Stripe did not answer.") from error
     except stripe.RateLimitError as error:
         raise PaymentFault(
@@ -104,8 +106,9 @@ async def _call(answer: Any) -> Intent:
         ) from error
     except stripe.StripeError as error:
         status = error.http_status or 500
-        if status == 409:
-            raise PaymentFault("unknown", "Stripe is at this very call.") from error
+        if status == 409 or status < 400:
+            # An answer that is no JSON has the status of what may well have succeeded.
+            raise PaymentFault("unknown", "Stripe is at this very call, or cannot be understood.") from error
         if status >= 500:
             raise PaymentFault("worn", f"Stripe failed ({status}).") from error
         raise PaymentFault("refused", f"Stripe refused ({error.code or status}).") from error

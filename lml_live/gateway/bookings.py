@@ -165,7 +165,7 @@ OPERATIONS: Final = (
         who="anyone",
         summary="Stripe's notices: signed, each kept once, answered before the work.",
         answers={200: None},
-        codes=("invalid_message",),
+        codes=("bad_request", "too_large"),
     ),
 )
 
