@@ -168,6 +168,11 @@ async def test_a_page_may_do_nothing_else(stripe_double: StripeDouble, stripe_ap
             {"client_secret": secret, "payment_method": "pm_card_visa"},
         )
         assert status == 400
+    for decided_by_servers in ("capture_method", "off_session"):
+        status, answer = await confirm(
+            stripe_double, intent, payment_method="pm_card_visa", **{decided_by_servers: "automatic"}
+        )
+        assert (status, answer["error"]["code"]) == (400, "parameter_unknown")
     async with aiohttp.ClientSession() as http:
         address = f"{stripe_double.url}/v1/payment_intents/{intent.id}"
         query = {"key": stripe_double.publishable_key, "client_secret": str(intent.client_secret)}

@@ -72,6 +72,13 @@ REFUND_FIELDS: Final = frozenset({"payment_intent", "charge", "amount", "reason"
 METHOD_FIELDS: Final = frozenset({"type", "card", "billing_details", "metadata", "allow_redisplay"}) | _BROWSER
 
 
+_ALWAYS_OPEN: Final = frozenset({"metadata", "description", "receipt_email", "expand"})
+"""What may be changed of an intent that has ended, too."""
+SERVER_ONLY: Final = frozenset({"capture_method", "off_session"})
+"""What a page may not decide."""
+_FUTURE_USES: Final = ("on_session", "off_session")
+
+
 def create_intent(call: Call) -> "PaymentIntent | Refusal":
     form, act = call.form, call.act
     amount, currency = form.required_integer("amount"), form.required("currency").lower()
@@ -96,7 +103,7 @@ def create_intent(call: Call) -> "PaymentIntent | Refusal":
         payment_method=method.method.id if method else None,
         payment_method_types=types,
         receipt_email=form.text("receipt_email"),
-        setup_future_usage=form.choice("setup_future_usage", ("on_session", "off_session")),
+        setup_future_usage=form.choice("setup_future_usage", _FUTURE_USES),
         statement_descriptor=form.text("statement_descriptor", chars_max=22),
         statement_descriptor_suffix=form.text("statement_descriptor_suffix", chars_max=22),
         status="requires_confirmation" if method else "requires_payment_method",
@@ -111,12 +118,11 @@ def create_intent(call: Call) -> "PaymentIntent | Refusal":
 
 def update_intent(call: Call) -> "PaymentIntent | Refusal":
     form, intent = call.form, call.act.intent(call.object_id)
-    always = {"metadata", "description", "receipt_email", "statement_descriptor", "statement_descriptor_suffix"}
-    if intent.status not in intents.CONFIRMABLE and not always.issuperset(form.fields.keys() - {"expand"}):
+    locked = sorted(form.fields.keys() - _ALWAYS_OPEN)
+    if intent.status not in intents.CONFIRMABLE and locked:
         raise refusals.unexpected_state(
-            f"This PaymentIntent's {sorted(form.fields.keys() - always)[0]} could not be updated because it has a "
-            f"status of {intent.status}. You may only update it in one of the following statuses: "
-            f"{', '.join(intents.CONFIRMABLE)}.",
+            f"This PaymentIntent's {locked[0]} could not be updated because it has a status of {intent.status}. You "
+            "may only update it in one of the following statuses: " + ", ".join(intents.CONFIRMABLE) + ".",
             intent,
         )
     amount = form.integer("amount") or intent.amount
@@ -133,7 +139,10 @@ def update_intent(call: Call) -> "PaymentIntent | Refusal":
         payment_method=method.method.id if method else intent.payment_method,
         payment_method_types=_checked_types(form) or intent.payment_method_types,
         receipt_email=form.text("receipt_email") if "receipt_email" in form else intent.receipt_email,
+        setup_future_usage=form.choice("setup_future_usage", _FUTURE_USES) or intent.setup_future_usage,
         statement_descriptor=form.text("statement_descriptor", chars_max=22) or intent.statement_descriptor,
+        statement_descriptor_suffix=form.text("statement_descriptor_suffix", chars_max=22)
+        or intent.statement_descriptor_suffix,
     )
     if method is not None or (intent.status == "requires_action" and (amount, currency) != _price(intent)):
         # What the buyer has agreed to is no longer what would be paid.
@@ -144,10 +153,10 @@ def update_intent(call: Call) -> "PaymentIntent | Refusal":
 def confirm_intent(call: Call) -> "PaymentIntent | Refusal":
     form, intent = call.form, call.act.intent(call.object_id)
     method = _sent_method(call)
-    email = form.text("receipt_email")
     attempted = _change(
         intent,
-        receipt_email=email or intent.receipt_email,
+        receipt_email=form.text("receipt_email") or intent.receipt_email,
+        setup_future_usage=form.choice("setup_future_usage", _FUTURE_USES) or intent.setup_future_usage,
         capture_method=_capture_method(form) or intent.capture_method,
     )
     change = intents.confirm(attempted, _attempt(call, intent, method), call.act.mint)

@@ -22,7 +22,7 @@ from lml_live.devstack.stripe import reading, refusals
 from lml_live.devstack.stripe.faults import Fault, FaultKind, Faults
 from lml_live.devstack.stripe.form import Fields, Form, decode
 from lml_live.devstack.stripe.objects import API_VERSION, PUBLIC_INTENT_FIELDS, EventRequest, PaymentIntent
-from lml_live.devstack.stripe.payments import Call, Operation
+from lml_live.devstack.stripe.payments import SERVER_ONLY, Call, Operation
 from lml_live.devstack.stripe.refusals import Refusal
 from lml_live.devstack.stripe.settings import Control, Keys
 from lml_live.devstack.stripe.store import Store
@@ -169,7 +169,8 @@ class Api:
         if answer is not None:
             seen = self._note(msgspec.structs.replace(seen, status=answer.status, replayed=True))
         else:
-            form.refuse_unknown(route.fields | {"expand"} | ({"key", "client_secret"} if public else set()))
+            public_fields = (route.fields - SERVER_ONLY) | {"key", "client_secret"}
+            form.refuse_unknown((public_fields if public else route.fields) | {"expand"})
             self._in_flight.add(key or seen.id)
             try:
                 if fault := self._take(route, "delay"):

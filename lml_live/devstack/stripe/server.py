@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -18,6 +19,8 @@ from lml_live.devstack.stripe.requests import PREFLIGHT, Api, Route, refused
 from lml_live.devstack.stripe.settings import Control, DoubleSettings, Keys
 from lml_live.devstack.stripe.store import Store
 from lml_live.devstack.stripe.webhooks import Deliverer
+
+_log: Final = logging.getLogger(__name__)
 
 _INTENTS: Final = "/v1/payment_intents"
 
@@ -85,6 +88,7 @@ def build_app(state: Path, keys: Keys, defaults: DoubleSettings, page_base: str)
 
     async def deliver(_: web.Application) -> AsyncIterator[None]:
         task = asyncio.create_task(deliverer.run())
+        task.add_done_callback(_end_with)
         yield
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -93,6 +97,13 @@ def build_app(state: Path, keys: Keys, defaults: DoubleSettings, page_base: str)
 
     app.cleanup_ctx.append(deliver)
     return app
+
+
+def _end_with(task: asyncio.Task[None]) -> None:
+    """A double that sends no more webhooks must not go on as if it did."""
+    if not task.cancelled() and task.exception() is not None:
+        _log.error("the sender of webhooks has failed", exc_info=task.exception())
+        signal.raise_signal(signal.SIGTERM)
 
 
 async def serve(port: int, app: web.Application) -> None:

@@ -170,11 +170,14 @@ class Act:
 
     def settle(self) -> None:
         """Does what is due: authorisations end, banks answer, refunds arrive, old answers are forgotten."""
-        for charge in self.store.due("charge", self.now_ms, Charge):
-            self._settle_charge(charge)
-        for refund in self.store.due("refund", self.now_ms, Refund):
-            charge = self.find("charge", refund.charge, Charge)
-            self.write_refund(refunds.settle(refund, charge, self.method(charge.payment_method), self.mint))
+        # What is settled is due no more, so the batches come to an end.
+        while charges := self.store.due("charge", self.now_ms, Charge):
+            for charge in charges:
+                self._settle_charge(charge)
+        while due := self.store.due("refund", self.now_ms, Refund):
+            for refund in due:
+                charge = self.find("charge", refund.charge, Charge)
+                self.write_refund(refunds.settle(refund, charge, self.method(charge.payment_method), self.mint))
         for kind in ("saved", "request", "event"):
             self.store.prune(kind, self.now_ms)
 
