@@ -1,0 +1,329 @@
+"""Judges a run of bookings at rest, from what PostgreSQL, Stripe's ledger, Redis and the clients remember. Pure.
+
+Each rule is an invariant of reliability.md, section 2, and answers what breaks it. `check` asks all of them.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from lml_live.booking.states import AWAITING_PAYMENT, ENDED_UNSOLD, MOVES, SOLD, BookingState
+
+
+class BookingRow(Struct, frozen=True, kw_only=True):
+    """A booking as PostgreSQL has it; `buyer` is None for a refused checkout."""
+
+    id: str
+    hold: str
+    holder: str
+    state: BookingState
+    buyer: str | None
+    amount: int | None
+    currency: str | None
+    intent: str | None
+    seats: dict[str, str]
+    """Seat id to claimed, sold or released."""
+    areas: dict[str, tuple[int, str]]
+    """Area to places and state."""
+    lines_amount: int
+    lines_seats: tuple[str, ...]
+    moves: tuple[tuple[str | None, str, int], ...]
+    """(from, to, at in ms), in order."""
+
+
+class IntentRow(Struct, frozen=True, kw_only=True):
+    """A PaymentIntent as the double's ledger has it."""
+
+    id: str
+    booking: str | None
+    status: str
+    amount: int
+    currency: str
+    captured: int
+    refunded: int
+    moves: tuple[tuple[str, int], ...]
+    """(status, at in ms), in order."""
+
+
+class AreaRow(Struct, frozen=True):
+    capacity: int
+    taken: int
+    """PostgreSQL's counter."""
+    available: int
+    held: int
+    sold: int
+    blocked: int
+    """Redis's counts."""
+
+
+class HoldRow(Struct, frozen=True):
+    """A hold's record in Redis, not gone."""
+
+    state: str
+    booking: str
+    seats: tuple[str, ...]
+
+
+class Op(Struct, frozen=True, kw_only=True):
+    """What a client asked for and heard. `info`: it heard nothing, so that anything may have happened."""
+
+    client: str
+    act: Literal["hold", "release", "book", "pay", "cancel", "read"]
+    key: str = ""
+    seats: tuple[str, ...] = ()
+    outcome: Literal["ok", "fail", "info"]
+    began_ms: int
+    ended_ms: int
+    hold: str = ""
+    epoch: str = ""
+    until_ms: int = 0
+    """The deadline of a hold that was granted."""
+    got: tuple[str, ...] = ()
+    """The seats that the answer named."""
+    booking: str = ""
+    state: str = ""
+
+
+class Run(Struct, frozen=True, kw_only=True):
+    """Everything about one event's run, at rest."""
+
+    bookings: tuple[BookingRow, ...] = ()
+    intents: tuple[IntentRow, ...] = ()
+    areas: dict[str, AreaRow] = {}
+    seats: dict[str, int] = {}
+    """Seat id to its state in Redis: 0 available, 1 held, 2 sold."""
+    holds: dict[str, HoldRow] = {}
+    ops: tuple[Op, ...] = ()
+
+
+class Violation(Struct, frozen=True):
+    rule: str
+    text: str
+
+
+LIMBO_MS_MAX = 60_000
+"""Money may be undecided for so long (I12)."""
+_CONFIRMED = {"requires_action", "processing", "requires_capture", "succeeded"}
+
+
+def check(run: Run, *, limbo_ms_max: int = LIMBO_MS_MAX) -> list[Violation]:
+    """All that is wrong with a run."""
+    rules: dict[str, Callable[[Run], Iterator[str]]] = {
+        "I1": _sold_once,
+        "I2": _sale_follows_claim,
+        "I3": _held_once,
+        "I4": _all_or_nothing,
+        "I5": _areas_hold_what_they_can,
+        "I7": _nothing_is_left_over,
+        "I10": _cancelled_before_released,
+        "I11": _money_is_a_seat,
+        "I13": _charged_once,
+        "I14": _refunded_at_most,
+        "I17": _charged_as_quoted,
+        "I19": _legal_moves,
+        "I24": _one_booking_a_key,
+        "I25": _acknowledged_is_there,
+    }
+    found = [Violation(rule, text) for rule, broken in rules.items() for text in broken(run)]
+    return found + [Violation("I12", text) for text in _limbo(run, limbo_ms_max)]
+
+
+def _real(run: Run) -> Iterator[BookingRow]:
+    return (booking for booking in run.bookings if booking.buyer is not None)
+
+
+def _intervals_meet(intervals: Sequence[tuple[float, float, str]]) -> Iterator[tuple[str, str]]:
+    before: tuple[float, float, str] | None = None
+    for interval in sorted(intervals):
+        if before is not None and interval[0] < before[1]:
+            yield before[2], interval[2]
+        if before is None or interval[1] > before[1]:
+            before = interval
+
+
+def _sold_once(run: Run) -> Iterator[str]:
+    live: Counter[str] = Counter()
+    sold: dict[str, list[tuple[float, float, str]]] = defaultdict(list)
+    for booking in run.bookings:
+        live.update(seat for seat, state in booking.seats.items() if state in ("claimed", "sold"))
+        begun = next((at for _, to, at in booking.moves if to in SOLD), None)
+        if begun is not None:
+            ended = [at for _, to, at in booking.moves if at >= begun and to not in SOLD]
+            for seat in booking.seats:
+                sold[seat].append((begun, min(ended, default=float("inf")), booking.id))
+    yield from (f"seat {seat} is sold {n} times" for seat, n in live.items() if n > 1)
+    for seat, intervals in sold.items():
+        yield from (f"seat {seat} was {one}'s and {two}'s at once" for one, two in _intervals_meet(intervals))
+
+
+def _sale_follows_claim(run: Run) -> Iterator[str]:
+    known = {booking.id: booking for booking in run.bookings}
+    for booking in run.bookings:
+        sold = [seat for seat, state in booking.seats.items() if state == "sold"]
+        if sold and (booking.state not in SOLD or booking.moves[0][:2] != (None, "pending_payment")):
+            yield f"{booking.id} is {booking.state} and has sold seats"
+        if booking.state in SOLD and len(sold) != len(booking.seats):
+            yield f"{booking.id} is {booking.state} and does not have all its seats"
+    for name, hold in run.holds.items():
+        if hold.state == "sold":
+            owner = known.get(hold.booking)
+            if owner is None or owner.state not in SOLD or set(owner.seats) != set(hold.seats):
+                yield f"hold {name} shows as sold, and its booking {hold.booking} is not"
+
+
+def _held_once(run: Run) -> Iterator[str]:
+    ends: dict[str, int] = {}
+    for op in run.ops:
+        if op.act in ("release", "book") and op.outcome != "fail":
+            ends[op.hold] = min(ends.get(op.hold, op.began_ms), op.began_ms)
+    held: dict[tuple[str, str], list[tuple[float, float, str]]] = defaultdict(list)
+    for op in run.ops:
+        if op.act == "hold" and op.outcome == "ok":
+            until = min(op.until_ms, ends.get(op.hold, op.until_ms))
+            for seat in op.got:
+                held[op.epoch, seat].append((op.ended_ms, until, op.hold))
+    for (_, seat), intervals in held.items():
+        yield from (
+            f"seat {seat} was in the holds {one} and {two} at once"
+            for one, two in _intervals_meet([one for one in intervals if one[0] < one[1]])
+            if one != two
+        )
+
+
+def _all_or_nothing(run: Run) -> Iterator[str]:
+    for op in run.ops:
+        if op.outcome == "ok" and op.act in ("hold", "book") and set(op.got) != set(op.seats):
+            yield f"{op.client} asked for {op.seats} by {op.act} and got {op.got}"
+    for booking in _real(run):
+        if sorted(booking.lines_seats) != sorted(booking.seats):
+            yield f"{booking.id} has other seats than lines"
+        if len(set(booking.seats.values()) | {state for _, state in booking.areas.values()}) > 1:
+            yield f"{booking.id} is sold in part"
+
+
+def _areas_hold_what_they_can(run: Run) -> Iterator[str]:
+    for name, area in run.areas.items():
+        states: Counter[str] = Counter()
+        for booking in run.bookings:
+            places, state = booking.areas.get(name, (0, "released"))
+            states[state] += places
+        if area.taken != states["claimed"] + states["sold"]:
+            yield f"{name} counts {area.taken} taken, and {states['claimed'] + states['sold']} are"
+        if states["claimed"] + states["sold"] > area.capacity or min(area.available, area.held, area.sold) < 0:
+            yield f"{name} is oversold: {area}"
+        if area.available + area.held + area.sold + area.blocked != area.capacity or area.sold != states["sold"]:
+            yield f"{name} is counted wrongly in Redis: {area}, {states['sold']} are sold"
+
+
+def _nothing_is_left_over(run: Run) -> Iterator[str]:
+    live = {booking.id for booking in run.bookings if booking.state in AWAITING_PAYMENT | SOLD}
+    for booking in run.bookings:
+        states = {*booking.seats.values(), *(state for _, state in booking.areas.values())}
+        if booking.state in AWAITING_PAYMENT or booking.state == "authorized":
+            yield f"{booking.id} is {booking.state} at rest"
+        if booking.id not in live and states - {"released"}:
+            yield f"{booking.id} is {booking.state} and keeps its seats"
+    sold = {seat for booking in run.bookings for seat, state in booking.seats.items() if state == "sold"}
+    held = {seat for hold in run.holds.values() if hold.state in ("active", "checkout") for seat in hold.seats}
+    for seat, state in run.seats.items():
+        if (state == 2) != (seat in sold):
+            yield f"seat {seat} is {state} in Redis, and PostgreSQL says sold: {seat in sold}"
+        if (state == 1) != (seat in held):
+            yield f"seat {seat} is {state} in Redis, and is in a hold: {seat in held}"
+    for name, hold in run.holds.items():
+        if hold.state == "checkout" and hold.booking not in live:
+            yield f"hold {name} is in checkout for ever"
+
+
+def _cancelled_before_released(run: Run) -> Iterator[str]:
+    intents = {intent.id: intent for intent in run.intents}
+    for booking in _real(run):
+        if booking.state not in ENDED_UNSOLD:
+            continue
+        ended = booking.moves[-1][2]
+        if booking.intent is not None:
+            intent = intents.get(booking.intent)
+            cancelled = [at for status, at in intent.moves if status == "canceled"] if intent else []
+            if not cancelled or cancelled[0] > ended:
+                yield f"{booking.id} let its seats go before its intent was canceled"
+        for intent in run.intents:
+            charged = {status for status, _ in intent.moves} & _CONFIRMED
+            if intent.booking == booking.id and intent.id != booking.intent and charged:
+                yield f"{booking.id} let its seats go, and {intent.id}, unknown to it, was {charged}"
+
+
+def _money_is_a_seat(run: Run) -> Iterator[str]:
+    known = {booking.id: booking for booking in _real(run)}
+    net: Counter[str] = Counter()
+    for intent in run.intents:
+        if intent.status in ("requires_capture", "processing"):
+            yield f"{intent.id} is {intent.status} at rest"
+        if intent.captured == intent.refunded:
+            continue
+        owner = known.get(intent.booking or "")
+        net[intent.booking or ""] += intent.captured - intent.refunded
+        if owner is None or owner.state not in SOLD:
+            yield f"money is kept by {intent.id} without a seat ({owner.state if owner else 'no booking'})"
+        elif owner.currency is None or owner.currency.lower() != intent.currency.lower():
+            yield f"{owner.id} was paid in another currency"
+    for booking in known.values():
+        if booking.state in SOLD and net[booking.id] != booking.amount:
+            yield f"{booking.id} owes {booking.amount} and paid {net[booking.id]}"
+
+
+def _limbo(run: Run, limbo_ms_max: int) -> Iterator[str]:
+    for intent in run.intents:
+        begun = next((at for status, at in intent.moves if status == "requires_capture"), None)
+        ended = next((at for status, at in intent.moves if status in ("succeeded", "canceled")), None)
+        if begun is not None and ended is not None and ended - begun > limbo_ms_max:
+            yield f"{intent.id} was undecided for {ended - begun} ms"
+
+
+def _charged_once(run: Run) -> Iterator[str]:
+    charged = Counter(intent.booking for intent in run.intents if intent.captured)
+    yield from (f"{booking} was charged {n} times" for booking, n in charged.items() if n > 1)
+
+
+def _refunded_at_most(run: Run) -> Iterator[str]:
+    yield from (f"{one.id} gave back more than it took" for one in run.intents if one.refunded > one.captured)
+
+
+def _charged_as_quoted(run: Run) -> Iterator[str]:
+    amounts = {booking.id: booking.amount for booking in run.bookings}
+    yield from (f"{one.id} was claimed at another price" for one in _real(run) if one.amount != one.lines_amount)
+    yield from (f"{one.id} asks for another amount" for one in run.intents if amounts.get(one.booking) != one.amount)
+
+
+def _legal_moves(run: Run) -> Iterator[str]:
+    moves: dict[Any, Any] = MOVES
+    for booking in run.bookings:
+        here: str | None = None
+        for before, after, _ in booking.moves:
+            legal = after in ("pending_payment", "failed") if before is None else after in moves[before]
+            if before != here or not legal:
+                yield f"{booking.id} went from {before} to {after}, and was {here}"
+            here = after
+        if here != booking.state:
+            yield f"{booking.id} is {booking.state}, and its history ends with {here}"
+
+
+def _one_booking_a_key(run: Run) -> Iterator[str]:
+    answers: dict[tuple[str, str, str], set[str]] = defaultdict(set)
+    for op in run.ops:
+        if op.outcome == "ok" and op.key:
+            answers[op.client, op.act, op.key].add(op.booking or op.hold)
+    yield from (f"{name} was answered with {sorted(made)}" for name, made in answers.items() if len(made) > 1)
+
+
+def _acknowledged_is_there(run: Run) -> Iterator[str]:
+    known = {booking.id: booking for booking in _real(run)}
+    for op in run.ops:
+        if op.outcome != "ok" or not op.booking:
+            continue
+        booking = known.get(op.booking)
+        if booking is None:
+            yield f"{op.booking} was acknowledged to {op.client} and is gone"
+        elif op.state == "confirmed" and booking.state not in SOLD:
+            yield f"{op.booking} was confirmed to {op.client} and is {booking.state}"

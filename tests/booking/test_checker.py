@@ -1,0 +1,175 @@
+"""The checker itself: a clean run passes, and every forged one turns red for its own reason."""
+
+from typing import Any
+
+import pytest
+from checker import AreaRow, BookingRow, HoldRow, IntentRow, Op, Run, check
+from msgspec.structs import replace
+
+PAID = BookingRow(
+    id="b-1",
+    hold="1-a",
+    holder="anna",
+    state="confirmed",
+    buyer="Anna",
+    amount=3000,
+    currency="EUR",
+    intent="pi_1",
+    seats={"s1": "sold", "s2": "sold"},
+    areas={"floor": (2, "sold")},
+    lines_amount=3000,
+    lines_seats=("s1", "s2"),
+    moves=((None, "pending_payment", 10), ("pending_payment", "authorized", 30), ("authorized", "confirmed", 50)),
+)
+PAID_INTENT = IntentRow(
+    id="pi_1",
+    booking="b-1",
+    status="succeeded",
+    amount=3000,
+    currency="eur",
+    captured=3000,
+    refunded=0,
+    moves=(("requires_payment_method", 12), ("requires_capture", 25), ("succeeded", 45)),
+)
+GONE = replace(
+    PAID,
+    id="b-2",
+    hold="1-b",
+    holder="ben",
+    state="cancelled",
+    intent="pi_2",
+    seats={"s1": "released"},
+    areas={"floor": (1, "released")},
+    lines_seats=("s1",),
+    moves=((None, "pending_payment", 1), ("pending_payment", "cancelling", 5), ("cancelling", "cancelled", 8)),
+)
+GONE_INTENT = replace(
+    PAID_INTENT,
+    id="pi_2",
+    booking="b-2",
+    status="canceled",
+    captured=0,
+    moves=(("requires_payment_method", 2), ("canceled", 7)),
+)
+REFUSED = replace(
+    GONE,
+    id="b-3",
+    state="failed",
+    buyer=None,
+    amount=None,
+    intent=None,
+    seats={},
+    areas={},
+    moves=((None, "failed", 9),),
+)
+HELD = Op(
+    client="ben", act="hold", key="k1", seats=("s3",), outcome="ok", began_ms=1, ended_ms=2, hold="1-c", epoch="1",
+    until_ms=100, got=("s3",),
+)  # fmt: skip
+BOOKED = Op(
+    client="anna", act="book", key="k2", seats=("s1", "s2"), outcome="ok", began_ms=9, ended_ms=13, hold="1-a",
+    got=("s1", "s2"), booking="b-1", state="confirmed",
+)  # fmt: skip
+CLEAN = Run(
+    bookings=(PAID, GONE, REFUSED),
+    intents=(PAID_INTENT, GONE_INTENT),
+    areas={"floor": AreaRow(10, 2, 8, 0, 2, 0)},
+    seats={"s1": 2, "s2": 2, "s3": 1, "s4": 0},
+    holds={"1-a": HoldRow("sold", "b-1", ("s1", "s2")), "1-c": HoldRow("active", "", ("s3",))},
+    ops=(HELD, BOOKED),
+)
+
+
+def test_a_clean_run_is_clean() -> None:
+    assert check(CLEAN) == []
+    assert check(Run()) == []
+
+
+def but(booking: BookingRow, **changes: Any) -> tuple[BookingRow, ...]:
+    """The bookings with one of them changed."""
+    return tuple(replace(one, **changes) if one.id == booking.id else one for one in CLEAN.bookings)
+
+
+def but_intent(intent: IntentRow, **changes: Any) -> tuple[IntentRow, ...]:
+    return tuple(replace(one, **changes) if one.id == intent.id else one for one in CLEAN.intents)
+
+
+TWIN = replace(PAID, id="b-9", hold="1-z", intent="pi_9", areas={})
+AFTER_SALE = (*PAID.moves, ("confirmed", "refunded", 90))
+LATER_HOLD = replace(HELD, client="cleo", key="k9", hold="1-d", began_ms=3, ended_ms=4)
+
+# what is wrong · the rule that must say so · the forged part of the run
+FORGED: list[tuple[str, str, dict[str, Any]]] = [
+    ("a seat is sold twice", "I1", {"bookings": (*CLEAN.bookings, TWIN)}),
+    (
+        "a seat was two buyers' at once, and one let go",
+        "I1",
+        {"bookings": (*CLEAN.bookings, replace(TWIN, seats={"s1": "released"}, moves=AFTER_SALE, state="refunded"))},
+    ),
+    ("a cancelled booking has a sold seat", "I2", {"bookings": but(GONE, seats={"s1": "sold"})}),
+    ("a sale without a claim", "I2", {"bookings": but(PAID, moves=((None, "confirmed", 10),))}),
+    ("a confirmed booking without a seat", "I2", {"bookings": but(PAID, seats={"s1": "sold", "s2": "released"})}),
+    ("Redis shows a sale of nobody", "I2", {"holds": {**CLEAN.holds, "1-b": HoldRow("sold", "b-2", ("s1",))}}),
+    ("two hold one seat", "I3", {"ops": (*CLEAN.ops, LATER_HOLD)}),
+    ("half a hold", "I4", {"ops": (replace(HELD, seats=("s3", "s4")), BOOKED)}),
+    ("half a booking", "I4", {"bookings": but(PAID, seats={"s1": "sold", "s2": "claimed"})}),
+    ("a seat without a line", "I4", {"bookings": but(PAID, lines_seats=("s1",))}),
+    ("an area's counter forgot a booking", "I5", {"areas": {"floor": AreaRow(10, 1, 8, 0, 2, 0)}}),
+    ("an area's counter kept a booking", "I5", {"areas": {"floor": AreaRow(10, 3, 8, 0, 2, 0)}}),
+    ("an area is oversold", "I5", {"areas": {"floor": AreaRow(1, 2, -1, 0, 2, 0)}}),
+    ("Redis lost a place", "I5", {"areas": {"floor": AreaRow(10, 2, 7, 0, 2, 0)}}),
+    ("a seat never comes back", "I7", {"bookings": but(GONE, seats={"s1": "claimed"})}),
+    ("a checkout for ever", "I7", {"holds": {**CLEAN.holds, "1-q": HoldRow("checkout", "b-2", ())}}),
+    ("a booking for ever", "I7", {"bookings": but(GONE, state="cancelling", moves=GONE.moves[:2])}),
+    ("Redis offers a sold seat", "I7", {"seats": {**CLEAN.seats, "s1": 0}}),
+    ("Redis shows a free seat as sold", "I7", {"seats": {**CLEAN.seats, "s4": 2}}),
+    ("Redis keeps a seat for nobody", "I7", {"seats": {**CLEAN.seats, "s4": 1}}),
+    ("released before canceled", "I10", {"intents": but_intent(GONE_INTENT, moves=(("canceled", 9),))}),
+    ("released, never canceled", "I10", {"intents": but_intent(GONE_INTENT, moves=GONE_INTENT.moves[:1])}),
+    (
+        "released, and a second intent was authorised",
+        "I10",
+        {
+            "intents": (
+                *CLEAN.intents,
+                replace(GONE_INTENT, id="pi_8", moves=(("requires_capture", 4), ("canceled", 6))),
+            )
+        },
+    ),
+    ("money without a seat", "I11", {"bookings": but(PAID, state="failed")}),
+    ("money without a booking", "I11", {"intents": but_intent(PAID_INTENT, booking=None)}),
+    ("a seat without money", "I11", {"intents": but_intent(PAID_INTENT, captured=0)}),
+    ("a seat for half the money", "I11", {"intents": but_intent(PAID_INTENT, captured=1500)}),
+    ("a seat for other money", "I11", {"intents": but_intent(PAID_INTENT, currency="usd")}),
+    ("authorised for ever", "I11", {"intents": but_intent(PAID_INTENT, status="requires_capture", captured=0)}),
+    (
+        "undecided too long",
+        "I12",
+        {"intents": but_intent(PAID_INTENT, moves=(("requires_capture", 0), ("succeeded", 60_001)))},
+    ),
+    ("charged twice", "I13", {"intents": (*CLEAN.intents, replace(PAID_INTENT, id="pi_7"))}),
+    ("given back more than taken", "I14", {"intents": but_intent(PAID_INTENT, refunded=3001)}),
+    ("charged another price", "I17", {"intents": but_intent(PAID_INTENT, amount=2999)}),
+    ("claimed at another price", "I17", {"bookings": but(PAID, lines_amount=2999)}),
+    (
+        "an illegal move",
+        "I19",
+        {"bookings": but(GONE, moves=(*GONE.moves, ("cancelled", "confirmed", 11)), state="confirmed")},
+    ),
+    ("a move left out", "I19", {"bookings": but(PAID, moves=(PAID.moves[0], PAID.moves[2]))}),
+    ("a state without a move", "I19", {"bookings": but(GONE, moves=GONE.moves[:2])}),
+    ("one key, two bookings", "I24", {"ops": (*CLEAN.ops, replace(BOOKED, booking="b-2", state=""))}),
+    ("one key, two holds", "I24", {"ops": (*CLEAN.ops, replace(LATER_HOLD, client="ben", key="k1"))}),
+    ("an acknowledged booking is gone", "I25", {"ops": (replace(BOOKED, booking="b-5"),)}),
+    ("a confirmed booking is not", "I25", {"ops": (replace(BOOKED, booking="b-2", key="x"),)}),
+]
+
+
+@pytest.mark.parametrize(("rule", "forged"), [row[1:] for row in FORGED], ids=[row[0] for row in FORGED])
+def test_a_forged_run_turns_red(rule: str, forged: dict[str, Any]) -> None:
+    assert rule in {violation.rule for violation in check(replace(CLEAN, **forged))}
+
+
+def test_every_rule_has_a_forgery() -> None:
+    expected = {f"I{n}" for n in (1, 2, 3, 4, 5, 7, 10, 11, 12, 13, 14, 17, 19, 24, 25)}
+    assert {rule for _, rule, _ in FORGED} == expected
