@@ -31,10 +31,6 @@ SELECT body FROM record WHERE kind = ? AND id = ?
 -- Where a record stands in the order.
 SELECT seq FROM record WHERE kind = ? AND id = ?
 
--- name: remove
--- Takes one record away.
-DELETE FROM record WHERE kind = ? AND id = ?
-
 -- name: clear
 -- Takes all records away: the next test begins.
 DELETE FROM record

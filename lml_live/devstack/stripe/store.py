@@ -63,9 +63,6 @@ class Store:
         row = self._sqlite.execute(_SQL["load"], (kind, record_id)).fetchone()
         return None if row is None else _decoder(shape).decode(row[0])
 
-    def remove(self, kind: str, record_id: str) -> None:
-        self._sqlite.execute(_SQL["remove"], (kind, record_id))
-
     def clear(self) -> None:
         self._sqlite.execute(_SQL["clear"])
 
