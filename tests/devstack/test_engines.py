@@ -30,7 +30,11 @@ def silent(_: str) -> None:
 def only_valkey(data_dir: Path) -> Settings:
     """The others are said to be elsewhere, so that the test is quick."""
     return Settings(
-        data_dir=data_dir, postgres_dsn="postgresql://elsewhere/lml", mongo_url="mongodb://elsewhere", s3_bucket="b"
+        data_dir=data_dir,
+        postgres_dsn="postgresql://elsewhere/lml",
+        mongo_url="mongodb://elsewhere",
+        s3_bucket="b",
+        stripe_api_key="sk_test_elsewhere",
     )
 
 
@@ -201,7 +205,7 @@ async def test_the_whole_stack_answers_and_is_found(run_directory: Path) -> None
         secret = run_directory / "data" / "secrets.json"
         assert secret.stat().st_mode & 0o077 == 0
     assert running_engines(settings) is None
-    assert len([line for line in lines if "answers on port" in line]) == 4
+    assert len([line for line in lines if "answers on port" in line]) == 5
     async with mongo_url(settings) as url:
         assert url == urls.mongo_url, "the port is remembered"
     assert not [process for process in psutil.process_iter(["cmdline"]) if _names(process, run_directory)]
