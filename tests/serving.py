@@ -244,6 +244,19 @@ def _apart(work: Awaitable[Any]) -> Any:
         return pool.submit(lambda: asyncio.run(run())).result()
 
 
+@contextlib.contextmanager
+def open_house(postgres_server: str, mongo_url: str, valkey_url: str, **environ: str) -> Iterator[LiveServer]:
+    """A furnished server with a database of its own on the run's engines, for as long as the block lasts."""
+    dsn = _apart(_create_database(postgres_server))
+    server = LiveServer(dsn, mongo_url, f"test_{secrets.token_hex(6)}", valkey_url, **environ)
+    _apart(_furnish(server))
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
 @pytest.fixture(scope="session")
 def shared_server(postgres_server: str, mongo_url: str, valkey_url: str) -> Iterator[LiveServer]:
     """One server for all tests of this process; most tests want `live_server`."""

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -14,7 +15,7 @@ from lml_live.gateway.events import EventServices
 from lml_live.gateway.holders import HolderServices
 from lml_live.gateway.layouts import LayoutServices
 from lml_live.gateway.operations import Operation
-from lml_live.gateway.pages import Probe, house_routes, page_routes
+from lml_live.gateway.pages import STRIPE_JS, Probe, house_routes, page_routes
 from lml_live.gateway.problems import problems_middleware
 from lml_live.infra.telemetry import METRICS
 
@@ -87,6 +88,16 @@ class Runner(web.AppRunner):
         return _Server(made.request_handler, request_factory=made.request_factory, loop=made._loop, **made._kwargs)
 
 
+def _payment_origin(services: BookingServices) -> str | None:
+    """Where a buyer's browser pays: at the real Stripe, or at one that stands somewhere else."""
+    if services.payments is None:
+        return None
+    if services.payments.api_base is None:
+        return STRIPE_JS
+    address = urlsplit(services.payments.api_base)
+    return f"{address.scheme}://{address.netloc}"
+
+
 def make_app(services: Services) -> web.Application:
     """The application. Bodies are bounded where they are read; `client_max_size` is the last guard."""
     app = web.Application(
@@ -98,6 +109,6 @@ def make_app(services: Services) -> web.Application:
     app.add_routes(staff.routes(services.events.desk, services.holders.address_of.capped))
     app.add_routes(layouts.routes(services.layouts))
     app.add_routes(documents.routes(OPERATIONS))
-    app.add_routes(page_routes())
+    app.add_routes(page_routes(payment_origin=_payment_origin(services.bookings)))
     app.add_routes(house_routes(services.probes))
     return app

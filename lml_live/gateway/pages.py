@@ -16,7 +16,16 @@ from lml_live.gateway.documents import SECURITY_HEADERS
 from lml_live.infra.telemetry import METRICS
 
 _WEB: Final = Path(__file__).parent / "web"
-_PAGES: Final = {"/": "index.html", "/events/{event}": "event.html"}
+_EVENT_PAGE: Final = "event.html"
+_PAGES: Final = {
+    "/": "index.html",
+    "/events/{event}": _EVENT_PAGE,
+    "/bookings": "bookings.html",
+    "/bookings/{booking}": "booking.html",
+}
+STRIPE_JS: Final = "https://js.stripe.com"
+"""Where the real Stripe's script comes from; it may come from nowhere else."""
+_BUYING: Final = b'<meta name="lml-buying" content="%s">'
 
 Probe = Callable[[], Awaitable[None]]
 """Asks an engine whether it serves; raises `LmlError` or `OSError` where it does not."""
@@ -31,24 +40,53 @@ class _File(msgspec.Struct, frozen=True):
 def _load(path: Path) -> _File:
     body = path.read_bytes()
     content_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    return _seal(body, content_type)
+
+
+def _seal(body: bytes, content_type: str) -> _File:
     return _File(body, content_type, hashlib.sha256(body).hexdigest()[:32])
 
 
-def _serve(request: web.Request, file: _File) -> web.Response:
+def payment_policy(payment_origin: str) -> str:
+    """What the event page's Content-Security-Policy allows more than other pages', so that a card can be paid with.
+
+    Stripe's script brings its own frames and asks its own API; the double is only asked.
+    https://docs.stripe.com/security/guide#content-security-policy
+    """
+    if payment_origin != STRIPE_JS:
+        return f"; connect-src 'self' {payment_origin}"
+    return (
+        f"; script-src 'self' {STRIPE_JS} https://*.js.stripe.com"
+        f"; frame-src {STRIPE_JS} https://*.js.stripe.com https://hooks.stripe.com"
+        "; connect-src 'self' https://api.stripe.com"
+        "; img-src 'self' https://*.stripe.com"
+    )
+
+
+def _serve(request: web.Request, file: _File, policy: str = "") -> web.Response:
     headers = {**SECURITY_HEADERS, "ETag": f'"{file.tag}"', "Cache-Control": "no-cache"}
+    headers["Content-Security-Policy"] += policy
     if any(known.value == file.tag for known in request.if_none_match or ()):
         return web.Response(status=304, headers=headers)
     return web.Response(body=file.body, content_type=file.content_type, charset="utf-8", headers=headers)
 
 
-def page_routes() -> list[web.RouteDef]:
-    """The index of events, the page of an event, and their scripts and styles. Files are read once, at start."""
+def page_routes(*, payment_origin: str | None = None) -> list[web.RouteDef]:
+    """The index of events, the page of an event, bookings, their scripts and styles. Files are read once, at start.
+
+    `payment_origin` is `STRIPE_JS` or the double's; None where nothing can be bought, and then the event page says so.
+    """
     files = {path.name: _load(path) for path in sorted(_WEB.iterdir()) if path.is_file()}
+    policies = {_EVENT_PAGE: payment_policy(payment_origin)} if payment_origin is not None else {}
+    if payment_origin is None:
+        closed = files[_EVENT_PAGE].body.replace(_BUYING % b"open", _BUYING % b"closed")
+        files[_EVENT_PAGE] = _seal(closed, files[_EVENT_PAGE].content_type)
 
     async def page(request: web.Request) -> web.Response:
         resource = request.match_info.route.resource
         assert resource is not None
-        return _serve(request, files[_PAGES[resource.canonical]])
+        name = _PAGES[resource.canonical]
+        return _serve(request, files[name], policies.get(name, ""))
 
     async def file(request: web.Request) -> web.Response:
         found = files.get(request.match_info["file"])

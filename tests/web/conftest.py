@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from box_office import BoxOffice
 from playwright.async_api import Browser, Page, async_playwright
+from serving import LiveServer, open_house
+
+from lml_live.devstack.stripe.process import StripeDouble
 
 WEB = Path(__file__).parents[2] / "lml_live" / "gateway" / "web"
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
@@ -41,6 +44,22 @@ async def browser() -> AsyncIterator[Browser]:
         await launched.close()
 
 
+@pytest.fixture(scope="session")
+def shop(postgres_server: str, mongo_url: str, valkey_url: str, stripe_shared: StripeDouble) -> Iterator[LiveServer]:
+    """A server that sells, through the Stripe double; the tests of this process share it."""
+    with open_house(
+        postgres_server,
+        mongo_url,
+        valkey_url,
+        LML_STRIPE_API_KEY=stripe_shared.secret_key,
+        LML_STRIPE_PUBLISHABLE_KEY=stripe_shared.publishable_key,
+        LML_STRIPE_WEBHOOK_SECRET=stripe_shared.webhook_secret,
+        LML_STRIPE_API_BASE=stripe_shared.url,
+        LML_POLL_SECONDS="1",
+    ) as server:
+        yield server
+
+
 def _application(office: BoxOffice) -> web.Application:
     @web.middleware
     async def policy(request: web.Request, handler: Any) -> web.StreamResponse:
@@ -64,6 +83,8 @@ def _application(office: BoxOffice) -> web.Application:
     application = web.Application(middlewares=[policy])
     application.router.add_get("/", file("index.html"))
     application.router.add_get("/events/{event}", file("event.html"))
+    application.router.add_get("/bookings", file("bookings.html"))
+    application.router.add_get("/bookings/{booking}", file("booking.html"))
     application.router.add_get("/blank", blank)
     application.router.add_get("/test/scenario.js", scenario)
     application.router.add_static("/web", WEB)

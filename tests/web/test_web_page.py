@@ -52,7 +52,7 @@ async def test_picks_seats_into_one_hold_and_gives_one_back(page: Page, site: st
     await expect(page.locator("#mine .line").first).to_contain_text("Stalls, row C, seat 4")
     await expect(page.locator("#total")).to_have_text("€105.00")
     await expect(page.locator("#mine-time")).to_have_text("4:59")
-    await expect(page.locator("#buy")).to_contain_text("Buying comes with the next release")
+    await expect(page.locator("#buy")).to_contain_text("Buy for €105.00")
     await click_seat(page, 43)
     await mine(page, [44])
     assert (await asked(office, "release"))[0]["seats"] == [43]

@@ -4,6 +4,8 @@
  */
 
 import { Basket } from "./basket.js";
+import { Bought, rememberBuying } from "./bought.js";
+import { Checkout } from "./checkout.js";
 import { byId, element, fetchJson, fill, setText } from "./dom.js";
 import { Layout } from "./layout.js";
 import { Live } from "./live.js";
@@ -34,6 +36,8 @@ class EventPage {
     this.basket = new Basket(this.live, { changed: () => this._mineChanged(), refused: (error) => this._refused(error) });
     this.panel = new Panel(this);
     this.list = new SeatList(byId("by-list-body"), this);
+    this.bought = new Bought(id, () => this._mineChanged());
+    this.checkout = new Checkout(this);
     this._insets();
     addEventListener("resize", () => this._insets());
     byId("zoom-in").addEventListener("click", () => this.map.zoomBy(1.6));
@@ -53,7 +57,18 @@ class EventPage {
     }
     this._showEvent();
     this.live.start();
+    this.bought.load();
+    this._returnToCheckout();
     await this._loadLayout(this.event.layout);
+  }
+
+  /** `?checkout={booking}`: back from the bank, or from the booking's page; secrets leave the address at once. */
+  _returnToCheckout() {
+    const booking = new URLSearchParams(location.search).get("checkout");
+    if (!booking) return;
+    const access = location.hash.slice(1) || null;
+    history.replaceState(null, "", location.pathname);
+    this.checkout.resume(booking, access);
   }
 
   /** The legend and, on a phone, the sheet's round corners lie over the map. */
@@ -173,8 +188,16 @@ class EventPage {
       case "holds":
         return this._mineChanged();
       case "holds_lost":
+        if (notice.holds.some((hold) => hold.state === "checkout")) this.bought.load(); // paid for meanwhile, perhaps
+        if (notice.holds.every((hold) => hold.state === "checkout")) return undefined;
         return this.toast("Seats that were held for you are not yours any more. Please choose again.", "warn");
       case "hold_changed": {
+        this.checkout.holdChanged(notice.message);
+        if (notice.message.state === "sold") {
+          rememberBuying();
+          this.bought.load();
+        }
+        if (this.checkout.speaksOf(notice.message.hold)) return undefined;
         const words = explainHoldChange(notice.message);
         return words && this.toast(words.text, words.tone);
       }
@@ -211,8 +234,9 @@ class EventPage {
 
   _mineChanged() {
     if (!this.layout || !this.live.protocol.limits) return;
-    this.map.setMine(this.basket.seats.keys(), this.basket.pending);
+    this.map.setMine([...this.basket.seats.keys(), ...this.bought.seats(this.layout)], this.basket.pending);
     this.panel.showMine();
+    this.checkout.update();
     this.list.update();
     if (this._tipIndex >= 0) this._showTip(this._tipIndex, ...this._tipPlace);
   }
@@ -237,7 +261,12 @@ class EventPage {
   /** Takes a free seat, or gives one's own back; says why where neither is possible. */
   pick(index) {
     if (!this.ready) return;
-    if (this.basket.seats.has(index) || this.map.states[index] === AVAILABLE) {
+    const hold = this.basket.seats.get(index);
+    if (this.bought.seats(this.layout).has(index) || (hold && hold.state !== "active")) {
+      this.speak(`${this.fullName(index)} is ${this.stateWords(index)}.`);
+      return;
+    }
+    if (hold || this.map.states[index] === AVAILABLE) {
       this.basket.toggleSeat(index);
       return;
     }
@@ -288,7 +317,9 @@ class EventPage {
 
   stateWords(index) {
     if (this.map.pending.has(index)) return "asking…";
-    return this.map.mine.has(index) ? "yours" : STATE_WORDS[this.map.states[index]];
+    const hold = this.basket.seats.get(index);
+    if (hold) return hold.state === "checkout" ? "yours, being paid" : "yours";
+    return this.bought.seats(this.layout).has(index) ? "yours, booked" : STATE_WORDS[this.map.states[index]];
   }
 
   fullName(index) {
@@ -405,6 +436,7 @@ class EventPage {
     if (!this.event) return;
     this._showStatus();
     this.panel.tick();
+    this.checkout.tick();
   }
 
   _showLegend() {

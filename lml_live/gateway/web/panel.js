@@ -1,7 +1,8 @@
 /** The panel beside the map: my seats with their time, prices as a filter, standing places by quantity. */
 
+import { bookingAddress } from "./bookingapi.js";
 import { byId, element, fill, setText } from "./dom.js";
-import { areaQuantity } from "./seats.js";
+import { linesOf } from "./lines.js";
 import { countdown, money, plural, timeOfDay } from "./words.js";
 
 /** From here on the remaining time is shown as urgent and said once. */
@@ -17,6 +18,8 @@ export class Panel {
     this._warned = new Set();
     this._areaParts = new Map();
     this._priceParts = new Map();
+    /** The server says so in the page where it cannot sell, and again when it is asked. */
+    this.buyingClosed = document.querySelector('meta[name="lml-buying"]')?.content === "closed";
     byId("sheet").addEventListener("click", () => this.openSheet(byId("panel").dataset.open === undefined));
   }
 
@@ -121,9 +124,9 @@ export class Panel {
     const focused = host.contains(document.activeElement);
     if (!holds.length) {
       const limit = page.live.protocol.limits?.max_seats;
-      fill(host, element("p", { class: "hint" }, `Choose a seat on the map.${limit ? ` You can hold up to ${limit}.` : ""}`));
+      fill(host, this._bought(), element("p", { class: "hint" }, `Choose a seat on the map.${limit ? ` You can hold up to ${limit}.` : ""}`));
     } else {
-      fill(host, ...holds.map((hold) => this._hold(hold)), this._sum(holds));
+      fill(host, this._bought(), ...holds.map((hold) => this._hold(hold)), this._sum(holds));
     }
     if (focused) byId("mine-title").focus();
     const places = page.basket.places;
@@ -153,7 +156,7 @@ export class Panel {
     return element(
       "div",
       {},
-      active ? null : element("p", { class: "hint" }, "Being paid for."),
+      active ? null : this._beingPaid(hold),
       element("ul", { class: "lines" }, ...lines),
       active
         ? element(
@@ -168,6 +171,15 @@ export class Panel {
     );
   }
 
+  _beingPaid(hold) {
+    return element(
+      "div",
+      { class: "being-paid" },
+      element("span", {}, "Being paid for."),
+      hold.booking ? element("button", { class: "button small", type: "button", onclick: () => this.page.checkout.resume(hold.booking) }, "Go on paying") : null,
+    );
+  }
+
   _sum(holds) {
     return element("p", { class: "total" }, element("span", {}, "Total"), element("span", { id: "total" }, money(sum(holds), holds[0].currency)));
   }
@@ -177,20 +189,37 @@ export class Panel {
     const hold = holds.find((candidate) => candidate.state === "active");
     footer.hidden = !hold;
     if (!hold) return;
+    const closed = this.buyingClosed;
+    const focused = document.activeElement?.id === "buy-button";
+    const until = timeOfDay(hold.deadline_ms - this.page.live.protocol.clockOffset);
     fill(
       footer,
-      element("button", { class: "button primary", type: "button", id: "buy-button", onclick: () => this._sayBuy(hold) }, "Buy"),
-      element("p", {}, this._buyWords(hold)),
+      element(
+        "button",
+        { class: "button primary", type: "button", id: "buy-button", "aria-disabled": closed && "true", "aria-describedby": "buy-words", onclick: () => closed || this.page.checkout.begin(hold) },
+        closed ? "Buying is not set up here" : `Buy for ${money(hold.amount, hold.currency)}`,
+      ),
+      element("p", { id: "buy-words" }, `Your seats stay held until ${until}, then they go back on sale.`),
     );
+    if (focused) byId("buy-button").focus();
   }
 
-  _buyWords(hold) {
-    const until = timeOfDay(hold.deadline_ms - this.page.live.protocol.clockOffset);
-    return `Buying comes with the next release. Your seats stay held until ${until}, then they go back on sale.`;
+  /** The server has said that it sells nothing. */
+  closeBuying() {
+    this.buyingClosed = true;
   }
 
-  _sayBuy(hold) {
-    this.page.toast(this._buyWords(hold), "info");
+  /** What was bought before, with the way to it. */
+  _bought() {
+    const { bought } = this.page;
+    if (!bought.places) return null;
+    const [first, ...others] = bought.bookings.values();
+    return element(
+      "p",
+      { class: "bought" },
+      element("span", {}, `${plural(bought.places, "place")} booked`),
+      element("a", { href: others.length ? "/bookings" : bookingAddress(first) }, others.length ? "Show my bookings" : "Show my booking"),
+    );
   }
 
   /** Once a second: the time that is left. */
@@ -227,31 +256,4 @@ function feeNote(price, currency) {
 
 function sum(holds) {
   return holds.reduce((total, hold) => total + hold.amount, 0);
-}
-
-/**
- * A hold's lines as shown: one a seat, one an area. A line names its seat by index or by id.
- * @param {object} hold
- * @param {(seatId: string) => number} indexOf
- */
-export function linesOf(hold, indexOf) {
-  const shown = [];
-  const areas = new Map();
-  for (const line of hold.lines ?? []) {
-    if (line.area_id === undefined) {
-      const seat = typeof line.seat === "number" ? line.seat : indexOf(line.seat_id);
-      shown.push({ seat, areaId: null, count: 1, amount: line.amount, fee: line.fee });
-    } else if (areas.has(line.area_id)) {
-      const known = areas.get(line.area_id);
-      known.count += 1;
-      known.amount += line.amount;
-      known.fee += line.fee;
-    } else {
-      const entry = { seat: null, areaId: line.area_id, count: 1, amount: line.amount, fee: line.fee };
-      areas.set(line.area_id, entry);
-      shown.push(entry);
-    }
-  }
-  for (const [areaId, entry] of areas) entry.count = Math.max(entry.count, areaQuantity(hold.areas?.[areaId]));
-  return shown;
 }

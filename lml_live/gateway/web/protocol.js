@@ -14,6 +14,7 @@
  * The rules are those of the contract, section 3, "How a client stays right".
  */
 
+import { randomKey } from "./keys.js";
 import { applyLists, unpackSeats } from "./seats.js";
 
 /** Every bound and wait of the client in one place, in milliseconds where the name says so. */
@@ -39,7 +40,7 @@ export class Protocol {
   /**
    * @param {{token?: string|null, random?: () => number, makeKey?: () => string}} options
    */
-  constructor({ token = null, random = Math.random, makeKey = () => crypto.randomUUID() } = {}) {
+  constructor({ token = null, random = Math.random, makeKey = randomKey } = {}) {
     this.token = token;
     this.random = random;
     this.makeKey = makeKey;

@@ -2,7 +2,6 @@
 
 import { element, fill } from "./dom.js";
 import { AVAILABLE } from "./seats.js";
-import { STATE_WORDS } from "./words.js";
 
 export class SeatList {
   /** @param {HTMLElement} host @param {object} page see event.js */
@@ -62,7 +61,7 @@ export class SeatList {
       const state = page.map.states[index];
       const mine = page.map.mine.has(index);
       const taken = !mine && state !== AVAILABLE;
-      const words = mine ? "yours" : STATE_WORDS[state];
+      const words = page.stateWords(index);
       button.setAttribute("aria-pressed", String(mine));
       button.setAttribute("aria-label", `Seat ${page.layout.numbers[index]}, ${page.priceWords(index)}, ${words}`);
       if (taken) {

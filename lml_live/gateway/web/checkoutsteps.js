@@ -1,0 +1,83 @@
+/** What each step of the checkout shows: title, body and buttons. What the buttons do is in checkout.js. */
+
+import { bookingAddress } from "./bookingapi.js";
+import { explainState } from "./checkoutwords.js";
+import { element } from "./dom.js";
+import { money } from "./words.js";
+
+/** @type {Object<string, (checkout: object) => {title: string, body: Node[], acts: Node[]}>} */
+export const STEPS = Object.freeze({
+  details: (checkout) => ({
+    title: "Checkout",
+    body: [checkout.name.row, checkout.email.row, element("p", { class: "hint" }, "The e-mail address gets the receipt.")],
+    acts: [primary("continue-button", "Continue to payment"), plain("Back to my seats", () => checkout.close())],
+  }),
+
+  preparing: () => ({ title: "Checkout", body: [spinner("Getting the payment ready…")], acts: [] }),
+
+  pay: (checkout) => ({
+    title: "Payment",
+    body: [element("div", { class: "card-host" })],
+    acts: [
+      primary("pay-button", `Pay ${money(checkout.booking.amount, checkout.booking.currency)}`),
+      plain("Cancel and give the seats back", () => checkout.askCancel(), "cancel-button"),
+    ],
+  }),
+
+  waiting: () => ({
+    title: "Almost done",
+    body: [
+      spinner("The payment was sent. The box office is confirming your seats…"),
+      element("p", { class: "hint" }, "You may leave this page: the booking goes on without it, and “My bookings” shows it."),
+    ],
+    acts: [],
+  }),
+
+  ending: () => ({
+    title: "Giving the seats back",
+    body: [spinner("The payment is being called off. Should it have been faster, the seats are yours.")],
+    acts: [],
+  }),
+
+  done: (checkout) => {
+    const words = explainState(checkout.booking);
+    const text = checkout.cancelAsked ? "The payment was faster than the cancellation, so the seats are yours." : words.text;
+    return {
+      title: words.title,
+      body: [element("p", { class: "outcome", data: { tone: words.tone }, role: "status" }, text)],
+      acts: [
+        element("a", { class: "button primary", id: "booking-link", href: bookingAddress(checkout.booking) }, "Show my booking"),
+        plain("Back to the hall", () => checkout.close()),
+      ],
+    };
+  },
+
+  over: (checkout) => {
+    const words = checkout.booking && explainState(checkout.booking);
+    return {
+      title: words?.title ?? "These seats are gone",
+      body: [element("p", { class: "outcome", data: { tone: "warn" }, role: "status" }, checkout.refusal || words?.text || "")],
+      acts: [primary("again-button", "Choose seats", () => checkout.close())],
+    };
+  },
+});
+
+/** "Give the seats back?" instead of the step's buttons: one slip of a finger must not lose seats. */
+export function cancelQuestion({ yes, no }) {
+  const question = element("p", { class: "ask", id: "ask-cancel" }, "Give the seats back? Others can take them at once.");
+  const button = primary("cancel-yes", "Yes, give them back", yes);
+  button.setAttribute("aria-describedby", question.id);
+  return [question, button, plain("No, go on paying", no)];
+}
+
+function primary(id, words, onclick) {
+  return element("button", { class: "button primary", type: onclick ? "button" : "submit", id, onclick }, words);
+}
+
+function plain(words, onclick, id) {
+  return element("button", { class: "button plain", type: "button", id, onclick }, words);
+}
+
+function spinner(words) {
+  return element("div", { class: "message", role: "status" }, element("div", { class: "spinner" }), element("p", { class: "muted" }, words));
+}
