@@ -14,6 +14,7 @@ async def main() -> None:
         postgres_dsn="postgresql://elsewhere/lml",
         mongo_url="mongodb://elsewhere",
         s3_bucket="b",
+        stripe_api_key="sk_test_elsewhere",
     )
     async with engines(settings, lambda _: None):
         await asyncio.get_running_loop().create_future()
