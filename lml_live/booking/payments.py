@@ -66,12 +66,17 @@ class StripePayments:
     def __init__(self, api_key: str, publishable_key: str, api_base: str | None = None) -> None:
         self.publishable_key = publishable_key
         self.api_base = None if api_base in (None, _REAL) else api_base
+        self._http = stripe.AIOHTTPClient(timeout=aiohttp.ClientTimeout(total=limits.PAYMENT_CALL_SECONDS))
         self._client = stripe.StripeClient(
             api_key,
             base_addresses={"api": api_base or _REAL},
             max_network_retries=0,
-            http_client=stripe.AIOHTTPClient(timeout=aiohttp.ClientTimeout(total=limits.PAYMENT_CALL_SECONDS)),
+            http_client=self._http,
         )
+
+    async def close(self) -> None:
+        """Ends the connections to Stripe."""
+        await self._http.close_async()
 
     async def create(self, booking: str, amount: int, currency: str, email: str, key: str) -> Intent:
         params: dict[str, Any] = {

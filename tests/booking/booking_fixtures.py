@@ -1,0 +1,33 @@
+"""A house that sells, on a database of its own; every call of a script is compared with the script's header."""
+
+from collections.abc import AsyncIterator
+
+import booking_house  # noqa: F401  # first: it knows where the inventory's house is
+import pytest
+from booking_house import BookingHouse
+from inventory_fixtures import scripts_keep_their_word  # noqa: F401
+from inventory_house import SCRIPTS
+
+from lml_live.devstack.stripe.process import StripeDouble
+from lml_live.infra import postgres
+from lml_live.infra.redis import Pipe
+
+
+@pytest.fixture(name="house")
+async def house_fixture(valkey_url: str, postgres_dsn: str, stripe_double: StripeDouble) -> AsyncIterator[BookingHouse]:
+    pool = await postgres.connect_pool(postgres_dsn)
+    pipe = Pipe(valkey_url, SCRIPTS)
+    await pipe.start()
+    house = BookingHouse(pipe, pool, postgres_dsn, stripe_double)
+    yield house
+    await house.completer.close()
+    await house.payments.close()
+    for worker in house.workers:
+        await worker.pipe.close()
+    await pool.close()
+
+
+@pytest.fixture(name="event")
+async def event_fixture(house: BookingHouse) -> str:
+    """Open, 24 seats and a floor of 10."""
+    return await house.open_event(areas={"floor": 10})

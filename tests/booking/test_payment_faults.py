@@ -1,0 +1,215 @@
+"""What Stripe does not answer, answers wrongly, twice, late or out of order changes nothing of how a booking ends."""
+
+import asyncio
+import itertools
+import random
+
+import pytest
+from booking_fixtures import event_fixture, house_fixture, scripts_keep_their_word  # noqa: F401
+from booking_house import BookingHouse
+from waiting import eventually
+
+from lml_live import limits
+from lml_live.booking.bookings import Booking
+from lml_live.booking.completer import Completer
+from lml_live.devstack.stripe.faults import FaultKind, Operation
+
+FAULTS: tuple[FaultKind, ...] = ("timeout_before", "timeout_after", "error_500", "error_500_after", "rate_limit")
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+@pytest.mark.parametrize("operation", ["create", "capture", "retrieve"])
+async def test_a_purchase_survives_each_fault(
+    house: BookingHouse, event: str, operation: Operation, kind: FaultKind
+) -> None:
+    await house.double.steering.fault(operation, kind, count=2)
+    hold = await house.take(event, 3, floor=1)
+    booking = await house.buy(event, hold)
+    assert isinstance(booking, Booking)
+    assert (booking.client_secret is None) == (operation == "create")
+    await house.rest()
+    booking = await house.claimed(event, hold)
+    assert await house.pay(booking) == "requires_capture"
+    await house.rest()
+    await house.rest()
+    assert await house.history(booking) == ["pending_payment", "authorized", "confirmed"]
+    ledger = await house.double.steering.ledger()
+    assert ledger.faults[0].fired >= 1
+    await house.assert_right(event)
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+@pytest.mark.parametrize("operation", ["create", "cancel", "retrieve"])
+async def test_a_cancelling_survives_each_fault(
+    house: BookingHouse, event: str, operation: Operation, kind: FaultKind
+) -> None:
+    await house.double.steering.fault(operation, kind, count=2)
+    hold = await house.take(event, 3, floor=1)
+    booking = await house.buy(event, hold)
+    assert isinstance(booking, Booking)
+    # A failure that was none is seen at once, where the intent is looked at after it.
+    at_once = (operation, kind) == ("cancel", "error_500_after")
+    assert (await house.checkout.cancel(booking)).state == ("cancelled" if at_once else "cancelling")
+    assert await house.seat_rows(booking) == ["released" if at_once else "claimed"]
+    await house.rest()
+    assert await house.history(booking) == ["pending_payment", "cancelling", "cancelled"]
+    ledger = await house.double.steering.ledger()
+    assert ledger.faults[0].fired >= 1
+    await house.assert_right(event)
+
+
+async def test_a_create_that_stripe_refuses_fails_the_booking(house: BookingHouse, event: str) -> None:
+    house.price = 1  # less than Stripe takes
+    hold = await house.take(event, 3)
+    booking = await house.buy(event, hold)
+    assert isinstance(booking, Booking)
+    assert booking.state == "failed"
+    assert (await house.reasons(event, hold))[-1] == ("gone", "payment_failed")
+    await house.rest()
+    await house.assert_right(event)
+
+
+async def test_of_two_intents_the_first_that_was_told_stays(house: BookingHouse, event: str) -> None:
+    """A create whose 500 was none, and whose worker woke up late, put its intent in the place of the one being paid."""
+    booking = await house.claimed(event, await house.take(event, 3))
+    late = await house.payments.create(booking.id, booking.amount, booking.currency, booking.buyer_email, "first key")
+    assert not await house.bookings.intent_made(booking.id, late.id, late.client_secret, late.status)
+    again = await house.bookings.load(booking.id)
+    assert again is not None
+    assert (again.intent_id, again.client_secret) == (booking.intent_id, booking.client_secret)
+    await house.bookings.intent_found(booking.id, late.id, "canceled")
+    assert await house.state(booking) == "pending_payment"
+    await house.pay(booking)
+    await house.rest()
+    await house.rest()
+    assert await house.state(booking) == "confirmed"
+
+
+@pytest.mark.parametrize("act", ["create", "capture", "cancel"])
+async def test_two_completers_at_the_same_work_have_one_effect(house: BookingHouse, event: str, act: Operation) -> None:
+    hold = await house.take(event, 3)
+    other = Completer(house.bookings, house.holds, house.payments, poll_seconds=60)
+    if act == "create":
+        await house.double.steering.fault("create", "timeout_before")
+    booking = await house.buy(event, hold)
+    assert isinstance(booking, Booking)
+    if act == "capture":
+        await house.pay(booking)
+        await house.completer.look_at(booking.id)
+    elif act == "cancel":
+        await house.bookings.give_up(booking.id, "cancelling")
+    await house.pass_time()
+    await house.double.steering.fault(act, "delay", delay_ms=300)
+    first = asyncio.create_task(house.completer.turn())
+
+    async def has_fired() -> bool:
+        return any(one.kind == "delay" and one.fired for one in (await house.double.steering.ledger()).faults)
+
+    await eventually(has_fired)
+    await house.pass_time()  # the lease is over, and both are alive
+    await asyncio.gather(first, other.turn())
+    await house.rest()
+    if act == "create":
+        booking = await house.claimed(event, hold)
+        await house.pay(booking)
+        await house.rest()
+        await house.rest()
+    assert await house.state(booking) == ("cancelled" if act == "cancel" else "confirmed")
+    ledger = await house.double.steering.ledger()
+    assert len(ledger.intents) == 1
+    assert len([one for one in ledger.balance_transactions if one.amount > 0]) == (act != "cancel")
+    await house.assert_right(event)
+
+
+async def test_a_request_does_not_wait_for_a_slow_stripe_and_what_it_began_goes_on(
+    house: BookingHouse, event: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The call was ended half-way with the request, and nobody tried again before its lease of 30 s was over."""
+    monkeypatch.setattr(limits, "PAYMENT_WAIT_SECONDS", 0.1)
+    await house.double.steering.fault("create", "delay", delay_ms=500)
+    hold = await house.take(event, 3)
+    booking = await house.buy(event, hold)
+    assert isinstance(booking, Booking)
+    assert booking.client_secret is None
+
+    async def is_ready() -> bool:
+        found = await house.bookings.load(booking.id)
+        return found is not None and found.client_secret is not None
+
+    await eventually(is_ready)
+    assert (await house.claimed(event, hold)).id == booking.id
+
+
+# --- Webhooks are hints
+
+
+async def _endings(house: BookingHouse, event: str, tag: str) -> list[Booking]:
+    """A booking that is paid, one that was declined and cancelled, and one that ran out: none told so by a webhook."""
+    paid, declined, overdue = [
+        await house.claimed(event, await house.take(event, seat, holder=f"{tag}{seat}"), holder=f"{tag}{seat}")
+        for seat in (1, 2, 3)
+    ]
+    assert await house.pay(paid) == "requires_capture"
+    assert await house.pay(declined, "pm_card_chargeDeclined") == "card_declined"
+    await house.bookings.give_up(declined.id, "cancelling")
+    await house.bookings.give_up(overdue.id, "expiring")
+    return [paid, declined, overdue]
+
+
+ORDERS = ["as they came", "each ten times", "reversed", "shuffled", "late", "never"]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+async def test_notices_in_any_order_and_number_end_alike(house: BookingHouse, event: str, order: str) -> None:
+    bookings = await _endings(house, event, "x")
+    if order != "never":
+        if order == "late":
+            await house.rest()
+        told = [(one.id, one.type, one.data.object) for one in (await house.double.steering.ledger()).events]
+        intents = itertools.cycle([booking.intent_id for booking in bookings])
+        notices = [(name, kind, next(intents)) for name, kind, _ in told]
+        if order == "each ten times":
+            notices = notices * 10
+        elif order == "reversed":
+            notices.reverse()
+        elif order == "shuffled":
+            random.Random(1).shuffle(notices)
+        kept = [await house.bookings.keep_notice(*notice) for notice in notices]
+        assert sum(kept) == len({name for name, _, _ in notices})
+        await house.completer.turn()
+        assert await house.pool.fetchval("SELECT count(*) FROM stripe_notice WHERE done IS NULL") == 0
+    await house.rest()
+    await house.rest()
+    assert [await house.state(booking) for booking in bookings] == ["confirmed", "cancelled", "expired"]
+    await house.assert_right(event)
+
+
+async def test_a_notice_of_an_unknown_intent_is_done_with(house: BookingHouse, event: str) -> None:
+    assert await house.bookings.keep_notice("evt_x", "payment_intent.created", "pi_unknown")
+    assert await house.bookings.keep_notice("evt_y", "balance.available", None)
+    await house.completer.turn()
+    assert await house.pool.fetchval("SELECT count(*) FROM stripe_notice WHERE done IS NULL") == 0
+
+
+async def test_what_cannot_be_done_keeps_nothing_else_waiting(house: BookingHouse, event: str) -> None:
+    """One piece of work that failed by a defect ended the whole turn: no notice was read, nothing expired."""
+    broken = await house.claimed(event, await house.take(event, 1))
+    overdue = await house.claimed(event, await house.take(event, 2), key="other")
+    await house.pool.execute(
+        "INSERT INTO outbox (booking_id, event_id, act, key) VALUES ($1, $2, 'capture_intent', 'forged')",
+        broken.id,
+        event,
+    )
+    await house.pool.execute("UPDATE booking SET intent_id = NULL WHERE id = $1", broken.id)
+    await house.run_out(overdue)
+    await house.completer.turn()
+    assert await house.state(overdue) == "expiring"
+    assert await house.pool.fetchval("SELECT due > now() FROM outbox WHERE key = 'forged'")
+
+
+async def test_while_stripe_is_away_every_booking_has_its_look(house: BookingHouse, event: str) -> None:
+    """The same sixteen were looked at again and again, one after the other, and nobody else."""
+    booking = await house.claimed(event, await house.take(event, 1))
+    await house.pass_time()
+    assert await house.bookings.to_look_at(10, 60) == [booking.id]
+    assert await house.bookings.to_look_at(10, 60) == []
