@@ -11,7 +11,7 @@ from lml_live.clock import Clock
 from lml_live.errors import LmlError, NotFound, Unavailable
 from lml_live.gateway import frames, wire
 from lml_live.gateway.acts import Acts
-from lml_live.gateway.audience import Audience, Subscriber
+from lml_live.gateway.audience import SLICE, Audience, Subscriber
 from lml_live.gateway.desk import show_areas
 from lml_live.gateway.session import Greet, Session
 from lml_live.gateway.tokens import HolderTokens
@@ -183,10 +183,16 @@ class Live(Listener):
         except LmlError as error:
             # The layout is the same; what else changed is told when PostgreSQL is back.
             log.warning("event %s is welcomed anew with what was known of it: %s", audience.event, error)
-        for subscriber in tuple(audience.subscribers):
-            if subscriber.holder is None or subscriber.gone or subscriber.epoch == epoch:
-                continue  # not greeted yet, or welcomed meanwhile by its own `hello`
-            await self._rewelcome(audience, subscriber, epoch)
+        # Not those that are not greeted yet, or were welcomed meanwhile by their own `hello`.
+        waiting = [
+            subscriber
+            for subscriber in tuple(audience.subscribers)
+            if subscriber.holder is not None and not subscriber.gone and subscriber.epoch != epoch
+        ]
+        # Some at a time: their calls share a write to Redis, and the loop comes round between.
+        for start in range(0, len(waiting), SLICE):
+            batch = waiting[start : start + SLICE]
+            await asyncio.gather(*(self._rewelcome(audience, subscriber, epoch) for subscriber in batch))
 
     async def _rewelcome(self, audience: Audience, subscriber: Subscriber, epoch: int) -> None:
         holder = subscriber.holder

@@ -113,6 +113,7 @@ class Pipe:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
         if self._connection is not None:
+            self._connection.on_lost = None  # it is not lost, it is done with
             self._connection.abort("the pipe was closed")
             self._connection = None
 
