@@ -160,7 +160,10 @@ HURRY_ROUNDS_MAX: Final = 4
 """A create, what follows from it, and what follows from that."""
 COMPLETER_SECONDS: Final = 1.0
 OUTBOX_BATCH: Final = 16
-OUTBOX_LEASE_SECONDS: Final = 30.0
+OUTBOX_LEASE_SECONDS: Final = 30
+"""How long work is one worker's: one try. Shorter is right, too: both tries bear one key, and have one effect."""
+OUTBOX_LEASE_SECONDS_MIN: Final = 1
+OUTBOX_LEASE_SECONDS_MAX: Final = 600
 CAPTURE_ATTEMPTS_MAX: Final = 5
 """Keys under which a capture is tried before the payment counts as refused for good, and is voided."""
 OUTBOX_BACK_OFF_SECONDS: Final = 0.5

@@ -22,7 +22,7 @@ from lml_live.backoffice.deployed import DeployedLayouts
 from lml_live.booking.bookings import Bookings
 from lml_live.booking.checkout import Checkout
 from lml_live.booking.completer import Completer
-from lml_live.booking.payments import Payments, StripePayments
+from lml_live.booking.payments import StripePayments
 from lml_live.clock import system_clock_ms
 from lml_live.devstack.demo import load_demonstration
 from lml_live.errors import Unavailable
@@ -169,7 +169,11 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
         desk, keys = StaffDesk(pool), IdempotencyKeys(pool)
         bookings = Bookings(pool)
         payments = _payments(settings)
-        completer = Completer(bookings, holds, payments, poll_seconds=settings.poll_seconds)
+        if payments is not None:
+            stack.push_async_callback(payments.close)
+        completer = Completer(
+            bookings, holds, payments, poll_seconds=settings.poll_seconds, lease_seconds=settings.lease_seconds
+        )
         checkout = Checkout(
             bookings,
             holds,
@@ -285,7 +289,7 @@ async def _copy_layouts(settings: Settings, library: Library) -> None:
         log.warning("%d layouts could not be copied to the object store", len(copied.failed))
 
 
-def _payments(settings: Settings) -> Payments | None:
+def _payments(settings: Settings) -> StripePayments | None:
     """Stripe, or its double; None where no key is set: then nothing can be bought, and the pages say so."""
     if settings.stripe_api_key is None or settings.stripe_publishable_key is None:
         return None

@@ -76,7 +76,7 @@ class StripePayments:
 
     async def close(self) -> None:
         """Ends the connections to Stripe."""
-        await self._http.close_async()
+        await self._http.close_async()  # type: ignore[no-untyped-call]
 
     async def create(self, booking: str, amount: int, currency: str, email: str, key: str) -> Intent:
         params: dict[str, Any] = {

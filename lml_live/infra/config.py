@@ -52,6 +52,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     pay_seconds: int = limits.PAY_SECONDS
     poll_seconds: int = limits.POLL_SECONDS
     mark_seconds: int = limits.MARK_SECONDS
+    lease_seconds: int = limits.OUTBOX_LEASE_SECONDS
     log_level: str = "info"
 
 
@@ -82,6 +83,7 @@ DESCRIPTIONS: Final = {
     "pay_seconds": "How long a claim waits for its payment",
     "poll_seconds": "How often Stripe is asked about an unfinished payment",
     "mark_seconds": "When a checkout mark without a claim is settled",
+    "lease_seconds": "When work that a worker died over is taken up by another",
     "log_level": "`debug`, `info`, `warning` or `error`",
 }
 """A line for each setting, for `lml serve --help` and `docs/running.md`."""
@@ -140,6 +142,7 @@ _INTEGERS: Final = {
     "pay_seconds": (limits.PAY_SECONDS_MIN, limits.PAY_SECONDS_MAX),
     "poll_seconds": (limits.POLL_SECONDS_MIN, limits.POLL_SECONDS_MAX),
     "mark_seconds": (limits.MARK_SECONDS_MIN, limits.MARK_SECONDS_MAX),
+    "lease_seconds": (limits.OUTBOX_LEASE_SECONDS_MIN, limits.OUTBOX_LEASE_SECONDS_MAX),
 }
 
 
