@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar, Final
@@ -47,7 +48,7 @@ def free_port(preferred: int | None = None) -> int:
     raise Unavailable(f"No free port on {LOOPBACK} between {_PORTS.start} and {_PORTS.stop}")
 
 
-class Engine:
+class Engine(ABC):
     """A server process that keeps its data in `directory` and listens on `port` of the loopback.
 
     Promises: `start` returns when the engine answers, and first ends a process that an earlier, killed parent left on
@@ -70,22 +71,22 @@ class Engine:
     # What each engine says about itself.
 
     @property
+    @abstractmethod
     def url(self) -> str:
         """Where clients connect; carries the secret, if there is one."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def marker(self) -> str:
         """The argument of the command line that belongs to this data directory alone."""
-        raise NotImplementedError
 
+    @abstractmethod
     def program(self) -> str:
         """The path of the program; a leftover is known by its file name beside the marker."""
-        raise NotImplementedError
 
+    @abstractmethod
     def arguments(self) -> list[str]:
         """The command line after the program."""
-        raise NotImplementedError
 
     def account(self) -> Account | None:
         """The user to run as, where it is not our own."""
@@ -95,9 +96,9 @@ class Engine:
         """Makes the data directory and what must be in it before the process starts."""
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
+    @abstractmethod
     async def is_ready(self) -> bool:
         """Whether the engine answers; called again and again until it does."""
-        raise NotImplementedError
 
     async def finish(self) -> None:
         """What remains to be done once it answers, on every start."""
