@@ -100,7 +100,7 @@ class Engine(ABC):
     async def is_ready(self) -> bool:
         """Whether the engine answers; called again and again until it does."""
 
-    async def finish(self) -> None:
+    async def finish(self) -> None:  # noqa: B027  # most engines are done once they answer
         """What remains to be done once it answers, on every start."""
 
     @property
