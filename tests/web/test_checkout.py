@@ -7,6 +7,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 from serving import LiveServer
+from stripe_house import stripe_client
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -209,6 +210,48 @@ async def test_giving_the_seats_back(house: House) -> None:
     await page.get_by_role("button", name="Choose seats").click()
     await page.wait_for_function("lml.mine.length === 0")
     await expect(page.locator("#mine-title")).to_be_focused()
+
+
+async def test_a_charge_that_is_faster_than_the_cancellation(house: House, stripe_double: Any) -> None:
+    buyer = await house.visitor()
+    page = buyer.page
+    await buyer.hold(65)
+    await buyer.begin()
+    secret = await page.evaluate("lml.page.checkout.booking.payment.client_secret")
+
+    async def pay_first(route: Any) -> None:
+        async with stripe_client(stripe_double) as stripe:
+            await stripe.v1.payment_intents.confirm_async(
+                secret.split("_secret_")[0], {"payment_method": "pm_card_visa"}
+            )
+        await route.continue_()
+
+    await page.route("**/cancel", pay_first)
+    await page.locator("#cancel-button").click()
+    await page.get_by_role("button", name="Yes, give them back").click()
+    await buyer.done()
+    await expect(page.locator("#checkout")).to_contain_text("The payment was faster than the cancellation")
+    await buyer.sees(SOLD, 65)
+
+
+async def test_a_sale_that_is_paused_meanwhile(house: House) -> None:
+    buyer = await house.visitor()
+    page = buyer.page
+    await buyer.hold(66)
+    await page.locator("#buy-button").click()
+    await page.get_by_label("Name").fill("Ada Byron")
+    await page.get_by_label("E-mail").fill("ada@example.org")
+    async with house.server.catalogue() as catalogue:
+        await catalogue.set_state(house.server.event, "pause")
+    await expect(page.locator("#status")).to_have_text("Paused")
+    await page.get_by_role("button", name="Continue to payment").click()
+    await expect(page.get_by_role("alert")).to_contain_text("The sale is paused just now, so nothing can be bought.")
+    async with house.server.catalogue() as catalogue:
+        await catalogue.set_state(house.server.event, "open")
+    await expect(page.locator("#status")).to_have_text("Live")
+    await page.get_by_role("button", name="Continue to payment").click()
+    await buyer.pay(PAYS)
+    await buyer.done()
 
 
 async def test_a_reload_in_the_middle_goes_on(house: House) -> None:

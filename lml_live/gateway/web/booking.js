@@ -4,6 +4,7 @@
  */
 
 import { bookingAddress, cancelBooking, CallFailed, Follower } from "./bookingapi.js";
+import { cancelQuestion } from "./checkoutsteps.js";
 import { explainState } from "./checkoutwords.js";
 import { byId, element, fetchJson, fill, setText } from "./dom.js";
 import { Layout } from "./layout.js";
@@ -136,10 +137,10 @@ class BookingPage {
     fill(
       parts.acts,
       pending ? element("a", { class: "button primary", id: "pay-link", href: `${eventAddress}?checkout=${encodeURIComponent(booking.id)}#${booking.access}` }, "Go on paying") : null,
-      pending ? element("button", { class: "button", type: "button", id: "cancel", onclick: () => this._cancel() }, "Give the seats back") : null,
+      pending ? element("button", { class: "button", type: "button", id: "cancel", onclick: () => this._askCancel() }, "Give the seats back") : null,
       element("button", { class: "button", type: "button", id: "copy", onclick: () => this._copy() }, "Copy the link"),
       element("a", { class: "button", href: eventAddress }, "The hall"),
-      element("p", { class: "note" }, this.time, "Keep the link of this page to yourself: who has it can see this booking. ", element("span", { class: "reference" }, `Booking ${booking.id}, ${plural(booking.lines.length, "place")}.`)),
+      element("p", { class: "note" }, this.time, "Keep the link of this page to yourself: who has it can see this booking. ", element("span", { class: "reference" }, `Booking ${booking.id} · ${plural(booking.lines.length, "place")}`)),
     );
     this._tick();
   }
@@ -148,6 +149,16 @@ class BookingPage {
     if (!this.time) return;
     const left = Date.parse(this.booking.expires_at) - Date.now();
     setText(this.time, left > 0 ? `${countdown(left)} left to pay. ` : "The time to pay is up. ");
+  }
+
+  _askCancel() {
+    const no = () => {
+      this._show();
+      byId("cancel").focus();
+    };
+    this.time = null;
+    fill(this.parts.acts, ...cancelQuestion({ yes: () => this._cancel(), no }));
+    byId("cancel-yes").focus();
   }
 
   async _cancel() {

@@ -4,10 +4,10 @@ import { element, fill } from "./dom.js";
 
 /** The double's test cards that show the ways a payment can go; Stripe's own numbers. */
 export const TEST_CARDS = Object.freeze([
-  ["4242424242424242", "pays at once"],
-  ["4000000000003220", "asks for 3-D Secure"],
-  ["4000000000009995", "declined: not enough money"],
-  ["4000000000000002", "declined by the bank"],
+  ["4242424242424242", "pays"],
+  ["4000000000003220", "3-D Secure"],
+  ["4000000000009995", "no money"],
+  ["4000000000000002", "declined"],
 ]);
 
 /** "4242424242424242" → "4242 4242 4242 4242" */
@@ -77,7 +77,7 @@ export class CardForm {
         "details",
         { class: "test-cards", open: true },
         element("summary", {}, "Test cards"),
-        element("p", { class: "hint" }, "This shop is connected to a stand-in for Stripe: no bank is asked and no money moves. Choose a card to fill the form."),
+        element("p", { class: "hint" }, "A test shop: no bank is asked and no money moves. Choose a card to fill the form."),
         element("ul", {}, ...cards),
       ),
     );

@@ -66,6 +66,7 @@ export class Checkout {
     this.host.hidden = true;
     delete byId("panel").dataset.mode;
     this.page.panel.showMine();
+    this.page.makeRoom();
     byId("mine-title").focus();
   }
 
@@ -153,6 +154,7 @@ export class Checkout {
       if (this.step === "details") this._book();
       else if (this.step === "pay") this._pay();
     });
+    byId("sheet").addEventListener("click", () => this.isOpen && this.page.makeRoom());
     form.addEventListener("keydown", (happening) => {
       if (happening.key === "Escape" && !this.busy && ["details", "done", "over"].includes(this.step)) this.close();
     });
@@ -168,14 +170,15 @@ export class Checkout {
     setText(this.title, title);
     fill(this.body, ...body);
     this._setActs(acts);
-    // Where there is little room the card's fields come first.
-    this.lines.open = step !== "pay" || matchMedia("(min-width: 801px)").matches;
+    // Where there is little room the hall above and the fields come first.
+    this.lines.open = matchMedia("(min-width: 801px)").matches;
     this.host.dataset.step = step;
     this._showLines();
     this.tick();
     this.title.focus();
     this.host.querySelector(".checkout-body").scrollTop = 0;
     if (step === "pay") this.payment.mount(this.body.querySelector(".card-host"));
+    this.page.makeRoom();
   }
 
   _setActs(acts) {
@@ -405,6 +408,7 @@ export class Checkout {
     this.say("");
     this.say(text);
     focus?.focus();
+    this.page.makeRoom();
     if (this.step === "pay" || !focus) this.alert.scrollIntoView({ block: "nearest" });
   }
 

@@ -18,6 +18,8 @@ import { countdown, dateTime, explain, explainHoldChange, money, seatName, STATE
 
 const TOASTS_MAX = 3;
 const TOAST_MS = 7_000;
+const PHONE = "(max-width: 800px)";
+const HALL_STRIP = 120;
 
 class EventPage {
   constructor(id) {
@@ -73,8 +75,18 @@ class EventPage {
 
   /** The legend and, on a phone, the sheet's round corners lie over the map. */
   _insets() {
-    const phone = matchMedia("(max-width: 800px)").matches;
+    const phone = matchMedia(PHONE).matches;
     this.map.insets = phone ? { top: 44, bottom: 78, side: 12 } : { top: 30, bottom: 64, side: 30 };
+    if (!phone || !this.checkout.isOpen) return;
+    // The checkout is long: the hall gets what is left above it, at least a strip.
+    const most = this.map.canvas.offsetHeight - this.map.insets.top - HALL_STRIP;
+    this.map.insets.bottom = Math.max(78, Math.min(most, byId("panel").offsetHeight + 12));
+  }
+
+  /** The checkout has opened, grown, shrunk or closed: on a phone the hall moves to where it can be seen. */
+  makeRoom() {
+    this._insets();
+    if (matchMedia(PHONE).matches) this.map.fit();
   }
 
   // ---- loading

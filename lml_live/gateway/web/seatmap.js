@@ -378,7 +378,10 @@ export class SeatMap {
   _clamp() {
     const [x0, y0, x1, y1] = this.layout.box;
     this.camera.x = Math.max(x0, Math.min(x1, this.camera.x));
-    this.camera.y = Math.max(y0, Math.min(y1, this.camera.y));
+    // What lies over the map may push the hall away from the middle.
+    const { top, bottom } = this.insets;
+    const reach = 2 * this.camera.scale;
+    this.camera.y = Math.max(y0 - top / reach, Math.min(y1 + bottom / reach, this.camera.y));
   }
 
   _request() {
