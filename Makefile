@@ -1,13 +1,14 @@
 # make run     everything on this machine: environment, engines, demonstration, server
 # make test    the checks and all tests, under 5 minutes on two cores
 # make load    a crowd at a sale's opening on a server of its own, and a verdict; LOAD_ARGS="--users 1000 --web"
+# make faults   buyers on few seats while processes are killed, and every invariant checked; RUNS=200 SEED=1
 # make constraints   renew constraints.txt from what pyproject.toml allows
 # make clean   remove the environment and caches; the data in .lml stays
 
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test load constraints clean
+.PHONY: help run test load faults constraints clean
 
 # The first Python that is new enough; where there is none, python3, and the preflight says what is wrong with it.
 PYTHON ?= $(shell for found in python3 python3.13 python3.12 python3.11; do \
@@ -53,6 +54,11 @@ $(VENV)/.installed-load: $(VENV)/.installed
 
 load: $(VENV)/.installed-load
 	@$(BIN)/python -m loadtests $(LOAD_ARGS)
+
+RUNS ?= 20
+SEED ?= 1
+faults: $(VENV)/.installed-test
+	@$(BIN)/python tests/booking/fault_run.py --runs $(RUNS) --seed $(SEED)
 
 # async-timeout: what runs on Python before 3.11.3 needs it, and this may run on a later one.
 constraints: $(VENV)/.installed

@@ -15,7 +15,7 @@ from lml_live.errors import InvalidInput
 _SCHEME: Final = "v1"
 
 
-_StripeId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.]*\Z", max_length=255)]
+_StripeId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.]*$(?!\n)", max_length=255)]
 
 
 class _Object(msgspec.Struct, frozen=True):

@@ -32,7 +32,7 @@ from lml_live.pricing.events import Id, Name
 
 # --- Shapes -----------------------------------------------------------------------------------------------------------
 
-Email = Annotated[str, Meta(min_length=3, max_length=254, pattern=r"^[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+$")]
+Email = Annotated[str, Meta(min_length=3, max_length=254, pattern=r"^[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+$(?!\n)")]
 Amount = Annotated[int, Meta(ge=0, le=values.WIRE_INTEGER_MAX)]
 
 
@@ -351,9 +351,11 @@ def _read_cursor(request: web.Request) -> tuple[datetime, str] | None:
     try:
         created, _, booking = base64.urlsafe_b64decode(text.encode()).decode().partition(" ")
         moment = datetime.fromisoformat(created)
-    except (binascii.Error, UnicodeError, ValueError) as error:
+        known = moment.tzinfo is not None
+        moment = moment.astimezone(UTC)
+    except (binascii.Error, UnicodeError, ValueError, OverflowError) as error:
         raise _wrong("cursor", "is no cursor of ours") from error
-    if moment.tzinfo is None or not values.is_id(booking):
+    if not known or not values.is_id(booking):
         raise _wrong("cursor", "is no cursor of ours")
     return moment, booking
 

@@ -1,0 +1,194 @@
+"""Engines, a server of two workers and the Stripe double that fault runs may kill; and how a run is judged."""
+
+import os
+import random
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+
+import aiohttp
+import booking_house
+import msgspec
+from checker import Op, Run, Violation, check
+from inventory_house import SCRIPTS, House
+from serving import LiveServer, _furnish
+from waiting import eventually
+
+from lml_live.devstack.servers import Postgres, Valkey
+from lml_live.devstack.stripe.process import StripeDouble
+from lml_live.errors import Unavailable
+from lml_live.infra import postgres
+from lml_live.infra.redis import Pipe
+from lml_live.inventory.book import Book
+from lml_live.inventory.records import Sale
+
+VICTIMS = ("worker", "both workers", "postgres", "valkey", "stripe")
+WAITS = {
+    "LML_PAY_SECONDS": "3",
+    "LML_POLL_SECONDS": "1",
+    "LML_MARK_SECONDS": "1",
+    "LML_LEASE_SECONDS": "1",
+    "LML_SWEEP_MS": "50",
+}
+REST_SECONDS_MAX = 12
+LIMBO_MS_MAX = 15_000
+
+
+class FaultStand:
+    """Started once; every run has an event of its own on it."""
+
+    def __init__(self, directory: Path, mongo_url: str) -> None:
+        self.directory = directory
+        self.mongo_url = mongo_url
+        self.postgres = Postgres(directory / "postgres", options={"fsync": "off", "full_page_writes": "off"})
+        self.valkey = Valkey(directory / "valkey", options={"appendonly": "yes"})
+        self.double = StripeDouble(directory / "stripe")
+        self.server: LiveServer
+        self.seat_ids: list[str] = []
+        self.killed: dict[str, int] = dict.fromkeys(VICTIMS, 0)
+
+    async def start(self) -> None:
+        for engine in (self.postgres, self.valkey, self.double):
+            await engine.start()
+        await postgres.migrate(self.postgres.url)
+        self.server = LiveServer(
+            self.postgres.url,
+            self.mongo_url,
+            f"faults_{os.getpid()}",
+            self.valkey.url,
+            LML_WORKERS="2",
+            LML_STRIPE_API_KEY=self.double.secret_key,
+            LML_STRIPE_PUBLISHABLE_KEY=self.double.publishable_key,
+            LML_STRIPE_WEBHOOK_SECRET=self.double.webhook_secret,
+            LML_STRIPE_API_BASE=self.double.url,
+            **WAITS,
+        )
+        await _furnish(self.server)
+        self.server.start()
+
+    async def stop(self) -> None:
+        if hasattr(self, "server"):
+            self.server.kill()
+        for engine in (self.double, self.valkey, self.postgres):
+            await engine.kill()
+
+    async def new_event(self) -> str:
+        """A fresh event, and a double without a past that sends its webhooks to the server."""
+        await self.double.steering.reset()
+        await self.double.steering.change_settings(
+            webhook_url=f"{self.server.url}/api/v1/webhooks/stripe",
+            webhook_retry_first_ms=100,
+            webhook_retry_max_ms=500,
+        )
+        event = await self.server.new_event(hold_seconds=60, lifetime_seconds=120)
+        async with self.server.session() as http:
+            async with http.get(f"/api/v1/events/{event}/layout") as answer:
+                rows = (await answer.json(content_type=None))["sections"][0]["rows"]
+            self.seat_ids = [seat["seat_id"] for row in rows for seat in row["seats"]]
+
+            async def open_for_all() -> bool:
+                async with http.get(f"/api/v1/events/{event}/availability") as answer:
+                    return answer.status == 200
+
+            await eventually(open_for_all)
+        return event
+
+    # --- Faults
+
+    async def kill(self, victim: str, rng: random.Random) -> None:
+        """kill -9, now."""
+        self.killed[victim] += 1
+        match victim:
+            case "worker" | "both workers":
+                workers = self.server.workers()
+                for pid in workers if victim == "both workers" else [rng.choice(workers)] if workers else []:
+                    os.kill(pid, signal.SIGKILL)
+            case "postgres":
+                await self.postgres.kill()
+            case "valkey":
+                await self.valkey.kill()
+            case "stripe":
+                await self.double.kill()
+
+    async def heal(self) -> None:
+        """Everything runs again, and no fault is on."""
+        for engine in (self.postgres, self.valkey, self.double):
+            await engine.start()
+        await self.double.steering.clear_faults()
+        await self.double.steering.release()
+
+        async def all_serve() -> bool:
+            try:
+                async with self.server.session() as http, http.get("/readyz") as answer:
+                    return answer.status == 200 and len(self.server.workers()) == 2
+            except (aiohttp.ClientError, OSError):
+                return False
+
+        await eventually(all_serve, REST_SECONDS_MAX)
+
+    # --- The end
+
+    async def rest(self, event: str) -> str:
+        """Waits until nothing is left to do; answers what is left where that never comes."""
+        left = "it could not be asked"
+
+        async def is_at_rest() -> bool:
+            nonlocal left
+            try:
+                async with self.server.pool() as pool:
+                    rows = await pool.fetch(
+                        "SELECT id, state FROM booking WHERE event_id = $1"
+                        " AND state IN ('pending_payment', 'cancelling', 'expiring', 'authorized')",
+                        event,
+                    )
+                    work = await pool.fetch(
+                        "SELECT booking_id, act, tries, fault FROM outbox WHERE event_id = $1 AND done IS NULL", event
+                    )
+            except Unavailable:
+                return False
+            left = f"{[tuple(row) for row in rows]} {[tuple(row) for row in work]}"
+            return not rows and not work and not await self._marks(event)
+
+        try:
+            await eventually(is_at_rest, REST_SECONDS_MAX)
+        except AssertionError:
+            return left
+        return ""
+
+    async def _marks(self, event: str) -> int:
+        async with self._house() as house:
+            return sum(one.state == "checkout" for one in (await house.records(event)).values())
+
+    def _house(self) -> "_Visitor":
+        return _Visitor(self)
+
+    async def judge(self, event: str, ops: list[Op]) -> tuple[Run, list[Violation]]:
+        """The run as everybody remembers it, and what is wrong with it."""
+        async with self._house() as house:
+            index_of = {seat: index for index, seat in enumerate(self.seat_ids)}
+            run = await booking_house.read_run(house, event, await self.double.steering.ledger(), index_of)
+        run = msgspec.structs.replace(run, ops=tuple(ops))
+        return run, check(run, limbo_ms_max=LIMBO_MS_MAX)
+
+
+class _Visitor:
+    """A house of one's own on the stand's engines, to look with."""
+
+    def __init__(self, stand: FaultStand) -> None:
+        self._stand = stand
+
+    async def __aenter__(self) -> House:
+        self._pool = await postgres.connect_pool(self._stand.server.dsn, size_max=3)
+        self._pipe = Pipe(self._stand.valkey.url, SCRIPTS)
+        await self._pipe.start()
+        house = House(self._pipe, self._pool)
+
+        async def directory(_sale: Sale) -> Mapping[str, int]:
+            return {seat: index for index, seat in enumerate(self._stand.seat_ids)}
+
+        house.book = Book(self._pipe, self._pool, directory)
+        return house
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._pipe.close()
+        await self._pool.close()

@@ -1,0 +1,438 @@
+"""Bookings over REST, and Stripe's webhook over HTTP, through a running server with the Stripe double."""
+
+import asyncio
+import base64
+import hmac
+import itertools
+import json
+import secrets
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import pytest
+from serving import LiveServer, _apart, _create_database, _furnish
+from waiting import eventually
+
+from lml_live import limits
+from lml_live.devstack.stripe.process import StripeDouble
+
+SEAT = 4_500 + 250
+BUYER = {"name": "Anna Muster", "email": "anna@example.org"}
+_keys = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def shop(postgres_server: str, mongo_url: str, valkey_url: str, stripe_shared: StripeDouble) -> Iterator[LiveServer]:
+    """A server that sells, with the double for Stripe."""
+    server = LiveServer(
+        _apart(_create_database(postgres_server)),
+        mongo_url,
+        f"test_{secrets.token_hex(6)}",
+        valkey_url,
+        LML_STRIPE_API_KEY=stripe_shared.secret_key,
+        LML_STRIPE_PUBLISHABLE_KEY=stripe_shared.publishable_key,
+        LML_STRIPE_WEBHOOK_SECRET=stripe_shared.webhook_secret,
+        LML_STRIPE_API_BASE=stripe_shared.url,
+        LML_POLL_SECONDS="3600",
+    )
+    _apart(_furnish(server))
+    server.start()
+    yield server
+    server.kill()
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: Any
+    body: Any
+
+    @property
+    def code(self) -> str:
+        assert self.headers["Content-Type"].startswith("application/problem+json"), self.body
+        assert self.body["status"] == self.status
+        assert "Traceback" not in json.dumps(self.body)
+        return str(self.body["code"])
+
+
+class Visitor:
+    """Somebody with a holder's token."""
+
+    def __init__(self, shop: LiveServer, http: aiohttp.ClientSession, seat_ids: list[str]) -> None:
+        self.shop, self.http, self.seat_ids = shop, http, seat_ids
+        self.token = ""
+
+    async def call(
+        self, method: str, path: str, body: Any = None, *, key: str | None = "", token: str | None = "", **more: Any
+    ) -> Answer:
+        headers = dict(more.pop("headers", {}))
+        if token is not None and (token or self.token):
+            headers["Authorization"] = f"Bearer {token or self.token}"
+        if key is not None and method == "POST":
+            headers["Idempotency-Key"] = key or f"k{next(_keys)}"
+        if body is not None:
+            more["data"] = body if isinstance(body, bytes) else json.dumps(body).encode()
+            headers.setdefault("Content-Type", "application/json")
+        async with self.http.request(method, f"/api/v1{path}", headers=headers, **more) as answer:
+            raw = await answer.read()
+            return Answer(answer.status, answer.headers, json.loads(raw) if raw else None)
+
+    async def sign(self) -> "Visitor":
+        made = await self.call("POST", "/holders", key=None)
+        self.token = made.body["token"]
+        return self
+
+    async def hold(self, *seats: int, floor: int = 0) -> str:
+        areas = {"floor": floor} if floor else {}
+        wish = {"seats": [self.seat_ids[seat] for seat in seats], "areas": areas}
+        answer = await self.call("POST", f"/events/{self.shop.event}/holds", wish)
+        assert answer.status == 201, answer.body
+        return str(answer.body["id"])
+
+    async def book(self, hold: str, *, key: str = "", **more: Any) -> Answer:
+        return await self.call("POST", "/bookings", {"hold": hold, "buyer": BUYER, **more}, key=key)
+
+    async def booked(self, *seats: int) -> dict[str, Any]:
+        answer = await self.book(await self.hold(*seats))
+        assert answer.status == 201, answer.body
+        made: dict[str, Any] = answer.body
+        return made
+
+
+async def pay(booking: dict[str, Any], card: str = "pm_card_visa") -> None:
+    """What the page does: with what the booking says, and nothing else."""
+    payment = booking["payment"]
+    intent = payment["client_secret"].partition("_secret_")[0]
+    form = {"key": payment["publishable_key"], "client_secret": payment["client_secret"], "payment_method": card}
+    url = f"{payment['api_base']}/v1/payment_intents/{intent}/confirm"
+    async with aiohttp.ClientSession() as http, http.post(url, data=form) as answer:
+        assert answer.status == 200, await answer.text()
+
+
+@pytest.fixture
+async def seat_ids(shop: LiveServer, stripe_double: StripeDouble) -> list[str]:
+    shop.event = await shop.new_event()
+    async with shop.session() as http, http.get(f"/api/v1/events/{shop.event}/layout") as answer:
+        rows = (await answer.json(content_type=None))["sections"][0]["rows"]
+    return [seat["seat_id"] for row in rows for seat in row["seats"]]
+
+
+@pytest.fixture
+async def anna(shop: LiveServer, seat_ids: list[str]) -> AsyncIterator[Visitor]:
+    async with shop.session() as http:
+        yield await Visitor(shop, http, seat_ids).sign()
+
+
+@pytest.fixture
+async def ben(shop: LiveServer, seat_ids: list[str]) -> AsyncIterator[Visitor]:
+    async with shop.session() as http:
+        yield await Visitor(shop, http, seat_ids).sign()
+
+
+# --- A booking
+
+
+async def test_a_booking_is_shown_as_the_contract_says(anna: Visitor, stripe_double: StripeDouble) -> None:
+    hold = await anna.hold(0, 1, floor=1)
+    answer = await anna.book(hold, expected_amount=2 * SEAT + 1_650)
+    assert answer.status == 201
+    assert answer.headers["Cache-Control"] == "no-store"
+    shown = answer.body
+    assert set(shown) >= {"id", "state", "event", "hold", "lines", "seats", "areas", "amount", "currency", "expires_at"}
+    assert (shown["state"], shown["event"], shown["hold"]) == ("pending_payment", anna.shop.event, hold)
+    assert (shown["seats"], shown["areas"]) == (anna.seat_ids[:2], {"floor": 1})
+    assert (shown["amount"], shown["currency"]) == (2 * SEAT + 1_650, "EUR")
+    assert [line["line"] for line in shown["lines"]] == [1, 2, 3]
+    assert sum(line["amount"] + line["fee"] for line in shown["lines"]) == shown["amount"]
+    assert shown["expires_at"].endswith("Z")
+    payment = shown["payment"]
+    assert payment.pop("client_secret").startswith("pi_")
+    assert payment == {
+        "status": "ready",
+        "provider": "stripe",
+        "publishable_key": stripe_double.publishable_key,
+        "amount": shown["amount"],
+        "currency": "EUR",
+        "api_base": stripe_double.url,
+    }
+    assert (await anna.call("GET", f"/bookings/{shown['id']}")).body["seats"] == shown["seats"]
+
+
+async def test_while_stripe_is_silent_it_is_202_and_preparing(anna: Visitor, stripe_double: StripeDouble) -> None:
+    await stripe_double.steering.fault("create", "timeout_before")
+    answer = await anna.book(await anna.hold(0))
+    assert (answer.status, answer.body["payment"]) == (202, {"status": "preparing"})
+
+    async def is_ready() -> bool:
+        shown = await anna.call("GET", f"/bookings/{answer.body['id']}")
+        return bool(shown.body["payment"]["status"] == "ready")
+
+    await eventually(is_ready)
+
+
+async def test_access_reads_and_cancels_from_anywhere(anna: Visitor, ben: Visitor) -> None:
+    made = await anna.booked(0)
+    path = f"/bookings/{made['id']}"
+    assert (await ben.call("GET", path, token=made["access"])).body["id"] == made["id"]
+    other = await anna.booked(2)
+    assert (await ben.call("GET", path, token=other["access"])).code == "not_found"
+    cancelled = await ben.call("POST", f"{path}/cancel", {}, token=made["access"])
+    assert (cancelled.status, cancelled.body["state"]) == (200, "cancelled")
+    assert cancelled.body["payment"] == {"status": "none"}
+    assert (await anna.hold(0)) != made["hold"]
+
+
+async def test_what_is_anothers_is_as_if_it_were_not_there(anna: Visitor, ben: Visitor) -> None:
+    made = await anna.booked(0)
+    nowhere = "b-" + "0" * 24
+    for method, tail in (("GET", ""), ("POST", "/cancel")):
+        answers = [
+            await ben.call(method, f"/bookings/{name}{tail}", {} if method == "POST" else None)
+            for name in (made["id"], nowhere)
+        ]
+        assert [answer.code for answer in answers] == ["not_found"] * 2
+        told = [{name: value for name, value in answer.body.items() if name != "instance"} for answer in answers]
+        assert told[0] == told[1]
+    assert (await ben.book(made["hold"])).code == "hold_not_found"
+    assert (await anna.call("GET", f"/bookings/{made['id']}")).body["state"] == "pending_payment"
+
+
+@pytest.mark.parametrize("token", [None, "nonsense", "lmlb_" + "0" * 64, "a.b.c"])
+async def test_without_a_right_token_nothing_is_shown(anna: Visitor, token: str | None) -> None:
+    made = await anna.booked(0)
+    expected = {"unauthorized", "not_found"}
+    assert (await anna.call("GET", f"/bookings/{made['id']}", token=token)).code in expected
+    assert (await anna.call("POST", f"/bookings/{made['id']}/cancel", {}, token=token)).code in expected
+    assert (await anna.call("GET", "/bookings", token=token)).code == "unauthorized"
+    assert (await anna.call("POST", "/bookings", {"hold": "1-a", "buyer": BUYER}, token=token)).code == "unauthorized"
+
+
+@pytest.mark.parametrize("name", ["b-1", "%00", "..%2F..", "b" * 65, "ü", "b-{x}", "' OR 1=1"])
+async def test_ids_that_no_booking_can_have(anna: Visitor, name: str) -> None:
+    assert (await anna.call("GET", f"/bookings/{name}")).status == 404
+
+
+async def test_bookings_are_listed_by_pages_the_newest_first(anna: Visitor, ben: Visitor) -> None:
+    made = [(await anna.booked(seat))["id"] for seat in (0, 2, 4)]
+    await ben.booked(6)
+    seen: list[str] = []
+    cursor = ""
+    for _ in range(3):
+        page = (await anna.call("GET", f"/bookings?limit=1{cursor}")).body
+        seen += [one["id"] for one in page["items"]]
+        cursor = f"&cursor={page['next']}"
+    assert (seen, page["next"]) == (made[::-1], None)
+    whole = (await anna.call("GET", "/bookings")).body
+    assert [one["id"] for one in whole["items"]] == made[::-1]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("limit=0", "limit=-1", "limit=1000000", "limit=x", "limit=1.5", "limit=٣"),
+        *("cursor=", "cursor=%F0", "cursor=AAAA", "cursor=%00"),
+        "cursor=" + base64.urlsafe_b64encode(b"2026-01-01T00:00:00 b-1").decode(),
+        "cursor=" + base64.urlsafe_b64encode(b"2026-01-01T00:00:00+00:00 b/1").decode(),
+        "cursor=" + base64.urlsafe_b64encode(b"0001-01-01T00:00:00+23:00 b-1").decode(),
+        "cursor=" + base64.urlsafe_b64encode(b"9999-12-31T23:59:59-23:00 b-1").decode(),
+    ],
+)
+async def test_pages_that_are_none(anna: Visitor, query: str) -> None:
+    answer = await anna.call("GET", f"/bookings?{query}")
+    assert (answer.status, answer.code) == (422, "invalid_message")
+
+
+# --- Bad input
+
+ROWS: list[tuple[str, Any]] = [
+    ("no body", b""),
+    ("a list", []),
+    ("no hold", {"buyer": BUYER}),
+    ("no buyer", {"hold": "H"}),
+    ("hold a number", {"hold": 1, "buyer": BUYER}),
+    ("hold with a slash", {"hold": "a/b", "buyer": BUYER}),
+    ("hold with braces", {"hold": "{other}", "buyer": BUYER}),
+    ("hold too long", {"hold": "a" * 10_000, "buyer": BUYER}),
+    ("no name", {"hold": "H", "buyer": {"email": "a@example.org"}}),
+    ("empty name", {"hold": "H", "buyer": {**BUYER, "name": ""}}),
+    ("name with NUL", {"hold": "H", "buyer": {**BUYER, "name": "a\0b"}}),
+    ("name too long", {"hold": "H", "buyer": {**BUYER, "name": "a" * 10_000}}),
+    ("no e-mail", {"hold": "H", "buyer": {"name": "Anna"}}),
+    *(
+        (f"e-mail {mail[:20]!r}", {"hold": "H", "buyer": {**BUYER, "email": mail}})
+        for mail in (
+            *(
+                "",
+                "anna",
+                "@",
+                "anna@",
+                "@example.org",
+                "a b@example.org",
+                "a@b@c",
+                "a@example.org\n",
+                "\na@example.org",
+            ),
+            *("a@exam\0ple.org", "a@example.org\r\nBcc: b@example.org", "a@" + "b" * 300 + ".org", "a@example.org "),
+        )
+    ),
+    ("e-mail a list", {"hold": "H", "buyer": {**BUYER, "email": ["a@example.org"]}}),
+    *(
+        (f"expected_amount {amount!r}", {"hold": "H", "buyer": BUYER, "expected_amount": amount})
+        for amount in (-1, 1.5, "4750", True, 2**53, 2**63, 1e300)
+    ),
+    *(
+        (f"mass assignment of {field}", {"hold": "H", "buyer": BUYER, field: value})
+        for field, value in {
+            "amount": 1,
+            "price": 1,
+            "fee": 0,
+            "currency": "JPY",
+            "state": "confirmed",
+            "holder": "ben",
+            "role": "admin",
+            "id": "b-1",
+            "expires_at": "2099-01-01T00:00:00Z",
+            "payment": {"status": "none"},
+            "seats": [],
+            "__proto__": {},
+        }.items()
+    ),
+    ("mass assignment in the buyer", {"hold": "H", "buyer": {**BUYER, "role": "admin"}}),
+]
+
+
+@pytest.mark.parametrize("body", [row[1] for row in ROWS], ids=[row[0] for row in ROWS])
+async def test_bodies_that_are_refused_and_change_nothing(anna: Visitor, body: Any) -> None:
+    if isinstance(body, dict) and body.get("hold") == "H":
+        body = {**body, "hold": await anna.hold(0)}
+    answer = await anna.call("POST", "/bookings", body)
+    assert answer.status in (400, 422), answer.body
+    assert answer.code in ("invalid_message", "invalid_json")
+    assert (await anna.call("GET", "/bookings")).body["items"] == []
+    if isinstance(body, dict) and len(str(body.get("hold", ""))) == 22:
+        assert (await anna.call("GET", f"/holds/{body['hold']}")).body["state"] == "active"
+
+
+async def test_another_price_is_a_conflict_and_the_hold_stays(anna: Visitor) -> None:
+    hold = await anna.hold(0)
+    assert (await anna.book(hold, expected_amount=1)).code == "price_changed"
+    assert (await anna.book(hold, expected_amount=SEAT)).status == 201
+
+
+# --- Idempotency
+
+
+async def test_the_same_key_is_answered_the_same_and_another_body_refused(anna: Visitor, ben: Visitor) -> None:
+    hold = await anna.hold(0)
+    first = await anna.book(hold, key="one")
+    assert (await anna.book(hold, key="one")).body == first.body
+    assert (await anna.book(hold, key="one", expected_amount=SEAT)).code == "idempotency_mismatch"
+    assert (await anna.book(hold, key="two")).code == "hold_in_checkout"
+    other = await ben.book(await ben.hold(3), key="one")
+    assert (other.status, other.body["id"] != first.body["id"]) == (201, True)
+
+
+@pytest.mark.parametrize("key", [None, "", "k" * 256, "a b", "ü"])
+async def test_keys_that_are_none(anna: Visitor, key: str | None) -> None:
+    body = {"hold": await anna.hold(0), "buyer": BUYER}
+    headers = {} if key is None else {"Idempotency-Key": key}
+    answer = await anna.call("POST", "/bookings", body, key=None, headers=headers)
+    assert (answer.status, answer.code) == (400, "idempotency_required")
+
+
+async def test_fifty_at_once_are_one_booking(anna: Visitor, stripe_double: StripeDouble) -> None:
+    hold = await anna.hold(0)
+    answers = await asyncio.gather(*(anna.book(hold, key="one") for _ in range(50)))
+    made = [answer for answer in answers if answer.status < 300]
+    assert len({answer.body["id"] for answer in made}) == 1
+    assert {answer.code for answer in answers if answer.status >= 300} <= {"idempotency_in_progress"}
+    assert len((await anna.call("GET", "/bookings")).body["items"]) == 1
+    assert len((await stripe_double.steering.ledger()).intents) == 1
+
+
+# --- The webhook
+
+
+def event_body(intent: str, name: str, kind: str = "payment_intent.amount_capturable_updated") -> bytes:
+    about = {"id": intent, "object": "payment_intent"}
+    return json.dumps({"id": name, "type": kind, "livemode": False, "data": {"object": about}}).encode()
+
+
+def signature(body: bytes, secret: str, *, ahead: int = 0) -> str:
+    stamp = int(time.time()) + ahead
+    return f"t={stamp},v1={hmac.digest(secret.encode(), f'{stamp}.'.encode() + body, 'sha256').hex()}"
+
+
+async def post_webhook(anna: Visitor, body: bytes, *signatures: str) -> int:
+    headers = [("Stripe-Signature", one) for one in signatures]
+    async with anna.http.post("/api/v1/webhooks/stripe", data=body, headers=headers) as answer:
+        return answer.status
+
+
+async def test_a_webhook_finishes_a_purchase_and_its_copies_change_nothing(
+    anna: Visitor, shop: LiveServer, stripe_double: StripeDouble
+) -> None:
+    """The server's poller sleeps for an hour: only the webhook can have told it."""
+    made = await anna.booked(0)
+    await pay(made)
+    intent = made["payment"]["client_secret"].partition("_secret_")[0]
+    body = event_body(intent, f"evt_{secrets.token_hex(8)}")
+    for _ in range(3):
+        assert await post_webhook(anna, body, signature(body, stripe_double.webhook_secret)) == 200
+
+    async def is_confirmed() -> bool:
+        shown = await anna.call("GET", f"/bookings/{made['id']}")
+        return bool(shown.body["state"] == "confirmed")
+
+    await eventually(is_confirmed)
+    async with shop.pool() as pool:
+        assert await pool.fetchval("SELECT count(*) FROM stripe_notice WHERE intent_id = $1", intent) == 1
+    ledger = await stripe_double.steering.ledger()
+    assert ledger.net_captured() == {"eur": SEAT}
+
+
+async def test_the_doubles_own_webhooks_reach_the_server(
+    anna: Visitor, shop: LiveServer, stripe_double: StripeDouble
+) -> None:
+    await stripe_double.steering.change_settings(webhook_url=f"{shop.url}/api/v1/webhooks/stripe")
+    made = await anna.booked(0)
+    await pay(made)
+
+    async def is_confirmed() -> bool:
+        shown = await anna.call("GET", f"/bookings/{made['id']}")
+        return bool(shown.body["state"] == "confirmed")
+
+    await eventually(is_confirmed)
+
+
+async def test_a_forged_webhook_is_400_and_leaves_no_trace(
+    anna: Visitor, shop: LiveServer, stripe_double: StripeDouble
+) -> None:
+    name = f"evt_{secrets.token_hex(8)}"
+    body = event_body("pi_1", name)
+    right = signature(body, stripe_double.webhook_secret)
+    for signatures in (
+        (),
+        ("",),
+        ("t=1,v1=00",),
+        (right, right),
+        (signature(body, "whsec_other"),),
+        (signature(body, stripe_double.webhook_secret, ahead=-301),),
+        (signature(body, stripe_double.webhook_secret, ahead=600),),
+        (f"{right.partition(',')[0]},{right}",),
+        (right.replace("v1=", "v0="),),
+    ):
+        assert await post_webhook(anna, body, *signatures) == 400, signatures
+    assert await post_webhook(anna, body + b" ", right) == 400
+    assert await post_webhook(anna, b"", right) == 400
+    assert await post_webhook(anna, b"x" * (limits.BODY_BYTES_MAX + 1), right) == 413
+    async with shop.pool() as pool:
+        assert await pool.fetchval("SELECT count(*) FROM stripe_notice WHERE id = $1", name) == 0
+
+
+async def test_without_a_secret_there_is_no_webhook(live_server: LiveServer) -> None:
+    async with live_server.session() as http, http.post("/api/v1/webhooks/stripe", data=b"{}") as answer:
+        assert answer.status == 404
