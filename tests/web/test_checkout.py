@@ -194,6 +194,21 @@ async def test_3d_secure_refused_and_then_passed(house: House) -> None:
     await buyer.open_booking()
 
 
+async def test_turning_back_at_the_banks_page(house: House) -> None:
+    """Who presses Back instead of answering the bank pays with another card."""
+    buyer = await house.visitor()
+    page = buyer.page
+    await buyer.hold(55)
+    await buyer.begin()
+    await buyer.pay(ASKS_3DS)
+    await expect(page.get_by_role("button", name="Complete authentication")).to_be_visible()
+    await page.go_back()
+    await buyer.ready()
+    await page.get_by_role("button", name="Go on paying").click()
+    await buyer.pay(PAYS)
+    await buyer.done()
+
+
 async def test_giving_the_seats_back(house: House) -> None:
     buyer, watcher = await house.visitor(), await house.visitor()
     page = buyer.page

@@ -6,7 +6,7 @@
 import { bookingAddress, cancelBooking, CallFailed, Follower } from "./bookingapi.js";
 import { cancelQuestion } from "./checkoutsteps.js";
 import { explainState } from "./checkoutwords.js";
-import { byId, element, fetchJson, fill, setText } from "./dom.js";
+import { byId, element, fetchJson, fill, idFrom, setText } from "./dom.js";
 import { Layout } from "./layout.js";
 import { linesOf } from "./lines.js";
 import { readToken } from "./live.js";
@@ -190,8 +190,7 @@ class BookingPage {
   }
 }
 
-const id = decodeURIComponent(location.pathname.replace(/\/+$/, "").split("/").pop());
-const page = new BookingPage(id, location.hash.slice(1));
+const page = new BookingPage(idFrom(location.pathname), location.hash.slice(1));
 // A link with another secret pasted into the same window changes nothing but what stands after #.
 addEventListener("hashchange", () => location.reload());
 page.start();

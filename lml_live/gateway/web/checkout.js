@@ -55,26 +55,30 @@ export class Checkout {
   async resume(id, access = null) {
     this._reset();
     this.access = access ?? keptAccess(id);
+    this.returned = true;
     this._open();
     this._show("preparing");
-    this._follow(id, { returned: true });
+    this._follow(id);
   }
 
   close() {
+    // On a phone the sheet covers the hall, which is what is wanted next.
+    if (this.step === "done" || this.step === "over") this.page.panel.openSheet(false);
     this._reset();
     this.step = null;
     this.host.hidden = true;
     delete byId("panel").dataset.mode;
     this.page.panel.showMine();
     this.page.makeRoom();
-    byId("mine-title").focus();
+    const sheet = byId("sheet");
+    (byId("panel").dataset.open === undefined && sheet.offsetParent ? sheet : byId("mine-title")).focus();
   }
 
   _reset() {
     this.follower?.stop();
     this.payment?.unmount();
     Object.assign(this, { follower: null, payment: null, hold: null, booking: null, access: null, sent: false, sentAt: 0 });
-    Object.assign(this, { cancelAsked: false, returned: false, key: null, keyFor: "", busy: false, refusal: "", looking: false });
+    Object.assign(this, { cancelAsked: false, returned: false, key: null, keyFor: "", busy: false, refusal: "", looking: false, _warned: false });
     this.say("");
   }
 
@@ -82,6 +86,7 @@ export class Checkout {
     this.step = "";
     this.host.hidden = false;
     byId("panel").dataset.mode = "checkout";
+    setText(byId("sheet-text"), "Checkout");
     this.page.panel.openSheet(true);
   }
 
@@ -233,7 +238,7 @@ export class Checkout {
       this._setBusy(false);
       this.access = booking.access;
       this._seen(booking);
-      this._follow(booking.id, { returned: false });
+      this._follow(booking.id);
     } catch (error) {
       if (!(error instanceof CallFailed)) throw error;
       if (!error.passing) this.key = null; // decided: another try is another request
@@ -333,9 +338,8 @@ export class Checkout {
 
   // ---- following the booking
 
-  _follow(id, { returned }) {
+  _follow(id) {
     this.follower?.stop();
-    this.returned = returned;
     this.follower = new Follower(id, this.access ?? readToken(), {
       seen: (booking) => this._seen(booking),
       failed: (error) => this._cannotRead(error),

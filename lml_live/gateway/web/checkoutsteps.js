@@ -13,7 +13,11 @@ export const STEPS = Object.freeze({
     acts: [primary("continue-button", "Continue to payment"), plain("Back to my seats", () => checkout.close())],
   }),
 
-  preparing: () => ({ title: "Checkout", body: [spinner("Getting the payment ready…")], acts: [] }),
+  preparing: (checkout) => ({
+    title: "Checkout",
+    body: [spinner(checkout.returned ? "Looking at your payment…" : "Getting the payment ready…")],
+    acts: [],
+  }),
 
   pay: (checkout) => ({
     title: "Payment",
@@ -24,10 +28,10 @@ export const STEPS = Object.freeze({
     ],
   }),
 
-  waiting: () => ({
+  waiting: (checkout) => ({
     title: "Almost done",
     body: [
-      spinner("The payment was sent. The box office is confirming your seats…"),
+      spinner(`${checkout.sent ? "The payment was sent. " : ""}The box office is confirming your seats…`),
       element("p", { class: "hint" }, "You may leave this page: the booking goes on without it, and “My bookings” shows it."),
     ],
     acts: [],

@@ -36,6 +36,16 @@ export function setText(target, text) {
   if (target.textContent !== text) target.textContent = text;
 }
 
+/** The id that an address ends with: /events/{event}, /bookings/{booking}. */
+export function idFrom(path) {
+  const part = path.replace(/\/+$/, "").split("/").pop();
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
 /**
  * Reads JSON from this origin or the layout's address.
  * @throws {RequestFailed} with the status (0: no answer) and the problem's code

@@ -6,7 +6,7 @@
 import { Basket } from "./basket.js";
 import { Bought, rememberBuying } from "./bought.js";
 import { Checkout } from "./checkout.js";
-import { byId, element, fetchJson, fill, setText } from "./dom.js";
+import { byId, element, fetchJson, fill, idFrom, setText } from "./dom.js";
 import { Layout } from "./layout.js";
 import { Live } from "./live.js";
 import { CATEGORY_COLOURS, drawMine, drawSeat, readTheme } from "./paint.js";
@@ -485,17 +485,7 @@ async function fetchLayout(reference) {
   }
 }
 
-/** The event's id from the address: /events/{event}. */
-export function eventIdFrom(path) {
-  const part = path.replace(/\/+$/, "").split("/").pop();
-  try {
-    return decodeURIComponent(part);
-  } catch {
-    return part;
-  }
-}
-
-const page = new EventPage(eventIdFrom(location.pathname));
+const page = new EventPage(idFrom(location.pathname));
 
 /** For tests and for the curious: what the page knows, without its private parts. */
 window.lml = {
@@ -525,4 +515,6 @@ window.lml = {
   },
 };
 
+// A page that comes back as it was left, from the bank say, may show what is long over.
+addEventListener("pageshow", ({ persisted }) => persisted && location.reload());
 page.start();
