@@ -8,13 +8,14 @@ import { Bought, rememberBuying } from "./bought.js";
 import { Checkout } from "./checkout.js";
 import { byId, element, fetchJson, fill, idFrom, setText } from "./dom.js";
 import { Layout } from "./layout.js";
+import { showLegend } from "./legend.js";
 import { Live } from "./live.js";
-import { CATEGORY_COLOURS, drawMine, drawSeat, readTheme } from "./paint.js";
+import { CATEGORY_COLOURS } from "./paint.js";
 import { Panel } from "./panel.js";
 import { SeatList } from "./seatlist.js";
 import { SeatMap } from "./seatmap.js";
-import { AVAILABLE, BLOCKED, HELD, SOLD } from "./seats.js";
-import { countdown, dateTime, explain, explainHoldChange, money, seatName, STATE_WORDS } from "./words.js";
+import { AVAILABLE } from "./seats.js";
+import { bannerWords, dateTime, explain, explainHoldChange, money, seatName, STATE_WORDS, statusWords } from "./words.js";
 
 const TOASTS_MAX = 3;
 const TOAST_MS = 7_000;
@@ -45,12 +46,12 @@ class EventPage {
     byId("zoom-in").addEventListener("click", () => this.map.zoomBy(1.6));
     byId("zoom-out").addEventListener("click", () => this.map.zoomBy(1 / 1.6));
     byId("zoom-fit").addEventListener("click", () => this.map.fit());
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this._showLegend());
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => showLegend());
     setInterval(() => this._tick(), 500);
   }
 
   async start() {
-    this._showLegend();
+    showLegend();
     try {
       this.event = await fetchJson(`/api/v1/events/${encodeURIComponent(this.id)}`);
     } catch (error) {
@@ -419,29 +420,13 @@ class EventPage {
   _showStatus() {
     const { protocol } = this.live;
     const status = byId("status");
-    const [words, tone] = this._statusWords(protocol);
+    const [words, tone] = statusWords(protocol, this.live.now());
     setText(status, words);
     status.dataset.tone = tone;
     const banner = byId("banner");
-    const text = this._bannerWords(protocol);
+    const text = bannerWords(protocol, this.live.now());
     banner.hidden = !text;
     setText(banner, text);
-  }
-
-  _statusWords({ connection, event, attempts }) {
-    if (connection !== "live") return event || attempts ? ["Reconnecting…", "warn"] : ["Connecting…", ""];
-    if (event.state === "paused") return ["Paused", "warn"];
-    if (event.state !== "open") return ["Closed", ""];
-    return event.on_sale_at_ms > this.live.now() ? ["Opens soon", "info"] : ["Live", "good"];
-  }
-
-  _bannerWords({ connection, event, attempts }) {
-    if (connection !== "live" && attempts >= 3) return "No connection to the box office. Trying again…";
-    if (!event) return "";
-    const wait = event.on_sale_at_ms - this.live.now();
-    if (event.state === "open") return wait > 0 ? `The sale opens in ${countdown(wait)}` : "";
-    if (event.state === "paused") return "The sale is paused. Held seats stay yours until their time is up.";
-    return event.state === "closed" ? "The sale is closed" : "This event is not on sale yet";
   }
 
   _tick() {
@@ -449,29 +434,6 @@ class EventPage {
     this._showStatus();
     this.panel.tick();
     this.checkout.tick();
-  }
-
-  _showLegend() {
-    const theme = readTheme(byId("map"));
-    const ratio = window.devicePixelRatio || 1;
-    const looks = [
-      ["Available", { state: AVAILABLE, colour: 0 }],
-      ["Mine", null],
-      ["Held", { state: HELD }],
-      ["Sold", { state: SOLD }],
-      ["Not for sale", { state: BLOCKED }],
-    ];
-    fill(
-      byId("legend"),
-      ...looks.map(([words, look]) => {
-        const canvas = element("canvas", { width: 18 * ratio, height: 18 * ratio, "aria-hidden": "true" });
-        const context = canvas.getContext("2d");
-        context.scale(ratio, ratio);
-        if (look) drawSeat(context, look, theme, 9, 9, 6.5);
-        else drawMine(context, theme, 9, 9, 7, false);
-        return element("li", {}, canvas, words);
-      }),
-    );
   }
 }
 

@@ -54,6 +54,28 @@ export function plural(count, one, many = `${one}s`) {
 
 export const STATE_WORDS = Object.freeze(["available", "held by somebody else", "sold", "not for sale"]);
 
+/**
+ * How the sale and the connection stand: words and tone.
+ * @param {{connection: string, event: object|null, attempts: number}} protocol
+ * @param {number} now the server's time
+ */
+export function statusWords({ connection, event, attempts }, now) {
+  if (connection !== "live") return event || attempts ? ["Reconnecting…", "warn"] : ["Connecting…", ""];
+  if (event.state === "paused") return ["Paused", "warn"];
+  if (event.state !== "open") return ["Closed", ""];
+  return event.on_sale_at_ms > now ? ["Opens soon", "info"] : ["Live", "good"];
+}
+
+/** What everybody has to know, over the map; "" where there is nothing. */
+export function bannerWords({ connection, event, attempts }, now) {
+  if (connection !== "live" && attempts >= 3) return "No connection to the box office. Trying again…";
+  if (!event) return "";
+  const wait = event.on_sale_at_ms - now;
+  if (event.state === "open") return wait > 0 ? `The sale opens in ${countdown(wait)}` : "";
+  if (event.state === "paused") return "The sale is paused. Held seats stay yours until their time is up.";
+  return event.state === "closed" ? "The sale is closed" : "This event is not on sale yet";
+}
+
 /** "Stalls, row 3, seat 14" */
 export function seatName({ section, row, seat }) {
   return `${section}, row ${row}, seat ${seat}`;
