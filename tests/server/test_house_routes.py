@@ -98,7 +98,7 @@ async def test_layouts_that_are_none_are_not_found(http: aiohttp.ClientSession) 
 
 
 def test_every_route_is_described_and_every_description_is_served() -> None:
-    app = make_app(Services(MagicMock(), MagicMock(), MagicMock(), MagicMock(), {}))
+    app = make_app(Services(MagicMock(), MagicMock(), MagicMock(), MagicMock(payments=None), {}))
     assert undocumented_routes(app, OPERATIONS) == (set(), set())
 
 
@@ -117,7 +117,7 @@ async def test_the_documents_are_those_of_this_server(http: aiohttp.ClientSessio
 
 
 async def test_pages_and_their_files_are_served(live_server: LiveServer, http: aiohttp.ClientSession) -> None:
-    for path in ("/", f"/events/{live_server.event}", "/docs"):
+    for path in ("/", f"/events/{live_server.event}", "/bookings", "/bookings/any", "/docs"):
         status, headers, raw = await read(http, path)
         assert (status, headers["Content-Type"].split(";")[0]) == (200, "text/html"), path
         assert b"<html" in raw
