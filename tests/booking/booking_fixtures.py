@@ -1,11 +1,11 @@
-"""A house that sells, on a database of its own; every call of a script is compared with the script's header."""
+"""A house that sells, on a database without bookings; every call of a script is compared with the script's header."""
 
 from collections.abc import AsyncIterator
 
 import booking_house  # noqa: F401  # first: it knows where the inventory's house is
 import pytest
 from booking_house import BookingHouse
-from inventory_fixtures import scripts_keep_their_word  # noqa: F401
+from inventory_fixtures import inventory_dsn_fixture, scripts_keep_their_word  # noqa: F401
 from inventory_house import SCRIPTS
 
 from lml_live.devstack.stripe.process import StripeDouble
@@ -13,12 +13,21 @@ from lml_live.infra import postgres
 from lml_live.infra.redis import Pipe
 
 
+@pytest.fixture(name="booking_dsn")
+async def booking_dsn_fixture(inventory_dsn: str) -> str:
+    """This process's database, emptied of bookings: a fresh one for each test costs half a second."""
+    pool = await postgres.connect_pool(inventory_dsn, size_max=1)
+    await pool.execute("TRUNCATE booking, outbox, stripe_notice CASCADE")
+    await pool.close()
+    return inventory_dsn
+
+
 @pytest.fixture(name="house")
-async def house_fixture(valkey_url: str, postgres_dsn: str, stripe_double: StripeDouble) -> AsyncIterator[BookingHouse]:
-    pool = await postgres.connect_pool(postgres_dsn)
+async def house_fixture(valkey_url: str, booking_dsn: str, stripe_double: StripeDouble) -> AsyncIterator[BookingHouse]:
+    pool = await postgres.connect_pool(booking_dsn)
     pipe = Pipe(valkey_url, SCRIPTS)
     await pipe.start()
-    house = BookingHouse(pipe, pool, postgres_dsn, stripe_double)
+    house = BookingHouse(pipe, pool, booking_dsn, stripe_double)
     yield house
     await house.completer.close()
     await house.payments.close()

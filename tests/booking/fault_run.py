@@ -27,6 +27,7 @@ from fault_stand import VICTIMS, FaultStand  # noqa: E402
 
 from lml_live.devstack.servers import Mongo  # noqa: E402
 from lml_live.devstack.stripe.faults import FaultKind, WebhookFaultKind  # noqa: E402
+from lml_live.errors import Unavailable  # noqa: E402
 
 BUYERS, SEATS = 4, 8
 BUSY_SECONDS = 2.0
@@ -59,9 +60,15 @@ async def run_once(stand: FaultStand, seed: int) -> tuple[str, list[str]]:
             await asyncio.sleep(0.2 + rng.random() * (BUSY_SECONDS - 0.4))
             if victim != "stripe":
                 await stand.kill(victim, rng)
+            if rng.random() < 0.4:
+                # Single faults find single bugs: a second one before the first is healed.
+                await asyncio.sleep(rng.random() * 0.3)
+                second = rng.choice([one for one in VICTIMS if one != "wipe" or victim != "valkey"])
+                await stand.kill(second, rng)
+                victim = f"{victim}, then {second}"
             await asyncio.sleep(rng.random())
-            if victim == "stripe" and stand.double.pid is None:
-                stand.killed[victim] += 1
+            if victim.startswith("stripe") and stand.double.pid is None:
+                stand.killed["stripe"] += 1
             await stand.heal()
             await asyncio.gather(*crowd)
         finally:
@@ -98,6 +105,8 @@ async def main(base: Path, runs: int, seed: int) -> int:
             except TimeoutError:
                 story, wrong = "ended", [f"it took longer than {RUN_SECONDS_MAX} s"]
                 await stand.heal()
+            except Unavailable as error:
+                story, wrong = "ended", [f"it could not be judged: {error}"]
             broken += bool(wrong)
             print(
                 f"seed {number}: {'RED' if wrong else 'clean'} in {time.monotonic() - began:.1f} s; {story}", flush=True

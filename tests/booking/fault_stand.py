@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,7 +23,8 @@ from lml_live.infra.redis import Pipe
 from lml_live.inventory.book import Book
 from lml_live.inventory.records import Sale
 
-VICTIMS = ("worker", "both workers", "postgres", "valkey", "stripe")
+VICTIMS = ("worker", "both workers", "postgres", "valkey", "stripe", "wipe")
+"""`wipe` is FLUSHALL: Redis runs on and has forgotten everything."""
 WAITS = {
     "LML_PAY_SECONDS": "3",
     "LML_POLL_SECONDS": "1",
@@ -46,6 +48,7 @@ class FaultStand:
         self.server: LiveServer
         self.seat_ids: list[str] = []
         self.killed: dict[str, int] = dict.fromkeys(VICTIMS, 0)
+        self.wiped_ms: list[int] = []
 
     async def start(self) -> None:
         for engine in (self.postgres, self.valkey, self.double):
@@ -109,6 +112,12 @@ class FaultStand:
                 await self.valkey.kill()
             case "stripe":
                 await self.double.kill()
+            case "wipe":
+                pipe = Pipe(self.valkey.url, SCRIPTS)
+                await pipe.start()
+                self.wiped_ms.append(int(time.time() * 1000))
+                await pipe.call("FLUSHALL")
+                await pipe.close()
 
     async def heal(self) -> None:
         """Everything runs again, and no fault is on."""
@@ -167,8 +176,13 @@ class FaultStand:
         async with self._house() as house:
             index_of = {seat: index for index, seat in enumerate(self.seat_ids)}
             run = await booking_house.read_run(house, event, await self.double.steering.ledger(), index_of)
-        run = msgspec.structs.replace(run, ops=tuple(ops))
+        run = msgspec.structs.replace(run, ops=tuple(map(self._as_remembered, ops)))
         return run, check(run, limbo_ms_max=LIMBO_MS_MAX)
+
+    def _as_remembered(self, op: Op) -> Op:
+        """A hold that Redis was made to forget is over: nobody promised that it outlives that (architecture.md)."""
+        wiped = [moment for moment in self.wiped_ms if op.began_ms <= moment < op.until_ms]
+        return msgspec.structs.replace(op, until_ms=wiped[0]) if wiped else op
 
 
 class _Visitor:

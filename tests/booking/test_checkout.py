@@ -3,7 +3,13 @@
 import asyncio
 
 import pytest
-from booking_fixtures import event_fixture, house_fixture, scripts_keep_their_word  # noqa: F401
+from booking_fixtures import (  # noqa: F401
+    booking_dsn_fixture,
+    event_fixture,
+    house_fixture,
+    inventory_dsn_fixture,
+    scripts_keep_their_word,
+)
 from booking_house import ANNA, DECLINED, PLACE, PRICE, THREE_D, BookingHouse
 from inventory_house import held, refused, seat_id
 from waiting import eventually

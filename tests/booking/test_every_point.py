@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from booking_fixtures import event_fixture, house_fixture  # noqa: F401
+from booking_fixtures import booking_dsn_fixture, house_fixture, inventory_dsn_fixture  # noqa: F401
 from booking_house import ANNA, BookingHouse
 
 from lml_live.booking.bookings import Booking

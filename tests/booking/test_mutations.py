@@ -18,6 +18,12 @@ from lml_live.booking.bookings import Booking
 from lml_live.infra.redis import Script
 
 
+@pytest.fixture(name="booking_dsn")
+def own_booking_dsn(postgres_dsn: str) -> str:
+    """A database of one's own: its schema is changed here."""
+    return postgres_dsn
+
+
 async def broken_rules(house: BookingHouse, event: str) -> set[str]:
     index_of = await seat_directory(await house.sale(event))
     run = await read_run(house, event, await house.double.steering.ledger(), index_of)

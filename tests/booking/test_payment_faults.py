@@ -5,7 +5,13 @@ import itertools
 import random
 
 import pytest
-from booking_fixtures import event_fixture, house_fixture, scripts_keep_their_word  # noqa: F401
+from booking_fixtures import (  # noqa: F401
+    booking_dsn_fixture,
+    event_fixture,
+    house_fixture,
+    inventory_dsn_fixture,
+    scripts_keep_their_word,
+)
 from booking_house import BookingHouse
 from waiting import eventually
 

@@ -10,8 +10,8 @@ from booking_fixtures import scripts_keep_their_word  # noqa: F401
 from fault_run import run_once
 from fault_stand import FaultStand
 
-# One for each victim: a worker, PostgreSQL, Valkey, Stripe's double.
-SEEDS = (2, 7, 9, 10)
+# A worker; PostgreSQL; Redis forgets everything; Stripe's double, then Valkey.
+SEEDS = (2, 7, 19, 29)
 
 
 @pytest.mark.timeout(110)
@@ -22,6 +22,6 @@ async def test_nothing_is_sold_twice_or_lost_whatever_is_killed(run_directory: P
         for seed in SEEDS:
             story, wrong = await run_once(stand, seed)
             assert wrong == [], f"seed {seed}: {story}"
-        assert {victim for victim, times in stand.killed.items() if times} >= {"worker", "postgres", "valkey"}
+        assert {victim for victim, times in stand.killed.items() if times} >= {"worker", "postgres", "valkey", "wipe"}
     finally:
         await stand.stop()

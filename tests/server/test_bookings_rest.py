@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import hmac
+import io
 import itertools
 import json
 import secrets
@@ -368,7 +369,7 @@ def signature(body: bytes, secret: str, *, ahead: int = 0) -> str:
 
 async def post_webhook(anna: Visitor, body: bytes, *signatures: str) -> int:
     headers = [("Stripe-Signature", one) for one in signatures]
-    async with anna.http.post("/api/v1/webhooks/stripe", data=body, headers=headers) as answer:
+    async with anna.http.post("/api/v1/webhooks/stripe", data=io.BytesIO(body), headers=headers) as answer:
         return answer.status
 
 
