@@ -5,6 +5,7 @@ import contextlib
 import importlib
 import logging
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
+import msgspec
 import uvloop
 
 from lml_live.cli.logs import set_up_logging
@@ -22,6 +24,7 @@ from lml_live.devstack.engines import engines, with_engines
 from lml_live.devstack.servers import write_private
 from lml_live.errors import InvalidInput, Unavailable, Violation
 from lml_live.gateway.workers import Workers, listen, run_as_worker
+from lml_live.guard.staff import FIRST_ADMIN_EMAIL
 from lml_live.infra.config import DESCRIPTIONS, Settings, load_settings, to_environ
 
 _log: Final = logging.getLogger(__name__)
@@ -115,17 +118,36 @@ async def _up(settings: Settings) -> None:
             from lml_live import wiring
 
             settings = with_engines(settings, urls)
-            prepared = await wiring.prepare(settings, _report)
-            login = _keep_login(settings, prepared.admin_login)
+            offering, offered = _offer_login(settings)
+            prepared = await wiring.prepare(offering, _report)
+            login = _keep_login(settings.data_dir, made=offered or prepared.admin_login is not None)
             await _run_workers(settings, listener, lambda: _print_ready(listener, started, login))
 
 
-def _keep_login(settings: Settings, fresh: str | None) -> str | None:
+def _offer_login(settings: Settings) -> tuple[Settings, bool]:
+    """Makes up the first administrator's login and keeps it before the account is made, so that no crash loses it.
+
+    Also says whether an earlier start had offered it: then the account may be there already.
+    """
+    path, offer = settings.data_dir / "admin.txt", settings.data_dir / "admin.new"
+    if settings.admin_password is not None or path.exists():
+        return settings, False
+    offered = offer.exists()
+    if not offered:
+        write_private(offer, f"{settings.admin_email or FIRST_ADMIN_EMAIL}\n{secrets.token_urlsafe(12)}\n")
+    email, password = offer.read_text().split("\n")[:2]
+    return msgspec.structs.replace(settings, admin_email=email, admin_password=password), offered
+
+
+def _keep_login(data_dir: Path, *, made: bool) -> str | None:
     """What to print: a login that was made up is shown once and kept for the demonstration; later starts say where."""
-    path = settings.data_dir / "admin.txt"
-    if fresh is not None and settings.admin_password is None:
-        write_private(path, fresh + "\n")
-        return f"{fresh} (kept in {path})"
+    path, offer = data_dir / "admin.txt", data_dir / "admin.new"
+    if offer.exists() and made:
+        login = " / ".join(offer.read_text().split("\n")[:2])
+        write_private(path, login + "\n")
+        offer.unlink()
+        return f"{login} (kept in {path})"
+    offer.unlink(missing_ok=True)
     return f"in {path}" if path.exists() else None
 
 

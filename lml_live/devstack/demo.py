@@ -10,42 +10,55 @@ from lml_live.pricing.events import LayoutChoice, NewEvent, SaleLimits
 from lml_live.pricing.quote import Price
 from lml_live.venues.demo import arena, concert_hall
 from lml_live.venues.layout import Layout
-from lml_live.venues.library import Library
+from lml_live.venues.library import LayoutVersion, Library
 
 _PRICE_STEPS: Final = (12_000, 9_500, 7_200, 5_400, 3_900, 2_800, 2_100, 1_600)
 """Minor units, from the first category on; a venue with more categories sells the rest at the last."""
+_EVENTS: Final = (
+    (concert_hall, "Symphony in the Round", "demo-hall", "demo-season"),
+    (arena, "Neon Harbour: The Tour", "demo-arena", "demo-arena"),
+)
 _FEE: Final = 250
 _TAX_RATE: Final = "7.00"
 
 
 async def load_demonstration(library: Library, catalogue: Catalogue, report: Callable[[str], None]) -> None:
-    """Deploys the concert hall and the arena, and opens an event on each. Does nothing where any event exists."""
-    if (await catalogue.list_events(limit=1, drafts=True)).items:
+    """Deploys the concert hall and the arena, and opens an event on each, where there are no other events.
+
+    Finishes what an earlier start left half done; does nothing to what is there.
+    """
+    there = {event.id: event for event in (await catalogue.list_events(drafts=True)).items}
+    if there.keys() - {event_id for _, _, event_id, _ in _EVENTS}:
         return
     evening = datetime.now(UTC).replace(hour=19, minute=30, second=0, microsecond=0) + timedelta(days=30)
-    for draw, name, event_id, group in (
-        (concert_hall, "Symphony in the Round", "demo-hall", "demo-season"),
-        (arena, "Neon Harbour: The Tour", "demo-arena", "demo-arena"),
-    ):
-        layout = await asyncio.to_thread(draw)
-        await library.save_draft(layout)
-        await library.publish(layout.layout_id)
-        version = await library.deploy(layout.layout_id)
-        await catalogue.create_event(
-            NewEvent(
-                id=event_id,
-                group=group,
-                name=name,
-                venue=layout.name,
-                starts_at=evening,
-                currency="EUR",
-                layout=LayoutChoice(layout.layout_id, version.version),
-                prices=demo_prices(layout),
-                limits=SaleLimits(max_seats=8, hold_seconds=300, extensions=2, lifetime_seconds=1800),
+    for draw, name, event_id, group in _EVENTS:
+        if event_id not in there:
+            layout = await asyncio.to_thread(draw)
+            version = await _deploy(library, layout)
+            await catalogue.create_event(
+                NewEvent(
+                    id=event_id,
+                    group=group,
+                    name=name,
+                    venue=layout.name,
+                    starts_at=evening,
+                    currency="EUR",
+                    layout=LayoutChoice(layout.layout_id, version.version),
+                    prices=demo_prices(layout),
+                    limits=SaleLimits(max_seats=8, hold_seconds=300, extensions=2, lifetime_seconds=1800),
+                )
             )
-        )
-        await catalogue.set_state(event_id, "open")
-        report(f"demonstration: {name} on {version.place_count:,} places of {layout.name}")
+            report(f"demonstration: {name} on {version.place_count:,} places of {layout.name}")
+        if event_id not in there or there[event_id].state == "draft":
+            await catalogue.set_state(event_id, "open")
+
+
+async def _deploy(library: Library, layout: Layout) -> LayoutVersion:
+    """The layout as a deployed version, from wherever an earlier try left it."""
+    saved = (await library.save_draft(layout)).version
+    if saved.state == "draft":
+        saved = await library.publish(layout.layout_id)
+    return await library.deploy(layout.layout_id, saved.version)
 
 
 def demo_prices(layout: Layout) -> tuple[Price, ...]:

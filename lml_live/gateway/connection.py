@@ -1,6 +1,7 @@
 """The live socket's shell: handshake, frames in, effects out. It decides nothing; `session` and `live` do."""
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import os
@@ -157,7 +158,8 @@ class _Conversation:
                     if (hang := self._session.pinged(self._live.clock())) is not None:
                         await self._carry_out(hang)
                     else:
-                        await self._response.pong(message.data)
+                        with contextlib.suppress(ConnectionError):  # it left while it asked
+                            await self._response.pong(message.data)
                 case WSMsgType.PONG:
                     pass
                 case _:

@@ -169,9 +169,17 @@ class Book:
             return
         error = task.exception()
         if isinstance(error, Unavailable | NotFound):
-            log.warning("event %s is not restored yet: %s", event, error)
+            # While Redis is away everybody asks, many times a second; the pipe has said so already.
+            level = logging.WARNING if self.pipe.connected else logging.DEBUG
+            log.log(level, "event %s is not restored yet: %s", event, error)
         elif error is not None:
             log.error("restoring event %s failed", event, exc_info=error)
+
+    async def distrust(self, event: str) -> None:
+        """Closes an event's book, whose content cannot be right, so that it is adopted. Raises `Unavailable`."""
+        sale = await self.sale(event)
+        await self.pipe.call("HDEL", sale.key("book"), "stamp")
+        await self.recover(event, wait=False)
 
     async def close(self) -> None:
         """Ends the recoveries under way; another worker, or the next start, takes them over."""

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 from lml_live import limits
 from lml_live.errors import LmlError, NotFound, Unavailable
@@ -17,6 +17,8 @@ from lml_live.inventory.records import Sale, decode_entry, read_area_counts, rea
 from lml_live.inventory.rooms import EntriesMissing, EpochGone, Room, Tick
 
 log = logging.getLogger(__name__)
+
+_INVENTORY: Final = ("seats", "book", "areas", "log")
 
 
 class Listener:
@@ -44,6 +46,8 @@ class Feed:
         self._locks: dict[str, asyncio.Lock] = {}
         self._due: dict[str, float] = {}
         self._used: dict[str, float] = {}
+        self._distrusted: dict[str, int] = {}
+        """Events whose log could not be read, with the epoch in which that was."""
         self._generation = 0
         self._checked = 0.0
         self._healthy = True
@@ -78,8 +82,7 @@ class Feed:
         return room
 
     async def _read(self, event: str) -> tuple[Sale, int, bytes, dict[str, tuple[int, int, int, int]]]:
-        keys = ("seats", "book", "areas", "log")
-        sale, answer = await self._book.run(event, "read_inventory", keys, lambda _: [], wait=True)
+        sale, answer = await self._book.run(event, "read_inventory", _INVENTORY, _sizes, wait=True)
         return sale, int(answer[1]), answer[2], read_area_counts(answer[3])
 
     def tick_ms(self, event: str) -> int:
@@ -92,9 +95,9 @@ class Feed:
         while True:
             started = time.monotonic()
             try:
-                await self._feed_due(started)
+                fed = await self._feed_due(started)
                 await self._check_books(started)
-                if not self._healthy:
+                if fed and not self._healthy:
                     self._healthy = True
                     log.info("the feed runs again")
             except Unavailable as error:
@@ -109,7 +112,8 @@ class Feed:
         soonest = min(self._due.values(), default=time.monotonic() + self._tick_ms / 1000)
         return max(0.001, soonest - time.monotonic())
 
-    async def _feed_due(self, now: float) -> None:
+    async def _feed_due(self, now: float) -> bool:
+        """Feeds the rooms whose tick it is; whether there were any."""
         due = [event for event, moment in self._due.items() if moment <= now]
         for event in due:
             # Under load the next tick is later, never a burst of ticks that were missed.
@@ -118,6 +122,7 @@ class Feed:
                 self._due[event] = now + self.tick_ms(event) / 1000
         if due:
             await self._feed(due)
+        return bool(due)
 
     async def catch_up(self, event: str) -> None:
         """Reads one room's log now; for a client that has seen more than this worker."""
@@ -135,7 +140,15 @@ class Feed:
         for event, room in rooms.items():
             entries = found.get(room.sale.key("log"))
             if entries:
-                await self._take(event, room, entries)
+                try:
+                    await self._take(event, room, entries)
+                except Unavailable:
+                    raise
+                except Exception:  # one event's broken log must not keep the others from being fed (style.md, 14)
+                    if self._distrusted.get(event) != room.epoch:
+                        self._distrusted[event] = room.epoch
+                        log.exception("event %s: its log cannot be read; its inventory is built anew", event)
+                        await _quietly(self._book.distrust(event))
 
     async def _take(self, event: str, room: Room, entries: list[Any]) -> None:
         async with self._locks[event]:
@@ -191,23 +204,26 @@ class Feed:
         for event in list(self.rooms):
             if now - self._used[event] > limits.ROOM_IDLE_SECONDS and not self.busy(event):
                 del self.rooms[event], self._locks[event], self._due[event], self._used[event]
-        rooms = list(self.rooms.items())
-        stamps = await asyncio.gather(*(pipe.call("HGET", room.sale.key("book"), "stamp") for _, room in rooms))
-        for (event, room), stored in zip(rooms, stamps, strict=True):
-            known = self._book.known(event) or room.sale
-            if known.run_id != pipe.run_id or stored is None or stored.decode() != known.stamp:
-                await _quietly(self._settle(event, room, stored))
+        await asyncio.gather(*(_quietly(self._check(event, room)) for event, room in list(self.rooms.items())))
 
-    async def _settle(self, event: str, room: Room, stored: bytes | None) -> None:
-        sale = await self._book.reload(event)
-        if (
-            stored is None
-            or stored.partition(b":")[0] != str(sale.epoch).encode()
-            or sale.run_id != self._book.pipe.run_id
-        ):
+    async def _check(self, event: str, room: Room) -> None:
+        """Whether the book is the one we know, and whole; where it is not, it is adopted in the background."""
+        sale, answer = await self._book.run(
+            event,
+            "check_book",
+            _INVENTORY,
+            lambda sale: [*_sizes(sale), room.seq if sale.epoch == room.epoch else 0],
+        )
+        if answer[0] == b"damaged":
+            log.error("event %s: Redis has lost a part of its inventory", event)
             await self._book.recover(event, wait=False)
-            return
-        await self.refresh(event)
+        elif sale.epoch == room.epoch and sale != room.sale:
+            await self.refresh(event)
+
+
+def _sizes(sale: Sale) -> list[int]:
+    """What scripts compare an inventory's parts with: bytes of seats, fields of areas."""
+    return [sale.seat_count, 4 * len(sale.areas)]
 
 
 async def _quietly(act: Awaitable[None]) -> None:

@@ -278,3 +278,16 @@ local function split_by_state(key, runs, states)
   end
   return inside, outside
 end
+
+-- The seq of the latest entry where every part of the inventory is there, else nil: Redis may lose a single key. Then
+-- the book is closed (its stamp goes), so that adopt follows.
+local function seq_of_whole(seats, book, areas, log, stamp, seat_count, area_fields, least_seq)
+  local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
+  local epoch, seq = string.match(last and last[1] or '0-0', '^(%d+)-(%d+)$')
+  if redis.call('STRLEN', seats) == tonumber(seat_count) and redis.call('HLEN', areas) == tonumber(area_fields)
+      and epoch == epoch_of(stamp) and tonumber(seq) >= tonumber(least_seq) then
+    return tonumber(seq)
+  end
+  redis.call('HDEL', book, 'stamp')
+  return nil
+end

@@ -99,7 +99,15 @@ class TestHeader:
     def test_every_key_it_touches_is_handed_to_it(self, name: str) -> None:
         """A key that is put together inside a script would be on another node of a cluster."""
         keys = re.findall(r"redis\.call\('\w+', ([^,)]+)", load_script(name).text)
-        assert set(keys) <= {*(f"KEYS[{n}]" for n in range(1, 8)), "key", "book", *(f"keys[{n}]" for n in range(1, 5))}
+        assert set(keys) <= {
+            *(f"KEYS[{n}]" for n in range(1, 8)),
+            "key",
+            "book",
+            "seats",
+            "areas",
+            "log",
+            *(f"keys[{n}]" for n in range(1, 5)),
+        }
 
     def test_nothing_refuses_after_it_began_to_change(self, name: str) -> None:
         before, mark, after = asset_text("lua", f"{name}.lua").partition("-- Nothing below refuses.")
@@ -113,7 +121,12 @@ class TestHeader:
         root = asset_dir("lua").parent
         callers = [path for path in (root / "lml_live").rglob("*.py") if f'"{name}"' in path.read_text()]
         assert callers, "nobody calls it"
-        verb = {"expire_holds": "sweep", "close_holds": "close_some", "read_inventory": "inventory"}.get(name, name)
+        verb = {
+            "expire_holds": "sweep",
+            "close_holds": "close_some",
+            "read_inventory": "inventory",
+            "check_book": "run",
+        }.get(name, name)
         method = {"stamp_event": "restamp"}.get(verb, "recover" if verb.startswith("adopt") else verb)
         tests = [path for path in (root / "tests" / "inventory").glob("test_*.py") if f".{method}(" in path.read_text()]
         assert tests, "nobody tests it"
