@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 from pymongo import AsyncMongoClient
@@ -20,6 +20,8 @@ from lml_live import limits
 from lml_live.devstack import binaries
 from lml_live.devstack.child import LOOPBACK, Engine
 from lml_live.errors import Unavailable
+
+_UNREADABLE: Final = "Bad file format reading the append only file"
 
 
 class Valkey(Engine):
@@ -42,6 +44,7 @@ class Valkey(Engine):
         super().__init__(directory, port=port, log=log)
         self.password = password
         self.options = options or {}
+        self._set_aside: Path | None = None
 
     @property
     def url(self) -> str:
@@ -74,6 +77,26 @@ class Valkey(Engine):
         }
         text = "".join(f"{option} {value}\n" for option, value in lines.items())
         write_private(Path(self.marker), text)
+
+    async def start(self) -> None:
+        """Starts. Files that Valkey cannot read are set aside: holds in them are lost, what was sold is not.
+
+        (The end of a file that was only cut off it repairs by itself.)
+        """
+        try:
+            await super().start()
+        except Unavailable:
+            if _UNREADABLE not in self.log_tail():
+                raise
+            self._set_aside = self.directory / f"unreadable-{time.strftime('%Y%m%d-%H%M%S')}"
+            (self.directory / "appendonlydir").rename(self._set_aside)
+            await super().start()
+
+    @property
+    def remark(self) -> str:
+        if self._set_aside is None:
+            return ""
+        return f"; its file could not be read and is in {self._set_aside}: held seats are lost, sold ones are not"
 
     async def is_ready(self) -> bool:
         login = f"AUTH {self.password}\r\n" if self.password else ""

@@ -149,12 +149,24 @@ _INTEGERS: Final = {
 assert DESCRIPTIONS.keys() == set(Settings.__struct_fields__)
 
 
+_ADDRESSES: Final = {
+    "redis_url": r"(rediss?://[^/?#]*?(:\d{1,5})?(/|\?|$)|unix:///)",
+    "postgres_dsn": r"postgres(ql)?://.",
+    "mongo_url": r"mongodb(\+srv)?://.",
+    "s3_endpoint_url": r"https?://.",
+    "cdn_base_url": r"https?://.",
+    "stripe_api_base": r"https?://.",
+}
+
+
 def _parse(field: str, text: str) -> object:
     if field in _INTEGERS:
         low, high = _INTEGERS[field]
         if not text.isdecimal() or not low <= int(text) <= high:
             raise ValueError(f"is {text!r}; a whole number from {low} to {high} is expected")
         return int(text)
+    if (pattern := _ADDRESSES.get(field)) is not None and not re.match(pattern, text):
+        raise ValueError(f"is no address of this kind; {DESCRIPTIONS[field].replace('`', '')} is expected")
     if field == "data_dir":
         return Path(text)
     if field == "origins":

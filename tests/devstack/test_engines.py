@@ -291,3 +291,21 @@ async def test_a_lost_password_is_said_clearly(run_directory: Path) -> None:
     with pytest.raises(Unavailable, match=r"secrets\.json is missing"):
         async with engines(settings, silent):
             pass
+
+
+async def test_a_file_that_valkey_cannot_read_is_set_aside(run_directory: Path) -> None:
+    """Rubbish at the end of the append-only file kept `lml up` from ever starting again."""
+    valkey = Valkey(run_directory / "valkey")
+    await valkey.start()
+    assert await set_and_get(valkey.url) is None
+    await valkey.stop()
+    (written,) = (valkey.directory / "appendonlydir").glob("*.incr.aof")
+    with written.open("ab") as file:
+        file.write(b"\x93rubbish\xff" * 40)
+    await valkey.start()
+    try:
+        assert await set_and_get(valkey.url) is None
+        assert "unreadable" in valkey.remark
+        assert list(valkey.directory.glob("unreadable-*"))
+    finally:
+        await valkey.stop()
