@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import asyncpg
+import hypothesis
 import psutil
 import pytest
 import uvloop
@@ -33,6 +34,10 @@ from lml_live.infra.mongo import Database, close_database, connect_database
 from lml_live.venues.library import apply_schema
 
 pytest_plugins = ("serving", "stripe_house")
+
+# The machines are shared: how long an example takes says nothing about the code.
+hypothesis.settings.register_profile("lml", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("lml")
 
 RUNS = Path(tempfile.gettempdir()) / f"lml-tests-{os.getuid()}"
 _ALIVE: list[IO[str]] = []
