@@ -42,7 +42,7 @@ from lml_live.guard.staff import StaffDesk
 from lml_live.guard.throttle import AddressCaps
 from lml_live.infra import mongo, postgres
 from lml_live.infra.config import Settings
-from lml_live.infra.objects import open_objects
+from lml_live.infra.objects import Objects, open_objects
 from lml_live.infra.redis import Pipe, load_scripts
 from lml_live.infra.telemetry import METRICS
 from lml_live.inventory import seatmap
@@ -265,21 +265,35 @@ async def _listen(dsn: str, live: Live, upkeep: Upkeep) -> None:
 
 
 async def _keep_copies(settings: Settings, library: Library, upkeep: Upkeep) -> None:
-    """The worker that sweeps also looks, now and then, for deployed layouts that the object store has forgotten."""
-    while settings.s3_bucket is not None:
-        if upkeep.leads:
-            await _copy_layouts(settings, library)
-            await asyncio.sleep(limits.COPIES_CHECK_SECONDS)
-        await asyncio.sleep(limits.NOTICES_RETRY_SECONDS)
+    """The worker that sweeps also looks, now and then, for deployed layouts that the object store has forgotten.
+
+    One client for all looks: making one holds the loop up for a quarter of a second.
+    """
+    if settings.s3_bucket is None:
+        return
+    async with AsyncExitStack() as stack:
+        objects: Objects | None = None
+        while True:
+            if upkeep.leads:
+                if objects is None:
+                    opening = open_objects(settings.s3_bucket, endpoint_url=settings.s3_endpoint_url)
+                    objects = await stack.enter_async_context(opening)
+                await _copy_missing(library, objects)
+                await asyncio.sleep(limits.COPIES_CHECK_SECONDS)
+            await asyncio.sleep(limits.NOTICES_RETRY_SECONDS)
 
 
 async def _copy_layouts(settings: Settings, library: Library) -> None:
-    """Uploads what the object store has forgotten. The server serves layouts itself, so a failure is only noted."""
-    if settings.s3_bucket is None:
-        return
-    try:
+    """Uploads what the object store does not have, now."""
+    if settings.s3_bucket is not None:
         async with open_objects(settings.s3_bucket, endpoint_url=settings.s3_endpoint_url) as objects:
-            copied = await ensure_published(library, objects)
+            await _copy_missing(library, objects)
+
+
+async def _copy_missing(library: Library, objects: Objects) -> None:
+    """The server serves layouts itself, so a failure is only noted."""
+    try:
+        copied = await ensure_published(library, objects)
     except Unavailable as error:
         log.warning("layouts could not be copied to the object store: %s", error)
         return
