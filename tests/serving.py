@@ -31,8 +31,6 @@ from lml_live.guard.staff import StaffDesk
 from lml_live.infra import postgres
 from lml_live.infra.mongo import close_database, connect_database
 from lml_live.pricing.catalogue import Catalogue
-from lml_live.pricing.events import LayoutChoice, NewEvent, SaleLimits
-from lml_live.pricing.quote import Price
 from lml_live.venues.layout import Layout, Row, Seat, Section, Viewport, seal_layout
 from lml_live.venues.library import Library, apply_schema
 
@@ -159,33 +157,33 @@ class LiveServer:
 
     async def new_event(self, *, state: str = "open", group: str | None = None, **rules: Any) -> str:
         """A fresh event on the test hall; `rules` are its limits, `on_sale_at` and `tick_ms` apart."""
-        on_sale_at = rules.pop("on_sale_at", datetime.now(UTC) - timedelta(hours=1))
-        tick_ms = rules.pop("tick_ms", None)
-        async with self.catalogue() as catalogue:
-            event = await catalogue.create_event(
-                NewEvent(
-                    id=f"event-{next(_numbers)}-{secrets.token_hex(4)}",
-                    group=group,
-                    name="A test event",
-                    venue="Test Hall",
-                    starts_at=datetime.now(UTC) + timedelta(days=30),
-                    on_sale_at=on_sale_at,
-                    currency="EUR",
-                    layout=LayoutChoice("test-hall"),
-                    prices=(
-                        Price(category="Front", amount=4500, fee=250, tax_rate="7.00"),
-                        Price(category="Rear", amount=2500, fee=250, tax_rate="7.00"),
-                        Price(category="Standing", amount=1500, fee=150, tax_rate="7.00"),
-                    ),
-                    limits=SaleLimits(**rules),
-                    tick_ms=tick_ms,
-                )
-            )
-            if state != "draft":
-                await catalogue.set_state(event.id, "open")
-            if state in ("paused", "closed"):
-                await catalogue.set_state(event.id, "pause" if state == "paused" else "close")
-        return event.id
+        body: dict[str, Any] = {
+            "id": f"event-{next(_numbers)}-{secrets.token_hex(4)}",
+            "name": "A test event",
+            "venue": "Test Hall",
+            "starts_at": (datetime.now(UTC) + timedelta(days=30)).isoformat(),
+            "on_sale_at": rules.pop("on_sale_at", datetime.now(UTC) - timedelta(hours=1)).isoformat(),
+            "currency": "EUR",
+            "layout": {"id": "test-hall"},
+            "prices": [
+                {"category": "Front", "amount": 4500, "fee": 250, "tax_rate": "7.00"},
+                {"category": "Rear", "amount": 2500, "fee": 250, "tax_rate": "7.00"},
+                {"category": "Standing", "amount": 1500, "fee": 150, "tax_rate": "7.00"},
+            ],
+            "tick_ms": rules.pop("tick_ms", None),
+            "limits": rules,
+        }
+        if group is not None:
+            body["group"] = group
+        acts = {"draft": (), "open": ("open",), "paused": ("open", "pause"), "closed": ("open", "close")}[state]
+        event: str = body["id"]
+        headers = await self.sign_in()
+        async with self.session() as http:
+            for path, sent in [("", body), *((f"/{event}/{act}", None) for act in acts)]:
+                keyed = headers | {"Idempotency-Key": secrets.token_hex(8)}
+                async with http.post(f"/api/v1/events{path}", json=sent, headers=keyed) as answer:
+                    assert answer.status in (200, 201), await answer.text()
+        return event
 
     def session(self) -> aiohttp.ClientSession:
         """An HTTP client whose paths begin at `/`."""

@@ -127,6 +127,15 @@ class Book:
                     return sale, answer
         raise Unavailable("The sale is changing; please try again.", retry_after_ms=limits.RETRY_AFTER_MS)
 
+    async def catch_up(self, event: str) -> bool:
+        """Reads an event's facts again where its book bears another stamp than they; answers whether they are newer."""
+        sale = await self.sale(event)
+        stored: bytes | None = await self.pipe.call("HGET", sale.key("book"), "stamp")
+        if stored is None or stored.decode() == sale.stamp:
+            return False
+        newer = await self.reload(event)
+        return newer.stamp != sale.stamp
+
     async def _agree(self, event: str, sale: Sale, stored: str, *, wait: bool) -> None:
         """The book bears another stamp than `sale`: reads the facts again, and restamps or recovers."""
         sale = await self.reload(event)

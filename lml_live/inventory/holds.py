@@ -82,9 +82,6 @@ class Holds:
         self, event: str, holder: str, seats: SeatWishes, areas: AreaWishes, *, key: str | None, origin: str = ""
     ) -> Changed | Refusal:
         """Takes all that is named, or nothing. `key` makes a retry harmless: it answers the hold as it is now."""
-        sale = await self._book.sale(event)
-        if (refusal := _refuse_new_holds(sale)) is not None:
-            return refusal
         request = _request_hash("hold", "", seats, areas)
         hold = ""
 
@@ -151,9 +148,6 @@ class Holds:
         *more: Part,
         asked: object = None,
     ) -> Changed | Refusal:
-        sale = await self._book.sale(event)
-        if (refusal := _refuse_new_holds(sale)) is not None:
-            return refusal
         request = _request_hash(script, hold, seats, areas) if asked is None else _hash((script, hold, asked))
 
         def args(sale: Sale) -> Sequence[Part]:
@@ -187,9 +181,6 @@ class Holds:
         self, event: str, holder: str, hold: str, *, key: str | None = None, origin: str = ""
     ) -> Changed | Refusal:
         """Puts the deadline off by the event's hold time from now, at most `extensions` times, within the lifetime."""
-        sale = await self._book.sale(event)
-        if (refusal := _refuse_new_holds(sale)) is not None:
-            return refusal
         request = _request_hash("extend", hold, (), ())
 
         def args(sale: Sale) -> Sequence[Part]:
@@ -295,11 +286,15 @@ class Holds:
         *,
         wait: bool = False,
     ) -> Changed | Refusal:
-        try:
-            sale, answer = await self._book.run(event, script, keys, args, wait=wait)
-        except Refused as refused:
-            return Refusal(refused.code, refused.message)
-        return read_answer(sale, answer, hold())
+        while True:
+            try:
+                sale, answer = await self._book.run(event, script, keys, args, wait=wait)
+            except Refused as refused:
+                # Another worker may have opened the sale a moment ago: what it answered holds here, too.
+                if await self._book.catch_up(event):
+                    continue
+                return Refusal(refused.code, refused.message)
+            return read_answer(sale, answer, hold())
 
     def _digest(self, sale: Sale, holder: str, key: str | None) -> str:
         """Names a request of one holder in one epoch, so that its retry finds its own hold. Empty without a key."""
@@ -309,13 +304,10 @@ class Holds:
         return hmac.digest(self._secret, message.encode(), "sha256").hex()[:20]
 
 
-def _refuse_new_holds(sale: Sale) -> Refusal | None:
-    return None if sale.state == "open" else _REFUSALS[sale.state.encode()]
-
-
 def _expect_open(sale: Sale) -> None:
     """Judges by the very facts whose stamp the script will compare, for they may have been read anew since."""
-    if (refusal := _refuse_new_holds(sale)) is not None:
+    if sale.state != "open":
+        refusal = _REFUSALS[sale.state.encode()]
         raise Refused(refusal.code, refusal.message)
 
 

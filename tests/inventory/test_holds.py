@@ -181,6 +181,20 @@ async def test_a_sale_that_is_not_open_grants_nothing(house: House, holds: Holds
     await house.audit(event)
 
 
+@pytest.mark.parametrize("state", ["draft", "paused"])
+async def test_a_worker_that_has_not_heard_of_the_opening_grants_holds(
+    house: House, valkey_url: str, state: str
+) -> None:
+    """Refused by cached facts alone, the first holds after `open` was answered met a sale that had not begun."""
+    event = await house.open_event(state=state)
+    other = await house.hire(valkey_url)
+    assert (await other.book.sale(event)).state == state
+    await house.change_event(event, state="open")
+    await house.book.restamp(event)
+    held(await other.holds.hold_seats(event, "anna", adults(0), [], key=None))
+    await house.audit(event)
+
+
 @pytest.mark.parametrize(("state", "code"), [("paused", "sale_paused"), ("closed", "sale_closed")])
 async def test_a_worker_that_has_not_heard_of_the_pause_grants_nothing(
     house: House, valkey_url: str, state: str, code: str

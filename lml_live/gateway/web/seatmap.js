@@ -46,7 +46,6 @@ export class SeatMap {
     /** What lies over the map's edges and is kept clear when everything is shown, in CSS pixels. */
     this.insets = { top: 28, bottom: 28, side: 28 };
     this.camera = { x: 0, y: 0, scale: 1 };
-    this.frames = { count: 0, lastMs: 0, maxMs: 0, repaintMs: 0, repainted: 0, recent: [] };
     this._dirty = new Set();
     this._frame = null;
     this._animation = null;
@@ -395,29 +394,17 @@ export class SeatMap {
     const started = performance.now();
     if (this._animation) this._animate(started);
     if (this._dirty.size) {
-      this.frames.repainted = this._dirty.size;
       this.tiles.repaint(this._dirty, started);
       this._dirty.clear();
-      this.frames.repaintMs = performance.now() - started;
     }
     const resting = !this._animation && started - this._zoomedAt >= REST_MS;
     if (resting) this.tiles.settle(this.camera.scale * this.ratio);
     const still = resting && started - this._movedAt > STILL_MS;
     const more = this.tiles.work(this._view(), WORK_MS, started, still);
     this._draw();
-    this._measure(performance.now() - started);
     if (this._animation || more) this._request();
     else if (!resting) this._later = setTimeout(() => this._request(), REST_MS);
     else if (this.tiles.smudged) this._later = setTimeout(() => this._request(), STILL_MS);
-  }
-
-  _measure(ms) {
-    const { frames } = this;
-    frames.count += 1;
-    frames.lastMs = ms;
-    frames.maxMs = Math.max(frames.maxMs, ms);
-    frames.recent.push(ms);
-    if (frames.recent.length > 600) frames.recent.shift();
   }
 
   _animate(now) {
