@@ -4,18 +4,20 @@
 Where nobody saw the seat go (its holder was away, or gave up), it was still held until
 
 - the last change that is known to have had it, by `seq`; and
-- its deadline or the moment at which its release was asked for without a known answer, by the clock.
+- its deadline or the moment at which its release was asked for without a known answer, by the clock; a hold whose
+  booking is confirmed after rest has no deadline.
 
 Whatever is left out of an interval can only hide a double hold, never invent one.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable
+from math import inf
 from typing import Final
 
 from msgspec import Struct
 
-from loadtests.history import Act, Line, Seen
+from loadtests.history import Act, Booked, Line, Seen
 
 MARGIN_MS: Final = 1_000.0
 """Two grants whose order only the clock tells: those nearer than this to the deadline prove nothing."""
@@ -47,10 +49,13 @@ def spans(lines: Iterable[Line]) -> dict[tuple[str, int], list[Span]]:
     """The intervals by (epoch, seat)."""
     told: defaultdict[tuple[str, str, str], list[Seen]] = defaultdict(list)
     given_up: dict[str, float] = {}
+    sold: set[str] = set()
     asked: dict[int, Act] = {}
     for line in lines:
         if isinstance(line, Seen):
             told[line.epoch, line.holder, line.hold].append(line)
+        elif isinstance(line, Booked) and line.state == "confirmed":
+            sold.add(line.hold)
         elif isinstance(line, Act) and line.verb == "release" and line.hold is not None:
             if line.phase == "invoke":
                 asked[line.act] = line
@@ -64,16 +69,18 @@ def spans(lines: Iterable[Line]) -> dict[tuple[str, int], list[Span]]:
         # In one epoch the higher `seq` is right, and of equal ones the later.
         news.sort(key=lambda seen: seen.seq)
         for seat in sorted({seat for seen in news for seat in seen.seats or ()}):
-            for span in _of_seat(seat, holder, hold, news, given_up.get(hold)):
+            for span in _of_seat(seat, holder, hold, news, given_up.get(hold), hold in sold):
                 found[epoch, seat].append(span)
     return dict(found)
 
 
-def _of_seat(seat: int, holder: str, hold: str, news: list[Seen], given_up_ms: float | None) -> Iterable[Span]:
+def _of_seat(
+    seat: int, holder: str, hold: str, news: list[Seen], given_up_ms: float | None, sold: bool
+) -> Iterable[Span]:
     having: list[Seen] = []
 
-    def span(end: int | None) -> Span:
-        until_ms = max(seen.deadline_ms for seen in having)
+    def span(end: int | None, *, for_good: bool = False) -> Span:
+        until_ms = inf if for_good else max(seen.deadline_ms for seen in having)
         return Span(
             holder=holder,
             hold=hold,
@@ -92,7 +99,7 @@ def _of_seat(seat: int, holder: str, hold: str, news: list[Seen], given_up_ms: f
             yield span(None if seen.reason == "sync" else seen.seq)
             having = []
     if having:
-        yield span(None)
+        yield span(None, for_good=sold)
 
 
 def find_double_holds(lines: Iterable[Line]) -> list[DoubleHold]:

@@ -1,4 +1,5 @@
-"""What happened in a run, as JSON lines: what was asked and answered, what was known of holds, what viewers saw last.
+"""What happened in a run, as JSON lines: what was asked and answered, what was known of holds, what viewers saw last,
+and at rest what the server says of its bookings and the Stripe double of its money.
 
 Times are milliseconds since 1970 on this machine's clock, which is also the server's: only loopback is put under load.
 An outcome that is not known is `info`, never `fail` (reliability.md, section 2).
@@ -54,13 +55,42 @@ class Viewer(Struct, frozen=True, omit_defaults=True, tag="viewer", kw_only=True
     fault: str = ""
 
 
+class Booked(Struct, frozen=True, omit_defaults=True, tag="booking", kw_only=True):
+    """What the server says of one booking after rest: seat ids, minor units of `currency`."""
+
+    user: int
+    booking: str
+    hold: str
+    state: str
+    seats: tuple[str, ...]
+    amount: int
+    currency: str
+
+
+class Intent(Struct, frozen=True, kw_only=True):
+    """One PaymentIntent, made for `booking`; `captured` is what was taken less what was given back, minor units."""
+
+    intent: str
+    booking: str
+    status: str
+    amount: int
+    currency: str
+    captured: int
+
+
+class Ledger(Struct, frozen=True, tag="ledger", kw_only=True):
+    """All PaymentIntents that the run's own Stripe double knows after rest."""
+
+    intents: tuple[Intent, ...]
+
+
 class Crash(Struct, frozen=True, tag="crash", kw_only=True):
     """A defect in the load test itself, or an answer that it did not understand."""
 
     text: str
 
 
-Line = Act | Seen | Viewer | Crash
+Line = Act | Seen | Viewer | Booked | Ledger | Crash
 
 _ENCODE: Final = msgspec.json.Encoder().encode
 _DECODE: Final = msgspec.json.Decoder(Line).decode
