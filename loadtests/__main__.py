@@ -13,7 +13,9 @@ import click
 import msgspec
 
 from lml_live import errors
+from loadtests.accounts import STRIPE_KEY, STRIPE_URL
 from loadtests.bounds import (
+    MONEY_SECONDS_MAX,
     OVERTIME_SECONDS,
     REST_SECONDS_MAX,
     RUN_SECONDS_DEFAULT,
@@ -58,6 +60,7 @@ def _loopback(_: click.Context, __: click.Parameter, value: str | None) -> str |
 @click.option("--host", callback=_loopback, help="A server on this machine instead of one of the run's own.")
 @click.option("--event", help="With --host: the event to sell; without it the first that is open.")
 @click.option("--workers", type=click.IntRange(1, 16), default=1, show_default=True, help="Of the run's own server.")
+@click.option("--no-buying", is_flag=True, help="Hold only: for a server that takes no payments, or real ones.")
 @click.option("--web", is_flag=True, help=f"Show locust's page on 127.0.0.1:{WEB_PORT} while it runs.")
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="Write the verdict here, as JSON.")
 @click.option("--history", type=click.Path(dir_okay=False, path_type=Path), help="Keep the history here.")
@@ -67,6 +70,7 @@ def load(
     host: str | None,
     event: str | None,
     workers: int,
+    no_buying: bool,
     web: bool,
     report: Path | None,
     history: Path | None,
@@ -88,7 +92,7 @@ def load(
             kept = history or directory / "history.jsonl"
             with _target(host, event, workers, directory) as target:
                 click.echo(f"{users} users for {run_time} s on {target.url}, event {target.event}")
-                crowd = _crowd(target, users, run_time, kept, web)
+                crowd = _crowd(target, users, run_time, kept, no_buying, web)
             verdict = judge(read_history(kept) if kept.exists() else [])
     except errors.Unavailable as error:
         raise click.ClickException(error.message) from error
@@ -111,7 +115,7 @@ def _target(host: str | None, event: str | None, workers: int, directory: Path) 
         yield target
 
 
-def _crowd(target: Target, users: int, run_time: int, history: Path, web: bool) -> int:
+def _crowd(target: Target, users: int, run_time: int, history: Path, no_buying: bool, web: bool) -> int:
     """Runs locust until it is done, and answers its exit code."""
     command = [
         *(sys.executable, "-m", "locust", "-f", str(ROOT / "loadtests" / "locustfile.py")),
@@ -119,6 +123,7 @@ def _crowd(target: Target, users: int, run_time: int, history: Path, web: bool) 
         *("--host", target.url, "--event", target.event, "--history", str(history.absolute())),
         # Refusals are no failures of locust's; the verdict decides.
         *("--exit-code-on-error", "0", "--loglevel", "WARNING"),
+        *(["--no-buying"] if no_buying else []),
     ]
     if web:
         click.echo(f"The page: http://127.0.0.1:{WEB_PORT}/")
@@ -126,10 +131,12 @@ def _crowd(target: Target, users: int, run_time: int, history: Path, web: bool) 
     else:
         command += ["--headless", "--only-summary"]
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    if target.stripe is not None:
+        environ |= {STRIPE_URL: target.stripe.url, STRIPE_KEY: target.stripe.secret_key}
     # It takes no keys: those that locust knows change the number of users.
     with subprocess.Popen(command, cwd=ROOT, env=environ, stdin=subprocess.DEVNULL) as crowd:  # noqa: S603
         try:
-            return crowd.wait(run_time + STOP_SECONDS + REST_SECONDS_MAX + OVERTIME_SECONDS)
+            return crowd.wait(run_time + STOP_SECONDS + REST_SECONDS_MAX + MONEY_SECONDS_MAX + OVERTIME_SECONDS)
         except subprocess.TimeoutExpired as error:
             crowd.kill()
             raise errors.Unavailable("locust did not come to an end") from error

@@ -19,6 +19,14 @@ STOP_SECONDS: Final = 5
 REST_SECONDS_MAX: Final = 20.0
 """How long viewers have to arrive at the server's state once nobody acts any more."""
 REST_CALL_SECONDS: Final = 10.0
+BUY_SECONDS_MAX: Final = 20.0
+"""How long a buyer waits for a payment to be ready, and for what became of it, before the outcome is unknown."""
+BUY_LOOK_SECONDS: Final = 0.1
+"""How often a buyer looks: what is added at most to how long buying seems to take."""
+BUY_TRIES_MAX: Final = 3
+"""How often a request that nobody answered is sent, with the same key."""
+MONEY_SECONDS_MAX: Final = 30.0
+"""How long bookings and money have to agree once nobody acts any more: several tries of the outbox."""
 START_SECONDS_MAX: Final = 120.0
 HOUSE_STOP_SECONDS: Final = 60.0
 OVERTIME_SECONDS: Final = 60
@@ -27,6 +35,7 @@ OVERTIME_SECONDS: Final = 60
 assert RUN_SECONDS_MIN <= RUN_SECONDS_DEFAULT <= RUN_SECONDS_MAX
 assert USERS_DEFAULT <= USERS_MAX
 assert STOP_SECONDS < ANSWER_SECONDS_MAX
+assert BUY_LOOK_SECONDS * 10 < BUY_SECONDS_MAX
 
 
 def require_loopback(url: str) -> str:

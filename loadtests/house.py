@@ -18,7 +18,10 @@ from typing import Final
 from msgspec import Struct
 
 from lml_live import errors
+from lml_live.devstack.engines import running_engines
+from lml_live.infra.config import Settings
 from loadtests import rest
+from loadtests.accounts import Stripe
 from loadtests.bounds import HOUSE_STOP_SECONDS, START_SECONDS_MAX
 
 ROOT: Final = Path(__file__).parents[1]
@@ -33,6 +36,8 @@ class Target(Struct, frozen=True):
 
     url: str
     event: str
+    stripe: Stripe | None = None
+    """None where the server is not the run's own: nobody lets us into its Stripe's ledger."""
 
 
 @contextmanager
@@ -60,7 +65,7 @@ def own_house(workers: int, directory: Path) -> Iterator[Target]:
         try:
             url = _address(server)
             token = rest.call(url, "POST", "/sessions", {"email": ADMIN_EMAIL, "password": password})["token"]
-            yield Target(url, _open_event(url, token))
+            yield Target(url, _open_event(url, token), _stripe_of(directory / "data"))
         finally:
             server.send_signal(signal.SIGTERM)
             try:
@@ -101,6 +106,14 @@ def _address(server: "subprocess.Popen[str]") -> str:
     if not in_time or found is None:
         raise errors.Unavailable("The server did not start:\n" + "".join(said))
     return found[1]
+
+
+def _stripe_of(data: Path) -> Stripe:
+    """The double that `lml up` has started, by what it keeps in its data directory for the `lml` commands."""
+    urls = running_engines(Settings(data_dir=data))
+    if urls is None or urls.stripe is None:
+        raise errors.Unavailable("The server started no Stripe double")
+    return Stripe(urls.stripe.api_base, urls.stripe.secret_key)
 
 
 def _open_event(url: str, token: str) -> str:

@@ -4,11 +4,12 @@ By hand: `locust -f loadtests/locustfile.py --headless --users 50 --run-time 30s
 --event demo-hall --history history.jsonl`
 """
 
+import os
 import traceback
 from argparse import ArgumentParser
 from pathlib import Path
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import gevent
 import msgspec
@@ -19,10 +20,13 @@ from locust.exception import StopUser
 
 from lml_live import errors
 from lml_live.client import Effect, HoldResult, HoldUpdated, Refusal, Synced
-from loadtests import rest
+from lml_live.gateway import wire
+from loadtests import accounts, buying, rest
+from loadtests.accounts import STRIPE_KEY, STRIPE_URL, Stripe, StripeLedger
 from loadtests.arrivals import arrived
 from loadtests.bounds import (
     JOIN_SECONDS_MAX,
+    MONEY_SECONDS_MAX,
     REST_SECONDS_MAX,
     RUN_SECONDS_DEFAULT,
     RUN_SECONDS_MAX,
@@ -32,13 +36,28 @@ from loadtests.bounds import (
     require_loopback,
 )
 from loadtests.gevent_client import GeventClient
-from loadtests.history import Act, Crash, Recorder, Seen, now_ms
+from loadtests.history import Act, Booked, Crash, Ledger, Recorder, Seen, now_ms
 from loadtests.picking import pick_seats
 from loadtests.verdict import RUN_OVER
 from loadtests.viewers import Availability, settle
 
 SEATS_WANTED: Final = (1, 2, 2, 2, 2, 2, 2, 3, 4)
 """Of the addresses that bought at the published sales, nine in ten bought two."""
+CARDS_SHOWN: Final = (
+    *[(buying.GOOD_CARD,)] * 6,
+    (buying.AUTHENTICATED_CARD,),
+    (buying.DECLINED_CARD, buying.GOOD_CARD),
+    (buying.DECLINED_CARD, buying.AUTHENTICATED_CARD),
+    (buying.DECLINED_CARD,),
+)
+"""What buyers show, one as likely as the other: most pay at once, one in ten gives up."""
+
+
+class Made(NamedTuple):
+    """A booking that the server has acknowledged, and the secret that reads it."""
+
+    user: int
+    access: str
 
 
 class Run:
@@ -50,12 +69,15 @@ class Run:
         assert environment.host is not None
         self.url = require_loopback(environment.host)
         self.event: str = options.event
+        self.buys: bool = not options.no_buying
         self.clients: dict[int, GeventClient] = {}
+        self.bookings: dict[str, Made] = {}
+        self._stripe = Stripe(os.environ[STRIPE_URL], os.environ[STRIPE_KEY]) if STRIPE_URL in os.environ else None
         self._file = Path(options.history).open("wb")  # noqa: SIM115 - closed by `end`, when locust says so
         self.recorder = Recorder(self._file)
 
     def end(self) -> None:
-        """Compares every viewer with the server, and closes them."""
+        """Compares every viewer with the server and all bookings with the money, and closes the viewers."""
 
         def fetch() -> Availability:
             return msgspec.convert(rest.call(self.url, "GET", f"/events/{self.event}/availability"), Availability)
@@ -63,6 +85,14 @@ class Run:
         try:
             for viewer in settle(self.clients, fetch, seconds=REST_SECONDS_MAX, sleep=gevent.sleep):
                 self.recorder.write(viewer)
+            for line in accounts.settle(
+                self.bookings,
+                self._read_booking,
+                None if self._stripe is None else self._read_ledger,
+                seconds=MONEY_SECONDS_MAX,
+                sleep=gevent.sleep,
+            ):
+                self.recorder.write(line)
         except errors.Unavailable as error:
             self.recorder.write(Crash(text=f"the server does not say what is so: {error.message}"))
         for user, client in self.clients.items():
@@ -72,6 +102,24 @@ class Run:
                 self.recorder.write(Crash(text=f"client {user}: {error!r}"))
         self._file.close()
 
+    def _read_booking(self, booking: str) -> Booked:
+        user, access = self.bookings[booking]
+        found = buying.read_booking(self.url, booking, access)
+        return Booked(
+            user=user,
+            booking=booking,
+            hold=found.hold,
+            state=found.state,
+            seats=found.seats,
+            amount=found.amount,
+            currency=found.currency,
+        )
+
+    def _read_ledger(self) -> Ledger:
+        assert self._stripe is not None
+        raw = rest.fetch(self._stripe.url, "/_double/ledger", self._stripe.secret_key)
+        return msgspec.json.decode(raw, type=StripeLedger).shown()
+
 
 RUNS: Final[dict[Environment, Run]] = {}
 
@@ -80,6 +128,7 @@ RUNS: Final[dict[Environment, Run]] = {}
 def _add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--event", default="demo-hall", help="The event that is sold")
     parser.add_argument("--history", default="history.jsonl", help="Where the history is written")
+    parser.add_argument("--no-buying", action="store_true", help="Hold only")
 
 
 @events.test_start.add_listener
@@ -119,9 +168,10 @@ class OnSale(LoadTestShape):
 
 
 class Fan(User):
-    """Joins, looks, takes seats that look free, keeps them or gives them back, loses the line, leaves and comes back.
+    """Joins, looks, takes seats that look free, keeps them, buys them or gives them back, loses the line, leaves and
+    comes back.
 
-    Each task is one thing to do; a further one (to pay, say) is one more `@task` that goes through `_act`.
+    Each task is one thing to do, and goes through `_act`.
     """
 
     wait_time = between(0.3, 2.5)
@@ -159,18 +209,45 @@ class Fan(User):
     def let_go(self) -> None:
         """Give one hold back."""
         live = self._client()
-        if live.picture.holds:
-            hold = self.random.choice(sorted(live.picture.holds))
+        if active := self._active():
+            hold = self.random.choice(active).id
             self._act("release", lambda: live.release(hold), hold=hold)
 
     @task(2)
     def think_longer(self) -> None:
         """Put one hold's deadline off."""
         live = self._client()
-        patient = sorted(hold.id for hold in live.picture.holds.values() if hold.extensions_left > 0)
+        patient = [hold.id for hold in self._active() if hold.extensions_left > 0]
         if patient:
             hold = self.random.choice(patient)
             self._act("extend", lambda: live.extend(hold), hold=hold)
+
+    @task(1)
+    def buy(self) -> None:
+        """Buy what one hold has.
+
+        The limit of seats counts what was bought: who has used it up leaves, and somebody else comes instead.
+        """
+        live = self._client()
+        active = self._active()
+        if not active or not self.sale.buys or live.token is None:
+            return
+        hold, token, cards = self.random.choice(active).id, live.token, self.random.choice(CARDS_SHOWN)
+
+        def made(booking: buying.Booking) -> None:
+            self.sale.bookings[booking.id] = Made(self.number, booking.access)
+
+        def pay() -> Refusal | None:
+            name = f"fan-{self.number}"
+            ended = buying.buy(self.sale.url, token, hold, name, cards, made=made, sleep=gevent.sleep)
+            return ended if isinstance(ended, Refusal) else None
+
+        self._act("buy", pay, hold=hold)
+        rules = live.picture.limits
+        bought = sum(len(mine.seats) for mine in live.picture.holds.values() if mine.state != "active")
+        if rules is not None and bought + max(SEATS_WANTED) > rules.max_seats:
+            self._leave()
+            self._join(None)
 
     @task(1)
     def lose_the_line(self) -> None:
@@ -187,11 +264,8 @@ class Fan(User):
     @task(1)
     def leave_and_come_back(self) -> None:
         """Close the page, and open it again later as the same holder."""
-        live = self._client()
-        token = live.token
-        self.sale.clients.pop(self.number, None)
-        self.live = None
-        live.close()
+        token = self._client().token
+        self._leave()
         gevent.sleep(self.random.uniform(0.2, 2.0))
         self._join(token)
 
@@ -200,6 +274,17 @@ class Fan(User):
     def _client(self) -> GeventClient:
         assert self.live is not None
         return self.live
+
+    def _active(self) -> list[wire.Hold]:
+        """Own holds that are neither being paid for nor sold."""
+        holds = self._client().picture.holds.values()
+        return sorted((hold for hold in holds if hold.state == "active"), key=lambda hold: hold.id)
+
+    def _leave(self) -> None:
+        live = self._client()
+        self.sale.clients.pop(self.number, None)
+        self.live = None
+        live.close()
 
     def _join(self, token: str | None) -> None:
         live = GeventClient(self.sale.url, self.sale.event, token=token, listener=self._listen)
@@ -269,7 +354,7 @@ class Fan(User):
             for hold in picture.holds.values():
                 self._seen(hold.id, hold, news.epoch, news.seq, "sync")
 
-    def _seen(self, hold_id: str, hold: Any, epoch: str, seq: int, reason: str) -> None:
+    def _seen(self, hold_id: str, hold: wire.Hold | None, epoch: str, seq: int, reason: str) -> None:
         self.sale.recorder.write(
             Seen(
                 at_ms=now_ms(),
@@ -278,7 +363,7 @@ class Fan(User):
                 epoch=epoch,
                 seq=seq,
                 hold=hold_id,
-                seats=None if hold is None else tuple(hold.seats),
+                seats=None if hold is None else tuple(int(seat) for seat in hold.seats),
                 deadline_ms=0 if hold is None else hold.deadline_ms,
                 reason=reason,
             )

@@ -46,7 +46,7 @@ async def test_a_short_run_on_its_own_server_is_clean(run_directory: Path) -> No
     report, history = run_directory / "report.json", run_directory / "history.jsonl"
     code, output = await run(
         run_directory,
-        *("--users", "20", "--run-time", "5s", "--report", str(report), "--history", str(history)),
+        *("--users", "40", "--run-time", "8s", "--report", str(report), "--history", str(history)),
     )
     assert code == 0, output
     assert output.rstrip().endswith("VERDICT: clean")
@@ -55,8 +55,11 @@ async def test_a_short_run_on_its_own_server_is_clean(run_directory: Path) -> No
     assert said["viewers"] >= 15
     assert said["holds_granted"] > 0
     assert said["hold_latency"]["p99_ms"] > 0
+    assert said["bookings"]["confirmed"] > 0
+    assert said["money_checked"] is True
+    assert said["buy_latency"]["p99_ms"] > 0
     verbs = {line.verb for line in read_history(history) if isinstance(line, Act)}
-    assert {"join", "hold"} <= verbs
+    assert {"join", "hold", "buy"} <= verbs
     assert sorted(os.listdir(run_directory)) == ["history.jsonl", "report.json"]
     assert processes_of(run_directory) == []
 
@@ -76,9 +79,10 @@ async def test_a_run_that_is_told_to_stop_takes_its_server_with_it(run_directory
 
 async def test_a_server_that_is_there_already(live_server: LiveServer, run_directory: Path) -> None:
     arguments = ("--users", "3", "--run-time", "2s", "--host", live_server.url, "--event", live_server.event)
-    code, output = await run(run_directory, *arguments)
+    code, output = await run(run_directory, *arguments, "--no-buying")  # this one takes no payments
     assert code == 0, output
     assert "Starting a server" not in output
+    assert "not checked" in output
 
 
 async def test_a_server_that_is_not_there_is_told(run_directory: Path) -> None:
