@@ -168,7 +168,7 @@ class _Conversation:
 
     async def _handle(self, payload: bytes) -> None:
         effect = self._session.receive(payload, self._subscriber.format, self._live.clock())
-        METRICS.messages.labels(type(effect).__name__.lower()).inc()
+        METRICS.count_message(type(effect).__name__.lower())
         await self._carry_out(effect)
 
     async def _carry_out(self, effect: Effect) -> None:
@@ -199,7 +199,7 @@ class _Conversation:
         started = time.perf_counter()
         subscriber = self._subscriber
         origin = subscriber.asked = f"{subscriber.origin}{request.id}"
-        name = type(request).__struct_config__.tag
+        name = str(type(request).__struct_config__.tag)
         try:
             outcome = await self._ask(request, origin)
         except Unavailable as error:
@@ -216,8 +216,8 @@ class _Conversation:
         self._answer(request, outcome)
         if kept_back is not None and isinstance(outcome, Refusal):
             self._audience.send_hold_changed(subscriber, kept_back)
-        METRICS.acts.labels(name, outcome.code if isinstance(outcome, Refusal) else "ok").inc()
-        METRICS.act_seconds.labels(name).observe(time.perf_counter() - started)
+        ended = outcome.code if isinstance(outcome, Refusal) else "ok"
+        METRICS.count_act(name, ended, time.perf_counter() - started)
 
     async def _ask(self, request: wire.HoldRequest | wire.Release | wire.Extend, origin: str) -> Changed | Refusal:
         event, holder, acts = self._audience.event, self._session.holder, self._live.acts

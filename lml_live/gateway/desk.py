@@ -15,7 +15,7 @@ from lml_live.inventory.holds import Refusal
 from lml_live.inventory.records import Record
 from lml_live.pricing.catalogue import Catalogue
 from lml_live.pricing.events import Event
-from lml_live.pricing.quote import PriceList, UnknownPrice, Wish, price_lines
+from lml_live.pricing.quote import PriceTable, UnknownPrice, Wish
 from lml_live.venues.layout import LayoutIndex
 
 
@@ -23,7 +23,7 @@ class Desk(Struct, frozen=True):
     """One event, ready to answer with."""
 
     event: Event
-    prices: PriceList
+    prices: PriceTable
     layout: LayoutIndex
     layout_url: str
     default_types: dict[str, str]
@@ -74,7 +74,7 @@ class Desk(Struct, frozen=True):
             return Refusal("unknown_seat", "This event has no such seat.", tuple(unknown))
         if len({seat for seat, _ in wishes}) != len(wishes):
             return Refusal("invalid_message", "A seat is named twice.")
-        priced = price_lines(self.prices, [Wish(self.layout.categories[seat], kind or None) for seat, kind in wishes])
+        priced = self.prices.quote([Wish(self.layout.categories[seat], kind or None) for seat, kind in wishes])
         return _no_price(priced) if isinstance(priced, UnknownPrice) else wishes
 
     def area_wishes(self, areas: Mapping[str, wire.AreaWish]) -> list[tuple[str, str, int]] | Refusal:
@@ -86,7 +86,7 @@ class Desk(Struct, frozen=True):
                 return Refusal("unknown_area", "This event has no such area.")
             by_type = wish if isinstance(wish, dict) else {self.default_types.get(category, ""): wish}
             wishes += [(area, price_type, n) for price_type, n in by_type.items()]
-        priced = price_lines(self.prices, [Wish(self.area_categories[area], kind or None) for area, kind, _ in wishes])
+        priced = self.prices.quote([Wish(self.area_categories[area], kind or None) for area, kind, _ in wishes])
         return _no_price(priced) if isinstance(priced, UnknownPrice) else wishes
 
     # --- Showing
@@ -98,9 +98,9 @@ class Desk(Struct, frozen=True):
         wishes = [Wish(self.layout.categories[seat], kind or None) for seat, kind in seats]
         wishes += [Wish(self.area_categories[area], kind or None) for area, kind, n in areas for _ in range(n)]
         # A type that was dropped from the price list since shows at its category's first price.
-        quote = price_lines(self.prices, wishes)
+        quote = self.prices.quote(wishes)
         if isinstance(quote, UnknownPrice):
-            quote = price_lines(self.prices, [Wish(wish.category) for wish in wishes])
+            quote = self.prices.quote([Wish(wish.category) for wish in wishes])
         assert not isinstance(quote, UnknownPrice), "every category of the layout has a price"
         places = [(seat, None) for seat, _ in seats] + [(None, area) for area, _, n in areas for _ in range(n)]
         lines = tuple(
@@ -190,7 +190,7 @@ class Desks:
             default_types.setdefault(price.category, price.type)
         desk = Desk(
             event=event,
-            prices=event.price_list(),
+            prices=PriceTable(event.price_list()),
             layout=layout,
             layout_url=self._layout_url(event.layout_id, event.layout_hash),
             default_types=default_types,

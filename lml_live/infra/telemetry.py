@@ -3,8 +3,9 @@
 With several workers each process counts for itself, and a scrape reaches one of them: `lml_worker` tells which.
 """
 
+import functools
 import os
-from typing import Final
+from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -37,9 +38,24 @@ class Metrics:
         self.adopted = Counter("lml_adopted", "Books that this worker adopted.", registry=self.registry)
         self.clock_skew = Gauge("lml_clock_skew_ms", "PostgreSQL's clock less Redis's.", registry=self.registry)
 
+    def count_message(self, kind: str) -> None:
+        """One message of a socket was understood as this."""
+        _child(self.messages, kind).inc()
+
+    def count_act(self, act: str, outcome: str, seconds: float) -> None:
+        """One act of a holder was answered with `ok` or a refusal's code, so long after it came."""
+        _child(self.acts, act, outcome).inc()
+        _child(self.act_seconds, act).observe(seconds)
+
     def text(self) -> bytes:
         """All metrics in Prometheus's text format."""
         return generate_latest(self.registry)
+
+
+@functools.cache
+def _child(metric: Any, *labels: str) -> Any:
+    """The library takes a lock and builds a key at each look; there are few labels, and each act looks twice."""
+    return metric.labels(*labels)
 
 
 METRICS: Final = Metrics()

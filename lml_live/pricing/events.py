@@ -135,7 +135,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     areas: tuple[EventArea, ...]
 
     def price_list(self) -> PriceList:
-        """The prices as `quote.price_lines` takes them."""
+        """The prices as `quote.PriceTable` takes them."""
         return PriceList(self.currency, self.prices_version, self.prices)
 
 

@@ -76,20 +76,27 @@ class UnknownPrice(msgspec.Struct, frozen=True):
     type: str | None
 
 
-def price_lines(prices: PriceList, wishes: Sequence[Wish]) -> Quote | UnknownPrice:
-    """Prices every wish, or refuses at the first that has no price."""
-    by_type: dict[tuple[str, str | None], Price] = {}
-    for price in prices.prices:
-        by_type.setdefault((price.category, None), price)
-        by_type[price.category, price.type] = price
-    lines = []
-    for position, wish in enumerate(wishes):
-        found = by_type.get((wish.category, wish.type))
-        if found is None:
-            return UnknownPrice(position, wish.category, wish.type)
-        tax = contained_tax(found.amount + found.fee, parse_tax_rate(found.tax_rate))
-        lines.append(PricedLine(found.type, found.amount, found.fee, tax))
-    return Quote(tuple(lines), sum(line.amount + line.fee for line in lines), prices.currency)
+class PriceTable:
+    """A price list made ready for quoting: every hold is quoted, so the tax of each price is computed once."""
+
+    def __init__(self, prices: PriceList) -> None:
+        self._currency = prices.currency
+        self._lines: dict[tuple[str, str | None], PricedLine] = {}
+        for price in prices.prices:
+            tax = contained_tax(price.amount + price.fee, parse_tax_rate(price.tax_rate))
+            line = PricedLine(price.type, price.amount, price.fee, tax)
+            self._lines.setdefault((price.category, None), line)
+            self._lines[price.category, price.type] = line
+
+    def quote(self, wishes: Sequence[Wish]) -> Quote | UnknownPrice:
+        """Prices every wish, or refuses at the first that has no price."""
+        lines = []
+        for position, wish in enumerate(wishes):
+            line = self._lines.get((wish.category, wish.type))
+            if line is None:
+                return UnknownPrice(position, wish.category, wish.type)
+            lines.append(line)
+        return Quote(tuple(lines), sum(line.amount + line.fee for line in lines), self._currency)
 
 
 def contained_tax(gross: int, rate: int) -> int:

@@ -16,7 +16,7 @@ from lml_live.pricing import events
 from lml_live.pricing.blocks import Blocks
 from lml_live.pricing.catalogue import CHANNEL, Catalogue
 from lml_live.pricing.events import EventAct, EventChanges, EventState, LayoutChoice, LimitChanges, SaleLimits
-from lml_live.pricing.quote import Price, Quote, Wish, price_lines
+from lml_live.pricing.quote import Price, PriceTable, Quote, Wish
 
 # Each table is gone through in one test, for a fresh database takes longer than all of its rows.
 MOVES: Final[list[tuple[list[EventAct], EventAct, EventState | str]]] = [
@@ -78,7 +78,7 @@ async def test_an_event_is_made_as_a_draft_with_prices_and_areas(catalogue: Cata
         ("Standing", "0.00"),
     ]
     assert [(area.area_id, area.category, area.capacity) for area in event.areas] == [("floor", "Standing", 100)]
-    quote = price_lines(event.price_list(), [Wish("Stalls"), Wish("Standing")])
+    quote = PriceTable(event.price_list()).quote([Wish("Stalls"), Wish("Standing")])
     assert isinstance(quote, Quote)
     assert quote.amount == 4750 + 1500
 

@@ -34,7 +34,7 @@ HALL = PriceList(
     ],
 )
 def test_a_place_has_its_price(category: str, type_: str | None, answer: tuple[str, int, int, int] | None) -> None:
-    priced = quote.price_lines(HALL, [Wish(category, type_)])
+    priced = quote.PriceTable(HALL).quote([Wish(category, type_)])
     if answer is None:
         assert priced == UnknownPrice(0, category, type_)
     else:
@@ -43,7 +43,7 @@ def test_a_place_has_its_price(category: str, type_: str | None, answer: tuple[s
 
 
 def test_the_total_is_amounts_and_fees() -> None:
-    priced = quote.price_lines(HALL, [Wish("Parkett"), Wish("Parkett", "child"), Wish("Rang")])
+    priced = quote.PriceTable(HALL).quote([Wish("Parkett"), Wish("Parkett", "child"), Wish("Rang")])
     assert isinstance(priced, Quote)
     assert (priced.amount, priced.currency) == (4500 + 250 + 2000, "EUR")
 
@@ -85,7 +85,7 @@ def test_other_spellings_are_no_tax_rate(text: str) -> None:
 
 @given(st.lists(st.sampled_from([Wish("Parkett"), Wish("Parkett", "child"), Wish("Rang", "senior")]), max_size=50))
 def test_a_quote_is_the_sum_of_its_lines(wishes: list[Wish]) -> None:
-    priced = quote.price_lines(HALL, wishes)
+    priced = quote.PriceTable(HALL).quote(wishes)
     assert isinstance(priced, Quote)
     assert len(priced.lines) == len(wishes)
     assert priced.amount == sum(line.amount + line.fee for line in priced.lines)

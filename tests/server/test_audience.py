@@ -22,7 +22,7 @@ from lml_live.inventory.holds import OwnHolds
 from lml_live.inventory.records import Entry, Sale
 from lml_live.inventory.rooms import Room
 from lml_live.pricing.events import Event, SaleLimits
-from lml_live.pricing.quote import Price
+from lml_live.pricing.quote import Price, PriceTable
 from lml_live.venues.layout import index_layout
 
 SEATS = 300
@@ -155,7 +155,7 @@ class Setting:
 @pytest.fixture
 async def setting() -> Setting:
     event = _event()
-    prices = event.price_list()
+    prices = PriceTable(event.price_list())
     return Setting(Desk(event, prices, INDEX, "/layout", {"Front": "standard", "Rear": "standard"}, {}))
 
 
