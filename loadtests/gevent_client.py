@@ -8,7 +8,7 @@ import secrets
 import time
 from collections.abc import Callable
 from random import SystemRandom
-from socket import IPPROTO_TCP, SHUT_RDWR, TCP_NODELAY
+from socket import IPPROTO_TCP, SHUT_RDWR, SOCK_STREAM, TCP_NODELAY
 from types import TracebackType
 from typing import Final, Self, cast
 from urllib.parse import urlsplit
@@ -27,7 +27,7 @@ from lml_live.client.effects import Disconnect, Reconnect, Result, Send
 from lml_live.client.picture import Picture
 from lml_live.client.protocol import AREA_REQUESTS, SEAT_REQUESTS
 from lml_live.gateway import wire
-from loadtests.bounds import ANSWER_SECONDS_MAX, JOIN_SECONDS_MAX, require_loopback
+from loadtests.bounds import ANSWER_SECONDS_MAX, JOIN_SECONDS_MAX, family_of, require_loopback
 
 MESSAGE_BYTES_MAX: Final = 8 * 1024 * 1024
 """As in the client over asyncio: five times the largest diff there can be."""
@@ -234,6 +234,20 @@ class GeventClient:
             self._listener(news)
 
 
+def _connect(address: tuple[str, int | None]) -> socket.socket:
+    """Raises `OSError`."""
+    family = family_of(address[0])
+    if family is None:
+        return socket.create_connection(address)
+    made = socket.socket(family, SOCK_STREAM)
+    try:
+        made.connect(address)
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
 class _Line:
     """One websocket: bytes in and out, frames by wsproto."""
 
@@ -245,7 +259,7 @@ class _Line:
         self._parts_bytes = 0
         self._writing = RLock()
         self._frames = WSConnection(ConnectionType.CLIENT)
-        self._socket = socket.create_connection(address)
+        self._socket = _connect(address)
         self.open = True
         try:
             self._socket.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)

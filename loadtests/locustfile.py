@@ -184,6 +184,7 @@ class Fan(User):
         self.random = Random(self.number)  # noqa: S311 - a crowd that can be repeated, not a secret
         self.sale = RUNS[environment]
         self.live: GeventClient | None = None
+        self._syncs = 0
 
     def on_start(self) -> None:
         self._join(None)
@@ -255,9 +256,10 @@ class Fan(User):
         live = self._client()
 
         def come_back() -> None:
+            # Not that it is gone first: when this user gets its turn, the client may long be back.
+            before = self._syncs
             live.drop()
-            live.wait_for(lambda client: not client.connected, JOIN_SECONDS_MAX)
-            live.wait_for(lambda client: client.connected, JOIN_SECONDS_MAX)
+            live.wait_for(lambda client: client.connected and self._syncs > before, JOIN_SECONDS_MAX)
 
         self._act("resume", come_back)
 
@@ -349,9 +351,10 @@ class Fan(User):
         picture = live.picture
         if isinstance(news, HoldUpdated):
             self._seen(news.hold_id, news.hold, news.epoch, news.seq, news.reason)
-        elif isinstance(news, Synced) and news.new_epoch:
+        elif isinstance(news, Synced):
+            self._syncs += 1
             # Holds that came through unchanged are no news; in the new epoch's history they begin here.
-            for hold in picture.holds.values():
+            for hold in picture.holds.values() if news.new_epoch else ():
                 self._seen(hold.id, hold, news.epoch, news.seq, "sync")
 
     def _seen(self, hold_id: str, hold: wire.Hold | None, epoch: str, seq: int, reason: str) -> None:

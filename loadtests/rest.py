@@ -1,6 +1,7 @@
 """HTTP calls to servers on this machine. Under locust the sockets are gevent's, by locust's monkey patch."""
 
 import secrets
+import socket
 from http.client import HTTPConnection, HTTPException
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
@@ -10,12 +11,26 @@ from msgspec import Struct
 
 from lml_live import errors
 from lml_live.client import Refusal
-from loadtests.bounds import REST_CALL_SECONDS, require_loopback
+from loadtests.bounds import REST_CALL_SECONDS, family_of, require_loopback
 
 BODY_BYTES_MAX: Final = 256 * 1024 * 1024
 """The largest answer is the Stripe double's ledger: some 8 KB for each booking of a run."""
 UNDECIDED: Final = frozenset({"idempotency_in_progress", "rate_limited"})
 """Codes of 4xx answers that decide nothing: the same request may be sent again."""
+
+
+class _Connection(HTTPConnection):
+    """Connects to a numeric address directly (`family_of` says why)."""
+
+    def connect(self) -> None:
+        family = family_of(self.host)
+        if family is None:
+            super().connect()
+            return
+        self.sock = socket.socket(family, socket.SOCK_STREAM)
+        self.sock.settimeout(REST_CALL_SECONDS)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock.connect((self.host, self.port))
 
 
 class _Problem(Struct, frozen=True):
@@ -82,7 +97,7 @@ def _api(url: str, method: str, path: str, body: Any, token: str | None, key: st
 def _exchange(url: str, method: str, target: str, payload: bytes | None, headers: dict[str, str]) -> tuple[int, bytes]:
     root = urlsplit(require_loopback(url))
     assert root.hostname is not None
-    connection = HTTPConnection(root.hostname, root.port, timeout=REST_CALL_SECONDS)
+    connection = _Connection(root.hostname, root.port, timeout=REST_CALL_SECONDS)
     try:
         connection.request(method, target, payload, headers=headers)
         answer = connection.getresponse()

@@ -1,12 +1,13 @@
 """What a load run refuses: other people's servers, too many, too long."""
 
 from pathlib import Path
+from socket import AddressFamily
 
 import pytest
 from click.testing import CliRunner
 
 from loadtests.__main__ import load
-from loadtests.bounds import require_loopback
+from loadtests.bounds import family_of, require_loopback
 
 
 @pytest.mark.parametrize(
@@ -42,6 +43,13 @@ def test_this_machine_will_do(url: str, root: str) -> None:
 def test_nobody_elses_server_is_put_under_load(url: str) -> None:
     with pytest.raises(ValueError):
         require_loopback(url)
+
+
+@pytest.mark.parametrize(
+    ("host", "family"), [("127.0.0.1", AddressFamily.AF_INET), ("::1", AddressFamily.AF_INET6), ("localhost", None)]
+)
+def test_numbers_are_not_looked_up(host: str, family: AddressFamily | None) -> None:
+    assert family_of(host) == family
 
 
 @pytest.mark.parametrize(
