@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -27,6 +28,8 @@ from loadtests.bounds import HOUSE_STOP_SECONDS, START_SECONDS_MAX
 ROOT: Final = Path(__file__).parents[1]
 ADMIN_EMAIL: Final = "load@example.org"
 DEMONSTRATION: Final = "demo-hall"
+LAST_LINES: Final = 100
+"""Of the server's output, kept for the case that it ends in the middle of a run."""
 HOLD_SECONDS: Final = 20
 """Short, so that holds expire within the run too, and are seen to."""
 
@@ -62,11 +65,15 @@ def own_house(workers: int, directory: Path) -> Iterator[Target]:
     with subprocess.Popen(  # noqa: S603 - our own interpreter
         command, env=environ, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as server:
+        said: deque[str] = deque(maxlen=LAST_LINES)
         try:
-            url = _address(server)
+            url = _address(server, said)
             token = rest.call(url, "POST", "/sessions", {"email": ADMIN_EMAIL, "password": password})["token"]
             yield Target(url, _open_event(url, token), _stripe_of(directory / "data"))
         finally:
+            if server.poll() is not None:
+                sys.stderr.write(f"The server ended by itself, with exit code {server.returncode}. Its last lines:\n")
+                sys.stderr.writelines(said)
             server.send_signal(signal.SIGTERM)
             try:
                 server.wait(HOUSE_STOP_SECONDS)
@@ -85,17 +92,15 @@ def scratch() -> Iterator[Path]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _address(server: "subprocess.Popen[str]") -> str:
+def _address(server: "subprocess.Popen[str]", said: deque[str]) -> str:
     """Reads what the server prints until it is ready, and goes on reading, so that it never waits for us."""
-    said: list[str] = []
     ready = threading.Event()
     assert server.stdout is not None
     output = server.stdout
 
     def read() -> None:
         for line in output:
-            if not ready.is_set():
-                said.append(line)
+            said.append(line)
             if "Ctrl-C stops it." in line:
                 ready.set()
         ready.set()
