@@ -1,15 +1,12 @@
 """The command `lml`."""
 
+import importlib
 import sys
+from typing import Final
 
 import click
 
 import lml_live
-from lml_live.cli.doctor import doctor
-from lml_live.cli.events import event_group
-from lml_live.cli.layouts import layout_group
-from lml_live.cli.stack import serve, up, worker
-from lml_live.cli.staff import staff_group
 from lml_live.errors import LmlError
 from lml_live.infra.config import mask_secrets
 
@@ -17,7 +14,32 @@ INTERRUPTED = 130
 """The shell's exit code for a program that Ctrl-C ended."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+COMMANDS: Final = {
+    "up": "lml_live.cli.up:up",
+    "serve": "lml_live.cli.serve:serve",
+    "layout": "lml_live.cli.layouts:layout_group",
+    "event": "lml_live.cli.events:event_group",
+    "staff": "lml_live.cli.staff:staff_group",
+    "doctor": "lml_live.cli.doctor:doctor",
+    "worker": "lml_live.cli.serve:worker",
+}
+
+
+class _Commands(click.Group):
+    """Imports a command when it is asked for: a worker has no use for the engines, and half a second is long."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(lml_live.__version__, prog_name="lml")
 def lml() -> None:
     """Live seats: a seat map that everybody sees change, and holds that are all or nothing.
@@ -29,10 +51,6 @@ def lml() -> None:
       lml event create --help           sell it
       lml doctor                        what is wrong, and what to do about it
     """
-
-
-for command in (up, serve, layout_group, event_group, staff_group, doctor, worker):
-    lml.add_command(command)
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import lml_live
-from lml_live.cli import stack
+from lml_live.cli import serve
 from lml_live.errors import Unavailable
 
 MARK = Path(sys.argv[1])
@@ -51,7 +51,7 @@ if __name__ == "__main__":
     wiring = types.ModuleType("lml_live.wiring")
     wiring.__dict__.update(prepare=prepare, run_worker=run_worker)
     sys.modules["lml_live.wiring"] = lml_live.wiring = wiring  # type: ignore[attr-defined]
-    stack._worker_command = worker_command  # type: ignore[assignment]
+    serve.worker_command = worker_command  # type: ignore[assignment]
     sys.argv = ["lml", *sys.argv[2:]]
     from lml_live.cli import main
 
