@@ -39,14 +39,21 @@ SELECT $1, $2, area_id, type, quantity, 'claimed'
 FROM unnest($3::text[], $4::text[], $5::int[]) AS a (area_id, type, quantity);
 
 -- name: lock_areas
--- Takes the rows of areas in the order of their ids, so that two claims never wait for one another in a ring.
-SELECT area_id FROM event_area WHERE event_id = $1 AND area_id = ANY ($2::text[]) ORDER BY area_id FOR UPDATE;
+-- Takes the rows of areas in the order of their ids, so that two claims never wait for one another in a ring. NO KEY:
+-- claiming has put the foreign key's share lock on them, and two that have it would each wait for the other's end.
+SELECT area_id FROM event_area WHERE event_id = $1 AND area_id = ANY ($2::text[]) ORDER BY area_id FOR NO KEY UPDATE;
 
 -- name: take_places
 -- Counts claimed places; the constraint area_is_never_oversold refuses what is too much.
 UPDATE event_area SET taken = taken + sums.quantity
 FROM (SELECT area_id, sum(quantity)::int AS quantity FROM booking_area WHERE booking_id = $1 GROUP BY area_id) AS sums
 WHERE event_area.event_id = $2 AND event_area.area_id = sums.area_id;
+
+-- name: lock_areas_of_booking
+-- The same for the areas of a booking that gives its places back: in the order of their ids, as every claim does.
+SELECT area_id FROM event_area
+WHERE event_id = $2 AND area_id IN (SELECT area_id FROM booking_area WHERE booking_id = $1)
+ORDER BY area_id FOR NO KEY UPDATE;
 
 -- name: give_places_back
 -- Counts the places of a booking that ended unsold out again.

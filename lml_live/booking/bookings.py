@@ -321,6 +321,7 @@ class Bookings:
     async def _end(self, connected: Connection, booking: str, event: str, to: BookingState) -> None:
         await connected.execute(_SQL["lock_event_shared"], event)
         await connected.execute(_SQL["move_booking"], booking, to)
+        await connected.fetch(_SQL["lock_areas_of_booking"], booking, event)
         await connected.execute(_SQL["give_places_back"], booking, event)
         await connected.execute(_SQL["release_seats"], booking)
         await connected.execute(_SQL["release_areas"], booking)
