@@ -91,12 +91,12 @@ class Checkout:
         """Makes a booking of a hold, and its payment ready where Stripe answers in time.
 
         Raises `Unavailable` where a store does not answer: the same key may then be sent again. A booking of this key
-        that is there already is answered as it is.
+        that is there already is answered as it is, or `idempotency_mismatch` where it was made of another request.
         """
         booking = self.booking_id(holder, key)
         known = await self._bookings.load(booking)
         if known is not None:
-            return known
+            return _same_request(known, hold, buyer, expected_amount)
         if await self._bookings.state_of(booking) is not None:
             return Refusal("conflict", "This checkout was refused before: begin a new one.")
         seen = await self._holds.read_hold(event, holder, hold)
@@ -154,7 +154,7 @@ class Checkout:
         made = await self._bookings.load(booking)
         if made is None:
             return Refusal("conflict", "This checkout was refused before: begin a new one.")
-        return made
+        return _same_request(made, mark.hold, buyer, expected_amount)
 
     async def cancel(self, booking: Booking) -> Booking:
         """Gives an unpaid booking up. Where the charge wins the race it ends confirmed; a paid one stays as it is."""
@@ -167,9 +167,28 @@ class Checkout:
     async def settle_mark(self, event: str, mark: Changed) -> None:
         """A mark that is old: ends it unless its booking is there (the sweep asks, see `inventory.upkeep`)."""
         assert mark.record is not None
-        if await self._bookings.refuse(mark.record.booking, event, mark.record.holder, mark):
-            log.warning("booking %s was never claimed: its hold is given back", mark.record.booking)
-            await self._completer.hurry(mark.record.booking)
+        booking = mark.record.booking
+        if await self._bookings.refuse(booking, event, mark.record.holder, mark):
+            log.warning("booking %s was never claimed: its hold is given back", booking)
+            await self._completer.hurry(booking)
+        elif await self._bookings.hold_of(booking) != mark.hold:
+            # A key that was used for two holds: the booking is the other's, so this one's claim can never commit.
+            log.warning("booking %s is of another hold: hold %s is given back", booking, mark.hold)
+            await self._holds.restore_hold(event, mark.hold, booking)
+
+
+def _same_request(known: Booking, hold: str, buyer: Buyer, expected_amount: int | None) -> Booking | Refusal:
+    """The booking that a key made, for the request that made it; for another request under this key a refusal.
+
+    The gateway compares bodies, but forgets them after a day, and at once where a first request was cut short. A first
+    `expected_amount` was the booking's amount, or there was none.
+    """
+    if (known.hold, known.buyer_name, known.buyer_email) == (hold, buyer.name, buyer.email) and expected_amount in (
+        None,
+        known.amount,
+    ):
+        return known
+    return Refusal("idempotency_mismatch", "This key was used for another booking.")
 
 
 def _judge(quoted: Quoted, expected_amount: int | None) -> Refusal | None:

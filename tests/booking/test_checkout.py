@@ -10,11 +10,12 @@ from booking_fixtures import (  # noqa: F401
     inventory_dsn_fixture,
     scripts_keep_their_word,
 )
-from booking_house import ANNA, DECLINED, PLACE, PRICE, THREE_D, BookingHouse
+from booking_house import ANNA, DECLINED, MARK_SECONDS, PLACE, PRICE, THREE_D, BookingHouse
 from inventory_house import held, refused, seat_id
 from waiting import eventually
 
 from lml_live.booking.bookings import Booking
+from lml_live.booking.checkout import Buyer
 from lml_live.errors import Unavailable
 from lml_live.inventory import seatmap
 
@@ -305,6 +306,37 @@ async def test_one_key_makes_one_booking_whatever_became_of_it(house: BookingHou
     await house.assert_right(event)
 
 
+@pytest.mark.parametrize("other", ["hold", "name", "email", "amount"])
+async def test_a_key_that_made_another_booking_is_refused(house: BookingHouse, event: str, other: str) -> None:
+    """The first booking was answered with success to whoever sent its key, whatever he wanted to buy."""
+    hold = await house.take(event, 3)
+    await house.claimed(event, hold)
+    second = await house.take(event, 5) if other == "hold" else hold
+    name = "Ben" if other == "name" else ANNA.name
+    email = "ben@example.org" if other == "email" else ANNA.email
+    amount = PRICE + 1 if other == "amount" else PRICE
+    answer = await house.checkout.book(
+        event, "anna", second, Buyer(name, email), house.quote, key="k", expected_amount=amount
+    )
+    refused(answer, "idempotency_mismatch")
+    assert (await house.records(event))[second].state == ("active" if other == "hold" else "checkout")
+    await house.audit(event)
+
+
+async def test_a_key_that_marked_two_holds_gives_the_one_without_the_booking_back(
+    house: BookingHouse, event: str
+) -> None:
+    """The sweep saw a booking of this id and left the mark alone: the other hold's seats were never free again."""
+    first, second = await house.take(event, 3), await house.take(event, 5)
+    await mark_only(house, event, first)
+    booking = await house.claimed(event, second)
+    await house.settle_old_marks(event)
+    assert (await house.records(event))[first].state == "active"
+    assert (await house.records(event))[second].state == "checkout"
+    assert await house.state(booking) == "pending_payment"
+    await house.audit(event)
+
+
 async def test_submitted_many_times_at_once_it_is_one_booking(house: BookingHouse, event: str) -> None:
     hold = await house.take(event, 3)
     answers = await asyncio.gather(*(house.buy(event, hold) for _ in range(6)))
@@ -340,7 +372,7 @@ async def test_a_sale_that_stops_between_mark_and_claim_refuses_the_claim(
 async def mark_only(house: BookingHouse, event: str, hold: str, key: str = "k") -> str:
     """A worker that died between mark and claim; answers the booking's id."""
     booking = house.checkout.booking_id("anna", key)
-    held(await house.holds.checkout_hold(event, "anna", hold, booking))
+    held(await house.holds.checkout_hold(event, "anna", hold, booking, mark_seconds=MARK_SECONDS))
     return booking
 
 
