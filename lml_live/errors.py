@@ -42,6 +42,7 @@ STATUS_BY_CODE: Final[dict[str, int]] = {
     "idempotency_in_progress": 409,
     "idempotency_required": 400,
     "price_changed": 409,
+    "amount_too_large": 409,
     "invalid_message": 422,
     "invalid_json": 400,
     "bad_request": 400,

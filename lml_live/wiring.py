@@ -22,7 +22,7 @@ from lml_live.backoffice.deployed import DeployedLayouts
 from lml_live.booking.bookings import Bookings
 from lml_live.booking.checkout import Checkout
 from lml_live.booking.completer import Completer
-from lml_live.booking.payments import StripePayments
+from lml_live.booking.payments import StripePayments, judge_amount, sells_nothing
 from lml_live.clock import system_clock_ms
 from lml_live.devstack.demo import load_demonstration
 from lml_live.errors import Unavailable
@@ -181,6 +181,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             secret,
             pay_seconds=settings.pay_seconds,
             mark_seconds=settings.mark_seconds,
+            judge_amount=sells_nothing if payments is None else judge_amount,
         )
         services = Services(
             events=EventServices(

@@ -34,7 +34,7 @@ PURE = {
     *("venues.layout", "venues.checks", "venues.demo"),
     *("inventory.seatmap", "inventory.diffs", "inventory.resume", "inventory.records", "inventory.recovery"),
     "inventory.rooms",
-    *("pricing.quote", "pricing.events"),
+    *("pricing.quote", "pricing.events", "pricing.currencies"),
     "guard.throttle",
     *("gateway.wire", "gateway.session", "gateway.frames", "gateway.tokens"),
     *("client.protocol", "client.effects", "client.pending", "client.picture"),

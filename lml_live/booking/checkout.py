@@ -18,6 +18,7 @@ from msgspec import Struct
 from lml_live import limits
 from lml_live.booking.bookings import Booking, Bookings, Claimed, Line, NewBooking, NotClaimed
 from lml_live.booking.completer import Completer
+from lml_live.booking.payments import JudgeAmount, judge_amount
 from lml_live.errors import Unavailable
 from lml_live.inventory.holds import Changed, Holds, Refusal
 from lml_live.inventory.records import Record
@@ -47,7 +48,10 @@ class Buyer(Struct, frozen=True):
 
 
 class Checkout:
-    """Makes bookings of holds, and lets buyers give them up. `secret` makes booking ids and access tokens."""
+    """Makes bookings of holds, and lets buyers give them up.
+
+    `secret` makes booking ids and access tokens. `judge_amount` is asked of an amount above 0 before a hold is marked.
+    """
 
     def __init__(
         self,
@@ -58,6 +62,7 @@ class Checkout:
         *,
         pay_seconds: int,
         mark_seconds: int,
+        judge_amount: JudgeAmount = judge_amount,
     ) -> None:
         self._bookings = bookings
         self._holds = holds
@@ -65,6 +70,7 @@ class Checkout:
         self._secret = hmac.digest(secret, b"lml booking v1", "sha256")
         self._pay_seconds = pay_seconds
         self._mark_seconds = mark_seconds
+        self._judge_amount = judge_amount
 
     def booking_id(self, holder: str, key: str) -> str:
         """The id of the booking that a request makes: a repetition finds the first one's, whatever became of it."""
@@ -105,7 +111,7 @@ class Checkout:
         assert seen.record is not None
         if seen.record.state == "checkout" and seen.record.booking != booking:
             return Refusal("hold_in_checkout", "The hold is being paid for.")
-        if (refusal := _judge(quote(event, seen.record), expected_amount)) is not None:
+        if (refusal := self._judge(quote(event, seen.record), expected_amount)) is not None:
             return refusal
         mark = await self._holds.checkout_hold(event, holder, hold, booking, mark_seconds=self._mark_seconds)
         if isinstance(mark, Refusal):
@@ -125,7 +131,7 @@ class Checkout:
         assert mark.record is not None
         # What was marked is what is sold: the hold may have changed since it was read.
         quoted = quote(event, mark.record)
-        refusal = _judge(quoted, expected_amount)
+        refusal = self._judge(quoted, expected_amount)
         if refusal is None:
             outcome = await self._bookings.claim(
                 NewBooking(
@@ -155,6 +161,11 @@ class Checkout:
         if made is None:
             return Refusal("conflict", "This checkout was refused before: begin a new one.")
         return _same_request(made, mark.hold, buyer, expected_amount)
+
+    def _judge(self, quoted: Quoted, expected_amount: int | None) -> Refusal | None:
+        if expected_amount is not None and expected_amount != quoted.amount:
+            return Refusal("price_changed", f"The price is {quoted.amount} now; look again before you pay.")
+        return self._judge_amount(quoted.amount, quoted.currency) if quoted.amount else None
 
     async def cancel(self, booking: Booking) -> Booking:
         """Gives an unpaid booking up. Where the charge wins the race it ends confirmed; a paid one stays as it is."""
@@ -189,9 +200,3 @@ def _same_request(known: Booking, hold: str, buyer: Buyer, expected_amount: int 
     ):
         return known
     return Refusal("idempotency_mismatch", "This key was used for another booking.")
-
-
-def _judge(quoted: Quoted, expected_amount: int | None) -> Refusal | None:
-    if expected_amount is not None and expected_amount != quoted.amount:
-        return Refusal("price_changed", f"The price is {quoted.amount} now; look again before you pay.")
-    return None

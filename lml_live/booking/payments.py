@@ -6,6 +6,7 @@ Cards are captured later (`capture_method: manual`), so that a charge that comes
 (reliability.md, D4).
 """
 
+from collections.abc import Callable
 from typing import Any, Final, Literal, Protocol
 
 import aiohttp
@@ -14,6 +15,8 @@ from msgspec import Struct
 
 from lml_live import limits
 from lml_live.booking.states import IntentStatus
+from lml_live.inventory.holds import Refusal
+from lml_live.pricing.currencies import charge_step
 
 
 class Intent(Struct, frozen=True):
@@ -22,8 +25,6 @@ class Intent(Struct, frozen=True):
     id: str
     status: IntentStatus
     client_secret: str | None
-    amount: int
-    currency: str
 
 
 class PaymentFault(Exception):
@@ -47,7 +48,7 @@ class Payments(Protocol):
     """Only where the provider is not at its public address."""
 
     async def create(self, booking: str, amount: int, currency: str, email: str, key: str) -> Intent:
-        """Makes an intent, or answers the one that this key made."""
+        """Makes an intent over `amount` minor units, or answers the one that this key made."""
         ...
 
     async def retrieve(self, intent: str) -> Intent: ...
@@ -58,6 +59,51 @@ class Payments(Protocol):
 
 
 _REAL: Final = "https://api.stripe.com"
+
+# --- Amounts ----------------------------------------------------------------------------------------------------------
+
+JudgeAmount = Callable[[int, str], Refusal | None]
+"""Says why an amount above 0 (minor units, currency) cannot be paid here, or None where it can."""
+
+AMOUNT_MAX: Final = 99_999_999
+"""Stripe takes eight digits of its own units (API reference, `amount`)."""
+_MORE_DIGITS: Final = frozenset({"COP", "HUF", "IDR", "INR", "JPY", "LBP", "TRY"})
+"""Currencies of which Stripe takes larger amounts; how large is for it to say."""
+_TWO_DECIMALS_AT_STRIPE: Final = frozenset({"ISK", "UGX"})
+"""Without decimals in ISO 4217; Stripe wants two (docs.stripe.com/currencies, special cases)."""
+_NO_DECIMALS_AT_STRIPE: Final = frozenset({"MGA"})
+"""With two decimals in ISO 4217; Stripe wants none (the same page, zero-decimal currencies)."""
+
+
+def stripe_amount(amount: int, currency: str) -> int:
+    """An amount in minor units of ISO 4217 in the units that Stripe counts this currency in.
+
+    Raises `ValueError` for a part of such a unit, which cannot be charged (`pricing.currencies.charge_step`).
+    """
+    if amount % charge_step(currency):
+        raise ValueError(f"{amount} {currency} cannot be charged to its last digit")
+    if currency in _TWO_DECIMALS_AT_STRIPE:
+        return amount * 100
+    return amount // 100 if currency in _NO_DECIMALS_AT_STRIPE else amount
+
+
+def judge_amount(amount: int, currency: str) -> Refusal | None:
+    """Whether Stripe would take an amount: asked before a hold is marked, for what Stripe refuses ends the hold."""
+    try:
+        units = stripe_amount(amount, currency)
+    except ValueError as error:
+        return Refusal("conflict", f"The price list is at fault: {error}.")
+    if units > AMOUNT_MAX and currency not in _MORE_DIGITS:
+        return Refusal("amount_too_large", "This is more than one payment can be. Please buy in several parts.")
+    return None
+
+
+def sells_nothing(_amount: int, _currency: str) -> Refusal | None:
+    """Where no payment provider is set up only what costs nothing can be had."""
+    return Refusal("unavailable", "Buying is not set up here.")
+
+
+# --- Stripe -----------------------------------------------------------------------------------------------------------
 
 
 class StripePayments:
@@ -80,7 +126,7 @@ class StripePayments:
 
     async def create(self, booking: str, amount: int, currency: str, email: str, key: str) -> Intent:
         params: dict[str, Any] = {
-            "amount": amount,
+            "amount": stripe_amount(amount, currency),
             "currency": currency.lower(),
             "capture_method": "manual",
             "payment_method_types": ["card"],
@@ -121,6 +167,4 @@ async def _call(answer: Any) -> Intent:
         id=intent.id,
         status=intent.status,
         client_secret=intent.client_secret,
-        amount=intent.amount,
-        currency=intent.currency.upper(),
     )

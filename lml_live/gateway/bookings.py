@@ -109,6 +109,7 @@ _CODES: Final = (
     "seat_taken",
     "area_full",
     "price_changed",
+    "amount_too_large",
     "conflict",
     "idempotency_mismatch",
     "idempotency_in_progress",
@@ -201,8 +202,6 @@ def routes(services: BookingServices) -> list[web.RouteDef]:
 
         async def act() -> web.Response:
             body = await read_body(request, BookingBody)
-            if services.payments is None:
-                raise Refused("unavailable", "Buying is not set up here.")
             desk = await live.acts.desk_of_hold(body.hold)
             outcome = await checkout.book(
                 desk.event.id,

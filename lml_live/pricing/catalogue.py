@@ -20,6 +20,7 @@ from lml_live.errors import Conflict, InvalidInput, NotFound, Refused, Violation
 from lml_live.infra import postgres
 from lml_live.infra.postgres import Connection, Pool
 from lml_live.pricing import events
+from lml_live.pricing.currencies import check_steps
 from lml_live.pricing.events import (
     AreaFacts,
     Event,
@@ -131,7 +132,7 @@ class Catalogue:
             found = (*events.check_times(changed.starts_at, changed.on_sale_at), *events.check_limits(changed.limits))
             if layout is not None:
                 categories = {*layout.categories, *(area.category for area in layout.areas)}
-                found += check_prices(changed.prices, categories)
+                found += (*check_prices(changed.prices, categories), *check_steps(changed.prices, event.currency))
             if found:
                 raise InvalidInput("The event cannot be changed so.", errors=found)
             # Nothing below refuses.

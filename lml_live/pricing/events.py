@@ -14,6 +14,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from lml_live import limits, values
 from lml_live.errors import Violation
+from lml_live.pricing.currencies import CURRENCIES, check_steps
 from lml_live.pricing.quote import Price, PriceList, check_prices
 
 EventState = Literal["draft", "open", "paused", "closed"]
@@ -205,6 +206,7 @@ def check_new_event(draft: NewEvent, categories: Iterable[str]) -> tuple[Violati
     found = list(check_prices(draft.prices, categories))
     if draft.currency not in CURRENCIES:
         found.append(Violation("currency", "is no currency of ISO 4217, such as EUR"))
+    found += check_steps(draft.prices, draft.currency)
     found += check_times(draft.starts_at, draft.on_sale_at)
     found += check_limits(draft.limits)
     return tuple(found)
@@ -240,15 +242,3 @@ def slug(name: str, starts_at: datetime) -> str:
 _TRANSLITERATION: Final = str.maketrans(
     {"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss", "ø": "o", "Ø": "O", "&": " and "}
 )
-
-CURRENCIES: Final = frozenset(
-    """
-    AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF CHF CLP CNY
-    COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD HKD HNL HTG HUF IDR
-    ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD MAD MDL MGA MKD MMK
-    MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG QAR RON RSD RUB RWF
-    SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD TWD TZS UAH UGX USD UYU
-    UZS VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW ZWG
-    """.split()  # noqa: SIM905  # as a list it would be 160 lines
-)
-"""Currencies of ISO 4217 that money changes hands in; funds, metals and test codes are left out."""

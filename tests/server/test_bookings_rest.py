@@ -434,6 +434,29 @@ async def test_a_forged_webhook_is_400_and_leaves_no_trace(
         assert await pool.fetchval("SELECT count(*) FROM stripe_notice WHERE id = $1", name) == 0
 
 
+async def test_without_stripe_what_costs_nothing_is_booked_and_nothing_else(live_server: LiveServer) -> None:
+    """A server without a Stripe key refused free bookings, too."""
+    async with live_server.session() as http, http.get(f"/api/v1/events/{live_server.event}/layout") as answer:
+        rows = (await answer.json(content_type=None))["sections"][0]["rows"]
+    async with live_server.session() as http:
+        visitor = await Visitor(live_server, http, [seat["seat_id"] for seat in rows[0]["seats"]]).sign()
+        hold = await visitor.hold(0)
+        answer = await visitor.book(hold)
+        assert (answer.status, answer.code) == (503, "unavailable")
+        assert (await visitor.call("GET", f"/holds/{hold}")).body["state"] == "active"
+        free = {"prices": [{"category": name, "amount": 0} for name in ("Front", "Rear", "Standing")]}
+        staff = await live_server.sign_in()
+        async with http.patch(f"/api/v1/events/{live_server.event}", json=free, headers=staff) as changed:
+            assert changed.status == 200, await changed.text()
+
+        async def is_booked() -> Any:  # another worker's price list may be a moment old
+            made = await visitor.book(hold, expected_amount=0)
+            return made if made.status == 201 else None
+
+        made = await eventually(is_booked)
+        assert (made.body["state"], made.body["payment"]) == ("confirmed", {"status": "none"})
+
+
 async def test_without_a_secret_there_is_no_webhook(live_server: LiveServer) -> None:
     async with live_server.session() as http, http.post("/api/v1/webhooks/stripe", data=b"{}") as answer:
         assert answer.status == 404

@@ -189,7 +189,7 @@ export class Panel {
     const hold = holds.find((candidate) => candidate.state === "active");
     footer.hidden = !hold;
     if (!hold) return;
-    const closed = this.buyingClosed;
+    const closed = this.buyingClosed && hold.amount > 0; // what costs nothing needs no payment
     const focused = document.activeElement?.id === "buy-button";
     const until = timeOfDay(hold.deadline_ms - this.page.live.protocol.clockOffset);
     fill(

@@ -2,11 +2,16 @@
 
 const LANGUAGE = globalThis.navigator?.language || "en";
 
+/** Decimals of ISO 4217 where they are not two: the server's amounts are such units. Intl's own go by custom (RSD: 0). */
+const NO_DECIMALS = new Set("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF".split(" "));
+const THREE_DECIMALS = new Set("BHD IQD JOD KWD LYD OMR TND".split(" "));
+
 /** Money in minor units as people write it; currencies differ in how many minor units there are. */
 export function money(amountMinor, currency) {
+  const digits = NO_DECIMALS.has(currency) ? 0 : THREE_DECIMALS.has(currency) ? 3 : 2;
   try {
-    const format = new Intl.NumberFormat(LANGUAGE, { style: "currency", currency });
-    return format.format(amountMinor / 10 ** format.resolvedOptions().maximumFractionDigits);
+    const format = new Intl.NumberFormat(LANGUAGE, { style: "currency", currency, minimumFractionDigits: digits, maximumFractionDigits: digits });
+    return format.format(amountMinor / 10 ** digits);
   } catch {
     return `${amountMinor} ${currency}`; // not a currency that this browser knows
   }
