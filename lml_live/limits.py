@@ -150,6 +150,12 @@ POLL_SECONDS_MIN: Final = 1
 POLL_SECONDS_MAX: Final = 3_600
 MARK_SECONDS: Final = 30
 """A checkout mark whose claim nobody has seen for so long is settled: a request lives at most 20 s."""
+RUNNING_SHARE_OF_MARK: Final = 0.5
+"""A booking's request whose key has had no answer for this part of the mark's time may be taken over.
+
+A worker that died between mark and claim is finished by the same key, if that may begin before the sweep settles the
+mark: it has the other half for it. A request that is only slow and is taken over harms nothing: both make one booking
+id, of which one claim commits, and the one that has the key keeps its answer."""
 MARK_SECONDS_MIN: Final = 1
 MARK_SECONDS_MAX: Final = 600
 PAYMENT_CALL_SECONDS: Final = 10
@@ -185,7 +191,8 @@ BODY_SECONDS_MAX: Final = 20
 """A body that trickles in more slowly is an attack or a dead line."""
 IDEMPOTENCY_HOURS: Final = 24
 IDEMPOTENCY_RUNNING_SECONDS: Final = 60
-"""A first request that has not answered by now has died; a repetition may take over."""
+"""A first request that has not answered by now has died; a repetition may take over. Bookings are quicker: see
+`RUNNING_SHARE_OF_MARK`."""
 IDEMPOTENCY_PRUNE_SECONDS: Final = 600
 IDEMPOTENCY_PRUNE_BATCH: Final = 1_000
 
@@ -257,6 +264,10 @@ POSTGRES_IDLE_IN_TRANSACTION_MS: Final = 10_000
 MIGRATION_SECONDS_MAX: Final = 120
 """How long a starting process waits for another one's migrations, and how long one statement of them may take."""
 
+assert 0 < RUNNING_SHARE_OF_MARK < 1, "the same key may finish a checkout before the sweep ends its mark"
+assert (
+    PAYMENT_WAIT_SECONDS + POSTGRES_STATEMENT_MS / 1000 + REDIS_CALL_SECONDS < MARK_SECONDS * RUNNING_SHARE_OF_MARK
+), "a request that waits for Stripe, a lock and Redis is not yet taken for dead"
 assert OUTBOX_LEASE_SECONDS > 2 * PAYMENT_CALL_SECONDS, "a lease outlives the calls of one try"
 assert REDIS_WATCH_SECONDS < REDIS_CALL_SECONDS
 WORKER_START_SECONDS: Final = 60

@@ -208,6 +208,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
                 payments,
                 settings.stripe_webhook_secret,
                 live_mode=bool(settings.stripe_api_key and "_live_" in settings.stripe_api_key),
+                running_seconds=settings.mark_seconds * limits.RUNNING_SHARE_OF_MARK,
             ),
             probes={
                 "redis": redis_answers,

@@ -173,7 +173,11 @@ OPERATIONS: Final = (
 
 @dataclass(frozen=True)
 class BookingServices:
-    """What the handlers need. `live_mode` says whether the Stripe key is a live one."""
+    """What the handlers need. `live_mode` says whether the Stripe key is a live one.
+
+    A request for a booking that has not answered within `running_seconds` counts as dead: less than a checkout's mark
+    lasts, so that the same key can finish it.
+    """
 
     live: Live
     bookings: Bookings
@@ -183,6 +187,7 @@ class BookingServices:
     payments: Payments | None
     webhook_secret: str | None
     live_mode: bool
+    running_seconds: float
 
 
 def routes(services: BookingServices) -> list[web.RouteDef]:
@@ -217,7 +222,7 @@ def routes(services: BookingServices) -> list[web.RouteDef]:
             shown = show(outcome)
             return _json(shown, 202 if shown.payment.status == "preparing" else 201)
 
-        return await services.keys.once(request, holder, act)
+        return await services.keys.once(request, holder, act, running_seconds=services.running_seconds)
 
     async def list_bookings(request: web.Request) -> web.Response:
         holder = holder_of(request)

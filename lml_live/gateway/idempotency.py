@@ -54,13 +54,14 @@ class IdempotencyKeys:
         act: Callable[[], Awaitable[web.Response]],
         *,
         bytes_max: int = limits.BODY_BYTES_MAX,
+        running_seconds: float = limits.IDEMPOTENCY_RUNNING_SECONDS,
     ) -> web.Response:
         """Runs `act` for the first request with this key of this caller, method and path; else answers as then.
 
         2xx and decisions (4xx but 429) are kept for `IDEMPOTENCY_HOURS`; after 429, 5xx and cancellation the key is
-        free again. A first request that has not answered within `IDEMPOTENCY_RUNNING_SECONDS` has died and is run
-        again: `act` must bear being repeated after a crash. Raises `idempotency_required`, `idempotency_mismatch`
-        (another body), `idempotency_in_progress`.
+        free again. A first request that has not answered within `running_seconds` counts as dead and is run again:
+        `act` must bear being repeated after a crash, and beside a first one that was only slow. Raises
+        `idempotency_required`, `idempotency_mismatch` (another body), `idempotency_in_progress`.
         """
         key = read_key(request)
         body = await read_bytes(request, bytes_max=bytes_max)
@@ -68,7 +69,7 @@ class IdempotencyKeys:
         digest = hashlib.sha256(body).digest()
         async with postgres.connection(self._pool) as connected:
             attempt = await connected.fetchval(
-                _SQL["claim_key"], *name, digest, limits.IDEMPOTENCY_HOURS, float(limits.IDEMPOTENCY_RUNNING_SECONDS)
+                _SQL["claim_key"], *name, digest, limits.IDEMPOTENCY_HOURS, float(running_seconds)
             )
             if attempt is None:
                 row = await connected.fetchrow(_SQL["find_answer"], *name)
@@ -112,7 +113,7 @@ class IdempotencyKeys:
             async with postgres.connection(self._pool) as connected:
                 await connected.execute(_SQL["give_key_back"], *name, attempt)
         except Unavailable:
-            _log.warning("an idempotency key stays claimed for %s s", limits.IDEMPOTENCY_RUNNING_SECONDS)
+            _log.warning("an idempotency key stays claimed until its first request counts as dead")
 
 
 def _answer(status: int, body: bytes, location: str | None) -> web.Response:

@@ -82,7 +82,7 @@ DESCRIPTIONS: Final = {
     "stripe_api_base": "A Stripe that is not the real one: the double",
     "pay_seconds": "How long a claim waits for its payment",
     "poll_seconds": "How often Stripe is asked about an unfinished payment",
-    "mark_seconds": "When a checkout mark without a claim is settled",
+    "mark_seconds": "When a checkout mark without a claim is settled; half of it, and its key may be sent again",
     "lease_seconds": "When work that a worker died over is taken up by another",
     "log_level": "`debug`, `info`, `warning` or `error`",
 }

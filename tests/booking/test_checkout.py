@@ -425,6 +425,38 @@ async def test_a_crash_between_mark_and_claim_is_finished_by_the_same_key(house:
     assert (await house.claimed(event, hold)).id == marked
 
 
+async def test_a_slow_request_that_is_overtaken_by_its_repetition_answers_the_same(
+    house: BookingHouse, event: str
+) -> None:
+    """A key may be sent again when its first request is only slow: one of the two claims, and both hear of that one."""
+    hold = await house.take(event, 3, floor=1)
+    waking = asyncio.Event()
+    claim = house.bookings.claim
+
+    async def claim_late(new: object) -> object:
+        await waking.wait()
+        return await claim(new)  # type: ignore[arg-type]
+
+    house.bookings.claim = claim_late  # type: ignore[method-assign,assignment]
+    slow = asyncio.create_task(house.buy(event, hold))
+
+    async def is_marked() -> bool:
+        return (await house.records(event))[hold].state == "checkout"
+
+    await eventually(is_marked)
+    house.bookings.claim = claim  # type: ignore[method-assign]
+    booking = await house.claimed(event, hold)
+    waking.set()
+    assert await slow == booking
+    await house.settle_old_marks(event)
+    assert await house.state(booking) == "pending_payment"
+    assert len((await house.double.steering.ledger()).intents) == 1
+    await house.pay(booking)
+    await house.rest()
+    await house.rest()
+    await house.assert_right(event)
+
+
 async def lose_redis(house: BookingHouse, event: str) -> None:
     """The event's keys are gone, as after FLUSHALL (the Valkey is shared); and the book is restored."""
     sale = await house.sale(event)

@@ -271,7 +271,7 @@ NO_EVENTS: list[tuple[dict[str, Any], str]] = [
     ({"starts_at": 1900000000}, "starts_at"),
     ({"currency": "eur"}, "currency"),
     ({"currency": "QQQ"}, "currency"),
-    ({"currency": "KWD", "prices": [GOOD["prices"][0] | {"amount": 4505}]}, "prices[0].amount"),
+    ({"currency": "KWD", "prices": [GOOD["prices"][0] | {"amount": 4505}, *GOOD["prices"][1:]]}, "prices[0].amount"),
     ({"prices": []}, "prices"),
     ({"prices": [GOOD["prices"][0] | {"amount": -1}]}, "prices[0].amount"),
     ({"prices": [GOOD["prices"][0] | {"amount": 45.5}]}, "prices[0].amount"),

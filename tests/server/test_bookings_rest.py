@@ -6,7 +6,9 @@ import hmac
 import io
 import itertools
 import json
+import os
 import secrets
+import signal
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -14,7 +16,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from serving import LiveServer, _apart, _create_database, _furnish
+from serving import LiveServer, OwnServer, _apart, _create_database, _furnish
 from waiting import eventually
 
 from lml_live import limits
@@ -116,7 +118,12 @@ async def pay(booking: dict[str, Any], card: str = "pm_card_visa") -> None:
 @pytest.fixture
 async def seat_ids(shop: LiveServer, stripe_double: StripeDouble) -> list[str]:
     shop.event = await shop.new_event()
-    async with shop.session() as http, http.get(f"/api/v1/events/{shop.event}/layout") as answer:
+    return await seats_of(shop)
+
+
+async def seats_of(server: LiveServer) -> list[str]:
+    """The ids of the hall's seats, by index."""
+    async with server.session() as http, http.get(f"/api/v1/events/{server.event}/layout") as answer:
         rows = (await answer.json(content_type=None))["sections"][0]["rows"]
     return [seat["seat_id"] for row in rows for seat in row["seats"]]
 
@@ -354,6 +361,69 @@ async def test_fifty_at_once_are_one_booking(anna: Visitor, stripe_double: Strip
     assert len((await stripe_double.steering.ledger()).intents) == 1
 
 
+async def test_a_forgotten_key_still_knows_its_booking(anna: Visitor, shop: LiveServer) -> None:
+    """Another body was answered with the first booking, where the key's row was gone: after a 503, or a day."""
+    first = await anna.book(await anna.hold(0), key="one")
+    async with shop.pool() as pool:
+        await pool.execute("DELETE FROM idempotency_key WHERE key = 'one'")
+    second = await anna.hold(3)
+    assert (await anna.book(second, key="one")).code == "idempotency_mismatch"
+    assert (await anna.call("GET", f"/holds/{second}")).body["state"] == "active"
+    async with shop.pool() as pool:
+        await pool.execute("DELETE FROM idempotency_key WHERE key = 'one'")
+    assert (await anna.book(first.body["hold"], key="one")).body["id"] == first.body["id"]
+
+
+MARK_SECONDS = 8
+
+
+async def test_a_worker_that_died_between_mark_and_claim_is_finished_by_the_same_key(
+    own_server: OwnServer, stripe_double: StripeDouble
+) -> None:
+    """The dead worker's row kept the key for 60 s; the sweep ended the mark after 30, and the key was used up."""
+    server, _ = await own_server(
+        LML_STRIPE_API_KEY=stripe_double.secret_key,
+        LML_STRIPE_PUBLISHABLE_KEY=stripe_double.publishable_key,
+        LML_STRIPE_API_BASE=stripe_double.url,
+        LML_MARK_SECONDS=str(MARK_SECONDS),
+    )
+    async with server.session() as http:
+        visitor = await Visitor(server, http, await seats_of(server)).sign()
+        hold = await visitor.hold(0)
+        async with server.pool() as pool, pool.acquire() as connected:
+            # What a claim waits for: the worker has marked the hold, and gets no further.
+            lock = "SELECT pg_advisory_lock(7202, number::int) FROM event WHERE id = $1"
+            await connected.execute(lock, server.event)
+            asleep = asyncio.create_task(visitor.book(hold, key="one"))
+
+            async def is_marked() -> bool:
+                return bool((await visitor.call("GET", f"/holds/{hold}")).body["state"] == "checkout")
+
+            await eventually(is_marked)
+            for worker in server.workers():
+                os.kill(worker, signal.SIGKILL)
+            assert isinstance((await asyncio.gather(asleep, return_exceptions=True))[0], aiohttp.ClientError)
+            await connected.execute("SELECT pg_advisory_unlock_all()")
+
+        heard: list[str] = []
+
+        async def is_answered() -> Answer | None:
+            try:
+                answer = await visitor.book(hold, key="one")
+            except aiohttp.ClientError:
+                return None  # the next worker is on its way
+            if answer.status < 300:
+                return answer
+            heard.append(answer.code)
+            assert answer.code in ("idempotency_in_progress", "unavailable"), answer.body
+            return None
+
+        made: Answer = await eventually(is_answered, 30)
+        assert made.body["seats"] == [visitor.seat_ids[0]]
+        assert "idempotency_in_progress" in heard, "it was not the running time that let the key go"
+        assert (await visitor.call("GET", f"/holds/{hold}")).body["booking"] == made.body["id"]
+
+
 # --- The webhook
 
 
@@ -436,10 +506,8 @@ async def test_a_forged_webhook_is_400_and_leaves_no_trace(
 
 async def test_without_stripe_what_costs_nothing_is_booked_and_nothing_else(live_server: LiveServer) -> None:
     """A server without a Stripe key refused free bookings, too."""
-    async with live_server.session() as http, http.get(f"/api/v1/events/{live_server.event}/layout") as answer:
-        rows = (await answer.json(content_type=None))["sections"][0]["rows"]
     async with live_server.session() as http:
-        visitor = await Visitor(live_server, http, [seat["seat_id"] for seat in rows[0]["seats"]]).sign()
+        visitor = await Visitor(live_server, http, await seats_of(live_server)).sign()
         hold = await visitor.hold(0)
         answer = await visitor.book(hold)
         assert (answer.status, answer.code) == (503, "unavailable")
