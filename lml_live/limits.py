@@ -164,6 +164,10 @@ PAYMENT_WAIT_SECONDS: Final = 4.0
 """How long a request waits for Stripe before it answers that the payment is being prepared."""
 HURRY_ROUNDS_MAX: Final = 4
 """A create, what follows from it, and what follows from that."""
+FIND_SLACK_SECONDS: Final = 60
+"""How much our clock may be ahead of Stripe's when a booking's intents are looked for."""
+FIND_PAGES_MAX: Final = 50
+"""Of 100 intents: more than three minutes of all that Stripe lets one account make (25 a second)."""
 COMPLETER_SECONDS: Final = 1.0
 OUTBOX_BATCH: Final = 16
 OUTBOX_LEASE_SECONDS: Final = 30

@@ -111,6 +111,12 @@ WHERE id = $1;
 -- Decides that something is to be done outside; once, however often it is decided.
 INSERT INTO outbox (booking_id, event_id, act, key) VALUES ($1, $2, $3, $4) ON CONFLICT (key) DO NOTHING;
 
+-- name: write_surplus
+-- Decides that an intent which is not the booking's is to be ended; once, however often it is found.
+INSERT INTO outbox (booking_id, event_id, act, key, intent_id)
+SELECT id, event_id, 'cancel_surplus', $2, $3 FROM booking WHERE id = $1
+ON CONFLICT (key) DO NOTHING;
+
 -- name: strike_create
 -- A create that was never sent need not be: nothing can have been charged.
 UPDATE outbox SET done = now(), struck = true
@@ -126,7 +132,7 @@ WHERE id IN (
     ORDER BY due, id
     LIMIT $1
     FOR UPDATE SKIP LOCKED)
-RETURNING id, booking_id, event_id, act, key, attempt, tries;
+RETURNING id, booking_id, event_id, act, key, attempt, tries, intent_id;
 
 -- name: lease_work_of_booking
 -- The same for one booking, for the request that is waiting for it.
@@ -136,7 +142,7 @@ WHERE id IN (
     WHERE booking_id = $1 AND done IS NULL AND due <= now() AND (leased_until IS NULL OR leased_until < now())
     ORDER BY id
     FOR UPDATE SKIP LOCKED)
-RETURNING id, booking_id, event_id, act, key, attempt, tries;
+RETURNING id, booking_id, event_id, act, key, attempt, tries, intent_id;
 
 -- name: finish_work
 -- It is done.

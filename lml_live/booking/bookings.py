@@ -95,7 +95,7 @@ class _Refuse(Exception):
 
 
 class Work(Struct, frozen=True):
-    """One thing to be done outside, leased to the caller."""
+    """One thing to be done outside, leased to the caller. `intent` is there where it is not the booking's own."""
 
     id: int
     booking: str
@@ -104,6 +104,7 @@ class Work(Struct, frozen=True):
     key: str
     attempt: int
     tries: int
+    intent: str | None
 
 
 class Bookings:
@@ -258,14 +259,18 @@ class Bookings:
     async def intent_made(self, booking: str, intent: str, client_secret: str | None, status: IntentStatus) -> bool:
         """Stripe has made the PaymentIntent. One that nobody wants any more is to be cancelled.
 
-        False where the booking has another one: the buyer may know that one's secret, so it stays. (Two creates under
-        two keys can both have worked, where the first key's answer was a failure that was none.)
+        False where the booking has another one, or is over: the buyer may know that one's secret, so it stays, and
+        this one is to be ended. (Two creates under two keys can both have worked, where the first key's answer was a
+        failure that was none.)
         """
         async with postgres.transaction(self._pool) as connected:
             row = await connected.fetchrow(_SQL["lock_booking"], booking)
             assert row is not None
+            if row["intent_id"] == intent:
+                return True
             if row["intent_id"] is not None or row["state"] not in states.AWAITING_PAYMENT:
-                return bool(row["intent_id"] == intent)
+                await connected.execute(_SQL["write_surplus"], booking, f"{booking}:cancel_surplus:{intent}", intent)
+                return False
             await connected.execute(_SQL["note_intent"], booking, intent, client_secret, status)
             if row["state"] in ("cancelling", "expiring"):
                 await _write_work(connected, booking, row["event_id"], "cancel_intent")
@@ -346,6 +351,7 @@ class Bookings:
                     row["key"],
                     row["attempt"],
                     row["tries"],
+                    row["intent_id"],
                 )
                 for row in rows
             ),

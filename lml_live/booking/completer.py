@@ -10,11 +10,13 @@ import contextlib
 import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from datetime import timedelta
 from typing import Any, Final
 
 from lml_live import limits
 from lml_live.booking.bookings import Bookings, Work
 from lml_live.booking.payments import Intent, PaymentFault, Payments
+from lml_live.booking.states import IntentStatus
 from lml_live.errors import LmlError, Unavailable
 from lml_live.inventory.holds import Holds
 
@@ -151,6 +153,7 @@ class Completer:
             "create_intent": self._create,
             "capture_intent": self._capture,
             "cancel_intent": self._cancel,
+            "cancel_surplus": self._cancel_surplus,
             "sell_hold": self._sell_hold,
             "free_booking": self._free_booking,
             "restore_hold": self._restore_hold,
@@ -173,22 +176,28 @@ class Completer:
         assert booking is not None
         if booking.intent_id is None:
             payments = self._provider()
-            try:
-                intent = await payments.create(
-                    booking.id, booking.amount, booking.currency, booking.buyer_email, _key(work)
-                )
-            except PaymentFault as fault:
-                if fault.kind != "refused":
-                    raise
-                log.error("booking %s: no intent can be made: %s", booking.id, fault)
-                await self._bookings.create_refused(booking.id)
-                await self._bookings.finish_work(work.id)
-                return
-            if not await self._bookings.intent_made(booking.id, intent.id, intent.client_secret, intent.status):
-                # Nobody was ever told its secret, so it could not be charged; tidiness asks for its end.
-                log.warning("booking %s: a second intent was made, and is cancelled", booking.id)
-                with contextlib.suppress(PaymentFault):
-                    await payments.cancel(intent.id, f"{_key(work)}:surplus")
+            intents: tuple[Intent, ...] = ()
+            if work.attempt:
+                # The key before was answered with a failure that may have been none (docs/decisions/004).
+                since = booking.created - timedelta(seconds=limits.FIND_SLACK_SECONDS)
+                intents = tuple(one for one in await payments.find(booking.id, since) if one.status != "canceled")
+            if not intents:
+                try:
+                    made = await payments.create(
+                        booking.id, booking.amount, booking.currency, booking.buyer_email, _key(work)
+                    )
+                except PaymentFault as fault:
+                    if fault.kind != "refused":
+                        raise
+                    log.error("booking %s: no intent can be made: %s", booking.id, fault)
+                    await self._bookings.create_refused(booking.id)
+                    await self._bookings.finish_work(work.id)
+                    return
+                intents = (made,)
+            for intent in intents:
+                if not await self._bookings.intent_made(booking.id, intent.id, intent.client_secret, intent.status):
+                    log.warning("booking %s: another intent was made, and is cancelled", booking.id)
+                    self.wake()
         await self._bookings.finish_work(work.id)
 
     async def _capture(self, work: Work) -> None:
@@ -219,20 +228,35 @@ class Completer:
         assert booking is not None
         assert booking.intent_id is not None
         if booking.state in ("cancelling", "expiring"):
-            payments = self._provider()
-            # Retrieve first: Stripe would void an authorisation that was faster than we, and that the buyer was shown.
-            intent = await payments.retrieve(booking.intent_id)
-            if intent.status not in ("requires_capture", "succeeded", "canceled"):
-                try:
-                    intent = await payments.cancel(booking.intent_id, _key(work))
-                except PaymentFault as fault:
-                    if fault.kind == "unknown":
-                        raise
-                    intent = await payments.retrieve(booking.intent_id)
-                    if intent.status not in ("requires_capture", "succeeded", "canceled"):
-                        raise PaymentFault("worn", str(fault)) from fault
+            # Stripe would void an authorisation that was faster than we, and that the buyer was shown.
+            intent = await self._cancelled(booking.intent_id, _key(work), unless=("requires_capture", "succeeded"))
             await self._found(booking.id, intent)
         await self._bookings.finish_work(work.id)
+
+    async def _cancel_surplus(self, work: Work) -> None:
+        assert work.intent is not None
+        intent = await self._cancelled(work.intent, _key(work), unless=("succeeded",))
+        if intent.status == "succeeded":
+            # We tell nobody its secret, so it was paid by hand, with our own key.
+            log.error("booking %s: intent %s is not its own and was paid: refund it by hand", work.booking, intent.id)
+        await self._bookings.finish_work(work.id)
+
+    async def _cancelled(self, intent_id: str, key: str, *, unless: tuple[IntentStatus, ...]) -> Intent:
+        """An intent that is cancelled now, or that was found in one of these states and left as it is."""
+        payments = self._provider()
+        # Retrieve first: an earlier try may have worked, and its answer been lost (reliability.md, D6).
+        intent = await payments.retrieve(intent_id)
+        if intent.status in (*unless, "canceled"):
+            return intent
+        try:
+            return await payments.cancel(intent_id, key)
+        except PaymentFault as fault:
+            if fault.kind == "unknown":
+                raise
+            intent = await payments.retrieve(intent_id)
+            if intent.status not in (*unless, "canceled"):
+                raise PaymentFault("worn", str(fault)) from fault
+            return intent
 
     async def _sell_hold(self, work: Work) -> None:
         booking = await self._bookings.load(work.booking)

@@ -6,7 +6,9 @@ Cards are captured later (`capture_method: manual`), so that a charge that comes
 (reliability.md, D4).
 """
 
-from collections.abc import Callable
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Any, Final, Literal, Protocol
 
 import aiohttp
@@ -17,6 +19,8 @@ from lml_live import limits
 from lml_live.booking.states import IntentStatus
 from lml_live.inventory.holds import Refusal
 from lml_live.pricing.currencies import charge_step
+
+log = logging.getLogger(__name__)
 
 
 class Intent(Struct, frozen=True):
@@ -30,8 +34,9 @@ class Intent(Struct, frozen=True):
 class PaymentFault(Exception):
     """A call that did not succeed.
 
-    `kind`: `refused` (Stripe said no to this call: what the intent is now must be asked), `unknown` (no answer: the
-    same key may be sent again) or `worn` (Stripe keeps answering this key with the same failure: ask, then a new key).
+    `kind`: `refused` (Stripe said no to this call: what the intent is now must be asked), `unknown` (no answer, or none
+    about this call, as where our API key is refused: the same key may be sent again) or `worn` (Stripe keeps answering
+    this key with the same failure: ask, then a new key).
     """
 
     def __init__(self, kind: Literal["refused", "unknown", "worn"], message: str, *, wait_seconds: float = 0) -> None:
@@ -51,6 +56,10 @@ class Payments(Protocol):
         """Makes an intent over `amount` minor units, or answers the one that this key made."""
         ...
 
+    async def find(self, booking: str, since: datetime) -> tuple[Intent, ...]:
+        """The intents of a booking that were made since then, the first one first, whichever key made them."""
+        ...
+
     async def retrieve(self, intent: str) -> Intent: ...
 
     async def capture(self, intent: str, key: str) -> Intent: ...
@@ -59,6 +68,8 @@ class Payments(Protocol):
 
 
 _REAL: Final = "https://api.stripe.com"
+_PAGE: Final = 100
+"""The most that Stripe lists at once."""
 
 # --- Amounts ----------------------------------------------------------------------------------------------------------
 
@@ -135,6 +146,21 @@ class StripePayments:
         }
         return await _call(self._client.v1.payment_intents.create_async(params, {"idempotency_key": key}))  # type: ignore[arg-type]
 
+    async def find(self, booking: str, since: datetime) -> tuple[Intent, ...]:
+        # Listing is consistent; Stripe's search by metadata is behind by up to a minute (its API reference, search).
+        params: dict[str, Any] = {"limit": _PAGE, "created": {"gte": int(since.timestamp())}}
+        found: list[Intent] = []
+        for _ in range(limits.FIND_PAGES_MAX):
+            page = await _ask(self._client.v1.payment_intents.list_async(params))  # type: ignore[arg-type]
+            found += [
+                _read(one) for one in page.data if one.metadata and one.metadata.to_dict().get("booking") == booking
+            ]
+            if not page.has_more:
+                return tuple(reversed(found))
+            params["starting_after"] = page.data[-1].id
+        log.warning("booking %s: there are too many intents to look through all", booking)
+        return tuple(reversed(found))
+
     async def retrieve(self, intent: str) -> Intent:
         return await _call(self._client.v1.payment_intents.retrieve_async(intent))
 
@@ -145,9 +171,14 @@ class StripePayments:
         return await _call(self._client.v1.payment_intents.cancel_async(intent, {}, {"idempotency_key": key}))
 
 
-async def _call(answer: Any) -> Intent:
+async def _call(answer: Awaitable[Any]) -> Intent:
+    return _read(await _ask(answer))
+
+
+async def _ask(answer: Awaitable[Any]) -> Any:
+    """An answer of the library's, or a `PaymentFault`."""
     try:
-        intent = await answer
+        return await answer
     except (stripe.APIConnectionError, aiohttp.ClientError, TimeoutError, OSError) as error:
         # The library translates what happens before the answer's first byte only, not a body that breaks off.
         raise PaymentFault("unknown", "Stripe did not answer.") from error
@@ -157,14 +188,27 @@ async def _call(answer: Any) -> Intent:
         ) from error
     except stripe.StripeError as error:
         status = error.http_status or 500
+        if status in (401, 403):
+            # It is our key that is refused, not the buyer's payment. (The library's message has a part of the key.)
+            log.error(
+                "Stripe refuses our key (%d): set LML_STRIPE_API_KEY to a key that is valid and may read and write "
+                "PaymentIntents, and restart; until then no payment begins or ends, and bookings wait",
+                status,
+            )
+            raise PaymentFault(
+                "unknown", f"Stripe refuses our key ({status}).", wait_seconds=limits.PAYMENT_PATIENCE_SECONDS
+            ) from error
         if status == 409 or status < 400:
             # An answer that is no JSON has the status of what may well have succeeded.
             raise PaymentFault("unknown", "Stripe is at this very call, or cannot be understood.") from error
         if status >= 500:
             raise PaymentFault("worn", f"Stripe failed ({status}).") from error
         raise PaymentFault("refused", f"Stripe refused ({error.code or status}).") from error
-    return Intent(
-        id=intent.id,
-        status=intent.status,
-        client_secret=intent.client_secret,
-    )
+
+
+def _booking_of(intent: Any) -> str | None:
+    return intent.metadata.to_dict().get("booking") if intent.metadata else None
+
+
+def _read(intent: Any) -> Intent:
+    return Intent(id=intent.id, status=intent.status, client_secret=intent.client_secret)
