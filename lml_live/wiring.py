@@ -306,9 +306,11 @@ async def _copy_missing(library: Library, objects: Objects) -> None:
 
 
 def _payments(settings: Settings) -> StripePayments | None:
-    """Stripe, or its double; None where no key is set: then nothing can be bought, and the pages say so."""
-    if settings.stripe_api_key is None or settings.stripe_publishable_key is None:
+    """Stripe, or its double; None where no key is set: then only what costs nothing is sold, and the pages say so."""
+    if settings.stripe_api_key is None:
         return None
+    if settings.stripe_publishable_key is None:
+        raise Unavailable("LML_STRIPE_PUBLISHABLE_KEY is not set.")
     return StripePayments(settings.stripe_api_key, settings.stripe_publishable_key, settings.stripe_api_base)
 
 

@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from lml_live import limits
 from lml_live.booking.states import IntentStatus
+from lml_live.infra.config import stripe_base
 from lml_live.inventory.holds import Refusal
 from lml_live.pricing.currencies import charge_step
 
@@ -122,11 +123,11 @@ class StripePayments:
 
     def __init__(self, api_key: str, publishable_key: str, api_base: str | None = None) -> None:
         self.publishable_key = publishable_key
-        self.api_base = None if api_base in (None, _REAL) else api_base
+        self.api_base = None if api_base is None else stripe_base(api_base)
         self._http = stripe.AIOHTTPClient(timeout=aiohttp.ClientTimeout(total=limits.PAYMENT_CALL_SECONDS))
         self._client = stripe.StripeClient(
             api_key,
-            base_addresses={"api": api_base or _REAL},
+            base_addresses={"api": self.api_base or _REAL},
             max_network_retries=0,
             http_client=self._http,
         )

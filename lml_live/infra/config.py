@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -44,7 +45,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     tick_ms: int = limits.TICK_MS
     sweep_ms: int = limits.SWEEP_MS
     stripe_api_key: str | None = None
-    """Without it nothing can be bought; `lml up` sets the double's."""
+    """Without it only what costs nothing can be had; `lml up` sets the double's."""
     stripe_publishable_key: str | None = None
     stripe_webhook_secret: str | None = None
     stripe_api_base: str | None = None
@@ -76,10 +77,10 @@ DESCRIPTIONS: Final = {
     "caps_exempt": "Networks without caps per address, for load tests; printed at start",
     "tick_ms": "How often changes are sent to sockets, in milliseconds",
     "sweep_ms": "How often expired holds are looked for, in milliseconds",
-    "stripe_api_key": "Stripe's secret key; without it nothing can be bought",
-    "stripe_publishable_key": "Stripe's publishable key, for the buyer's browser",
+    "stripe_api_key": "Stripe's secret key; without it only what costs nothing can be had",
+    "stripe_publishable_key": "Stripe's publishable key, for the buyer's browser; needed with the secret one",
     "stripe_webhook_secret": "Signs Stripe's webhooks; without it they are refused and the poller does the work",
-    "stripe_api_base": "A Stripe that is not the real one: the double",
+    "stripe_api_base": "A Stripe that is not the real one: the double; refused with live keys",
     "pay_seconds": "How long a claim waits for its payment",
     "poll_seconds": "How often Stripe is asked about an unfinished payment",
     "mark_seconds": "When a checkout mark without a claim is settled; half of it, and its key may be sent again",
@@ -109,6 +110,8 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         for name in source
         if name.startswith("LML_") and name not in _FIELDS and not name.startswith("LML_TEST_")
     ]
+    if not any(fault.path.startswith("LML_STRIPE_") for fault in faults):
+        faults += _check_stripe(values)
     if faults:
         listed = "; ".join(f"{fault.path} {fault.message}" for fault in faults)
         raise InvalidInput(f"The settings cannot be used: {listed}", errors=tuple(faults))
@@ -155,8 +158,52 @@ _ADDRESSES: Final = {
     "mongo_url": r"mongodb(\+srv)?://.",
     "s3_endpoint_url": r"https?://.",
     "cdn_base_url": r"https?://.",
-    "stripe_api_base": r"https?://.",
 }
+
+_KEY_FORMS: Final = {"stripe_api_key": ("sk_", "rk_"), "stripe_publishable_key": ("pk_",)}
+"""A secret key in the place of the publishable one would be sent to every browser."""
+_STRIPE_NEEDS_KEY: Final = ("stripe_publishable_key", "stripe_webhook_secret", "stripe_api_base")
+_LIVE_KEY: Final = re.compile(r"(sk|rk|pk)_live_")
+
+
+def _check_stripe(values: Mapping[str, object]) -> list[Violation]:
+    """What is missing or does not fit together. The webhook's secret may be missing: the poller asks Stripe, too."""
+    key, publishable = values.get("stripe_api_key"), values.get("stripe_publishable_key")
+    if key is None:
+        return [
+            Violation(f"LML_{field.upper()}", "does nothing without LML_STRIPE_API_KEY; set both or neither")
+            for field in _STRIPE_NEEDS_KEY
+            if values.get(field) is not None
+        ]
+    if publishable is None:
+        return [
+            Violation("LML_STRIPE_PUBLISHABLE_KEY", "is not set, and browsers cannot pay without it; set it to pk_…")
+        ]
+    live = _LIVE_KEY.match(str(key)) is not None
+    if live != (_LIVE_KEY.match(str(publishable)) is not None):
+        return [Violation("LML_STRIPE_PUBLISHABLE_KEY", "is of another mode than LML_STRIPE_API_KEY; take both of one")]
+    if live and values.get("stripe_api_base") is not None:
+        # Pages type cards into a form of ours where Stripe is not the real one.
+        return [Violation("LML_STRIPE_API_BASE", "is not the real Stripe, but the keys are live; unset it")]
+    return []
+
+
+def stripe_base(text: str) -> str | None:
+    """The address of a Stripe that is not the real one, without its last slash; None for the real one.
+
+    Pages send cards that were typed into a form of ours to such an address, so the real Stripe must be recognised
+    however it is spelled. Raises `ValueError` for what is neither.
+    """
+    address = urlsplit(text)
+    host = (address.hostname or "").rstrip(".")
+    plain = address.path.strip("/") == "" and not (address.query or address.fragment or "@" in address.netloc)
+    if address.scheme not in ("http", "https") or not plain or re.fullmatch(r"[a-z0-9.:-]+", host) is None:
+        raise ValueError("is no address of a Stripe double; http://127.0.0.1:20999, say, is expected")
+    if (address.scheme, host, address.port or 443) == ("https", "api.stripe.com", 443):
+        return None
+    if host == "stripe.com" or host.endswith(".stripe.com"):
+        raise ValueError("is Stripe's, but not its API; for the real Stripe leave it unset")
+    return f"{address.scheme}://{address.netloc}"
 
 
 def _parse(field: str, text: str) -> object:
@@ -167,6 +214,10 @@ def _parse(field: str, text: str) -> object:
         return int(text)
     if (pattern := _ADDRESSES.get(field)) is not None and not re.match(pattern, text):
         raise ValueError(f"is no address of this kind; {DESCRIPTIONS[field].replace('`', '')} is expected")
+    if field == "stripe_api_base":
+        return stripe_base(text)
+    if field in _KEY_FORMS and not text.startswith(_KEY_FORMS[field]):
+        raise ValueError(f"is no such key; one that begins with {' or '.join(_KEY_FORMS[field])} is expected")
     if field == "data_dir":
         return Path(text)
     if field == "origins":
