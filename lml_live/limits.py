@@ -130,6 +130,9 @@ RETRY_AFTER_MS: Final = 500
 """What a client is told to wait where nothing better is known."""
 
 # --- The server's process
+HEAD_SECONDS_MAX: Final = 20.0
+"""From the first byte of a request's head (on a new connection: from its opening) to the head's end. A kilobyte takes a
+poor line a few seconds; a head that trickles in holds a connection for nothing (reliability.md, section 4)."""
 KEEPALIVE_SECONDS: Final = 75.0
 DRAIN_SECONDS: Final = 5.0
 ACCEPT_BACKLOG: Final = 4_096
@@ -288,6 +291,7 @@ LISTEN_BACKLOG: Final = 4096
 """Connections that wait to be accepted: ten thousand come back within seconds after a restart (reliability.md, F34)."""
 
 assert HOLD_LINES_MAX <= HOLD_SEATS_MAX
+assert HEAD_SECONDS_MAX < KEEPALIVE_SECONDS, "else the idle bound is what ends a trickle"
 assert CLIENT_QUEUE_BYTES_SLOW < CLIENT_QUEUE_BYTES_MAX
 assert PING_SECONDS * 3 <= IDLE_SECONDS_MAX
 assert HOLD_SECONDS_MAX <= LIFETIME_SECONDS_MAX

@@ -1,9 +1,10 @@
 """The aiohttp application: every route of the server, behind one middleware that makes problems of errors."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -52,10 +53,54 @@ async def count_requests(
     return response
 
 
-class _Connection(web.RequestHandler):
-    """Answers what breaks before any route sees it with a problem, as `problems_middleware` does for the rest."""
+@web.middleware
+async def end_refused_tunnels(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Ends the connection after a refused CONNECT or upgrade.
 
-    __slots__ = ()
+    A careless proxy in front believes in its tunnel all the same, and what comes through it was looked at by nobody.
+    """
+    response = await handler(request)
+    if response.status != 101 and ("Upgrade" in request.headers or request.method == "CONNECT"):
+        response.force_close()
+    return response
+
+
+class _Connection(web.RequestHandler):
+    """Bounds how long the head of a request may take.
+
+    Answers what breaks before any route sees it with a problem, as `problems_middleware` does for the rest.
+    """
+
+    __slots__ = ("_impatience",)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._impatience: asyncio.TimerHandle | None = None
+        self._await_head()
+
+    def data_received(self, data: bytes) -> None:
+        # The framework's only bound is the idle connection's, which begins anew with each request and is long; and
+        # it says only here whether a head has ended (a request more) and whether one is awaited (a waiter).
+        heads = self._request_count
+        super().data_received(data)
+        if self._request_count != heads:
+            self._stop_waiting()
+        elif data and self._waiter is not None and self._impatience is None:
+            self._await_head()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def _await_head(self) -> None:
+        self._impatience = self._loop.call_later(limits.HEAD_SECONDS_MAX, self.force_close)
+
+    def _stop_waiting(self) -> None:
+        if self._impatience is not None:
+            self._impatience.cancel()
+            self._impatience = None
 
     def handle_error(
         self,
@@ -66,6 +111,8 @@ class _Connection(web.RequestHandler):
     ) -> web.StreamResponse:
         if request.writer.output_size > 0:
             raise ConnectionError("The answer is already on its way.")
+        if isinstance(exc, ConnectionError):
+            raise exc  # There is nobody to answer, and nothing of ours went wrong.
         if status >= 500:
             _log.error("unexpected error", exc_info=exc)
         # Less is not noted: the parser's words quote what was sent, and that may be a token.
@@ -81,7 +128,14 @@ class _Server(web.Server):
 
 
 class Runner(web.AppRunner):
-    """Runs the application on connections of our own kind."""
+    """Runs the application on connections of our own kind.
+
+    Bodies stay as they come: the framework would unpack them while they arrive, also those that nobody wants, and a
+    bomb would hold up every socket of the worker (CVE-2026-128131). An encoded body is refused by `read_bytes`.
+    """
+
+    def __init__(self, app: web.Application, **options: Any) -> None:
+        super().__init__(app, auto_decompress=False, **options)
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
@@ -101,7 +155,8 @@ def _payment_origin(services: BookingServices) -> str | None:
 def make_app(services: Services) -> web.Application:
     """The application. Bodies are bounded where they are read; `client_max_size` is the last guard."""
     app = web.Application(
-        middlewares=[count_requests, problems_middleware], client_max_size=limits.LAYOUT_FILE_BYTES_MAX
+        middlewares=[count_requests, end_refused_tunnels, problems_middleware],
+        client_max_size=limits.LAYOUT_FILE_BYTES_MAX,
     )
     app.add_routes(events.routes(services.events))
     app.add_routes(holders.routes(services.holders))

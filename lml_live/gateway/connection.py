@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 _WORKER: Final = f"{os.getpid():x}{time.time_ns() & 0xFFFFF:x}"
 """Tells this worker's requests from another's in the log."""
 _numbers = itertools.count(1)
+_NEVER_SENT: Final = 1006
+"""Says that a connection ended without a close frame, so no close frame may bear it (RFC 6455, 7.4.1)."""
 
 
 class Doorman:
@@ -75,6 +77,7 @@ async def _converse(request: web.Request, live: Live, audience: Audience) -> web
         max_msg_size=limits.MESSAGE_BYTES_MAX,
         compress=False,
         autoping=False,
+        autoclose=False,  # the framework would take 1006 for a farewell
         timeout=limits.CLOSE_SECONDS,
     )
     await response.prepare(request)
@@ -162,6 +165,10 @@ class _Conversation:
                             await self._response.pong(message.data)
                 case WSMsgType.PONG:
                     pass
+                case WSMsgType.CLOSE if message.data == _NEVER_SENT:
+                    self._closing = (wire.CLOSE_PROTOCOL_ERROR, "1006 is never sent")
+                case WSMsgType.CLOSE:
+                    self._closing = (wire.CLOSE_NORMAL, "")
                 case _:
                     return None
         return None

@@ -282,6 +282,7 @@ ServerMessage = Welcome | Resumed | Diff | Held | Extended | Released | HoldChan
 SUBPROTOCOL_JSON: Final = "lml.v1.json"
 SUBPROTOCOL_MSGPACK: Final = "lml.v1.msgpack"
 
+CLOSE_NORMAL: Final = 1000
 CLOSE_GOING_AWAY: Final = 1001
 CLOSE_PROTOCOL_ERROR: Final = 1002
 CLOSE_UNSUPPORTED: Final = 1003

@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 import socket
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,7 @@ from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 
 from lml_live import limits, wiring
 from lml_live.backoffice.deployed import DeployedLayouts
-from lml_live.gateway.tokens import HolderTokens
+from lml_live.gateway.tokens import LIFE_MS, HolderTokens
 from lml_live.infra import mongo, postgres
 from lml_live.infra.config import Settings
 from lml_live.pricing.catalogue import Catalogue
@@ -136,6 +137,47 @@ async def serving(settings: Settings) -> AsyncIterator[LiveServer]:
             await worker
             await pool.close()
             mongo.close_database(database)
+
+
+# --- Tokens that are none
+
+
+def bad_tokens(server: LiveServer) -> dict[str, str]:
+    now_ms = int(time.time() * 1000)
+    good = server.tokens.issue("holder-of-another", now_ms)
+    body, signature = good.removeprefix("lmlh_").split(".")
+    return {
+        "empty": "",
+        "nonsense": "x",
+        "prefix alone": "lmlh_",
+        "expired": server.tokens.issue("holder-of-another", now_ms - LIFE_MS - 1),
+        "tampered signature": good[:-1] + ("A" if good[-1] != "A" else "B"),
+        "tampered body": f"lmlh_{body[:-2]}AA.{signature}",
+        "no signature": f"lmlh_{body}",
+        "empty signature": f"lmlh_{body}.",
+        "alg none": "eyJhbGciOiJub25lIn0.eyJoIjoiaCJ9.",
+        "not ascii": good + "é",
+        "with a space": f" {good}",
+        "doubled": f"{good}.{signature}",
+        "NUL": "\0",
+    }
+
+
+BAD_TOKENS = [
+    "empty",
+    "nonsense",
+    "prefix alone",
+    "expired",
+    "tampered signature",
+    "tampered body",
+    "no signature",
+    "empty signature",
+    "alg none",
+    "not ascii",
+    "with a space",
+    "doubled",
+    "NUL",
+]
 
 
 # --- Clients
