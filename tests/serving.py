@@ -155,7 +155,20 @@ class LiveServer:
         finally:
             close_database(database)
 
-    async def new_event(self, *, state: str = "open", group: str | None = None, **rules: Any) -> str:
+    async def deploy(self, layout: Layout) -> None:
+        """Takes in a layout, so that events can be made on it."""
+        database = connect_database(self.mongo_url, self.mongo_name)
+        try:
+            library = Library(database)
+            await library.save_draft(layout)
+            await library.publish(layout.layout_id)
+            await library.deploy(layout.layout_id)
+        finally:
+            close_database(database)
+
+    async def new_event(
+        self, *, state: str = "open", group: str | None = None, layout: str = "test-hall", **rules: Any
+    ) -> str:
         """A fresh event on the test hall; `rules` are its limits, `on_sale_at` and `tick_ms` apart."""
         body: dict[str, Any] = {
             "id": f"event-{next(_numbers)}-{secrets.token_hex(4)}",
@@ -164,7 +177,7 @@ class LiveServer:
             "starts_at": (datetime.now(UTC) + timedelta(days=30)).isoformat(),
             "on_sale_at": rules.pop("on_sale_at", datetime.now(UTC) - timedelta(hours=1)).isoformat(),
             "currency": "EUR",
-            "layout": {"id": "test-hall"},
+            "layout": {"id": layout},
             "prices": [
                 {"category": "Front", "amount": 4500, "fee": 250, "tax_rate": "7.00"},
                 {"category": "Rear", "amount": 2500, "fee": 250, "tax_rate": "7.00"},
@@ -211,12 +224,9 @@ async def _furnish(server: LiveServer) -> None:
     database = connect_database(server.mongo_url, server.mongo_name)
     try:
         await apply_schema(database)
-        library = Library(database)
-        await library.save_draft(hall_of_300())
-        await library.publish("test-hall")
-        await library.deploy("test-hall")
     finally:
         close_database(database)
+    await server.deploy(hall_of_300())
     async with server.pool() as pool:
         await StaffDesk(pool).ensure_admin(*ADMIN)
 
