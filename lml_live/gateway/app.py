@@ -142,7 +142,7 @@ class Runner(web.AppRunner):
         return _Server(made.request_handler, request_factory=made.request_factory, loop=made._loop, **made._kwargs)
 
 
-def _payment_origin(services: BookingServices) -> str | None:
+def payment_origin(services: BookingServices) -> str | None:
     """Where a buyer's browser pays: at the real Stripe, or at one that stands somewhere else."""
     if services.payments is None:
         return None
@@ -164,6 +164,6 @@ def make_app(services: Services) -> web.Application:
     app.add_routes(staff.routes(services.events.desk, services.holders.address_of.capped))
     app.add_routes(layouts.routes(services.layouts))
     app.add_routes(documents.routes(OPERATIONS))
-    app.add_routes(page_routes(payment_origin=_payment_origin(services.bookings)))
+    app.add_routes(page_routes(payment_origin=payment_origin(services.bookings)))
     app.add_routes(house_routes(services.probes))
     return app

@@ -292,10 +292,10 @@ export class Checkout {
     const { booking, payment } = this;
     const address = new URL(`/events/${encodeURIComponent(booking.event)}`, location.href);
     address.searchParams.set("checkout", booking.id);
+    keepAccess(booking.id, booking.access); // whoever has to ask the bank leaves this page, with Stripe.js at once
     const result = await payment.pay({ name: this.name.input.value.trim(), email: this.email.input.value.trim(), returnUrl: address.href });
     if (this.booking !== null && this.booking.id !== booking.id) return;
     if (result.outcome === "away") {
-      keepAccess(booking.id, booking.access);
       location.assign(result.url); // and stay busy until this page is left
       return;
     }

@@ -114,6 +114,8 @@ export function explainCard(error) {
       return "Your bank did not confirm that it was you. Please try again, or use another card.";
     case "test_mode_live_card":
       return "This is a test shop: please use one of the test cards.";
+    case "card_form_late":
+      return "The card form is here now. Please fill it in.";
     case "unreachable":
       return "The payment service did not answer. Trying again cannot charge you twice.";
     case "card_declined":

@@ -10,10 +10,14 @@
  */
 
 import { CardForm } from "./cardform.js";
+import { element, fill, setText } from "./dom.js";
 
 const STRIPE_JS = "https://js.stripe.com/v3/";
 /** After these Stripe goes on by itself. */
 const SENT = new Set(["requires_capture", "succeeded", "processing"]);
+/** How long a press of Pay waits for Stripe's form. */
+const LOAD_MS = 10_000;
+const UNREACHABLE = Object.freeze({ code: "unreachable" });
 
 /** @param {object} payment `booking.payment`, `ready` */
 export function makePayment(payment) {
@@ -100,7 +104,7 @@ export class DoublePayment {
       });
       return await response.json();
     } catch {
-      return { error: { code: "unreachable" } };
+      return { error: UNREACHABLE };
     }
   }
 }
@@ -120,62 +124,103 @@ function fieldOf(error) {
 
 /**
  * The real Stripe: its script, its Payment Element in its own frame; the card is never seen by this page.
- * Written by Stripe's documentation (docs.stripe.com/payments/accept-a-payment, docs.stripe.com/js); it needs a real
- * key and a way to Stripe, so no test of ours runs it.
+ * Written by Stripe's documentation (docs.stripe.com/payments/accept-a-payment, docs.stripe.com/js); the tests put a
+ * script in its place that speaks as documented.
  */
 export class StripeElement {
   constructor(payment) {
     this.payment = payment;
-    this._elements = null;
+    this._note = element("p", { class: "hint", role: "status" });
+    this._place = element("div", {});
+    this._prepared = null;
     this._element = null;
-    this._loaded = loadStripe().then((makeStripe) => makeStripe(payment.publishable_key));
-    this._loaded.catch(() => {}); // said when the buyer presses the button
-    this._ready = null;
   }
 
   mount(host) {
-    this._ready = this._loaded.then((stripe) => {
-      this._stripe = stripe;
-      const dark = matchMedia("(prefers-color-scheme: dark)").matches;
-      this._elements = this._stripe.elements({ clientSecret: this.payment.client_secret, appearance: { theme: dark ? "night" : "stripe" } });
-      this._element = this._elements.create("payment");
-      this._element.mount(host);
-    });
-    this._ready.catch(() => {});
+    fill(host, this._note, this._place);
+    this._prepare().catch(() => {});
   }
 
   focus() {
-    this._ready.then(() => this._element.focus()).catch(() => {});
+    this._element?.focus();
   }
 
   unmount() {
     this._element?.destroy();
+    this._element = null;
   }
 
   async pay({ name, email, returnUrl }) {
-    try {
-      await this._ready;
-    } catch {
-      return { outcome: "refused", error: { code: "unreachable" } };
+    if (this._element === null) {
+      // It could not be loaded, or is still being loaded: once it is there the card has to be typed first.
+      const late = new Promise((_, reject) => setTimeout(reject, LOAD_MS));
+      const error = await Promise.race([this._prepare(), late]).then(() => ({ code: "card_form_late" }), () => UNREACHABLE);
+      return { outcome: "refused", error };
     }
     const billing = { ...(name ? { name } : {}), ...(email ? { email } : {}) };
-    const { error } = await this._stripe.confirmPayment({
-      elements: this._elements,
-      confirmParams: { return_url: returnUrl, payment_method_data: { billing_details: billing } },
-      redirect: "if_required",
-    });
-    if (!error || SENT.has(error.payment_intent?.status)) return { outcome: "sent" };
-    return { outcome: "refused", error };
+    const { error, paymentIntent } = await this._stripe
+      .confirmPayment({
+        elements: this._elements,
+        confirmParams: { return_url: returnUrl, payment_method_data: { billing_details: billing } },
+        redirect: "if_required",
+      })
+      .catch(() => ({ error: UNREACHABLE }));
+    if (SENT.has((paymentIntent ?? error?.payment_intent)?.status)) return { outcome: "sent" };
+    if (error?.type === "validation_error") return { outcome: "refused", error: null };
+    return { outcome: "refused", error: error?.type === "api_connection_error" ? UNREACHABLE : (error ?? {}) };
   }
 
   async look() {
     try {
-      const stripe = await this._loaded;
+      const stripe = await this._start();
       const { paymentIntent } = await stripe.retrievePaymentIntent(this.payment.client_secret);
       return readIntent(paymentIntent);
     } catch {
       return null;
     }
+  }
+
+  /** Stripe's object, made when its script is there. */
+  async _start() {
+    this._stripe ??= (await loadStripe())(this.payment.publishable_key);
+    return this._stripe;
+  }
+
+  /** Puts Stripe's element in its place, once; a failure is forgotten, so that the next press of Pay tries anew. */
+  _prepare() {
+    this._prepared ??= this._build().catch((error) => {
+      this._giveUp();
+      throw error;
+    });
+    return this._prepared;
+  }
+
+  async _build() {
+    this._say("Loading the card form…");
+    const stripe = await this._start();
+    const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+    this._elements = stripe.elements({ clientSecret: this.payment.client_secret, appearance: { theme: dark ? "night" : "stripe" } });
+    const made = this._elements.create("payment");
+    await new Promise((resolve, reject) => {
+      made.on("ready", resolve);
+      made.on("loaderror", ({ error }) => reject(error));
+      made.mount(this._place);
+    }).catch((error) => {
+      made.destroy();
+      throw error;
+    });
+    this._element = made;
+    this._say("");
+  }
+
+  _giveUp() {
+    this._prepared = null;
+    this._say("The card form could not be loaded. Press Pay to try again.");
+  }
+
+  _say(text) {
+    setText(this._note, text);
+    this._note.hidden = !text;
   }
 }
 
