@@ -13,7 +13,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 DESK = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
-SOLD = 2
+AVAILABLE, HELD, SOLD = 0, 1, 2
 PAYS, ASKS_3DS, NO_MONEY, DECLINED = "4242", "3220", "9995", "0002"
 
 
@@ -42,14 +42,16 @@ class Buyer:
             "(seats) => !lml.basket.busy && seats.every((seat) => lml.mine.includes(seat))", arg=list(seats)
         )
 
-    async def begin(self) -> None:
-        """Presses Buy and gives a name and an address."""
+    async def begin(self, sees: str = "") -> None:
+        """Presses Buy, gives a name and an address, `sees` these words on the way, and comes to the card form."""
         if not await self.page.locator("#buy-button").is_visible():
             await self.page.locator("#sheet").click()
         await self.page.locator("#buy-button").click()
         await self.page.get_by_label("Name").fill("Ada Byron")
         await self.page.get_by_label("E-mail").fill("ada@example.org")
         await self.page.get_by_role("button", name="Continue to payment").click()
+        if sees:
+            await expect(self.page.locator("#checkout")).to_contain_text(sees)
         await expect(self.page.locator("#pay-button")).to_be_visible()
 
     async def pay(self, card: str) -> None:
@@ -101,11 +103,12 @@ async def house(shop: LiveServer, browser: Browser, stripe_double: Any) -> Any:
     await made.close()
 
 
-async def test_a_purchase_while_somebody_watches_the_seats_go(house: House) -> None:
+async def test_a_purchase_with_3d_secure_while_somebody_watches_the_seats_go(house: House) -> None:
+    """The hall stays live beside the checkout, too: what the other one takes and gives back shows there."""
     buyer, watcher = await house.visitor(), await house.visitor()
     page = buyer.page
     await buyer.hold(30, 31)
-    await watcher.sees(1, 30, 31)
+    await watcher.sees(HELD, 30, 31)
     await page.locator("#buy-button").click()
     await expect(page.locator("#checkout-title")).to_be_focused()
     await expect(page.locator("#checkout .line")).to_have_count(2)
@@ -122,7 +125,14 @@ async def test_a_purchase_while_somebody_watches_the_seats_go(house: House) -> N
     await page.keyboard.press("Enter")
     await expect(page.locator("#pay-button")).to_have_text("Pay €95.00")
     await page.wait_for_function("lml.page.stateWords(30) === 'yours, being paid'")
-    await buyer.pay(PAYS)
+    await watcher.hold(32)
+    await buyer.sees(HELD, 32)
+    await watcher.page.get_by_role("button", name="Give all back").click()
+    await buyer.sees(AVAILABLE, 32)
+    await expect(page.locator("canvas").first).to_be_in_viewport()
+    await expect(page.locator("#pay-button")).to_be_in_viewport()
+    await buyer.pay(ASKS_3DS)
+    await page.get_by_role("button", name="Complete authentication").click()
     await buyer.done()
     await watcher.sees(SOLD, 30, 31)
     await buyer.sees(SOLD, 30, 31)
@@ -221,10 +231,54 @@ async def test_giving_the_seats_back(house: House) -> None:
     await page.keyboard.press("Enter")
     await page.get_by_role("button", name="Yes, give them back").click()
     await expect(page.locator("#checkout-title")).to_have_text("Cancelled", timeout=20_000)
-    await watcher.sees(0, 60)
+    await watcher.sees(AVAILABLE, 60)
     await page.get_by_role("button", name="Choose seats").click()
     await page.wait_for_function("lml.mine.length === 0")
     await expect(page.locator("#mine-title")).to_be_focused()
+
+
+async def test_the_time_runs_out_at_the_card_form(house: House) -> None:
+    """The claim's end is moved nearer, so that nobody waits for ten minutes; the rest is as it comes."""
+    buyer, watcher = await house.visitor(), await house.visitor()
+    page = buyer.page
+    await buyer.hold(62)
+    await buyer.begin()
+    booking = await page.evaluate("lml.page.checkout.booking.id")
+    async with house.server.pool() as pool:
+        await pool.execute("UPDATE booking SET expires_at = now() + interval '1.5 s' WHERE id = $1", booking)
+    await page.evaluate("lml.page.checkout.follower.look()")
+    await expect(page.locator("#checkout-time")).to_have_attribute("data-tone", "warn")
+    await expect(page.locator("#checkout-title")).to_have_text("The time was up", timeout=20_000)
+    await expect(page.locator("#checkout")).to_contain_text("were not paid in time and went back on sale")
+    await expect(page.locator("#pay-button")).to_have_count(0)
+    await expect(page.locator("#checkout-time")).to_be_empty()
+    await watcher.sees(AVAILABLE, 62)
+    await page.get_by_role("button", name="Choose seats").click()
+    await page.wait_for_function("lml.mine.length === 0")
+
+
+async def test_a_payment_that_is_still_being_prepared(house: House) -> None:
+    """The server may be waiting for Stripe; the card form comes by itself."""
+    buyer = await house.visitor()
+    page = buyer.page
+    reads = 0
+
+    async def prepare(route: Any) -> None:
+        nonlocal reads
+        response = await route.fetch()
+        booking = await response.json()
+        reads += 1
+        if reads < 3:
+            booking["payment"] = {"status": "preparing"}
+        await route.fulfill(response=response, json=booking)
+
+    await page.route("**/api/v1/bookings", prepare)
+    await page.route("**/api/v1/bookings/*", prepare)
+    await buyer.hold(63)
+    await buyer.begin(sees="Getting the payment ready…")
+    assert reads >= 3
+    await buyer.pay(PAYS)
+    await buyer.done()
 
 
 async def test_a_charge_that_is_faster_than_the_cancellation(house: House, stripe_double: Any) -> None:
