@@ -9,6 +9,7 @@ import pytest
 import stripe
 from stripe_house import OwnDouble
 
+from lml_live.devstack.stripe.page import show_amount
 from lml_live.devstack.stripe.process import StripeDouble
 
 HOLD: dict[str, Any] = {
@@ -262,3 +263,17 @@ async def test_pages_that_nobody_was_sent_to(stripe_double: StripeDouble, stripe
     for wrong in (address[:-4], address.replace("pi_", "pi_x"), f"{stripe_double.url}/authenticate/pi_1"):
         assert (await press(wrong, "complete"))[0] == 404
     assert (await press(address, "explode"))[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "shown"),
+    [
+        (9500, "eur", "95.00 EUR"),
+        (5, "usd", "0.05 USD"),
+        (9500, "jpy", "9500 JPY"),
+        (9500, "kwd", "9.500 KWD"),
+    ],
+)
+def test_an_amount_is_shown_in_its_currency(amount: int, currency: str, shown: str) -> None:
+    """Buyers were asked about "9500 EUR (minor units)"."""
+    assert show_amount(amount, currency) == shown

@@ -32,9 +32,22 @@ _OPEN: Final = """<p>The bank that issued this card asks whether it is you who p
 <button name="outcome" value="fail">Fail authentication</button>
 </form>
 <p>This is a test page: no bank is asked and no money moves.</p>"""
+_DECIMALS: Final = {
+    **dict.fromkeys(("bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga"), 0),
+    **dict.fromkeys(("pyg", "rwf", "ugx", "vnd", "vuv", "xaf", "xof", "xpf"), 0),
+    **dict.fromkeys(("bhd", "jod", "kwd", "omr", "tnd"), 3),
+}
+"""The currencies whose minor unit is not a hundredth (docs.stripe.com/currencies)."""
 _OVER: Final = "<p>This payment is not waiting for you any more.</p>{back}"
 _BACK: Final = '<a class="button" href="{url}">Return to the shop</a>'
 _DONE: Final = "<p>Done. You can close this page.</p>"
+
+
+def show_amount(amount_minor: int, currency: str) -> str:
+    """An amount as buyers read it: 9500 of eur are "95.00 EUR"."""
+    decimals = _DECIMALS.get(currency.lower(), 2)
+    whole, rest = divmod(amount_minor, 10**decimals)
+    return f"{whole}{f'.{rest:0{decimals}}' if decimals else ''} {currency.upper()}"
 
 
 def add_routes(router: web.UrlDispatcher, api: Api) -> None:
@@ -48,7 +61,7 @@ def add_routes(router: web.UrlDispatcher, api: Api) -> None:
         if not page.is_open(intent):
             back = _BACK.format(url=html.escape(_return_address(page, intent))) if page.return_url else ""
             return _html("Authentication", _OVER.format(back=back))
-        amount = f"{intent.amount} {intent.currency.upper()} (minor units)"
+        amount = show_amount(intent.amount, intent.currency)
         return _html("Authentication", _OPEN.format(amount=html.escape(amount)))
 
     async def decide(request: web.Request) -> web.Response:

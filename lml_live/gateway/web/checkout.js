@@ -86,7 +86,7 @@ export class Checkout {
     this.step = "";
     this.host.hidden = false;
     byId("panel").dataset.mode = "checkout";
-    setText(byId("sheet-text"), "Checkout");
+    this._nameSheet();
     this.page.panel.openSheet(true);
   }
 
@@ -195,6 +195,7 @@ export class Checkout {
     const { page } = this;
     const source = this.booking ?? this.hold;
     this.lines.hidden = !source || this.step === "over";
+    this._nameSheet();
     if (!source) return;
     const { layout } = page;
     const rows = linesOf(source, (seatId) => layout?.indexOf(seatId) ?? -1).map(({ seat, areaId, count, amount, fee }) =>
@@ -212,9 +213,15 @@ export class Checkout {
       element("ul", { class: "lines" }, ...rows),
       element("p", { class: "total" }, element("span", {}, "Total"), element("span", { id: "checkout-total" }, total)),
     );
-    setText(byId("sheet-text"), `${this.step === "done" ? "Booked" : "Checkout"} · ${total}`);
     const pay = byId("pay-button");
     if (pay && !this.busy) setText(pay, `Pay ${total}`);
+  }
+
+  /** The handle of the sheet, on a phone: what it is about, and its price as long as there is something to buy. */
+  _nameSheet() {
+    const source = this.booking ?? this.hold;
+    const price = source && this.step !== "over" ? ` · ${money(source.amount, source.currency)}` : "";
+    setText(byId("sheet-text"), `${{ done: "Booked", over: "Not booked" }[this.step] ?? "Checkout"}${price}`);
   }
 
   // ---- acts
