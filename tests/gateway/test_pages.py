@@ -23,7 +23,7 @@ def origin(api_base: str | None) -> str | None:
         (None, STRIPE_JS),
         ("https://api.stripe.com", STRIPE_JS),
         ("http://127.0.0.1:4242", "http://127.0.0.1:4242"),
-        ("https://double.example/stripe/", "https://double.example"),
+        ("https://double.example:8443/", "https://double.example:8443"),
     ],
 )
 async def test_the_origin_follows_from_the_address_of_the_api(api_base: str | None, expected: str) -> None:

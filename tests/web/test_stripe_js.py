@@ -64,7 +64,7 @@ class RealShop:
         await self.page.locator("#pay-button").click()
 
     async def hears(self, words: str) -> None:
-        await expect(self.page.get_by_role("alert")).to_contain_text(words)
+        await expect(self.page.get_by_role("alert")).to_contain_text(words, timeout=20_000)
 
     async def done(self) -> None:
         await expect(self.page.locator("#checkout-title")).to_have_text("Your seats are booked", timeout=20_000)
