@@ -4,15 +4,18 @@ No loop runs in the background: tests say when a completer takes its turn, and t
 """
 
 import sys
-from collections.abc import Mapping
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import msgspec
 
 sys.path.append(str(Path(__file__).parents[1] / "inventory"))
 
-from checker import AreaRow, BookingRow, HoldRow, IntentRow, Run, check
+from checker import AreaRow, BookingRow, HoldRow, IntentRow, Op, Run, check
 from inventory_house import SECRET, House, held, seat_directory, seat_id
 
 from lml_live.booking.bookings import Booking, Bookings, Line
@@ -24,7 +27,7 @@ from lml_live.devstack.stripe.ledger import Ledger
 from lml_live.devstack.stripe.process import StripeDouble
 from lml_live.infra import postgres
 from lml_live.infra.redis import Pipe
-from lml_live.inventory.holds import Refusal
+from lml_live.inventory.holds import Changed, Refusal
 from lml_live.inventory.records import Record
 from lml_live.inventory.upkeep import Upkeep
 
@@ -45,6 +48,8 @@ class BookingHouse(House):
         self.completer = Completer(self.bookings, self.holds, self.payments, poll_seconds=60)
         self.checkout = self.new_checkout(self.completer)
         self.price = PRICE
+        self.ops: list[Op] = []
+        """What the house's own clients asked for and heard, where they note it (`try_*`)."""
 
     def new_checkout(self, completer: Completer) -> Checkout:
         return Checkout(self.bookings, self.holds, completer, SECRET, pay_seconds=600, mark_seconds=MARK_SECONDS)
@@ -93,6 +98,70 @@ class BookingHouse(House):
         async with aiohttp.ClientSession() as http, http.post(url, data=form) as answer:
             body = await answer.json()
         return str(body["error"]["code"] if "error" in body else body["status"])
+
+    # --- Acts that are noted for the checker
+
+    async def try_hold(
+        self, event: str, *seats: int, floor: int = 0, holder: str = "anna", key: str = "h"
+    ) -> Changed | Refusal:
+        """Asks for a hold, whatever comes of it."""
+        began = _now_ms()
+        wishes = [(seat, "adult") for seat in seats]
+        areas = [("floor", "adult", floor)] if floor else []
+        answer = await self.holds.hold_seats(event, holder, wishes, areas, key=key)
+        record = answer.record if isinstance(answer, Changed) else None
+        self.ops.append(
+            Op(
+                client=holder,
+                act="hold",
+                key=key,
+                asked=f"{seats} {floor}",
+                seats=tuple(map(seat_id, seats)),
+                areas={"floor": floor} if floor else {},
+                outcome="fail" if isinstance(answer, Refusal) else "ok",
+                code=answer.code if isinstance(answer, Refusal) else "",
+                began_ms=began,
+                ended_ms=_now_ms(),
+                hold=answer.hold if isinstance(answer, Changed) else "",
+                epoch="" if isinstance(answer, Refusal) else str(answer.epoch),
+                until_ms=record.deadline_ms if record else 0,
+                got=tuple(seat_id(seat) for seat, _ in record.seat_types()) if record else (),
+                got_areas=_sums((area, n) for area, _, n in record.area_types()) if record else {},
+            )
+        )
+        return answer
+
+    async def try_book(self, event: str, hold: str, *, holder: str = "anna", key: str = "k") -> Booking | Refusal:
+        """Asks for a booking of a hold that `try_hold` was granted, whatever comes of it."""
+        began = _now_ms()
+        answer = await self.buy(event, hold, holder=holder, key=key)
+        wish = next(op for op in self.ops if op.hold == hold)
+        lines = answer.lines if isinstance(answer, Booking) else ()
+        self.ops.append(
+            Op(
+                client=holder,
+                act="book",
+                key=key,
+                asked=hold,
+                seats=wish.seats,
+                areas=wish.areas,
+                outcome="fail" if isinstance(answer, Refusal) else "ok",
+                code=answer.code if isinstance(answer, Refusal) else "",
+                began_ms=began,
+                ended_ms=_now_ms(),
+                hold=hold,
+                got=tuple(line.seat_id for line in lines if line.seat_id),
+                got_areas=_sums((line.area_id, 1) for line in lines if line.area_id),
+                booking=answer.id if isinstance(answer, Booking) else "",
+                state=answer.state if isinstance(answer, Booking) else "",
+            )
+        )
+        return answer
+
+    async def read_run(self, event: str) -> Run:
+        """The run as everybody remembers it."""
+        index_of = await seat_directory(await self.sale(event))
+        return await read_run(self, event, await self.double.steering.ledger(), index_of, self.ops)
 
     # --- Time
 
@@ -158,14 +227,26 @@ class BookingHouse(House):
 
     async def assert_right(self, event: str) -> None:
         """At rest: the checker finds nothing, and Redis's book is consistent in itself."""
-        index_of = await seat_directory(await self.sale(event))
-        run = await read_run(self, event, await self.double.steering.ledger(), index_of)
-        assert check(run) == []
+        assert check(await self.read_run(event)) == []
         await self.audit(event)
 
 
-async def read_run(house: House, event: str, ledger: Ledger, index_of: Mapping[str, int]) -> Run:
-    """Everything that the checker wants to know of an event, but what clients heard."""
+def _now_ms() -> int:
+    return int(time.time() * 1000)
+
+
+def _sums(parts: Iterable[tuple[str, int]]) -> dict[str, int]:
+    sums: Counter[str] = Counter()
+    for name, n in parts:
+        sums[name] += n
+    return dict(sums)
+
+
+async def read_run(
+    house: House, event: str, ledger: Ledger, index_of: Mapping[str, int], ops: Iterable[Op] = ()
+) -> Run:
+    """Everything that the checker wants to know of an event; `ops` is what its clients remember."""
+    ops = tuple(ops)
     pool = house.pool
     lines: dict[str, list[Any]] = {}
     for row in await pool.fetch("SELECT * FROM booking_line ORDER BY booking_id, line"):
@@ -176,14 +257,16 @@ async def read_run(house: House, event: str, ledger: Ledger, index_of: Mapping[s
     seats: dict[str, dict[str, str]] = {}
     for row in await pool.fetch("SELECT * FROM booking_seat"):
         seats.setdefault(row["booking_id"], {})[row["seat_id"]] = row["state"]
-    areas: dict[str, dict[str, tuple[int, str]]] = {}
+    areas: dict[str, dict[str, dict[str, int]]] = {}
     for row in await pool.fetch("SELECT * FROM booking_area"):
-        areas.setdefault(row["booking_id"], {})[row["area_id"]] = (row["quantity"], row["state"])
+        states = areas.setdefault(row["booking_id"], {}).setdefault(row["area_id"], {})
+        states[row["state"]] = states.get(row["state"], 0) + row["quantity"]
     bookings = tuple(
         BookingRow(
             id=row["id"],
             hold=row["hold_id"],
             holder=row["holder"],
+            epoch=row["epoch"],
             state=row["state"],
             buyer=row["buyer_name"],
             amount=row["amount"],
@@ -193,12 +276,14 @@ async def read_run(house: House, event: str, ledger: Ledger, index_of: Mapping[s
             areas=areas.get(row["id"], {}),
             lines_amount=sum(line["amount"] + line["fee"] for line in lines.get(row["id"], [])),
             lines_seats=tuple(line["seat_id"] for line in lines.get(row["id"], []) if line["seat_id"]),
+            lines_areas=_sums((line["area_id"], 1) for line in lines.get(row["id"], []) if line["area_id"]),
             moves=tuple(moves[row["id"]]),
         )
         for row in await pool.fetch("SELECT * FROM booking WHERE event_id = $1 ORDER BY created, id", event)
     )
     _, bytes_of_seats, counts = await house.inventory(event)
     name_of = {index: name for name, index in index_of.items()}
+    key_of = await _hold_names(house, event, ops)
     taken = {row["area_id"]: row for row in await pool.fetch("SELECT * FROM event_area WHERE event_id = $1", event)}
     return Run(
         bookings=bookings,
@@ -206,15 +291,37 @@ async def read_run(house: House, event: str, ledger: Ledger, index_of: Mapping[s
         areas={name: AreaRow(row["capacity"], row["taken"], *counts[name]) for name, row in taken.items()},
         seats={name: bytes_of_seats[index] & 7 for name, index in index_of.items()},
         holds={
-            name: HoldRow(record.state, record.booking, tuple(name_of[seat] for seat, _ in record.seat_types()))
+            name: HoldRow(
+                record.state,
+                record.booking,
+                tuple(name_of[seat] for seat, _ in record.seat_types()),
+                record.holder,
+                key_of.get(name, ""),
+            )
             for name, record in (await house.records(event)).items()
             if record.state != "gone"
         },
+        ops=ops,
     )
 
 
+async def _hold_names(house: House, event: str, ops: Iterable[Op]) -> dict[str, str]:
+    """The ids that the holds of these acts have, if they were granted in any epoch, and the acts' keys."""
+    sale = await house.sale(event)
+    return {
+        f"{sale.number}-{house.holds._digest(msgspec.structs.replace(sale, epoch=epoch), op.client, op.key)}": op.key
+        for op in ops
+        if op.act == "hold" and op.key
+        for epoch in range(1, sale.epoch + 1)
+    }
+
+
 def read_intents(ledger: Ledger) -> tuple[IntentRow, ...]:
-    """The ledger's intents, as the checker wants them."""
+    """The ledger's intents, as the checker wants them. A refund without a key of ours is one for its own reason."""
+    keys: dict[str, list[str]] = {}
+    for refund in ledger.refunds:
+        if refund.status != "failed":
+            keys.setdefault(refund.payment_intent, []).append(refund.metadata.get("key", refund.id))
     return tuple(
         IntentRow(
             id=entry.intent.id,
@@ -224,6 +331,7 @@ def read_intents(ledger: Ledger) -> tuple[IntentRow, ...]:
             currency=entry.intent.currency,
             captured=entry.captured,
             refunded=entry.refunded,
+            refund_keys=tuple(keys.get(entry.intent.id, ())),
             moves=tuple((move.after, move.at_ms) for move in entry.history),
         )
         for entry in ledger.intents

@@ -3,6 +3,7 @@
 Each rule is an invariant of reliability.md, section 2, and answers what breaks it. `check` asks all of them.
 """
 
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
@@ -18,6 +19,8 @@ class BookingRow(Struct, frozen=True, kw_only=True):
     id: str
     hold: str
     holder: str
+    epoch: int
+    """The fence that its claim bore."""
     state: BookingState
     buyer: str | None
     amount: int | None
@@ -25,10 +28,11 @@ class BookingRow(Struct, frozen=True, kw_only=True):
     intent: str | None
     seats: dict[str, str]
     """Seat id to claimed, sold or released."""
-    areas: dict[str, tuple[int, str]]
-    """Area to places and state."""
+    areas: dict[str, dict[str, int]]
+    """Area to places by claimed, sold or released; all price types together."""
     lines_amount: int
     lines_seats: tuple[str, ...]
+    lines_areas: dict[str, int]
     moves: tuple[tuple[str | None, str, int], ...]
     """(from, to, at in ms), in order."""
 
@@ -43,6 +47,8 @@ class IntentRow(Struct, frozen=True, kw_only=True):
     currency: str
     captured: int
     refunded: int
+    refund_keys: tuple[str, ...] = ()
+    """Why each refund that has not failed was made: the key of its reason."""
     moves: tuple[tuple[str, int], ...]
     """(status, at in ms), in order."""
 
@@ -64,16 +70,28 @@ class HoldRow(Struct, frozen=True):
     state: str
     booking: str
     seats: tuple[str, ...]
+    holder: str = ""
+    key: str = ""
+    """The idempotency key that made it, where that is one of the run's."""
 
 
 class Op(Struct, frozen=True, kw_only=True):
     """What a client asked for and heard. `info`: it heard nothing, so that anything may have happened."""
 
     client: str
-    act: Literal["hold", "release", "book", "pay", "cancel", "read"]
+    """The holder, as the server knows it."""
+    act: Literal["hold", "release", "book", "cancel", "read", "look"]
+    """`look` reads the seat map; of it the epoch matters."""
     key: str = ""
+    asked: str = ""
+    """The request's body: one key stands for one."""
     seats: tuple[str, ...] = ()
+    areas: dict[str, int] = {}
     outcome: Literal["ok", "fail", "info"]
+    code: str = ""
+    """Why it failed."""
+    told: str = ""
+    """The answer's body."""
     began_ms: int
     ended_ms: int
     hold: str = ""
@@ -82,6 +100,7 @@ class Op(Struct, frozen=True, kw_only=True):
     """The deadline of a hold that was granted."""
     got: tuple[str, ...] = ()
     """The seats that the answer named."""
+    got_areas: dict[str, int] = {}
     booking: str = ""
     state: str = ""
 
@@ -105,6 +124,8 @@ class Violation(Struct, frozen=True):
 
 LIMBO_MS_MAX = 60_000
 """Money may be undecided for so long (I12)."""
+_LET_GO = ENDED_UNSOLD | {"refunded"}
+"""Where a booking's seats are free again."""
 _CONFIRMED = {"requires_action", "processing", "requires_capture", "succeeded"}
 
 
@@ -123,7 +144,7 @@ def check(run: Run, *, limbo_ms_max: int = LIMBO_MS_MAX) -> list[Violation]:
         "I14": _refunded_at_most,
         "I17": _charged_as_quoted,
         "I19": _legal_moves,
-        "I24": _one_booking_a_key,
+        "I24": _one_answer_a_key,
         "I25": _acknowledged_is_there,
     }
     found = [Violation(rule, text) for rule, broken in rules.items() for text in broken(run)]
@@ -132,6 +153,14 @@ def check(run: Run, *, limbo_ms_max: int = LIMBO_MS_MAX) -> list[Violation]:
 
 def _real(run: Run) -> Iterator[BookingRow]:
     return (booking for booking in run.bookings if booking.buyer is not None)
+
+
+def _claim_time(booking: BookingRow) -> tuple[float, float] | None:
+    """From its claim to the end of it, in ms; it has none where it was refused."""
+    begun = next((at for before, to, at in booking.moves if before is None and to != "failed"), None)
+    if begun is None:
+        return None
+    return begun, next((at for _, to, at in booking.moves if to in _LET_GO), float("inf"))
 
 
 def _intervals_meet(intervals: Sequence[tuple[float, float, str]]) -> Iterator[tuple[str, str]]:
@@ -145,21 +174,20 @@ def _intervals_meet(intervals: Sequence[tuple[float, float, str]]) -> Iterator[t
 
 def _sold_once(run: Run) -> Iterator[str]:
     live: Counter[str] = Counter()
-    sold: dict[str, list[tuple[float, float, str]]] = defaultdict(list)
+    taken: dict[str, list[tuple[float, float, str]]] = defaultdict(list)
     for booking in run.bookings:
         live.update(seat for seat, state in booking.seats.items() if state in ("claimed", "sold"))
-        begun = next((at for _, to, at in booking.moves if to in SOLD), None)
-        if begun is not None:
-            ended = [at for _, to, at in booking.moves if at >= begun and to not in SOLD]
+        if (time := _claim_time(booking)) is not None:
             for seat in booking.seats:
-                sold[seat].append((begun, min(ended, default=float("inf")), booking.id))
+                taken[seat].append((*time, booking.id))
     yield from (f"seat {seat} is sold {n} times" for seat, n in live.items() if n > 1)
-    for seat, intervals in sold.items():
+    for seat, intervals in taken.items():
         yield from (f"seat {seat} was {one}'s and {two}'s at once" for one, two in _intervals_meet(intervals))
 
 
 def _sale_follows_claim(run: Run) -> Iterator[str]:
     known = {booking.id: booking for booking in run.bookings}
+    yield from _stale_fences(run)
     for booking in run.bookings:
         sold = [seat for seat, state in booking.seats.items() if state == "sold"]
         if sold and (booking.state not in SOLD or booking.moves[0][:2] != (None, "pending_payment")):
@@ -173,54 +201,111 @@ def _sale_follows_claim(run: Run) -> Iterator[str]:
                 yield f"hold {name} shows as sold, and its booking {hold.booking} is not"
 
 
+def _stale_fences(run: Run) -> Iterator[str]:
+    """Claims of an epoch after which, as somebody knew already, another one had begun."""
+    known = [(op.ended_ms, int(op.epoch), op.client) for op in run.ops if op.epoch and op.outcome == "ok"]
+    claims = {booking.id: time for booking in run.bookings if (time := _claim_time(booking)) is not None}
+    known += [(int(claims[one.id][0]), one.epoch, one.id) for one in run.bookings if one.id in claims]
+    newest, who = 0, ""
+    # Of what is known in the same millisecond the older epoch comes first: nothing says that it did not.
+    for _, epoch, name in sorted(known):
+        if name in claims and epoch < newest:
+            yield f"{name} was claimed with the fence {epoch}, when {who} knew {newest}"
+        if epoch > newest:
+            newest, who = epoch, name
+
+
 def _held_once(run: Run) -> Iterator[str]:
-    ends: dict[str, int] = {}
+    claims: dict[str, list[tuple[float, float, str]]] = defaultdict(list)
+    ends: dict[str, float] = {}
+    for booking in _real(run):
+        if (time := _claim_time(booking)) is not None:
+            ends[booking.hold] = time[1]
+            for seat in booking.seats:
+                claims[seat].append((*time, booking.hold))
     for op in run.ops:
-        if op.act in ("release", "book") and op.outcome != "fail":
+        if op.act == "release" and op.outcome != "fail":
             ends[op.hold] = min(ends.get(op.hold, op.began_ms), op.began_ms)
     held: dict[tuple[str, str], list[tuple[float, float, str]]] = defaultdict(list)
     for op in run.ops:
-        if op.act == "hold" and op.outcome == "ok":
-            until = min(op.until_ms, ends.get(op.hold, op.until_ms))
-            for seat in op.got:
-                held[op.epoch, seat].append((op.ended_ms, until, op.hold))
+        until = min(op.until_ms, ends.get(op.hold, op.until_ms))
+        if op.act != "hold" or op.outcome != "ok" or op.ended_ms >= until:
+            continue
+        for seat in op.got:
+            held[op.epoch, seat].append((op.ended_ms, until, op.hold))
+            # A claim outlives every epoch: nobody else is granted its seat from its beginning to its end.
+            for begun, ended, hold in claims[seat]:
+                if hold != op.hold and begun <= op.began_ms and op.ended_ms < ended:
+                    yield f"seat {seat} was granted to {op.hold} in the checkout or sale of {hold}"
     for (_, seat), intervals in held.items():
         yield from (
             f"seat {seat} was in the holds {one} and {two} at once"
-            for one, two in _intervals_meet([one for one in intervals if one[0] < one[1]])
+            for one, two in _intervals_meet(intervals)
             if one != two
         )
 
 
 def _all_or_nothing(run: Run) -> Iterator[str]:
     for op in run.ops:
-        if op.outcome == "ok" and op.act in ("hold", "book") and set(op.got) != set(op.seats):
-            yield f"{op.client} asked for {op.seats} by {op.act} and got {op.got}"
+        whole = set(op.got) == set(op.seats) and op.got_areas == op.areas
+        if op.outcome == "ok" and op.act in ("hold", "book") and not whole:
+            yield f"{op.client} asked for {op.seats} {op.areas} by {op.act} and got {op.got} {op.got_areas}"
     for booking in _real(run):
-        if sorted(booking.lines_seats) != sorted(booking.seats):
-            yield f"{booking.id} has other seats than lines"
-        if len(set(booking.seats.values()) | {state for _, state in booking.areas.values()}) > 1:
+        places = {area: sum(states.values()) for area, states in booking.areas.items()}
+        if not booking.lines_seats and not booking.lines_areas:
+            yield f"{booking.id} is a booking of nothing"
+        if sorted(booking.lines_seats) != sorted(booking.seats) or booking.lines_areas != places:
+            yield f"{booking.id} has other seats and places than lines"
+        if len({*booking.seats.values(), *(state for states in booking.areas.values() for state in states)}) > 1:
             yield f"{booking.id} is sold in part"
+    yield from _refused_and_done(run)
+
+
+def _refused_and_done(run: Run) -> Iterator[str]:
+    """Acts that were refused and have had their effect all the same."""
+    granted = {(op.client, op.key) for op in run.ops if op.act == "hold" and op.outcome != "fail"}
+    denied = {(op.client, op.key) for op in run.ops if op.act == "hold" and op.key} - granted
+    for name, hold in run.holds.items():
+        if (hold.holder, hold.key) in denied:
+            yield f"{hold.holder} was refused a hold, and has {name}"
+    booked = {op.hold for op in run.ops if op.act == "book" and op.outcome != "fail"}
+    refused = {op.hold for op in run.ops if op.act == "book"} - booked
+    for booking in _real(run):
+        if booking.hold in refused and booking.state not in ENDED_UNSOLD:
+            yield f"{booking.holder} was refused a booking of {booking.hold}, and has {booking.id}"
 
 
 def _areas_hold_what_they_can(run: Run) -> Iterator[str]:
     for name, area in run.areas.items():
         states: Counter[str] = Counter()
         for booking in run.bookings:
-            places, state = booking.areas.get(name, (0, "released"))
-            states[state] += places
-        if area.taken != states["claimed"] + states["sold"]:
-            yield f"{name} counts {area.taken} taken, and {states['claimed'] + states['sold']} are"
-        if states["claimed"] + states["sold"] > area.capacity or min(area.available, area.held, area.sold) < 0:
+            states.update(booking.areas.get(name, {}))
+        taken = states["claimed"] + states["sold"]
+        if area.taken != taken:
+            yield f"{name} counts {area.taken} taken, and {taken} are"
+        if taken > area.capacity or min(area.available, area.held, area.sold, area.blocked) < 0:
             yield f"{name} is oversold: {area}"
         if area.available + area.held + area.sold + area.blocked != area.capacity or area.sold != states["sold"]:
             yield f"{name} is counted wrongly in Redis: {area}, {states['sold']} are sold"
+        most = _most_at_once(run, name)
+        if most > area.capacity:
+            yield f"{name} had {most} places claimed and sold at once, of {area.capacity}"
+
+
+def _most_at_once(run: Run, area: str) -> int:
+    changes: list[tuple[float, int]] = []
+    for booking in run.bookings:
+        places, time = sum(booking.areas.get(area, {}).values()), _claim_time(booking)
+        if places and time is not None:
+            changes += [(time[0], places), (time[1], -places)]
+    # What ends comes before what begins in the same millisecond.
+    return max(itertools.accumulate(places for _, places in sorted(changes)), default=0)
 
 
 def _nothing_is_left_over(run: Run) -> Iterator[str]:
     live = {booking.id for booking in run.bookings if booking.state in AWAITING_PAYMENT | SOLD}
     for booking in run.bookings:
-        states = {*booking.seats.values(), *(state for _, state in booking.areas.values())}
+        states = {*booking.seats.values(), *(state for area in booking.areas.values() for state in area)}
         if booking.state in AWAITING_PAYMENT or booking.state == "authorized":
             yield f"{booking.id} is {booking.state} at rest"
         if booking.id not in live and states - {"released"}:
@@ -287,7 +372,11 @@ def _charged_once(run: Run) -> Iterator[str]:
 
 
 def _refunded_at_most(run: Run) -> Iterator[str]:
-    yield from (f"{one.id} gave back more than it took" for one in run.intents if one.refunded > one.captured)
+    for intent in run.intents:
+        if intent.refunded > intent.captured:
+            yield f"{intent.id} gave back more than it took"
+        if len(set(intent.refund_keys)) < len(intent.refund_keys):
+            yield f"{intent.id} gave back twice for one reason"
 
 
 def _charged_as_quoted(run: Run) -> Iterator[str]:
@@ -309,12 +398,38 @@ def _legal_moves(run: Run) -> Iterator[str]:
             yield f"{booking.id} is {booking.state}, and its history ends with {here}"
 
 
-def _one_booking_a_key(run: Run) -> Iterator[str]:
-    answers: dict[tuple[str, str, str], set[str]] = defaultdict(set)
+def _one_answer_a_key(run: Run) -> Iterator[str]:
+    answers: dict[tuple[str, str, str], list[Op]] = defaultdict(list)
     for op in run.ops:
-        if op.outcome == "ok" and op.key:
-            answers[op.client, op.act, op.key].add(op.booking or op.hold)
-    yield from (f"{name} was answered with {sorted(made)}" for name, made in answers.items() if len(made) > 1)
+        if op.key:
+            answers[op.client, op.act, op.key].append(op)
+    for name, ops in answers.items():
+        granted = [op for op in ops if op.outcome == "ok"]
+        made = {op.booking or op.hold for op in granted}
+        if len(made) > 1:
+            yield f"{name} was answered with {sorted(made)}"
+        if len({op.asked for op in granted}) > 1:
+            yield f"{name} was granted to more than one request"
+        elif len({op.told for op in granted}) > 1:
+            yield f"{name} was answered in more than one way"
+        yield from (f"{name} was granted, and then refused as {op.code}" for op in _answered_anew(ops, granted))
+    bookings = {booking.id: booking for booking in run.bookings}
+    for op in run.ops:
+        booking = bookings.get(op.booking)
+        if op.act == "book" and op.outcome == "ok" and booking is not None and booking.hold != op.hold:
+            yield f"{op.client} asked for a booking of {op.hold}, and was answered that of {booking.hold}"
+
+
+def _answered_anew(ops: Sequence[Op], granted: Sequence[Op]) -> Iterator[Op]:
+    """Refusals of a key whose grant was heard before, and that are not what such a key must be answered."""
+    for op in ops:
+        first = next((one for one in granted if one.ended_ms < op.began_ms and one.epoch == op.epoch), None)
+        if op.outcome != "fail" or first is None:
+            continue
+        # A hold's key finds the hold as it is now, which may be gone; a booking is there for ever.
+        again = op.asked == first.asked and op.act == "book"
+        if again or (op.asked != first.asked and op.code != "idempotency_mismatch"):
+            yield op
 
 
 def _acknowledged_is_there(run: Run) -> Iterator[str]:

@@ -10,15 +10,17 @@ PAID = BookingRow(
     id="b-1",
     hold="1-a",
     holder="anna",
+    epoch=1,
     state="confirmed",
     buyer="Anna",
     amount=3000,
     currency="EUR",
     intent="pi_1",
     seats={"s1": "sold", "s2": "sold"},
-    areas={"floor": (2, "sold")},
+    areas={"floor": {"sold": 2}},
     lines_amount=3000,
     lines_seats=("s1", "s2"),
+    lines_areas={"floor": 2},
     moves=((None, "pending_payment", 10), ("pending_payment", "authorized", 30), ("authorized", "confirmed", 50)),
 )
 PAID_INTENT = IntentRow(
@@ -39,8 +41,9 @@ GONE = replace(
     state="cancelled",
     intent="pi_2",
     seats={"s1": "released"},
-    areas={"floor": (1, "released")},
+    areas={"floor": {"released": 1}},
     lines_seats=("s1",),
+    lines_areas={"floor": 1},
     moves=((None, "pending_payment", 1), ("pending_payment", "cancelling", 5), ("cancelling", "cancelled", 8)),
 )
 GONE_INTENT = replace(
@@ -60,23 +63,31 @@ REFUSED = replace(
     intent=None,
     seats={},
     areas={},
+    lines_seats=(),
+    lines_areas={},
     moves=((None, "failed", 9),),
 )
 HELD = Op(
-    client="ben", act="hold", key="k1", seats=("s3",), outcome="ok", began_ms=1, ended_ms=2, hold="1-c", epoch="1",
-    until_ms=100, got=("s3",),
+    client="ben", act="hold", key="k1", asked="s3", seats=("s3",), outcome="ok", began_ms=1, ended_ms=2, hold="1-c",
+    epoch="1", until_ms=100, got=("s3",),
 )  # fmt: skip
 BOOKED = Op(
-    client="anna", act="book", key="k2", seats=("s1", "s2"), outcome="ok", began_ms=9, ended_ms=13, hold="1-a",
-    got=("s1", "s2"), booking="b-1", state="confirmed",
+    client="anna", act="book", key="k2", asked="1-a", seats=("s1", "s2"), areas={"floor": 2}, outcome="ok", began_ms=9,
+    ended_ms=13, hold="1-a", got=("s1", "s2"), got_areas={"floor": 2}, booking="b-1", state="confirmed", told="b-1",
 )  # fmt: skip
+# What the run's honest clients also did: sent a key again, with the same body and with another, and were refused.
+AGAIN = replace(BOOKED, began_ms=14, ended_ms=15)
+OTHER_BODY = replace(BOOKED, asked="1-z", hold="1-z", outcome="fail", code="idempotency_mismatch", began_ms=14)
+TOO_LATE = replace(HELD, client="cleo", key="k3", outcome="fail", code="seat_taken", hold="", got=(), began_ms=5)
+DENIED = replace(BOOKED, client="ben", key="k4", hold="1-b", outcome="fail", code="hold_expired", booking="", told="")
+LOOKED = Op(client="ben", act="look", outcome="ok", began_ms=60, ended_ms=61, epoch="2")
 CLEAN = Run(
     bookings=(PAID, GONE, REFUSED),
     intents=(PAID_INTENT, GONE_INTENT),
     areas={"floor": AreaRow(10, 2, 8, 0, 2, 0)},
     seats={"s1": 2, "s2": 2, "s3": 1, "s4": 0},
-    holds={"1-a": HoldRow("sold", "b-1", ("s1", "s2")), "1-c": HoldRow("active", "", ("s3",))},
-    ops=(HELD, BOOKED),
+    holds={"1-a": HoldRow("sold", "b-1", ("s1", "s2")), "1-c": HoldRow("active", "", ("s3",), "ben", "k1")},
+    ops=(HELD, BOOKED, AGAIN, OTHER_BODY, TOO_LATE, DENIED, LOOKED),
 )
 
 
@@ -94,8 +105,18 @@ def but_intent(intent: IntentRow, **changes: Any) -> tuple[IntentRow, ...]:
     return tuple(replace(one, **changes) if one.id == intent.id else one for one in CLEAN.intents)
 
 
-TWIN = replace(PAID, id="b-9", hold="1-z", intent="pi_9", areas={})
+def by(forged: Op, *others: Op) -> dict[str, Any]:
+    """The acts with one in the place of the honest one of the same client and key."""
+    return {"ops": (*(op for op in CLEAN.ops if (op.client, op.key) != (forged.client, forged.key)), *others, forged)}
+
+
+TWIN = replace(PAID, id="b-9", hold="1-z", intent="pi_9", areas={}, lines_areas={})
+OVERLAP = replace(GONE, id="b-8", moves=((None, "pending_payment", 40), ("pending_payment", "cancelled", 70)))
+CROWD = replace(
+    OVERLAP, seats={}, lines_seats=(), areas={"floor": {"released": 9}}, lines_areas={"floor": 9}
+)  # cancelled at rest, and too many while it lasted
 AFTER_SALE = (*PAID.moves, ("confirmed", "refunded", 90))
+GRABBED = replace(HELD, client="cleo", key="k9", hold="1-d", seats=("s1",), got=("s1",), began_ms=15, ended_ms=16)
 LATER_HOLD = replace(HELD, client="cleo", key="k9", hold="1-d", began_ms=3, ended_ms=4)
 
 # what is wrong · the rule that must say so · the forged part of the run
@@ -106,16 +127,35 @@ FORGED: list[tuple[str, str, dict[str, Any]]] = [
         "I1",
         {"bookings": (*CLEAN.bookings, replace(TWIN, seats={"s1": "released"}, moves=AFTER_SALE, state="refunded"))},
     ),
+    ("a seat was in two checkouts at once, and both let go", "I1", {"bookings": (*CLEAN.bookings, OVERLAP)}),
+    (
+        "a seat was sold again before its refund",
+        "I1",
+        {"bookings": (*but(PAID, state="refunded", moves=AFTER_SALE), replace(TWIN, moves=TWIN.moves))},
+    ),
+    ("a claim of an older epoch than an earlier one's", "I2", {"bookings": but(GONE, epoch=2)}),
+    ("a claim of an epoch that is known to be over", "I2", {"ops": (*CLEAN.ops, replace(LOOKED, ended_ms=5))}),
     ("a cancelled booking has a sold seat", "I2", {"bookings": but(GONE, seats={"s1": "sold"})}),
     ("a sale without a claim", "I2", {"bookings": but(PAID, moves=((None, "confirmed", 10),))}),
     ("a confirmed booking without a seat", "I2", {"bookings": but(PAID, seats={"s1": "sold", "s2": "released"})}),
     ("Redis shows a sale of nobody", "I2", {"holds": {**CLEAN.holds, "1-b": HoldRow("sold", "b-2", ("s1",))}}),
     ("two hold one seat", "I3", {"ops": (*CLEAN.ops, LATER_HOLD)}),
-    ("half a hold", "I4", {"ops": (replace(HELD, seats=("s3", "s4")), BOOKED)}),
+    ("a seat is granted while another pays for it", "I3", {"ops": (*CLEAN.ops, GRABBED)}),
+    ("a seat is granted that is sold, in another epoch", "I3", {"ops": (*CLEAN.ops, replace(GRABBED, epoch="7"))}),
+    ("half a hold", "I4", by(replace(HELD, seats=("s3", "s4")))),
+    ("a hold with other places", "I4", by(replace(HELD, areas={"floor": 2}, got_areas={"floor": 1}))),
+    ("a booking with places that nobody asked for", "I4", by(replace(BOOKED, areas={}))),
+    ("a hold is refused, and is there", "I4", by(replace(HELD, outcome="fail", code="seat_taken"))),
+    ("a booking is refused, and is there", "I4", by(replace(BOOKED, outcome="fail", code="hold_expired"))),
     ("half a booking", "I4", {"bookings": but(PAID, seats={"s1": "sold", "s2": "claimed"})}),
+    ("half an area", "I4", {"bookings": but(PAID, areas={"floor": {"sold": 1, "claimed": 1}})}),
+    ("a booking of nothing", "I4", {"bookings": but(PAID, seats={}, areas={}, lines_seats=(), lines_areas={})}),
+    ("places without lines", "I4", {"bookings": but(PAID, lines_areas={"floor": 1})}),
+    ("lines without places", "I4", {"bookings": but(PAID, areas={})}),
     ("a seat without a line", "I4", {"bookings": but(PAID, lines_seats=("s1",))}),
     ("an area's counter forgot a booking", "I5", {"areas": {"floor": AreaRow(10, 1, 8, 0, 2, 0)}}),
     ("an area's counter kept a booking", "I5", {"areas": {"floor": AreaRow(10, 3, 8, 0, 2, 0)}}),
+    ("an area was oversold for a while", "I5", {"bookings": (*CLEAN.bookings, CROWD)}),
     ("an area is oversold", "I5", {"areas": {"floor": AreaRow(1, 2, -1, 0, 2, 0)}}),
     ("Redis lost a place", "I5", {"areas": {"floor": AreaRow(10, 2, 7, 0, 2, 0)}}),
     ("a seat never comes back", "I7", {"bookings": but(GONE, seats={"s1": "claimed"})}),
@@ -149,6 +189,7 @@ FORGED: list[tuple[str, str, dict[str, Any]]] = [
     ),
     ("charged twice", "I13", {"intents": (*CLEAN.intents, replace(PAID_INTENT, id="pi_7"))}),
     ("given back more than taken", "I14", {"intents": but_intent(PAID_INTENT, refunded=3001)}),
+    ("given back twice for one reason", "I14", {"intents": but_intent(PAID_INTENT, refund_keys=("r-1", "r-1"))}),
     ("charged another price", "I17", {"intents": but_intent(PAID_INTENT, amount=2999)}),
     ("claimed at another price", "I17", {"bookings": but(PAID, lines_amount=2999)}),
     (
@@ -160,6 +201,11 @@ FORGED: list[tuple[str, str, dict[str, Any]]] = [
     ("a state without a move", "I19", {"bookings": but(GONE, moves=GONE.moves[:2])}),
     ("one key, two bookings", "I24", {"ops": (*CLEAN.ops, replace(BOOKED, booking="b-2", state=""))}),
     ("one key, two holds", "I24", {"ops": (*CLEAN.ops, replace(LATER_HOLD, client="ben", key="k1"))}),
+    ("one key, two requests granted", "I24", by(replace(OTHER_BODY, outcome="ok", hold="1-a"), BOOKED)),
+    ("one key, two answers", "I24", {"ops": (*CLEAN.ops, replace(AGAIN, told="b-1 as it is now"))}),
+    ("granted, and refused when sent again", "I24", by(replace(AGAIN, outcome="fail", code="conflict"), BOOKED)),
+    ("another request is refused for itself", "I24", by(replace(OTHER_BODY, code="hold_not_found"), BOOKED)),
+    ("another hold's key is answered the first booking", "I24", by(replace(BOOKED, hold="1-z"))),
     ("an acknowledged booking is gone", "I25", {"ops": (replace(BOOKED, booking="b-5"),)}),
     ("a confirmed booking is not", "I25", {"ops": (replace(BOOKED, booking="b-2", key="x"),)}),
 ]
