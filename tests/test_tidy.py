@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lml_live.infra import postgres
+from lml_live.infra.config import Settings
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "lml_live"
@@ -186,3 +187,38 @@ def test_no_name_says_nothing() -> None:
 def test_every_module_says_what_it_is_for() -> None:
     for name, _, tree in MODULES:
         assert ast.get_docstring(tree), f"{name} has no docstring"
+
+
+# What an operator may choose. A new one is added here by somebody who has asked: can it switch a guarantee off?
+SETTINGS = {
+    *("host", "port", "workers", "data_dir", "log_level", "origins", "trusted_proxies", "caps_exempt"),
+    *("redis_url", "postgres_dsn", "mongo_url", "mongo_database", "s3_bucket", "s3_endpoint_url", "cdn_base_url"),
+    *("secret", "admin_email", "admin_password", "tick_ms", "sweep_ms"),
+    *("stripe_api_key", "stripe_publishable_key", "stripe_webhook_secret", "stripe_api_base"),
+    *("pay_seconds", "poll_seconds", "mark_seconds", "lease_seconds"),
+}
+# Who sees the environment, and how: these hand it on to a child, or to `infra.config` which reads the settings.
+ENVIRONMENT = {
+    "infra.config": {"source = os.environ if environ is None else environ"},
+    "cli.doctor": {"return [finding async for finding in examine(os.environ)]"},
+    "cli.stack": {'others = {name: value for name, value in os.environ.items() if not name.startswith("LML_")}'},
+    "devstack.engines": {"os.environ.setdefault(name, value)"},
+    "devstack.servers": {'env={**os.environ, "PGPASSWORD": self.password},'},
+}
+SEES_ENVIRONMENT = re.compile(r"\b(environ|environb|getenv|getenvb|putenv)\b")
+
+
+def test_there_is_no_off_switch() -> None:
+    """Nothing but the settings changes what the product does: no variable, hidden in a module, takes a guard away."""
+    assert set(Settings.__struct_fields__) == SETTINGS
+    for name, path, tree in MODULES:
+        text = path.read_text(encoding="utf-8")
+        assert "LML_TEST_" not in text or name == "infra.config", f"{name} knows that it is tested"
+        for node in ast.walk(tree):
+            seen = isinstance(node, ast.Attribute) and SEES_ENVIRONMENT.fullmatch(node.attr)
+            if seen and isinstance(node, ast.Attribute) and ast.unparse(node.value) in ("os", "posix"):
+                line = text.splitlines()[node.lineno - 1].strip()
+                assert line in ENVIRONMENT.get(name, ()), f"{name}:{node.lineno} sees the environment: {line}"
+        froms = {imported for imported in imports(tree) if imported in ("os", "posix")}
+        named = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module in froms]
+        assert not any(SEES_ENVIRONMENT.fullmatch(alias.name) for node in named for alias in node.names), name

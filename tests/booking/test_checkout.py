@@ -11,6 +11,7 @@ from booking_fixtures import (  # noqa: F401
     scripts_keep_their_word,
 )
 from booking_house import ANNA, DECLINED, MARK_SECONDS, PLACE, PRICE, THREE_D, BookingHouse
+from checker import check
 from inventory_house import held, refused, seat_id
 from waiting import eventually
 
@@ -335,6 +336,18 @@ async def test_a_key_that_marked_two_holds_gives_the_one_without_the_booking_bac
     assert (await house.records(event))[second].state == "checkout"
     assert await house.state(booking) == "pending_payment"
     await house.audit(event)
+
+
+async def test_a_key_that_was_used_for_another_hold_is_refused(house: BookingHouse, event: str) -> None:
+    """It was answered with the booking of the first hold, where the gateway's own memory of the key was gone."""
+    first = held(await house.try_hold(event, 3)).hold
+    other = held(await house.try_hold(event, 4, key="h2")).hold
+    assert isinstance(await house.try_book(event, first), Booking)
+    refused(await house.try_book(event, other), "idempotency_mismatch")
+    assert isinstance(await house.try_book(event, first), Booking)
+    await house.rest()
+    # Unpaid, but as everybody was told.
+    assert {one.rule for one in check(await house.read_run(event))} <= {"I7"}
 
 
 async def test_submitted_many_times_at_once_it_is_one_booking(house: BookingHouse, event: str) -> None:
