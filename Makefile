@@ -58,7 +58,7 @@ load: $(VENV)/.installed-load
 RUNS ?= 20
 SEED ?= 1
 faults: $(VENV)/.installed-test
-	@$(BIN)/python tests/booking/fault_run.py --runs $(RUNS) --seed $(SEED)
+	@$(BIN)/python tests/booking/fault_run.py --points --runs $(RUNS) --seed $(SEED)
 
 # async-timeout: what runs on Python before 3.11.3 needs it, and this may run on a later one.
 constraints: $(VENV)/.installed

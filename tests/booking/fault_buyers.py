@@ -1,14 +1,19 @@
 """Buyers of a fault run: each holds, books, pays, cancels or walks away by chance, and notes what it heard."""
 
 import asyncio
+import contextlib
+import json
 import random
 import secrets
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 from checker import Op
-from fault_stand import FaultStand
+from fault_stand import PAY_SECONDS, FaultStand
+
+from lml_live.errors import Unavailable
 
 TRIES = 12
 PAUSE_SECONDS = 0.15
@@ -27,7 +32,13 @@ class Buyer:
         self.rng = random.Random(seed)
         self.ops: list[Op] = []
         self.token = ""
+        self.holder = name
+        """Who it is to the server, once that has said so."""
+        self.heard_all = True
+        """Whether every try of the last request was answered."""
         self.made: list[str] = []
+        self._unheard: list[tuple[Wish, str, int]] = []
+        """Bookings that were asked for in vain: the request, its key, and since when."""
 
     async def run(self, seconds: float, seats: list[str]) -> None:
         """Buys until the time is over; a purchase that was begun is carried on."""
@@ -35,50 +46,93 @@ class Buyer:
         status, body = await self._call("POST", "/holders", None, key="")
         if status != 201:
             return
-        self.token = body["token"]
+        self.token, self.holder = body["token"], body["holder"]
         while time.monotonic() < until:
             await self._purchase(sorted(self.rng.sample(seats, self.rng.randint(1, 2))))
             await asyncio.sleep(self.rng.random() * 0.1)
 
     async def look_back(self) -> None:
-        """What became of all that it was promised, when everything runs again."""
+        """What became of all that it asked for and was promised, when everything runs again."""
+        for wish, key, began in self._unheard:
+            await self._ask_for(wish, key, began)
         for booking in self.made:
             began = now_ms()
             status, body = await self._call("GET", f"/bookings/{booking}")
             if status == 200:
                 self._note(act="read", outcome="ok", began_ms=began, booking=booking, state=body["state"])
 
+    async def _look(self) -> None:
+        """Reads the seat map, whose epoch says which claims are too old from now on."""
+        began = now_ms()
+        status, body = await self._call("GET", f"/events/{self.event}/availability")
+        if status == 200:
+            self._note(act="look", outcome="ok", began_ms=began, epoch=body["epoch"])
+
     async def _purchase(self, seats: list[str]) -> None:
+        if self.rng.random() < 0.3:
+            await self._look()
         began, key = now_ms(), secrets.token_hex(6)
         floor = {"floor": 1} if self.rng.random() < 0.3 else {}
         wish = {"seats": seats, "areas": floor}
         status, hold = await self._call("POST", f"/events/{self.event}/holds", wish, key=key)
+        asked = {"act": "hold", "key": key, "asked": _text(wish), "seats": tuple(seats), "areas": floor}
         if status != 201:
-            # After a lost answer the seats may be ours; the hold runs out, and says nothing about anybody else's.
-            self._note(act="hold", key=key, seats=tuple(seats), outcome=_fate(status), began_ms=began)
+            # After a try that nobody answered its seats may be ours, and in our own way where Redis was replaced since
+            # (a hold's key is forgotten with its epoch); so a refusal says nothing then.
+            fate = _fate(status if self.heard_all else 0)
+            self._note(**asked, outcome=fate, code=_code(hold), began_ms=began)
             return
-        until = int(hold["deadline_ms"]) if "deadline_ms" in hold else began
         self._note(
-            act="hold", key=key, seats=tuple(seats), outcome="ok", began_ms=began, hold=hold["id"],
-            until_ms=until, got=tuple(hold["seats"]),
+            **asked, outcome="ok", began_ms=began, hold=hold["id"], until_ms=hold["deadline_ms"],
+            got=tuple(hold["seats"]), got_areas=hold["areas"],
         )  # fmt: skip
         if self.rng.random() < 0.1:
             began = now_ms()
             status, _ = await self._call("DELETE", f"/holds/{hold['id']}")
             self._note(act="release", outcome=_fate(status), began_ms=began, hold=hold["id"])
             return
-        began, key = now_ms(), secrets.token_hex(6)
-        body = {"hold": hold["id"], "buyer": {"name": self.name, "email": f"{self.name}@example.org"}}
-        status, booking = await self._call("POST", "/bookings", body, key=key)
-        if status not in (201, 202):
-            self._note(act="book", key=key, seats=tuple(seats), outcome=_fate(status), began_ms=began, hold=hold["id"])
+        await self._book(Wish(hold["id"], tuple(seats), floor, self.name))
+
+    async def _book(self, wish: "Wish") -> None:
+        key = secrets.token_hex(6)
+        if self.rng.random() < 0.2:
+            # A browser that sent its form twice; the answers must be one.
+            booking, _ = await asyncio.gather(self._ask_for(wish, key), self._ask_for(wish, key))
+        else:
+            booking = await self._ask_for(wish, key)
+        if booking is None:
             return
-        self.made.append(booking["id"])
-        self._note(
-            act="book", key=key, seats=tuple(seats), outcome="ok", began_ms=began, hold=hold["id"],
-            got=tuple(booking["seats"]), booking=booking["id"], state=booking["state"],
-        )  # fmt: skip
+        chance = self.rng.random()
+        other = Wish(wish.hold, wish.seats, wish.areas, f"{self.name} II")
+        if chance < 0.15:
+            await self._ask_for(wish, key)
+        elif chance < 0.3:
+            await self._ask_for(other, key)
+        elif chance < 0.4:
+            await asyncio.gather(self._ask_for(other, key), self._ask_for(wish, key))
         await self._finish(booking)
+
+    async def _ask_for(self, wish: "Wish", key: str, since_ms: int = 0) -> dict[str, Any] | None:
+        """One request for a booking, noted with what it was answered; the booking where it was granted."""
+        began = since_ms or now_ms()
+        body = {"hold": wish.hold, "buyer": {"name": wish.buyer, "email": "buyer@example.org"}}
+        status, booking = await self._call("POST", "/bookings", body, key=key)
+        asked = {
+            "act": "book", "key": key, "asked": _text(body), "seats": wish.seats, "areas": wish.areas,
+            "hold": wish.hold, "began_ms": began,
+        }  # fmt: skip
+        if status not in (201, 202):
+            self._note(**asked, outcome=_fate(status), code=_code(booking))
+            if status == 0 and not since_ms:
+                self._unheard.append((wish, key, began))
+            return None
+        if booking["id"] not in self.made:
+            self.made.append(booking["id"])
+        self._note(
+            **asked, outcome="ok", told=_text(booking), got=tuple(booking["seats"]), got_areas=booking["areas"],
+            booking=booking["id"], state=booking["state"],
+        )  # fmt: skip
+        return dict(booking)
 
     async def _finish(self, booking: dict[str, Any]) -> None:
         chance = self.rng.random()
@@ -97,7 +151,13 @@ class Buyer:
             return
         if chance < 0.4:
             await self._pay(booking["payment"], "pm_card_chargeDeclined")
-        await self._pay(booking["payment"], "pm_card_visa")
+        if chance > 0.6:
+            await self._pay(booking["payment"], "pm_card_threeDSecure2Required")
+            # Some come back from their bank when the time to pay is over (F26), and some never.
+            await asyncio.sleep(self.rng.choice((0.0, 0.3, PAY_SECONDS)))
+            await self._authenticate(booking["payment"], passed=self.rng.random() < 0.8)
+        else:
+            await self._pay(booking["payment"], "pm_card_visa")
         if chance > 0.85:
             await self._cancel(booking["id"])  # too late, or not
         status, body = await self._call("GET", f"/bookings/{booking['id']}")
@@ -116,6 +176,7 @@ class Buyer:
             "key": payment["publishable_key"],
             "client_secret": payment["client_secret"],
             "payment_method": card,
+            "return_url": "http://127.0.0.1/back",
         }
         for _ in range(TRIES):
             try:
@@ -127,8 +188,16 @@ class Buyer:
                 pass
             await asyncio.sleep(PAUSE_SECONDS)
 
+    async def _authenticate(self, payment: dict[str, Any], *, passed: bool) -> None:
+        """The buyer's bank; where it cannot be reached, or the payment is over, the buyer goes away."""
+        intent = payment["client_secret"].partition("_secret_")[0]
+        with contextlib.suppress(Unavailable):
+            await self.stand.double.steering.authenticate(intent, passed=passed)
+            self.stand.fired["buyer authenticates"] += 1
+
     async def _call(self, method: str, path: str, body: Any = None, *, key: str = "") -> tuple[int, Any]:
         """Asks until there is a decision; 0 where none is heard in so many tries."""
+        self.heard_all = True
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         if key:
             headers["Idempotency-Key"] = key
@@ -140,14 +209,33 @@ class Buyer:
                     told = await answer.json(content_type=None) if answer.content_length != 0 else {}
                     undecided = answer.status >= 500 or answer.status == 429
                     if not undecided and (told or {}).get("code") != "idempotency_in_progress":
-                        return answer.status, told
+                        return answer.status, told or {}
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
                 pass
+            self.heard_all = False
             await asyncio.sleep(PAUSE_SECONDS)
         return 0, {}
 
     def _note(self, **what: Any) -> None:
-        self.ops.append(Op(client=self.name, ended_ms=now_ms(), **what))
+        self.ops.append(Op(client=self.holder, ended_ms=now_ms(), **what))
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A booking that is wanted: of which hold, with what in it, in whose name."""
+
+    hold: str
+    seats: tuple[str, ...]
+    areas: dict[str, int]
+    buyer: str
+
+
+def _text(body: dict[str, Any]) -> str:
+    return json.dumps(body, sort_keys=True)
+
+
+def _code(problem: dict[str, Any]) -> str:
+    return str(problem.get("code", ""))
 
 
 def _fate(status: int) -> str:

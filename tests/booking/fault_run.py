@@ -8,12 +8,16 @@ Prints a line a run with the seed that repeats it; run `n` has the seed `seed + 
 
 import argparse
 import asyncio
+import itertools
+import logging
 import os
 import random
 import shutil
 import sys
 import tempfile
 import time
+import traceback
+from collections import Counter
 from pathlib import Path
 from typing import get_args
 
@@ -22,53 +26,59 @@ for _room in ("", "inventory", "booking"):
 
 import aiohttp  # noqa: E402
 import booking_house  # noqa: E402, F401
+from every_point import CALLS_MAX, ENDINGS, ENGINE_LOSSES, own_stand, walk  # noqa: E402
 from fault_buyers import Buyer  # noqa: E402
 from fault_stand import VICTIMS, FaultStand  # noqa: E402
 
 from lml_live.devstack.servers import Mongo  # noqa: E402
-from lml_live.devstack.stripe.faults import FaultKind, WebhookFaultKind  # noqa: E402
-from lml_live.errors import Unavailable  # noqa: E402
+from lml_live.devstack.stripe.faults import FaultKind, Operation, WebhookFaultKind  # noqa: E402
+from lml_live.devstack.stripe.process import StripeDouble  # noqa: E402
 
 BUYERS, SEATS = 4, 8
 BUSY_SECONDS = 2.0
 RUN_SECONDS_MAX = 15
-OPERATIONS = ("create", "retrieve", "confirm", "capture", "cancel")
+OPERATIONS: tuple[Operation, ...] = ("create", "retrieve", "confirm", "capture", "cancel")
+DECLINED: tuple[Operation, ...] = ("confirm", "capture")
+KILLS: tuple[FaultKind, ...] = ("kill_before", "kill_after")
+KINDS: tuple[FaultKind, ...] = tuple(kind for kind in get_args(FaultKind) if kind not in KILLS)
+WEBHOOKS: tuple[WebhookFaultKind, ...] = get_args(WebhookFaultKind)
+LONG = len(VICTIMS) * len(KINDS)
+"""A series of so many runs must have met every victim and every kind of fault."""
 
 
 async def run_once(stand: FaultStand, seed: int) -> tuple[str, list[str]]:
     """One run; answers what was done to it, and what is wrong afterwards."""
     rng = random.Random(seed)
+    before, killed = stand.fired.copy(), dict(stand.killed)
     event = await stand.new_event()
     seats = stand.seat_ids[:SEATS]
     steering = stand.double.steering
-    victim = rng.choice(VICTIMS)
-    operation = rng.choice(OPERATIONS)
-    kind = rng.choice([one for one in get_args(FaultKind) if not one.startswith("kill")])
+    # In turn, so that no victim and no kind is left out by chance.
+    victim, round_number = VICTIMS[seed % len(VICTIMS)], seed // len(VICTIMS)
+    kind = KINDS[round_number % len(KINDS)]
+    operation = rng.choice(DECLINED if kind == "decline" else OPERATIONS)
     if victim == "stripe":
-        kind = rng.choice(["kill_before", "kill_after"])
-        await steering.fault(operation, kind)  # type: ignore[arg-type]
+        kind = KILLS[round_number % len(KILLS)]
+        await steering.fault(operation, kind)
     else:
         # A call that is on its way when the victim dies.
-        await steering.fault(operation, "delay", count=3, delay_ms=300)  # type: ignore[arg-type]
-        await steering.fault(rng.choice(OPERATIONS), kind, count=2)  # type: ignore[arg-type]
-    webhooks = rng.choice(get_args(WebhookFaultKind))
+        await steering.fault(rng.choice(OPERATIONS), "delay", count=3, delay_ms=300)
+        await steering.fault(operation, kind, count=2)
+    webhooks = WEBHOOKS[round_number % len(WEBHOOKS)]
     await steering.webhook_fault(webhooks, count=rng.randint(1, 4), delay_ms=500)
     async with aiohttp.ClientSession() as http:
         buyers = [Buyer(f"buyer{n}", stand, event, http, f"{seed}-{n}") for n in range(BUYERS)]
         crowd = [asyncio.create_task(buyer.run(BUSY_SECONDS, seats)) for buyer in buyers]
         try:
             await asyncio.sleep(0.2 + rng.random() * (BUSY_SECONDS - 0.4))
-            if victim != "stripe":
-                await stand.kill(victim, rng)
+            await stand.kill_unless_dead(victim, rng)
             if rng.random() < 0.4:
                 # Single faults find single bugs: a second one before the first is healed.
                 await asyncio.sleep(rng.random() * 0.3)
                 second = rng.choice([one for one in VICTIMS if one != "wipe" or victim != "valkey"])
-                await stand.kill(second, rng)
+                await stand.kill_unless_dead(second, rng)
                 victim = f"{victim}, then {second}"
             await asyncio.sleep(rng.random())
-            if victim.startswith("stripe") and stand.double.pid is None:
-                stand.killed["stripe"] += 1
             await stand.heal()
             await asyncio.gather(*crowd)
         finally:
@@ -83,30 +93,93 @@ async def run_once(stand: FaultStand, seed: int) -> tuple[str, list[str]]:
     ended: dict[str, int] = {}
     for booking in run.bookings:
         ended[booking.state] = ended.get(booking.state, 0) + 1
-    story = f"{victim} killed, {operation} {kind}, webhooks {webhooks}: {len(ops)} acts, {ended}"
+    dead = [one for one in VICTIMS if stand.killed[one] > killed[one]]
+    points = [f"{point} {n}" for point, n in sorted((stand.fired - before).items())]
+    story = f"{victim}; killed {dead}; fired {points}; {len(ops)} acts, {ended}"
     wrong = [f"{one.rule}: {one.text}" for one in violations]
     return story, wrong + ([f"never at rest: {left}"] if left else [])
 
 
-async def main(base: Path, runs: int, seed: int) -> int:
-    os.environ["LML_TEST_RUN"] = str(base)
-    mongo = Mongo(base / "mongo")
-    stand = FaultStand(base, "")
-    broken = 0
+class Series:
+    """Runs one after the other, on a stand that is built anew where it cannot be healed."""
+
+    def __init__(self, base: Path, mongo_url: str) -> None:
+        self._base, self._mongo_url = base, mongo_url
+        self._stands = 0
+        self.killed: Counter[str] = Counter()
+        self.fired: Counter[str] = Counter()
+
+    async def start(self) -> None:
+        self._stands += 1
+        directory = self._base / f"stand-{self._stands}"
+        directory.mkdir(mode=0o711)
+        self.stand = FaultStand(directory, self._mongo_url)
+        await self.stand.start()
+
+    async def stop(self) -> None:
+        self.killed.update(self.stand.killed)
+        self.fired.update(self.stand.fired)
+        await self.stand.stop()
+
+    async def run(self, seed: int) -> tuple[str, list[str]]:
+        """One run. Whatever ends it is a red verdict and not the end of the series."""
+        try:
+            async with asyncio.timeout(RUN_SECONDS_MAX):
+                return await run_once(self.stand, seed)
+        except TimeoutError:
+            wrong = f"it took longer than {RUN_SECONDS_MAX} s"
+        except Exception as error:  # noqa: BLE001 - a run that cannot be judged is red, whatever the reason
+            wrong = "it could not be judged: " + "".join(traceback.format_exception(error)[-3:]).strip()
+        try:
+            async with asyncio.timeout(RUN_SECONDS_MAX):
+                await self.stand.heal()
+        except Exception as error:  # noqa: BLE001 - then another stand must do
+            wrong += f"; it could not be healed: {error!r}"
+            await self.stop()
+            await self.start()
+        return "ended", [wrong]
+
+    def never_met(self) -> list[str]:
+        """The victims and kinds of faults that no run of the series has met."""
+        met = {point.partition(" ")[2] for point, n in self.fired.items() if n}
+        return [victim for victim in VICTIMS if not self.killed[victim]] + [
+            kind for kind in (*get_args(FaultKind), *WEBHOOKS, "authenticates") if kind not in met
+        ]
+
+
+async def walk_every_point(base: Path) -> list[str]:
+    """PostgreSQL and Valkey die after every call of a purchase and a cancelling; answers what is wrong."""
+    directory = base / "points"
+    directory.mkdir(mode=0o711)
+    wrong, double = [], StripeDouble(directory / "stripe")
     try:
-        await mongo.start()
-        stand.mongo_url = mongo.url
-        await stand.start()
+        await double.start()
+        async with own_stand(directory, double) as stand:
+            for loss, ending in itertools.product(ENGINE_LOSSES, ENDINGS):
+                try:
+                    met = await walk(stand, ending, loss, range(1, CALLS_MAX))
+                    print(f"{loss} killed on the way to {ending}: {len(met)} points, {sorted(set(met))}", flush=True)
+                except Exception as error:  # noqa: BLE001 - red, whatever the reason; the others have their turn
+                    wrong.append(f"{loss} killed on the way to {ending}: {error!r}")
+                    print(f"RED: {wrong[-1]}", flush=True)
+    finally:
+        await double.kill()
+    return wrong
+
+
+async def main(base: Path, runs: int, seed: int, *, points: bool) -> int:
+    os.environ["LML_TEST_RUN"] = str(base)
+    # What engines and libraries say of a killed peer is no news here.
+    logging.disable(logging.ERROR)
+    broken = len(await walk_every_point(base)) if points else 0
+    mongo = Mongo(base / "mongo")
+    await mongo.start()
+    series = Series(base, mongo.url)
+    try:
+        await series.start()
         for number in range(seed, seed + runs):
             began = time.monotonic()
-            try:
-                async with asyncio.timeout(RUN_SECONDS_MAX):
-                    story, wrong = await run_once(stand, number)
-            except TimeoutError:
-                story, wrong = "ended", [f"it took longer than {RUN_SECONDS_MAX} s"]
-                await stand.heal()
-            except Unavailable as error:
-                story, wrong = "ended", [f"it could not be judged: {error}"]
+            story, wrong = await series.run(number)
             broken += bool(wrong)
             print(
                 f"seed {number}: {'RED' if wrong else 'clean'} in {time.monotonic() - began:.1f} s; {story}", flush=True
@@ -114,9 +187,14 @@ async def main(base: Path, runs: int, seed: int) -> int:
             for line in wrong:
                 print(f"    {line}", flush=True)
     finally:
-        await stand.stop()
+        await series.stop()
         await mongo.kill()
-    print(f"{runs} runs from seed {seed}: {broken} red; killed {stand.killed}; go on with --seed {seed + runs}")
+    print(f"killed {dict(series.killed)}; fired {dict(sorted(series.fired.items()))}")
+    if missing := series.never_met():
+        if runs >= LONG:
+            broken += 1
+        print(f"{'RED' if runs >= LONG else 'a short series'}: never met {missing}")
+    print(f"{runs} runs from seed {seed}: {broken} red; go on with --seed {seed + runs}")
     return 1 if broken else 0
 
 
@@ -124,10 +202,11 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--points", action="store_true", help="first kill the engines at every point of a purchase")
     given = parser.parse_args()
     directory = Path(tempfile.mkdtemp(prefix="lml-faults-"))
     directory.chmod(0o711)  # PostgreSQL's own user must get in
     try:
-        sys.exit(asyncio.run(main(directory, given.runs, given.seed)))
+        sys.exit(asyncio.run(main(directory, given.runs, given.seed, points=given.points)))
     finally:
         shutil.rmtree(directory, ignore_errors=True)

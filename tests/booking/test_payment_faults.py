@@ -1,8 +1,14 @@
 """What Stripe does not answer, answers wrongly, twice, late or out of order changes nothing of how a booking ends."""
 
 import asyncio
+import os
 import random
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import aiohttp
 import msgspec
 import pytest
 from booking_fixtures import (  # noqa: F401
@@ -13,12 +19,16 @@ from booking_fixtures import (  # noqa: F401
     scripts_keep_their_word,
 )
 from booking_house import BookingHouse
+from inventory_house import SCRIPTS
 from waiting import eventually
 
 from lml_live import limits
 from lml_live.booking.bookings import Booking
 from lml_live.booking.completer import Completer
 from lml_live.devstack.stripe.faults import FaultKind, Operation
+from lml_live.devstack.stripe.process import StripeDouble
+from lml_live.infra import postgres
+from lml_live.infra.redis import Pipe
 
 FAULTS: tuple[FaultKind, ...] = ("timeout_before", "timeout_after", "error_500", "error_500_after", "rate_limit")
 
@@ -61,6 +71,83 @@ async def test_a_cancelling_survives_each_fault(
     assert await house.history(booking) == ["pending_payment", "cancelling", "cancelled"]
     ledger = await house.double.steering.ledger()
     assert ledger.faults[0].fired >= 1
+    await house.assert_right(event)
+
+
+# --- kill -9 of Stripe's double, before and after the effect of each call
+
+CALLS: tuple[Operation, ...] = ("create", "retrieve", "confirm", "capture", "cancel")
+
+
+@pytest.fixture(scope="session", name="mortal_double")
+def mortal_double_fixture() -> Iterator[StripeDouble]:
+    """A double for all tests that kill it: each leaves it running."""
+    double = StripeDouble(Path(os.environ["LML_TEST_RUN"]) / f"stripe-{secrets.token_hex(6)}")
+
+    async def end() -> None:
+        await double.kill()
+
+    yield double
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, end()).result()
+
+
+@pytest.fixture(name="mortal_house")
+async def mortal_house_fixture(
+    valkey_url: str, booking_dsn: str, mortal_double: StripeDouble
+) -> AsyncIterator[BookingHouse]:
+    await mortal_double.start()
+    await mortal_double.steering.reset()
+    pool, pipe = await postgres.connect_pool(booking_dsn), Pipe(valkey_url, SCRIPTS)
+    await pipe.start()
+    house = BookingHouse(pipe, pool, booking_dsn, mortal_double)
+    yield house
+    await house.completer.close()
+    await house.payments.close()
+    await pipe.close()
+    await pool.close()
+
+
+async def _revive(house: BookingHouse) -> None:
+    """The double is started again where it was killed."""
+    if not await house.double.is_ready():
+        await eventually(lambda: house.double.pid is None)
+        await house.double.start()
+
+
+@pytest.mark.parametrize("kind", ["kill_before", "kill_after"])
+@pytest.mark.parametrize("operation", CALLS)
+async def test_stripe_dies_at_each_call(mortal_house: BookingHouse, operation: Operation, kind: FaultKind) -> None:
+    house, ending = mortal_house, "cancelled" if operation == "cancel" else "confirmed"
+    event = await house.open_event(areas={"floor": 10})
+    await house.double.steering.fault(operation, kind)
+    hold = await house.take(event, 3, floor=1)
+    booking = await house.buy(event, hold)
+    assert isinstance(booking, Booking)
+    assert (booking.client_secret is None) == (operation == "create")
+    await _revive(house)
+    await house.rest()
+    await _revive(house)
+    booking = await house.claimed(event, hold)
+    if operation == "cancel":
+        await house.checkout.cancel(booking)
+    else:
+        if operation == "confirm":
+            with pytest.raises(aiohttp.ClientError):
+                await house.pay(booking)
+            await _revive(house)
+        # The browser asks again; what was done before the kill is not done twice.
+        done = (operation, kind) == ("confirm", "kill_after")
+        assert await house.pay(booking) == ("payment_intent_unexpected_state" if done else "requires_capture")
+    for _ in range(4):
+        await house.pass_time()
+        await house.completer.turn()
+        await _revive(house)
+    await house.rest()
+    assert await house.state(booking) == ending
+    ledger = await house.double.steering.ledger()
+    assert [fault.fired for fault in ledger.faults] == [1]
+    assert len(ledger.intents) == 1
     await house.assert_right(event)
 
 

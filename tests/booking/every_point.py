@@ -1,0 +1,217 @@
+"""A purchase, or a cancelling, that loses something after any of the calls it makes: its worker, PostgreSQL or Valkey.
+
+What is between two calls is done in no time, so what dies after a call dies before the next.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from booking_house import ANNA, BookingHouse
+from checker import check
+from inventory_house import SCRIPTS
+
+from lml_live.booking.bookings import Booking
+from lml_live.booking.completer import Completer
+from lml_live.devstack.servers import Postgres, Valkey
+from lml_live.devstack.stripe.process import StripeDouble
+from lml_live.errors import Unavailable
+from lml_live.infra import postgres
+from lml_live.infra.redis import Pipe
+
+CALLS_MAX = 80
+PATIENCE = 100
+_PAUSE_SECONDS = 0.05
+
+Loss = Literal["worker", "postgres", "postgres, unheard", "valkey", "valkey, unheard"]
+"""What is killed. `unheard`: it has done what it was asked, and dies before it can say so (F15: a lost COMMIT)."""
+ENGINE_LOSSES: tuple[Loss, ...] = ("postgres", "postgres, unheard", "valkey", "valkey, unheard")
+ENDINGS = ("confirmed", "cancelled")
+
+
+class Died(BaseException):
+    """kill -9 of the worker."""
+
+
+class Mortal:
+    """Something that a worker calls; after the worker's last call nothing is called any more."""
+
+    def __init__(self, inner: Any, room: str, worker: "Worker") -> None:
+        self._inner, self._room, self._worker = inner, room, worker
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._inner, name)
+        if not callable(found):
+            return found
+
+        async def call(*args: Any, **named: Any) -> Any:
+            if self._worker.dead:
+                raise Died
+            answer = await found(*args, **named)
+            await self._worker.has_called(self._room, name)
+            return answer
+
+        return call
+
+
+class Worker:
+    """A worker whose world loses something after so many of its calls to PostgreSQL, Redis and Stripe."""
+
+    def __init__(self, stand: "Stand", point: int | str | None, loss: Loss) -> None:
+        """`point` is how many calls, or the name of the last one."""
+        house = stand.house
+        self._stand, self._point, self._loss = stand, point, loss
+        self._calls = 0
+        self.met = self.dead = False
+        self.struck = ""
+        """The call after which it happened."""
+        bookings, holds = Mortal(house.bookings, "postgres", self), Mortal(house.holds, "valkey", self)
+        payments = Mortal(house.payments, "stripe", self)
+        self.completer = Completer(bookings, holds, payments, poll_seconds=60)  # type: ignore[arg-type]
+        self.checkout = house.new_checkout(self.completer)
+        self.checkout._bookings, self.checkout._holds = bookings, holds  # type: ignore[assignment]
+
+    async def has_called(self, room: str, name: str) -> None:
+        """Counts a call, and strikes after the last. Raises `Died`, or `Unavailable` where the answer is lost."""
+        self._calls += 1
+        if self.met or self._point not in (self._calls, name):
+            return
+        self.met = True
+        victim, _, unheard = self._loss.partition(", ")
+        if unheard and room != victim:
+            return  # it is not the victim's answer, which could be lost
+        self.struck = name
+        if victim == "worker":
+            self.dead = True
+            raise Died
+        await self._stand.strike(victim)
+        if unheard:
+            raise Unavailable("The connection was lost before the answer.")
+
+
+class Client:
+    """Sends a request again until somebody answers; the next worker lives for ever."""
+
+    def __init__(self, stand: "Stand", point: int | str, loss: Loss) -> None:
+        self.stand, self.loss = stand, loss
+        self.first = self.worker = Worker(stand, point, loss)
+
+    async def ask(self, request: Callable[[Worker], Awaitable[Any]]) -> Any:
+        for _ in range(PATIENCE):
+            try:
+                if self.worker.dead:
+                    self.worker = Worker(self.stand, None, self.loss)
+                    await self.stand.pass_time()
+                return await request(self.worker)
+            except Died:
+                continue
+            except Unavailable:
+                await asyncio.sleep(_PAUSE_SECONDS)
+        raise AssertionError("nobody answers")
+
+    async def turn(self, rounds: int = 3) -> None:
+        async def once(worker: Worker) -> None:
+            await self.stand.pass_time()
+            await worker.completer.turn()
+
+        for _ in range(rounds):
+            await self.ask(once)
+
+
+class Stand:
+    """A house, and the engines of its own that it may lose."""
+
+    def __init__(self, house: BookingHouse, engines: dict[str, Postgres | Valkey] | None = None) -> None:
+        self.house = house
+        self._engines = engines or {}
+
+    async def strike(self, victim: str) -> None:
+        """kill -9, and it is started again."""
+        await self._engines[victim].kill()
+        await self._engines[victim].start()
+
+    async def pass_time(self) -> None:
+        """As the house's; its own connections, too, may be lost."""
+        with postgres.driver_errors():
+            await self.house.pass_time()
+
+    async def rest(self) -> None:
+        """As the house's."""
+        with postgres.driver_errors():
+            await self.house.rest()
+
+
+@asynccontextmanager
+async def own_stand(directory: Path, double: StripeDouble) -> AsyncIterator[Stand]:
+    """A stand with a PostgreSQL and a Valkey to be killed."""
+    database = Postgres(directory / "postgres", options={"fsync": "off", "full_page_writes": "off"})
+    valkey = Valkey(directory / "valkey")
+    try:
+        await asyncio.gather(database.start(), valkey.start())
+        await postgres.migrate(database.url)
+        pool, pipe = await postgres.connect_pool(database.url), Pipe(valkey.url, SCRIPTS)
+        await pipe.start()
+        house = BookingHouse(pipe, pool, database.url, double)
+        yield Stand(house, {"postgres": database, "valkey": valkey})
+        await house.completer.close()
+        await house.payments.close()
+        await house.book.close()
+        await pipe.close()
+        await pool.close()
+    finally:
+        await valkey.kill()
+        await database.kill()
+
+
+async def live_through(stand: Stand, point: int | str, ending: str, loss: Loss) -> str | None:
+    """One purchase or cancelling in which something is lost after a call; answers which call that was.
+
+    Empty where the call was none that this loss could meet, None where there were not so many calls.
+    """
+    house = stand.house
+    event = await house.open_event(areas={"floor": 10})
+    await house.double.steering.reset()
+    house.ops.clear()
+    hold, key = await house.take(event, 3, floor=2), f"{ending}{point}{loss}"
+    client = Client(stand, point, loss)
+
+    async def book(worker: Worker) -> Booking:
+        made = await worker.checkout.book(event, "anna", hold, ANNA, house.quote, key=key, expected_amount=None)
+        assert isinstance(made, Booking), made
+        return made
+
+    booking = await client.ask(book)
+    if booking.client_secret is None:
+        await client.turn()
+        booking = await client.ask(book)
+    if ending == "confirmed":
+        assert await house.pay(booking) == "requires_capture"
+    else:
+        await client.ask(lambda worker: worker.checkout.cancel(booking))
+    await client.turn()
+    # No time passes in a rest: Redis is to be there again, as its first caller would find it.
+    await client.ask(lambda _: house.book.recover(event, wait=True))
+    await client.ask(lambda _: stand.rest())
+    await client.ask(lambda _: stand.rest())
+    where = f"{loss} lost after call {point}, {client.first.struck or 'none'}"
+    assert await house.state(booking) == ending, where
+    assert len((await house.double.steering.ledger()).intents) == 1, where
+    assert check(await house.read_run(event)) == [], where
+    if not loss.startswith("valkey"):
+        await house.audit(event)  # with its log, which begins anew where Redis does
+    return client.first.struck if client.first.met else None
+
+
+async def walk(stand: Stand, ending: str, loss: Loss, points: range) -> list[str]:
+    """Every point of a flow; answers the calls after which something was lost."""
+    met = []
+    for calls in points:
+        struck = await live_through(stand, calls, ending, loss)
+        if struck is None:
+            return met
+        if struck:
+            met.append(struck)
+    assert points.stop < CALLS_MAX, "it never ends"
+    return met
