@@ -51,10 +51,13 @@ class Buyer:
             await self._purchase(sorted(self.rng.sample(seats, self.rng.randint(1, 2))))
             await asyncio.sleep(self.rng.random() * 0.1)
 
-    async def look_back(self) -> None:
-        """What became of all that it asked for and was promised, when everything runs again."""
+    async def ask_again(self) -> None:
+        """Sends what it never heard of once more, when everything runs again."""
         for wish, key, began in self._unheard:
             await self._ask_for(wish, key, began)
+
+    async def look_back(self) -> None:
+        """What became of all that it was promised, at rest."""
         for booking in self.made:
             began = now_ms()
             status, body = await self._call("GET", f"/bookings/{booking}")

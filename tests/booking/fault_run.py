@@ -85,6 +85,8 @@ async def run_once(stand: FaultStand, seed: int) -> tuple[str, list[str]]:
             for task in crowd:
                 task.cancel()
         await stand.heal()
+        for buyer in buyers:
+            await buyer.ask_again()
         left = await stand.rest(event)
         for buyer in buyers:
             await buyer.look_back()

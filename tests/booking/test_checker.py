@@ -127,6 +127,7 @@ FORGED: list[tuple[str, str, dict[str, Any]]] = [
         "I1",
         {"bookings": (*CLEAN.bookings, replace(TWIN, seats={"s1": "released"}, moves=AFTER_SALE, state="refunded"))},
     ),
+    ("a seat is claimed by one that let it go", "I1", {"bookings": but(GONE, seats={"s1": "claimed"})}),
     ("a seat was in two checkouts at once, and both let go", "I1", {"bookings": (*CLEAN.bookings, OVERLAP)}),
     (
         "a seat was sold again before its refund",
@@ -157,6 +158,7 @@ FORGED: list[tuple[str, str, dict[str, Any]]] = [
     ("an area's counter kept a booking", "I5", {"areas": {"floor": AreaRow(10, 3, 8, 0, 2, 0)}}),
     ("an area was oversold for a while", "I5", {"bookings": (*CLEAN.bookings, CROWD)}),
     ("an area is oversold", "I5", {"areas": {"floor": AreaRow(1, 2, -1, 0, 2, 0)}}),
+    ("Redis counts below nothing", "I5", {"areas": {"floor": AreaRow(10, 2, 9, -1, 2, 0)}}),
     ("Redis lost a place", "I5", {"areas": {"floor": AreaRow(10, 2, 7, 0, 2, 0)}}),
     ("a seat never comes back", "I7", {"bookings": but(GONE, seats={"s1": "claimed"})}),
     ("a checkout for ever", "I7", {"holds": {**CLEAN.holds, "1-q": HoldRow("checkout", "b-2", ())}}),
@@ -182,6 +184,7 @@ FORGED: list[tuple[str, str, dict[str, Any]]] = [
     ("a seat for half the money", "I11", {"intents": but_intent(PAID_INTENT, captured=1500)}),
     ("a seat for other money", "I11", {"intents": but_intent(PAID_INTENT, currency="usd")}),
     ("authorised for ever", "I11", {"intents": but_intent(PAID_INTENT, status="requires_capture", captured=0)}),
+    ("authorised for nobody", "I11", {"intents": but_intent(GONE_INTENT, status="requires_capture")}),
     (
         "undecided too long",
         "I12",
