@@ -13,8 +13,8 @@ from booking_fixtures import scripts_keep_their_word  # noqa: F401
 from fault_run import LONG, Series, run_once
 from fault_stand import VICTIMS, FaultStand
 
-# A worker, then Valkey; PostgreSQL, then Redis forgets everything; Stripe's double, then both workers.
-SEEDS = (6, 62, 82)
+# A worker, then Redis forgets everything; PostgreSQL, then both workers; Stripe's double, then Valkey.
+SEEDS = (1002, 1058, 1000)
 
 
 @pytest.mark.timeout(110)
