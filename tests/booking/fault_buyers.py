@@ -53,8 +53,7 @@ class Buyer:
 
     async def ask_again(self) -> None:
         """Sends what it never heard of once more, when everything runs again."""
-        for wish, key, began in self._unheard:
-            await self._ask_for(wish, key, began)
+        await asyncio.gather(*(self._ask_for(wish, key, began) for wish, key, began in self._unheard))
 
     async def look_back(self) -> None:
         """What became of all that it was promised, at rest."""

@@ -85,8 +85,7 @@ async def run_once(stand: FaultStand, seed: int) -> tuple[str, list[str]]:
             for task in crowd:
                 task.cancel()
         await stand.heal()
-        for buyer in buyers:
-            await buyer.ask_again()
+        await asyncio.gather(*(buyer.ask_again() for buyer in buyers))
         left = await stand.rest(event)
         for buyer in buyers:
             await buyer.look_back()
