@@ -100,11 +100,13 @@ class Checkout:
         that is there already is answered as it is, or `idempotency_mismatch` where it was made of another request.
         """
         booking = self.booking_id(holder, key)
-        known = await self._bookings.load(booking)
-        if known is not None:
-            return _same_request(known, hold, buyer, expected_amount)
+        # The id first, then what became of it: the other way round, a claim that is committed between the two reads
+        # would pass for a refused checkout.
         if await self._bookings.state_of(booking) is not None:
-            return Refusal("conflict", "This checkout was refused before: begin a new one.")
+            known = await self._bookings.load(booking)
+            if known is None:
+                return Refusal("conflict", "This checkout was refused before: begin a new one.")
+            return _same_request(known, hold, buyer, expected_amount)
         seen = await self._holds.read_hold(event, holder, hold)
         if isinstance(seen, Refusal):
             return seen
