@@ -21,9 +21,13 @@ INSERT INTO staff_hold (hold_id, event_id, holder, customer, reason, staff_id,
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 ON CONFLICT (hold_id) DO NOTHING;
 
+-- name: lock_state
+-- How far a hold is: taking, held or ended.
+SELECT state FROM staff_hold WHERE hold_id = $1 FOR UPDATE;
+
 -- name: keep_hold
--- The inventory has granted it: from here on it is the customer's. Nothing where it is on record already.
-UPDATE staff_hold SET state = 'held' WHERE hold_id = $1 AND state = 'taking' RETURNING hold_id;
+-- The inventory has granted it: from here on it is the customer's.
+UPDATE staff_hold SET state = 'held' WHERE hold_id = $1;
 
 -- name: drop_refused
 -- The inventory has refused it: there never was such a hold.

@@ -28,6 +28,8 @@ from lml_live.values import new_id
 
 _SQL: Final = postgres.statements("staff_holds")
 
+_ENDED: Final = Refusal("hold_not_found", "This hold was released meanwhile.")
+
 SeatTypes = Sequence[tuple[int, str]]
 """(seat index, price type)"""
 
@@ -93,17 +95,25 @@ class Holding:
             columns = _columns(seat_ids, sorted(seats), areas)
             row = (hold, event, holder, customer, act.reason, act.staff)
             await connected.execute(_SQL["begin_hold"], *row, *columns)
+            if await connected.fetchval(_SQL["lock_state"], hold) == "ended":
+                return _ENDED
         outcome = await self._inventory.hold_for_customer(event, holder, hold, seats, areas, over_house=over_house)
         async with postgres.transaction(self._pool) as connected:
             if isinstance(outcome, Refusal):
                 await connected.execute(_SQL["drop_refused"], hold)
                 return outcome
             await _same_epoch(connected, event, outcome.epoch)
-            if await connected.fetchval(_SQL["keep_hold"], hold) is not None:
+            state = await connected.fetchval(_SQL["lock_state"], hold)
+            if state == "taking":
+                await connected.execute(_SQL["keep_hold"], hold)
                 taken = [seat_ids[seat] for seat, _ in seats]
                 if over_house:
                     await connected.execute(_SQL["use_up_house_blocks"], event, taken)
                 await _record(connected, event, "hold", "held", hold, holder, act, taken, _count(areas))
+        if state == "ended":
+            # A colleague released what was listed as `taking`, before the inventory had it.
+            await self._inventory.withdraw_hold(event, hold)
+            return _ENDED
         return outcome
 
     async def move(
