@@ -106,10 +106,13 @@ class Holding:
             state = await connected.fetchval(_SQL["lock_state"], hold)
             if state == "taking":
                 await connected.execute(_SQL["keep_hold"], hold)
-                taken = [seat_ids[seat] for seat, _ in seats]
+                # As the inventory has it: a colleague may have moved what was listed as `taking`.
+                assert outcome.record is not None, "what was granted is there"
+                taken = [seat_ids[seat] for seat, _ in outcome.record.seat_types()]
+                places = _count(outcome.record.area_types())
                 if over_house:
                     await connected.execute(_SQL["use_up_house_blocks"], event, taken)
-                await _record(connected, event, "hold", "held", hold, holder, act, taken, _count(areas))
+                await _record(connected, event, "hold", "held", hold, holder, act, taken, places)
         if state == "ended":
             # A colleague released what was listed as `taking`, before the inventory had it.
             await self._inventory.withdraw_hold(event, hold)

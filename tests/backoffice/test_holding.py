@@ -300,6 +300,17 @@ async def test_a_release_and_a_move_that_died_are_done_again(office: Office, hou
     assert (await house.states(office.event)).count(HELD) == 0
 
 
+async def test_a_hold_that_was_moved_while_it_was_taking_is_told_as_it_is(office: Office, house: House) -> None:
+    await die(office, lambda: office.hold(3))
+    [(hold, _, _)] = await office.listed()
+    held(await office.move(hold, 5))
+    held(await office.hold(3))
+    assert await office.listed() == [(hold, "held", [5])]
+    assert (await office.log())[-1][:2] == ("hold", [5])
+    await office.lose_redis()
+    assert (await house.states(office.event))[3:6] == [FREE, FREE, HELD]
+
+
 async def test_redis_lost_between_the_step_and_the_row(office: Office, house: House) -> None:
     """The hold was taken in an epoch that is gone when its row is written: nobody is told that it is held."""
     await die(office, lambda: office.hold(3), then=office.lose_redis)

@@ -1,5 +1,6 @@
 """The counter over REST, against a running server: who may what, whose holds, and what the log tells of it."""
 
+import asyncio
 import itertools
 import json
 from collections.abc import AsyncIterator
@@ -336,6 +337,29 @@ async def test_a_move_by_staff(counter: Counter, lines: Lines) -> None:
         ("move", counter.seats[0], "available", "view"),
         ("move", counter.seats[6], "held", "view"),
     ]
+
+
+async def test_of_many_who_want_one_seat_at_once_one_gets_it(counter: Counter) -> None:
+    """Three clerks and two browsers, all after seat 7, and each after one of their own."""
+    customers = [await counter.customer(role) for role in ROLES]
+    browsers = [await counter.browser() for _ in range(2)]
+    assert (await counter.details(7))[0]["status"] == "available"  # the event's first inventory is built by now
+    answers = await asyncio.gather(
+        *(counter.hold(who, 7, n, who=role) for n, (who, role) in enumerate(zip(customers, ROLES, strict=True))),
+        *(
+            counter.call(
+                "POST", f"/events/{counter.event}/holds", {"seats": [counter.seats[7], counter.seats[20 + n]]}, who=who
+            )
+            for n, who in enumerate(browsers)
+        ),
+    )
+    assert sorted(answer.status for answer in answers) == [201, 409, 409, 409, 409]
+    assert {answer.code for answer in answers if answer.status == 409} == {"seat_taken"}
+    shown = await counter.details(7, 0, 1, 2, 20, 21)
+    assert sorted(seat["status"] for seat in shown) == ["available"] * 4 + ["held"] * 2
+    listed = (await counter.call("GET", f"/box-office/{counter.event}/holds")).body["items"]
+    by_staff = [answer.body["id"] for answer in answers[:3] if answer.status == 201]
+    assert [item["id"] for item in listed] == by_staff, "a refused hold leaves no row"
 
 
 # --- The log
