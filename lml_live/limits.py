@@ -47,6 +47,13 @@ HOLD_SECONDS_MIN: Final = 1
 HOLD_SECONDS_MAX: Final = 24 * 3600
 LIFETIME_SECONDS_MAX: Final = 7 * 24 * 3600
 EXTENSIONS_MAX: Final = 20
+UNTIL_RELEASED_MS: Final = 4_102_444_800_000
+"""The deadline and lifetime of a hold without a deadline: 2100-01-01 UTC. A number like any other to scripts, clients
+and clocks, and no event of ours is later; a jump of a clock does not reach it."""
+STAFF_SEATS_ASKED_MAX: Final = 100
+"""Seats whose details are asked for at once: their ids come in the address, and a line of a request holds 8 kB."""
+BOOK_SCAN_FIELDS: Final = 1_000
+"""Fields of a book that one step of a search for a seat's hold looks at: about 0.3 ms of Redis."""
 
 # --- The live socket
 MESSAGE_BYTES_MAX: Final = 16 * 1024

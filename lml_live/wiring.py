@@ -19,6 +19,8 @@ from aiohttp import web
 from lml_live import limits
 from lml_live.backoffice.blocking import Blocking, Refusals
 from lml_live.backoffice.deployed import DeployedLayouts
+from lml_live.backoffice.history import History
+from lml_live.backoffice.holding import Holding
 from lml_live.booking.bookings import Bookings
 from lml_live.booking.checkout import Checkout
 from lml_live.booking.completer import Completer
@@ -30,6 +32,7 @@ from lml_live.gateway.acts import Acts
 from lml_live.gateway.app import Runner, Services, make_app
 from lml_live.gateway.bookings import BookingServices
 from lml_live.gateway.connection import Doorman
+from lml_live.gateway.counter import CounterServices
 from lml_live.gateway.desk import Desks
 from lml_live.gateway.events import EventServices
 from lml_live.gateway.holders import AddressOf, HolderServices
@@ -50,6 +53,7 @@ from lml_live.inventory.book import Book
 from lml_live.inventory.feed import Feed
 from lml_live.inventory.holds import Holds
 from lml_live.inventory.records import Sale
+from lml_live.inventory.staff_holds import StaffHolds
 from lml_live.inventory.upkeep import Upkeep
 from lml_live.pricing.blocks import BlockKind, Blocks
 from lml_live.pricing.catalogue import CHANNEL, Catalogue
@@ -183,6 +187,16 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             mark_seconds=settings.mark_seconds,
             judge_amount=sells_nothing if payments is None else judge_amount,
         )
+        staff_holds = StaffHolds(book)
+        holding = Holding(pool, staff_holds)
+        holder_services = HolderServices(
+            live,
+            library,
+            Doorman(settings.origins, AddressCaps(limits.SOCKETS_PER_ADDRESS_MAX, settings.caps_exempt)),
+            AddressOf(settings.trusted_proxies, settings.caps_exempt),
+            desk,
+            holding,
+        )
         services = Services(
             events=EventServices(
                 desk,
@@ -193,12 +207,8 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
                 live.refresh,
             ),
             layouts=LayoutServices(desk, library, keys, copy_out),
-            holders=HolderServices(
-                live,
-                library,
-                Doorman(settings.origins, AddressCaps(limits.SOCKETS_PER_ADDRESS_MAX, settings.caps_exempt)),
-                AddressOf(settings.trusted_proxies, settings.caps_exempt),
-            ),
+            holders=holder_services,
+            counter=CounterServices(desk, live.acts, holding, History(pool, staff_holds), keys, holder_services.caller),
             bookings=BookingServices(
                 live,
                 bookings,

@@ -1,31 +1,49 @@
 -- name: block_seats
 -- Takes seats off sale, or gives blocked ones another kind and reason; seats that are claimed or sold are left out.
-INSERT INTO seat_block (event_id, seat_id, kind, reason, staff_id)
-SELECT $1, wanted.seat_id, $3, $4, $5
-FROM unnest($2::text[]) AS wanted (seat_id)
-WHERE NOT EXISTS (
-    SELECT FROM booking_seat AS claim
-    WHERE claim.event_id = $1 AND claim.seat_id = wanted.seat_id AND claim.state IN ('claimed', 'sold'))
-ORDER BY wanted.seat_id
-ON CONFLICT (event_id, seat_id)
-    DO UPDATE SET kind = excluded.kind, reason = excluded.reason, staff_id = excluded.staff_id
+WITH done AS (
+    INSERT INTO seat_block (event_id, seat_id, kind, reason, staff_id)
+    SELECT $1, wanted.seat_id, $3, $4, $5
+    FROM unnest($2::text[]) AS wanted (seat_id)
+    WHERE NOT EXISTS (
+        SELECT FROM booking_seat AS claim
+        WHERE claim.event_id = $1 AND claim.seat_id = wanted.seat_id AND claim.state IN ('claimed', 'sold'))
+    ORDER BY wanted.seat_id
+    ON CONFLICT (event_id, seat_id)
+        DO UPDATE SET kind = excluded.kind, reason = excluded.reason, staff_id = excluded.staff_id
+    RETURNING event_id, seat_id, kind, staff_id, reason)
+INSERT INTO status_change (event_id, act, seat_id, status, staff_id, reason)
+SELECT event_id, 'block', seat_id, kind, staff_id, reason FROM done
 RETURNING seat_id
 
 -- name: unblock_seats
--- Puts seats back on sale.
-DELETE FROM seat_block WHERE event_id = $1 AND seat_id = ANY ($2::text[])
+-- Puts seats back on sale, and on record where they were blocked.
+WITH done AS (
+    DELETE FROM seat_block WHERE event_id = $1 AND seat_id = ANY ($2::text[]) RETURNING event_id, seat_id)
+INSERT INTO status_change (event_id, act, seat_id, status, staff_id, reason)
+SELECT event_id, 'unblock', seat_id, 'available', $3, $4 FROM done
+
+-- name: withdraw_seats
+-- Takes blocks back that the inventory refused: the seats stay what they are.
+WITH done AS (
+    DELETE FROM seat_block WHERE event_id = $1 AND seat_id = ANY ($2::text[]) RETURNING event_id, seat_id)
+INSERT INTO status_change (event_id, act, seat_id, staff_id, reason)
+SELECT event_id, 'withdraw', seat_id, $3, $4 FROM done
 
 -- name: block_area
 -- Takes places of an area off sale, beside those that already are; returns nothing beyond the area's capacity.
-INSERT INTO area_block (event_id, area_id, kind, quantity, reason, staff_id)
-SELECT $1, $2, $3, $4::integer, $5, $6
-FROM event_area AS area
-WHERE area.event_id = $1 AND area.area_id = $2
-    AND $4 + (SELECT coalesce(sum(other.quantity), 0) FROM area_block AS other
-              WHERE other.event_id = $1 AND other.area_id = $2) <= area.capacity
-ON CONFLICT (event_id, area_id, kind)
-    DO UPDATE SET quantity = area_block.quantity + excluded.quantity, reason = excluded.reason,
-        staff_id = excluded.staff_id
+WITH done AS (
+    INSERT INTO area_block (event_id, area_id, kind, quantity, reason, staff_id)
+    SELECT $1, $2, $3, $4::integer, $5, $6
+    FROM event_area AS area
+    WHERE area.event_id = $1 AND area.area_id = $2
+        AND $4 + (SELECT coalesce(sum(other.quantity), 0) FROM area_block AS other
+                  WHERE other.event_id = $1 AND other.area_id = $2) <= area.capacity
+    ON CONFLICT (event_id, area_id, kind)
+        DO UPDATE SET quantity = area_block.quantity + excluded.quantity, reason = excluded.reason,
+            staff_id = excluded.staff_id
+    RETURNING event_id, area_id, kind, staff_id, reason)
+INSERT INTO status_change (event_id, act, area_id, quantity, status, staff_id, reason)
+SELECT event_id, 'block', area_id, $4::integer, kind, staff_id, reason FROM done
 RETURNING quantity
 
 -- name: lessen_area_block
@@ -38,3 +56,8 @@ RETURNING quantity
 -- Puts all blocked places of an area and kind back on sale; returns nothing where another number is blocked.
 DELETE FROM area_block WHERE event_id = $1 AND area_id = $2 AND kind = $3 AND quantity = $4::integer
 RETURNING quantity
+
+-- name: record_area_unblock
+-- Puts on record that places of an area were put back on sale, or that their block was withdrawn as refused.
+INSERT INTO status_change (event_id, act, area_id, quantity, status, staff_id, reason)
+VALUES ($1, $2::text, $3, $4, CASE $2::text WHEN 'unblock' THEN 'available' END, $5, $6)

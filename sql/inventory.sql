@@ -52,6 +52,15 @@ SELECT seat_id, kind FROM seat_block WHERE event_id = $1;
 -- The area places that staff took off sale.
 SELECT area_id, sum(quantity)::int AS quantity FROM area_block WHERE event_id = $1 GROUP BY area_id;
 
+-- name: load_staff_holds
+-- The holds of the box office for its customers: not those that became a booking, whose claim says more, and none of a
+-- closed sale, which has no holds.
+SELECT h.hold_id, h.holder, h.created, h.seat_ids, h.seat_types, h.area_ids, h.area_types, h.area_quantities
+FROM staff_hold h JOIN event e ON e.id = h.event_id
+WHERE h.event_id = $1 AND h.state = 'held' AND e.state <> 'closed'
+  AND NOT EXISTS (SELECT FROM booking b WHERE b.hold_id = h.hold_id AND b.buyer_name IS NOT NULL)
+ORDER BY h.created, h.hold_id;
+
 -- name: server_time_ms
 -- PostgreSQL's clock, against which Redis's is measured.
 SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint;

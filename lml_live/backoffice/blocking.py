@@ -78,20 +78,25 @@ class Blocking:
             free = [index for index in batch if layout.seat_ids[index] in written]
             answer = await self._apply(event_id, free, {}, kind, True) if free else Refusals()
             if answer.seats:
-                await self._blocks.unblock_seats(event_id, [layout.seat_ids[index] for index in answer.seats])
+                left_alone = [layout.seat_ids[index] for index in answer.seats]
+                await self._blocks.withdraw_seats(event_id, left_alone, staff_id, reason)
             refused += [*(set(batch) - set(free)), *answer.seats]
         full = await self._block_areas(event_id, wanted.areas, kind, reason, staff_id)
         return _report(layout, indexes, wanted.areas, refused, full, ("seat_taken", "area_full"))
 
-    async def unblock(self, event_id: str, wanted: Selection, kind: BlockKind) -> BlockReport:
+    async def unblock(
+        self, event_id: str, wanted: Selection, kind: BlockKind, reason: str | None, staff_id: str
+    ) -> BlockReport:
         """Puts back on sale what is blocked; `kind` matters for areas only. Raises `NotFound`, `InvalidInput`."""
         event, layout = await self._find(event_id)
         indexes = _resolve(event, layout, wanted)
         refused: list[int] = []
         for batch in _batches(indexes):
-            await self._blocks.unblock_seats(event_id, [layout.seat_ids[index] for index in batch])
+            await self._blocks.unblock_seats(event_id, [layout.seat_ids[index] for index in batch], staff_id, reason)
             refused += (await self._apply(event_id, batch, {}, kind, False)).seats
-        done = await self._blocks.unblock_areas(event_id, wanted.areas, kind) if wanted.areas else frozenset()
+        done: frozenset[str] = frozenset()
+        if wanted.areas:
+            done = await self._blocks.unblock_areas(event_id, wanted.areas, kind, staff_id, reason)
         fewer = {area_id: 0 for area_id in wanted.areas if area_id not in done}
         if done:
             applied = {area_id: wanted.areas[area_id] for area_id in done}
@@ -109,7 +114,7 @@ class Blocking:
             answer = await self._apply(event_id, (), {area_id: areas[area_id] for area_id in done}, kind, True)
             if answer.areas:
                 withdrawn = {area_id: areas[area_id] for area_id in answer.areas}
-                await self._blocks.unblock_areas(event_id, withdrawn, kind)
+                await self._blocks.unblock_areas(event_id, withdrawn, kind, staff_id, reason, refused=True)
             full |= answer.areas
         return full
 

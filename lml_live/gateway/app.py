@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from lml_live import limits
-from lml_live.gateway import bookings, documents, events, holders, layouts, problems, staff
+from lml_live.gateway import bookings, counter, documents, events, holders, layouts, problems, staff
 from lml_live.gateway.bookings import BookingServices
+from lml_live.gateway.counter import CounterServices
 from lml_live.gateway.events import EventServices
 from lml_live.gateway.holders import HolderServices
 from lml_live.gateway.layouts import LayoutServices
@@ -25,6 +26,7 @@ _log = logging.getLogger(__name__)
 OPERATIONS: Final[Sequence[Operation]] = (
     *events.OPERATIONS,
     *holders.OPERATIONS,
+    *counter.OPERATIONS,
     *bookings.OPERATIONS,
     *staff.OPERATIONS,
     *layouts.OPERATIONS,
@@ -39,6 +41,7 @@ class Services:
     events: EventServices
     layouts: LayoutServices
     holders: HolderServices
+    counter: CounterServices
     bookings: BookingServices
     probes: Mapping[str, Probe]
 
@@ -160,6 +163,7 @@ def make_app(services: Services) -> web.Application:
     )
     app.add_routes(events.routes(services.events))
     app.add_routes(holders.routes(services.holders))
+    app.add_routes(counter.routes(services.counter))
     app.add_routes(bookings.routes(services.bookings))
     app.add_routes(staff.routes(services.events.desk, services.holders.address_of.capped))
     app.add_routes(layouts.routes(services.layouts))

@@ -7,6 +7,8 @@ import msgspec
 from msgspec import Meta
 
 from lml_live import limits, values
+from lml_live.backoffice.history import SeatDetails, StatusChange
+from lml_live.backoffice.holding import CustomerHold
 from lml_live.gateway import wire
 from lml_live.pricing.blocks import BlockKind
 from lml_live.pricing.events import Id, Name, PublicEvent
@@ -100,6 +102,56 @@ class HoldChangeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
     add: HoldBody = HoldBody()
     release: HoldBody = HoldBody()
+
+
+class CustomerHoldBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The body of `POST /box-office/{event}/holds`: for a holder that `POST /holders` made for staff, under a name.
+
+    `over_house` takes seats, too, that a house hold keeps back; killed ones never.
+    """
+
+    holder: Id
+    customer: Name
+    reason: Name
+    seats: Annotated[list[SeatId | SeatIdPick], Meta(max_length=limits.HOLD_SEATS_MAX)] = []
+    areas: wire.AreaWishes = {}
+    over_house: bool = False
+
+
+class MoveBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The body of `POST /holds/{hold}/move`: all that the hold names from then on. Staff must say why."""
+
+    seats: Annotated[list[SeatId | SeatIdPick], Meta(max_length=limits.HOLD_SEATS_MAX)] = []
+    areas: wire.AreaWishes = {}
+    over_house: bool = False
+    reason: Name | None = None
+
+
+class ReleaseBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of `POST /holds/{hold}/release`."""
+
+    reason: Name
+
+
+class CustomerHoldList(msgspec.Struct, frozen=True):
+    """A page of an event's holds for customers, the oldest first."""
+
+    items: tuple[CustomerHold, ...]
+    next: str | None
+
+
+class StatusChangeList(msgspec.Struct, frozen=True):
+    """A page of the status-change log, the oldest first."""
+
+    items: tuple[StatusChange, ...]
+    next: str | None
+
+
+class SeatDetailsList(msgspec.Struct, frozen=True):
+    """The seats asked for, in their order; all of them come in one page."""
+
+    items: tuple[SeatDetails, ...]
+    next: str | None
 
 
 class NewHolder(msgspec.Struct, frozen=True):

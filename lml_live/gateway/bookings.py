@@ -1,7 +1,5 @@
 """Bookings over REST: made of a hold, read and cancelled by holder or `access`; and Stripe's webhook."""
 
-import base64
-import binascii
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
@@ -18,7 +16,8 @@ from lml_live.booking.completer import Completer
 from lml_live.booking.notices import read_notice
 from lml_live.booking.payments import Payments
 from lml_live.booking.states import BookingState
-from lml_live.errors import InvalidInput, NotFound, Refused, Unauthorized, Violation
+from lml_live.errors import InvalidInput, NotFound, Refused, Unauthorized
+from lml_live.gateway import paging
 from lml_live.gateway.callers import bearer_token
 from lml_live.gateway.desk import Desk
 from lml_live.gateway.holders import refused
@@ -226,10 +225,10 @@ def routes(services: BookingServices) -> list[web.RouteDef]:
 
     async def list_bookings(request: web.Request) -> web.Response:
         holder = holder_of(request)
-        limit = _read_limit(request)
-        found = await bookings.of_holder(holder, after=_read_cursor(request), limit=limit + 1)
+        limit = paging.read_limit(request)
+        found = await bookings.of_holder(holder, after=paging.read_cursor(request), limit=limit + 1)
         page = found[:limit]
-        following = _write_cursor(page[-1]) if len(found) > limit else None
+        following = paging.write_cursor(page[-1].created, page[-1].id) if len(found) > limit else None
         return _json(BookingList(tuple(map(show, page)), following), 200)
 
     async def visible(request: web.Request) -> Booking:
@@ -335,37 +334,6 @@ def _count_areas(booking: Booking) -> dict[str, int]:
         if line.area_id is not None:
             counts[line.area_id] = counts.get(line.area_id, 0) + 1
     return counts
-
-
-def _read_limit(request: web.Request) -> int:
-    text = request.query.get("limit", str(limits.PAGE_ITEMS_DEFAULT))
-    if not (text.isascii() and text.isdecimal() and len(text) <= 9 and 1 <= int(text) <= limits.PAGE_ITEMS_MAX):
-        raise _wrong("limit", f"is no whole number from 1 to {limits.PAGE_ITEMS_MAX}")
-    return int(text)
-
-
-def _write_cursor(booking: Booking) -> str:
-    return base64.urlsafe_b64encode(f"{booking.created.isoformat()} {booking.id}".encode()).decode()
-
-
-def _read_cursor(request: web.Request) -> tuple[datetime, str] | None:
-    text = request.query.get("cursor")
-    if text is None:
-        return None
-    try:
-        created, _, booking = base64.urlsafe_b64decode(text.encode()).decode().partition(" ")
-        moment = datetime.fromisoformat(created)
-        known = moment.tzinfo is not None
-        moment = moment.astimezone(UTC)
-    except (binascii.Error, UnicodeError, ValueError, OverflowError) as error:
-        raise _wrong("cursor", "is no cursor of ours") from error
-    if not known or not values.is_id(booking):
-        raise _wrong("cursor", "is no cursor of ours")
-    return moment, booking
-
-
-def _wrong(path: str, message: str) -> InvalidInput:
-    return InvalidInput("The page cannot be made.", errors=(Violation(path, message),))
 
 
 def _json(body: Any, status: int) -> web.Response:

@@ -26,17 +26,26 @@ def bearer_token(request: web.Request) -> str | None:
 async def find_staff(request: web.Request, desk: StaffDesk) -> Staff | None:
     """The member of staff who calls; None for everybody else, whatever token they have."""
     token = bearer_token(request)
-    return await desk.who(token) if token is not None and token.startswith(TOKEN_PREFIX) else None
+    return await desk.who(token) if token is not None and is_staff_token(token) else None
 
 
-async def require_staff(request: web.Request, desk: StaffDesk, role: Role) -> Staff:
-    """The member of staff who calls, with this role. Raises `Unauthorized`, `Forbidden`.
+CLERKS: Final[tuple[Role, ...]] = ("box_office", "manager")
+"""Who works at the counter: clerks and up."""
+
+
+def is_staff_token(token: str | None) -> bool:
+    """Whether a token is of the kind that staff have, good or not."""
+    return token is not None and token.startswith(TOKEN_PREFIX)
+
+
+async def require_staff(request: web.Request, desk: StaffDesk, *roles: Role) -> Staff:
+    """The member of staff who calls, with one of these roles. Raises `Unauthorized`, `Forbidden`.
 
     Asked before anything is looked up, so that a refusal tells nobody what exists.
     """
     staff = await find_staff(request, desk)
     if staff is None:
         raise Unauthorized("This needs a member of staff.")
-    if not staff.may(role):
+    if not any(staff.may(role) for role in roles):
         raise Forbidden("This needs another role.")
     return staff

@@ -11,7 +11,7 @@ from msgspec import Struct
 from lml_live.clock import to_ms
 from lml_live.gateway import wire
 from lml_live.inventory.diffs import AreaCounts
-from lml_live.inventory.holds import Refusal
+from lml_live.inventory.holds import Refusal, is_staff_hold
 from lml_live.inventory.records import Record
 from lml_live.pricing.catalogue import Catalogue
 from lml_live.pricing.events import Event
@@ -130,7 +130,7 @@ class Desk(Struct, frozen=True):
             booking=record.booking or None,
             deadline_ms=record.deadline_ms,
             lifetime_ms=record.lifetime_ms,
-            extensions_left=max(0, self.event.limits.extensions - record.extensions),
+            extensions_left=0 if is_staff_hold(hold) else max(0, self.event.limits.extensions - record.extensions),
             amount=quote.amount,
             currency=quote.currency,
         )

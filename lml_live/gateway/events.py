@@ -9,7 +9,8 @@ from aiohttp import web
 
 from lml_live import limits
 from lml_live.backoffice.blocking import Blocking, BlockReport, Selection
-from lml_live.errors import InvalidInput, NotFound, Violation
+from lml_live.errors import NotFound
+from lml_live.gateway import paging
 from lml_live.gateway.bodies import BlockRequest, EventList, UnblockRequest
 from lml_live.gateway.callers import find_staff, require_staff
 from lml_live.gateway.idempotency import IdempotencyKeys, request_seed
@@ -134,7 +135,7 @@ def routes(services: EventServices) -> list[web.RouteDef]:
     catalogue, desk = services.catalogue, services.desk
 
     async def list_events(request: web.Request) -> web.Response:
-        limit, cursor = _read_limit(request), request.query.get("cursor")
+        limit, cursor = paging.read_limit(request), request.query.get("cursor")
         staff = await find_staff(request, desk)
         drafts = staff is not None and staff.may("manager")
         page = await catalogue.list_events(limit=limit, cursor=cursor, drafts=drafts)
@@ -182,10 +183,11 @@ def routes(services: EventServices) -> list[web.RouteDef]:
         return _answer(await services.blocking.block(event_id, wanted, body.kind, body.reason, staff.id))
 
     async def unblock_seats(request: web.Request) -> web.Response:
-        await require_staff(request, desk, "manager")
+        staff = await require_staff(request, desk, "manager")
         body = await read_body(request, UnblockRequest)
         wanted = Selection(body.seats, body.runs, body.areas)
-        return _answer(await services.blocking.unblock(request.match_info["event"], wanted, body.kind))
+        event_id = request.match_info["event"]
+        return _answer(await services.blocking.unblock(event_id, wanted, body.kind, body.reason, staff.id))
 
     async def visible(request: web.Request) -> Event:
         event = await catalogue.load_event(request.match_info["event"])
@@ -218,11 +220,3 @@ def routes(services: EventServices) -> list[web.RouteDef]:
 def _answer(body: msgspec.Struct, *, status: int = 200, location: str | None = None) -> web.Response:
     headers = {"Cache-Control": "no-cache"} | ({} if location is None else {"Location": location})
     return web.Response(status=status, body=msgspec.json.encode(body), content_type="application/json", headers=headers)
-
-
-def _read_limit(request: web.Request) -> int:
-    text = request.query.get("limit", str(limits.PAGE_ITEMS_DEFAULT))
-    if not (text.isascii() and text.isdecimal() and len(text) <= 9 and 1 <= int(text) <= limits.PAGE_ITEMS_MAX):
-        wrong = Violation("limit", f"is no whole number from 1 to {limits.PAGE_ITEMS_MAX}")
-        raise InvalidInput("The page cannot be made.", errors=(wrong,))
-    return int(text)

@@ -7,31 +7,34 @@ import asyncio
 import gzip
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
 from aiohttp import web
 
 from lml_live import limits, values
+from lml_live.backoffice.holding import Holding
 from lml_live.clock import to_datetime
 from lml_live.errors import STATUS_BY_CODE, NotFound, Overloaded, Unauthorized
 from lml_live.gateway import problems, wire
 from lml_live.gateway.acts import show_changed
 from lml_live.gateway.bodies import Availability, HoldBody, HoldChangeBody, NewHolder, SeatIdPick
-from lml_live.gateway.callers import bearer_token
+from lml_live.gateway.callers import CLERKS, bearer_token, is_staff_token, require_staff
 from lml_live.gateway.connection import Doorman, serve_socket
 from lml_live.gateway.desk import Desk, show_areas
 from lml_live.gateway.idempotency import HEADER, read_key
 from lml_live.gateway.live import Live
 from lml_live.gateway.operations import API, Operation, bind
 from lml_live.gateway.problems import Problem, read_body
+from lml_live.guard.staff import StaffDesk
 from lml_live.guard.throttle import Network, TokenBucket, client_address, in_networks
 from lml_live.inventory.holds import Changed, Refusal
 from lml_live.venues.library import Library
 
 _REFUSED: Final = (
     "unauthorized",
+    "forbidden",
     "not_found",
     "seat_taken",
     "unknown_seat",
@@ -81,9 +84,9 @@ OPERATIONS: Final = (
         method="POST",
         path=f"{API}/holders",
         who="anyone",
-        summary="A new anonymous holder; with a holder's token, a fresh token of the same.",
+        summary="A new anonymous holder; with a holder's token, a fresh token of the same; for clerks, a customer.",
         answers={201: NewHolder},
-        codes=("unauthorized", "rate_limited"),
+        codes=("unauthorized", "forbidden", "rate_limited"),
     ),
     Operation(
         name="hold_seats",
@@ -122,7 +125,7 @@ OPERATIONS: Final = (
         who="holder",
         summary="Give a hold back.",
         answers={204: None},
-        codes=("unauthorized", "hold_not_found", "hold_expired", "hold_in_checkout"),
+        codes=("unauthorized", "forbidden", "hold_not_found", "hold_expired", "hold_in_checkout"),
     ),
     Operation(
         name="extend_hold",
@@ -167,6 +170,18 @@ class HolderServices:
     library: Library
     doorman: Doorman
     address_of: AddressOf
+    desk: StaffDesk
+    holding: Holding
+    buckets: "RequestBuckets" = field(default_factory=lambda: RequestBuckets())
+
+    def caller(self, request: web.Request) -> str:
+        """The holder who calls. Raises `Unauthorized`, and `Overloaded` where they ask too often."""
+        token, now_ms = bearer_token(request), self.live.clock()
+        read = self.live.tokens.read(token, now_ms) if token is not None else None
+        if read is None:
+            raise Unauthorized("This needs a holder's token: POST /holders gives one.")
+        self.buckets.take(f"holder {read.holder}", now_ms)
+        return read.holder
 
 
 class LayoutCache:
@@ -204,15 +219,7 @@ def routes(services: HolderServices) -> list[web.RouteDef]:
     live = services.live
     acts, clock, tokens = live.acts, live.clock, live.tokens
     layouts = LayoutCache(services.library)
-    buckets = RequestBuckets()
-
-    def caller(request: web.Request) -> str:
-        token = bearer_token(request)
-        read = tokens.read(token, clock()) if token is not None else None
-        if read is None:
-            raise Unauthorized("This needs a holder's token: POST /holders gives one.")
-        buckets.take(f"holder {read.holder}", clock())
-        return read.holder
+    caller, buckets = services.caller, services.buckets
 
     async def socket(request: web.Request) -> web.StreamResponse:
         address = services.address_of(request)
@@ -259,7 +266,10 @@ def routes(services: HolderServices) -> list[web.RouteDef]:
     async def create_holder(request: web.Request) -> web.Response:
         token = bearer_token(request)
         now_ms = clock()
-        if token is not None:
+        if is_staff_token(token):
+            staff = await require_staff(request, services.desk, *CLERKS)
+            holder = await services.holding.add_customer(staff.id)
+        elif token is not None:
             read = tokens.read(token, now_ms)
             if read is None:
                 raise Unauthorized("This token is not valid.")
@@ -276,11 +286,11 @@ def routes(services: HolderServices) -> list[web.RouteDef]:
         holder, key = caller(request), read_key(request)
         body = await read_body(request, HoldBody)
         desk = await _public_desk(request.match_info["event"])
-        seats = _indexes(desk, body.seats)
+        seats = indexes_of(desk, body.seats)
         if isinstance(seats, Refusal):
             return refused(desk, seats)
         outcome = await acts.hold(desk.event.id, holder, seats, body.areas, key=key)
-        return _answer(desk, outcome, status=201)
+        return answer_hold(desk, outcome, status=201)
 
     async def _public_desk(event: str) -> Desk:
         desk = await acts.desks.desk(event)
@@ -291,15 +301,15 @@ def routes(services: HolderServices) -> list[web.RouteDef]:
     async def read_hold(request: web.Request) -> web.Response:
         holder, hold = caller(request), request.match_info["hold"]
         desk = await acts.desk_of_hold(hold)
-        return _answer(desk, await acts.holds.read_hold(desk.event.id, holder, hold))
+        return answer_hold(desk, await acts.holds.read_hold(desk.event.id, holder, hold))
 
     async def change_hold(request: web.Request) -> web.Response:
         holder, hold = caller(request), request.match_info["hold"]
         body = await read_body(request, HoldChangeBody)
         key = read_key(request) if HEADER in request.headers else None
         desk = await acts.desk_of_hold(hold)
-        add = _indexes(desk, body.add.seats)
-        release = _indexes(desk, body.release.seats)
+        add = indexes_of(desk, body.add.seats)
+        release = indexes_of(desk, body.release.seats)
         for wrong in (add, release):
             if isinstance(wrong, Refusal):
                 return refused(desk, wrong)
@@ -308,18 +318,18 @@ def routes(services: HolderServices) -> list[web.RouteDef]:
         outcome = await acts.change(
             desk.event.id, holder, hold, (add, body.add.areas), (release, body.release.areas), key
         )
-        return _answer(desk, outcome)
+        return answer_hold(desk, outcome)
 
     async def release_hold(request: web.Request) -> web.Response:
         holder, hold = caller(request), request.match_info["hold"]
         desk = await acts.desk_of_hold(hold)
-        return _answer(desk, await acts.release(desk.event.id, holder, hold, (), {}))
+        return answer_hold(desk, await acts.release(desk.event.id, holder, hold, (), {}))
 
     async def extend_hold(request: web.Request) -> web.Response:
         holder, hold = caller(request), request.match_info["hold"]
         key = read_key(request) if HEADER in request.headers else None
         desk = await acts.desk_of_hold(hold)
-        return _answer(desk, await acts.extend(desk.event.id, holder, hold, key=key))
+        return answer_hold(desk, await acts.extend(desk.event.id, holder, hold, key=key))
 
     return bind(
         OPERATIONS,
@@ -355,7 +365,7 @@ class RequestBuckets:
             raise Overloaded("Too many requests: slow down.", retry_after_ms=wait_ms)
 
 
-def _indexes(desk: Desk, seats: Sequence[str | SeatIdPick]) -> list[wire.SeatWish] | Refusal:
+def indexes_of(desk: Desk, seats: Sequence[str | SeatIdPick]) -> list[wire.SeatWish] | Refusal:
     """Seat ids as the socket's indexes. All unknown ones are named by position in the message, never echoed."""
     wishes: list[wire.SeatWish] = []
     unknown = 0
@@ -371,7 +381,8 @@ def _indexes(desk: Desk, seats: Sequence[str | SeatIdPick]) -> list[wire.SeatWis
     return wishes
 
 
-def _answer(desk: Desk, outcome: Changed | Refusal, *, status: int = 200) -> web.Response:
+def answer_hold(desk: Desk, outcome: Changed | Refusal, *, status: int = 200) -> web.Response:
+    """The hold as it is now, 204 where nothing is left of it, or the problem for a refusal."""
     if isinstance(outcome, Refusal):
         return refused(desk, outcome)
     shown = show_changed(desk, outcome, seat_ids=True)

@@ -20,7 +20,7 @@ from lml_live.infra import postgres
 from lml_live.infra.redis import Part, Pipe
 from lml_live.inventory import seatmap
 from lml_live.inventory.records import Sale, pack, write_area_counts
-from lml_live.inventory.recovery import Claim, Inventory, Overlay, batches, read_kept, rebuild
+from lml_live.inventory.recovery import Claim, Inventory, Overlay, StaffHold, batches, read_kept, rebuild
 
 log = logging.getLogger(__name__)
 
@@ -325,6 +325,7 @@ async def _load_overlay(connection: postgres.Connection, event: str, index_of: M
     area_rows = await connection.fetch(_SQL["load_claimed_areas"], event)
     blocked = await connection.fetch(_SQL["load_blocked_seats"], event)
     blocked_areas = await connection.fetch(_SQL["load_blocked_areas"], event)
+    staff_rows = await connection.fetch(_SQL["load_staff_holds"], event)
     bookings: dict[str, asyncpg.Record] = {row["id"]: row for row in (*seat_rows, *area_rows)}
     seats: dict[str, list[tuple[int, str]]] = {}
     areas: dict[str, list[tuple[str, str, int]]] = {}
@@ -353,7 +354,20 @@ async def _load_overlay(connection: postgres.Connection, event: str, index_of: M
     kinds = {"house": seatmap.BYTE_HOUSE, "kill": seatmap.BYTE_KILL}
     return Overlay(
         claims=claims,
+        staff_holds=tuple(_staff_hold(row, index_of) for row in staff_rows),
         # A changed layout need not have every seat that was blocked.
         blocked_seats={index_of[row["seat_id"]]: kinds[row["kind"]] for row in blocked if row["seat_id"] in index_of},
         blocked_areas={row["area_id"]: row["quantity"] for row in blocked_areas},
+    )
+
+
+def _staff_hold(row: asyncpg.Record, index_of: Mapping[str, int]) -> StaffHold:
+    seats = zip(row["seat_ids"], row["seat_types"], strict=True)
+    return StaffHold(
+        hold=row["hold_id"],
+        holder=row["holder"],
+        created_ms=to_ms(row["created"]),
+        # A changed layout need not have every seat that was held.
+        seats=tuple(sorted((index_of[seat_id], kind) for seat_id, kind in seats if seat_id in index_of)),
+        areas=tuple(zip(row["area_ids"], row["area_types"], row["area_quantities"], strict=True)),
     )

@@ -3,7 +3,8 @@
 Rules (architecture.md, "Redis may be lost, or come back older, at any moment"):
 
 1. Claims and sales of PostgreSQL hold, whatever Redis says; their holds live on with their ids.
-2. Blocks of PostgreSQL hold next; where one meets a claim or a sale, the claim or sale wins.
+2. The box office's holds for its customers hold next, each but for what a claim or sale has; then blocks, which yield
+   to claims, sales and these.
 3. A hold that Redis kept lives on where all of it is still free; otherwise it is dropped whole, and its holder told.
 4. A checkout mark without a claim can never become one (claims of older epochs are refused), so it is its holder's
    hold again, for the grace time at least, within its lifetime.
@@ -39,6 +40,17 @@ class Claim(Struct, frozen=True):
     areas: tuple[tuple[str, str, int], ...]
 
 
+class StaffHold(Struct, frozen=True):
+    """A hold of the box office for a customer, as PostgreSQL has it: without a deadline."""
+
+    hold: str
+    holder: str
+    created_ms: int
+    seats: tuple[tuple[int, str], ...]
+    """(seat index, type), rising."""
+    areas: tuple[tuple[str, str, int], ...]
+
+
 class Overlay(Struct, frozen=True):
     """What PostgreSQL knows of an event's inventory."""
 
@@ -46,6 +58,7 @@ class Overlay(Struct, frozen=True):
     blocked_seats: Mapping[int, int]
     """Inventory state (house or kill) by seat index."""
     blocked_areas: Mapping[str, int]
+    staff_holds: tuple[StaffHold, ...] = ()
 
 
 class Inventory(Struct, frozen=True):
@@ -130,6 +143,15 @@ def rebuild(
         for area, _, quantity in claim.areas:
             (sold if claim.sold else held)[area] += quantity
         holds[claim.hold] = _claim_record(claim)
+    for staff_hold in overlay.staff_holds:
+        record = _staff_record(staff_hold, seats, capacities, held, sold)
+        if record is None:
+            continue
+        for seat, _ in record.seat_types():
+            seats[seat] = seatmap.BYTE_HELD
+        for area, _, quantity in record.area_types():
+            held[area] += quantity
+        holds[staff_hold.hold] = record
     for area, capacity in capacities.items():
         # A block that meets claims or sales yields to them.
         blocked[area] = max(0, min(blocked[area], capacity - held[area] - sold[area]))
@@ -177,6 +199,45 @@ def _survivor(record: Record, now_ms: int) -> Record:
     deadline = min(max(record.deadline_ms, now_ms + limits.CHECKOUT_GRACE_MS), record.lifetime_ms)
     return msgspec.structs.replace(
         record, state="active", booking="", reason="payment_failed", deadline_ms=deadline, seq=0, digests=()
+    )
+
+
+def _staff_record(
+    staff_hold: StaffHold,
+    seats: bytearray,
+    capacities: Mapping[str, int],
+    held: Mapping[str, int],
+    sold: Mapping[str, int],
+) -> Record | None:
+    """The record of a staff hold but for what a claim, a sale or an older staff hold has; None where nothing is left.
+
+    Only rows written by hand can conflict so. A customer's other seats are worth more than a tidy refusal.
+    """
+    taken = (seatmap.BYTE_HELD, seatmap.BYTE_SOLD)
+    free = [(seat, kind) for seat, kind in staff_hold.seats if seats[seat] not in taken]
+    room = {area: capacities[area] - held[area] - sold[area] for area, _, _ in staff_hold.areas if area in capacities}
+    places = []
+    for area, kind, quantity in staff_hold.areas:
+        if quantity <= room.get(area, 0):
+            room[area] -= quantity
+            places.append((area, kind, quantity))
+    if (len(free), len(places)) != (len(staff_hold.seats), len(staff_hold.areas)):
+        log.error("staff hold %s: a part of it is somebody else's by now", staff_hold.hold)
+    if not free and not places:
+        return None
+    return Record(
+        holder=staff_hold.holder,
+        state="active",
+        deadline_ms=limits.UNTIL_RELEASED_MS,
+        lifetime_ms=limits.UNTIL_RELEASED_MS,
+        extensions=0,
+        booking="",
+        seats=tuple(part for pair in free for part in pair),
+        areas=tuple(part for line in places for part in line),
+        created_ms=staff_hold.created_ms,
+        seq=0,
+        reason="staff",
+        digests=(),
     )
 
 

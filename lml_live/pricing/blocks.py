@@ -1,4 +1,7 @@
-"""What staff took off sale, as PostgreSQL remembers it. Written before the inventory is told: adopt lays it over."""
+"""What staff took off sale, as PostgreSQL remembers it. Written before the inventory is told: adopt lays it over.
+
+Each change is put on record in the status-change log in its own transaction: neither is there without the other.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal
@@ -31,11 +34,20 @@ class Blocks:
             rows = await connected.fetch(_SQL["block_seats"], event_id, seat_ids, kind, reason, staff_id)
         return frozenset(row["seat_id"] for row in rows)
 
-    async def unblock_seats(self, event_id: str, seat_ids: Sequence[str]) -> None:
+    async def unblock_seats(self, event_id: str, seat_ids: Sequence[str], staff_id: str, reason: str | None) -> None:
         """Puts seats back on sale; those that are not blocked stay as they are."""
+        await self._end("unblock_seats", event_id, seat_ids, staff_id, reason)
+
+    async def withdraw_seats(self, event_id: str, seat_ids: Sequence[str], staff_id: str, reason: str | None) -> None:
+        """Takes back blocks that the inventory refused; the log shows them as withdrawn."""
+        await self._end("withdraw_seats", event_id, seat_ids, staff_id, reason)
+
+    async def _end(
+        self, statement: str, event_id: str, seat_ids: Sequence[str], staff_id: str, reason: str | None
+    ) -> None:
         async with postgres.transaction(self._pool) as connected:
             await connected.execute(_EVENT["lock_event"], event_id)
-            await connected.execute(_SQL["unblock_seats"], event_id, seat_ids)
+            await connected.execute(_SQL[statement], event_id, seat_ids, staff_id, reason)
 
     async def block_areas(
         self, event_id: str, areas: Mapping[str, int], kind: BlockKind, reason: str, staff_id: str
@@ -50,13 +62,28 @@ class Blocks:
                     done.add(area_id)
         return frozenset(done)
 
-    async def unblock_areas(self, event_id: str, areas: Mapping[str, int], kind: BlockKind) -> frozenset[str]:
-        """Puts so many places of each area back on sale. Returns the areas done; the others have fewer blocked."""
+    async def unblock_areas(
+        self,
+        event_id: str,
+        areas: Mapping[str, int],
+        kind: BlockKind,
+        staff_id: str,
+        reason: str | None,
+        *,
+        refused: bool = False,
+    ) -> frozenset[str]:
+        """Puts so many places of each area back on sale. Returns the areas done; the others have fewer blocked.
+
+        `refused` says that the inventory would not block them: the log then shows the block as withdrawn.
+        """
+        act = "withdraw" if refused else "unblock"
         done = set()
         async with postgres.transaction(self._pool) as connected:
             await connected.execute(_EVENT["lock_event"], event_id)
             for area_id, quantity in areas.items():
                 if await _lessen(connected, event_id, area_id, kind, quantity):
+                    record = (event_id, act, area_id, quantity, staff_id, reason)
+                    await connected.execute(_SQL["record_area_unblock"], *record)
                     done.add(area_id)
         return frozenset(done)
 

@@ -24,6 +24,7 @@ from lml_live.infra.redis import Part, Pipe
 from lml_live.inventory import seatmap
 from lml_live.inventory.book import Book
 from lml_live.inventory.holds import Changed, Holds
+from lml_live.inventory.staff_holds import StaffHolds
 
 FREE, HELD, SOLD, HOUSE, KILL = range(5)
 ValkeyFactory = Callable[..., Awaitable[Valkey]]
@@ -401,7 +402,7 @@ async def finish(house: House, event: str, epoch: int) -> list[Any]:
 async def test_nothing_is_done_while_the_book_is_adopted(house: House) -> None:
     scene = await arrange(house)
     assert await begin(house, scene.event, 2) == [b"begun"]
-    event, hold, holds = scene.event, scene.anna.hold, house.holds
+    event, hold, holds, staff = scene.event, scene.anna.hold, house.holds, StaffHolds(house.book)
     sale = await house.sale(event)
     house.book.recover = _no_recovery  # type: ignore[method-assign]
     before = await house.pipe.call("GET", sale.key("seats")), await house.records(event)
@@ -419,6 +420,9 @@ async def test_nothing_is_done_while_the_book_is_adopted(house: House) -> None:
         lambda: holds.free_booking(event, scene.ben.hold, "b-ben", "expired"),
         lambda: holds.block_seats(event, [15], {}, seatmap.BYTE_HOUSE),
         lambda: holds.unblock_seats(event, [20], {}),
+        lambda: staff.hold_for_customer(event, "kim", "1-s-x", adults(15), [], over_house=False),
+        lambda: staff.move_hold(event, hold, adults(15), [], over_house=False),
+        lambda: staff.withdraw_hold(event, hold),
         lambda: house.sweep(event),
         lambda: house.close_some(event),
         lambda: house.inventory(event),

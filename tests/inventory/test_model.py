@@ -22,7 +22,8 @@ from lml_live import limits
 from lml_live.infra import postgres
 from lml_live.infra.redis import Pipe
 from lml_live.inventory import seatmap
-from lml_live.inventory.holds import Changed, Refusal
+from lml_live.inventory.holds import Changed, Refusal, is_staff_hold
+from lml_live.inventory.staff_holds import StaffHolds, Undone
 
 T = TypeVar("T")
 
@@ -135,13 +136,25 @@ class Inventory(RuleBasedStateMachine):
             return "hold_in_checkout"
         return "hold_expired" if not late and hold.deadline <= self.now else None
 
+    def refusal_of_change(self, name: str, holder: str, *, late: bool = False) -> str | None:
+        """The same of the acts that only staff may do to a customer's hold."""
+        return "forbidden" if is_staff_hold(name) else self.refusal_of_hold(name, holder, late=late)
+
+    def refusal_of_staffs_wish(
+        self, wish: tuple[list[int], dict[str, int]], over_house: bool, but: Held | None = None
+    ) -> str | None:
+        kept_back = self.blocked if over_house else set()
+        if not set(wish[0]) <= self.free_seats(but) | kept_back:
+            return "seat_taken"
+        return "area_full" if sum(wish[1].values()) > self.free_places(but) else None
+
     def end(self, name: str, code: str = "") -> None:
         hold = self.holds[name]
         hold.state, hold.booking, hold.seats, hold.places = "gone", code, set(), {}
         hold.lifetime = max(hold.lifetime, self.now)  # remembered a minute longer than this
 
     @staticmethod
-    def judge(answer: Changed | Refusal, expected: str | None) -> bool:
+    def judge(answer: Changed | Undone | Refusal, expected: str | None) -> bool:
         """Whether the act was granted; it is as the model says."""
         assert (answer.code if isinstance(answer, Refusal) else None) == expected, answer
         return expected is None
@@ -164,7 +177,7 @@ class Inventory(RuleBasedStateMachine):
     def add(self, number: int, holder: str, own: bool, wish: tuple[list[int], dict[str, int]]) -> None:
         name, holder = self.target(number, holder, own)
         answer = self.run(self.house.holds.add_to_hold(self.event, holder, name, *asked(wish), key=None))
-        if self.judge(answer, self.refusal_of_hold(name, holder) or self.refusal_of_wish(holder, wish)):
+        if self.judge(answer, self.refusal_of_change(name, holder) or self.refusal_of_wish(holder, wish)):
             hold = self.holds[name]
             hold.seats |= set(wish[0])
             for kind, n in wish[1].items():
@@ -175,7 +188,7 @@ class Inventory(RuleBasedStateMachine):
     def replace(self, number: int, holder: str, own: bool, wish: tuple[list[int], dict[str, int]]) -> None:
         name, holder = self.target(number, holder, own)
         answer = self.run(self.house.holds.replace_hold(self.event, holder, name, *asked(wish), key=None))
-        expected = self.refusal_of_hold(name, holder) or self.refusal_of_wish(holder, wish, self.holds[name])
+        expected = self.refusal_of_change(name, holder) or self.refusal_of_wish(holder, wish, self.holds[name])
         if self.judge(answer, expected):
             self.holds[name].seats, self.holds[name].places = set(wish[0]), dict(wish[1])
 
@@ -188,7 +201,7 @@ class Inventory(RuleBasedStateMachine):
         kinds = [(kind, n) for kind, n in sorted(hold.places.items())[:1]] if part else []
         areas = [("pit", kind, n) for kind, n in kinds]
         answer = self.run(self.house.holds.release_hold(self.event, holder, name, out, areas))
-        if not self.judge(answer, self.refusal_of_hold(name, holder, late=True)):
+        if not self.judge(answer, self.refusal_of_change(name, holder, late=True)):
             return
         hold.seats -= set(out)
         for kind, _ in kinds:
@@ -204,7 +217,7 @@ class Inventory(RuleBasedStateMachine):
         name, holder = self.target(number, "", own=True)
         hold = self.holds[name]
         deadline = min(self.now + HOLD_MS, hold.lifetime)
-        expected = self.refusal_of_hold(name, holder)
+        expected = self.refusal_of_change(name, holder)
         if expected is None and self.now < hold.now + 1_000:
             return  # whether a millisecond passed since decides
         if expected is None and (hold.extensions >= EXTENSIONS or deadline <= hold.deadline):
@@ -266,6 +279,41 @@ class Inventory(RuleBasedStateMachine):
         assert bool(answer.refused_areas) == (not fits)
         if fits:
             self.blocked_places += -n if back else n
+
+    @rule(holder=holders, wish=wishes, over_house=st.booleans())
+    def hold_for_customer(self, holder: str, wish: tuple[list[int], dict[str, int]], over_house: bool) -> None:
+        staff = StaffHolds(self.house.book)
+        name = self.run(staff.hold_id(self.event, f"{len(self.order):020x}"))
+        answer = self.run(staff.hold_for_customer(self.event, holder, name, *asked(wish), over_house=over_house))
+        expected = self.refusal_of_staffs_wish(wish, over_house)
+        if len([hold for hold in self.live().values() if hold.holder == holder]) >= limits.HOLDS_PER_HOLDER_MAX:
+            expected = "limit_exceeded"
+        if self.judge(answer, expected):
+            hold = self.holds[name] = Held(holder, wish, self.now)
+            hold.deadline = hold.lifetime = limits.UNTIL_RELEASED_MS
+            self.order.append(name)
+            self.blocked -= hold.seats
+
+    @precondition(lambda self: self.order)
+    @rule(number=numbers, wish=wishes, over_house=st.booleans())
+    def move(self, number: int, wish: tuple[list[int], dict[str, int]], over_house: bool) -> None:
+        name, holder = self.target(number, "", own=True)
+        staff, hold = StaffHolds(self.house.book), self.holds[name]
+        answer = self.run(staff.move_hold(self.event, name, *asked(wish), over_house=over_house))
+        expected = self.refusal_of_hold(name, holder) or self.refusal_of_staffs_wish(wish, over_house, hold)
+        if self.judge(answer, expected):
+            hold.seats, hold.places = set(wish[0]), dict(wish[1])
+            self.blocked -= hold.seats
+
+    @precondition(lambda self: self.order)
+    @rule(number=numbers)
+    def withdraw(self, number: int) -> None:
+        name, holder = self.target(number, "", own=True)
+        answer = self.run(StaffHolds(self.house.book).withdraw_hold(self.event, name))
+        if self.judge(answer, self.refusal_of_hold(name, holder, late=True)):
+            if is_staff_hold(name):
+                self.holds[name].lifetime = self.now
+            self.end(name)
 
     @rule(time_ms=st.sampled_from([2_000, 40_000, 101_000, 320_000]))
     def wait(self, time_ms: int) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lml_live import limits
 from lml_live.inventory import seatmap
 from lml_live.inventory.records import Record, decode_record, pack
-from lml_live.inventory.recovery import Claim, Inventory, Overlay, batches, read_kept, rebuild
+from lml_live.inventory.recovery import Claim, Inventory, Overlay, StaffHold, batches, read_kept, rebuild
 
 NOW_MS = 1_000_000
 FREE, HELD, SOLD, HOUSE, KILL = range(5)
@@ -52,8 +52,17 @@ def claim(
     )
 
 
-def overlay(*claims: Claim, seats: dict[int, int] | None = None, areas: dict[str, int] | None = None) -> Overlay:
-    return Overlay(claims, seats or {}, areas or {})
+def staff_hold(*seats: int, areas: tuple[tuple[str, str, int], ...] = (), hold: str = "k") -> StaffHold:
+    return StaffHold(hold, "kim", 3, tuple((seat, "adult") for seat in seats), areas)
+
+
+def overlay(
+    *claims: Claim,
+    seats: dict[int, int] | None = None,
+    areas: dict[str, int] | None = None,
+    staff: tuple[StaffHold, ...] = (),
+) -> Overlay:
+    return Overlay(claims, seats or {}, areas or {}, staff)
 
 
 def rebuilt(kept: dict[str, Record], known: Overlay) -> Inventory:
@@ -91,6 +100,36 @@ def rebuilt(kept: dict[str, Record], known: Overlay) -> Inventory:
         ),
         ({}, overlay(areas={"pit": 4}), [FREE] * 8, (6, 0, 0, 4), {}, ()),
         ({}, overlay(claim(areas=(("pit", "a", 8),)), areas={"pit": 4}), [0] * 8, (0, 8, 0, 2), {"c": "checkout"}, ()),
+        # 2. The box office's holds for customers hold next, but for what claims and sales have; blocks yield to them.
+        ({}, overlay(staff=(staff_hold(1, 2),)), [0, HELD, HELD, 0, 0, 0, 0, 0], (10, 0, 0, 0), {"k": "active"}, ()),
+        (
+            {"k": record(5, state="checkout"), "h": record(2, 3)},
+            overlay(claim(1), seats={2: HOUSE}, staff=(staff_hold(1, 2),)),
+            [0, HELD, HELD, 0, 0, 0, 0, 0],
+            (10, 0, 0, 0),
+            {"c": "checkout", "k": "active"},
+            ("h",),
+        ),
+        (
+            {},
+            overlay(claim(1), staff=(staff_hold(1), staff_hold(4, hold="l"), staff_hold(4, 5, hold="m"))),
+            [0, HELD, 0, 0, HELD, HELD, 0, 0],
+            (10, 0, 0, 0),
+            {"c": "checkout", "l": "active", "m": "active"},
+            (),
+        ),
+        (
+            {},
+            overlay(
+                claim(areas=(("pit", "a", 3),)),
+                areas={"pit": 4},
+                staff=(staff_hold(areas=(("pit", "a", 4), ("pit", "b", 4), ("gone", "a", 1), ("pit", "c", 3))),),
+            ),
+            [0] * 8,
+            (0, 10, 0, 0),
+            {"c": "checkout", "k": "active"},
+            (),
+        ),
         # 3. What Redis kept lives on where all of it is free, else it is dropped whole.
         ({"h": record(3, 4)}, overlay(), [0, 0, 0, HELD, HELD, 0, 0, 0], (10, 0, 0, 0), {"h": "active"}, ()),
         ({"h": record(3, 4)}, overlay(claim(4)), [0, 0, 0, 0, HELD, 0, 0, 0], (10, 0, 0, 0), {"c": "checkout"}, ("h",)),

@@ -17,6 +17,7 @@ from lml_live.infra.redis import load_script
 from lml_live.inventory import seatmap
 from lml_live.inventory.holds import Holds
 from lml_live.inventory.records import KEY_NAMES, Entry, Record, Sale
+from lml_live.inventory.staff_holds import StaffHolds
 
 SCRIPT_LINES_MAX = 80
 # Commands whose cost grows with the whole database or a whole key that has no bound.
@@ -287,6 +288,30 @@ async def test_each_argument_is_where_the_header_says(name: str) -> None:
                 assert value == f"42-{book.given['digest']}"
             case _:
                 assert value == expected[argument], f"{argument} of {name}"
+
+
+STAFF_CALLS: dict[str, tuple[Callable[[StaffHolds], Any], dict[str, Any]]] = {
+    "hold_for_customer": (
+        lambda acts: acts.hold_for_customer("e", "anna", "42-s-h", SEATS, AREAS, over_house=True),
+        {"holder": "anna", "max_holds": limits.HOLDS_PER_HOLDER_MAX, "also": seatmap.BYTE_HOUSE},
+    ),
+    "move_hold": (
+        lambda acts: acts.move_hold("e", "42-s-h", SEATS, AREAS, over_house=False),
+        {"also": seatmap.BYTE_AVAILABLE},
+    ),
+    "withdraw_hold": (lambda acts: acts.withdraw_hold("e", "42-s-h"), {}),
+}
+
+
+@pytest.mark.parametrize("name", STAFF_CALLS)
+async def test_each_argument_of_staff_is_where_the_header_says(name: str) -> None:
+    book = CallRecorder()
+    act, own = STAFF_CALLS[name]
+    await act(StaffHolds(book))  # type: ignore[arg-type]
+    assert book.script == name
+    common = {"stamp": "6:5", "skew_ms": 7, "hold_id": "42-s-h", "origin": "", "max_seats": limits.HOLD_SEATS_MAX}
+    common |= {"until_ms": limits.UNTIL_RELEASED_MS, **WISHES}
+    assert book.given == {argument: (common | own)[argument] for argument in header(name).args}
 
 
 def test_every_public_act_is_compared() -> None:

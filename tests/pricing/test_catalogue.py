@@ -264,10 +264,26 @@ async def test_seats_are_blocked_but_not_those_in_checkout(catalogue: Catalogue,
         )
     assert await blocks.block_seats(event.id, seats[:3], "house", "press", "s1") == frozenset(seats[1:3])
     assert await blocks.block_seats(event.id, seats[1:2], "kill", "camera", "s1") == frozenset(seats[1:2])
-    await blocks.unblock_seats(event.id, seats[2:5])
+    await blocks.unblock_seats(event.id, seats[2:5], "s2", "sold out")
+    await blocks.withdraw_seats(event.id, seats[5:6], "s2", "press")
+    assert await blocks.block_seats(event.id, seats[6:7], "house", "press", "s1") == frozenset(seats[6:7])
+    await blocks.withdraw_seats(event.id, seats[6:7], "s1", "press")
     async with postgres.connection(pool) as connected:
         rows = await connected.fetch("SELECT seat_id, kind FROM seat_block WHERE event_id = $1", event.id)
+        told = await connected.fetch(
+            "SELECT act, seat_id, status, staff_id, reason FROM status_change WHERE event_id = $1 ORDER BY number",
+            event.id,
+        )
     assert [tuple(row) for row in rows] == [(seats[1], "kill")]
+    assert sorted(tuple(row) for row in told[:2]) == sorted(
+        ("block", seat, "house", "s1", "press") for seat in seats[1:3]
+    )
+    assert [tuple(row) for row in told[2:]] == [
+        ("block", seats[1], "kill", "s1", "camera"),
+        ("unblock", seats[2], "available", "s2", "sold out"),
+        ("block", seats[6], "house", "s1", "press"),
+        ("withdraw", seats[6], None, "s1", "press"),
+    ]
 
 
 async def test_places_are_blocked_up_to_the_areas_capacity(catalogue: Catalogue, pool: Pool) -> None:
@@ -276,7 +292,17 @@ async def test_places_are_blocked_up_to_the_areas_capacity(catalogue: Catalogue,
     assert await blocks.block_areas(event.id, {"floor": 60}, "house", "press", "s1") == floor
     assert await blocks.block_areas(event.id, {"floor": 41}, "kill", "mixer", "s1") == frozenset()
     assert await blocks.block_areas(event.id, {"floor": 40}, "kill", "mixer", "s1") == floor
-    assert await blocks.unblock_areas(event.id, {"floor": 61}, "house") == frozenset()
-    assert await blocks.unblock_areas(event.id, {"floor": 10}, "house") == floor
-    assert await blocks.unblock_areas(event.id, {"floor": 50}, "house") == floor
-    assert await blocks.unblock_areas(event.id, {"floor": 1}, "house") == frozenset()
+    assert await blocks.unblock_areas(event.id, {"floor": 61}, "house", "s2", None) == frozenset()
+    assert await blocks.unblock_areas(event.id, {"floor": 10}, "house", "s2", None) == floor
+    assert await blocks.unblock_areas(event.id, {"floor": 50}, "house", "s2", "x", refused=True) == floor
+    assert await blocks.unblock_areas(event.id, {"floor": 1}, "house", "s2", None) == frozenset()
+    async with postgres.connection(pool) as connected:
+        told = await connected.fetch(
+            "SELECT act, quantity, status, reason FROM status_change WHERE event_id = $1 ORDER BY number", event.id
+        )
+    assert [tuple(row) for row in told] == [
+        ("block", 60, "house", "press"),
+        ("block", 40, "kill", "mixer"),
+        ("unblock", 10, "available", None),
+        ("withdraw", 50, None, "x"),
+    ]

@@ -1,0 +1,271 @@
+"""What staff do to holds, durably: for customers without a deadline, released and moved whoever's they are.
+
+A hold for a customer must outlive all that Redis holds, so PostgreSQL has a row of it (docs/decisions/004):
+
+    note the hold as `taking`            nothing is changed yet, and nobody was told
+    take it in the inventory             one step: all or nothing
+    put it on record as `held`           in the epoch in which it was taken, else it is taken again; then it is answered
+
+A worker that dies in between leaves a row that is listed as `taking`: the same request finishes it, a release ends it.
+Releases and moves are done in the inventory first, then put on record, in the same epoch; both may be repeated.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Final, Literal
+
+import asyncpg
+from msgspec import Struct
+
+from lml_live import limits
+from lml_live.errors import NotFound, Unavailable
+from lml_live.infra import postgres
+from lml_live.infra.postgres import Connection, Pool
+from lml_live.inventory.holds import AreaWishes, Changed, Refusal
+from lml_live.inventory.records import Record
+from lml_live.inventory.staff_holds import StaffHolds, Undone
+from lml_live.values import new_id
+
+_SQL: Final = postgres.statements("staff_holds")
+
+_ENDED: Final = Refusal("hold_not_found", "This hold was released meanwhile.")
+
+SeatTypes = Sequence[tuple[int, str]]
+"""(seat index, price type)"""
+
+
+class Act(Struct, frozen=True):
+    """Who does something, and why."""
+
+    staff: str
+    reason: str
+
+
+class CustomerHold(Struct, frozen=True, kw_only=True):
+    """A hold of the box office for a customer, as PostgreSQL has it; `taking`: its making was interrupted."""
+
+    id: str
+    event: str
+    holder: str
+    customer: str
+    reason: str
+    staff: str
+    state: Literal["taking", "held"]
+    seats: tuple[str, ...]
+    areas: dict[str, int]
+    created: datetime
+
+
+class Holding:
+    """The acts of staff on holds."""
+
+    def __init__(self, pool: Pool, staff_holds: StaffHolds) -> None:
+        self._pool = pool
+        self._inventory = staff_holds
+
+    async def add_customer(self, staff: str) -> str:
+        """A new holder who is a customer of the box office; answers the holder's id."""
+        holder = new_id("h")
+        async with postgres.connection(self._pool) as connected:
+            await connected.execute(_SQL["add_customer"], holder, staff)
+        return holder
+
+    async def hold(
+        self,
+        event: str,
+        seat_ids: Sequence[str],
+        holder: str,
+        customer: str,
+        seats: SeatTypes,
+        areas: AreaWishes,
+        act: Act,
+        *,
+        over_house: bool,
+        request: str,
+    ) -> Changed | Refusal:
+        """Holds for a customer until it is released; `over_house` seats that the house keeps back, too.
+
+        `seat_ids` are the layout's, by index; `request` names the request, so that its repetition finds its own hold.
+        Raises `NotFound` for a holder who is no customer, `Unavailable` where the same request is to be sent again.
+        """
+        hold = await self._inventory.hold_id(event, request)
+        async with postgres.transaction(self._pool) as connected:
+            if not await connected.fetchval(_SQL["is_customer"], holder):
+                raise NotFound("There is no such customer.")
+            columns = _columns(seat_ids, sorted(seats), areas)
+            row = (hold, event, holder, customer, act.reason, act.staff)
+            await connected.execute(_SQL["begin_hold"], *row, *columns)
+            if await connected.fetchval(_SQL["lock_state"], hold) == "ended":
+                return _ENDED
+        outcome = await self._inventory.hold_for_customer(event, holder, hold, seats, areas, over_house=over_house)
+        async with postgres.transaction(self._pool) as connected:
+            if isinstance(outcome, Refusal):
+                await connected.execute(_SQL["drop_refused"], hold)
+                return outcome
+            await _same_epoch(connected, event, outcome.epoch)
+            state = await connected.fetchval(_SQL["lock_state"], hold)
+            if state == "taking":
+                await connected.execute(_SQL["keep_hold"], hold)
+                # As the inventory has it: a colleague may have moved what was listed as `taking`.
+                assert outcome.record is not None, "what was granted is there"
+                taken = [seat_ids[seat] for seat, _ in outcome.record.seat_types()]
+                places = _count(outcome.record.area_types())
+                if over_house:
+                    await connected.execute(_SQL["use_up_house_blocks"], event, taken)
+                await _record(connected, event, "hold", "held", hold, holder, act, taken, places)
+        if state == "ended":
+            # A colleague released what was listed as `taking`, before the inventory had it.
+            await self._inventory.withdraw_hold(event, hold)
+            return _ENDED
+        return outcome
+
+    async def move(
+        self,
+        event: str,
+        seat_ids: Sequence[str],
+        hold: str,
+        seats: SeatTypes,
+        areas: AreaWishes,
+        act: Act,
+        *,
+        over_house: bool,
+    ) -> Changed | Refusal:
+        """Moves anybody's hold to other seats and places: all of it in one step, or nothing. Twice is once."""
+        outcome = await self._inventory.move_hold(event, hold, seats, areas, over_house=over_house)
+        if isinstance(outcome, Refusal):
+            return outcome
+        record = outcome.record
+        assert record is not None, "a moved hold is there"
+        async with postgres.transaction(self._pool) as connected:
+            await _same_epoch(connected, event, outcome.epoch)
+            row = await connected.fetchrow(_SQL["lock_hold"], hold)
+            old, old_areas = _contents(row, outcome.before, seat_ids)
+            new = [seat_ids[seat] for seat, _ in record.seat_types()]
+            if row is not None:
+                columns = _columns(seat_ids, record.seat_types(), record.area_types())
+                await connected.execute(_SQL["rewrite_hold"], hold, *columns)
+            if over_house:
+                await connected.execute(_SQL["use_up_house_blocks"], event, new)
+            changes = _differences(old, old_areas, new, _count(record.area_types()))
+            for status, some_seats, some_areas in changes:
+                await _record(connected, event, "move", status, hold, record.holder, act, some_seats, some_areas)
+        return Changed(hold, record, outcome.epoch, outcome.seq, outcome.now_ms)
+
+    async def release(self, event: str, seat_ids: Sequence[str], hold: str, act: Act) -> Undone | Refusal | None:
+        """Releases anybody's hold. None where the inventory had lost it and only its row was left to end."""
+        outcome = await self._inventory.withdraw_hold(event, hold)
+        if isinstance(outcome, Refusal) and outcome.code not in ("hold_not_found", "hold_expired"):
+            return outcome
+        async with postgres.transaction(self._pool) as connected:
+            if isinstance(outcome, Undone):
+                await _same_epoch(connected, event, outcome.epoch)
+            row = await connected.fetchrow(_SQL["lock_hold"], hold)
+            if isinstance(outcome, Refusal):
+                # A hold that became a booking is not found either; its booking decides.
+                if row is None or await connected.fetchval(_SQL["became_booking"], hold):
+                    return outcome
+                holder, before = row["holder"], None
+            else:
+                holder, before = outcome.before.holder, outcome.before
+            if row is not None:
+                await connected.execute(_SQL["end_hold"], hold)
+            seats, areas = _contents(row, before, seat_ids)
+            await _record(connected, event, "release", "available", hold, holder, act, seats, areas)
+        return None if isinstance(outcome, Refusal) else outcome
+
+    async def list_holds(self, event: str, *, after: tuple[datetime, str] | None, limit: int) -> Sequence[CustomerHold]:
+        """An event's holds for customers that live, the oldest first; what became a booking is none of them."""
+        async with postgres.connection(self._pool) as connected:
+            rows = await connected.fetch(_SQL["list_holds"], event, *(after or (None, None)), limit)
+        return [
+            CustomerHold(
+                id=row["hold_id"],
+                event=row["event_id"],
+                holder=row["holder"],
+                customer=row["customer"],
+                reason=row["reason"],
+                staff=row["staff_id"],
+                state=row["state"],
+                seats=tuple(row["seat_ids"]),
+                areas=_count(_area_types(row)),
+                created=row["created"],
+            )
+            for row in rows
+        ]
+
+
+async def _same_epoch(connected: Connection, event: str, epoch: int) -> None:
+    """Keeps adopt out until the transaction ends; raises `Unavailable` where one came since the inventory's step.
+
+    It did not know what is about to be put on record: the request is sent again, and done in the new epoch.
+    """
+    await connected.execute(_SQL["lock_event_shared"], event)
+    if await connected.fetchval(_SQL["load_epoch"], event) != epoch:
+        raise Unavailable("The seat map is being restored.", retry_after_ms=limits.RETRY_AFTER_MS)
+
+
+async def _record(
+    connected: Connection,
+    event: str,
+    act_name: str,
+    status: str,
+    hold: str,
+    holder: str,
+    act: Act,
+    seats: Sequence[str],
+    areas: Mapping[str, int],
+) -> None:
+    """Writes the status-change log."""
+    told = (status, hold, holder, act.staff, act.reason)
+    if seats:
+        await connected.execute(_SQL["write_seat_changes"], event, act_name, list(seats), *told)
+    if areas:
+        named = (list(areas), list(areas.values()))
+        await connected.execute(_SQL["write_area_changes"], event, act_name, *named, *told)
+
+
+def _columns(
+    seat_ids: Sequence[str], seats: SeatTypes, areas: AreaWishes
+) -> tuple[list[str], list[str], list[str], list[str], list[int]]:
+    """What a hold names, as the row's arrays."""
+    return (
+        [seat_ids[seat] for seat, _ in seats],
+        [kind for _, kind in seats],
+        [area for area, _, _ in areas],
+        [kind for _, kind, _ in areas],
+        [quantity for _, _, quantity in areas],
+    )
+
+
+def _contents(
+    row: asyncpg.Record | None, record: Record | None, seat_ids: Sequence[str]
+) -> tuple[list[str], dict[str, int]]:
+    """What a hold named before: by its row, which is on record, or else by the inventory."""
+    if row is not None:
+        return list(row["seat_ids"]), _count(_area_types(row))
+    assert record is not None, "a hold without a row is the inventory's"
+    return [seat_ids[seat] for seat, _ in record.seat_types()], _count(record.area_types())
+
+
+def _area_types(row: asyncpg.Record) -> list[tuple[str, str, int]]:
+    return list(zip(row["area_ids"], row["area_types"], row["area_quantities"], strict=True))
+
+
+def _count(areas: AreaWishes) -> dict[str, int]:
+    """Places per area, whatever their types."""
+    counts: dict[str, int] = {}
+    for area, _, quantity in areas:
+        counts[area] = counts.get(area, 0) + quantity
+    return counts
+
+
+def _differences(
+    old: Sequence[str], old_areas: Mapping[str, int], new: Sequence[str], new_areas: Mapping[str, int]
+) -> list[tuple[str, list[str], dict[str, int]]]:
+    """What a move changed: (status from here on, seats, places per area)."""
+    left = {area: n - new_areas.get(area, 0) for area, n in old_areas.items() if n > new_areas.get(area, 0)}
+    taken = {area: n - old_areas.get(area, 0) for area, n in new_areas.items() if n > old_areas.get(area, 0)}
+    return [
+        ("available", [seat for seat in old if seat not in set(new)], left),
+        ("held", [seat for seat in new if seat not in set(old)], taken),
+    ]

@@ -1,0 +1,76 @@
+-- name: add_customer
+-- Makes a holder known as a customer of the box office.
+INSERT INTO customer (holder, staff_id) VALUES ($1, $2);
+
+-- name: is_customer
+-- Tells whether a holder is a customer of the box office.
+SELECT EXISTS (SELECT FROM customer WHERE holder = $1);
+
+-- name: lock_event_shared
+-- Keeps adopt out while a staff act is put on record; adopt takes the same lock exclusive.
+SELECT pg_advisory_xact_lock_shared(7202, (SELECT number FROM event WHERE id = $1)::int);
+
+-- name: load_epoch
+-- The event's epoch, to be compared with the one in which the inventory did the act.
+SELECT epoch FROM event WHERE id = $1;
+
+-- name: begin_hold
+-- Notes what is about to be asked of the inventory; a repetition finds the first one's row.
+INSERT INTO staff_hold (hold_id, event_id, holder, customer, reason, staff_id,
+                        seat_ids, seat_types, area_ids, area_types, area_quantities)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+ON CONFLICT (hold_id) DO NOTHING;
+
+-- name: lock_state
+-- How far a hold is: taking, held or ended.
+SELECT state FROM staff_hold WHERE hold_id = $1 FOR UPDATE;
+
+-- name: keep_hold
+-- The inventory has granted it: from here on it is the customer's.
+UPDATE staff_hold SET state = 'held' WHERE hold_id = $1;
+
+-- name: drop_refused
+-- The inventory has refused it: there never was such a hold.
+DELETE FROM staff_hold WHERE hold_id = $1 AND state = 'taking';
+
+-- name: lock_hold
+-- One staff hold that has not ended, for a decision about it.
+SELECT * FROM staff_hold WHERE hold_id = $1 AND state <> 'ended' FOR UPDATE;
+
+-- name: became_booking
+-- Whether a hold was claimed by a booking, which decides from there on.
+SELECT EXISTS (SELECT FROM booking WHERE hold_id = $1 AND buyer_name IS NOT NULL);
+
+-- name: end_hold
+-- It was released.
+UPDATE staff_hold SET state = 'ended' WHERE hold_id = $1;
+
+-- name: rewrite_hold
+-- It was moved: what it names from here on.
+UPDATE staff_hold SET seat_ids = $2, seat_types = $3, area_ids = $4, area_types = $5, area_quantities = $6
+WHERE hold_id = $1;
+
+-- name: use_up_house_blocks
+-- Seats that staff took over a house hold are no longer kept by it; kills are never touched.
+DELETE FROM seat_block WHERE event_id = $1 AND seat_id = ANY ($2::text[]) AND kind = 'house';
+
+-- name: write_seat_changes
+-- Puts on record what staff did to seats.
+INSERT INTO status_change (event_id, act, seat_id, status, hold_id, holder, staff_id, reason)
+SELECT $1, $2, seat_id, $4, $5, $6, $7, $8 FROM unnest($3::text[]) AS s (seat_id) ORDER BY seat_id;
+
+-- name: write_area_changes
+-- Puts on record what staff did to area places.
+INSERT INTO status_change (event_id, act, area_id, quantity, status, hold_id, holder, staff_id, reason)
+SELECT $1, $2, area_id, quantity, $5, $6, $7, $8, $9
+FROM unnest($3::text[], $4::int[]) AS a (area_id, quantity) ORDER BY area_id;
+
+-- name: list_holds
+-- An event's staff holds that live, the oldest first, after a cursor. One that became a booking is the booking's, and a
+-- closed sale has none.
+SELECT h.* FROM staff_hold h JOIN event e ON e.id = h.event_id
+WHERE h.event_id = $1 AND h.state <> 'ended' AND e.state <> 'closed'
+  AND NOT EXISTS (SELECT FROM booking b WHERE b.hold_id = h.hold_id AND b.buyer_name IS NOT NULL)
+  AND ($2::timestamptz IS NULL OR (h.created, h.hold_id) > ($2, $3))
+ORDER BY h.created, h.hold_id
+LIMIT $4;
