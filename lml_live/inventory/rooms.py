@@ -74,6 +74,11 @@ class Room:
         return str(self.epoch)
 
     @property
+    def seats(self) -> bytes:
+        """Every seat's inventory byte as of `seq`, which may be ahead of what was sent."""
+        return bytes(self._seats)
+
+    @property
     def sent_seq(self) -> int:
         """Where the subscribers are: the seq of the last tick."""
         return self._sent_seq

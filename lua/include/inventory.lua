@@ -46,6 +46,50 @@ local function seats_in_the_way(key, runs)
   return taken
 end
 
+-- Whether `wanted` free seats side by side can be had without leaving a single one; `free` has a flag a seat.
+local function fits(free, wanted)
+  local stretch = 0
+  for i = 1, #free + 1 do
+    if free[i] then
+      stretch = stretch + 1
+    else
+      if stretch == wanted or stretch >= wanted + 2 then return true end
+      stretch = 0
+    end
+  end
+  return false
+end
+
+-- The seats for which the orphan rule refuses {seat, type, …}: they would be left with nobody free beside them.
+-- `windows` are the seats around the wished ones, side by side in standing order; `own` {seat, type, …} are those of
+-- the hold to be replaced, and count as free. inventory/plan.py decides alike when it picks seats.
+local function left_alone(key, rule, windows, seats, own)
+  local wished, freed, alone = {}, {}, {}
+  for i = 1, #seats, 2 do wished[seats[i]] = true end
+  for i = 1, #own, 2 do freed[own[i]] = true end
+  for _, window in ipairs(windows) do
+    local low, high = math.min(unpack(window)), math.max(unpack(window))
+    local bytes = redis.call('GETRANGE', key, low, high)
+    local before, free, after, found, wanted = {}, {}, {}, {}, 0
+    for i, seat in ipairs(window) do
+      before[i] = (string.byte(bytes, seat - low + 1) or 255) % 8 == AVAILABLE
+      free[i] = before[i] or freed[seat] or false
+      after[i] = free[i] and not wished[seat]
+      if wished[seat] then wanted = wanted + 1 end
+    end
+    for i, seat in ipairs(window) do
+      if after[i] and not after[i - 1] and not after[i + 1] and (wished[window[i - 1]] or wished[window[i + 1]])
+          and (rule == 'strict' or not before[i] or before[i - 1] or before[i + 1]) then
+        found[#found + 1] = seat
+      end
+    end
+    if #found > 0 and (rule == 'strict' or fits(free, wanted)) then
+      for _, seat in ipairs(found) do alone[#alone + 1] = seat end
+    end
+  end
+  return alone
+end
+
 -- Gives the seats of `runs` a state, keeps their channel, and notes {first, count, byte, …} in `changed`.
 local function set_seats(key, runs, state, changed)
   for i = 1, #runs, 2 do
