@@ -105,6 +105,11 @@ CLOCK_JUMP_WAIT_MS: Final = 60_000
 
 CHECKOUT_GRACE_MS: Final = 60_000
 """What a holder has at least, within the lifetime, to try another card when a checkout is taken back."""
+BEST_TRIES: Final = 10
+"""Blocks that one request for the best seats goes for, one after the other, while others win them (gateway/best.py)."""
+BEST_WAIT_MS: Final = 4
+BEST_WAIT_MS_MAX: Final = 100
+"""A loser's wait before its next try is a random part of the first, doubled with each loss up to the second."""
 CHANGE_TRIES: Final = 5
 """A change that adds and releases is worked out anew where another change of the same hold came in between."""
 STAMP_TRIES: Final = 3

@@ -13,7 +13,7 @@ from lml_live import limits
 from lml_live.errors import Unavailable
 from lml_live.gateway import wire
 from lml_live.gateway.audience import SLICE, Audience, Subscriber
-from lml_live.gateway.desk import Desk
+from lml_live.gateway.desk import Desk, plan_layout
 from lml_live.gateway.live import Live
 from lml_live.gateway.session import Greet, Session
 from lml_live.gateway.tokens import HolderTokens
@@ -156,7 +156,8 @@ class Setting:
 async def setting() -> Setting:
     event = _event()
     prices = PriceTable(event.price_list())
-    return Setting(Desk(event, prices, INDEX, "/layout", {"Front": "standard", "Rear": "standard"}, {}))
+    types = {"Front": "standard", "Rear": "standard"}
+    return Setting(Desk(event, prices, INDEX, "/layout", types, {}, plan_layout(INDEX)))
 
 
 def _event() -> Event:
