@@ -2,14 +2,15 @@
 
 Picking is optimistic: the room may be a few milliseconds behind the book, and other workers pick at the same time. The
 script that holds is the one judge; where it answers that a seat of the block has gone, the block is picked anew
-without that seat. What bounds this:
+without that seat. Before each try the log is read up to now, without telling the room's sockets before their tick.
+What bounds this:
 
 - Within one worker nobody picks what another request is about to be granted, so its requests never race each other.
 - A race is lost to another worker or to a plain `hold`, and only by somebody's winning a seat of the block: of all
   that go for one seat, one wins, so that every round of losses ends with at least as many winners.
-- Before the next try the loser waits a random time, twice as long at most with each loss, and then reads the log up to
-  now. Workers that were asked at the same instant go for the same blocks once; from then on they come one after the
-  other, each in the time of a round trip (0.3 ms) against a wait of milliseconds.
+- Before the next try the loser waits a random time, twice as long at most with each loss. Workers that were asked at
+  the same instant go for the same blocks once; from then on their requests come one after the other, each taking a
+  round trip (0.3 ms) where the waits are milliseconds.
 - After `limits.BEST_TRIES` losses, half a second at most, the answer is `seat_taken` with what was in the way.
 """
 
@@ -68,7 +69,7 @@ class BestSeats:
             if losses:
                 most_ms = min(limits.BEST_WAIT_MS << (losses - 1), limits.BEST_WAIT_MS_MAX)
                 await asyncio.sleep(random.uniform(0, most_ms) / 1000)  # noqa: S311  # spreads, hides nothing
-                await self._feed.catch_up(event)
+            await self._feed.read_ahead(event)
             own: tuple[int, ...] = ()
             if asked.replace is not None:
                 known = await self._acts.holds.read_hold(event, holder, asked.replace)
