@@ -7,7 +7,8 @@
 -- RETURN limit, max_seats | too_many_holds, max_holds | not_open, opens_ms | mismatch | expired | not_found
 -- RETURN orphan, seat… | no_book | other_stamp, stamp
 -- `digest` is empty where the client sent no key. `seats` is {index, type, …} sorted, `areas` {area, type, n, …}.
--- `orphan_rule` is off, strict or lenient; `windows` is {{seat, …}, …}, the seats around the wished ones, else empty.
+-- `orphan_rule` is off, strict or lenient; `windows` is {{seat, …}, …}, the seats around the wished ones in
+-- standing order, {first, last} rising for all between them; empty where the rule is off.
 local stamp, holder, hold_id, digest = ARGV[1], ARGV[3], ARGV[4], ARGV[5]
 local seats, areas = cmsgpack.unpack(ARGV[13]), cmsgpack.unpack(ARGV[14])
 local found = redis.call('HMGET', KEYS[2], 'stamp', 'o:' .. holder, 'k:' .. digest)

@@ -37,7 +37,7 @@ _PRICE: Final = re.compile(r"([0-9]{1,13})(?:\+([0-9]{1,13}))?")
 
 @click.group("event")
 def event_group() -> None:
-    """Events: create, open, pause, close, list, show.
+    """Events: create, open, pause, close, limit, list, show.
 
     \b
     Examples:

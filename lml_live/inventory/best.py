@@ -21,13 +21,13 @@ from lml_live.inventory.plan import ACCESSIBLE, COMPANION, GENERAL, LENIENT, OFF
 
 LENIENT_RUNS_MAX: Final = 200
 """Runs in which the lenient rule is asked about one wish. Each takes about 30 µs, and the answer is the run's."""
-SPLIT_SEEDS_MAX: Final = 256
+SPLIT_SEEDS_MAX: Final = 160
 """Runs from which a split is grown, the nearest to the focal point first; each takes 20 to 50 µs."""
-SPLIT_SEEDS_ENOUGH: Final = 96
+SPLIT_SEEDS_ENOUGH: Final = 64
 """So many seeds are compared; more are tried only where these all failed."""
 SPLIT_PARTS_MAX: Final = 10
 """A party in more rows than this does not sit together in any sense of the word."""
-POOL_SEEDS_MAX: Final = 256
+POOL_SEEDS_MAX: Final = 160
 """Accessible places from which a split group is looked for."""
 
 _IS_FREE: Final = bytes(wire_state == 0 for wire_state in seatmap.PUBLIC_VIEW)

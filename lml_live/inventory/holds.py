@@ -22,7 +22,7 @@ SeatWishes = Sequence[tuple[int, str]]
 """(seat index, price type)"""
 AreaWishes = Sequence[tuple[str, str, int]]
 """(area id, price type, places)"""
-Windows = Callable[[Iterable[int], str], Sequence[Sequence[int]]]
+Windows = Callable[[Iterable[int], str], list[list[int]]]
 """What the orphan rule looks at around these seats under this rule: `Plan.windows` of the event's layout."""
 
 
@@ -428,7 +428,16 @@ def _orphan_args(sale: Sale, seats: SeatWishes, windows: Windows | None) -> tupl
     if sale.orphan_rule == "off":
         return "off", b""
     assert windows is not None, "an event with an orphan rule is held with its layout at hand"
-    return sale.orphan_rule, pack(windows([seat for seat, _ in seats], sale.orphan_rule))
+    around = windows([seat for seat, _ in seats], sale.orphan_rule)
+    return sale.orphan_rule, pack([_short(window) for window in around])
+
+
+def _short(window: Sequence[int]) -> Sequence[int]:
+    """A window as the scripts read it: [first, last] rising stands for all between, so two others are given falling."""
+    first, last = window[0], window[-1]
+    if len(window) > 1 and window == list(range(first, last + 1)):
+        return (first, last)
+    return (last, first) if len(window) == 2 and first < last else window
 
 
 def _hash(request: object) -> str:

@@ -46,11 +46,11 @@ local function seats_in_the_way(key, runs)
   return taken
 end
 
--- Whether `wanted` free seats side by side can be had without leaving a single one; `free` has a flag a seat.
-local function fits(free, wanted)
+-- Whether `wanted` free seats side by side can be had of n without leaving a single one.
+local function fits(is_free, n, wanted)
   local stretch = 0
-  for i = 1, #free + 1 do
-    if free[i] then
+  for i = 1, n + 1 do
+    if is_free(i) then
       stretch = stretch + 1
     else
       if stretch == wanted or stretch >= wanted + 2 then return true end
@@ -58,6 +58,38 @@ local function fits(free, wanted)
     end
   end
   return false
+end
+
+-- The seats of one window for which the orphan rule refuses `wished`; see left_alone.
+local function left_alone_in(key, rule, window, wished, freed)
+  -- {first, last} rising stands for all between them, anything else for itself.
+  local whole = #window == 2 and window[1] < window[2]
+  local low, high = math.min(unpack(window)), math.max(unpack(window))
+  local n = whole and high - low + 1 or #window
+  local bytes = redis.call('GETRANGE', key, low, high)
+  local function seat_at(i) return whole and low + i - 1 or window[i] end
+  local function was_free(i)
+    return i >= 1 and i <= n and (string.byte(bytes, seat_at(i) - low + 1) or 255) % 8 == AVAILABLE
+  end
+  local function is_free(i) return was_free(i) or i >= 1 and i <= n and freed[seat_at(i)] end
+  local function stays_free(i) return is_free(i) and not wished[seat_at(i)] end
+  local found, wanted, judged = {}, 0, 0
+  local function judge(i)
+    if stays_free(i) and not stays_free(i - 1) and not stays_free(i + 1)
+        and (rule == 'strict' or not was_free(i) or was_free(i - 1) or was_free(i + 1)) then
+      found[#found + 1] = seat_at(i)
+    end
+  end
+  for i = 1, n do
+    if wished[seat_at(i)] then
+      wanted = wanted + 1
+      if i - 1 > judged then judge(i - 1) end
+      judge(i + 1)
+      judged = i + 1
+    end
+  end
+  if #found > 0 and rule == 'lenient' and not fits(is_free, n, wanted) then return {} end
+  return found
 end
 
 -- The seats for which the orphan rule refuses {seat, type, …}: they would be left with nobody free beside them.
@@ -68,24 +100,7 @@ local function left_alone(key, rule, windows, seats, own)
   for i = 1, #seats, 2 do wished[seats[i]] = true end
   for i = 1, #own, 2 do freed[own[i]] = true end
   for _, window in ipairs(windows) do
-    local low, high = math.min(unpack(window)), math.max(unpack(window))
-    local bytes = redis.call('GETRANGE', key, low, high)
-    local before, free, after, found, wanted = {}, {}, {}, {}, 0
-    for i, seat in ipairs(window) do
-      before[i] = (string.byte(bytes, seat - low + 1) or 255) % 8 == AVAILABLE
-      free[i] = before[i] or freed[seat] or false
-      after[i] = free[i] and not wished[seat]
-      if wished[seat] then wanted = wanted + 1 end
-    end
-    for i, seat in ipairs(window) do
-      if after[i] and not after[i - 1] and not after[i + 1] and (wished[window[i - 1]] or wished[window[i + 1]])
-          and (rule == 'strict' or not before[i] or before[i - 1] or before[i + 1]) then
-        found[#found + 1] = seat
-      end
-    end
-    if #found > 0 and (rule == 'strict' or fits(free, wanted)) then
-      for _, seat in ipairs(found) do alone[#alone + 1] = seat end
-    end
+    for _, seat in ipairs(left_alone_in(key, rule, window, wished, freed)) do alone[#alone + 1] = seat end
   end
   return alone
 end

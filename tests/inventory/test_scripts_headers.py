@@ -236,10 +236,10 @@ BOOKING = {"booking": "b1", "origin": ""}
 def around(seats: Iterable[int], rule: str) -> list[list[int]]:
     """Stands for the windows of a layout's plan."""
     assert rule == "strict"
-    return [[seat - 1, seat, seat + 1] for seat in seats]
+    return [*([seat - 1, seat, seat + 1] for seat in seats), [7], [9, 6, 8], [1, 5]]
 
 
-RULE = {"orphan_rule": "strict", "windows": msgspec.msgpack.encode([[3, 4, 5], [1, 2, 3]])}
+RULE = {"orphan_rule": "strict", "windows": msgspec.msgpack.encode([[3, 5], [1, 3], [7], [9, 6, 8], [5, 1]])}
 
 Act = Callable[[Holds], Any]
 CALLS: dict[str, tuple[Act, dict[str, Any]]] = {
