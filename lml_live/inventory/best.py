@@ -8,7 +8,8 @@ position):
 3. in as few parts as can be found over neighbouring rows, none of them leaving a seat alone, and if that fails
 4. the same where the lenient rule lets it pass. (3 and 4 not where the wish says that adjacent is required.)
 
-Seats of the accessible pool are offered only for wishes that name them, and only as many as these name.
+Seats of the accessible pool are offered only for wishes that name them, and only as many as these name. Such wishes
+take 1 and 2 in one: there are too few places of the pool to prefer one that leaves nobody alone.
 """
 
 from collections.abc import Collection, Iterable, Sequence
