@@ -243,7 +243,7 @@ EVENT_NAME_CHARS_MAX: Final = 200
 EVENT_PRICES_MAX: Final = 500
 """A hall has a few dozen categories, each with a few types."""
 DEPLOYED_INDEXES_KEPT: Final = 4
-"""Indexes at hand for managers' calls; one of 200,000 seats is about 60 MB."""
+"""Indexes at hand for managers' calls; one of 200,000 seats is about 100 MB, a third of it where the seats stand."""
 BLOCK_SEATS_MAX: Final = LAYOUT_SEATS_MAX
 BLOCK_BATCH: Final = 1_000
 """Seats blocked in one transaction and then in one call to the inventory: neither waits long for it."""
