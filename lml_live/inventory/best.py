@@ -12,7 +12,7 @@ Seats of the accessible pool are offered only for wishes that name them, and onl
 take 1 and 2 in one: there are too few places of the pool to prefer one that leaves nobody alone.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -20,6 +20,8 @@ from msgspec import Struct
 from lml_live.inventory import seatmap
 from lml_live.inventory.plan import ACCESSIBLE, COMPANION, GENERAL, LENIENT, OFF, Plan, available, lanes, left_alone
 
+NEAR_ROWS: Final = 64
+"""Rows looked into before those without an answer are sorted out."""
 LENIENT_RUNS_MAX: Final = 200
 """Runs in which the lenient rule is asked about one wish. Each takes about 30 µs, and the answer is the run's."""
 SPLIT_SEEDS_MAX: Final = 160
@@ -146,7 +148,7 @@ class _Search:
         sums = self.plan.sums
         best: int | None = None
         least = 0
-        for nearest, first, end in self.plan.rows_of(self.wish.section):
+        for nearest, first, end in self._promising(starts):
             if best is not None and nearest * count > least:
                 break
             start = starts.find(1, first, end)
@@ -156,6 +158,21 @@ class _Search:
                     best, least = start, distance
                 start = starts.find(1, start + 1, end)
         return best
+
+    def _promising(self, starts: bytes | bytearray) -> Iterator[tuple[int, int, int]]:
+        """Rows by their least distance. After the first few, those without a start are left out: where the best are
+        sold, passing over a thousand sold-out rows would take longer than all the rest."""
+        rows = self.plan.rows_of(self.wish.section)
+        yield from rows[:NEAR_ROWS]
+        first, last = self._section_span()
+        later: list[tuple[int, int, int]] = []
+        start = starts.find(1, first, last)
+        while start >= 0:
+            row = self.plan.row_of(start)
+            later.append(row)
+            start = starts.find(1, row[2], last)
+        later.sort()
+        yield from later
 
     def _lenient_block(self) -> range | None:
         """What strictness refused and leniency may allow: the nearest block for which the rule has no other choice."""

@@ -79,15 +79,16 @@ class Plan:
         self.general = lanes(self.kinds.translate(bytes((1,)) + bytes(255)))
         self._linked = bytes(
             here and kind == GENERAL == after
-            for here, kind, after in zip(self._joined, self.kinds, (*self.kinds[1:], COMPANION), strict=True)
+            for here, kind, after in zip(self._joined, self.kinds, self.kinds[1:] + b"\0", strict=False)
         )
         self.linked = lanes(self._linked)
         """1 where the next position is the next seat of the same run, and both are of no pool."""
-        self._shuffled = self._find_shuffled(list(rows_of := tuple(rows)))
-        self.rows = sorted((min(self.distances[first : first + n]), first, first + n) for _, first, n in rows_of if n)
+        seated = [row for row in rows if row[2]]
+        self._shuffled = self._find_shuffled(seated)
+        self.rows = sorted((min(self.distances[first : first + n]), first, first + n) for _, first, n in seated)
         """(least distance of a seat, first position, end), the nearest first. A row is the same seats by index."""
         self._section_rows: dict[str, list[tuple[int, int, int]]] = {}
-        of_section = {first: section for section, first, _ in rows_of}
+        of_section = {first: section for section, first, _ in seated}
         for row in self.rows:
             self._section_rows.setdefault(of_section[row[1]], []).append(row)
         self.categories = tuple(dict.fromkeys(categories))
@@ -96,8 +97,9 @@ class Plan:
         self._category_bytes = bytes(self._category_of) if len(numbers) <= _CATEGORIES_MAX else None
         self._neighbours: dict[int, tuple[int, ...]] = {}
         self._grids: dict[str, _Grid] = {}
-        self._section_starts = tuple(first for _, first, n in rows_of if n)
-        self._section_names = tuple(section for section, _, n in rows_of if n)
+        self._rows_in_order = sorted(self.rows, key=itemgetter(1))
+        self._row_starts = tuple(first for _, first, _ in self._rows_in_order)
+        self._row_sections = tuple(of_section[first] for first in self._row_starts)
 
     @property
     def sections(self) -> Collection[str]:
@@ -111,12 +113,16 @@ class Plan:
     def position(self, seat: int) -> int:
         return seat if self._position_of is None else self._position_of[seat]
 
+    def row_of(self, position: int) -> tuple[int, int, int]:
+        """The row of `rows` that a position is in."""
+        return self._rows_in_order[bisect_right(self._row_starts, position) - 1]
+
     def run_of(self, position: int) -> int:
         """The number of the run that a position is in."""
         return bisect_right(self.run_starts, position) - 1
 
     def section_of(self, position: int) -> str:
-        return self._section_names[bisect_right(self._section_starts, position) - 1]
+        return self._row_sections[bisect_right(self._row_starts, position) - 1]
 
     def by_position(self, seats: bytes | bytearray) -> bytes:
         """A byte a seat, by index, in order of positions."""

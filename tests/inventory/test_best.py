@@ -195,3 +195,21 @@ def test_a_row_listed_by_number_is_read_as_it_stands() -> None:
     assert pick_seats(plan, bytes(6), Wish(quantity=2)) == (0, 2)
     assert pick_seats(plan, bytes(6), Wish(quantity=3)) == (0, 1, 2)
     assert pick_seats(plan, bytes((0, 0, 1, 0, 0, 0)), Wish(quantity=2)) == (0, 1)
+
+
+def test_a_venue_without_seats_has_none_to_offer() -> None:
+    plan = Plan([], [], [], [], [], (), ())
+    for wish in (Wish(quantity=1), Wish(quantity=2, rule="lenient"), Wish(quantity=2, accessible=1)):
+        assert pick_seats(plan, b"", wish) is None
+
+
+def test_the_nearest_of_very_many_rows_is_found_though_the_first_are_sold_out() -> None:
+    """Rows without an answer are sorted out after the first few; what is left is still looked into by distance."""
+    rows = ["xx.xx"] * 100 + ["x...x"] * 3
+    hall = Hall(*rows)
+    assert hall.pick(3) == [501, 502, 503]
+    assert Hall(*rows, "x....", "x...x").pick(4) == [516, 517, 518, 519]
+    mixed = Hall(*(["xxxxx"] * 80 + ["x..xx"] + ["xxxxx"] * 80), sections="P" * 80 + "Q" * 81)
+    assert mixed.pick(2) == [401, 402]
+    assert mixed.pick(2, section="Q") == [401, 402]
+    assert mixed.pick(2, section="P") is None
