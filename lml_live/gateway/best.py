@@ -12,6 +12,8 @@ What bounds this:
   the same instant go for the same blocks once; from then on their requests come one after the other, each taking a
   round trip (0.3 ms) where the waits are milliseconds.
 - After `limits.BEST_TRIES` losses, half a second at most, the answer is `seat_taken` with what was in the way.
+
+Why not in one step: docs/decisions/005-best-seats-are-picked-first.md.
 """
 
 import asyncio
