@@ -112,6 +112,11 @@ CLOCK_JUMP_WAIT_MS: Final = 60_000
 
 CHECKOUT_GRACE_MS: Final = 60_000
 """What a holder has at least, within the lifetime, to try another card when a checkout is taken back."""
+BEST_TRIES: Final = 10
+"""Blocks that one request for the best seats goes for, one after the other, while others win them (gateway/best.py)."""
+BEST_WAIT_MS: Final = 4
+BEST_WAIT_MS_MAX: Final = 100
+"""A loser's wait before its next try is a random part of the first, doubled with each loss up to the second."""
 CHANGE_TRIES: Final = 5
 """A change that adds and releases is worked out anew where another change of the same hold came in between."""
 STAMP_TRIES: Final = 3
@@ -245,7 +250,7 @@ EVENT_NAME_CHARS_MAX: Final = 200
 EVENT_PRICES_MAX: Final = 500
 """A hall has a few dozen categories, each with a few types."""
 DEPLOYED_INDEXES_KEPT: Final = 4
-"""Indexes at hand for managers' calls; one of 200,000 seats is about 60 MB."""
+"""Indexes at hand for managers' calls; one of 200,000 seats is about 100 MB, a third of it where the seats stand."""
 BLOCK_SEATS_MAX: Final = LAYOUT_SEATS_MAX
 BLOCK_BATCH: Final = 1_000
 """Seats blocked in one transaction and then in one call to the inventory: neither waits long for it."""

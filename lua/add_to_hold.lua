@@ -2,10 +2,11 @@
 -- INCLUDE inventory
 -- KEYS 1 seats, 2 book, 3 areas, 4 log
 -- ARGV 1 stamp, 2 skew_ms, 3 holder, 4 hold_id, 5 digest, 6 request_hash, 7 origin, 8 opens_ms, 9 max_seats
--- ARGV 10 max_keys, 11 seats, 12 areas
+-- ARGV 10 max_keys, 11 seats, 12 areas, 13 orphan_rule, 14 windows
 -- RETURN held, seq, record, now_ms | same, seq, record, now_ms, hold_id | taken, seat… | full, area, available…
 -- RETURN limit, max_seats | too_many_keys, max_keys | not_open, opens_ms | mismatch | expired | not_found
--- RETURN in_checkout | no_book | other_stamp, stamp
+-- RETURN in_checkout | orphan, seat… | no_book | other_stamp, stamp
+-- The hold's own seats are held, so that the orphan rule judges the union (`windows` as in hold_seats.lua).
 local stamp, holder, hold_id, digest = ARGV[1], ARGV[3], ARGV[4], ARGV[5]
 local seats, areas = cmsgpack.unpack(ARGV[11]), cmsgpack.unpack(ARGV[12])
 local found = redis.call('HMGET', KEYS[2], 'stamp', 'o:' .. holder, 'k:' .. digest, 'h:' .. hold_id)
@@ -23,6 +24,10 @@ local taken = seats_in_the_way(KEYS[1], runs)
 if #taken > 0 then return {'taken', unpack(taken)} end
 local full = areas_in_the_way(KEYS[3], areas, {})
 if #full > 0 then return {'full', unpack(full)} end
+if ARGV[13] ~= 'off' then
+  local alone = left_alone(KEYS[1], ARGV[13], cmsgpack.unpack(ARGV[14]), seats, {})
+  if #alone > 0 then return {'orphan', unpack(alone)} end
+end
 
 -- Nothing below refuses.
 local changed_seats, changed_areas = {}, {}

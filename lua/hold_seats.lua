@@ -2,11 +2,13 @@
 -- INCLUDE inventory
 -- KEYS 1 seats, 2 book, 3 deadlines, 4 areas, 5 log
 -- ARGV 1 stamp, 2 skew_ms, 3 holder, 4 hold_id, 5 digest, 6 request_hash, 7 origin, 8 opens_ms, 9 max_seats
--- ARGV 10 max_holds, 11 hold_ms, 12 lifetime_ms, 13 seats, 14 areas
+-- ARGV 10 max_holds, 11 hold_ms, 12 lifetime_ms, 13 seats, 14 areas, 15 orphan_rule, 16 windows
 -- RETURN held, seq, record, now_ms | same, seq, record, now_ms, hold_id | taken, seat… | full, area, available…
 -- RETURN limit, max_seats | too_many_holds, max_holds | not_open, opens_ms | mismatch | expired | not_found
--- RETURN no_book | other_stamp, stamp
+-- RETURN orphan, seat… | no_book | other_stamp, stamp
 -- `digest` is empty where the client sent no key. `seats` is {index, type, …} sorted, `areas` {area, type, n, …}.
+-- `orphan_rule` is off, strict or lenient; `windows` is {{seat, …}, …}, the seats around the wished ones in
+-- standing order, {first, last} rising for all between them; empty where the rule is off.
 local stamp, holder, hold_id, digest = ARGV[1], ARGV[3], ARGV[4], ARGV[5]
 local seats, areas = cmsgpack.unpack(ARGV[13]), cmsgpack.unpack(ARGV[14])
 local found = redis.call('HMGET', KEYS[2], 'stamp', 'o:' .. holder, 'k:' .. digest)
@@ -22,6 +24,10 @@ local taken = seats_in_the_way(KEYS[1], runs)
 if #taken > 0 then return {'taken', unpack(taken)} end
 local full = areas_in_the_way(KEYS[4], areas, {})
 if #full > 0 then return {'full', unpack(full)} end
+if ARGV[15] ~= 'off' then
+  local alone = left_alone(KEYS[1], ARGV[15], cmsgpack.unpack(ARGV[16]), seats, {})
+  if #alone > 0 then return {'orphan', unpack(alone)} end
+end
 
 -- Nothing below refuses.
 local changed_seats, changed_areas = {}, {}

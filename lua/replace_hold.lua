@@ -2,12 +2,12 @@
 -- INCLUDE inventory
 -- KEYS 1 seats, 2 book, 3 areas, 4 log
 -- ARGV 1 stamp, 2 skew_ms, 3 holder, 4 hold_id, 5 digest, 6 request_hash, 7 origin, 8 opens_ms, 9 max_seats
--- ARGV 10 max_keys, 11 seats, 12 areas, 13 expected_seq
+-- ARGV 10 max_keys, 11 seats, 12 areas, 13 expected_seq, 14 orphan_rule, 15 windows
 -- RETURN held, seq, record, now_ms | same, seq, record, now_ms, hold_id | taken, seat… | full, area, available…
 -- RETURN limit, max_seats | too_many_keys, max_keys | not_open, opens_ms | mismatch | expired | not_found
--- RETURN in_checkout | changed | no_book | other_stamp, stamp
+-- RETURN in_checkout | changed | orphan, seat… | no_book | other_stamp, stamp
 -- `expected_seq` is that of the record which the caller read, or empty. The hold keeps its id, deadline, lifetime and
--- extensions; its own seats and places count as free.
+-- extensions; its own seats and places count as free. `windows` as in hold_seats.lua.
 local stamp, holder, hold_id, digest = ARGV[1], ARGV[3], ARGV[4], ARGV[5]
 local seats, areas = cmsgpack.unpack(ARGV[11]), cmsgpack.unpack(ARGV[12])
 local found = redis.call('HMGET', KEYS[2], 'stamp', 'o:' .. holder, 'k:' .. digest, 'h:' .. hold_id)
@@ -28,6 +28,10 @@ if #taken > 0 then return {'taken', unpack(taken)} end
 local own = places_of(record[AREAS])
 local full = areas_in_the_way(KEYS[3], areas, own)
 if #full > 0 then return {'full', unpack(full)} end
+if ARGV[14] ~= 'off' then
+  local alone = left_alone(KEYS[1], ARGV[14], cmsgpack.unpack(ARGV[15]), seats, record[SEATS])
+  if #alone > 0 then return {'orphan', unpack(alone)} end
+end
 
 -- Nothing below refuses.
 local changed_seats, changed_areas = {}, {}

@@ -21,7 +21,7 @@ from lml_live.infra import mongo, postgres
 from lml_live.infra.config import Settings, load_settings, mask_secrets
 from lml_live.infra.postgres import Pool
 from lml_live.pricing.catalogue import Catalogue, Layouts
-from lml_live.pricing.events import Event, EventAct, NewEvent, public_event
+from lml_live.pricing.events import Event, EventAct, EventChanges, NewEvent, SaleLimits, public_event
 from lml_live.venues.library import Library
 
 if TYPE_CHECKING:
@@ -31,12 +31,13 @@ REFUSED: Final = 1
 UNREACHABLE: Final = 3
 
 T = TypeVar("T")
+_LIMITS: Final = SaleLimits.__struct_fields__
 _PRICE: Final = re.compile(r"([0-9]{1,13})(?:\+([0-9]{1,13}))?")
 
 
 @click.group("event")
 def event_group() -> None:
-    """Events: create, open, pause, close, list, show.
+    """Events: create, open, pause, close, limit, list, show.
 
     \b
     Examples:
@@ -66,6 +67,7 @@ def event_group() -> None:
 @click.option("--hold-seconds", type=int, help="How long a hold lasts; else 300.")
 @click.option("--extensions", type=int, help="How often a hold may be put off; else 2.")
 @click.option("--lifetime-seconds", type=int, help="When a hold ends for good; else 1800.")
+@click.option("--orphan-rule", help="May a hold leave one seat alone? strict: no; lenient: if need be; else off: yes.")
 @click.option("--open", "open_now", is_flag=True, help="Open the sale at once.")
 def create_command(
     layout_id: str,
@@ -89,7 +91,7 @@ def create_command(
     """
     named = {category: _read_price(text) for category, text in map(_split_price, prices)}
     every = None if all_prices is None else _read_price(all_prices)
-    rules = {name: given.pop(name) for name in ("max_seats", "hold_seconds", "extensions", "lifetime_seconds")}
+    rules = {name: given.pop(name) for name in _LIMITS}
     draft = {
         **{name: value for name, value in given.items() if value is not None},
         **({} if event_id is None else {"id": event_id}),
@@ -104,7 +106,7 @@ def create_command(
             {"category": category, "amount": amount, "fee": fee, "tax_rate": tax_rate}
             for category, (amount, fee) in listed.items()
         ]
-        event = await catalogue.create_event(_convert(draft))
+        event = await catalogue.create_event(_convert(draft, NewEvent))
         return await catalogue.set_state(event.id, "open") if open_now else event
 
     event = run(_with_catalogue(act))
@@ -112,6 +114,32 @@ def create_command(
         f"{event.name}, {event.starts_at:%Y-%m-%d %H:%M} UTC: {event.state}, on {event.seat_count} seats of {layout_id}"
     )
     click.echo(event.id)
+
+
+@event_group.command("limit")
+@click.argument("event_id", metavar="EVENT")
+@click.option("--max-seats", type=int, help="Seats a holder may hold.")
+@click.option("--hold-seconds", type=int, help="How long a hold lasts.")
+@click.option("--extensions", type=int, help="How often a hold may be put off.")
+@click.option("--lifetime-seconds", type=int, help="When a hold ends for good.")
+@click.option("--orphan-rule", help="May a hold leave one seat alone? off: yes; strict: no; lenient: if need be.")
+def limit_command(event_id: str, **given: Any) -> None:
+    """Changes the limits that are named; the others stay, and so does what is held.
+
+    \b
+    Examples:
+      lml event limit aida-2026-12-01 --orphan-rule lenient
+      lml event limit aida-2026-12-01 --max-seats 4 --hold-seconds 600
+    """
+    named = {name: value for name, value in given.items() if value is not None}
+    if not named:
+        raise click.UsageError("Name at least one limit, such as --max-seats 4.")
+
+    async def act(catalogue: Catalogue, _: Layouts) -> Event:
+        return await catalogue.update_event(event_id, _convert({"limits": named}, EventChanges))
+
+    event = run(_with_catalogue(act))
+    tell(f"{event.id}: " + ", ".join(f"{name} {getattr(event.limits, name)}" for name in _LIMITS))
 
 
 def _set_state(event_id: str, act: EventAct) -> None:
@@ -208,12 +236,13 @@ def _read_price(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2] or 0)
 
 
-def _convert(draft: Mapping[str, Any]) -> NewEvent:
+def _convert(given: Mapping[str, Any], shape: type[T]) -> T:
     try:
-        return msgspec.convert(draft, type=NewEvent, str_keys=True)
+        return msgspec.convert(given, type=shape, str_keys=True)
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at `$.")
-        raise InvalidInput("The event cannot be made.", errors=(Violation(path.rstrip("`"), message),)) from error
+        wrong = Violation(path.rstrip("`"), message)
+        raise InvalidInput("The event cannot be as it was asked for.", errors=(wrong,)) from error
 
 
 async def _categories(layouts: Layouts, layout_id: str, version: int | None) -> Sequence[str]:

@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Callable
 from random import SystemRandom
 from socket import SHUT_RDWR, fromfd
 from types import TracebackType
-from typing import Final, Self, cast
+from typing import Final, Literal, Self, cast
 
 import aiohttp
 
@@ -164,6 +164,38 @@ class LiveClient:
         A caller that is cancelled takes nothing back: what was taken shows in `holds`.
         """
         number, effects = self._protocol.hold(_monotonic_ms(), seats, areas, into=into, replace=replace, key=key)
+        return cast("HoldResult | Refusal", await self._answer(number, effects))
+
+    async def hold_best(
+        self,
+        quantity: int,
+        *,
+        category: str | None = None,
+        section: str | None = None,
+        max_price: int | None = None,
+        accessible: int = 0,
+        companions: int = 0,
+        adjacent: Literal["required", "preferred"] = "preferred",
+        areas: AREA_REQUESTS | None = None,
+        into: str | None = None,
+        replace: str | None = None,
+        key: str | None = None,
+    ) -> HoldResult | Refusal:
+        """Hold the best free seats for a wish; see `Protocol.hold_best`. Else as `hold`."""
+        number, effects = self._protocol.hold_best(
+            _monotonic_ms(),
+            quantity,
+            category=category,
+            section=section,
+            max_price=max_price,
+            accessible=accessible,
+            companions=companions,
+            adjacent=adjacent,
+            areas=areas,
+            into=into,
+            replace=replace,
+            key=key,
+        )
         return cast("HoldResult | Refusal", await self._answer(number, effects))
 
     async def release(

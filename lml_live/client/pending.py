@@ -1,7 +1,7 @@
 """Requests on their way: which wait, which are unanswered, and which may be asked again. Pure.
 
 Every transmission has an id of its own on the wire, for an id is answered once; the caller's number stays. Only `hold`
-carries a key, so only `hold` is ever asked again (contract, section 3, `key`).
+and `hold_best` carry a key, so only they are ever asked again (contract, section 3, `key`).
 """
 
 from collections import deque
@@ -17,7 +17,7 @@ REQUESTS_MAX: Final = 64
 TRANSMISSIONS_MAX: Final = 6
 """How often one request is sent. With back-off that is about 20 s of an unavailable server."""
 
-Message = wire.HoldRequest | wire.Release | wire.Extend | wire.Ping
+Message = wire.HoldRequest | wire.HoldBest | wire.Release | wire.Extend | wire.Ping
 
 
 class Request:
@@ -38,11 +38,17 @@ class Request:
         """Whether sending it once more, in `epoch`, cannot take more than was asked for.
 
         In its own epoch the key sees to that. In another one a seat still cannot be taken twice (it is refused as
-        taken), but places of an area could, where the first transmission was granted and survived.
+        taken), but places of an area could, and so could seats that the server chooses, where the first transmission
+        was granted and survived.
         """
-        if not isinstance(self.message, wire.HoldRequest) or self.transmissions >= TRANSMISSIONS_MAX:
+        if self.transmissions >= TRANSMISSIONS_MAX:
             return False
-        return self.epoch == epoch or not self.message.areas
+        match self.message:
+            case wire.HoldRequest(areas=areas):
+                return self.epoch == epoch or not areas
+            case wire.HoldBest():
+                return self.epoch == epoch
+        return False
 
 
 class Pending:

@@ -186,6 +186,39 @@ class Protocol:
             wire.HoldRequest(0, list(seats), dict(areas or {}), into, replace, key or self._new_key()),
         )
 
+    def hold_best(
+        self,
+        now_ms: int,
+        quantity: int,
+        *,
+        category: str | None = None,
+        section: str | None = None,
+        max_price: int | None = None,
+        accessible: int = 0,
+        companions: int = 0,
+        adjacent: Literal["required", "preferred"] = "preferred",
+        areas: AREA_REQUESTS | None = None,
+        into: str | None = None,
+        replace: str | None = None,
+        key: str | None = None,
+    ) -> tuple[int, Effects]:
+        """Hold the best free seats for a wish (see `wire.BestWish`), and all of `areas`, or nothing. As `hold`."""
+        message = wire.HoldBest(
+            id=0,
+            quantity=quantity,
+            category=category,
+            section=section,
+            max_price=max_price,
+            accessible=accessible,
+            companions=companions,
+            adjacent=adjacent,
+            areas=dict(areas or {}),
+            into=into,
+            replace=replace,
+            key=key or self._new_key(),
+        )
+        return self._request(now_ms, message)
+
     def release(
         self, now_ms: int, hold: str, seats: Sequence[int] = (), areas: AREA_REQUESTS | None = None
     ) -> tuple[int, Effects]:
@@ -320,7 +353,10 @@ class Protocol:
         effects: Effects = []
         gone: str | None = None
         match request, message.hold:
-            case Request(message=wire.HoldRequest(replace=str() as replaced)), hold if hold and hold.id != replaced:
+            case (
+                Request(message=wire.HoldRequest(replace=str() as replaced) | wire.HoldBest(replace=str() as replaced)),
+                hold,
+            ) if hold and hold.id != replaced:
                 gone = replaced
             case Request(message=wire.Release(hold=released) | wire.Extend(hold=released)), None:
                 gone = released

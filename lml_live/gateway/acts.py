@@ -62,12 +62,16 @@ class Acts:
         if len(seat_wishes) + sum(n for _, _, n in area_wishes) > most:
             return Refusal("limit_exceeded", f"At most {most} places are allowed.")
         if into is not None:
-            return await self.holds.add_to_hold(event, holder, into, seat_wishes, area_wishes, key=key, origin=origin)
+            return await self.holds.add_to_hold(
+                event, holder, into, seat_wishes, area_wishes, key=key, origin=origin, windows=desk.plan.windows
+            )
         if replace is not None:
             return await self.holds.replace_hold(
-                event, holder, replace, seat_wishes, area_wishes, key=key, origin=origin
+                event, holder, replace, seat_wishes, area_wishes, key=key, origin=origin, windows=desk.plan.windows
             )
-        return await self.holds.hold_seats(event, holder, seat_wishes, area_wishes, key=key, origin=origin)
+        return await self.holds.hold_seats(
+            event, holder, seat_wishes, area_wishes, key=key, origin=origin, windows=desk.plan.windows
+        )
 
     async def release(
         self,
@@ -116,7 +120,7 @@ class Acts:
         outcome: Changed | Refusal
         for _ in range(limits.CHANGE_TRIES):
             outcome = await self._change_both(
-                event, holder, hold, wished_seats, wished_areas, leaving, release[1], key, asked
+                desk, holder, hold, wished_seats, wished_areas, leaving, release[1], key, asked
             )
             if not isinstance(outcome, Refusal) or outcome.code != _CHANGED:
                 break
@@ -124,7 +128,7 @@ class Acts:
 
     async def _change_both(
         self,
-        event: str,
+        desk: Desk,
         holder: str,
         hold: str,
         seats: list[tuple[int, str]],
@@ -134,6 +138,7 @@ class Acts:
         key: str | None,
         asked: object,
     ) -> Changed | Refusal:
+        event = desk.event.id
         now = await self.holds.read_hold(event, holder, hold)
         if isinstance(now, Refusal):
             return now
@@ -152,7 +157,15 @@ class Acts:
             # What cannot be done now may have been done with this key before; with this seq it is not done again.
             expected_seq = -1
         outcome = await self.holds.replace_hold(
-            event, holder, hold, seats, areas, key=key, expected_seq=expected_seq, asked=asked
+            event,
+            holder,
+            hold,
+            seats,
+            areas,
+            key=key,
+            expected_seq=expected_seq,
+            asked=asked,
+            windows=desk.plan.windows,
         )
         if refusal is not None and isinstance(outcome, Refusal) and outcome.code == _CHANGED:
             return refusal

@@ -97,6 +97,14 @@ class HoldBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     areas: wire.AreaWishes = {}
 
 
+class HoldBestBody(wire.BestWish, frozen=True, omit_defaults=True, forbid_unknown_fields=True, kw_only=True):
+    """The body of `POST /events/{event}/holds/best`: what is wanted, where the server chooses the seats.
+
+    `quantity` counts all seats, among them `accessible` places and `companions` seats beside those. `max_price` is the
+    most that one seat may cost, fee included, in minor units.
+    """
+
+
 class HoldChangeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The body of `PATCH /holds/{hold}`: what to add, what to release, or both in one step."""
 

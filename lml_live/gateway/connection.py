@@ -10,6 +10,7 @@ import time
 from typing import Final, assert_never
 
 from aiohttp import WSMsgType, web
+from msgspec import Struct
 
 from lml_live import limits
 from lml_live.errors import Forbidden, LmlError, NotFound, Overloaded, Unavailable
@@ -26,9 +27,18 @@ log = logging.getLogger(__name__)
 
 _WORKER: Final = f"{os.getpid():x}{time.time_ns() & 0xFFFFF:x}"
 """Tells this worker's requests from another's in the log."""
+_ANSWERS: Final[dict[type[Struct], type[wire.Held] | type[wire.Released] | type[wire.Extended]]] = {
+    wire.HoldRequest: wire.Held,
+    wire.HoldBest: wire.Held,
+    wire.Release: wire.Released,
+    wire.Extend: wire.Extended,
+}
 _numbers = itertools.count(1)
 _NEVER_SENT: Final = 1006
 """Says that a connection ended without a close frame, so no close frame may bear it (RFC 6455, 7.4.1)."""
+
+
+Request = wire.HoldRequest | wire.HoldBest | wire.Release | wire.Extend
 
 
 class Doorman:
@@ -202,7 +212,7 @@ class _Conversation:
             self._subscriber.send(wire.Bye(reason="unavailable", retry_after_ms=limits.BYE_MS))
             self._closing = (wire.CLOSE_TRY_LATER, "unavailable")
 
-    async def _act(self, request: wire.HoldRequest | wire.Release | wire.Extend) -> None:
+    async def _act(self, request: Request) -> None:
         started = time.perf_counter()
         subscriber = self._subscriber
         origin = subscriber.asked = f"{subscriber.origin}{request.id}"
@@ -226,7 +236,7 @@ class _Conversation:
         ended = outcome.code if isinstance(outcome, Refusal) else "ok"
         METRICS.count_act(name, ended, time.perf_counter() - started)
 
-    async def _ask(self, request: wire.HoldRequest | wire.Release | wire.Extend, origin: str) -> Changed | Refusal:
+    async def _ask(self, request: Request, origin: str) -> Changed | Refusal:
         event, holder, acts = self._audience.event, self._session.holder, self._live.acts
         assert holder is not None
         match request:
@@ -241,6 +251,8 @@ class _Conversation:
                     key=request.key,
                     origin=origin,
                 )
+            case wire.HoldBest():
+                return await self._live.best.hold_best(event, holder, request, key=request.key, origin=origin)
             case wire.Release():
                 return await acts.release(event, holder, request.hold, request.seats, request.areas, origin=origin)
             case wire.Extend():
@@ -253,7 +265,7 @@ class _Conversation:
             unknown.clear()
         unknown.add(origin)
 
-    def _answer(self, request: wire.HoldRequest | wire.Release | wire.Extend, outcome: Changed | Refusal) -> None:
+    def _answer(self, request: Request, outcome: Changed | Refusal) -> None:
         if isinstance(outcome, Refusal):
             self._subscriber.send(
                 wire.Error(
@@ -266,8 +278,7 @@ class _Conversation:
                 )
             )
             return
-        kinds = {wire.HoldRequest: wire.Held, wire.Release: wire.Released, wire.Extend: wire.Extended}
-        kind: type[wire.Held] | type[wire.Released] | type[wire.Extended] = kinds[type(request)]  # type: ignore[assignment]
+        kind = _ANSWERS[type(request)]
         self._subscriber.send(
             kind(
                 id=request.id,

@@ -12,6 +12,7 @@ from lml_live.clock import to_ms
 from lml_live.gateway import wire
 from lml_live.inventory.diffs import AreaCounts
 from lml_live.inventory.holds import Refusal, is_staff_hold
+from lml_live.inventory.plan import Plan
 from lml_live.inventory.records import Record
 from lml_live.pricing.catalogue import Catalogue
 from lml_live.pricing.events import Event
@@ -29,6 +30,8 @@ class Desk(Struct, frozen=True):
     default_types: dict[str, str]
     """The price type of each category that a wish without a type means."""
     area_categories: dict[str, str]
+    plan: Plan
+    """The layout as picking and the orphan rule read it."""
 
     @property
     def brief(self) -> wire.EventBrief:
@@ -38,7 +41,9 @@ class Desk(Struct, frozen=True):
     @property
     def limits(self) -> wire.Limits:
         rules = self.event.limits
-        return wire.Limits(rules.max_seats, rules.hold_seconds, rules.extensions, rules.lifetime_seconds)
+        return wire.Limits(
+            rules.max_seats, rules.hold_seconds, rules.extensions, rules.lifetime_seconds, rules.orphan_rule
+        )
 
     @property
     def layout_ref(self) -> wire.LayoutRef:
@@ -136,6 +141,20 @@ class Desk(Struct, frozen=True):
         )
 
 
+def plan_layout(layout: LayoutIndex) -> Plan:
+    """A layout as picking and the orphan rule read it."""
+    seating = layout.seating
+    return Plan(
+        seating.runs,
+        seating.distances,
+        seating.places,
+        [(row.section, row.first, row.count) for row in layout.rows],
+        layout.categories,
+        layout.accessible,
+        layout.companions,
+    )
+
+
 def show_areas(areas: Mapping[str, AreaCounts]) -> dict[str, wire.AreaCounts]:
     """Area counts as the wire has them."""
     return {area: wire.AreaCounts(*counts) for area, counts in areas.items()}
@@ -182,9 +201,11 @@ class Desks:
         event = await self._catalogue.load_event(event_id)
         known = self._desks.get(event_id)
         if known is not None and known.event.layout_hash == event.layout_hash:
-            layout = known.layout
+            layout, plan = known.layout, known.plan
         else:
             layout = await self._load_layout(event.layout_id, event.layout_version)
+            # In a thread: 200,000 seats would hold up every socket for a fifth of a second.
+            plan = await asyncio.to_thread(plan_layout, layout)
         default_types: dict[str, str] = {}
         for price in event.prices:
             default_types.setdefault(price.category, price.type)
@@ -195,6 +216,7 @@ class Desks:
             layout_url=self._layout_url(event.layout_id, event.layout_hash),
             default_types=default_types,
             area_categories={area.area_id: area.category for area in event.areas},
+            plan=plan,
         )
         self._desks[event_id] = desk
         return desk

@@ -19,7 +19,7 @@ from lml_live.clock import to_datetime
 from lml_live.errors import STATUS_BY_CODE, NotFound, Overloaded, Unauthorized
 from lml_live.gateway import problems, wire
 from lml_live.gateway.acts import show_changed
-from lml_live.gateway.bodies import Availability, HoldBody, HoldChangeBody, NewHolder, SeatIdPick
+from lml_live.gateway.bodies import Availability, HoldBestBody, HoldBody, HoldChangeBody, NewHolder, SeatIdPick
 from lml_live.gateway.callers import CLERKS, bearer_token, is_staff_token, require_staff
 from lml_live.gateway.connection import Doorman, serve_socket
 from lml_live.gateway.desk import Desk, show_areas
@@ -41,6 +41,7 @@ _REFUSED: Final = (
     "unknown_area",
     "area_full",
     "limit_exceeded",
+    "orphan_seat",
     "hold_not_found",
     "hold_expired",
     "hold_in_checkout",
@@ -97,6 +98,17 @@ OPERATIONS: Final = (
         body=HoldBody,
         answers={201: wire.Hold},
         codes=_REFUSED,
+        idempotent=True,
+    ),
+    Operation(
+        name="hold_best",
+        method="POST",
+        path=f"{API}/events/{{event}}/holds/best",
+        who="holder",
+        summary="Take the best free seats for a wish, and area places with them: all of them, or nothing.",
+        body=HoldBestBody,
+        answers={201: wire.Hold},
+        codes=(*_REFUSED, "no_best_seats"),
         idempotent=True,
     ),
     Operation(
@@ -292,6 +304,13 @@ def routes(services: HolderServices) -> list[web.RouteDef]:
         outcome = await acts.hold(desk.event.id, holder, seats, body.areas, key=key)
         return answer_hold(desk, outcome, status=201)
 
+    async def hold_best(request: web.Request) -> web.Response:
+        holder, key = caller(request), read_key(request)
+        body = await read_body(request, HoldBestBody)
+        desk = await _public_desk(request.match_info["event"])
+        outcome = await live.best.hold_best(desk.event.id, holder, body, key=key)
+        return answer_hold(desk, outcome, status=201)
+
     async def _public_desk(event: str) -> Desk:
         desk = await acts.desks.desk(event)
         if desk.event.state == "draft":
@@ -339,6 +358,7 @@ def routes(services: HolderServices) -> list[web.RouteDef]:
             "read_layout": read_layout,
             "create_holder": create_holder,
             "hold_seats": hold_seats,
+            "hold_best": hold_best,
             "read_hold": read_hold,
             "change_hold": change_hold,
             "release_hold": release_hold,

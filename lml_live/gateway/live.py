@@ -12,6 +12,7 @@ from lml_live.errors import LmlError, NotFound, Unavailable
 from lml_live.gateway import frames, wire
 from lml_live.gateway.acts import Acts
 from lml_live.gateway.audience import SLICE, Audience, Subscriber
+from lml_live.gateway.best import BestSeats
 from lml_live.gateway.desk import show_areas
 from lml_live.gateway.session import Greet, Session
 from lml_live.gateway.tokens import HolderTokens
@@ -32,6 +33,7 @@ class Live(Listener):
     def __init__(self, feed: Feed, acts: Acts, tokens: HolderTokens, clock: Clock) -> None:
         self.feed = feed
         self.acts = acts
+        self.best = BestSeats(acts, feed)
         self.tokens = tokens
         self.clock = clock
         self.audiences: dict[str, Audience] = {}

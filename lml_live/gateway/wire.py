@@ -19,6 +19,7 @@ RequestId = Annotated[int, Meta(ge=0, le=values.WIRE_INTEGER_MAX, description="T
 Id = Annotated[str, Meta(pattern=values.ID_PATTERN)]
 SeatIndex = Annotated[int, Meta(ge=0, lt=limits.LAYOUT_SEATS_MAX)]
 Quantity = Annotated[int, Meta(ge=1, le=limits.HOLD_LINES_MAX)]
+Label = Annotated[str, Meta(min_length=1, max_length=limits.LABEL_CHARS_MAX)]
 PriceType = Annotated[str, Meta(pattern=values.ID_PATTERN)]
 Key = Annotated[str, Meta(min_length=1, max_length=limits.KEY_CHARS_MAX)]
 Token = Annotated[str, Meta(max_length=limits.TOKEN_CHARS_MAX)]
@@ -85,6 +86,7 @@ class Limits(Struct, frozen=True):
     hold_seconds: int
     extensions: int
     lifetime_seconds: int
+    orphan_rule: Literal["off", "strict", "lenient"] = "off"
 
 
 class LayoutRef(Struct, frozen=True):
@@ -129,6 +131,37 @@ class HoldRequest(Struct, frozen=True, omit_defaults=True, tag="hold"):
     key: Key | None = None
 
 
+class BestWish(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What seats are wanted where the server chooses them.
+
+    `quantity` counts all seats, among them `accessible` places and `companions` seats beside those. `max_price` is the
+    most that one seat may cost, fee included, in minor units. With `adjacent: required` seats in several rows are no
+    answer.
+    """
+
+    quantity: Quantity
+    category: Label | None = None
+    section: Label | None = None
+    max_price: Annotated[int, Meta(ge=0, le=2 * values.AMOUNT_MINOR_MAX)] | None = None
+    accessible: Annotated[int, Meta(ge=0, le=limits.HOLD_LINES_MAX)] = 0
+    companions: Annotated[int, Meta(ge=0, le=limits.HOLD_LINES_MAX)] = 0
+    adjacent: Literal["required", "preferred"] = "preferred"
+    areas: AreaWishes = {}
+    into: Id | None = None
+    replace: Id | None = None
+
+
+class HoldBest(BestWish, frozen=True, omit_defaults=True, kw_only=True, tag="hold_best"):
+    """Take the best free seats for a wish, and all of `areas` with them, or nothing. Answered by `held`.
+
+    Side by side and nearest to the focal point; else, where the event's orphan rule is lenient, with a seat left alone;
+    else over neighbouring rows. `into`, `replace` and `key` are those of `hold`.
+    """
+
+    id: RequestId
+    key: Key | None = None
+
+
 class Release(Struct, frozen=True, omit_defaults=True, tag="release"):
     """Give back a hold, whole (neither `seats` nor `areas`) or in part."""
 
@@ -149,7 +182,7 @@ class Ping(Struct, frozen=True, omit_defaults=True, tag="ping"):
     id: RequestId
 
 
-ClientMessage = Hello | HoldRequest | Release | Extend | Ping
+ClientMessage = Hello | HoldRequest | HoldBest | Release | Extend | Ping
 
 # --- Server to client -------------------------------------------------------------------------------------------------
 

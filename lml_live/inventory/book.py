@@ -307,6 +307,7 @@ def _sale(row: asyncpg.Record) -> Sale:
         hold_seconds=row["hold_seconds"],
         extensions=row["extensions"],
         lifetime_seconds=row["lifetime_seconds"],
+        orphan_rule=row["orphan_rule"],
         tick_ms=row["tick_ms"],
         revision=row["revision"],
         prices_version=row["prices_version"],

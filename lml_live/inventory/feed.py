@@ -129,7 +129,13 @@ class Feed:
         if event in self.rooms:
             await self._feed([event])
 
-    async def _feed(self, events: list[str]) -> None:
+    async def read_ahead(self, event: str) -> None:
+        """Applies what one room's log has by now and leaves telling it to the next tick: for picking seats, which
+        wants to know the latest, and may be asked for many times a tick."""
+        if event in self.rooms:
+            await self._feed([event], tick=False)
+
+    async def _feed(self, events: list[str], *, tick: bool = True) -> None:
         rooms = {event: self.rooms[event] for event in events if event in self.rooms}
         keys = [room.sale.key("log") for room in rooms.values()]
         if not keys:
@@ -139,9 +145,9 @@ class Feed:
         found = {key.decode(): entries for key, entries in answer or ()}
         for event, room in rooms.items():
             entries = found.get(room.sale.key("log"))
-            if entries:
+            if entries or (tick and room.seq != room.sent_seq):
                 try:
-                    await self._take(event, room, entries)
+                    await self._take(event, room, entries or [], tick=tick)
                 except Unavailable:
                     raise
                 except Exception:  # one event's broken log must not keep the others from being fed (style.md, 14)
@@ -150,7 +156,7 @@ class Feed:
                         log.exception("event %s: its log cannot be read; its inventory is built anew", event)
                         await _quietly(self._book.distrust(event))
 
-    async def _take(self, event: str, room: Room, entries: list[Any]) -> None:
+    async def _take(self, event: str, room: Room, entries: list[Any], *, tick: bool) -> None:
         async with self._locks[event]:
             try:
                 for raw, fields in entries:
@@ -162,10 +168,10 @@ class Feed:
                 await self._resynchronise(event, room)
             if len(entries) == limits.FEED_ENTRIES_MAX:
                 self._due[event] = 0.0
-            tick = room.tick()
-        if tick is not None:
-            self.listener.ticked(event, room, tick)
-            if tick.event_changed:
+            news = room.tick() if tick else None
+        if news is not None:
+            self.listener.ticked(event, room, news)
+            if news.event_changed:
                 await self.refresh(event)
 
     async def _begin_anew(self, event: str, room: Room) -> None:

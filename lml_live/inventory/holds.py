@@ -6,7 +6,7 @@ changed, or the outcome is unknown: the same key makes a retry harmless).
 
 import hashlib
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
@@ -22,6 +22,8 @@ SeatWishes = Sequence[tuple[int, str]]
 """(seat index, price type)"""
 AreaWishes = Sequence[tuple[str, str, int]]
 """(area id, price type, places)"""
+Windows = Callable[[Iterable[int], str], list[list[int]]]
+"""What the orphan rule looks at around these seats under this rule: `Plan.windows` of the event's layout."""
 
 
 class Changed(Struct, frozen=True):
@@ -61,6 +63,7 @@ class Blocked(Struct, frozen=True):
     refused_areas: dict[str, int]
 
 
+KeyedAct = Literal["hold", "add_to_hold", "replace_hold"]
 HoldReason = Literal["own", "staff", "expired", "lost", "closed", "booked", "payment_failed"]
 
 _SEATS_BOOK_DEADLINES_AREAS_LOG: Final = ("seats", "book", "deadlines", "areas", "log")
@@ -79,10 +82,23 @@ class Holds:
     # --- The holder's acts
 
     async def hold_seats(
-        self, event: str, holder: str, seats: SeatWishes, areas: AreaWishes, *, key: str | None, origin: str = ""
+        self,
+        event: str,
+        holder: str,
+        seats: SeatWishes,
+        areas: AreaWishes,
+        *,
+        key: str | None,
+        origin: str = "",
+        asked: object = None,
+        windows: Windows | None = None,
     ) -> Changed | Refusal:
-        """Takes all that is named, or nothing. `key` makes a retry harmless: it answers the hold as it is now."""
-        request = _request_hash("hold", "", seats, areas)
+        """Takes all that is named, or nothing. `key` makes a retry harmless: it answers the hold as it is now.
+
+        `asked` is what `key` stands for, where that is not the seats and areas themselves. `windows` tells the orphan
+        rule who sits beside whom; an event that has the rule cannot be held without.
+        """
+        request = _request_hash("hold", "", seats, areas, asked)
         hold = ""
 
         def args(sale: Sale) -> Sequence[Part]:
@@ -93,7 +109,7 @@ class Holds:
             return [
                 *(self._book.skew_ms, holder, hold, digest, request, origin, sale.on_sale_at_ms, sale.max_seats),
                 *(limits.HOLDS_PER_HOLDER_MAX, sale.hold_seconds * 1000, sale.lifetime_seconds * 1000),
-                *(_pack_seats(seats), _pack_areas(areas)),
+                *(_pack_seats(seats), _pack_areas(areas), *_orphan_args(sale, seats, windows)),
             ]
 
         return await self._act(event, "hold_seats", _SEATS_BOOK_DEADLINES_AREAS_LOG, args, lambda: hold)
@@ -108,9 +124,16 @@ class Holds:
         *,
         key: str | None,
         origin: str = "",
+        asked: object = None,
+        windows: Windows | None = None,
     ) -> Changed | Refusal:
-        """`hold` with `into`: the deadline stays; limits judge the union."""
-        return await self._change_hold("add_to_hold", event, holder, hold, seats, areas, key, origin)
+        """`hold` with `into`: the deadline stays; limits and the orphan rule judge the union.
+
+        `asked` and `windows` as in `hold_seats`.
+        """
+        return await self._change_hold(
+            "add_to_hold", event, holder, hold, seats, areas, key, origin, asked=asked, windows=windows
+        )
 
     async def replace_hold(
         self,
@@ -124,15 +147,16 @@ class Holds:
         origin: str = "",
         expected_seq: int | None = None,
         asked: object = None,
+        windows: Windows | None = None,
     ) -> Changed | Refusal:
         """`hold` with `replace`: the hold's own seats count as free; refused, it changes nothing.
 
         With `expected_seq`, that of the record which the caller read, it is refused as `conflict` where the hold
-        changed since. `asked` is what `key` stands for, where that is not the seats and areas themselves.
+        changed since. `asked` and `windows` as in `hold_seats`.
         """
         expected = "" if expected_seq is None else str(expected_seq)
         return await self._change_hold(
-            "replace_hold", event, holder, hold, seats, areas, key, origin, expected, asked=asked
+            "replace_hold", event, holder, hold, seats, areas, key, origin, expected, asked=asked, windows=windows
         )
 
     async def _change_hold(
@@ -146,11 +170,12 @@ class Holds:
         key: str | None,
         origin: str,
         *more: Part,
-        asked: object = None,
+        asked: object,
+        windows: Windows | None,
     ) -> Changed | Refusal:
         if is_staff_hold(hold):
             return _STAFF_HOLD
-        request = _request_hash(script, hold, seats, areas) if asked is None else _hash((script, hold, asked))
+        request = _request_hash(script, hold, seats, areas, asked)
 
         def args(sale: Sale) -> Sequence[Part]:
             _expect_open(sale)
@@ -158,9 +183,26 @@ class Holds:
             return [
                 *(self._book.skew_ms, holder, hold, digest, request, origin, sale.on_sale_at_ms, sale.max_seats),
                 *(limits.KEYS_PER_HOLD_MAX, _pack_seats(seats), _pack_areas(areas), *more),
+                *_orphan_args(sale, seats, windows),
             ]
 
         return await self._act(event, script, _SEATS_BOOK_AREAS_LOG, args, lambda: hold)
+
+    async def find_key(
+        self, event: str, holder: str, hold: str, *, key: str | None, asked: object, act: KeyedAct = "hold"
+    ) -> Changed | Refusal | None:
+        """What became of the request that `key` and `asked` stand for, or None where nothing did: nothing is changed.
+
+        `hold` is the one that `act` names ("" for `hold`). Refused as the act itself while nothing can be held.
+        """
+        request = _hash((act, hold, asked))
+
+        def args(sale: Sale) -> Sequence[Part]:
+            _expect_open(sale)
+            return [self._book.skew_ms, self._digest(sale, holder, key), request, sale.on_sale_at_ms]
+
+        answer = await self._act(event, "find_key", ("book",), args, lambda: hold)
+        return None if answer is _NEW else answer
 
     async def release_hold(
         self,
@@ -187,7 +229,7 @@ class Holds:
         """Puts the deadline off by the event's hold time from now, at most `extensions` times, within the lifetime."""
         if is_staff_hold(hold):
             return _STAFF_HOLD
-        request = _request_hash("extend", hold, (), ())
+        request = _request_hash("extend", hold, (), (), None)
 
         def args(sale: Sale) -> Sequence[Part]:
             _expect_open(sale)
@@ -322,7 +364,7 @@ def read_answer(sale: Sale, answer: Sequence[Any], hold: str) -> Changed | Refus
     match answer[0]:
         case b"same":
             return Changed(answer[4].decode(), decode_record(answer[2]), sale.epoch, int(answer[1]), int(answer[3]))
-        case b"taken" | b"not_in_hold":
+        case b"taken" | b"orphan" | b"not_in_hold":
             known = _REFUSALS[answer[0]]
             return Refusal(known.code, known.message, tuple(map(int, answer[1:])))
         case b"full":
@@ -363,11 +405,15 @@ def read_blocked(sale: Sale, answer: Sequence[Any]) -> Blocked:
     )
 
 
+_NEW: Final = Refusal("new", "This key was not used yet.")
+"""Never leaves this module."""
 _REFUSALS: Final[dict[bytes, Refusal]] = {
+    b"new": _NEW,
     b"draft": Refusal("sale_not_open", "The sale has not begun."),
     b"paused": Refusal("sale_paused", "The sale is paused."),
     b"closed": Refusal("sale_closed", "The sale is over."),
     b"taken": Refusal("seat_taken", "Somebody else was faster."),
+    b"orphan": Refusal("orphan_seat", "That would leave a single seat alone."),
     b"not_in_hold": Refusal("unknown_seat", "The hold has no such seat."),
     b"too_many_holds": Refusal("limit_exceeded", "Too many holds: release one first."),
     b"too_many_keys": Refusal("limit_exceeded", "This hold was changed too often: release it and start again."),
@@ -395,8 +441,25 @@ def is_staff_hold(hold: str) -> bool:
     return hold.partition("-")[2].startswith("s-")
 
 
-def _request_hash(act: str, hold: str, seats: SeatWishes, areas: AreaWishes) -> str:
-    return _hash((act, hold, sorted(seats), sorted(areas)))
+def _request_hash(act: str, hold: str, seats: SeatWishes, areas: AreaWishes, asked: object) -> str:
+    return _hash((act, hold, sorted(seats), sorted(areas)) if asked is None else (act, hold, asked))
+
+
+def _orphan_args(sale: Sale, seats: SeatWishes, windows: Windows | None) -> tuple[Part, Part]:
+    """The last two arguments of the scripts that hold: the rule, and what it must look at."""
+    if sale.orphan_rule == "off":
+        return "off", b""
+    assert windows is not None, "an event with an orphan rule is held with its layout at hand"
+    around = windows([seat for seat, _ in seats], sale.orphan_rule)
+    return sale.orphan_rule, pack([_short(window) for window in around])
+
+
+def _short(window: Sequence[int]) -> Sequence[int]:
+    """A window as the scripts read it: [first, last] rising stands for all between, so two others are given falling."""
+    first, last = window[0], window[-1]
+    if len(window) > 1 and window == list(range(first, last + 1)):
+        return (first, last)
+    return (last, first) if len(window) == 2 and first < last else window
 
 
 def _hash(request: object) -> str:

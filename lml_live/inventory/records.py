@@ -26,6 +26,8 @@ class Sale(Struct, frozen=True, kw_only=True):
     hold_seconds: int
     extensions: int
     lifetime_seconds: int
+    orphan_rule: str = "off"
+    """off, strict or lenient (inventory/plan.py)."""
     tick_ms: int | None
     revision: int
     prices_version: int

@@ -61,7 +61,9 @@ class Room:
         self._sent_seq = seq
         self._seats = bytearray(seats)
         self.mirrors = {view: bytearray(self._seats.translate(table)) for view, table in VIEW_TABLES.items()}
+        self._areas = dict(areas)
         self.areas = dict(areas)
+        """The counts at the last tick, as the mirrors."""
         self.history = History(str(sale.epoch), seq, seat_count=len(seats))
         self._changed_seats: set[int] = set()
         self._changed_areas: set[str] = set()
@@ -72,6 +74,11 @@ class Room:
     def epoch_text(self) -> str:
         """The epoch as the wire has it: opaque."""
         return str(self.epoch)
+
+    @property
+    def seats(self) -> bytes:
+        """Every seat's inventory byte as of `seq`, which may be ahead of what was sent."""
+        return bytes(self._seats)
 
     @property
     def sent_seq(self) -> int:
@@ -103,7 +110,7 @@ class Room:
         for seat, byte in seat_bytes.items():
             self._seats[seat] = byte
         area_counts = entry.area_counts()
-        self.areas.update(area_counts)
+        self._areas.update(area_counts)
         self._changed_seats.update(seat_bytes)
         self._changed_areas.update(area_counts)
         self._holds += [HoldNews(hold, record, entry.origin, seq) for hold, record in entry.holds]
@@ -115,10 +122,10 @@ class Room:
         """Goes on in the same epoch with an inventory read whole, where entries were lost from the log."""
         changed = [seat for seat, (old, new) in enumerate(zip(self._seats, seats, strict=True)) if old != new]
         self._changed_seats.update(changed)
-        self._changed_areas.update(area for area, counts in areas.items() if self.areas.get(area) != counts)
+        self._changed_areas.update(area for area, counts in areas.items() if self._areas.get(area) != counts)
         self.sale = sale
         self._seats[:] = seats
-        self.areas = dict(areas)
+        self._areas = dict(areas)
         self.seq = seq
         self.history = History(str(self.epoch), seq, seat_count=len(seats))
 
@@ -126,7 +133,8 @@ class Room:
         """Cuts: the changes since the last tick as each view sees them, or None where nothing happened."""
         if self.seq == self._sent_seq:
             return None
-        areas = {area: self.areas[area] for area in self._changed_areas}
+        areas = {area: self._areas[area] for area in self._changed_areas}
+        self.areas.update(areas)
         changes: dict[str, Change] = {}
         for view, table in VIEW_TABLES.items():
             mirror = self.mirrors[view]

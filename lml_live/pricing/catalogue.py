@@ -205,6 +205,7 @@ class Catalogue:
             rules.hold_seconds,
             rules.extensions,
             rules.lifetime_seconds,
+            rules.orphan_rule,
             draft.tick_ms,
         )
         if made is None:

@@ -35,6 +35,7 @@ TickMs = Annotated[int, Meta(ge=limits.TICK_MS_MIN, le=limits.TICK_MS_MAX)]
 MaxSeats = Annotated[int, Meta(ge=1, le=limits.HOLD_SEATS_MAX)]
 HoldSeconds = Annotated[int, Meta(ge=limits.HOLD_SECONDS_MIN, le=limits.HOLD_SECONDS_MAX)]
 Extensions = Annotated[int, Meta(ge=0, le=limits.EXTENSIONS_MAX)]
+OrphanRule = Literal["off", "strict", "lenient"]
 LifetimeSeconds = Annotated[int, Meta(ge=limits.HOLD_SECONDS_MIN, le=limits.LIFETIME_SECONDS_MAX)]
 Prices = Annotated[tuple[Price, ...], Meta(min_length=1, max_length=limits.EVENT_PRICES_MAX)]
 
@@ -50,12 +51,14 @@ class LayoutChoice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SaleLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The published rules: seats a holder may hold, seconds a hold lasts, how often it may be put off, and its end."""
+    """The published rules: seats a holder may hold, seconds a hold lasts, how often it may be put off, and its end;
+    whether a hold may leave a single seat alone (`lenient`: only where its row offers nothing else)."""
 
     max_seats: MaxSeats = 8
     hold_seconds: HoldSeconds = 300
     extensions: Extensions = 2
     lifetime_seconds: LifetimeSeconds = 1800
+    orphan_rule: OrphanRule = "off"
 
 
 class NewEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -81,6 +84,7 @@ class LimitChanges(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     hold_seconds: HoldSeconds | UnsetType = UNSET
     extensions: Extensions | UnsetType = UNSET
     lifetime_seconds: LifetimeSeconds | UnsetType = UNSET
+    orphan_rule: OrphanRule | UnsetType = UNSET
 
 
 class EventChanges(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -5,6 +5,7 @@ sealed layouts are stored, served or indexed. Nothing here checks rules: see `ch
 """
 
 import hashlib
+import math
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from json.encoder import encode_basestring
@@ -15,6 +16,7 @@ from msgspec import Meta
 
 from lml_live import limits
 from lml_live.values import ID_PATTERN, SEAT_ID_PATTERN
+from lml_live.venues.seating import Place, Seating, seat_rows
 
 COORDINATE_DECIMALS: Final = 5
 """A hundred-thousandth of the plan: 2 mm in a 200 m stadium. Five decimals are also the most that RFC 8785 (numbers as
@@ -325,10 +327,12 @@ class LayoutIndex(msgspec.Struct, frozen=True):
     areas: tuple[LayoutArea, ...]
     accessible: frozenset[int]
     companions: frozenset[int]
+    seating: Seating
+    """Who sits beside whom, and how far from the focal point."""
 
 
 def index_layout(layout: Layout) -> LayoutIndex:
-    """Builds the index of a sealed layout that passed `checks.check_layout`. 200,000 seats take about 0.2 s."""
+    """Builds the index of a sealed layout that passed `checks.check_layout`. 200,000 seats take about 0.7 s."""
     seat_ids: list[str] = []
     categories: list[str] = []
     numbers: list[str] = []
@@ -363,4 +367,30 @@ def index_layout(layout: Layout) -> LayoutIndex:
         areas=tuple(areas),
         accessible=frozenset(index for index, seat in special if seat.accessible),
         companions=frozenset(index for index, seat in special if seat.companion),
+        seating=_seating(layout),
     )
+
+
+_STAGES: Final = frozenset({"stage", "screen", "field", "pitch", "court"})
+
+
+def focal_point(layout: Layout) -> Point:
+    """Where everybody looks: as the layout says, else the middle of its stage, else of the plan's upper edge."""
+    if layout.focal_point is not None:
+        return layout.focal_point
+    for shape in layout.shapes:
+        if shape.kind.casefold() in _STAGES:
+            xs, ys = zip(*shape.points, strict=True)
+            return (min(xs) + max(xs)) / 2, (min(ys) + max(ys)) / 2
+    return 0.5, 0.0
+
+
+def _seating(layout: Layout) -> Seating:
+    width, height = layout.viewport.width, layout.viewport.height
+    focal = focal_point(layout)
+
+    def places(row: Row) -> list[Place]:
+        return [(seat.x * width, seat.y * height) for seat in row.seats]
+
+    sections = [[places(row) for row in section.rows] for section in layout.sections]
+    return seat_rows(sections, (focal[0] * width, focal[1] * height), math.hypot(width, height))

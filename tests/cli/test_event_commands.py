@@ -87,12 +87,37 @@ async def test_what_cannot_be_made_is_told_in_full(run: Run) -> None:
         (("--all-prices", "1", "--starts-at", "2030-12-01T19:30:00"), 1, "starts_at"),
         (("--all-prices", "1", "--layout", "none"), 1, "none"),
         (("--all-prices", "1", "--max-seats", "51"), 1, "limits.max_seats"),
+        (("--all-prices", "1", "--orphan-rule", "some"), 1, "limits.orphan_rule"),
         (("--all-prices", "1", "--tax-rate", "100"), 1, "tax_rate"),
     ):
         refused = await run(*CREATE, *arguments)
         assert (refused.exit_code, refused.stdout) == (code, ""), refused.stderr
         assert words in refused.stderr
     assert (await run("event", "list")).stdout == ""
+
+
+async def test_limits_are_set_and_changed(run: Run) -> None:
+    async def limits() -> dict[str, object]:
+        shown = json.loads((await run("event", "show", "aida-2030-12-01")).stdout)["limits"]
+        assert isinstance(shown, dict)
+        return shown
+
+    assert (await run(*CREATE, "--all-prices", "1", "--orphan-rule", "strict", "--max-seats", "4")).exit_code == 0
+    before = await limits()
+    assert (before["orphan_rule"], before["max_seats"]) == ("strict", 4)
+    changed = await run("event", "limit", "aida-2030-12-01", "--orphan-rule", "lenient", "--hold-seconds", "60")
+    assert (changed.exit_code, changed.stdout) == (0, "")
+    assert "orphan_rule lenient" in changed.stderr
+    assert await limits() == before | {"orphan_rule": "lenient", "hold_seconds": 60}
+    for arguments, code, words in (
+        (("aida-2030-12-01",), 2, "at least one limit"),
+        (("aida-2030-12-01", "--orphan-rule", "never"), 1, "limits.orphan_rule"),
+        (("aida-2030-12-01", "--max-seats", "0"), 1, "limits.max_seats"),
+        (("nowhere", "--max-seats", "3"), 1, "no such event"),
+    ):
+        refused = await run("event", "limit", *arguments)
+        assert (refused.exit_code, refused.stdout) == (code, "")
+        assert words in refused.stderr
 
 
 async def test_without_engines_the_commands_say_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

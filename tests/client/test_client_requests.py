@@ -35,14 +35,33 @@ def test_an_unanswered_hold_is_asked_again_with_its_key(client: Client, truth: T
     assert answers(client.told) == [Answered(number, HoldResult(a_hold("h-1")))]
 
 
+def test_an_unanswered_wish_for_the_best_seats_is_asked_again_with_its_key(client: Client, truth: Truth) -> None:
+    """Without the key the server would choose, and hold, a second block."""
+    number = client.asks(lambda live, now: live.hold_best(now, 2, section="Stalls", replace="h-0"))
+    client.comes_back(truth.answer(wire.Hello(resume={"epoch": "e1", "seq": 5}), client.fmt))
+    (said,) = client.said
+    assert said == {
+        "type": "hold_best",
+        "id": 2,
+        "quantity": 2,
+        "section": "Stalls",
+        "replace": "h-0",
+        "key": "key-1",
+    }
+    client.hears(held(truth, 2, a_hold("h-0", (3, 4))))
+    assert answers(client.told) == [Answered(number, HoldResult(a_hold("h-0", (3, 4))))]
+    assert client.protocol.picture.holds == {"h-0": a_hold("h-0", (3, 4))}
+
+
 @pytest.mark.parametrize(
     ("act", "again"),
     [
         (lambda live, now: live.hold(now, [3]), True),
         (lambda live, now: live.hold(now, [3], {"pit": 1}), False),
         (lambda live, now: live.hold(now, areas={"pit": 1}), False),
+        (lambda live, now: live.hold_best(now, 2), False),
     ],
-    ids=["seats", "seats and places", "places"],
+    ids=["seats", "seats and places", "places", "best seats"],
 )
 def test_in_a_new_epoch_only_what_cannot_be_taken_twice_is_asked_again(client: Client, act: Act, again: bool) -> None:
     """A key is known in its own epoch. A seat that the first try got is refused as taken; places would be doubled."""
@@ -119,6 +138,11 @@ def test_too_many_requests_are_refused_at_once() -> None:
         lambda live, now: live.hold(now, areas={"the pit": 1}),
         lambda live, now: live.hold(now, [1], key="k" * 256),
         lambda live, now: live.extend(now, "a:b"),
+        lambda live, now: live.hold_best(now, 0),
+        lambda live, now: live.hold_best(now, 51),
+        lambda live, now: live.hold_best(now, 2, section=""),
+        lambda live, now: live.hold_best(now, 2, max_price=-1),
+        lambda live, now: live.hold_best(now, 2, adjacent="please"),
     ],
 )
 def test_what_no_server_would_understand_is_refused(client: Client, act: Act) -> None:

@@ -283,6 +283,8 @@ NO_EVENTS: list[tuple[dict[str, Any], str]] = [
     ({"prices": [GOOD["prices"][0] | {"category": "nul\0"}]}, "prices[0].category"),
     ({"limits": {"max_seats": 51}}, "limits.max_seats"),
     ({"limits": {"max_seats": 0}}, "limits.max_seats"),
+    ({"limits": {"orphan_rule": "some"}}, "limits.orphan_rule"),
+    ({"limits": {"orphan_rule": None}}, "limits.orphan_rule"),
     ({"limits": {"hold_seconds": 600, "lifetime_seconds": 60}}, "limits.lifetime_seconds"),
     ({"layout": {"id": "elsewhere"}}, "layout"),
     ({"state": "open"}, "state"),

@@ -4,7 +4,7 @@
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -195,6 +195,7 @@ class CallRecorder:
             hold_seconds=300,
             extensions=3,
             lifetime_seconds=1_800,
+            orphan_rule="strict",
             tick_ms=None,
             revision=5,
             prices_version=1,
@@ -232,19 +233,31 @@ BOUNDS = {"max_holds": limits.HOLDS_PER_HOLDER_MAX, "max_keys": limits.KEYS_PER_
 WISHES = {"seats": SEATS_PACKED, "areas": AREAS_PACKED}
 BOOKING = {"booking": "b1", "origin": ""}
 
+
+def around(seats: Iterable[int], rule: str) -> list[list[int]]:
+    """Stands for the windows of a layout's plan."""
+    assert rule == "strict"
+    return [*([seat - 1, seat, seat + 1] for seat in seats), [7], [9, 6, 8], [1, 5]]
+
+
+RULE = {"orphan_rule": "strict", "windows": msgspec.msgpack.encode([[3, 5], [1, 3], [7], [9, 6, 8], [5, 1]])}
+
 Act = Callable[[Holds], Any]
 CALLS: dict[str, tuple[Act, dict[str, Any]]] = {
     "hold_seats": (
-        lambda holds: holds.hold_seats("e", "anna", SEATS, AREAS, key="k", origin="socket"),
-        {**WISHES, "hold_id": None},
+        lambda holds: holds.hold_seats("e", "anna", SEATS, AREAS, key="k", origin="socket", windows=around),
+        {**WISHES, "hold_id": None, **RULE},
     ),
+    "find_key": (lambda holds: holds.find_key("e", "anna", "", key="k", asked=("best", 2)), {}),
     "add_to_hold": (
-        lambda holds: holds.add_to_hold("e", "anna", "42-h", SEATS, AREAS, key="k", origin="socket"),
-        WISHES,
+        lambda holds: holds.add_to_hold("e", "anna", "42-h", SEATS, AREAS, key="k", origin="socket", windows=around),
+        {**WISHES, **RULE},
     ),
     "replace_hold": (
-        lambda holds: holds.replace_hold("e", "anna", "42-h", SEATS, AREAS, key="k", origin="socket", expected_seq=8),
-        {**WISHES, "expected_seq": "8"},
+        lambda holds: holds.replace_hold(
+            "e", "anna", "42-h", SEATS, AREAS, key="k", origin="socket", expected_seq=8, windows=around
+        ),
+        {**WISHES, "expected_seq": "8", **RULE},
     ),
     "release_hold": (
         lambda holds: holds.release_hold("e", "anna", "42-h", [4, 2], AREAS, origin="socket"),

@@ -40,6 +40,7 @@ CHANGES: Final = [
     (EventChanges(on_sale_at=datetime(2026, 2, 1, tzinfo=UTC)), 2, 1),
     (EventChanges(on_sale_at=datetime(2026, 1, 1, tzinfo=UTC)), 1, 1),
     (EventChanges(limits=LimitChanges(max_seats=2)), 2, 1),
+    (EventChanges(limits=LimitChanges(orphan_rule="lenient")), 2, 1),
     (EventChanges(prices=new_event().prices), 1, 1),
     (EventChanges(prices=tuple(reversed(new_event().prices))), 1, 2),
 ]
@@ -70,7 +71,9 @@ async def test_an_event_is_made_as_a_draft_with_prices_and_areas(catalogue: Cata
     assert (event.id, event.group) == ("die-zauberfloete-2030-05-01", event.id)
     assert (event.state, event.revision, event.prices_version, event.epoch) == ("draft", 1, 1, 0)
     assert (event.layout_version, event.seat_count) == (2, 9)
-    assert event.limits == SaleLimits(max_seats=8, hold_seconds=300, extensions=2, lifetime_seconds=1800)
+    assert event.limits == SaleLimits(
+        max_seats=8, hold_seconds=300, extensions=2, lifetime_seconds=1800, orphan_rule="off"
+    )
     assert [(price.category, price.tax_rate) for price in event.prices] == [
         ("Stalls", "7.00"),
         ("Stalls", "0.00"),
@@ -94,7 +97,13 @@ async def test_an_event_is_shown_as_the_contract_says(catalogue: Catalogue) -> N
         "url": "/layouts/hall/x",
         "seat_count": 9,
     }
-    assert shown["limits"] == {"max_seats": 8, "hold_seconds": 300, "extensions": 2, "lifetime_seconds": 1800}
+    assert shown["limits"] == {
+        "max_seats": 8,
+        "hold_seconds": 300,
+        "extensions": 2,
+        "lifetime_seconds": 1800,
+        "orphan_rule": "off",
+    }
     assert set(shown) == {
         *("id", "group", "name", "venue", "starts_at", "on_sale_at", "state"),
         *("currency", "prices", "areas", "limits", "layout"),

@@ -13,7 +13,7 @@ from lml_live import limits
 from lml_live.errors import Unavailable
 from lml_live.gateway import wire
 from lml_live.gateway.audience import SLICE, Audience, Subscriber
-from lml_live.gateway.desk import Desk
+from lml_live.gateway.desk import Desk, plan_layout
 from lml_live.gateway.live import Live
 from lml_live.gateway.session import Greet, Session
 from lml_live.gateway.tokens import HolderTokens
@@ -156,7 +156,8 @@ class Setting:
 async def setting() -> Setting:
     event = _event()
     prices = PriceTable(event.price_list())
-    return Setting(Desk(event, prices, INDEX, "/layout", {"Front": "standard", "Rear": "standard"}, {}))
+    types = {"Front": "standard", "Rear": "standard"}
+    return Setting(Desk(event, prices, INDEX, "/layout", types, {}, plan_layout(INDEX)))
 
 
 def _event() -> Event:
@@ -301,3 +302,22 @@ async def test_a_hello_during_a_new_epoch_and_its_welcome_do_not_mix(setting: Se
     said = [(message["type"], message["seq"]) for message in line.messages()[1:]]
     assert said == [("welcome", 1), ("welcome", 1), ("diff", 2)]
     assert subscriber.early_news is None
+
+
+async def test_what_was_read_ahead_is_told_with_the_next_tick(setting: Setting) -> None:
+    """Picking best seats reads the log between ticks; a `welcome` in between is still cut at the last tick."""
+    _, transport = await setting.come()
+    floor = ("floor", 39, 1, 0, 0)
+    setting.room.areas["floor"] = setting.room._areas["floor"] = (40, 0, 0, 0)
+    setting.room.apply(1, 1, Entry("hold", "", (3, 1, 1), floor, ()))
+    assert setting.room.seats[3] == 1
+    _, welcomed = await setting.come()
+    (message,) = welcomed.messages()
+    assert (message["seq"], message["areas"]["floor"]["available"]) == (0, 40)
+    tick = setting.room.tick()
+    assert tick is not None
+    setting.live.ticked("e", setting.room, tick)
+    for socket in (transport, welcomed):
+        diff = socket.messages()[-1]
+        assert (diff["prev"], diff["seq"], diff["held"]) == (0, 1, [3])
+        assert diff["areas"]["floor"]["available"] == 39

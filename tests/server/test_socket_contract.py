@@ -35,7 +35,13 @@ async def test_welcome_says_all_and_nothing_else(live_server: LiveServer, lines:
     assert set(welcome["event"]) == {"id", "state", "on_sale_at_ms", "prices_version"}
     assert (welcome["event"]["id"], welcome["event"]["state"]) == (live_server.event, "open")
     assert welcome["areas"] == {"floor": {"available": 40, "held": 0, "sold": 0, "blocked": 0}}
-    assert welcome["limits"] == {"max_seats": 8, "hold_seconds": 300, "extensions": 2, "lifetime_seconds": 1800}
+    assert welcome["limits"] == {
+        "max_seats": 8,
+        "hold_seconds": 300,
+        "extensions": 2,
+        "lifetime_seconds": 1800,
+        "orphan_rule": "off",
+    }
     assert set(welcome["layout"]) == {"id", "version", "hash", "url", "seat_count"}
     assert welcome["layout"]["seat_count"] == SEAT_COUNT
     assert isinstance(welcome["epoch"], str)

@@ -89,6 +89,7 @@ async def test_somebody_else_was_faster(page: Page, site: str, office: BoxOffice
         ({"code": "sale_paused"}, "The sale is paused just now."),
         ({"code": "rate_limited", "retry_after_ms": 2500}, "Please try again in 3 seconds."),
         ({"code": "orphan_seat", "seats": [1]}, "That would leave a single seat empty"),
+        ({"code": "no_best_seats"}, "There are no such seats left together."),
         ({"code": "brand_new_code", "message": "Something new."}, "Something new."),
     ],
 )

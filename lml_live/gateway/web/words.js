@@ -107,6 +107,8 @@ export function explain(error, about) {
       return about.limits ? `You can hold at most ${plural(about.limits.max_seats, "place")} for this event.` : "That is more than one person may hold.";
     case "orphan_seat":
       return `That would leave a single seat empty${seats.length ? ` (${list(seats)})` : ""}. Please choose seats without a gap.`;
+    case "no_best_seats":
+      return "There are no such seats left together. Please try fewer, or choose on the map.";
     case "sale_not_open":
       if (about.onSaleAtMs && about.now && about.onSaleAtMs > about.now) return `The sale opens in ${countdown(about.onSaleAtMs - about.now)}.`;
       return "The sale has not opened yet.";
