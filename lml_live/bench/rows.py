@@ -2,13 +2,15 @@
 
 from typing import Final
 
-from lml_live.bench import store
+from lml_live.bench import store, worker
 from lml_live.bench.plan import Row
 
 ROWS: Final[tuple[Row, ...]] = (
     store.VALKEY_HOLD,
     store.GUARDS,
     store.PIPE,
+    worker.HOLDS,
+    worker.PACED,
     store.WELCOME,
     store.LARGE_EVENT,
 )
