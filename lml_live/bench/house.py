@@ -48,6 +48,7 @@ class House:
         self._valkey = valkey
         self._catalogue = catalogue
         self._library = library
+        self._opened: list[str] = []
 
     @property
     def cpu_of(self) -> dict[str, tuple[int, ...]]:
@@ -90,7 +91,13 @@ class House:
             )
         )
         await self._catalogue.set_state(event.id, "open")
+        self._opened.append(event.id)
         return event.id
+
+    async def close_events(self) -> None:
+        """Ends the sales: the next row's server would restore and sweep them."""
+        while self._opened:
+            await self._catalogue.set_state(self._opened.pop(), "close")
 
 
 def draw_hall(layout_id: str, seats: int) -> Layout:
@@ -113,7 +120,7 @@ def draw_hall(layout_id: str, seats: int) -> Layout:
 @asynccontextmanager
 async def open_house(stand: Stand) -> AsyncIterator[House]:
     """A server for as long as the block lasts, on the stand's engines. Raises `Unavailable` where it does not start."""
-    valkey = Valkey(stand.directory / "house-valkey")
+    valkey = Valkey(stand.fresh_directory("valkey"))
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(valkey.stop)
         database_server, mongo, _ = await asyncio.gather(stand.postgres(), stand.mongo(), valkey.start())
@@ -130,7 +137,7 @@ async def open_house(stand: Stand) -> AsyncIterator[House]:
             "LML_MONGO_URL": mongo.url,
             "LML_MONGO_DATABASE": _DATABASE,
             "LML_REDIS_URL": valkey.url,
-            "LML_DATA_DIR": str(stand.directory / "house"),
+            "LML_DATA_DIR": str(stand.fresh_directory("house")),
             "LML_CAPS_EXEMPT": "127.0.0.0/8",
             "LML_LOG_LEVEL": "error",
         }
@@ -148,7 +155,9 @@ async def open_house(stand: Stand) -> AsyncIterator[House]:
         reading = asyncio.create_task(_read_on(server))
         stack.callback(reading.cancel)
         library = Library(database)
-        yield House(port, server.pid, valkey, Catalogue(pool, DeployedLayouts(library)), library)
+        home = House(port, server.pid, valkey, Catalogue(pool, DeployedLayouts(library)), library)
+        stack.push_async_callback(home.close_events)
+        yield home
 
 
 async def _ready(server: asyncio.subprocess.Process) -> int:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from lml_live.bench import store, worker
+from lml_live.bench import rooms, store, worker
 from lml_live.bench.plan import Row
 
 ROWS: Final[tuple[Row, ...]] = (
@@ -11,6 +11,10 @@ ROWS: Final[tuple[Row, ...]] = (
     store.PIPE,
     worker.HOLDS,
     worker.PACED,
+    rooms.FAN_OUT,
+    rooms.BUSY_ROOM,
     store.WELCOME,
+    rooms.IDLE_SOCKET,
     store.LARGE_EVENT,
+    rooms.SLOW_READER,
 )

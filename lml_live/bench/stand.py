@@ -16,7 +16,6 @@ from msgspec import Struct
 
 from lml_live.bench import bounds
 from lml_live.bench.figures import Slices
-from lml_live.devstack.engines import EngineUrls
 from lml_live.devstack.servers import Mongo, Postgres, Valkey
 from lml_live.errors import LmlError, Unavailable
 from lml_live.infra.redis import Part, Pipe, load_scripts
@@ -43,9 +42,10 @@ class Stand:
         self.say = say
         self.engines: dict[str, str] = {}
         """Versions of the engines that were started, for the report."""
+        self._directories = 0
         self._valkey: LoneValkey | None = None
-        self._urls: EngineUrls | None = None
         self._postgres: Postgres | None = None
+        self._mongo: Mongo | None = None
 
     async def lone_valkey(self) -> "LoneValkey":
         """A Valkey that nothing else uses, as shipped: with its append-only file."""
@@ -72,11 +72,18 @@ class Stand:
         return self._postgres
 
     async def mongo(self) -> Mongo:
-        """A MongoDB for layouts; one for each caller."""
-        engine = Mongo(self.directory / "mongo")
-        self.stack.push_async_callback(engine.stop)
-        await engine.start()
-        return engine
+        """A MongoDB for layouts. Not measured."""
+        if self._mongo is None:
+            engine = Mongo(self.directory / "mongo")
+            self.stack.push_async_callback(engine.stop)
+            await engine.start()
+            self._mongo = engine
+        return self._mongo
+
+    def fresh_directory(self, name: str) -> Path:
+        """A directory that no earlier row has used."""
+        self._directories += 1
+        return self.directory / f"{name}-{self._directories}"
 
     async def alternate(self, sides: Mapping[str, Side], *, pause: float = 0.0) -> dict[str, Slices]:
         """Measures the sides by turns until each has had `seconds` in all; the first turn only warms up.
