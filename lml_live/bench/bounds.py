@@ -32,6 +32,8 @@ REST_SECONDS: Final = (BURST_MESSAGES + 2) / limits.MESSAGES_PER_SECOND_MAX
 """After which a socket that has sent a burst is rested again. Peers are measured meanwhile."""
 SOCKET_SECONDS: Final = 20.0
 """A request whose answer takes longer has been lost."""
+QUIET_SECONDS_MAX: Final = 20.0
+"""How long a room may go on telling what has happened; what comes later is not waited for."""
 CONNECTS_AT_ONCE: Final = 50
 
 assert BURST_MESSAGES % 2 == 0

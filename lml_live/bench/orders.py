@@ -20,6 +20,8 @@ class Connect(Struct, frozen=True, kw_only=True, tag="connect"):
     pairs_each: int = 1
     plain: bool = False
     """No handshake and no `hello`: the other side sends frames at once."""
+    receive_buffer_bytes: int = 32 * 1024
+    """Of viewers. Set, so that a reader that stalls shows before the kernel has swallowed megabytes for it."""
 
 
 class Burst(Struct, frozen=True, kw_only=True, tag="burst"):
@@ -41,10 +43,11 @@ class Pace(Struct, frozen=True, kw_only=True, tag="pace"):
 
 
 class Watch(Struct, frozen=True, kw_only=True, tag="watch"):
-    """Read what comes to the group for so long."""
+    """Read what comes to the group for `seconds`, and on until nothing has come for `quiet_seconds` (bounded)."""
 
     group: str
     seconds: float
+    quiet_seconds: float = 0.0
     cpu_of: dict[str, tuple[int, ...]]
 
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from lml_live.bench import rooms, store, worker
+from lml_live.bench import adopting, rooms, store, worker
 from lml_live.bench.plan import Row
 
 ROWS: Final[tuple[Row, ...]] = (
@@ -16,5 +16,6 @@ ROWS: Final[tuple[Row, ...]] = (
     store.WELCOME,
     rooms.IDLE_SOCKET,
     store.LARGE_EVENT,
+    adopting.ADOPT,
     rooms.SLOW_READER,
 )

@@ -19,8 +19,6 @@ from lml_live.bench.orders import Connect, Done, Leave, Order, Stall, Watch, rea
 
 _DRAIN_SECONDS: Final = 0.1
 _RECEIVE_BYTES: Final = 64 * 1024
-_RECEIVE_BUFFER_BYTES: Final = 32 * 1024
-"""Set, so that a reader that stalls shows soon, and not after the megabytes that the kernel would grow it to."""
 _DIFF: Final = b'{"type":"diff"'
 
 
@@ -33,7 +31,7 @@ class _Viewer:
         self._plain = order.plain
         self._rest = b""
         self._socket = socket.socket()
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, order.receive_buffer_bytes)
         self._socket.settimeout(bounds.SOCKET_SECONDS)
         self._socket.connect((order.host, order.port))
         if not order.plain:
@@ -147,10 +145,13 @@ class _Hall:
             viewer.frames = viewer.bytes = 0
         before = {name: cpu_ns(pids) for name, pids in order.cpu_of.items()}
         own, began = time.process_time_ns(), time.perf_counter()
-        until = began + order.seconds
+        until, latest = began + order.seconds, began + order.seconds + bounds.QUIET_SECONDS_MAX
         while (left := until - time.perf_counter()) > 0:
             time.sleep(min(left, _DRAIN_SECONDS))
+            seen = sum(viewer.frames for viewer in viewers)
             self.drain()
+            if sum(viewer.frames for viewer in viewers) > seen:
+                until = min(latest, max(until, time.perf_counter() + order.quiet_seconds))
         spent = {name: cpu_ns(pids) - before[name] for name, pids in order.cpu_of.items()}
         spent["viewers"] = time.process_time_ns() - own
         return Done(
