@@ -321,8 +321,10 @@ async def _measure_slow(stand: Stand) -> list[Figure]:
             return hold
 
         slices = await stand.alternate({_STALLED_SIDE: side(_STALLED_SIDE, _STALLED), _ALL_READ: side(_ALL_READ, 0)})
-    workload = f"{_STALLED} of {_ROOM} viewers read nothing for {_STALL_SECONDS:.0f} s at"
+    workload = (
+        f"{_STALLED} of {_ROOM} viewers read nothing for {_STALL_SECONDS:.0f} s at"
         f" {2 * _SLOW_OPERATIONS_PER_SECOND:,} seat changes a second by {_BUSY_HOLDERS} sockets, who watch too"
+    )
     raw = {
         **{name: counters(done[1:]) for name, done in taken.items()},
         "cut_sockets": seen[-1].lost if seen else 0,
