@@ -15,8 +15,8 @@ from msgspec import Struct
 Raw = dict[str, Any]
 """Counters behind a figure, as they were read; plain JSON values."""
 
-DIGITS: Final = 4
-"""Significant digits of what is told; the slices in `raw` keep theirs."""
+DIGITS: Final = 3
+"""Significant digits of what is told below a thousand; the slices in `raw` keep theirs."""
 
 
 class Goal(Struct, frozen=True):
@@ -169,12 +169,12 @@ def percentile(values: Sequence[float], share: float) -> float | None:
 
 
 def show(value: float | None) -> str:
-    """A number for people: four significant digits at most, no exponent; a dash where there is none."""
+    """A number for people: `DIGITS` significant digits, or whole; no exponent; a dash where there is none."""
     if value is None:
         return "–"
-    if abs(value) >= 10 ** (DIGITS - 1):
+    if abs(value) >= 10**DIGITS - 0.5:
         return f"{value:,.0f}"
-    return f"{value:.{DIGITS - 1}g}"
+    return f"{value:.{DIGITS}g}"
 
 
 _HEADS: Final = ("figure", "value", "unit", "± ", "limit", "ratio", "goal", "met", "peers")

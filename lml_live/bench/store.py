@@ -138,7 +138,7 @@ VALKEY_HOLD: Final = Row(
 
 # --- What each guard costs
 
-_GUARDS: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
+GUARDS_CUT: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
     "guard_stamp": ((r"stamp_refusal\(found\[1\], stamp\) or ", ""),),
     "guard_on_sale_time": ((r"\nif now < tonumber\(ARGV\[8\]\)[^\n]*", ""),),
     "guard_holder_limits": (
@@ -169,7 +169,7 @@ async def _measure_guards(stand: Stand) -> list[Figure]:
     text = load_script("hold_seats").text
     events: dict[str, LoneEvent] = {}
     figures = []
-    for name, cuts in _GUARDS.items():
+    for name, cuts in GUARDS_CUT.items():
         cut = without_guard(text, cuts)
         if cut is None:
             figures.append(not_measured(name, "µs", "hold_seats.lua is not written as this row expects it"))
@@ -212,7 +212,7 @@ async def _measure_guards(stand: Stand) -> list[Figure]:
 GUARDS: Final = Row(
     "guards",
     "what each guard of a hold costs Valkey: the hold as shipped less the hold without it",
-    tuple(Promise(name, "µs") for name in (*_GUARDS, _GUARD_KEY)),
+    tuple(Promise(name, "µs") for name in (*GUARDS_CUT, _GUARD_KEY)),
     _measure_guards,
 )
 
@@ -243,7 +243,7 @@ class _PipeCalls:
         return [*head, self.sale.max_seats, 10, 300_000, 900_000, pack([]), places]
 
     async def _closed_loop(self, call: Callable[[list[Part]], Awaitable[Any]]) -> tuple[float, float]:
-        """(holds a second, µs of our CPU a hold) of `bounds.IN_FLIGHT` callers, each with one call on the way."""
+        """(holds a second, µs of our CPU a hold) of `bounds.CALLERS` callers, each with one call on the way."""
         await self.valkey.event(self.sale.event, b"", self.sale.areas)
         loop = asyncio.get_running_loop()
         began, began_cpu = loop.time(), time.process_time()
@@ -259,7 +259,7 @@ class _PipeCalls:
                     raise Unavailable(f"the benchmark was refused: {answer[0]!r}")
                 done += 1
 
-        await asyncio.gather(*(one() for _ in range(bounds.IN_FLIGHT)))
+        await asyncio.gather(*(one() for _ in range(bounds.CALLERS)))
         spent, wall = time.process_time() - began_cpu, loop.time() - began
         self.calls += done
         return done / wall, spent / done * 1e6
@@ -307,7 +307,14 @@ class _PipeCalls:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
+        await self._expect_held(requests)
         return read_rate(said)
+
+    async def _expect_held(self, holds: int) -> None:
+        """Raises `Unavailable` where the program's calls were not the holds that they look like."""
+        held = int(await self.valkey.pipe.call("HGET", self.sale.key("areas"), f"{_STANDING}/held"))
+        if not 0.99 * holds <= held / 2 <= 1.01 * holds:
+            raise Unavailable(f"redis-benchmark made {held // 2} holds where {holds} were asked for")
 
 
 def read_rate(said: bytes) -> float:
@@ -323,7 +330,7 @@ async def _measure_pipe(stand: Stand) -> list[Figure]:
     event = await valkey.event("bench-floor", b"", {_STANDING: _CAPACITY})
     calls = _PipeCalls(valkey, event, min(1.0, stand.seconds / 4))
     sha = load_script("hold_seats").sha
-    client = redis_client.from_url(valkey.engine.url, max_connections=bounds.IN_FLIGHT)
+    client = redis_client.from_url(valkey.engine.url, max_connections=bounds.CALLERS)
     redis_py_us: list[float] = []
     sides: dict[str, Side] = {"ours": calls.ours, _REDIS_PY: lambda: calls.redis_py(client, sha, redis_py_us)}
     program = next(filter(None, map(shutil.which, _BENCHMARKS)), None)
@@ -335,7 +342,7 @@ async def _measure_pipe(stand: Stand) -> list[Figure]:
     finally:
         await client.aclose()
     peers = {side: slices for side, slices in taken.items() if side != "ours"}
-    workload = f"holds of two standing places, {bounds.IN_FLIGHT} callers with one call on the way each"
+    workload = f"holds of two standing places, {bounds.CALLERS} callers with one call on the way each"
     return [
         measured(
             _PIPE_RATE,
