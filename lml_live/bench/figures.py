@@ -131,11 +131,16 @@ def measured(
         goal=goal.words(unit) if goal else None,
         met=goal.is_met(value, ratio) if goal else None,
         spread=ours.spread,
-        reason=reason,
+        reason=reason or noise(ours),
         workload=workload,
         flags=dict(flags or {}),
         raw={"slices": slices, **(raw or {})},
     )
+
+
+def noise(side: Slices) -> str | None:
+    """What is to be said of a value that its own spread hides; None where it stands out."""
+    return "lost in the noise of this run" if side.spread is not None and side.spread > 1 else None
 
 
 def not_measured(figure: str, unit: str, reason: str, *, goal: Goal | None = None, workload: str = "") -> Figure:
@@ -177,12 +182,12 @@ def show(value: float | None) -> str:
     return f"{value:.{DIGITS}g}"
 
 
-_HEADS: Final = ("figure", "value", "unit", "± ", "limit", "ratio", "goal", "met", "peers")
+_HEADS: Final = ("figure", "value", "unit", "±", "limit", "ratio", "goal", "met", "peers")
 
 
 def rows(figures: Iterable[Figure]) -> list[tuple[str, ...]]:
     """The cells of the table for people, heads first."""
-    return [tuple(head.strip() for head in _HEADS), *(_cells(figure) for figure in figures)]
+    return [_HEADS, *(_cells(figure) for figure in figures)]
 
 
 def _cells(figure: Figure) -> tuple[str, ...]:
@@ -216,6 +221,10 @@ def as_markdown(report: Report) -> str:
     head, *lines = rows(report.figures)
     load = " ".join(f"{value:.1f}" for value in machine.load_average)
     missing = "; ".join(f.figure for f in report.figures if f.value is None)
+    workloads: dict[str, list[str]] = {}
+    for figure in report.figures:
+        if figure.workload:
+            workloads.setdefault(figure.workload, []).append(figure.figure)
     parts = [
         "# Benchmarks",
         "",
@@ -239,7 +248,7 @@ def as_markdown(report: Report) -> str:
         "",
         "## Workloads",
         "",
-        *(f"- **{figure.figure}**: {figure.workload}" for figure in report.figures if figure.workload),
+        *(f"- **{', '.join(names)}**: {workload}" for workload, names in workloads.items()),
     ]
     if missing:
         parts += ["", f"Not measured in this run, for the reasons above: {missing}."]

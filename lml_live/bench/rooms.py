@@ -242,7 +242,7 @@ async def _measure_busy(stand: Stand) -> list[Figure]:
                     "cores",
                     Slices(tuple(watched - alone for watched, alone in pairs)),
                     workload=f"worker cores for {size:,} viewers of {_BUSY}: with them less without them,"
-                    " until all is told",
+                    " until all is told, by the seconds of changes (above 1 it falls behind)",
                     peers={"in all": slices["watched"], _NOBODY: slices[_NOBODY]},
                     goal=BUSY_ROOM.goal(name),
                     reason=None if told > 0.8 * 1000 / limits.TICK_MS else f"only {told:.1f} diffs a second were told",

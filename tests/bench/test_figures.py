@@ -105,6 +105,19 @@ def test_a_figure_beside_its_limit() -> None:
     assert figure.raw["slices"] == {"ours": (8.0, 9.0, 10.0), "empty": (2.0, 3.0, 4.0), "other": (30.0,)}
 
 
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ((1.0, 1.1, 1.2), None),
+        ((-5.0, 0.5, 5.0), "lost in the noise of this run"),
+        ((3.0,), None),
+        ((0.0, 0.0), None),
+    ],
+)
+def test_a_value_that_its_spread_hides_is_told_as_such(values: tuple[float, ...], reason: str | None) -> None:
+    assert measured("guard", "µs", Slices(values), workload="").reason == reason
+
+
 def test_what_cannot_be_measured_is_told_with_its_reason() -> None:
     figure = not_measured("pipe", "holds/s", "redis-benchmark is not installed", goal=AT_LEAST_09)
     assert (figure.value, figure.limit, figure.ratio, figure.met) == (None, None, None, None)
