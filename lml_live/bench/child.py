@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -16,6 +16,12 @@ from lml_live.errors import Unavailable
 
 _LINE_BYTES_MAX: Final = 64 * 1024 * 1024
 """An answer carries every latency of its slice: 100,000 of them are 2 MB."""
+
+
+def environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """Our environment with these settings instead of ours: what is measured is the server as shipped."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith("LML_")}
+    return {**others, **settings}
 
 
 class Child:
@@ -62,14 +68,13 @@ async def read_answer(name: str, process: asyncio.subprocess.Process, seconds: f
 @asynccontextmanager
 async def open_child(name: str, command: Sequence[str]) -> AsyncIterator[Child]:
     """A process that says where it listens, for as long as the block lasts. Raises `Unavailable`."""
-    others = {key: value for key, value in os.environ.items() if not key.startswith("LML_")}
     try:
         # A session of its own: Ctrl-C reaches the run alone, which then stops all in order.
         process = await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            env=others,
+            env=environment({}),
             start_new_session=True,
             limit=_LINE_BYTES_MAX,
         )

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import re
 import secrets
 import signal
@@ -15,6 +14,7 @@ import psutil
 
 from lml_live.backoffice.deployed import DeployedLayouts
 from lml_live.bench import bounds
+from lml_live.bench.child import environment
 from lml_live.bench.counters import python
 from lml_live.bench.stand import MAX_SEATS, Stand
 from lml_live.devstack.child import LOOPBACK
@@ -130,7 +130,7 @@ async def open_house(stand: Stand) -> AsyncIterator[House]:
         database = connect_database(mongo.url, _DATABASE)
         stack.callback(close_database, database)
         await apply_schema(database)
-        environ = {name: value for name, value in os.environ.items() if not name.startswith("LML_")} | {
+        settings = {
             "LML_HOST": LOOPBACK,
             "LML_PORT": "0",
             "LML_POSTGRES_DSN": database_server.url,
@@ -144,7 +144,7 @@ async def open_house(stand: Stand) -> AsyncIterator[House]:
         # The directory in the command line says in a list of processes whose server this is.
         server = await asyncio.create_subprocess_exec(
             *(python(), "-X", f"bench={stand.directory}", "-m", "lml_live.cli", "serve"),
-            env=environ,
+            env=environment(settings),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
