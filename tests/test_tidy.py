@@ -23,6 +23,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("devstack",),
     ("gateway",),
     ("wiring",),
+    ("bench",),
     ("cli",),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
@@ -38,6 +39,7 @@ PURE = {
     *("pricing.quote", "pricing.events", "pricing.currencies"),
     "guard.throttle",
     *("gateway.wire", "gateway.session", "gateway.frames", "gateway.tokens"),
+    "bench.figures",
     *("client.protocol", "client.effects", "client.pending", "client.picture"),
 }
 IMPURE_IMPORTS = {

@@ -15,7 +15,14 @@ def test_the_wheel_has_scripts_statements_and_pages(tmp_path: Path) -> None:
     [wheel] = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         packed = set(archive.namelist())
-    for folder, place in (("lua", "lml_live/_assets/"), ("sql", "lml_live/_assets/"), ("lml_live/gateway/web", "")):
-        wanted = [path for path in (REPOSITORY / folder).rglob("*") if path.suffix in (".lua", ".sql", ".js", ".html")]
+    for folder, place in (
+        ("lua", "lml_live/_assets/"),
+        ("sql", "lml_live/_assets/"),
+        ("lml_live/gateway/web", ""),
+        ("lml_live/bench", ""),
+    ):
+        wanted = [
+            path for path in (REPOSITORY / folder).rglob("*") if path.suffix in (".lua", ".sql", ".js", ".html", ".c")
+        ]
         assert wanted, folder
         assert {place + str(path.relative_to(REPOSITORY)) for path in wanted} <= packed

@@ -1,0 +1,43 @@
+"""The bounds of a benchmark run, with their reasons."""
+
+from typing import Final
+
+from lml_live import limits
+
+SECONDS_DEFAULT: Final = 3.0
+SECONDS_MIN: Final = 0.05
+SECONDS_MAX: Final = 60.0
+"""For how long one side of a row is measured. Longer runs meet more neighbours, not more truth."""
+TURNS_MIN: Final = 3
+"""A median needs three."""
+TURNS_MAX: Final = 400
+REASON_CHARS_MAX: Final = 300
+
+IN_FLIGHT: Final = 64
+"""Calls written together where a row says `in a pipeline`: what one loop tick of a busy worker collects."""
+CALLERS: Final = 256
+"""Of our pipe at once; redis-benchmark has 50 × 16 = 800 calls on the way."""
+BATCHES: Final = 4
+"""Pipelines of one slice."""
+
+CHILD_START_SECONDS: Final = 20.0
+CHILD_STOP_SECONDS: Final = 5.0
+CHILD_ANSWER_SECONDS: Final = 90.0
+"""The longest order (5,000 handshakes on a busy machine) takes about 20 s."""
+HOUSE_START_SECONDS: Final = 90.0
+HOUSE_STOP_SECONDS: Final = 45.0
+
+BURST_MESSAGES: Final = limits.MESSAGE_BURST_MAX - 4
+"""What a rested socket may send at once without being told to slow down, `hello` and rounding left aside; even, so that
+a burst of holds and releases leaves nothing held."""
+REST_SECONDS: Final = (BURST_MESSAGES + 2) / limits.MESSAGES_PER_SECOND_MAX
+"""After which a socket that has sent a burst is rested again. Peers are measured meanwhile."""
+SOCKET_SECONDS: Final = 20.0
+"""A request whose answer takes longer has been lost."""
+QUIET_SECONDS_MAX: Final = 20.0
+"""How long a room may go on telling what has happened; what comes later is not waited for."""
+CONNECTS_AT_ONCE: Final = 50
+
+assert BURST_MESSAGES % 2 == 0
+assert TURNS_MIN < TURNS_MAX
+assert SECONDS_MIN < SECONDS_DEFAULT < SECONDS_MAX

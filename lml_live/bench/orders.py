@@ -1,0 +1,118 @@
+"""What the run tells its processes, and what they answer: one JSON object a line, on their stdin and stdout. Pure.
+
+A process ends when its stdin does: whatever becomes of the run, nothing outlives it.
+"""
+
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+
+class Connect(Struct, frozen=True, kw_only=True, tag="connect"):
+    """Open `count` live sockets as a group of this name. Each holder takes its own `pairs_each` pairs of seats."""
+
+    group: str
+    host: str
+    port: int
+    event: str = "bench"
+    count: int
+    pairs_each: int = 1
+    plain: bool = False
+    """No handshake and no `hello`: the other side sends frames at once."""
+    receive_buffer_bytes: int = 32 * 1024
+    """Of viewers. Set, so that a reader that stalls shows before the kernel has swallowed megabytes for it."""
+
+
+class Burst(Struct, frozen=True, kw_only=True, tag="burst"):
+    """Every socket of the group sends `messages`, holds and releases by turns, each once the last is answered."""
+
+    group: str
+    messages: int
+    cpu_of: dict[str, tuple[int, ...]]
+    """Processes by name, whose CPU time is read right before and right after."""
+
+
+class Pace(Struct, frozen=True, kw_only=True, tag="pace"):
+    """Requests are sent at this rate, whether the earlier ones are answered or not, by sockets that have none open."""
+
+    group: str
+    per_second: float
+    seconds: float
+    cpu_of: dict[str, tuple[int, ...]]
+
+
+class Watch(Struct, frozen=True, kw_only=True, tag="watch"):
+    """Read what comes to the group for `seconds`, and on until nothing has come for `quiet_seconds` (bounded)."""
+
+    group: str
+    seconds: float
+    quiet_seconds: float = 0.0
+    cpu_of: dict[str, tuple[int, ...]]
+
+
+class Stall(Struct, frozen=True, kw_only=True, tag="stall"):
+    """The first `count` sockets of the group stop reading; 0 lets all read again."""
+
+    group: str
+    count: int
+
+
+class Leave(Struct, frozen=True, kw_only=True, tag="leave"):
+    """Close the sockets of the group."""
+
+    group: str
+
+
+class Send(Struct, frozen=True, kw_only=True, tag="send"):
+    """To a peer that sends frames: one of `frame_bytes` to every socket, `ticks` times, `tick_ms` apart."""
+
+    ticks: int
+    tick_ms: int
+    frame_bytes: int
+
+
+Order = Connect | Burst | Pace | Watch | Stall | Leave | Send
+
+
+class Done(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The answer to every order, and a process's first words. `fault` says why the order failed."""
+
+    fault: str | None = None
+    port: int = 0
+    """Where a server listens; its first words."""
+    sockets: int = 0
+    operations: int = 0
+    """Requests that were granted."""
+    refused: dict[str, int] = {}
+    """Refusals by code."""
+    seconds: float = 0.0
+    cpu_ns: dict[str, int] = {}
+    latencies_ms: list[float] = []
+    frames: int = 0
+    """Diffs, or whatever frames a peer sends, that reached the group's sockets."""
+    frames_least: int = 0
+    """What reached the socket that got the fewest, stalled ones aside."""
+    frame_bytes: int = 0
+    """Of all `frames`, headers included."""
+    lost: int = 0
+    """Sockets that were closed by the other side."""
+
+
+_order: Final = msgspec.json.Decoder(Order)
+_done: Final = msgspec.json.Decoder(Done)
+_encoder: Final = msgspec.json.Encoder()
+
+
+def write(message: Order | Done) -> bytes:
+    """One line."""
+    return _encoder.encode(message) + b"\n"
+
+
+def read_order(line: bytes) -> Order:
+    order: Order = _order.decode(line)
+    return order
+
+
+def read_done(line: bytes) -> Done:
+    return _done.decode(line)

@@ -1,0 +1,541 @@
+"""Rows about the store: what holds, guards and snapshots cost Valkey, and our pipe to it."""
+
+import asyncio
+import itertools
+import re
+import shutil
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final
+
+import redis.asyncio as redis_client
+
+from lml_live.bench import bounds
+from lml_live.bench.counters import cpu_ns
+from lml_live.bench.figures import Figure, Goal, Slices, measured, not_measured
+from lml_live.bench.plan import Promise, Row
+from lml_live.bench.stand import LoneEvent, LoneValkey, Side, Stand, taken_seats
+from lml_live.errors import Unavailable
+from lml_live.gateway import wire
+from lml_live.gateway.tokens import HolderTokens
+from lml_live.infra.redis import Part, load_script
+from lml_live.inventory import seatmap
+from lml_live.inventory.records import pack
+
+_SEATS: Final = 60_000
+_AOF: Final = {"appendonly": "yes", "appendfsync": "everysec", "in_flight": bounds.IN_FLIGHT}
+_PIPELINE: Final = f"{bounds.IN_FLIGHT} calls in one write, one script call each, all answered before the next write"
+_EMPTY: Final = "empty EVALSHA"
+
+_numbers = itertools.count(1)
+
+
+class _Meter:
+    """CPU time of one Valkey per call, and how much of both there was in all."""
+
+    def __init__(self, valkey: LoneValkey) -> None:
+        self.valkey = valkey
+        self.calls = 0
+        self.cpu_ns = 0
+
+    async def __call__(self, calls: Sequence[Awaitable[Any]]) -> tuple[float, list[Any]]:
+        """µs of Valkey for one of the calls, which are written together; and their answers."""
+        before = cpu_ns(self.valkey.pids)
+        answers = await asyncio.gather(*calls)
+        spent = cpu_ns(self.valkey.pids) - before
+        self.calls += len(calls)
+        self.cpu_ns += spent
+        return spent / len(calls) / 1e3, answers
+
+
+async def _holds_and_releases(meter: _Meter, event: LoneEvent, *, keyed: bool = True) -> tuple[float, float]:
+    """µs of Valkey for a hold of two seats and for its release, over `bounds.BATCHES` pipelines."""
+    holding = releasing = 0.0
+    pairs = event.sale.seat_count // 2
+    for _ in range(bounds.BATCHES):
+        numbers = [next(_numbers) for _ in range(bounds.IN_FLIGHT)]
+        # Pairs spread over the whole hall: the same few bytes again and again would be warmer than a sale's.
+        first = [(numbers[0] * 7 + place) % pairs * 2 for place in range(bounds.IN_FLIGHT)]
+        spent, held = await meter(
+            [event.hold((seat, seat + 1), number=n, keyed=keyed) for seat, n in zip(first, numbers, strict=True)]
+        )
+        holding += spent
+        spent, _ = await meter(
+            [event.release(hold.hold, number=number) for hold, number in zip(held, numbers, strict=True)]
+        )
+        releasing += spent
+    return holding / bounds.BATCHES, releasing / bounds.BATCHES
+
+
+async def _empty_calls(meter: _Meter, event: LoneEvent, sha: str) -> float:
+    keys = [event.sale.key(name) for name in ("seats", "book", "deadlines", "areas", "log")]
+    total = 0.0
+    for _ in range(2 * bounds.BATCHES):
+        calls = [meter.valkey.pipe.call(b"EVALSHA", sha, len(keys), *keys, "a", "b") for _ in range(bounds.IN_FLIGHT)]
+        total += (await meter(calls))[0]
+    return total / (2 * bounds.BATCHES)
+
+
+async def _fresh_event(valkey: LoneValkey, seats: int) -> LoneEvent:
+    return await valkey.event(f"bench-{seats}", bytes(seats))
+
+
+# --- A hold and a release
+
+
+async def _measure_hold(stand: Stand) -> list[Figure]:
+    valkey = await stand.lone_valkey()
+    event = await _fresh_event(valkey, _SEATS)
+    meter = _Meter(valkey)
+    sha = (await valkey.pipe.call("SCRIPT", "LOAD", "return {'x'}")).decode()
+    releases: list[float] = []
+
+    async def hold() -> float:
+        holding, releasing = await _holds_and_releases(meter, event)
+        releases.append(releasing)
+        return holding
+
+    taken = await stand.alternate({"hold": hold, _EMPTY: lambda: _empty_calls(meter, event, sha)})
+    peers = {_EMPTY: taken[_EMPTY]}
+    raw = {"valkey_calls": meter.calls, "valkey_cpu_ns": meter.cpu_ns}
+    ours = {_HOLD: taken["hold"], _RELEASE: Slices(tuple(releases[1:]))}
+    return [
+        measured(
+            figure,
+            "µs",
+            slices,
+            workload=f"two adjacent seats of {_SEATS:,}, with a key, all guards on; {_PIPELINE}",
+            peers=peers,
+            limit=_EMPTY,
+            goal=VALKEY_HOLD.goal(figure),
+            flags=_AOF,
+            raw=raw,
+        )
+        for figure, slices in ours.items()
+    ] + [
+        not_measured(
+            _TOGETHER,
+            "µs",
+            "the server makes one script call for each hold: there is no call that carries several",
+            goal=VALKEY_HOLD.goal(_TOGETHER),
+        )
+    ]
+
+
+_HOLD: Final = "valkey_hold"
+_RELEASE: Final = "valkey_release"
+_TOGETHER: Final = "valkey_hold_together"
+VALKEY_HOLD: Final = Row(
+    "valkey_hold",
+    "Valkey CPU for a two-seat hold and for a release, all guards on, beside an empty script call",
+    (
+        Promise(_HOLD, "µs", Goal("value", "most", 10)),
+        Promise(_RELEASE, "µs", Goal("value", "most", 10)),
+        Promise(_TOGETHER, "µs", Goal("value", "most", 6)),
+    ),
+    _measure_hold,
+)
+
+# --- What each guard costs
+
+GUARDS_CUT: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
+    "guard_stamp": ((r"stamp_refusal\(found\[1\], stamp\) or ", ""),),
+    "guard_on_sale_time": ((r"\nif now < tonumber\(ARGV\[8\]\)[^\n]*", ""),),
+    "guard_holder_limits": (
+        (r"\nif tally\[1\] \+ size_of\(seats, areas\) >[^\n]*", ""),
+        (r"\nif #tally - 1 >=[^\n]*", ""),
+    ),
+    "guard_seats_free": ((r"local taken = seats_in_the_way\([^\n]*", "local taken = {}"),),
+    "guard_areas_free": ((r"local full = areas_in_the_way\([^\n]*", "local full = {}"),),
+    "guard_deadline": ((r"\nredis\.call\('ZADD', KEYS\[3\], deadline, hold_id\)", ""),),
+}
+"""What is cut out of a copy of hold_seats.lua, guard by guard, for a Valkey of the benchmark's own alone."""
+_GUARD_KEY: Final = "guard_key"
+
+
+def without_guard(text: str, cuts: Sequence[tuple[str, str]]) -> str | None:
+    """A script without one guard; None where the guard is not written as expected, or more than once."""
+    for pattern, instead in cuts:
+        text, found = re.subn(pattern, instead, text)
+        if found != 1:
+            return None
+    return text
+
+
+async def _measure_guards(stand: Stand) -> list[Figure]:
+    valkey = await stand.lone_valkey()
+    event = await _fresh_event(valkey, _SEATS)
+    meter = _Meter(valkey)
+    text = load_script("hold_seats").text
+    events: dict[str, LoneEvent] = {}
+    figures = []
+    for name, cuts in GUARDS_CUT.items():
+        cut = without_guard(text, cuts)
+        if cut is None:
+            figures.append(not_measured(name, "µs", "hold_seats.lua is not written as this row expects it"))
+            continue
+        sha = (await valkey.pipe.call("SCRIPT", "LOAD", cut)).decode()
+        events[name] = event.with_scripts({"hold_seats": sha})
+
+    wholes: dict[str, list[float]] = {}
+
+    def side(name: str, without: LoneEvent, *, keyed: bool = True) -> Side:
+        taken = wholes[name] = []
+
+        async def cost() -> float:
+            """The whole hold less the cut one, one right after the other, so that what disturbs both drops out."""
+            holding: dict[bool, float] = {}
+            for whole in (True, False) if len(taken) % 2 else (False, True):
+                of, with_key = (event, True) if whole else (without, keyed)
+                holding[whole] = (await _holds_and_releases(meter, of, keyed=with_key))[0]
+            taken.append(holding[True])
+            return holding[True] - holding[False]
+
+        return cost
+
+    sides = {name: side(name, of) for name, of in events.items()}
+    sides[_GUARD_KEY] = side(_GUARD_KEY, event, keyed=False)
+    for name, costs in (await stand.alternate(sides)).items():
+        figures.append(
+            measured(
+                name,
+                "µs",
+                costs,
+                workload=f"a hold as shipped less the same without this guard; {_PIPELINE}",
+                peers={"the whole hold": Slices(tuple(wholes[name][1:]))},
+                flags=_AOF,
+            )
+        )
+    return figures
+
+
+GUARDS: Final = Row(
+    "guards",
+    "what each guard of a hold costs Valkey: the hold as shipped less the hold without it",
+    tuple(Promise(name, "µs") for name in (*GUARDS_CUT, _GUARD_KEY)),
+    _measure_guards,
+)
+
+# --- Our pipe
+
+_BENCHMARKS: Final = ("redis-benchmark", "valkey-benchmark")
+_ABSENT: Final = f"neither {' nor '.join(_BENCHMARKS)} is installed (Debian: redis-tools)"
+_STANDING: Final = "floor"
+_CAPACITY: Final = 1_000_000_000
+_RANDOM_MAX: Final = 10**9
+"""redis-benchmark reads it as a C int: with a larger one a handful of holders would ask for everything."""
+_REDIS_PY: Final = "redis-py (pool)"
+
+
+class _PipeCalls:
+    """Holds of two standing places: the one hold whose repetition is granted, so that redis-benchmark can send it."""
+
+    def __init__(self, valkey: LoneValkey, event: LoneEvent, seconds: float) -> None:
+        self.valkey = valkey
+        self.sale = event.sale
+        self.seconds = seconds
+        self.keys = [self.sale.key(name) for name in ("seats", "book", "deadlines", "areas", "log")]
+        self.client_us: list[float] = []
+        self.calls = 0
+
+    def args(self, holder: str, hold: str) -> list[Part]:
+        """What follows the keys: hold_seats.lua's own header, in order."""
+        places = pack([_STANDING, "adult", 2])
+        head: list[Part] = [self.sale.stamp, 0, holder, hold, "", "request", "bench:1:1", self.sale.on_sale_at_ms]
+        return [*head, self.sale.max_seats, 10, 300_000, 900_000, pack([]), places]
+
+    async def _closed_loop(self, call: Callable[[list[Part]], Awaitable[Any]]) -> tuple[float, float]:
+        """(holds a second, µs of our CPU a hold) of `bounds.CALLERS` callers, each with one call on the way."""
+        await self.valkey.event(self.sale.event, b"", self.sale.areas)
+        loop = asyncio.get_running_loop()
+        began, began_cpu = loop.time(), time.process_time()
+        until = began + self.seconds
+        done = 0
+
+        async def one() -> None:
+            nonlocal done
+            while loop.time() < until:
+                number = next(_numbers)
+                answer = await call(self.args(f"holder-{number}", f"1-{number}"))
+                if answer[0] != b"held":
+                    raise Unavailable(f"the benchmark was refused: {answer[0]!r}")
+                done += 1
+
+        await asyncio.gather(*(one() for _ in range(bounds.CALLERS)))
+        spent, wall = time.process_time() - began_cpu, loop.time() - began
+        self.calls += done
+        return done / wall, spent / done * 1e6
+
+    async def ours(self) -> float:
+        rate, client_us = await self._closed_loop(lambda args: self.valkey.pipe.run("hold_seats", self.keys, args))
+        self.client_us.append(client_us)
+        return rate
+
+    async def redis_py(self, client: "redis_client.Redis", sha: str, taken: list[float]) -> float:
+        async def call(args: list[Part]) -> Any:
+            return await client.evalsha(sha, len(self.keys), *self.keys, *args)
+
+        rate, client_us = await self._closed_loop(call)
+        taken.append(client_us)
+        return rate
+
+    async def benchmark(self, program: str, sha: str) -> float:
+        """Holds a second of `redis-benchmark -P 16`. Raises `Unavailable` where it fails."""
+        await self.valkey.event(self.sale.event, b"", self.sale.areas)
+        requests = max(10_000, int(60_000 * self.seconds))
+        head = [
+            "-p",
+            str(self.valkey.engine.port),
+            "-c",
+            "50",
+            "-P",
+            "16",
+            "-n",
+            str(requests),
+            "-r",
+            str(_RANDOM_MAX),
+            "-q",
+        ]
+        args = self.args("holder-__rand_int__", "1-__rand_int__")
+        call = ["EVALSHA", sha, len(self.keys), *self.keys, *args]
+        parts = [part if isinstance(part, bytes) else str(part).encode() for part in [*head, *call]]
+        process = await asyncio.create_subprocess_exec(
+            program, *parts, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        )
+        try:
+            async with asyncio.timeout(bounds.CHILD_ANSWER_SECONDS):
+                said, _ = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        await self._expect_held(requests)
+        return read_rate(said)
+
+    async def _expect_held(self, holds: int) -> None:
+        """Raises `Unavailable` where the program's calls were not the holds that they look like."""
+        held = int(await self.valkey.pipe.call("HGET", self.sale.key("areas"), f"{_STANDING}/held"))
+        if not 0.99 * holds <= held / 2 <= 1.01 * holds:
+            raise Unavailable(f"redis-benchmark made {held // 2} holds where {holds} were asked for")
+
+
+def read_rate(said: bytes) -> float:
+    """The rate in what redis-benchmark -q says. Raises `Unavailable` where there is none, or an error."""
+    found = re.findall(rb"([\d.]+) requests per second", said)
+    if not found or b"ERR" in said:
+        raise Unavailable(f"redis-benchmark did not measure: {said[-200:].decode(errors='replace')}")
+    return float(found[-1])
+
+
+async def _measure_pipe(stand: Stand) -> list[Figure]:
+    valkey = await stand.lone_valkey()
+    event = await valkey.event("bench-floor", b"", {_STANDING: _CAPACITY})
+    calls = _PipeCalls(valkey, event, min(1.0, stand.seconds / 4))
+    sha = load_script("hold_seats").sha
+    client = redis_client.from_url(valkey.engine.url, max_connections=bounds.CALLERS)
+    redis_py_us: list[float] = []
+    sides: dict[str, Side] = {"ours": calls.ours, _REDIS_PY: lambda: calls.redis_py(client, sha, redis_py_us)}
+    program = next(filter(None, map(shutil.which, _BENCHMARKS)), None)
+    name, missing = "redis-benchmark -P 16", None if program else _ABSENT
+    if program is not None:
+        try:
+            await calls.benchmark(program, sha)
+            sides[name] = lambda: calls.benchmark(program, sha)
+        except Unavailable as error:
+            missing = error.message
+    try:
+        taken = await stand.alternate(sides)
+    finally:
+        await client.aclose()
+    peers = {side: slices for side, slices in taken.items() if side != "ours"}
+    workload = f"holds of two standing places, {bounds.CALLERS} callers with one call on the way each"
+    return [
+        measured(
+            _PIPE_RATE,
+            "holds/s",
+            taken["ours"],
+            workload=workload,
+            peers=peers,
+            limit=None if missing else name,
+            goal=PIPE.goal(_PIPE_RATE),
+            reason=missing,
+            flags=_AOF,
+            raw={"calls": calls.calls},
+        ),
+        measured(
+            _PIPE_CPU,
+            "µs",
+            Slices(tuple(calls.client_us[1:])),
+            workload=f"{workload}; the CPU of this process, caller and arguments included",
+            peers={_REDIS_PY: Slices(tuple(redis_py_us[1:]))},
+            goal=PIPE.goal(_PIPE_CPU),
+            flags=_AOF,
+        ),
+    ]
+
+
+_PIPE_RATE: Final = "pipe_holds"
+_PIPE_CPU: Final = "pipe_cpu"
+PIPE: Final = Row(
+    "pipe",
+    "holds a second through our pipe beside redis-benchmark, and what a call costs in Python",
+    (
+        Promise(_PIPE_RATE, "holds/s", Goal("ratio", "least", 0.9)),
+        Promise(_PIPE_CPU, "µs", Goal("value", "most", 2)),
+    ),
+    _measure_pipe,
+)
+
+# --- A snapshot
+
+_SIZES: Final = (60_000, 200_000)
+_SHARE_TAKEN: Final = 0.3
+_READ: Final = ("seats", "book", "areas", "log")
+_SNAPSHOTS_AT_ONCE: Final = 8
+
+
+async def _measure_welcome(stand: Stand) -> list[Figure]:
+    valkey = await stand.lone_valkey()
+    figures = []
+    for size in _SIZES:
+        seats = taken_seats(size, _SHARE_TAKEN)
+        event = await valkey.event(f"bench-welcome-{size}", seats)
+        meter = _Meter(valkey)
+        string, version = f"{{bench-{size}}}:string", f"{{bench-{size}}}:version"
+        await valkey.pipe.call("MSET", string, seats, version, 1)
+
+        def snapshots(meter: _Meter = meter, event: LoneEvent = event, size: int = size) -> Side:
+            async def read() -> float:
+                calls = [
+                    event.book.run(event.sale.event, "read_inventory", _READ, lambda _: [size, 0])
+                    for _ in range(_SNAPSHOTS_AT_ONCE)
+                ]
+                return (await meter(calls))[0]
+
+            return read
+
+        async def plain(meter: _Meter = meter, string: str = string, version: str = version) -> float:
+            calls = [valkey.pipe.call("MGET", string, version) for _ in range(_SNAPSHOTS_AT_ONCE)]
+            return (await meter(calls))[0]
+
+        peer = "MGET of string and version"
+        taken = await stand.alternate({"ours": snapshots(), peer: plain})
+        figure = f"welcome_valkey_{size}"
+        figures.append(
+            measured(
+                figure,
+                "µs",
+                taken["ours"],
+                workload=f"the whole inventory of {size:,} seats with its version, {_SNAPSHOTS_AT_ONCE} in one write",
+                peers={peer: taken[peer]},
+                limit=peer,
+                goal=WELCOME.goal(figure),
+                flags=_AOF,
+                raw={"valkey_calls": meter.calls, "valkey_cpu_ns": meter.cpu_ns},
+            )
+        )
+        figures += _welcome_sizes(size, seats)
+    return figures
+
+
+def _welcome_sizes(size: int, seats: bytes) -> list[Figure]:
+    packed = seatmap.pack(seats.translate(seatmap.PUBLIC_VIEW))
+    figures = []
+    for name, fmt, deflated in (
+        ("msgpack", wire.MSGPACK, False),
+        ("json", wire.JSON, False),
+        ("deflated", wire.MSGPACK, True),
+    ):
+        figure = f"welcome_{name}_{size}"
+        body = len(fmt.encode(_welcome(fmt, size, seatmap.deflate(packed) if deflated else packed, deflated)))
+        figures.append(
+            measured(
+                figure,
+                "bytes",
+                Slices((float(body),)),
+                workload=f"the whole `welcome` of {size:,} seats, {_SHARE_TAKEN:.0%} taken at random",
+                goal=WELCOME.goal(figure),
+                raw={"seats_bytes": len(packed)},
+            )
+        )
+    return figures
+
+
+def _welcome(fmt: wire.Format, size: int, seats: bytes, deflated: bool) -> wire.Welcome:
+    holder, now_ms = "h-" + "0" * 20, 1_800_000_000_000
+    return wire.Welcome(
+        event=wire.EventBrief("an-event-2027-01-01", "open", now_ms, 1),
+        epoch="1",
+        seq=1_000,
+        seats=fmt.raw(seats),
+        encoding="deflate" if deflated else None,
+        areas={},
+        holder=holder,
+        token=HolderTokens(b"0" * 32).issue(holder, now_ms),
+        holds=(),
+        limits=wire.Limits(8, 300, 2, 1800),
+        layout=wire.LayoutRef("a-layout", 1, "0" * 64, "/api/v1/layouts/a-layout/" + "0" * 64, size),
+        now_ms=now_ms,
+        tick_ms=50,
+    )
+
+
+def _at_most(bound: float) -> Goal:
+    return Goal("value", "most", bound)
+
+
+WELCOME: Final = Row(
+    "welcome",
+    "Valkey CPU for a snapshot beside a plain read of as many bytes, and the bytes of a `welcome`",
+    (
+        Promise("welcome_valkey_60000", "µs", _at_most(50)),
+        Promise("welcome_msgpack_60000", "bytes", _at_most(16_000)),
+        Promise("welcome_json_60000", "bytes", _at_most(21_000)),
+        Promise("welcome_deflated_60000", "bytes", _at_most(10_000)),
+        Promise("welcome_valkey_200000", "µs"),
+        Promise("welcome_msgpack_200000", "bytes"),
+        Promise("welcome_json_200000", "bytes"),
+        Promise("welcome_deflated_200000", "bytes"),
+    ),
+    _measure_welcome,
+)
+
+# --- A large event
+
+_LARGE, _SMALL = 200_000, 200
+
+
+async def _measure_large(stand: Stand) -> list[Figure]:
+    valkey = await stand.lone_valkey()
+    events = {seats: await _fresh_event(valkey, seats) for seats in (_LARGE, _SMALL)}
+    meter = _Meter(valkey)
+
+    def side(event: LoneEvent) -> Side:
+        async def pair() -> float:
+            return sum(await _holds_and_releases(meter, event)) / 2
+
+        return pair
+
+    peer = f"{_SMALL} seats"
+    taken = await stand.alternate({"large": side(events[_LARGE]), peer: side(events[_SMALL])})
+    return [
+        measured(
+            _LARGE_EVENT,
+            "µs",
+            taken["large"],
+            workload=f"Valkey CPU, mean of a hold and a release, in an event of {_LARGE:,} seats; {_PIPELINE}",
+            peers={peer: taken[peer]},
+            limit=peer,
+            goal=LARGE_EVENT.goal(_LARGE_EVENT),
+            flags=_AOF,
+        )
+    ]
+
+
+_LARGE_EVENT: Final = "large_event_valkey"
+LARGE_EVENT: Final = Row(
+    "large_event",
+    "a hold in an event of 200,000 seats beside one of 200",
+    (Promise(_LARGE_EVENT, "µs", Goal("ratio", "most", 1.1)),),
+    _measure_large,
+)

@@ -1,0 +1,193 @@
+"""Those who only watch: a process of its own that reads lazily. `python -m lml_live.bench.viewers`.
+
+It looks into every socket ten times a second instead of waiting for each frame: thousands of readers that are woken
+frame by frame would cost the sender a wake-up each, on the same cores, and that is no part of what a server pays for
+clients on other machines.
+"""
+
+import contextlib
+import os
+import select
+import socket
+import sys
+import time
+from typing import Final
+
+from lml_live.bench import bounds, frames
+from lml_live.bench.counters import cpu_ns
+from lml_live.bench.orders import Connect, Done, Leave, Order, Stall, Watch, read_order, write
+
+_DRAIN_SECONDS: Final = 0.1
+_RECEIVE_BYTES: Final = 64 * 1024
+_DIFF: Final = b'{"type":"diff"'
+
+
+class _Viewer:
+    def __init__(self, order: Connect) -> None:
+        self.frames = 0
+        self.bytes = 0
+        self.stalled = False
+        self.gone = False
+        self._plain = order.plain
+        self._rest = b""
+        self._socket = socket.socket()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, order.receive_buffer_bytes)
+        self._socket.settimeout(bounds.SOCKET_SECONDS)
+        self._socket.connect((order.host, order.port))
+        if not order.plain:
+            self._socket.sendall(frames.handshake(order.host, order.port, order.event))
+
+    def say_hello(self) -> None:
+        """Waits for the end of the handshake. Raises `OSError` where it is refused."""
+        while b"\r\n\r\n" not in self._rest:
+            self._read_more()
+        if not self._rest.startswith(b"HTTP/1.1 101"):
+            raise OSError(f"the handshake was refused: {self._rest[:60]!r}")
+        self._rest = self._rest.partition(b"\r\n\r\n")[2]
+        self._socket.sendall(frames.client_frame(frames.HELLO))
+
+    def await_welcome(self) -> None:
+        """Reads up to the end of the first message."""
+        while (found := frames.next_frame(self._rest, 0)) is None:
+            self._read_more()
+        self._rest = self._rest[found[2] :]
+
+    def set_out(self) -> None:
+        self._socket.setblocking(False)
+
+    def _read_more(self) -> None:
+        data = self._socket.recv(_RECEIVE_BYTES)
+        if not data:
+            raise OSError("a socket was closed by the server")
+        self._rest += data
+
+    def drain(self) -> None:
+        """Takes what is there."""
+        if self.stalled or self.gone:
+            return
+        try:
+            data = self._socket.recv(_RECEIVE_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.gone = True
+            return
+        buffer = self._rest + data if self._rest else data
+        at = 0
+        while (found := frames.next_frame(buffer, at)) is not None:
+            opcode, body, end = found
+            if opcode == frames.TEXT and (self._plain or buffer.startswith(_DIFF, body)):
+                self.frames += 1
+                self.bytes += end - at
+            elif opcode == frames.PING:
+                with contextlib.suppress(OSError):
+                    self._socket.send(frames.PONG_FRAME)
+            at = end
+        self._rest = buffer[at:]
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+class _Hall:
+    """All viewers of this process, by group."""
+
+    def __init__(self) -> None:
+        self._groups: dict[str, list[_Viewer]] = {}
+
+    def drain(self) -> None:
+        for viewers in self._groups.values():
+            for viewer in viewers:
+                viewer.drain()
+
+    def obey(self, order: Order) -> Done:
+        """Carries an order out. A fault is told in the answer."""
+        try:
+            match order:
+                case Connect():
+                    return self._connect(order)
+                case Watch():
+                    return self._watch(order)
+                case Stall():
+                    for number, viewer in enumerate(self._groups[order.group]):
+                        viewer.stalled = number < order.count
+                    return Done()
+                case Leave():
+                    for viewer in self._groups.pop(order.group):
+                        viewer.close()
+                    return Done()
+                case _:
+                    return Done(fault="this process has no such order")
+        except OSError as error:
+            return Done(fault=f"{type(error).__name__}: {error}")
+
+    def _connect(self, order: Connect) -> Done:
+        group = self._groups.setdefault(order.group, [])
+        before = len(group)
+        while (missing := before + order.count - len(group)) > 0:
+            batch = [_Viewer(order) for _ in range(min(missing, bounds.CONNECTS_AT_ONCE))]
+            if not order.plain:
+                for viewer in batch:
+                    viewer.say_hello()
+                for viewer in batch:
+                    viewer.await_welcome()
+            for viewer in batch:
+                viewer.set_out()
+            group += batch
+            self.drain()
+        return Done(sockets=len(group))
+
+    def _watch(self, order: Watch) -> Done:
+        viewers = self._groups[order.group]
+        for viewer in viewers:
+            viewer.frames = viewer.bytes = 0
+        before = {name: cpu_ns(pids) for name, pids in order.cpu_of.items()}
+        own, began = time.process_time_ns(), time.perf_counter()
+        until, latest = began + order.seconds, began + order.seconds + bounds.QUIET_SECONDS_MAX
+        while (left := until - time.perf_counter()) > 0:
+            time.sleep(min(left, _DRAIN_SECONDS))
+            seen = sum(viewer.frames for viewer in viewers)
+            self.drain()
+            if sum(viewer.frames for viewer in viewers) > seen:
+                until = min(latest, max(until, time.perf_counter() + order.quiet_seconds))
+        spent = {name: cpu_ns(pids) - before[name] for name, pids in order.cpu_of.items()}
+        spent["viewers"] = time.process_time_ns() - own
+        return Done(
+            sockets=len(viewers),
+            seconds=time.perf_counter() - began,
+            cpu_ns=spent,
+            frames=sum(viewer.frames for viewer in viewers),
+            frames_least=min((viewer.frames for viewer in viewers if not viewer.stalled), default=0),
+            frame_bytes=sum(viewer.bytes for viewer in viewers),
+            lost=sum(viewer.gone for viewer in viewers),
+        )
+
+
+def _main() -> None:
+    hall = _Hall()
+    unread = b""
+    _say(Done())
+    while True:
+        readable, _, _ = select.select([0], [], [], _DRAIN_SECONDS)
+        if not readable:
+            hall.drain()
+            continue
+        said = os.read(0, 65_536)
+        if not said:
+            return
+        unread += said
+        while b"\n" in unread:
+            line, _, unread = unread.partition(b"\n")
+            _say(hall.obey(read_order(line)))
+
+
+def _say(done: Done) -> None:
+    sys.stdout.buffer.write(write(done))
+    sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(BrokenPipeError, KeyboardInterrupt):
+        _main()
