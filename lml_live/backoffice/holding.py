@@ -1,6 +1,6 @@
 """What staff do to holds, durably: for customers without a deadline, released and moved whoever's they are.
 
-A hold for a customer must outlive all that Redis holds, so PostgreSQL has a row of it (docs/decisions/004):
+A hold for a customer must outlive all that Redis holds, so PostgreSQL has a row of it (docs/decisions/006):
 
     note the hold as `taking`            nothing is changed yet, and nobody was told
     take it in the inventory             one step: all or nothing
