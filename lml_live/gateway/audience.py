@@ -77,6 +77,40 @@ class Subscriber:
         self.transport.abort()
 
 
+class _FanOut:
+    """One diff on its way to everybody. Until its turn comes, later ticks are merged into it."""
+
+    def __init__(self, epoch: int, change: Change) -> None:
+        self.epoch = epoch
+        self._pending = PendingDiff(change.prev)
+        self._pending.add(change)
+        self._frames: dict[tuple[wire.Format, int], bytes] = {}
+        self.change = change
+
+    def merge(self, epoch: int, change: Change) -> bool:
+        """Adds a later tick, where it follows on this one."""
+        if epoch != self.epoch or change.prev != self._pending.seq:
+            return False
+        self._pending.add(change)
+        return True
+
+    def begin(self) -> None:
+        """Its turn has come: from here on it stays as it is."""
+        self.change = self._pending.take()
+
+    def frame(self, fmt: wire.Format, prev: int) -> bytes:
+        """The diff for a socket that is at `prev`, encoded once per format.
+
+        It tells the states as of its end, so one that was welcomed while ticks were merged may have it, too.
+        """
+        found = self._frames.get((fmt, prev))
+        if found is None:
+            message = _diff(Change(prev, self.change.seq, self.change.seats, self.change.areas))
+            found = frames.message_frame(fmt.encode(message), binary=fmt.binary)
+            self._frames[fmt, prev] = found
+        return found
+
+
 class Audience:
     """All subscribers of one event in this worker."""
 
@@ -87,7 +121,9 @@ class Audience:
         self.subscribers: set[Subscriber] = set()
         self._by_holder: dict[str, set[Subscriber]] = {}
         self._slow: set[Subscriber] = set()
-        self._jobs: deque[tuple[int, Change, dict[wire.Format, bytes]]] = deque()
+        self._jobs: deque[_FanOut] = deque()
+        """The first is being written; what comes meanwhile waits as one, so that a room too busy for its worker is told
+        more seldom and never falls behind."""
         self._writing: Iterator[Subscriber] | None = None
         self._last_diff = time.monotonic()
         self._snapshots: dict[tuple[wire.Format, bool], Any] = {}
@@ -153,45 +189,47 @@ class Audience:
         self._last_diff = time.monotonic()
         if not self.subscribers:
             return
-        message = _diff(change)
-        framed = {
-            fmt: frames.message_frame(fmt.encode(message), binary=fmt.binary)
-            for fmt in {subscriber.format for subscriber in self.subscribers}
-        }
-        METRICS.diffs.inc()
-        self._jobs.append((self.room.epoch, change, framed))
+        # With one being written, the last waits.
+        if len(self._jobs) < 2 or not self._jobs[-1].merge(self.room.epoch, change):
+            self._jobs.append(_FanOut(self.room.epoch, change))
         if self._writing is None:
             self._continue()
 
     def _continue(self) -> None:
         """Writes the oldest job to one slice of sockets, and comes back in the next loop pass for the rest."""
         while self._jobs:
-            epoch, change, framed = self._jobs[0]
+            job = self._jobs[0]
             if self._writing is None:
+                job.begin()
+                METRICS.diffs.inc()
                 self._writing = iter(tuple(self.subscribers))
             for written, subscriber in enumerate(self._writing, 1):
-                self._deliver(subscriber, epoch, change, framed)
+                self._deliver(subscriber, job)
                 if written == SLICE:
                     asyncio.get_running_loop().call_soon(self._continue)
                     return
             self._writing = None
             self._jobs.popleft()
 
-    def _deliver(self, subscriber: Subscriber, epoch: int, change: Change, framed: dict[wire.Format, bytes]) -> None:
-        # Who is being welcomed, or was welcomed after this tick, has no need of it.
-        if subscriber.epoch != epoch or subscriber.seq > change.prev or subscriber.gone:
-            return
+    def _deliver(self, subscriber: Subscriber, job: _FanOut) -> None:
+        change = job.change
+        if subscriber.epoch != job.epoch or subscriber.gone:
+            return  # who is being welcomed has no need of it
+        prev = change.prev
+        if subscriber.seq > prev:
+            if subscriber.seq >= change.seq:
+                return  # welcomed after this tick
+            prev = subscriber.seq
         if subscriber.pending is None:
-            frame = framed.get(subscriber.format)
-            if frame is not None and subscriber.transport.get_write_buffer_size() < limits.CLIENT_QUEUE_BYTES_SLOW:
-                subscriber.transport.write(frame)
+            if subscriber.transport.get_write_buffer_size() < limits.CLIENT_QUEUE_BYTES_SLOW:
+                subscriber.transport.write(job.frame(subscriber.format, prev))
                 subscriber.seq = change.seq
                 METRICS.frames.inc()
                 return
-            subscriber.pending = PendingDiff(change.prev)
+            subscriber.pending = PendingDiff(prev)
             subscriber.slow_since = time.monotonic()
             self._slow.add(subscriber)
-        subscriber.pending.add(change)
+        subscriber.pending.add(Change(prev, change.seq, change.seats, change.areas))
         subscriber.seq = change.seq
 
     def serve_slow(self, now: float) -> None:

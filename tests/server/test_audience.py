@@ -256,6 +256,43 @@ async def test_a_crowd_is_written_to_in_slices_and_in_order(setting: Setting) ->
     assert (late.seq, line.messages()[0]["seq"], len(line.messages())) == (2, 2, 1), "it came after both ticks"
 
 
+async def test_ticks_that_come_while_a_crowd_is_written_to_are_told_as_one(setting: Setting) -> None:
+    """Each tick waited for its own turn: a room too busy for its worker fell behind for ever, and its memory grew."""
+    crowd = [await setting.come() for _ in range(2 * SLICE + 5)]
+    for seat in range(1, 9):
+        setting.hold(seat)
+    between, line = await setting.come()
+    for seat in range(9, 20):
+        setting.hold(seat)
+    assert len((await setting.audience())._jobs) == 2
+    await until_quiet()
+    for _, each in crowd:
+        told = each.messages()[1:]
+        assert [(message["prev"], message["seq"]) for message in told] == [(0, 1), (1, 19)]
+        assert told[1]["held"] == list(range(2, 20))
+    welcome, diff = line.messages()
+    assert (welcome["seq"], diff["prev"], diff["seq"]) == (8, 8, 19), "it joins the one diff where it came in"
+    assert set(range(9, 20)) <= set(diff["held"])
+    assert between.seq == 19
+    setting.hold(20)
+    await until_quiet()
+    assert {each.messages()[-1]["prev"] for _, each in [*crowd, (between, line)]} == {19}
+
+
+async def test_a_new_epoch_does_not_mix_with_ticks_that_wait(setting: Setting) -> None:
+    crowd = [await setting.come() for _ in range(SLICE + 5)]
+    setting.hold(1)
+    setting.hold(2)
+    setting.renew()
+    setting.hold(3)
+    await until_quiet()
+    for subscriber, each in crowd:
+        seen = [(message["type"], message["seq"]) for message in each.messages()[1:] if "seq" in message]
+        welcome = max(at for at, (kind, _) in enumerate(seen) if kind == "welcome")
+        assert ("diff", 2) not in seen[welcome:], "what is of the epoch before is not told in the new one"
+        assert subscriber.epoch == 2
+
+
 async def test_who_shakes_hands_while_the_last_one_leaves_still_hears_every_tick(setting: Setting) -> None:
     """The last one's leaving closed the audience that the newcomer had in hand: it heard nothing for ever."""
     first, _ = await setting.come()
