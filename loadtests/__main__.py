@@ -27,7 +27,7 @@ from loadtests.bounds import (
     require_loopback,
 )
 from loadtests.history import read_history
-from loadtests.house import ROOT, Target, open_event_of, own_house, scratch
+from loadtests.house import ROOT, Target, open_event_of, own_house, running, scratch
 from loadtests.verdict import Verdict, judge, show
 
 WEB_PORT: Final = 8089
@@ -134,15 +134,12 @@ def _crowd(target: Target, users: int, run_time: int, history: Path, no_buying: 
     if target.stripe is not None:
         environ |= {STRIPE_URL: target.stripe.url, STRIPE_KEY: target.stripe.secret_key}
     # It takes no keys: those that locust knows change the number of users.
-    with subprocess.Popen(command, cwd=ROOT, env=environ, stdin=subprocess.DEVNULL) as crowd:  # noqa: S603
+    with running(command, env=environ, stdin=subprocess.DEVNULL) as crowd:
         try:
             return crowd.wait(run_time + STOP_SECONDS + REST_SECONDS_MAX + MONEY_SECONDS_MAX + OVERTIME_SECONDS)
         except subprocess.TimeoutExpired as error:
             crowd.kill()
             raise errors.Unavailable("locust did not come to an end") from error
-        except BaseException:
-            crowd.terminate()
-            raise
 
 
 def _report(verdict: Verdict, users: int, run_time: int, faults: list[str]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -44,6 +44,28 @@ class Target(Struct, frozen=True):
 
 
 @contextmanager
+def running(command: list[str], **options: Any) -> Iterator["subprocess.Popen[str]"]:
+    """A program for as long as the block lasts; where the block fails, it is told to end.
+
+    A SIGTERM that comes while it is being started is answered once it is known: answered at once, it would leave a
+    program that runs on and that nobody ends.
+    """
+    early: list[int] = []
+    ours = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, lambda number, _: early.append(number)) if ours else None
+    with subprocess.Popen(command, cwd=ROOT, text=True, **options) as process:  # noqa: S603 - our own interpreter
+        try:
+            if ours:
+                signal.signal(signal.SIGTERM, before)
+            for number in early:
+                signal.raise_signal(number)
+            yield process
+        except BaseException:
+            process.terminate()
+            raise
+
+
+@contextmanager
 def own_house(workers: int, directory: Path) -> Iterator[Target]:
     """A fresh server and a fresh event on the demonstration's hall of 2,804 seats; all of it is gone afterwards.
 
@@ -62,9 +84,7 @@ def own_house(workers: int, directory: Path) -> Iterator[Target]:
     }
     # The directory in the command line says in a list of processes whose server this is.
     command = [sys.executable, "-X", f"load={directory}", "-m", "lml_live.cli", "up"]
-    with subprocess.Popen(  # noqa: S603 - our own interpreter
-        command, env=environ, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as server:
+    with running(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as server:
         said: deque[str] = deque(maxlen=LAST_LINES)
         try:
             url = _address(server, said)
