@@ -41,6 +41,7 @@ def _send(sockets: list[socket.socket], order: Send) -> None:
             with contextlib.suppress(OSError):  # it reads too slowly, or has left
                 each.send(frame)
         following += order.tick_ms / 1000
+        # Until the next tick is due: this process does nothing else.
         time.sleep(max(0.0, following - time.monotonic()))
 
 

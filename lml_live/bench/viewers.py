@@ -147,6 +147,7 @@ class _Hall:
         own, began = time.process_time_ns(), time.perf_counter()
         until, latest = began + order.seconds, began + order.seconds + bounds.QUIET_SECONDS_MAX
         while (left := until - time.perf_counter()) > 0:
+            # Frames pile up meanwhile, so that one wake-up reads many; bounded by what is left of the slice.
             time.sleep(min(left, _DRAIN_SECONDS))
             seen = sum(viewer.frames for viewer in viewers)
             self.drain()

@@ -79,7 +79,7 @@ def test_control_c_leaves_no_process_and_no_file(scratch: Path) -> None:
         deadline = time.monotonic() + 20
         while not left_over(scratch):
             assert time.monotonic() < deadline, "nothing was started"
-            time.sleep(0.02)
+            time.sleep(0.02)  # another process is waited for; the deadline above bounds it
         it.send_signal(signal.SIGINT)
         assert it.wait(20) == 130
     assert left_over(scratch) == []

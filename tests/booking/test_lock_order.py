@@ -52,7 +52,8 @@ async def test_a_claim_does_not_wait_for_another_ones_foreign_key(house: Booking
     try:
         async with connected.transaction():
             await connected.execute("SELECT area_id FROM event_area WHERE event_id = $1 FOR KEY SHARE", event)
-            await house.claimed(event, hold)
+            booking = await house.claimed(event, hold)
+            assert booking.state == "pending_payment", "claimed while the other one has its lock"
     finally:
         await connected.close()
 

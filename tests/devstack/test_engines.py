@@ -98,6 +98,8 @@ async def test_postgres_is_not_taken_in_by_a_stale_process_id(run_directory: Pat
         await postgres.stop()
         lock.write_text(text.replace(text.splitlines()[0], str(os.getppid())))
         await postgres.start()
+        assert await postgres.is_ready()
+        assert lock.read_text().splitlines()[0] == str(postgres.pid)
 
 
 async def test_an_interrupted_first_start_leaves_no_half_cluster(run_directory: Path) -> None:

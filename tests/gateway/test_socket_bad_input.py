@@ -86,7 +86,7 @@ async def test_a_page_of_another_origin_is_refused(server: LiveServer, event: st
 async def test_our_own_pages_and_what_is_no_browser_get_in(server: LiveServer, event: str, origin: str | None) -> None:
     headers = {} if origin is None else {"Origin": server.url if origin == "own" else origin}
     async with calling(server, event, headers=headers, hello={}) as caller:
-        await caller.hear("welcome")
+        assert (await caller.hear("welcome"))["event"]["id"] == event
 
 
 @pytest.mark.parametrize("name", ["no-such-event", "..%2F..%2Fetc", "a:b", "%7Bx%7D", "e" * 65, "%00", "🎫"])

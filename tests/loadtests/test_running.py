@@ -11,6 +11,7 @@ import pytest
 
 from loadtests import house
 
+# Longer than any test: it must be ended, not end by itself.
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 
 
