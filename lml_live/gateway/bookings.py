@@ -8,7 +8,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta, Struct
 
-from lml_live import limits, values
+from lml_live import values
 from lml_live.booking.bookings import Booking, Bookings
 from lml_live.booking.bookings import Line as BookingLine
 from lml_live.booking.checkout import Buyer, Checkout, Quoted
@@ -23,7 +23,7 @@ from lml_live.gateway.desk import Desk
 from lml_live.gateway.holders import refused
 from lml_live.gateway.idempotency import IdempotencyKeys, read_key
 from lml_live.gateway.live import Live
-from lml_live.gateway.operations import API, Operation, Query, bind
+from lml_live.gateway.operations import API, Operation, bind
 from lml_live.gateway.problems import read_body, read_raw
 from lml_live.inventory.holds import Refusal
 from lml_live.inventory.records import Record
@@ -133,10 +133,7 @@ OPERATIONS: Final = (
         path=f"{API}/bookings",
         who="holder",
         summary="The caller's own bookings, the newest first.",
-        query=(
-            Query("limit", int, f"At most this many, 1 to {limits.PAGE_ITEMS_MAX}."),
-            Query("cursor", str, "`next` of the page before."),
-        ),
+        query=paging.QUERY,
         answers={200: BookingList},
         codes=("unauthorized", "invalid_message"),
     ),

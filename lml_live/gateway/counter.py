@@ -39,10 +39,6 @@ from lml_live.inventory.holds import AreaWishes, Refusal
 _CLERK_CODES: Final = ("unauthorized", "forbidden", "not_found")
 _TAKING: Final = ("seat_taken", "unknown_seat", "unknown_area", "area_full", "limit_exceeded")
 _HOLD: Final = ("hold_not_found", "hold_expired", "hold_in_checkout")
-_PAGE: Final = (
-    Query("limit", int, f"At most this many, 1 to {limits.PAGE_ITEMS_MAX}."),
-    Query("cursor", str, "`next` of the page before."),
-)
 
 OPERATIONS: Final = (
     Operation(
@@ -62,7 +58,7 @@ OPERATIONS: Final = (
         path=f"{API}/box-office/{{event}}/holds",
         who="clerk",
         summary="An event's holds for customers, the oldest first; what became a booking is none of them.",
-        query=_PAGE,
+        query=paging.QUERY,
         answers={200: CustomerHoldList},
         codes=(*_CLERK_CODES, "invalid_message"),
     ),
@@ -107,7 +103,7 @@ OPERATIONS: Final = (
         query=(
             Query("seat", str, "Of this seat id only."),
             Query("since", str, "From this time on, RFC 3339 with a zone."),
-            *_PAGE,
+            *paging.QUERY,
         ),
         answers={200: StatusChangeList},
         codes=(*_CLERK_CODES, "invalid_message"),

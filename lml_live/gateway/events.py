@@ -7,14 +7,13 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
-from lml_live import limits
 from lml_live.backoffice.blocking import Blocking, BlockReport, Selection
 from lml_live.errors import NotFound
 from lml_live.gateway import paging
 from lml_live.gateway.bodies import BlockRequest, EventList, UnblockRequest
 from lml_live.gateway.callers import find_staff, require_staff
 from lml_live.gateway.idempotency import IdempotencyKeys, request_seed
-from lml_live.gateway.operations import API, Operation, Query, bind
+from lml_live.gateway.operations import API, Operation, bind
 from lml_live.gateway.problems import Handler, read_body
 from lml_live.guard.staff import StaffDesk
 from lml_live.pricing.catalogue import Catalogue
@@ -29,10 +28,7 @@ OPERATIONS: Final = (
         path=f"{API}/events",
         who="anyone",
         summary="Events by start; managers see drafts too.",
-        query=(
-            Query("limit", int, f"At most this many, 1 to {limits.PAGE_ITEMS_MAX}."),
-            Query("cursor", str, "`next` of the page before."),
-        ),
+        query=paging.QUERY,
         answers={200: EventList},
         codes=("invalid_message",),
     ),

@@ -3,12 +3,20 @@
 import base64
 import binascii
 from datetime import UTC, datetime
+from typing import Final
 
 import msgspec
 from aiohttp import web
 
 from lml_live import limits, values
 from lml_live.errors import InvalidInput, Violation
+from lml_live.gateway.operations import Query
+
+QUERY: Final = (
+    Query("limit", int, f"At most this many, 1 to {limits.PAGE_ITEMS_MAX}."),
+    Query("cursor", str, "`next` of the page before."),
+)
+"""What every list may be asked with."""
 
 
 def read_limit(request: web.Request) -> int:
