@@ -306,7 +306,6 @@ async def test_what_redis_loses_is_made_good(house: House, lines: Lines, lose: A
     assert {seat for _, seat in grants} == {200, 201}
     codes = set().union(*(each.refused for each in greedy))
     assert codes <= {"seat_taken", "unavailable", "rate_limited"}
-    assert "unavailable" in codes or lose is empty
 
 
 async def test_an_event_that_nobody_watches_comes_back_when_it_is_asked_for(
