@@ -59,14 +59,18 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[name] = "us-east-1" if name.endswith("REGION") else "test"
     RUNS.mkdir(exist_ok=True)
     RUNS.chmod(0o711)  # As root PostgreSQL runs as somebody else, who must get in.
-    for run in RUNS.iterdir():
-        with (run / "alive").open("w") as alive, contextlib.suppress(BlockingIOError):
-            fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _sweep(run)
-    run = Path(tempfile.mkdtemp(dir=RUNS))
-    run.chmod(0o711)
-    _ALIVE.append((run / "alive").open("w"))
-    fcntl.flock(_ALIVE[0], fcntl.LOCK_EX)
+    # One at a time, or a run that begins in the same instant would sweep ours before it shows that it is alive.
+    with RUNS.with_suffix(".lock").open("w") as beginning:
+        fcntl.flock(beginning, fcntl.LOCK_EX)
+        for run in RUNS.iterdir():
+            # One that ends just now may be gone.
+            with contextlib.suppress(BlockingIOError, FileNotFoundError), (run / "alive").open("w") as alive:
+                fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _sweep(run)
+        run = Path(tempfile.mkdtemp(dir=RUNS))
+        run.chmod(0o711)
+        _ALIVE.append((run / "alive").open("w"))
+        fcntl.flock(_ALIVE[0], fcntl.LOCK_EX)
     os.environ["LML_TEST_RUN"] = str(run)
 
 
