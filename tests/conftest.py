@@ -20,11 +20,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any
 
-import asyncpg
 import hypothesis
 import psutil
 import pytest
 import uvloop
+from databases import give_back, take_database
 from waiting import ValkeyFactory
 
 from lml_live.devstack.child import Engine
@@ -179,20 +179,10 @@ async def _migrate(engine: Postgres) -> None:
 
 @pytest.fixture
 async def postgres_dsn(postgres_server: str) -> AsyncIterator[str]:
-    """A fresh database with all migrations applied, cloned from the run's template; dropped afterwards."""
-    name = f"test_{secrets.token_hex(6)}"
-    admin_dsn = postgres_server.rsplit("/", 1)[0] + "/postgres"
-    await _execute(admin_dsn, f"CREATE DATABASE {name} TEMPLATE lml STRATEGY file_copy")
-    yield postgres_server.rsplit("/", 1)[0] + f"/{name}"
-    await _execute(admin_dsn, f"DROP DATABASE {name} WITH (FORCE)")
-
-
-async def _execute(dsn: str, statement: str) -> None:
-    connection = await asyncpg.connect(dsn)
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
+    """A database as all migrations left it, for one test."""
+    dsn = await take_database(postgres_server)
+    yield dsn
+    await give_back(dsn)
 
 
 @pytest.fixture(scope="session")

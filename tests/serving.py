@@ -20,9 +20,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aiohttp
-import asyncpg
 import psutil
 import pytest
+from databases import clone_database
 from waiting import ValkeyFactory
 
 from lml_live.backoffice.deployed import DeployedLayouts
@@ -231,17 +231,6 @@ async def _furnish(server: LiveServer) -> None:
         await StaffDesk(pool).ensure_admin(*ADMIN)
 
 
-async def _create_database(postgres_server: str) -> str:
-    name = f"test_{secrets.token_hex(6)}"
-    base = postgres_server.rsplit("/", 1)[0]
-    connection = await asyncpg.connect(f"{base}/postgres")
-    try:
-        await connection.execute(f"CREATE DATABASE {name} TEMPLATE lml STRATEGY file_copy")
-    finally:
-        await connection.close()
-    return f"{base}/{name}"
-
-
 def _apart(work: Awaitable[Any]) -> Any:
     """Runs in a thread of its own, since a loop may be running in ours."""
 
@@ -255,7 +244,7 @@ def _apart(work: Awaitable[Any]) -> Any:
 @contextlib.contextmanager
 def open_house(postgres_server: str, mongo_url: str, valkey_url: str, **environ: str) -> Iterator[LiveServer]:
     """A furnished server with a database of its own on the run's engines, for as long as the block lasts."""
-    dsn = _apart(_create_database(postgres_server))
+    dsn = _apart(clone_database(postgres_server))
     server = LiveServer(dsn, mongo_url, f"test_{secrets.token_hex(6)}", valkey_url, **environ)
     _apart(_furnish(server))
     server.start()
@@ -268,7 +257,7 @@ def open_house(postgres_server: str, mongo_url: str, valkey_url: str, **environ:
 @pytest.fixture(scope="session")
 def shared_server(postgres_server: str, mongo_url: str, valkey_url: str) -> Iterator[LiveServer]:
     """One server for all tests of this process; most tests want `live_server`."""
-    dsn = _apart(_create_database(postgres_server))
+    dsn = _apart(clone_database(postgres_server))
     server = LiveServer(dsn, mongo_url, f"test_{secrets.token_hex(6)}", valkey_url)
     _apart(_furnish(server))
     server.start()
@@ -280,7 +269,7 @@ def shared_server(postgres_server: str, mongo_url: str, valkey_url: str) -> Iter
 def shared_pair(postgres_server: str, mongo_url: str, valkey_url: str) -> Iterator[LiveServer]:
     """The same with two workers."""
     server = LiveServer(
-        _apart(_create_database(postgres_server)),
+        _apart(clone_database(postgres_server)),
         mongo_url,
         f"test_{secrets.token_hex(6)}",
         valkey_url,

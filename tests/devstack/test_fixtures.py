@@ -1,6 +1,11 @@
 """The shared engines answer as the other tests take for granted."""
 
+import contextlib
+from collections.abc import AsyncIterator
+
 import asyncpg
+import pytest
+from databases import give_back, take_database
 from redis.asyncio import Redis
 from waiting import ValkeyFactory
 
@@ -25,10 +30,42 @@ async def test_valkey_of_ones_own_keeps_port_and_data_over_a_kill(valkey_own: Va
         assert await redis.get("seat") == b"held"
 
 
-async def test_each_test_has_a_database_of_its_own(postgres_dsn: str) -> None:
-    connection = await asyncpg.connect(postgres_dsn)
-    assert (await connection.fetchval("SELECT current_database()")).startswith("test_")
+@contextlib.asynccontextmanager
+async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(dsn)
+    yield connection
     await connection.close()
+
+
+async def test_a_database_that_was_used_is_as_good_as_new(postgres_server: str) -> None:
+    dsn = await take_database(postgres_server)
+    async with connected(dsn) as connection:
+        await connection.execute("INSERT INTO house (secret) VALUES (sha256('x'))")
+    await give_back(dsn)
+    again = await take_database(postgres_server)
+    assert again == dsn
+    async with connected(again) as connection:
+        assert await connection.fetchval("SELECT count(*) FROM house") == 0
+    await give_back(again)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DROP INDEX one_sale_per_seat",
+        "CREATE TABLE of_a_test (id text)",
+        "CREATE OR REPLACE FUNCTION status_change_stays() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN OLD; END'",
+        "DELETE FROM booking_move WHERE from_state = 'cancelling'",
+    ],
+)
+async def test_a_database_whose_schema_was_changed_is_not_used_again(postgres_server: str, change: str) -> None:
+    dsn = await take_database(postgres_server)
+    async with connected(dsn) as connection:
+        await connection.execute(change)
+    await give_back(dsn)
+    other = await take_database(postgres_server)
+    assert other != dsn
+    await give_back(other)
 
 
 async def test_mongo_is_a_replica_set(mongo_database: Database) -> None:

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import asyncpg
 import msgspec
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
+from databases import clone_database
 
 from lml_live import limits, wiring
 from lml_live.backoffice.deployed import DeployedLayouts
@@ -87,12 +87,11 @@ def studio() -> Layout:
 @contextlib.asynccontextmanager
 async def house(postgres_server: str, mongo_url: str, valkey_url: str) -> AsyncIterator[Settings]:
     """Databases of one's own with the studio deployed; what is yielded starts workers on them."""
-    server, name = postgres_server.rsplit("/", 1)[0], f"socket_{secrets.token_hex(6)}"
-    admin = await asyncpg.connect(f"{server}/postgres")
-    await admin.execute(f"CREATE DATABASE {name} TEMPLATE lml STRATEGY file_copy")
+    dsn = await clone_database(postgres_server)
+    name = dsn.rsplit("/", 1)[1]
     settings = Settings(
         redis_url=valkey_url,
-        postgres_dsn=f"{server}/{name}",
+        postgres_dsn=dsn,
         mongo_url=mongo_url,
         mongo_database=name,
         secret=SECRET,
@@ -110,8 +109,6 @@ async def house(postgres_server: str, mongo_url: str, valkey_url: str) -> AsyncI
     finally:
         await database.client.drop_database(database)
         mongo.close_database(database)
-        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-        await admin.close()
 
 
 @contextlib.asynccontextmanager

@@ -5,13 +5,12 @@ Test modules import the fixtures that they use by the names of their functions.
 """
 
 import asyncio
-import secrets
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import asyncpg
 import pytest
+from databases import clone_database
 from inventory_house import SCRIPTS, House
 from script_headers import assert_answer_as_said, assert_call_as_said
 
@@ -35,16 +34,8 @@ def scripts_keep_their_word(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session", name="inventory_dsn")
 def inventory_dsn_fixture(postgres_server: str) -> str:
     """A database for this process's events; dropped with the server."""
-    server, name = postgres_server.rsplit("/", 1)[0], f"inventory_{secrets.token_hex(6)}"
-
-    async def create() -> None:
-        connection = await asyncpg.connect(f"{server}/postgres")
-        await connection.execute(f"CREATE DATABASE {name} TEMPLATE lml STRATEGY file_copy")
-        await connection.close()
-
     with ThreadPoolExecutor(1) as pool:
-        pool.submit(asyncio.run, create()).result()
-    return f"{server}/{name}"
+        return pool.submit(asyncio.run, clone_database(postgres_server)).result()
 
 
 @pytest.fixture(name="pool")
