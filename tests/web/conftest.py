@@ -33,9 +33,9 @@ ARGS = (
 CSP = "default-src 'self'"
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
+@pytest_asyncio.fixture(loop_scope="session", scope="session")
 async def browser() -> AsyncIterator[Browser]:
-    """One Chromium a module; skipped without one, unless the run demands it."""
+    """One Chromium; skipped without one, unless the run demands it."""
     if CHROMIUM is None:
         if os.environ.get("LML_TEST_REQUIRE_CHROMIUM") == "1":
             pytest.fail("There is no Chromium, and LML_TEST_REQUIRE_CHROMIUM=1 demands one.")
@@ -94,7 +94,7 @@ def _application(office: BoxOffice) -> web.Application:
     return application
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
+@pytest_asyncio.fixture(loop_scope="session", scope="session")
 async def _site() -> AsyncIterator[tuple[str, BoxOffice]]:
     office = BoxOffice()
     server = TestServer(_application(office))
@@ -104,7 +104,7 @@ async def _site() -> AsyncIterator[tuple[str, BoxOffice]]:
     await server.close()
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def office(_site: tuple[str, BoxOffice]) -> AsyncIterator[BoxOffice]:
     """The box office, as new."""
     _site[1].reset()
@@ -118,9 +118,9 @@ def site(_site: tuple[str, BoxOffice]) -> str:
     return _site[0]
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
+@pytest_asyncio.fixture(loop_scope="session", scope="session")
 async def blank(browser: Browser, _site: tuple[str, BoxOffice]) -> AsyncIterator[Page]:
-    """One empty page a module that can import the modules under test; pure tests share it."""
+    """One empty page that can import the modules under test; pure tests share it."""
     context = await browser.new_context(locale="en-GB")
     opened = await context.new_page()
     await opened.goto(f"{_site[0]}/blank")
@@ -128,7 +128,7 @@ async def blank(browser: Browser, _site: tuple[str, BoxOffice]) -> AsyncIterator
     await context.close()
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def page(browser: Browser) -> AsyncIterator[Page]:
     """A page of its own; an error on it fails the test."""
     # Playwright's `wait_for_function` evaluates text, which the pages' own policy forbids.

@@ -20,7 +20,7 @@ from serving import LiveServer
 from lml_live.devstack.stripe.process import StripeDouble
 from lml_live.gateway.pages import STRIPE_JS, page_routes
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 STUB = Path(__file__).with_name("stripe_stub.js").read_text()
 PAYS, ASKS_3DS, DECLINED = "4242424242424242", "4000000000003220", "4000000000009995"
@@ -131,7 +131,7 @@ async def policy_with_a_real_key() -> str:
         return str(answer.headers["Content-Security-Policy"])
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def real(shop: LiveServer, browser: Browser, stripe_double: StripeDouble) -> AsyncIterator[RealShop]:
     """Nothing may be refused by the page's own policy."""
     shop.event = await shop.new_event()

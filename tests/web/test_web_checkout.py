@@ -9,7 +9,7 @@ from playwright.async_api import Browser, Page, expect
 from serving import LiveServer
 from stripe_house import stripe_client
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 DESK = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
@@ -96,7 +96,7 @@ class House:
         assert [said for buyer in self.buyers for said in buyer.said] == []
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def house(shop: LiveServer, browser: Browser, stripe_double: Any) -> Any:
     shop.event = await shop.new_event()
     made = House(shop, browser)

@@ -7,7 +7,7 @@ import pytest
 from box_office import ROWS, SEATS, hall
 from playwright.async_api import Page
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 MAKE_MAP = """
 async ([hall, states]) => {

@@ -6,7 +6,7 @@ import pytest
 from box_office import BoxOffice
 from playwright.async_api import Browser, Page, expect
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def open_event(page: Page, site: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 from box_office import pack
 from playwright.async_api import Page
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 LAYOUT = {"id": "l", "version": 1, "hash": "x", "url": "/layouts/l/x", "seat_count": 6}
 EVENT = {"id": "e", "state": "open", "on_sale_at_ms": 0, "prices_version": 1}
