@@ -15,7 +15,7 @@ import asyncpg
 
 from lml_live import limits
 from lml_live.clock import to_ms
-from lml_live.errors import NotFound, Unavailable
+from lml_live.errors import NotFound, Refused, Unavailable
 from lml_live.infra import postgres
 from lml_live.infra.redis import Part, Pipe
 from lml_live.inventory import seatmap
@@ -29,6 +29,7 @@ SeatDirectory = Callable[[Sale], Awaitable[Mapping[str, int]]]
 
 _SQL: Final = postgres.statements("inventory")
 _ADOPT_BATCH: Final = 1_000
+_OTHER_BOOKS: Final = (b"no_book", b"other_stamp")
 
 
 class Book:
@@ -110,13 +111,9 @@ class Book:
         `Unavailable` while the book is being adopted, unless `wait` asks to wait for it (bounded).
         """
         for _ in range(limits.STAMP_TRIES):
-            sale = await self.sale(event)
-            if sale.run_id != self.pipe.run_id:
-                sale = await self.reload(event)  # another worker may have adopted it
-            if sale.run_id != self.pipe.run_id:
-                sale = await self.recover(event, wait=wait or sale.epoch == 0)
-                if sale.run_id != self.pipe.run_id:
-                    continue  # Redis was replaced once more while its book was restored
+            sale = await self._here(event, wait=wait)
+            if sale is None:
+                continue
             answer = await self.pipe.run(script, [sale.key(key) for key in keys], [sale.stamp, *args(sale)])
             match answer[0]:
                 case b"no_book":
@@ -126,6 +123,47 @@ class Book:
                 case _:
                     return sale, answer
         raise Unavailable("The sale is changing; please try again.", retry_after_ms=limits.RETRY_AFTER_MS)
+
+    async def run_group(
+        self,
+        events: Sequence[str],
+        script: str,
+        keys: Sequence[str],
+        args: Callable[[Sequence[Sale]], Sequence[Part]],
+        *,
+        wait: bool = False,
+    ) -> tuple[list[Sale], list[Any]]:
+        """Runs a script over several events in one step, as `run`; `args` is given their facts, in their order.
+
+        Raises `different_group` where they cannot change in one step.
+        """
+        for _ in range(limits.STAMP_TRIES):
+            found = [await self._here(event, wait=wait) for event in events]
+            sales = [sale for sale in found if sale is not None]
+            if len({sale.group for sale in sales}) > 1:
+                raise Refused("different_group", "These events are not of one group.")
+            if len(sales) < len(events):
+                continue
+            answer = await self.pipe.run(script, [sale.key(key) for sale in sales for key in keys], args(sales))
+            others = [refusal for refusal in answer[1:] if answer[0] == b"refused" and refusal[1] in _OTHER_BOOKS]
+            if not others:
+                return sales, answer
+            for place, word, *stored in others:
+                sale = sales[int(place) - 1]
+                if word == b"no_book":
+                    await self.recover(sale.event, wait=wait)
+                else:
+                    await self._agree(sale.event, sale, stored[0].decode(), wait=wait)
+        raise Unavailable("The sale is changing; please try again.", retry_after_ms=limits.RETRY_AFTER_MS)
+
+    async def _here(self, event: str, *, wait: bool) -> Sale | None:
+        """An event's facts, its book being in the Redis that is connected; None where that was replaced meanwhile."""
+        sale = await self.sale(event)
+        if sale.run_id != self.pipe.run_id:
+            sale = await self.reload(event)  # another worker may have adopted it
+        if sale.run_id != self.pipe.run_id:
+            sale = await self.recover(event, wait=wait or sale.epoch == 0)
+        return sale if sale.run_id == self.pipe.run_id else None
 
     async def catch_up(self, event: str) -> bool:
         """Reads an event's facts again where its book bears another stamp than they; answers whether they are newer."""

@@ -103,13 +103,13 @@ class Holds:
 
         def args(sale: Sale) -> Sequence[Part]:
             nonlocal hold
-            _expect_open(sale)
+            expect_open(sale)
             digest = self._digest(sale, holder, key)
             hold = f"{sale.number}-{digest or secrets.token_hex(10)}"
             return [
                 *(self._book.skew_ms, holder, hold, digest, request, origin, sale.on_sale_at_ms, sale.max_seats),
                 *(limits.HOLDS_PER_HOLDER_MAX, sale.hold_seconds * 1000, sale.lifetime_seconds * 1000),
-                *(_pack_seats(seats), _pack_areas(areas), *_orphan_args(sale, seats, windows)),
+                *(_pack_seats(seats), _pack_areas(areas), *orphan_args(sale, seats, windows)),
             ]
 
         return await self._act(event, "hold_seats", _SEATS_BOOK_DEADLINES_AREAS_LOG, args, lambda: hold)
@@ -174,16 +174,16 @@ class Holds:
         windows: Windows | None,
     ) -> Changed | Refusal:
         if is_staff_hold(hold):
-            return _STAFF_HOLD
+            return STAFF_HOLD
         request = _request_hash(script, hold, seats, areas, asked)
 
         def args(sale: Sale) -> Sequence[Part]:
-            _expect_open(sale)
+            expect_open(sale)
             digest = self._digest(sale, holder, key)
             return [
                 *(self._book.skew_ms, holder, hold, digest, request, origin, sale.on_sale_at_ms, sale.max_seats),
                 *(limits.KEYS_PER_HOLD_MAX, _pack_seats(seats), _pack_areas(areas), *more),
-                *_orphan_args(sale, seats, windows),
+                *orphan_args(sale, seats, windows),
             ]
 
         return await self._act(event, script, _SEATS_BOOK_AREAS_LOG, args, lambda: hold)
@@ -195,10 +195,10 @@ class Holds:
 
         `hold` is the one that `act` names ("" for `hold`). Refused as the act itself while nothing can be held.
         """
-        request = _hash((act, hold, asked))
+        request = hash_request((act, hold, asked))
 
         def args(sale: Sale) -> Sequence[Part]:
-            _expect_open(sale)
+            expect_open(sale)
             return [self._book.skew_ms, self._digest(sale, holder, key), request, sale.on_sale_at_ms]
 
         answer = await self._act(event, "find_key", ("book",), args, lambda: hold)
@@ -216,7 +216,7 @@ class Holds:
     ) -> Changed | Refusal:
         """Gives back the whole hold (nothing named) or a part; also while paused. An area's type may be ''."""
         if is_staff_hold(hold):
-            return _STAFF_HOLD
+            return STAFF_HOLD
 
         def args(sale: Sale) -> Sequence[Part]:
             return [self._book.skew_ms, holder, hold, origin, pack(sorted(seats)), _pack_areas(areas)]
@@ -228,11 +228,11 @@ class Holds:
     ) -> Changed | Refusal:
         """Puts the deadline off by the event's hold time from now, at most `extensions` times, within the lifetime."""
         if is_staff_hold(hold):
-            return _STAFF_HOLD
+            return STAFF_HOLD
         request = _request_hash("extend", hold, (), (), None)
 
         def args(sale: Sale) -> Sequence[Part]:
-            _expect_open(sale)
+            expect_open(sale)
             digest = self._digest(sale, holder, key)
             return [
                 *(self._book.skew_ms, holder, hold, digest, request, origin),
@@ -271,7 +271,7 @@ class Holds:
         """
 
         def args(sale: Sale) -> Sequence[Part]:
-            _expect_open(sale)
+            expect_open(sale)
             return [self._book.skew_ms, holder, hold, booking, "", mark_seconds * 1000]
 
         return await self._act(event, "checkout_hold", _BOOK_DEADLINES_LOG, args, lambda: hold)
@@ -352,10 +352,10 @@ class Holds:
         return hashlib.blake2b(message.encode(), digest_size=10, key=self._key).hexdigest()
 
 
-def _expect_open(sale: Sale) -> None:
+def expect_open(sale: Sale) -> None:
     """Judges by the very facts whose stamp the script will compare, for they may have been read anew since."""
     if sale.state != "open":
-        refusal = _REFUSALS[sale.state.encode()]
+        refusal = REFUSALS[sale.state.encode()]
         raise Refused(refusal.code, refusal.message)
 
 
@@ -365,7 +365,7 @@ def read_answer(sale: Sale, answer: Sequence[Any], hold: str) -> Changed | Refus
         case b"same":
             return Changed(answer[4].decode(), decode_record(answer[2]), sale.epoch, int(answer[1]), int(answer[3]))
         case b"taken" | b"orphan" | b"not_in_hold":
-            known = _REFUSALS[answer[0]]
+            known = REFUSALS[answer[0]]
             return Refusal(known.code, known.message, tuple(map(int, answer[1:])))
         case b"full":
             left = {area.decode(): int(n) for area, n in zip(answer[1::2], answer[2::2], strict=True)}
@@ -379,8 +379,8 @@ def read_answer(sale: Sale, answer: Sequence[Any], hold: str) -> Changed | Refus
             return Refusal("limit_exceeded", f"At most {int(answer[1])} are allowed.")
         case b"not_open":
             return Refusal("sale_not_open", "The sale has not begun.")
-        case word if word in _REFUSALS:
-            return _REFUSALS[word]
+        case word if word in REFUSALS:
+            return REFUSALS[word]
     return _changed(sale, answer, hold)
 
 
@@ -407,7 +407,7 @@ def read_blocked(sale: Sale, answer: Sequence[Any]) -> Blocked:
 
 _NEW: Final = Refusal("new", "This key was not used yet.")
 """Never leaves this module."""
-_REFUSALS: Final[dict[bytes, Refusal]] = {
+REFUSALS: Final[dict[bytes, Refusal]] = {
     b"new": _NEW,
     b"draft": Refusal("sale_not_open", "The sale has not begun."),
     b"paused": Refusal("sale_paused", "The sale is paused."),
@@ -425,7 +425,7 @@ _REFUSALS: Final[dict[bytes, Refusal]] = {
 }
 
 
-_STAFF_HOLD: Final = Refusal("forbidden", "The box office holds this: it is changed and released there.")
+STAFF_HOLD: Final = Refusal("forbidden", "The box office holds this: it is changed and released there.")
 
 
 def staff_hold_id(number: int, request: str) -> str:
@@ -442,10 +442,10 @@ def is_staff_hold(hold: str) -> bool:
 
 
 def _request_hash(act: str, hold: str, seats: SeatWishes, areas: AreaWishes, asked: object) -> str:
-    return _hash((act, hold, sorted(seats), sorted(areas)) if asked is None else (act, hold, asked))
+    return hash_request((act, hold, sorted(seats), sorted(areas)) if asked is None else (act, hold, asked))
 
 
-def _orphan_args(sale: Sale, seats: SeatWishes, windows: Windows | None) -> tuple[Part, Part]:
+def orphan_args(sale: Sale, seats: SeatWishes, windows: Windows | None) -> tuple[str, bytes]:
     """The last two arguments of the scripts that hold: the rule, and what it must look at."""
     if sale.orphan_rule == "off":
         return "off", b""
@@ -462,7 +462,8 @@ def _short(window: Sequence[int]) -> Sequence[int]:
     return (last, first) if len(window) == 2 and first < last else window
 
 
-def _hash(request: object) -> str:
+def hash_request(request: object) -> str:
+    """What a key stands for, as its marker keeps it."""
     return hashlib.sha256(pack(request)).hexdigest()[:32]
 
 

@@ -30,6 +30,8 @@ class Header(Struct, frozen=True):
     keys: tuple[str, ...]
     args: tuple[str, ...]
     answers: dict[str, Answer]
+    each: bool
+    """Whether the keys come once for each of several events, one event's after the other's."""
     body: str
     """The script without its comments."""
 
@@ -49,6 +51,7 @@ def header(name: str) -> Header:
         _numbered(name, "KEYS", lines["KEYS"]),
         _numbered(name, "ARGV", lines["ARGV"]),
         {answer.word: answer for answer in answers},
+        "-- EACH event" in text.splitlines(),
         code,
     )
 
@@ -74,7 +77,9 @@ def _numbered(name: str, kind: str, lines: list[str]) -> tuple[str, ...]:
 def assert_call_as_said(script: str, keys: Sequence[str], args: Sequence[Any]) -> None:
     """A call hands over exactly the keys and arguments of the header, keys in its order."""
     said = header(script)
-    assert tuple(key.rpartition(":")[2] for key in keys) == said.keys, f"{script} is called with other keys"
+    times = len(keys) // len(said.keys) if said.each else 1
+    assert tuple(key.rpartition(":")[2] for key in keys) == said.keys * times, f"{script} is called with other keys"
+    assert len({key.partition("}")[0] for key in keys}) == 1, f"{script} is called with keys of several nodes"
     if said.args[-1].endswith("…"):
         assert len(args) >= len(said.args) - 1, f"{script} is called with too few arguments"
     else:

@@ -1,0 +1,31 @@
+-- Takes seats and area places in several events of one group for a holder: all of them in every event, or nothing.
+-- INCLUDE inventory
+-- INCLUDE group
+-- EACH event
+-- KEYS 1 seats, 2 book, 3 deadlines, 4 areas, 5 log
+-- ARGV 1 skew_ms, 2 holder, 3 digest, 4 request_hash, 5 origin, 6 changes
+-- RETURN held, now_ms, seq, record… | same, now_ms, seq, record… | mismatch | expired | not_found | refused, refusal…
+-- RETURN taken, seat… | full, area, available… | limit, max_seats | too_many_holds, max_holds | not_open, opens_ms
+-- RETURN orphan, seat… | no_book | other_stamp, stamp
+-- The words of the last two lines stand in refusals. A change has `stamp`, `hold` (the new hold's id), `opens_ms`,
+-- `max_seats`, `max_holds`, `hold_ms`, `lifetime_ms`, `orphan_rule`, `windows`, `seats` and `areas` as in hold_seats.lua.
+local holder, request = ARGV[2], {digest = ARGV[3], hash = ARGV[4], origin = ARGV[5]}
+local books, refusals = open_books(ARGV[6], holder, request.digest)
+if #refusals > 0 then return {'refused', unpack(refusals)} end
+local now = server_time_ms(ARGV[1])
+local known = answer_of_group_key(books, request.hash, now) or answer_of_ids(books, now)
+if known then return known end
+for i, book in ipairs(books) do
+  local refusal = wish_refusal(book, nil, now)
+  if refusal then refusals[#refusals + 1] = {i, unpack(refusal)} end
+end
+if #refusals > 0 then return {'refused', unpack(refusals)} end
+
+-- Nothing below refuses.
+for _, book in ipairs(books) do
+  local lifetime = now + book.change.lifetime_ms
+  local deadline = math.min(now + book.change.hold_ms, lifetime)
+  local record = {holder, 'active', deadline, lifetime, 0, '', {}, {}, now, 0, 'own', {}}
+  put_hold(book, record, 'hold', request)
+end
+return {'held', now, unpack((holds_of(books)))}

@@ -1,0 +1,108 @@
+-- What the verbs over several events of one group share. Put after `inventory`, where a header says `INCLUDE group`.
+-- KEYS are the five keys of each event, one event after the other. A change is what is asked of one event, a map:
+-- inventory/groups.py names its fields. A refusal is {place of its event, word, …}; all that refuse are named.
+
+-- Each event's book, in order: keys, change, tally, marker of the key, raw record; and who bears another stamp.
+local function open_books(packed, holder, digest)
+  local books, others = {}, {}
+  for i, change in ipairs(cmsgpack.unpack(packed)) do
+    local keys = {}
+    for k = 1, 5 do keys[k] = KEYS[5 * i - 5 + k] end
+    local found = redis.call('HMGET', keys[2], 'stamp', 'o:' .. holder, 'k:' .. digest, 'h:' .. change.hold)
+    local refusal = stamp_refusal(found[1], change.stamp)
+    if refusal then others[#others + 1] = {i, unpack(refusal)} end
+    books[i] = {keys = keys, change = change, tally = tally_of(found[2]), marker = found[3], raw = found[4]}
+  end
+  return books, others
+end
+
+-- What each event has of its hold now: {seq, record, …} in the events' order, '' for one that is gone; and whether
+-- any is there, and why the last that is not went.
+local function holds_of(books)
+  local holds, any, reason = {}, false, 'own'
+  for i, book in ipairs(books) do
+    local record = book.raw and cmsgpack.unpack(book.raw)
+    holds[2 * i - 1], holds[2 * i] = record and record[SEQ] or 0, ''
+    if record and record[STATE] ~= 'gone' then
+      holds[2 * i], any = book.raw, true
+    elseif record then
+      reason = record[REASON]
+    end
+  end
+  return holds, any, reason
+end
+
+-- The answer to a request whose key was applied before, in any of its events (an adopt forgets keys), or nil.
+local function answer_of_group_key(books, request_hash, now)
+  local applied = false
+  for _, book in ipairs(books) do
+    if book.marker then
+      if cmsgpack.unpack(book.marker)[2] ~= request_hash then return {'mismatch'} end
+      applied = true
+    end
+  end
+  if not applied then return nil end
+  local holds, any, reason = holds_of(books)
+  if not any then return {reason == 'expired' and 'expired' or 'not_found'} end
+  return {'same', now, unpack(holds)}
+end
+
+-- The answer to a request whose new holds are there already, or nil: only this holder's key makes their ids, and the
+-- key itself was forgotten by an adopt.
+local function answer_of_ids(books, now)
+  local holds = holds_of(books)
+  for i, book in ipairs(books) do
+    if not book.change.is_there and holds[2 * i] ~= '' then return {'same', now, unpack(holds)} end
+  end
+end
+
+-- Why an event does not grant what its change wishes, or nil. `own` is the record whose place it takes, or nil.
+local function wish_refusal(book, own, now)
+  local change, keys = book.change, book.keys
+  local own_seats = own and own[SEATS] or {}
+  if now < change.opens_ms then return {'not_open', change.opens_ms} end
+  local size = book.tally[1] + size_of(change.seats, change.areas)
+  if own then size = size - size_of(own_seats, own[AREAS]) end
+  if size > change.max_seats then return {'limit', change.max_seats} end
+  if not own and #book.tally - 1 >= change.max_holds then return {'too_many_holds', change.max_holds} end
+  local taken = seats_in_the_way(keys[1], runs_of(seats_not_in(change.seats, own_seats), 2))
+  if #taken > 0 then return {'taken', unpack(taken)} end
+  local full = areas_in_the_way(keys[4], change.areas, own and places_of(own[AREAS]) or {})
+  if #full > 0 then return {'full', unpack(full)} end
+  if change.orphan_rule == 'off' then return nil end
+  local windows = cmsgpack.unpack(change.windows)
+  local alone = left_alone(keys[1], change.orphan_rule, windows, change.seats, own_seats)
+  if #alone > 0 then return {'orphan', unpack(alone)} end
+end
+
+-- Writes what a hold of an event has become: log, record, tally, deadline, and the marker of the key.
+local function write_hold(book, record, act, request, changed_seats, changed_areas, tally, due)
+  local keys, hold_id, digest = book.keys, book.change.hold, request.digest
+  if digest ~= '' then
+    table.insert(record[DIGESTS], digest)
+    redis.call('HSET', keys[2], 'k:' .. digest, cmsgpack.pack({hold_id, request.hash}))
+  end
+  record[SEQ] =
+    write_log(keys[5], book.change.stamp, act, request.origin, changed_seats, changed_areas, {{hold_id, record}})
+  book.raw = cmsgpack.pack(record)
+  redis.call('HSET', keys[2], 'h:' .. hold_id, book.raw)
+  write_tally(keys[2], record[HOLDER], tally)
+  redis.call('ZADD', keys[3], due, hold_id)
+end
+
+-- Gives a hold of an event the contents that its change wishes; with none it is gone.
+local function put_hold(book, record, act, request)
+  local keys, changed_seats, changed_areas = book.keys, {}, {}
+  local seats, areas, tally, due = book.change.seats, book.change.areas, book.tally, record[DEADLINE]
+  tally[1] = tally[1] - size_of(record[SEATS], record[AREAS]) + size_of(seats, areas)
+  if #record[SEATS] + #record[AREAS] == 0 then tally[#tally + 1] = book.change.hold end
+  set_seats(keys[1], runs_of(seats_not_in(record[SEATS], seats), 2), AVAILABLE, changed_seats)
+  set_seats(keys[1], runs_of(seats_not_in(seats, record[SEATS]), 2), HELD, changed_seats)
+  move_areas(keys[4], record[AREAS], 'held', 'available', changed_areas)
+  move_areas(keys[4], areas, 'available', 'held', changed_areas)
+  record[SEATS], record[AREAS], record[REASON] = seats, areas, 'own'
+  if #seats + #areas == 0 then
+    record[STATE], tally, due = 'gone', without(tally, book.change.hold), record[LIFETIME] + TOMBSTONE_MS
+  end
+  write_hold(book, record, act, request, changed_seats, changed_areas, tally, due)
+end
