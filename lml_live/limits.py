@@ -37,6 +37,11 @@ HOLD_SEATS_MAX: Final = 50
 """One Lua step looks at every seat of a hold: the basket bounds the step (reliability.md, D8)."""
 HOLD_LINES_MAX: Final = 50
 HOLDS_PER_HOLDER_MAX: Final = 10
+EVENTS_PER_CALL_MAX: Final = 50
+"""Events that change in one step, a season of a theatre or of half a league. With the next bound the step stays under
+a millisecond of Redis, and the largest request under a hundred kilobytes."""
+GROUP_PLACES_MAX: Final = 200
+"""Seats and places of all events together in such a step: four friends for fifty evenings."""
 KEYS_PER_HOLD_MAX: Final = 200
 """Keyed changes of one hold; its record lists them, and is read and written as one value."""
 KEY_CHARS_MAX: Final = 255
@@ -303,6 +308,7 @@ LISTEN_BACKLOG: Final = 4096
 """Connections that wait to be accepted: ten thousand come back within seconds after a restart (reliability.md, F34)."""
 
 assert HOLD_LINES_MAX <= HOLD_SEATS_MAX
+assert HOLD_SEATS_MAX <= GROUP_PLACES_MAX, "what one event grants can be asked for together with others"
 assert HEAD_SECONDS_MAX < KEEPALIVE_SECONDS, "else the idle bound is what ends a trickle"
 assert CLIENT_QUEUE_BYTES_SLOW < CLIENT_QUEUE_BYTES_MAX
 assert PING_SECONDS * 3 <= IDLE_SECONDS_MAX

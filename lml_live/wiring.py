@@ -35,6 +35,7 @@ from lml_live.gateway.connection import Doorman
 from lml_live.gateway.counter import CounterServices
 from lml_live.gateway.desk import Desks
 from lml_live.gateway.events import EventServices
+from lml_live.gateway.groups import GroupActs
 from lml_live.gateway.holders import AddressOf, HolderServices
 from lml_live.gateway.idempotency import IdempotencyKeys
 from lml_live.gateway.layouts import LayoutServices
@@ -51,6 +52,7 @@ from lml_live.infra.telemetry import METRICS
 from lml_live.inventory import seatmap
 from lml_live.inventory.book import Book
 from lml_live.inventory.feed import Feed
+from lml_live.inventory.groups import GroupHolds
 from lml_live.inventory.holds import Holds
 from lml_live.inventory.records import Sale
 from lml_live.inventory.staff_holds import StaffHolds
@@ -148,7 +150,9 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             return f"{API}/layouts/{layout}/{layout_hash}"
 
         desks = Desks(catalogue, layouts.index, layout_url)
-        live = Live(feed, Acts(desks, holds), HolderTokens(secret), system_clock_ms)
+        acts = Acts(desks, holds)
+        groups = GroupActs(acts, GroupHolds(book, secret), catalogue.list_group)
+        live = Live(feed, acts, groups, HolderTokens(secret), system_clock_ms)
 
         async def apply_block(
             event: str, seats: Sequence[int], areas: Mapping[str, int], kind: BlockKind, blocked: bool
@@ -208,7 +212,9 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             ),
             layouts=LayoutServices(desk, library, keys, copy_out),
             holders=holder_services,
-            counter=CounterServices(desk, live.acts, holding, History(pool, staff_holds), keys, holder_services.caller),
+            counter=CounterServices(
+                desk, acts, groups, holding, History(pool, staff_holds), keys, holder_services.caller
+            ),
             bookings=BookingServices(
                 live,
                 bookings,

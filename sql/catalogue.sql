@@ -68,6 +68,15 @@ WHERE ($1 OR event.state <> 'draft')
 ORDER BY event.starts_at, event.id
 LIMIT $4
 
+-- name: list_group
+-- A page of a group's events that are on sale or paused, by start, after the (start, id) given or from the beginning.
+SELECT event.id, event.starts_at
+FROM event
+WHERE event.group_id = $1 AND event.state IN ('open', 'paused')
+    AND ($2::timestamptz IS NULL OR (event.starts_at, event.id) > ($2, $3::text))
+ORDER BY event.starts_at, event.id
+LIMIT $4
+
 -- name: update_event
 -- Writes what of an event may change; the stamp's revision and the prices' version rise where told to.
 UPDATE event

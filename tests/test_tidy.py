@@ -40,7 +40,7 @@ PURE = {
     "guard.throttle",
     *("gateway.wire", "gateway.session", "gateway.frames", "gateway.tokens"),
     "bench.figures",
-    *("client.protocol", "client.effects", "client.pending", "client.picture"),
+    *("client.protocol", "client.effects", "client.pending", "client.picture", "client.requests"),
 }
 IMPURE_IMPORTS = {
     *("asyncio", "socket", "random", "time", "threading", "subprocess", "os", "aiohttp", "redis", "hiredis"),

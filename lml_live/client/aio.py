@@ -13,7 +13,7 @@ import contextlib
 import secrets
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from random import SystemRandom
 from socket import SHUT_RDWR, fromfd
 from types import TracebackType
@@ -28,6 +28,7 @@ from lml_live.client.effects import (
     Effect,
     Effects,
     Ended,
+    GroupResult,
     HoldResult,
     PingResult,
     Reconnect,
@@ -36,7 +37,8 @@ from lml_live.client.effects import (
     Send,
     Synced,
 )
-from lml_live.client.protocol import AREA_REQUESTS, SEAT_REQUESTS, Protocol
+from lml_live.client.protocol import Protocol
+from lml_live.client.requests import AREA_REQUESTS, SEAT_REQUESTS
 from lml_live.gateway import wire
 
 MESSAGE_BYTES_MAX: Final = 8 * 1024 * 1024
@@ -209,6 +211,41 @@ class LiveClient:
         """Put a hold's deadline off."""
         number, effects = self._protocol.extend(_monotonic_ms(), hold)
         return cast("HoldResult | Refusal", await self._answer(number, effects))
+
+    async def hold_group(
+        self,
+        events: Sequence[str] = (),
+        seats: SEAT_REQUESTS = (),
+        areas: AREA_REQUESTS | None = None,
+        *,
+        key: str | None = None,
+    ) -> GroupResult | Refusal:
+        """Hold the same in several events of this one's group, or nothing; see `Protocol.hold_group`."""
+        number, effects = self._protocol.hold_group(_monotonic_ms(), events, seats, areas, key=key)
+        return cast("GroupResult | Refusal", await self._answer(number, effects))
+
+    async def move_group(
+        self,
+        holds: Sequence[str],
+        events: Sequence[str],
+        seats: SEAT_REQUESTS = (),
+        areas: AREA_REQUESTS | None = None,
+        *,
+        key: str | None = None,
+    ) -> GroupResult | Refusal:
+        """Make other seats in `events` of these holds, or change nothing; see `Protocol.move_group`. Else as `hold`."""
+        number, effects = self._protocol.move_group(_monotonic_ms(), holds, events, seats, areas, key=key)
+        return cast("GroupResult | Refusal", await self._answer(number, effects))
+
+    async def release_group(self, holds: Sequence[str]) -> GroupResult | Refusal:
+        """Give back all of these holds of the group's events, or none."""
+        number, effects = self._protocol.release_group(_monotonic_ms(), holds)
+        return cast("GroupResult | Refusal", await self._answer(number, effects))
+
+    async def extend_group(self, holds: Sequence[str]) -> GroupResult | Refusal:
+        """Put off the deadlines of all of these holds of the group's events, or of none."""
+        number, effects = self._protocol.extend_group(_monotonic_ms(), holds)
+        return cast("GroupResult | Refusal", await self._answer(number, effects))
 
     async def ping(self) -> PingResult | Refusal:
         """Ask for the server's time."""

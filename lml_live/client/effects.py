@@ -79,6 +79,12 @@ class HoldResult(Struct, frozen=True):
     hold: wire.Hold | None
 
 
+class GroupResult(Struct, frozen=True):
+    """A request about several events was granted: what became of each event's hold, None for one that ended."""
+
+    holds: dict[str, wire.Hold | None]
+
+
 class PingResult(Struct, frozen=True):
     """The server's time when it answered, and how long the answer took."""
 
@@ -98,9 +104,11 @@ class Refusal(Struct, frozen=True):
     seats: tuple[int, ...] = ()
     areas: dict[str, int] = {}
     retry_after_ms: int | None = None
+    events: tuple[wire.EventRefusal, ...] = ()
+    """Of several events, those that refuse."""
 
 
-Result = HoldResult | PingResult | Refusal
+Result = HoldResult | GroupResult | PingResult | Refusal
 
 
 class Answered(Struct, frozen=True):

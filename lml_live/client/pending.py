@@ -1,7 +1,7 @@
 """Requests on their way: which wait, which are unanswered, and which may be asked again. Pure.
 
-Every transmission has an id of its own on the wire, for an id is answered once; the caller's number stays. Only `hold`
-and `hold_best` carry a key, so only they are ever asked again (contract, section 3, `key`).
+Every transmission has an id of its own on the wire, for an id is answered once; the caller's number stays. Only `hold`,
+`hold_best`, `hold_group` and `move_group` carry a key, so only they are ever asked again (contract, section 3, `key`).
 """
 
 from collections import deque
@@ -17,7 +17,7 @@ REQUESTS_MAX: Final = 64
 TRANSMISSIONS_MAX: Final = 6
 """How often one request is sent. With back-off that is about 20 s of an unavailable server."""
 
-Message = wire.HoldRequest | wire.HoldBest | wire.Release | wire.Extend | wire.Ping
+Message = wire.HoldRequest | wire.HoldBest | wire.Release | wire.Extend | wire.GroupRequest | wire.Ping
 
 
 class Request:
@@ -39,7 +39,7 @@ class Request:
 
         In its own epoch the key sees to that. In another one a seat still cannot be taken twice (it is refused as
         taken), but places of an area could, and so could seats that the server chooses, where the first transmission
-        was granted and survived.
+        was granted and survived. Over several events the key is of no epoch (docs/decisions/007).
         """
         if self.transmissions >= TRANSMISSIONS_MAX:
             return False
@@ -48,6 +48,8 @@ class Request:
                 return self.epoch == epoch or not areas
             case wire.HoldBest():
                 return self.epoch == epoch
+            case wire.HoldGroup() | wire.MoveGroup():
+                return True
         return False
 
 

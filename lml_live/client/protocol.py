@@ -9,7 +9,7 @@ out in order. `now_ms` is any clock that never goes back, in milliseconds; `rand
     any ──4401, a socket that is refused, close()──> ended
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Final, Literal, get_args
 
 import msgspec
@@ -21,6 +21,7 @@ from lml_live.client.effects import (
     Disconnect,
     Effects,
     Ended,
+    GroupResult,
     HoldResult,
     PingResult,
     Reconnect,
@@ -31,6 +32,7 @@ from lml_live.client.effects import (
 )
 from lml_live.client.pending import Message, Pending, Request
 from lml_live.client.picture import IncoherentError, Picture
+from lml_live.client.requests import Requests
 from lml_live.gateway import wire
 
 BACK_OFF_BASE_MS: Final = 500
@@ -49,9 +51,6 @@ SILENCE_MS: Final = PING_MS * 2 + HELLO_MS
 
 REFUSED_STATUSES: Final = frozenset({400, 401, 403, 404, 405, 410, 426})
 """Handshake answers that will be the same next time."""
-
-SEAT_REQUESTS = Sequence[int | wire.SeatPick]
-AREA_REQUESTS = Mapping[str, int | dict[str, int]]
 
 assert BACK_OFF_BASE_MS < BACK_OFF_MAX_MS <= WAIT_MAX_MS
 assert HELLO_MS < ANSWER_MS < SILENCE_MS
@@ -75,7 +74,7 @@ class _Hello(Struct, frozen=True):
     resume: tuple[str, int] | None
 
 
-class Protocol:
+class Protocol(Requests):
     """One client of one event, over as many sockets as it takes."""
 
     def __init__(
@@ -95,7 +94,7 @@ class Protocol:
         """The holder's token as last renewed; None until the first `welcome` of a new anonymous holder."""
         self.format = fmt
         self._random = random
-        self._new_key = new_key
+        super().__init__(new_key)
         self._accept = ["deflate"] if deflate else []
         self._state: Literal["offline", "greeting", "live", "closing", "ended"] = "offline"
         self._hello: _Hello | None = None
@@ -164,74 +163,6 @@ class Protocol:
         return [*leave, *self._end("closed", "closed by this client")]
 
     # --- Requests -----------------------------------------------------------------------------------------------------
-
-    def hold(
-        self,
-        now_ms: int,
-        seats: SEAT_REQUESTS = (),
-        areas: AREA_REQUESTS | None = None,
-        *,
-        into: str | None = None,
-        replace: str | None = None,
-        key: str | None = None,
-    ) -> tuple[int, Effects]:
-        """Hold all of `seats` (indexes) and `areas` (places by area, or by price type), or nothing.
-
-        The request's number comes back, and `Answered` with that number follows once: here, or later. It survives
-        reconnects and an unavailable server, being asked again with the same `key`. Raises `errors.InvalidInput` for
-        what no server would understand (51 seats, an area id with a space).
-        """
-        return self._request(
-            now_ms,
-            wire.HoldRequest(0, list(seats), dict(areas or {}), into, replace, key or self._new_key()),
-        )
-
-    def hold_best(
-        self,
-        now_ms: int,
-        quantity: int,
-        *,
-        category: str | None = None,
-        section: str | None = None,
-        max_price: int | None = None,
-        accessible: int = 0,
-        companions: int = 0,
-        adjacent: Literal["required", "preferred"] = "preferred",
-        areas: AREA_REQUESTS | None = None,
-        into: str | None = None,
-        replace: str | None = None,
-        key: str | None = None,
-    ) -> tuple[int, Effects]:
-        """Hold the best free seats for a wish (see `wire.BestWish`), and all of `areas`, or nothing. As `hold`."""
-        message = wire.HoldBest(
-            id=0,
-            quantity=quantity,
-            category=category,
-            section=section,
-            max_price=max_price,
-            accessible=accessible,
-            companions=companions,
-            adjacent=adjacent,
-            areas=dict(areas or {}),
-            into=into,
-            replace=replace,
-            key=key or self._new_key(),
-        )
-        return self._request(now_ms, message)
-
-    def release(
-        self, now_ms: int, hold: str, seats: Sequence[int] = (), areas: AREA_REQUESTS | None = None
-    ) -> tuple[int, Effects]:
-        """Give back all of a hold, or only `seats` and `areas` of it. As `hold`, but never asked again."""
-        return self._request(now_ms, wire.Release(0, hold, list(seats), dict(areas or {})))
-
-    def extend(self, now_ms: int, hold: str) -> tuple[int, Effects]:
-        """Put a hold's deadline off. As `hold`, but never asked again: twice asked is twice extended."""
-        return self._request(now_ms, wire.Extend(0, hold))
-
-    def ping(self, now_ms: int) -> tuple[int, Effects]:
-        """Ask for the server's time. (The client pings by itself to keep the socket.)"""
-        return self._request(now_ms, wire.Ping(0))
 
     def _request(self, now_ms: int, message: Message) -> tuple[int, Effects]:
         try:
@@ -322,6 +253,8 @@ class Protocol:
                 return self._synced(message, picture.resumed(message), now_ms)
             case wire.Held() | wire.Extended() | wire.Released():
                 return self._take_answer(message, now_ms)
+            case wire.GroupChanged():
+                return self._take_group(message, now_ms)
             case wire.HoldChanged(hold=hold_id, value=hold):
                 return picture.take_hold(hold_id, hold, message.epoch, message.seq, message.reason)
             case wire.EventChanged():
@@ -368,6 +301,18 @@ class Protocol:
             effects.append(Answered(request.number, HoldResult(message.hold)))
         return [*effects, *self._transmit(now_ms)]
 
+    def _take_group(self, message: wire.GroupChanged, now_ms: int) -> Effects:
+        """Of holds in several events, the picture has those of its own."""
+        request = self._pending.answered(message.id)
+        effects: Effects = []
+        for change in message.holds:
+            if change.event == self.picture.event_id:
+                effects += self.picture.take_hold(change.hold, change.value, change.epoch, change.seq, "answer")
+        if request is not None and request.number is not None:
+            holds = {change.event: change.value for change in message.holds}
+            effects.append(Answered(request.number, GroupResult(holds)))
+        return [*effects, *self._transmit(now_ms)]
+
     def _take_pong(self, message: wire.Pong, now_ms: int) -> Effects:
         if message.token is not None:
             self.token = message.token
@@ -392,7 +337,7 @@ class Protocol:
             return self._transmit(now_ms)
         effects = self._transmit(now_ms)
         if request.number is not None:
-            refusal = Refusal(error.code, error.message, error.seats, error.areas, error.retry_after_ms)
+            refusal = Refusal(error.code, error.message, error.seats, error.areas, error.retry_after_ms, error.events)
             effects.insert(0, Answered(request.number, refusal))
         return effects
 

@@ -112,6 +112,66 @@ class HoldChangeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     release: HoldBody = HoldBody()
 
 
+class EventWishBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is wanted of one of several events."""
+
+    event: Id
+    seats: Annotated[list[SeatId | SeatIdPick], Meta(max_length=limits.HOLD_SEATS_MAX)] = []
+    areas: wire.AreaWishes = {}
+
+
+class GroupHoldBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The body of `POST /groups/{group}/holds`.
+
+    An event named by its id alone is wanted with `seats` and `areas`: one choice for a season, whose events must be
+    sold on one layout version then. Without `events` all of the group are meant that are on sale or paused.
+    """
+
+    events: Annotated[list[Id | EventWishBody], Meta(max_length=limits.EVENTS_PER_CALL_MAX)] = []
+    seats: Annotated[list[SeatId | SeatIdPick], Meta(max_length=limits.HOLD_SEATS_MAX)] = []
+    areas: wire.AreaWishes = {}
+
+
+class GroupMoveBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The body of `POST /groups/{group}/holds/move`: what becomes of `holds`, at most one an event.
+
+    `events`, `seats` and `areas` as for taking; a hold of an event that is not named ends.
+    """
+
+    holds: wire.HoldIds
+    events: Annotated[list[Id | EventWishBody], Meta(min_length=1, max_length=limits.EVENTS_PER_CALL_MAX)]
+    seats: Annotated[list[SeatId | SeatIdPick], Meta(max_length=limits.HOLD_SEATS_MAX)] = []
+    areas: wire.AreaWishes = {}
+
+
+class GroupHoldIds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of `POST /groups/{group}/holds/release` and `/extend`: holds of the group, at most one an event."""
+
+    holds: wire.HoldIds
+
+
+class HoldOfEvent(msgspec.Struct, frozen=True):
+    """A hold and the event that it is of."""
+
+    event: str
+    hold: wire.Hold
+
+
+class HoldsOfGroup(msgspec.Struct, frozen=True):
+    """Holds of one holder in several events; what they cost together, by currency."""
+
+    group: str
+    holds: tuple[HoldOfEvent, ...]
+    amounts: dict[str, int]
+
+
+class HoldsOfGroupPage(msgspec.Struct, frozen=True):
+    """The caller's holds in a page of a group's events, by their start; `next` is null at the end."""
+
+    items: tuple[HoldOfEvent, ...]
+    next: str | None
+
+
 class CustomerHoldBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The body of `POST /box-office/{event}/holds`: for a holder that `POST /holders` made for staff, under a name.
 
@@ -127,8 +187,12 @@ class CustomerHoldBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 
 
 class MoveBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The body of `POST /holds/{hold}/move`: all that the hold names from then on. Staff must say why."""
+    """The body of `POST /holds/{hold}/move`: all that the hold names from then on. Staff must say why.
 
+    With `event`, another of the same group, its holder moves it there: it ends, and a hold of that event begins.
+    """
+
+    event: Id | None = None
     seats: Annotated[list[SeatId | SeatIdPick], Meta(max_length=limits.HOLD_SEATS_MAX)] = []
     areas: wire.AreaWishes = {}
     over_house: bool = False

@@ -38,7 +38,9 @@ _NEVER_SENT: Final = 1006
 """Says that a connection ended without a close frame, so no close frame may bear it (RFC 6455, 7.4.1)."""
 
 
-Request = wire.HoldRequest | wire.HoldBest | wire.Release | wire.Extend
+OneEvent = wire.HoldRequest | wire.HoldBest | wire.Release | wire.Extend
+Request = OneEvent | wire.GroupRequest
+Outcome = Changed | Refusal | wire.GroupChanged | wire.Error
 
 
 class Doorman:
@@ -231,12 +233,12 @@ class _Conversation:
         subscriber.asked = ""
         kept_back, subscriber.asked_news = subscriber.asked_news, None
         self._answer(request, outcome)
-        if kept_back is not None and isinstance(outcome, Refusal):
+        ended = outcome.code if isinstance(outcome, Refusal | wire.Error) else "ok"
+        if kept_back is not None and ended != "ok":
             self._audience.send_hold_changed(subscriber, kept_back)
-        ended = outcome.code if isinstance(outcome, Refusal) else "ok"
         METRICS.count_act(name, ended, time.perf_counter() - started)
 
-    async def _ask(self, request: Request, origin: str) -> Changed | Refusal:
+    async def _ask(self, request: Request, origin: str) -> Outcome:
         event, holder, acts = self._audience.event, self._session.holder, self._live.acts
         assert holder is not None
         match request:
@@ -257,6 +259,8 @@ class _Conversation:
                 return await acts.release(event, holder, request.hold, request.seats, request.areas, origin=origin)
             case wire.Extend():
                 return await acts.extend(event, holder, request.hold, origin=origin)
+            case _:
+                return await self._live.groups.ask(self._audience.desk, holder, request, origin)
 
     def _not_asked(self, origin: str) -> None:
         """The outcome is unknown: should the request have worked all the same, its holder is told of the change."""
@@ -265,7 +269,10 @@ class _Conversation:
             unknown.clear()
         unknown.add(origin)
 
-    def _answer(self, request: Request, outcome: Changed | Refusal) -> None:
+    def _answer(self, request: Request, outcome: Outcome) -> None:
+        if isinstance(outcome, wire.GroupChanged | wire.Error):
+            self._subscriber.send(outcome)
+            return
         if isinstance(outcome, Refusal):
             self._subscriber.send(
                 wire.Error(

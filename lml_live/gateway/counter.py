@@ -29,16 +29,20 @@ from lml_live.gateway.bodies import (
 )
 from lml_live.gateway.callers import CLERKS, bearer_token, is_staff_token, require_staff
 from lml_live.gateway.desk import Desk
+from lml_live.gateway.groups import GroupActs
 from lml_live.gateway.holders import answer_hold, indexes_of, refused
 from lml_live.gateway.idempotency import IdempotencyKeys, read_key, request_seed
 from lml_live.gateway.operations import API, Operation, Query, bind
 from lml_live.gateway.problems import read_body
+from lml_live.gateway.seasons import ask_by_ids
 from lml_live.guard.staff import Staff, StaffDesk
+from lml_live.inventory.groups import GroupChanged
 from lml_live.inventory.holds import AreaWishes, Refusal
 
 _CLERK_CODES: Final = ("unauthorized", "forbidden", "not_found")
 _TAKING: Final = ("seat_taken", "unknown_seat", "unknown_area", "area_full", "limit_exceeded")
 _HOLD: Final = ("hold_not_found", "hold_expired", "hold_in_checkout")
+_SALE: Final = ("sale_not_open", "sale_paused", "sale_closed")
 
 OPERATIONS: Final = (
     Operation(
@@ -78,10 +82,11 @@ OPERATIONS: Final = (
         method="POST",
         path=f"{API}/holds/{{hold}}/move",
         who="holder",
-        summary="Swap what a hold names in one step: its holder, or staff, who say why and may take house seats.",
+        summary="Swap what a hold names in one step, its holder also for seats of another event of the group; "
+        "staff say why and may take house seats.",
         body=MoveBody,
         answers={200: wire.Hold},
-        codes=(*_CLERK_CODES, *_TAKING, *_HOLD, "sale_not_open", "sale_paused", "sale_closed", "rate_limited"),
+        codes=(*_CLERK_CODES, *_TAKING, *_HOLD, "different_group", "orphan_seat", *_SALE, "rate_limited"),
         idempotent=True,
     ),
     Operation(
@@ -119,6 +124,7 @@ class CounterServices:
 
     desk: StaffDesk
     acts: Acts
+    groups: GroupActs
     holding: Holding
     history: History
     keys: IdempotencyKeys
@@ -194,10 +200,22 @@ def routes(services: CounterServices) -> list[web.RouteDef]:
         desk = await acts.desk_of_hold(hold)
         if body.over_house:
             return refused(desk, Refusal("forbidden", "Only staff may take what the house keeps back."))
+        if body.event not in (None, desk.event.id):
+            return await move_to_event(desk, holder, hold, body.event, body, key)
         seats = indexes_of(desk, body.seats)
         if isinstance(seats, Refusal):
             return refused(desk, seats)
         return answer_hold(desk, await acts.hold(desk.event.id, holder, seats, body.areas, replace=hold, key=key))
+
+    async def move_to_event(desk: Desk, holder: str, hold: str, event: str, body: MoveBody, key: str) -> web.Response:
+        there = await acts.desks.desk(event)
+        ask = ask_by_ids(event, body.seats, body.areas)
+        outcome = await services.groups.move(desk.event.group, holder, [hold], [ask], key=key)
+        if isinstance(outcome, GroupChanged):
+            return answer_hold(there, outcome.changes[event])
+        # The seats in the way are the other event's; a hold that cannot be moved has none.
+        refusal = next(iter(outcome.events.values()), Refusal(outcome.code, outcome.message))
+        return refused(there, refusal)
 
     async def move_for_staff(request: web.Request) -> web.Response:
         staff = await require_staff(request, services.desk, *CLERKS)
@@ -207,6 +225,8 @@ def routes(services: CounterServices) -> list[web.RouteDef]:
             if body.reason is None:
                 raise InvalidInput("Staff say why.", errors=(Violation("reason", "is missing"),))
             desk = await desk_of_hold(staff, hold)
+            if body.event not in (None, desk.event.id):
+                raise InvalidInput("Staff move holds within their event.", errors=(Violation("event", "is another"),))
             wishes = _wishes(desk, body.seats, body.areas)
             if isinstance(wishes, Refusal):
                 return refused(desk, wishes)

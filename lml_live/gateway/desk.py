@@ -5,6 +5,7 @@ Desks are cached and replaced whole; one is never changed. Two reads of one even
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from weakref import WeakValueDictionary
 
 from msgspec import Struct
 
@@ -179,6 +180,9 @@ class Desks:
         self._layout_url = layout_url
         self._desks: dict[str, Desk] = {}
         self._loading: dict[str, asyncio.Task[Desk]] = {}
+        self._plans: WeakValueDictionary[str, Plan] = WeakValueDictionary()
+        """By layout hash: the events of a season share one, which takes a fifth of a second to make."""
+        self._planning = asyncio.Lock()
 
     def known(self, event: str) -> Desk | None:
         """The desk in the cache."""
@@ -204,8 +208,7 @@ class Desks:
             layout, plan = known.layout, known.plan
         else:
             layout = await self._load_layout(event.layout_id, event.layout_version)
-            # In a thread: 200,000 seats would hold up every socket for a fifth of a second.
-            plan = await asyncio.to_thread(plan_layout, layout)
+            plan = await self._plan(event.layout_hash, layout)
         default_types: dict[str, str] = {}
         for price in event.prices:
             default_types.setdefault(price.category, price.type)
@@ -220,3 +223,11 @@ class Desks:
         )
         self._desks[event_id] = desk
         return desk
+
+    async def _plan(self, layout_hash: str, layout: LayoutIndex) -> Plan:
+        async with self._planning:
+            plan = self._plans.get(layout_hash)
+            if plan is None:
+                # In a thread: 200,000 seats would hold up every socket for a fifth of a second.
+                plan = self._plans[layout_hash] = await asyncio.to_thread(plan_layout, layout)
+            return plan

@@ -14,6 +14,7 @@ from lml_live.gateway.acts import Acts
 from lml_live.gateway.audience import SLICE, Audience, Subscriber
 from lml_live.gateway.best import BestSeats
 from lml_live.gateway.desk import show_areas
+from lml_live.gateway.groups import GroupActs
 from lml_live.gateway.session import Greet, Session
 from lml_live.gateway.tokens import HolderTokens
 from lml_live.infra.telemetry import METRICS
@@ -30,9 +31,10 @@ log = logging.getLogger(__name__)
 class Live(Listener):
     """All audiences of this worker."""
 
-    def __init__(self, feed: Feed, acts: Acts, tokens: HolderTokens, clock: Clock) -> None:
+    def __init__(self, feed: Feed, acts: Acts, groups: GroupActs, tokens: HolderTokens, clock: Clock) -> None:
         self.feed = feed
         self.acts = acts
+        self.groups = groups
         self.best = BestSeats(acts, feed)
         self.tokens = tokens
         self.clock = clock

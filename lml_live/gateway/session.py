@@ -30,7 +30,7 @@ class Greet(Struct, frozen=True):
 class Act(Struct, frozen=True):
     """Carry out a holder's request and answer it."""
 
-    request: wire.HoldRequest | wire.HoldBest | wire.Release | wire.Extend
+    request: wire.HoldRequest | wire.HoldBest | wire.Release | wire.Extend | wire.GroupRequest
 
 
 class Say(Struct, frozen=True):

@@ -178,11 +178,58 @@ class Extend(Struct, frozen=True, omit_defaults=True, tag="extend"):
     hold: Id
 
 
+HoldIds = Annotated[list[Id], Meta(min_length=1, max_length=limits.EVENTS_PER_CALL_MAX)]
+EventIds = Annotated[list[Id], Meta(max_length=limits.EVENTS_PER_CALL_MAX)]
+
+
+class HoldGroup(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="hold_group"):
+    """Take `seats` and `areas` in each of these events of this one's group (none named: in all), or nothing in any.
+
+    Seat indexes are those of this socket's layout, so the events must be sold on the same layout version. Answered by
+    `group`, as the three below.
+    """
+
+    id: RequestId
+    events: EventIds = []
+    seats: SeatWishes = []
+    areas: AreaWishes = {}
+    key: Key | None = None
+
+
+class MoveGroup(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="move_group"):
+    """Make `seats` and `areas` in each of `events` of these holds of the group, one an event, or change nothing.
+
+    A hold whose event is named keeps its id, the others end. Deadlines, lifetimes and extensions never grow.
+    """
+
+    id: RequestId
+    holds: HoldIds
+    events: Annotated[list[Id], Meta(min_length=1, max_length=limits.EVENTS_PER_CALL_MAX)]
+    seats: SeatWishes = []
+    areas: AreaWishes = {}
+    key: Key | None = None
+
+
+class ReleaseGroup(Struct, frozen=True, tag="release_group"):
+    """Give back every one of these holds, at most one an event of the group, or none."""
+
+    id: RequestId
+    holds: HoldIds
+
+
+class ExtendGroup(Struct, frozen=True, tag="extend_group"):
+    """Put off the deadline of every one of these holds, at most one an event of the group, or of none."""
+
+    id: RequestId
+    holds: HoldIds
+
+
 class Ping(Struct, frozen=True, omit_defaults=True, tag="ping"):
     id: RequestId
 
 
-ClientMessage = Hello | HoldRequest | HoldBest | Release | Extend | Ping
+GroupRequest = HoldGroup | MoveGroup | ReleaseGroup | ExtendGroup
+ClientMessage = Hello | HoldRequest | HoldBest | Release | Extend | GroupRequest | Ping
 
 # --- Server to client -------------------------------------------------------------------------------------------------
 
@@ -263,6 +310,24 @@ class Released(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="relea
     now_ms: int
 
 
+class EventHold(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What became of a hold in its event; `value` is absent when nothing is left of it."""
+
+    event: str
+    hold: str
+    value: Hold | None = None
+    epoch: str
+    seq: int
+
+
+class GroupChanged(Struct, frozen=True, kw_only=True, tag="group"):
+    """A step over several events was done in all of them."""
+
+    id: int
+    holds: tuple[EventHold, ...]
+    now_ms: int
+
+
 class HoldChanged(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="hold_changed"):
     """A change of one of the holder's holds that this socket did not ask for."""
 
@@ -290,14 +355,28 @@ class Pong(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="pong"):
     token: str | None = None
 
 
+class EventRefusal(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Why one of several events refuses. `seats` are indexes on the socket and seat ids in REST."""
+
+    event: str
+    code: str
+    message: str
+    seats: tuple[int | str, ...] = ()
+    areas: dict[str, int] = {}
+
+
 class Error(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="error"):
-    """A refusal. `seats` are in the way (or unknown), `areas` says how many places are left."""
+    """A refusal. `seats` are in the way (or unknown), `areas` says how many places are left.
+
+    `events` are all that refuse a step over several events; `code` is the first one's.
+    """
 
     id: int | None = None
     code: str
     message: str
     seats: tuple[int, ...] = ()
     areas: dict[str, int] = {}
+    events: tuple[EventRefusal, ...] = ()
     retry_after_ms: int | None = None
 
 
@@ -308,7 +387,8 @@ class Bye(Struct, frozen=True, kw_only=True, tag="bye"):
     retry_after_ms: int
 
 
-ServerMessage = Welcome | Resumed | Diff | Held | Extended | Released | HoldChanged | EventChanged | Pong | Error | Bye
+HoldAnswer = Held | Extended | Released | GroupChanged
+ServerMessage = Welcome | Resumed | Diff | HoldAnswer | HoldChanged | EventChanged | Pong | Error | Bye
 
 # --- Coding -----------------------------------------------------------------------------------------------------------
 

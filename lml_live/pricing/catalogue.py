@@ -186,6 +186,14 @@ class Catalogue:
         items = tuple(_event(row) for row in rows[:size])
         return EventPage(items, _write_cursor(items[-1]) if len(rows) > size else None)
 
+    async def list_group(
+        self, group: str, *, limit: int, after: tuple[datetime, str] | None = None
+    ) -> list[tuple[datetime, str]]:
+        """(start, id) of at most `limit` events of a group that are on sale or paused, by start, after that one."""
+        async with postgres.connection(self._pool) as connected:
+            rows = await connected.fetch(_SQL["list_group"], group, *(after or (None, None)), limit)
+        return [(row["starts_at"], row["id"]) for row in rows]
+
     async def _insert(self, connected: Connection, event_id: str, draft: NewEvent, layout: LayoutFacts) -> bool:
         rules = draft.limits
         made = await connected.fetchval(

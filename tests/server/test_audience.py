@@ -117,7 +117,7 @@ class Setting:
         self.feed = Feed(None, tick_ms=50)  # type: ignore[arg-type]  # nothing here reads a book
         self.feed.rooms["e"] = self.room
         self.tokens = HolderTokens(b"s" * 32)
-        self.live = Live(self.feed, self.halves, self.tokens, lambda: 1_000_000)  # type: ignore[arg-type]
+        self.live = Live(self.feed, self.halves, self.halves, self.tokens, lambda: 1_000_000)  # type: ignore[arg-type]
 
     async def audience(self) -> Audience:
         return await self.live.audience("e")

@@ -1,0 +1,139 @@
+"""What a client can ask for, as messages of the live socket. Pure.
+
+Every request answers its number and effects; `Answered` with that number follows once, there or later.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
+
+from lml_live.client.effects import Effects
+from lml_live.client.pending import Message
+from lml_live.gateway import wire
+
+SEAT_REQUESTS = Sequence[int | wire.SeatPick]
+AREA_REQUESTS = Mapping[str, int | dict[str, int]]
+
+
+class Requests:
+    """The requests of a `Protocol`, which sends them."""
+
+    def __init__(self, new_key: Callable[[], str]) -> None:
+        self._new_key = new_key
+
+    def hold(
+        self,
+        now_ms: int,
+        seats: SEAT_REQUESTS = (),
+        areas: AREA_REQUESTS | None = None,
+        *,
+        into: str | None = None,
+        replace: str | None = None,
+        key: str | None = None,
+    ) -> tuple[int, Effects]:
+        """Hold all of `seats` (indexes) and `areas` (places by area, or by price type), or nothing.
+
+        The request's number comes back, and `Answered` with that number follows once: here, or later. It survives
+        reconnects and an unavailable server, being asked again with the same `key`. Raises `errors.InvalidInput` for
+        what no server would understand (51 seats, an area id with a space).
+        """
+        return self._request(
+            now_ms,
+            wire.HoldRequest(0, list(seats), dict(areas or {}), into, replace, key or self._new_key()),
+        )
+
+    def hold_best(
+        self,
+        now_ms: int,
+        quantity: int,
+        *,
+        category: str | None = None,
+        section: str | None = None,
+        max_price: int | None = None,
+        accessible: int = 0,
+        companions: int = 0,
+        adjacent: Literal["required", "preferred"] = "preferred",
+        areas: AREA_REQUESTS | None = None,
+        into: str | None = None,
+        replace: str | None = None,
+        key: str | None = None,
+    ) -> tuple[int, Effects]:
+        """Hold the best free seats for a wish (see `wire.BestWish`), and all of `areas`, or nothing. As `hold`."""
+        message = wire.HoldBest(
+            id=0,
+            quantity=quantity,
+            category=category,
+            section=section,
+            max_price=max_price,
+            accessible=accessible,
+            companions=companions,
+            adjacent=adjacent,
+            areas=dict(areas or {}),
+            into=into,
+            replace=replace,
+            key=key or self._new_key(),
+        )
+        return self._request(now_ms, message)
+
+    def release(
+        self, now_ms: int, hold: str, seats: Sequence[int] = (), areas: AREA_REQUESTS | None = None
+    ) -> tuple[int, Effects]:
+        """Give back all of a hold, or only `seats` and `areas` of it. As `hold`, but never asked again."""
+        return self._request(now_ms, wire.Release(0, hold, list(seats), dict(areas or {})))
+
+    def extend(self, now_ms: int, hold: str) -> tuple[int, Effects]:
+        """Put a hold's deadline off. As `hold`, but never asked again: twice asked is twice extended."""
+        return self._request(now_ms, wire.Extend(0, hold))
+
+    def hold_group(
+        self,
+        now_ms: int,
+        events: Sequence[str] = (),
+        seats: SEAT_REQUESTS = (),
+        areas: AREA_REQUESTS | None = None,
+        *,
+        key: str | None = None,
+    ) -> tuple[int, Effects]:
+        """Hold `seats` and `areas` in each of `events` of this one's group (none named: in all), or nothing. As `hold`.
+
+        The events must be sold on this one's layout version. Only this event's hold is kept up to date here.
+        """
+        message = wire.HoldGroup(
+            id=0, events=list(events), seats=list(seats), areas=dict(areas or {}), key=key or self._new_key()
+        )
+        return self._request(now_ms, message)
+
+    def move_group(
+        self,
+        now_ms: int,
+        holds: Sequence[str],
+        events: Sequence[str],
+        seats: SEAT_REQUESTS = (),
+        areas: AREA_REQUESTS | None = None,
+        *,
+        key: str | None = None,
+    ) -> tuple[int, Effects]:
+        """Make `seats` and `areas` in each of `events` of these holds, or change nothing. As `hold_group`."""
+        message = wire.MoveGroup(
+            id=0,
+            holds=list(holds),
+            events=list(events),
+            seats=list(seats),
+            areas=dict(areas or {}),
+            key=key or self._new_key(),
+        )
+        return self._request(now_ms, message)
+
+    def release_group(self, now_ms: int, holds: Sequence[str]) -> tuple[int, Effects]:
+        """Give back all of these holds of the group's events, or none. Never asked again."""
+        return self._request(now_ms, wire.ReleaseGroup(0, list(holds)))
+
+    def extend_group(self, now_ms: int, holds: Sequence[str]) -> tuple[int, Effects]:
+        """Put off the deadlines of all of these holds of the group's events, or of none. Never asked again."""
+        return self._request(now_ms, wire.ExtendGroup(0, list(holds)))
+
+    def ping(self, now_ms: int) -> tuple[int, Effects]:
+        """Ask for the server's time. (The client pings by itself to keep the socket.)"""
+        return self._request(now_ms, wire.Ping(0))
+
+    def _request(self, now_ms: int, message: Message) -> tuple[int, Effects]:
+        raise NotImplementedError
