@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from lml_live import limits
 from lml_live.errors import Refused
@@ -72,7 +72,7 @@ class EventChange(Struct, frozen=True, kw_only=True):
     hold_ms: int
     lifetime_ms: int
     orphan_rule: str = "off"
-    windows: bytes = b""
+    windows: Raw = Raw(b"\x90")
     seats: Sequence[int | str] = ()
     areas: Sequence[int | str] = ()
 
@@ -205,6 +205,7 @@ def _said(wishes: Sequence[EventWish]) -> object:
 
 
 def _change(sale: Sale, hold: str, wish: EventWish | None, *, is_there: bool = False) -> EventChange:
+    # What Redis reads has no msgpack of bytes, so the packed windows are put in as what they are.
     rule, windows = ("off", b"") if wish is None else orphan_args(sale, wish.seats, wish.windows)
     return EventChange(
         stamp=sale.stamp,
@@ -217,7 +218,7 @@ def _change(sale: Sale, hold: str, wish: EventWish | None, *, is_there: bool = F
         hold_ms=sale.hold_seconds * 1000,
         lifetime_ms=sale.lifetime_seconds * 1000,
         orphan_rule=rule,
-        windows=windows,
+        windows=Raw(windows or b"\x90"),
         seats=() if wish is None else [part for pick in sorted(wish.seats) for part in pick],
         areas=() if wish is None else [part for places in wish.areas for part in places],
     )

@@ -70,8 +70,7 @@ local function wish_refusal(book, own, now)
   local full = areas_in_the_way(keys[4], change.areas, own and places_of(own[AREAS]) or {})
   if #full > 0 then return {'full', unpack(full)} end
   if change.orphan_rule == 'off' then return nil end
-  local windows = cmsgpack.unpack(change.windows)
-  local alone = left_alone(keys[1], change.orphan_rule, windows, change.seats, own_seats)
+  local alone = left_alone(keys[1], change.orphan_rule, change.windows, change.seats, own_seats)
   if #alone > 0 then return {'orphan', unpack(alone)} end
 end
 

@@ -15,6 +15,7 @@ from lml_live.infra.redis import Pipe, load_scripts
 from lml_live.inventory import seatmap
 from lml_live.inventory.book import Book
 from lml_live.inventory.diffs import AreaCounts
+from lml_live.inventory.groups import GroupHolds
 from lml_live.inventory.holds import Changed, Holds, Refusal
 from lml_live.inventory.records import (
     Entry,
@@ -65,6 +66,7 @@ class Worker:
         self.pipe = pipe
         self.book = Book(pipe, pool, seat_directory)
         self.holds = Holds(self.book, SECRET)
+        self.groups = GroupHolds(self.book, SECRET)
 
     async def sweep(self, event: str, batch: int = limits.SWEEP_BATCH) -> list[Any]:
         """One step of the sweep: [swept, seen, freed, next_ms, hold in checkout…]."""
@@ -108,6 +110,7 @@ class House(Worker):
     async def open_event(
         self,
         *,
+        group: str | None = None,
         seats: int = 24,
         areas: Mapping[str, int] | None = None,
         state: str = "open",
@@ -124,7 +127,7 @@ class House(Worker):
         await self.pool.execute(
             "INSERT INTO event (id, group_id, name, venue, starts_at, on_sale_at, state, currency, layout_id,"
             " layout_version, layout_hash, seat_count, max_seats, hold_seconds, extensions, lifetime_seconds)"
-            " VALUES ($1, $1, 'Concert', 'Hall', now(), $2, $3, 'EUR', 'hall', 1, $9, $4, $5, $6, $7, $8)",
+            " VALUES ($1, $10, 'Concert', 'Hall', now(), $2, $3, 'EUR', 'hall', 1, $9, $4, $5, $6, $7, $8)",
             event,
             on_sale_at,
             state,
@@ -134,6 +137,7 @@ class House(Worker):
             extensions,
             lifetime_seconds,
             LAYOUT_HASH,
+            group or event,
         )
         for position, (area, capacity) in enumerate((areas or {}).items()):
             await self.pool.execute(

@@ -15,6 +15,7 @@ from lml_live import limits
 from lml_live.infra.assets import asset_dir, asset_text
 from lml_live.infra.redis import load_script
 from lml_live.inventory import seatmap
+from lml_live.inventory.groups import EventChange, EventWish, GroupHolds
 from lml_live.inventory.holds import Holds
 from lml_live.inventory.records import KEY_NAMES, Entry, Record, Sale
 from lml_live.inventory.staff_holds import StaffHolds
@@ -334,6 +335,77 @@ async def test_each_argument_of_staff_is_where_the_header_says(name: str) -> Non
     assert book.given == {argument: (common | own)[argument] for argument in header(name).args}
 
 
+class GroupCallRecorder(CallRecorder):
+    """The same for a step over several events."""
+
+    async def run_group(
+        self, events: Sequence[str], script: str, keys: Sequence[str], args: Callable[[Sequence[Sale]], Sequence[Any]]
+    ) -> tuple[list[Sale], list[Any]]:
+        sales = [await self.sale(event) for event in events]
+        given = args(sales)
+        assert_call_as_said(script, [sale.key(key) for sale in sales for key in keys], given)
+        self.given, self.script = dict(zip(header(script).args, given, strict=True)), script
+        return sales, [b"not_found"]
+
+
+WISH = EventWish("e", SEATS, AREAS, around)
+GROUP_CALLS: dict[str, tuple[Callable[[GroupHolds], Any], dict[str, Any]]] = {
+    "hold_group": (
+        lambda acts: acts.hold_group("anna", [WISH, EventWish("f", SEATS, AREAS, around)], key="k", origin="socket"),
+        {"hold": None, "is_there": False},
+    ),
+    "move_group": (
+        lambda acts: acts.move_group("anna", {"e": "42-h"}, [WISH], key="k", origin="socket"),
+        {"hold": "42-h", "is_there": True},
+    ),
+    "release_group": (lambda acts: acts.release_group("anna", {"e": "42-h"}, origin="socket"), {"hold": "42-h"}),
+    "extend_group": (lambda acts: acts.extend_group("anna", {"e": "42-h"}, key="k", origin="socket"), {"hold": "42-h"}),
+}
+
+
+@pytest.mark.parametrize("name", GROUP_CALLS)
+async def test_each_argument_of_a_step_over_events_is_where_the_header_says(name: str) -> None:
+    book = GroupCallRecorder()
+    act, own = GROUP_CALLS[name]
+    await act(GroupHolds(book, b"secret"))  # type: ignore[arg-type]
+    assert book.script == name
+    common = {"skew_ms": 7, "holder": "anna", "origin": "socket", "max_keys": limits.KEYS_PER_HOLD_MAX}
+    for argument, value in book.given.items():
+        match argument:
+            case "digest":
+                assert re.fullmatch("[0-9a-f]{20}", value)
+            case "request_hash":
+                assert re.fullmatch("[0-9a-f]{32}", value)
+            case "changes":
+                for change in msgspec.msgpack.decode(value):
+                    hold = f"42-{book.given['digest']}" if own["hold"] is None else own["hold"]
+                    wished = name in ("hold_group", "move_group")
+                    assert change == {
+                        "stamp": "6:5",
+                        "hold": hold,
+                        "is_there": own.get("is_there", False),
+                        "opens_ms": 1_111,
+                        "max_seats": 9,
+                        "max_holds": limits.HOLDS_PER_HOLDER_MAX,
+                        "max_extensions": 3,
+                        "hold_ms": 300_000,
+                        "lifetime_ms": 1_800_000,
+                        "orphan_rule": "strict" if wished else "off",
+                        "windows": msgspec.msgpack.decode(RULE["windows"]) if wished else [],
+                        "seats": [2, "child", 4, "adult"] if wished else [],
+                        "areas": ["pit", "adult", 2] if wished else [],
+                    }
+            case _:
+                assert value == common[argument], f"{argument} of {name}"
+
+
+def test_a_script_reads_no_field_of_a_change_that_python_does_not_send() -> None:
+    scripts = "".join(asset_text("lua", f"{name}.lua") for name in GROUP_CALLS)
+    read = set(re.findall(r"\bchange\.(\w+)", INCLUDES + scripts))
+    assert read == set(EventChange.__struct_fields__)
+
+
 def test_every_public_act_is_compared() -> None:
     acts = {name for name in vars(Holds) if not name.startswith("_")} - {"event_of_hold"}
     assert acts == set(CALLS)
+    assert {name for name in vars(GroupHolds) if not name.startswith("_")} == set(GROUP_CALLS)
