@@ -39,7 +39,7 @@ class Request:
 
         In its own epoch the key sees to that. In another one a seat still cannot be taken twice (it is refused as
         taken), but places of an area could, and so could seats that the server chooses, where the first transmission
-        was granted and survived. Over several events the key is of no epoch (docs/decisions/007).
+        was granted and survived. Over several events the key is of no epoch (docs/decisions/008).
         """
         if self.transmissions >= TRANSMISSIONS_MAX:
             return False

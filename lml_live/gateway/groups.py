@@ -2,7 +2,7 @@
 
 A socket is of one event and knows one layout, so it acts in other events of its group at the same seats only, those of
 the same layout version; what it hears of them is the answer, and from then on sockets of those events tell the rest
-(docs/decisions/007). REST names seats by id, event by event where wanted.
+(docs/decisions/008). REST names seats by id, event by event where wanted.
 """
 
 import asyncio

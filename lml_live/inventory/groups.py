@@ -1,7 +1,7 @@
 """Holds over several events of one group: each act is one Lua step, done in every event or in none.
 
 What is taken are ordinary holds, one an event, each with its event's own limits, log entry and seq; those made by one
-call share what follows the event's number in their ids (docs/decisions/007). Raises as `holds` does, and
+call share what follows the event's number in their ids (docs/decisions/008). Raises as `holds` does, and
 `different_group` for events that cannot change in one step.
 """
 

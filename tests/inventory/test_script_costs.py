@@ -1,0 +1,167 @@
+"""Every script at its largest allowed input stays under a millisecond of Valkey (reliability.md, D8).
+
+Judged by Valkey's own account of each call (SLOWLOG: the call alone, without the network), the best of several, so
+that neither other load nor a pause of the machine shows; and by a yardstick, a script whose cost is known on the
+machine of docs/benchmarks.md, so that a slower machine is no failure.
+"""
+
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import Any, Final
+
+import pytest
+from inventory_fixtures import (  # noqa: F401
+    house_fixture,
+    inventory_dsn_fixture,
+    pool_fixture,
+    scripts_keep_their_word,
+)
+from inventory_house import SCRIPTS, House, adults, held
+
+from lml_live import limits
+from lml_live.inventory import seatmap
+from lml_live.inventory.groups import EventWish, GroupChanged
+from lml_live.inventory.staff_holds import StaffHolds
+
+LUA_US_MAX: Final = 1_000
+ROUNDS: Final = 3
+YARDSTICK: Final = """
+local n = 0
+for i = 1, 200 do
+  redis.call('SETRANGE', KEYS[1], i * 60, 'x')
+  n = n + string.byte(redis.call('GETRANGE', KEYS[1], i * 60, i * 60))
+end
+return n
+"""
+YARDSTICK_US: Final = 120
+
+APART: Final = 60
+"""Seats so far apart that each has a run and, under the lenient rule, a window of its own."""
+FAR = [n * APART + 30 for n in range(limits.HOLD_SEATS_MAX)]
+OTHER = [seat + 2 for seat in FAR]
+SEATS: Final = APART * limits.HOLD_SEATS_MAX
+
+
+def around(seats: Iterable[int], _rule: str) -> list[list[int]]:
+    """The widest windows that the lenient rule looks at."""
+    return [[*range(seat - 25, seat + 26)] for seat in seats]
+
+
+class Clock:
+    """Valkey's own account of what calls cost, in microseconds."""
+
+    def __init__(self, house: House) -> None:
+        self.house = house
+        self.costs: dict[str, list[int]] = {}
+
+    async def begin(self) -> None:
+        await self.house.pipe.call("SLOWLOG", "RESET")
+
+    async def end(self, name: str, sha: str) -> None:
+        for entry in await self.house.pipe.call("SLOWLOG", "GET", 50):
+            if entry[3][0] == b"EVALSHA" and entry[3][1] == sha.encode():
+                self.costs.setdefault(name, []).append(entry[2])
+
+    async def time(self, script: str, act: Awaitable[Any]) -> Any:
+        await self.begin()
+        answer = await act
+        await self.end(script, SCRIPTS[script].sha)
+        return answer
+
+
+@pytest.fixture
+async def clock(house: House) -> AsyncIterator[Clock]:
+    call = house.pipe.call
+    await call("CONFIG", "SET", "slowlog-log-slower-than", 0)
+    yield Clock(house)
+    await call("CONFIG", "SET", "slowlog-log-slower-than", 10_000)
+
+
+async def big_event(house: House, **more: Any) -> str:
+    return await house.open_event(
+        **{"seats": SEATS, "max_seats": limits.HOLD_SEATS_MAX, "extensions": limits.EXTENSIONS_MAX, **more}
+    )
+
+
+async def holders_acts(clock: Clock) -> None:
+    house, holds = clock.house, clock.house.holds
+    event = await big_event(house)
+    await house.change_event(event, orphan_rule="lenient")
+    await house.book.restamp(event)
+    who = (event, "anna")
+    await clock.time("find_key", holds.find_key(*who, "", key="k", asked=1))
+    first = held(await clock.time("hold_seats", holds.hold_seats(*who, adults(*FAR), [], key="k", windows=around)))
+    await clock.time("read_hold", holds.read_hold(*who, first.hold))
+    await clock.time("extend_hold", holds.extend_hold(*who, first.hold, key="e"))
+    replace = holds.replace_hold(*who, first.hold, adults(*OTHER), [], key="r", windows=around)
+    held(await clock.time("replace_hold", replace))
+    await clock.time("read_holds", holds.read_holds(*who))
+    held(await clock.time("checkout_hold", holds.checkout_hold(*who, first.hold, "b-1")))
+    assert await clock.time("restore_hold", holds.restore_hold(event, first.hold, "b-1"))
+    held(await holds.checkout_hold(*who, first.hold, "b-2"))
+    assert await clock.time("sell_hold", holds.sell_hold(event, first.hold, "b-2"))
+    assert await clock.time("free_booking", holds.free_booking(event, first.hold, "b-2", "payment_failed"))
+    small = held(await holds.hold_seats(*who, adults(FAR[0]), [], key=None, windows=around))
+    add = holds.add_to_hold(*who, small.hold, adults(*FAR[1:]), [], key="a", windows=around)
+    held(await clock.time("add_to_hold", add))
+    held(await clock.time("release_hold", holds.release_hold(*who, small.hold)))
+
+
+async def staffs_acts(clock: Clock) -> None:
+    house, staff = clock.house, StaffHolds(clock.house.book)
+    event = await big_event(house, seats=2 * limits.BLOCK_BATCH)
+    hold, seats, others = "1-s-00", [n * 3 for n in range(50)], [n * 3 + 1 for n in range(50)]
+    take = staff.hold_for_customer(event, "anna", hold, adults(*seats), [], over_house=False)
+    held(await clock.time("hold_for_customer", take))
+    await clock.time("move_hold", staff.move_hold(event, hold, adults(*others), [], over_house=False))
+    await clock.time("withdraw_hold", staff.withdraw_hold(event, hold))
+    every_other = range(0, 2 * limits.BLOCK_BATCH, 2)
+    await clock.time("block_seats", house.holds.block_seats(event, every_other, {}, seatmap.BYTE_HOUSE))
+    await clock.time("unblock_seats", house.holds.unblock_seats(event, every_other, {}))
+
+
+async def acts_of_a_group(clock: Clock) -> None:
+    house, groups = clock.house, clock.house.groups
+    group, each = f"g-{secrets.token_hex(4)}", limits.GROUP_PLACES_MAX // limits.EVENTS_PER_CALL_MAX
+    events = [await big_event(house, group=group) for _ in range(limits.EVENTS_PER_CALL_MAX)]
+    for event in events:
+        await house.change_event(event, orphan_rule="lenient")
+        await house.book.restamp(event)
+    for _ in range(ROUNDS):
+        wishes = [EventWish(event, adults(*FAR[:each]), [], around) for event in events]
+        answer = await clock.time("hold_group", groups.hold_group("anna", wishes, key=None))
+        assert isinstance(answer, GroupChanged)
+        made = {event: change.hold for event, change in answer.changes.items()}
+        await clock.time("extend_group", groups.extend_group("anna", made))
+        wishes = [EventWish(event, adults(*OTHER[:each]), [], around) for event in events]
+        moved = await clock.time("move_group", groups.move_group("anna", made, wishes, key=None))
+        assert isinstance(moved, GroupChanged)
+        assert isinstance(await clock.time("release_group", groups.release_group("anna", made)), GroupChanged)
+
+
+async def acts_of_time(clock: Clock) -> None:
+    house = clock.house
+    for act in ("expire_holds", "close_holds"):
+        event = await house.open_event(seats=10_000, max_seats=50)
+        for n in range(limits.SWEEP_BATCH):
+            await house.holds.hold_seats(event, f"h{n}", adults(*range(n, 10_000, 200)), [], key=None)
+        house.pass_ms(300_000 if act == "expire_holds" else 0)
+        await clock.time(act, house.sweep(event) if act == "expire_holds" else house.close_some(event))
+
+
+ACTS: tuple[Callable[[Clock], Awaitable[None]], ...] = (holders_acts, staffs_acts, acts_of_time)
+
+
+async def test_no_script_takes_a_millisecond(clock: Clock) -> None:
+    house = clock.house
+    sha = (await house.pipe.call("SCRIPT", "LOAD", YARDSTICK)).decode()
+    await acts_of_a_group(clock)
+    for _ in range(ROUNDS):
+        for act in ACTS:
+            await clock.begin()
+            for _ in range(3):
+                await house.pipe.call("EVALSHA", sha, 1, f"yardstick-{secrets.token_hex(4)}")
+            await clock.end("yardstick", sha)
+            await act(clock)
+    for name, costs in clock.costs.items():
+        print(name, costs)
