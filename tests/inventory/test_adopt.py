@@ -633,10 +633,10 @@ async def until_waiting(house: House, number: int) -> None:
 # --- Size
 
 
-async def test_a_large_event_comes_back_in_time(house: House, capsys: pytest.CaptureFixture[str]) -> None:
-    """100,000 seats, 20,000 holds: performance.md wants less than 2 s. Reported, not asserted: machines differ."""
-    event = await house.open_event(seats=100_000)
-    first = iter(range(20_000))
+async def test_a_large_event_comes_back_whole(house: House) -> None:
+    """More holds than one batch of adopt takes. How long it takes is `lml bench`'s to say."""
+    event = await house.open_event(seats=20_000)
+    first = iter(range(4_000))
 
     async def take() -> None:
         for number in first:
@@ -645,17 +645,11 @@ async def test_a_large_event_comes_back_in_time(house: House, capsys: pytest.Cap
             )
             assert isinstance(answer, Changed)
 
-    started = time.perf_counter()
     await asyncio.gather(*(take() for _ in range(64)))
-    took = time.perf_counter() - started
     await house.pool.execute("UPDATE event SET redis_run_id = 'another' WHERE id = $1", event)
     await house.book.reload(event)
-    started = time.perf_counter()
     await house.book.recover(event, wait=True)
-    adopted = time.perf_counter() - started
-    with capsys.disabled():
-        print(f"\n20,000 holds in {took:.2f} s; adopted with 100,000 seats in {adopted:.2f} s")
-    assert len(await house.records(event)) == 20_000
-    assert sum(await house.states(event)) == 40_000
+    assert len(await house.records(event)) == 4_000
+    assert sum(await house.states(event)) == 8_000
     await house.remember_start(event)
     await house.audit(event)
