@@ -25,7 +25,6 @@ if #refusals > 0 then return {'refused', unpack(refusals)} end
 for _, book in ipairs(books) do
   local lifetime = now + book.change.lifetime_ms
   local deadline = math.min(now + book.change.hold_ms, lifetime)
-  local record = {holder, 'active', deadline, lifetime, 0, '', {}, {}, now, 0, 'own', {}}
-  put_hold(book, record, 'hold', request)
+  put_hold(book, new_record(holder, deadline, lifetime, 0, now), 'hold', request)
 end
 return {'held', now, unpack((holds_of(books)))}

@@ -35,10 +35,12 @@ if #refusals > 0 then return {'refused', unpack(refusals)} end
 
 -- Nothing below refuses.
 for _, book in ipairs(books) do
-  local until_ms = math.min(lifetime, now + book.change.lifetime_ms)
-  local fresh =
-    {holder, 'active', math.min(deadline, now + book.change.hold_ms, until_ms), until_ms, extensions, '', {}, {}, now, 0, 'own', {}}
-  local act = not book.record and 'hold' or #book.change.seats + #book.change.areas > 0 and 'replace' or 'release'
-  put_hold(book, book.record or fresh, act, request)
+  local change, record = book.change, book.record
+  local act = not record and 'hold' or #change.seats + #change.areas > 0 and 'replace' or 'release'
+  if not record then
+    local ends = math.min(lifetime, now + change.lifetime_ms)
+    record = new_record(holder, math.min(deadline, now + change.hold_ms, ends), ends, extensions, now)
+  end
+  put_hold(book, record, act, request)
 end
 return {'moved', now, unpack((holds_of(books)))}

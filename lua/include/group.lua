@@ -74,6 +74,15 @@ local function wish_refusal(book, own, now)
   if #alone > 0 then return {'orphan', unpack(alone)} end
 end
 
+-- A hold of nothing yet.
+local function new_record(holder, deadline, lifetime, extensions, now)
+  local record = {}
+  record[HOLDER], record[STATE], record[BOOKING], record[REASON], record[DIGESTS] = holder, 'active', '', 'own', {}
+  record[DEADLINE], record[LIFETIME], record[EXTENSIONS] = deadline, lifetime, extensions
+  record[SEATS], record[AREAS], record[CREATED], record[SEQ] = {}, {}, now, 0
+  return record
+end
+
 -- Writes what a hold of an event has become: log, record, tally, deadline, and the marker of the key.
 local function write_hold(book, record, act, request, changed_seats, changed_areas, tally, due)
   local keys, hold_id, digest = book.keys, book.change.hold, request.digest
