@@ -59,9 +59,8 @@ async def sold(house: BookingHouse, event: str, *seats: int) -> list[Booking]:
 async def tamper(house: BookingHouse, booking: Booking, change: str) -> None:
     """Somebody edits a row by hand, past the table of moves, and leaves no trace."""
     async with house.pool.acquire() as connected, connected.transaction():
-        await connected.execute("ALTER TABLE booking DISABLE TRIGGER USER")
+        await connected.execute("SET LOCAL session_replication_role = replica")
         await connected.execute(f"UPDATE booking SET {change} WHERE id = $1", booking.id)
-        await connected.execute("ALTER TABLE booking ENABLE TRIGGER USER")
 
 
 def kinds(found: Match) -> dict[str | None, str]:
