@@ -185,7 +185,7 @@ PAYMENT_WAIT_SECONDS: Final = 4.0
 HURRY_ROUNDS_MAX: Final = 4
 """A create, what follows from it, and what follows from that."""
 FIND_SLACK_SECONDS: Final = 60
-"""How much our clock may be ahead of Stripe's when a booking's intents are looked for."""
+"""How much our clock may be ahead of Stripe's when a booking's intents, or what it has booked, are looked for."""
 FIND_PAGES_MAX: Final = 50
 """Of 100 intents: more than three minutes of all that Stripe lets one account make (25 a second)."""
 COMPLETER_SECONDS: Final = 1.0
@@ -199,6 +199,29 @@ CAPTURE_ATTEMPTS_MAX: Final = 5
 OUTBOX_BACK_OFF_SECONDS: Final = 0.5
 OUTBOX_BACK_OFF_SECONDS_MAX: Final = 60.0
 WEBHOOK_TOLERANCE_SECONDS: Final = 300
+MATCH_SECONDS: Final = 24 * 3600
+"""How often bookings are matched with Stripe's money (reliability.md, D7: daily)."""
+MATCH_SECONDS_MIN: Final = 1
+MATCH_SECONDS_MAX: Final = 7 * 24 * 3600
+SETTLE_SECONDS: Final = 3_600
+"""What moved less than this ago is left for the next match: the other side may not know of it yet."""
+SETTLE_SECONDS_MIN: Final = 5
+"""More than clocks may differ (`CLOCK_SKEW_MS`), Stripe's whole seconds and a commit together."""
+SETTLE_SECONDS_MAX: Final = 7 * 24 * 3600
+MATCH_LOOK_SECONDS: Final = 60.0
+"""How often a worker looks whether a match is due, and what the last one found."""
+MATCH_RETRY_SECONDS: Final = 300.0
+MATCH_PAGE_SECONDS: Final = 0.25
+"""The pause between two pages: with it a match takes less than a sixth of Stripe's 25 requests a second."""
+MATCH_TRIES_MAX: Final = 5
+"""How often one page is asked for, with growing pauses, before the match is given up until later."""
+MATCH_PAGES_MAX: Final = 50_000
+"""Of 100 transactions: five million, more than a year of the largest house."""
+MATCH_BATCH: Final = 500
+"""Bookings that are compared at a time."""
+MATCH_LISTED_MAX: Final = 1_000
+"""Differences that are listed, logged and looked at again by the next match. All are counted; where there are more, it
+is not the single booking that is wrong."""
 
 # --- REST
 PROBE_SECONDS: Final = 2.0
@@ -293,6 +316,7 @@ assert (
     PAYMENT_WAIT_SECONDS + POSTGRES_STATEMENT_MS / 1000 + REDIS_CALL_SECONDS < MARK_SECONDS * RUNNING_SHARE_OF_MARK
 ), "a request that waits for Stripe, a lock and Redis is not yet taken for dead"
 assert OUTBOX_LEASE_SECONDS > 2 * PAYMENT_CALL_SECONDS, "a lease outlives the calls of one try"
+assert SETTLE_SECONDS_MIN > CLOCK_SKEW_MS / 1000 + 1, "a second is what Stripe's times are rounded down by"
 assert REDIS_WATCH_SECONDS < REDIS_CALL_SECONDS
 WORKER_START_SECONDS: Final = 60
 """Adopting an event of 200,000 seats takes seconds; a worker that is not ready after a minute hangs."""

@@ -24,6 +24,7 @@ from lml_live.backoffice.holding import Holding
 from lml_live.booking.bookings import Bookings
 from lml_live.booking.checkout import Checkout
 from lml_live.booking.completer import Completer
+from lml_live.booking.matching import Matching
 from lml_live.booking.payments import StripePayments, judge_amount, sells_nothing
 from lml_live.clock import system_clock_ms
 from lml_live.devstack.demo import load_demonstration
@@ -234,6 +235,15 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
         )
         upkeep = Upkeep(book, pool, dsn, sweep_ms=settings.sweep_ms, mark_seconds=settings.mark_seconds)
         upkeep.settle_mark = checkout.settle_mark
+        if payments is not None:
+            matching = Matching(
+                pool,
+                payments.read_transactions,
+                match_seconds=settings.match_seconds,
+                settle_seconds=settings.settle_seconds,
+            )
+            matched = asyncio.create_task(matching.run(lambda: upkeep.leads), name="match")
+            stack.push_async_callback(_end, matched)
         for name, work in (
             ("feed", feed.run()),
             ("sockets", live.keep()),

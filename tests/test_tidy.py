@@ -38,6 +38,7 @@ PURE = {
     *("inventory.rooms", "inventory.best", "inventory.plan"),
     *("pricing.quote", "pricing.events", "pricing.currencies"),
     "guard.throttle",
+    *("booking.states", "booking.money"),
     *("gateway.wire", "gateway.session", "gateway.frames", "gateway.tokens"),
     "bench.figures",
     *("client.protocol", "client.effects", "client.pending", "client.picture", "client.requests"),
@@ -197,7 +198,7 @@ SETTINGS = {
     *("redis_url", "postgres_dsn", "mongo_url", "mongo_database", "s3_bucket", "s3_endpoint_url", "cdn_base_url"),
     *("secret", "admin_email", "admin_password", "tick_ms", "sweep_ms"),
     *("stripe_api_key", "stripe_publishable_key", "stripe_webhook_secret", "stripe_api_base"),
-    *("pay_seconds", "poll_seconds", "mark_seconds", "lease_seconds"),
+    *("pay_seconds", "poll_seconds", "mark_seconds", "lease_seconds", "match_seconds", "settle_seconds"),
 }
 # How the environment may be seen: these hand it on to a child, or to `infra.config` which reads the settings.
 ENVIRONMENT = {

@@ -1,4 +1,4 @@
-"""Stripe, as the bookings need it: make, retrieve, capture and cancel a PaymentIntent.
+"""Stripe, as the bookings need it: make, retrieve, capture and cancel a PaymentIntent, and list what was booked.
 
 The official `stripe` library speaks to Stripe, or to the double where the settings name its address. Every call has a
 time limit and its own idempotency key; nothing is retried here: that is the outbox's work, which knows the decision.
@@ -8,14 +8,15 @@ Cards are captured later (`capture_method: manual`), so that a charge that comes
 
 import logging
 from collections.abc import Awaitable, Callable
-from datetime import datetime
-from typing import Any, Final, Literal, Protocol
+from datetime import UTC, datetime
+from typing import Any, Final, Literal, Protocol, get_args
 
 import aiohttp
 import stripe
 from msgspec import Struct
 
 from lml_live import limits
+from lml_live.booking.money import Page, Transaction, TransactionKind
 from lml_live.booking.states import IntentStatus
 from lml_live.infra.config import stripe_base
 from lml_live.inventory.holds import Refusal
@@ -99,6 +100,13 @@ def stripe_amount(amount: int, currency: str) -> int:
     return amount // 100 if currency in _NO_DECIMALS_AT_STRIPE else amount
 
 
+def minor_amount(units: int, currency: str) -> int:
+    """What Stripe counts in its own units, in minor units of ISO 4217: `stripe_amount` the other way round."""
+    if currency in _TWO_DECIMALS_AT_STRIPE:
+        return units // 100  # Stripe takes and gives whole ones only
+    return units * 100 if currency in _NO_DECIMALS_AT_STRIPE else units
+
+
 def judge_amount(amount: int, currency: str) -> Refusal | None:
     """Whether Stripe would take an amount: asked before a hold is marked, for what Stripe refuses ends the hold."""
     try:
@@ -153,14 +161,28 @@ class StripePayments:
         found: list[Intent] = []
         for _ in range(limits.FIND_PAGES_MAX):
             page = await _ask(self._client.v1.payment_intents.list_async(params))  # type: ignore[arg-type]
-            found += [
-                _read(one) for one in page.data if one.metadata and one.metadata.to_dict().get("booking") == booking
-            ]
+            found += [_read(one) for one in page.data if _booking_of(one) == booking]
             if not page.has_more:
                 return tuple(reversed(found))
             params["starting_after"] = page.data[-1].id
         log.warning("booking %s: there are too many intents to look through all", booking)
         return tuple(reversed(found))
+
+    async def read_transactions(self, since: datetime, after: str | None) -> Page:
+        """A page of the balance transactions that moved a buyer's money since then, the newest first.
+
+        `after` is the page before's. Payouts, fees and the like are left out. Raises `PaymentFault`.
+        """
+        params: dict[str, Any] = {
+            "limit": _PAGE,
+            "created": {"gte": int(since.timestamp())},
+            "expand": ["data.source"],
+        }
+        if after is not None:
+            params["starting_after"] = after
+        page = await _ask(self._client.v1.balance_transactions.list_async(params), _MATCHING)  # type: ignore[arg-type]
+        read = (_transaction(booked) for booked in page.data)
+        return Page(tuple(one for one in read if one is not None), page.data[-1].id if page.has_more else None)
 
     async def retrieve(self, intent: str) -> Intent:
         return await _call(self._client.v1.payment_intents.retrieve_async(intent))
@@ -176,7 +198,14 @@ async def _call(answer: Awaitable[Any]) -> Intent:
     return _read(await _ask(answer))
 
 
-async def _ask(answer: Awaitable[Any]) -> Any:
+_PAYING: Final = "read and write PaymentIntents, and restart; until then no payment begins or ends, and bookings wait"
+_MATCHING: Final = (
+    "read balance transactions, charges, refunds and disputes, and restart; until then money is not matched"
+)
+"""What our key must be able to do, and what does not happen until it is."""
+
+
+async def _ask(answer: Awaitable[Any], purpose: str = _PAYING) -> Any:
     """An answer of the library's, or a `PaymentFault`."""
     try:
         return await answer
@@ -192,9 +221,7 @@ async def _ask(answer: Awaitable[Any]) -> Any:
         if status in (401, 403):
             # It is our key that is refused, not the buyer's payment. (The library's message has a part of the key.)
             log.error(
-                "Stripe refuses our key (%d): set LML_STRIPE_API_KEY to a key that is valid and may read and write "
-                "PaymentIntents, and restart; until then no payment begins or ends, and bookings wait",
-                status,
+                "Stripe refuses our key (%d): set LML_STRIPE_API_KEY to a key that is valid and may %s", status, purpose
             )
             raise PaymentFault(
                 "unknown", f"Stripe refuses our key ({status}).", wait_seconds=limits.PAYMENT_PATIENCE_SECONDS
@@ -207,9 +234,39 @@ async def _ask(answer: Awaitable[Any]) -> Any:
         raise PaymentFault("refused", f"Stripe refused ({error.code or status}).") from error
 
 
-def _booking_of(intent: Any) -> str | None:
-    return intent.metadata.to_dict().get("booking") if intent.metadata else None
+def _booking_of(named: Any) -> str | None:
+    return named.metadata.to_dict().get("booking") if named.metadata else None
 
 
 def _read(intent: Any) -> Intent:
     return Intent(id=intent.id, status=intent.status, client_secret=intent.client_secret)
+
+
+_KINDS: Final[dict[str, TransactionKind]] = {kind: kind for kind in get_args(TransactionKind)}
+
+
+def _transaction(booked: Any) -> Transaction | None:
+    """A balance transaction whose source is a charge, a refund or a dispute; None for every other.
+
+    Where Stripe has converted the money, the transaction is in the account's currency, and its source in the buyer's.
+    """
+    source = booked.source
+    kind = _KINDS.get(getattr(source, "object", ""))
+    if kind is None:
+        return None
+    currency = source.currency.upper()
+    if booked.currency == source.currency:
+        units = booked.amount
+    else:
+        units = source.amount_captured if kind == "charge" else source.amount
+        units = units if booked.amount >= 0 else -units
+    charge = source.id if kind == "charge" else source.charge
+    return Transaction(
+        id=booked.id,
+        intent=source.payment_intent or charge,
+        booking=_booking_of(source) if kind == "charge" else None,
+        kind=kind,
+        amount=minor_amount(units, currency),
+        currency=currency,
+        created=datetime.fromtimestamp(booked.created, UTC),
+    )

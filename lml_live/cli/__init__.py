@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "layout": "lml_live.cli.layouts:layout_group",
     "event": "lml_live.cli.events:event_group",
     "staff": "lml_live.cli.staff:staff_group",
+    "money": "lml_live.cli.money:money_group",
     "doctor": "lml_live.cli.doctor:doctor",
     "bench": "lml_live.cli.bench:bench",
     "worker": "lml_live.cli.serve:worker",
@@ -50,6 +51,7 @@ def lml() -> None:
       lml up                            everything on this machine, with a demonstration
       lml layout import hall.json       read a venue's seating plan
       lml event create --help           sell it
+      lml money match                   do bookings and Stripe agree?
       lml doctor                        what is wrong, and what to do about it
       lml bench                         what operations cost on this machine
     """

@@ -54,6 +54,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     poll_seconds: int = limits.POLL_SECONDS
     mark_seconds: int = limits.MARK_SECONDS
     lease_seconds: int = limits.OUTBOX_LEASE_SECONDS
+    match_seconds: int = limits.MATCH_SECONDS
+    settle_seconds: int = limits.SETTLE_SECONDS
     log_level: str = "info"
 
 
@@ -85,6 +87,8 @@ DESCRIPTIONS: Final = {
     "poll_seconds": "How often Stripe is asked about an unfinished payment",
     "mark_seconds": "When a checkout mark without a claim is settled; half of it, and its key may be sent again",
     "lease_seconds": "When work that a worker died over is taken up by another",
+    "match_seconds": "How often bookings are matched with what Stripe has booked",
+    "settle_seconds": "What moved less than this ago is left for the next match",
     "log_level": "`debug`, `info`, `warning` or `error`",
 }
 """A line for each setting, for `lml serve --help` and `docs/running.md`."""
@@ -146,6 +150,8 @@ _INTEGERS: Final = {
     "poll_seconds": (limits.POLL_SECONDS_MIN, limits.POLL_SECONDS_MAX),
     "mark_seconds": (limits.MARK_SECONDS_MIN, limits.MARK_SECONDS_MAX),
     "lease_seconds": (limits.OUTBOX_LEASE_SECONDS_MIN, limits.OUTBOX_LEASE_SECONDS_MAX),
+    "match_seconds": (limits.MATCH_SECONDS_MIN, limits.MATCH_SECONDS_MAX),
+    "settle_seconds": (limits.SETTLE_SECONDS_MIN, limits.SETTLE_SECONDS_MAX),
 }
 
 

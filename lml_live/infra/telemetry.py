@@ -38,6 +38,18 @@ class Metrics:
         self.adopted = Counter("lml_adopted", "Books that this worker adopted.", registry=self.registry)
         self.clock_skew = Gauge("lml_clock_skew_ms", "PostgreSQL's clock less Redis's.", registry=self.registry)
 
+        self.money_differences = Gauge(
+            "lml_money_differences",
+            "Bookings and Stripe's money that the last match found to differ.",
+            ["kind"],
+            registry=self.registry,
+        )
+        self.money_matched = Gauge(
+            "lml_money_matched_timestamp_seconds",
+            "Up to when money was matched, in seconds since 1970; 0 before the first match.",
+            registry=self.registry,
+        )
+
     def count_message(self, kind: str) -> None:
         """One message of a socket was understood as this."""
         _child(self.messages, kind).inc()

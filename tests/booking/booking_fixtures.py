@@ -17,7 +17,7 @@ from lml_live.infra.redis import Pipe
 async def booking_dsn_fixture(inventory_dsn: str) -> str:
     """This process's database, emptied of bookings: a fresh one for each test costs half a second."""
     pool = await postgres.connect_pool(inventory_dsn, size_max=1)
-    await pool.execute("TRUNCATE booking, outbox, stripe_notice CASCADE")
+    await pool.execute("TRUNCATE booking, outbox, stripe_notice, stripe_transaction, money_match CASCADE")
     await pool.close()
     return inventory_dsn
 

@@ -414,6 +414,30 @@ async def test_lists_come_in_pages_newest_first(stripe_api: Api) -> None:
             await intents.list_async(wrong)  # type: ignore[arg-type]
 
 
+async def test_balance_transactions_in_pages_with_their_sources(stripe_double: StripeDouble, stripe_api: Api) -> None:
+    transactions = stripe_api.v1.balance_transactions
+    old = await new_intent(stripe_api, "succeeded")
+    await stripe_double.steering.advance(3_600)
+    kept = await new_intent(stripe_api, "succeeded", amount=10_000, metadata={"booking": "b-1"})
+    refund = await stripe_api.v1.refunds.create_async({"payment_intent": kept.id, "amount": 750})
+    since = (await transactions.list_async({"source": str(old.latest_charge)})).data[0].created + 1
+    wanted: dict[str, Any] = {"created": {"gte": since}, "limit": 1, "expand": ["data.source"]}
+    first = await transactions.list_async(wanted)
+    [given_back] = first.data
+    assert first.has_more
+    assert (given_back.type, given_back.amount, given_back.fee, given_back.net) == ("refund", -750, 0, -750)
+    assert given_back.source["id"] == refund.id  # type: ignore[index]
+    assert given_back.source["payment_intent"] == kept.id  # type: ignore[index]
+    rest = await transactions.list_async({**wanted, "starting_after": given_back.id})  # type: ignore[arg-type]
+    [taken] = rest.data
+    assert not rest.has_more
+    assert (taken.type, taken.amount, taken.fee, taken.net) == ("charge", 10_000, 320, 9_680)
+    assert (taken.exchange_rate, [detail.amount for detail in taken.fee_details]) == (None, [320])
+    assert taken.source["metadata"]["booking"] == "b-1"  # type: ignore[index]
+    charges = await transactions.list_async({"type": "charge"})
+    assert [booked.amount for booked in charges.data] == [10_000, 4_750]
+
+
 async def test_events_tell_every_change_and_whether_it_was_delivered(
     stripe_double: StripeDouble, stripe_api: Api, webhook_ear: WebhookEar
 ) -> None:

@@ -16,7 +16,8 @@ from typing import Any
 
 import aiohttp
 import pytest
-from serving import LiveServer, OwnServer, _apart, _create_database, _furnish
+from databases import clone_database
+from serving import LiveServer, OwnServer, _apart, _furnish
 from waiting import eventually
 
 from lml_live import limits
@@ -31,7 +32,7 @@ _keys = itertools.count(1)
 def shop(postgres_server: str, mongo_url: str, valkey_url: str, stripe_shared: StripeDouble) -> Iterator[LiveServer]:
     """A server that sells, with the double for Stripe."""
     server = LiveServer(
-        _apart(_create_database(postgres_server)),
+        _apart(clone_database(postgres_server)),
         mongo_url,
         f"test_{secrets.token_hex(6)}",
         valkey_url,
@@ -40,6 +41,7 @@ def shop(postgres_server: str, mongo_url: str, valkey_url: str, stripe_shared: S
         LML_STRIPE_WEBHOOK_SECRET=stripe_shared.webhook_secret,
         LML_STRIPE_API_BASE=stripe_shared.url,
         LML_POLL_SECONDS="3600",
+        LML_MATCH_SECONDS="2",  # what has moved has an hour to settle, so that nothing is due here by itself
     )
     _apart(_furnish(server))
     server.start()
@@ -534,3 +536,28 @@ async def test_without_stripe_what_costs_nothing_is_booked_and_nothing_else(live
 async def test_without_a_secret_there_is_no_webhook(live_server: LiveServer) -> None:
     async with live_server.session() as http, http.post("/api/v1/webhooks/stripe", data=b"{}") as answer:
         assert answer.status == 404
+
+
+async def test_a_worker_matches_money_and_tells_what_differs(anna: Visitor, shop: LiveServer) -> None:
+    async def metric(name: str) -> float:
+        async with anna.http.get("/metrics") as answer:
+            lines = (await answer.text()).splitlines()
+        return next((float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(f"{name} ")), 0)
+
+    booking = (await anna.booked(3))["id"]
+    async with shop.pool() as pool:
+        past = "state = 'confirmed', changed = now() - interval '2 hours'"
+        async with pool.acquire() as connected, connected.transaction():
+            await connected.execute("SET LOCAL session_replication_role = replica")  # past the table of moves
+            await connected.execute(f"UPDATE booking SET {past} WHERE id = $1", booking)
+        await pool.execute("UPDATE booking_history SET at = at - interval '2 hours'")
+
+        async def is_told() -> bool:
+            return await metric('lml_money_differences{kind="booking_without_money"}') > 0
+
+        await eventually(is_told, 60)
+        found = await pool.fetch("SELECT differences FROM money_match ORDER BY number DESC LIMIT 1")
+        assert booking in found[0]["differences"]
+        assert await metric("lml_money_matched_timestamp_seconds") > 0
+        # And no more of it here.
+        await pool.execute("UPDATE money_match SET until = now() + interval '1 day'")

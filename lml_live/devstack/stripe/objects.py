@@ -208,6 +208,14 @@ class Refund(msgspec.Struct, frozen=True, kw_only=True):
     status: RefundStatus
 
 
+class FeeDetail(msgspec.Struct, frozen=True, kw_only=True):
+    amount: int
+    application: None = None
+    currency: str
+    description: str = "Stripe processing fees"
+    type: Literal["stripe_fee"] = "stripe_fee"
+
+
 class BalanceTransaction(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     object: Literal["balance_transaction"] = "balance_transaction"
@@ -216,7 +224,10 @@ class BalanceTransaction(msgspec.Struct, frozen=True, kw_only=True):
     created: int
     currency: str
     description: str | None = None
+    exchange_rate: None = None
+    """The double's account takes every currency as it is."""
     fee: int
+    fee_details: tuple[FeeDetail, ...] = ()
     net: int
     reporting_category: str
     source: str

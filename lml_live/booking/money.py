@@ -1,0 +1,151 @@
+"""What bookings say of money beside what Stripe says, and where the two differ. Pure.
+
+All money of a booking counts: that of its own intent, and of every other whose charge names it. Charges are above 0,
+refunds and lost disputes below, so their sum is what was kept; what it must be follows from the booking's state.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, Literal, get_args
+
+from msgspec import Struct
+
+from lml_live.booking.states import BookingState
+
+Kind = Literal[
+    "money_without_booking",
+    "money_without_sale",
+    "booking_without_money",
+    "paid_twice",
+    "amount_differs",
+    "currency_differs",
+]
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+
+TransactionKind = Literal["charge", "refund", "dispute"]
+
+
+class Transaction(Struct, frozen=True, kw_only=True):
+    """One movement of a buyer's money at Stripe, in minor units of what the buyer paid in."""
+
+    id: str
+    intent: str
+    """The PaymentIntent; the charge where there is none."""
+    booking: str | None
+    """Whom the charge names."""
+    kind: TransactionKind
+    amount: int
+    currency: str
+    created: datetime
+
+
+class Page(Struct, frozen=True):
+    """A part of Stripe's list, the newest first; the next part comes after `after`, None at the end."""
+
+    transactions: tuple[Transaction, ...]
+    after: str | None
+
+
+class Booked(Struct, frozen=True, kw_only=True):
+    """What a booking says of its money."""
+
+    id: str
+    state: BookingState
+    amount: int
+    currency: str
+    intent: str | None
+    changed: datetime
+
+
+class Difference(Struct, frozen=True, kw_only=True):
+    """Where a booking and its money do not agree, or money is nobody's. `taken`: what Stripe kept, by currency."""
+
+    kind: Kind
+    booking: str | None
+    intents: tuple[str, ...]
+    state: BookingState | None
+    amount: int
+    currency: str
+    taken: dict[str, int]
+
+    @property
+    def text(self) -> str:
+        """The difference in words."""
+        money = ", ".join(f"{amount} {currency}" for currency, amount in self.taken.items()) or "nothing"
+        of = ", ".join(self.intents) or "no intent"
+        if self.booking is None:
+            return f"{self.kind}: Stripe has {money} of {of}, and no booking is theirs"
+        owed = f"{self.amount} {self.currency}".strip()
+        return f"{self.kind}: booking {self.booking} is {self.state} over {owed}, and Stripe has {money} ({of})"
+
+
+def is_settled(booked: Booked | None, transactions: Sequence[Transaction], until: datetime) -> bool:
+    """Whether nothing of it is younger than `until`: what has just moved may not have arrived on the other side."""
+    return (booked is None or booked.changed <= until) and all(one.created <= until for one in transactions)
+
+
+def compare(booked: Booked, transactions: Sequence[Transaction]) -> Difference | None:
+    """The first thing that is wrong with a booking's money, or None."""
+    kind = _judge(booked, transactions)
+    if kind is None:
+        return None
+    intents = dict.fromkeys(one.intent for one in transactions)
+    return Difference(
+        kind=kind,
+        booking=booked.id,
+        intents=tuple(intents) or ((booked.intent,) if booked.intent is not None else ()),
+        state=booked.state,
+        amount=booked.amount,
+        currency=booked.currency,
+        taken=_taken(transactions),
+    )
+
+
+def stray(intent: str, transactions: Sequence[Transaction]) -> Difference | None:
+    """Money of an intent that no booking has; None where it was all given back."""
+    taken = _taken(transactions)
+    if not taken:
+        return None
+    return Difference(
+        kind="money_without_booking", booking=None, intents=(intent,), state=None, amount=0, currency="", taken=taken
+    )
+
+
+def _judge(booked: Booked, transactions: Sequence[Transaction]) -> Kind | None:
+    taken, (least, most) = _taken(transactions), _expected(booked)
+    if most == 0:
+        if any(amount > 0 for amount in taken.values()):
+            return "money_without_sale"
+        return "amount_differs" if taken else None
+    if taken.keys() - {booked.currency}:
+        return "currency_differs"
+    net = taken.get(booked.currency, 0)
+    if net > most and sum(one.kind == "charge" and one.amount > 0 for one in transactions) > 1:
+        return "paid_twice"
+    if net <= 0 < least:
+        return "booking_without_money"
+    return None if least <= net <= most else "amount_differs"
+
+
+def _expected(booked: Booked) -> tuple[int, int]:
+    """What Stripe must have kept at least and at most.
+
+    A disputed charge is withdrawn by some banks at once and by others never: Stripe has it or has it not.
+    """
+    match booked.state:
+        case "confirmed":
+            return booked.amount, booked.amount
+        case "partially_refunded":
+            return 1, booked.amount - 1
+        case "disputed":
+            return 0, booked.amount
+        case _:
+            return 0, 0
+
+
+def _taken(transactions: Sequence[Transaction]) -> dict[str, int]:
+    """Sums by currency; those of 0 are left out."""
+    sums: dict[str, int] = {}
+    for one in transactions:
+        sums[one.currency] = sums.get(one.currency, 0) + one.amount
+    return {currency: amount for currency, amount in sums.items() if amount}

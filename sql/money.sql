@@ -1,0 +1,57 @@
+-- name: match_clock
+-- The time now, and when the first booking was made.
+SELECT now() AS now, (SELECT at FROM booking_history ORDER BY number LIMIT 1) AS first_booking;
+
+-- name: last_match
+-- Up to when bookings and money were compared, and how many differences there were then.
+SELECT until, counts FROM money_match ORDER BY until DESC, number DESC LIMIT 1;
+
+-- name: open_differences
+-- The differences of that match.
+SELECT differences FROM money_match ORDER BY until DESC, number DESC LIMIT 1;
+
+-- name: keep_transactions
+-- Keeps what Stripe lists; a transaction never changes, so one that is there stays.
+INSERT INTO stripe_transaction (id, intent_id, booking_id, kind, amount, currency, created)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::timestamptz[])
+ON CONFLICT (id) DO NOTHING;
+
+-- name: bookings_to_compare
+-- The bookings that changed, or whose money moved, after one time and not after another; and those that are named.
+WITH moved AS (SELECT DISTINCT intent_id FROM stripe_transaction WHERE created > $1 AND created <= $2)
+SELECT booking_id AS id FROM booking_history WHERE at > $1 AND at <= $2
+UNION
+SELECT b.id FROM moved JOIN booking b USING (intent_id)
+UNION
+SELECT t.booking_id FROM moved JOIN stripe_transaction t USING (intent_id) WHERE t.booking_id IS NOT NULL
+UNION
+SELECT unnest($3::text[])
+ORDER BY id;
+
+-- name: load_booked
+-- What bookings say of their money; a refused checkout says nothing of any.
+SELECT id, state, coalesce(amount, 0) AS amount, coalesce(currency, '') AS currency, intent_id, changed
+FROM booking WHERE id = ANY ($1::text[]) ORDER BY id;
+
+-- name: load_money
+-- All money of bookings: of their own intents, and of all whose charges name them.
+SELECT b.id AS owner, t.* FROM booking b JOIN stripe_transaction t USING (intent_id) WHERE b.id = ANY ($1::text[])
+UNION
+SELECT n.booking_id AS owner, t.* FROM stripe_transaction n JOIN stripe_transaction t USING (intent_id)
+WHERE n.booking_id = ANY ($1::text[])
+ORDER BY owner, created, id;
+
+-- name: load_strays
+-- Money that moved in that time, or is named by its intents, and is no booking's.
+SELECT t.* FROM stripe_transaction t
+WHERE t.intent_id IN (
+    SELECT intent_id FROM stripe_transaction WHERE created > $1 AND created <= $2 UNION SELECT unnest($3::text[]))
+  AND NOT EXISTS (SELECT FROM booking b WHERE b.intent_id = t.intent_id)
+  AND NOT EXISTS (
+      SELECT FROM stripe_transaction n JOIN booking b ON b.id = n.booking_id WHERE n.intent_id = t.intent_id)
+ORDER BY t.intent_id, t.created, t.id;
+
+-- name: finish_match
+-- A match has come to its end.
+INSERT INTO money_match (since, until, transactions, bookings, counts, differences)
+VALUES ($1, $2, $3, $4, $5::jsonb, $6::jsonb);

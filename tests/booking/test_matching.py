@@ -1,0 +1,282 @@
+"""Bookings matched with the money at the Stripe double: every difference is found, and nothing is changed."""
+
+import asyncio
+import logging
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+import stripe
+from booking_fixtures import (  # noqa: F401
+    booking_dsn_fixture,
+    event_fixture,
+    house_fixture,
+    inventory_dsn_fixture,
+)
+from booking_house import PRICE, BookingHouse
+from click.testing import CliRunner, Result
+from waiting import eventually
+
+from lml_live import limits
+from lml_live.booking import payments
+from lml_live.booking.bookings import Booking
+from lml_live.booking.matching import Match, Matching
+from lml_live.booking.money import Page
+from lml_live.booking.payments import PaymentFault
+from lml_live.cli import lml
+from lml_live.errors import Unavailable
+from lml_live.infra.telemetry import METRICS
+
+CHARGED = {"amount": 4_000, "currency": "eur", "payment_method_types": ["card"], "confirm": True}
+
+
+@pytest.fixture(autouse=True)
+def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MATCH_PAGE_SECONDS", "OUTBOX_BACK_OFF_SECONDS", "PAYMENT_PATIENCE_SECONDS"):
+        monkeypatch.setattr(limits, name, 0.0)
+
+
+@pytest.fixture(name="matching")
+def matching_fixture(house: BookingHouse) -> Matching:
+    """All is settled at once: one clock is Stripe's and ours."""
+    return Matching(house.pool, house.payments.read_transactions, settle_seconds=0)
+
+
+async def sold(house: BookingHouse, event: str, *seats: int) -> list[Booking]:
+    """A booking of each seat, paid and confirmed."""
+    made = []
+    for seat in seats:
+        holder = f"holder {seat}"
+        booking = await house.claimed(event, await house.take(event, seat, holder=holder), holder=holder)
+        assert await house.pay(booking) == "requires_capture"
+        made.append(booking)
+    await house.rest()
+    await house.rest()
+    assert {await house.state(booking) for booking in made} == {"confirmed"}
+    return made
+
+
+async def tamper(house: BookingHouse, booking: Booking, change: str) -> None:
+    """Somebody edits a row by hand, past the table of moves, and leaves no trace."""
+    async with house.pool.acquire() as connected, connected.transaction():
+        await connected.execute("SET LOCAL session_replication_role = replica")
+        await connected.execute(f"UPDATE booking SET {change} WHERE id = $1", booking.id)
+
+
+def kinds(found: Match) -> dict[str | None, str]:
+    return {one.booking: one.kind for one in found.differences}
+
+
+def gauges() -> dict[str, float]:
+    samples = next(iter(METRICS.money_differences.collect())).samples
+    return {sample.labels["kind"]: sample.value for sample in samples if sample.value}
+
+
+async def test_every_difference_is_listed_and_counted_until_it_is_mended(
+    house: BookingHouse,
+    event: str,
+    matching: Matching,
+    stripe_api: stripe.StripeClient,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(payments, "_PAGE", 2)  # several pages, and several batches
+    monkeypatch.setattr(limits, "MATCH_BATCH", 2)
+    right, unsold, moneyless, cheaper, foreign, twice = await sold(house, event, 3, 5, 7, 9, 11, 13)
+    await house.claimed(event, await house.take(event, 15))  # not paid
+    clean = await matching.match()
+    assert (clean.transactions, clean.bookings, clean.differences) == (6, 7, ())
+    assert gauges() == {}
+
+    await tamper(house, unsold, "state = 'cancelled'")
+    assert moneyless.intent_id is not None
+    await stripe_api.v1.refunds.create_async({"payment_intent": moneyless.intent_id})
+    await tamper(house, cheaper, "amount = amount - 1")
+    await tamper(house, foreign, "currency = 'USD'")
+    sent = {**CHARGED, "amount": PRICE, "payment_method": "pm_card_visa"}
+    await stripe_api.v1.payment_intents.create_async({**sent, "metadata": {"booking": twice.id}})  # type: ignore[arg-type]
+    stray = await stripe_api.v1.payment_intents.create_async(sent)  # type: ignore[arg-type]
+    before = await everything(house)
+    expected = {
+        unsold.id: "money_without_sale",
+        moneyless.id: "booking_without_money",
+        cheaper.id: "amount_differs",
+        foreign.id: "currency_differs",
+        twice.id: "paid_twice",
+        None: "money_without_booking",
+    }
+    found = await matching.match(since=right.created)
+    assert kinds(found) == expected
+    assert [one.intents for one in found.differences if one.booking is None] == [(stray.id,)]
+    assert gauges() == dict.fromkeys(expected.values(), 1)
+    assert await everything(house) == before, "a match changes nothing, here or at Stripe"
+
+    # The next day nothing of it moves: it is told again, until somebody has mended it.
+    again = await matching.match()
+    assert kinds(again) == expected
+    await tamper(house, unsold, "state = 'confirmed'")
+    await stripe_api.v1.refunds.create_async({"payment_intent": stray.id})
+    await house.pool.execute("DELETE FROM booking_line WHERE booking_id = $1", cheaper.id)
+    mended = await matching.match()
+    left = {name: kind for name, kind in expected.items() if name not in (unsold.id, None)}
+    assert kinds(mended) == left
+    assert gauges() == dict.fromkeys(left.values(), 1)
+
+
+async def everything(house: BookingHouse) -> tuple[object, ...]:
+    """What a match must leave as it is."""
+    ledger = await house.double.steering.ledger()
+    rows = [
+        [tuple(row) for row in await house.pool.fetch(f"SELECT * FROM {table} ORDER BY 1, 2")]
+        for table in ("booking", "booking_history", "booking_seat", "outbox")
+    ]
+    writes = [one.id for one in ledger.requests if one.method != "GET"]
+    return rows, ledger.intents, ledger.balance_transactions, writes
+
+
+async def test_a_booking_that_is_gone_leaves_money_of_nobody(
+    house: BookingHouse, event: str, matching: Matching
+) -> None:
+    [booking] = await sold(house, event, 3)
+    await tamper(house, booking, "intent_id = NULL")
+    assert (await matching.match()).differences == (), "its charge names it"
+    for table in ("booking_line", "booking_seat", "booking_area", "booking_history", "outbox"):
+        await house.pool.execute(f"DELETE FROM {table} WHERE booking_id = $1", booking.id)
+    await house.pool.execute("DELETE FROM booking WHERE id = $1", booking.id)
+    found = await matching.match(since=booking.created)
+    assert [(one.kind, one.intents) for one in found.differences] == [("money_without_booking", (booking.intent_id,))]
+
+
+async def test_what_is_young_is_left_for_the_next_match(house: BookingHouse, event: str, matching: Matching) -> None:
+    [booking] = await sold(house, event, 3)
+    await tamper(house, booking, "state = 'expired'")
+    patient = Matching(house.pool, house.payments.read_transactions, settle_seconds=3_600)
+    assert (await patient.match()).differences == ()
+    assert kinds(await matching.match()) == {booking.id: "money_without_sale"}
+    # What was told and moves again just now is still told.
+    await house.pool.execute("UPDATE booking SET changed = now() + interval '1 minute' WHERE id = $1", booking.id)
+    assert kinds(await matching.match()) == {booking.id: "money_without_sale"}
+
+
+async def test_a_match_that_died_begins_again_where_the_last_one_ended(
+    house: BookingHouse, event: str, matching: Matching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(payments, "_PAGE", 1)
+    first, second = await sold(house, event, 3, 5)
+    await tamper(house, first, "state = 'failed'")
+    reads: list[datetime] = []
+
+    async def dies(since: datetime, after: str | None) -> Page:
+        reads.append(since)
+        if after is not None:
+            raise PaymentFault("refused", "Stripe refused.")
+        return await house.payments.read_transactions(since, after)
+
+    with pytest.raises(Unavailable):
+        await Matching(house.pool, dies, settle_seconds=0).match()
+    assert await house.pool.fetchval("SELECT count(*) FROM stripe_transaction") == 1
+    assert await house.pool.fetchval("SELECT count(*) FROM money_match") == 0
+    # Now Stripe asks for patience once, and fails once.
+    await house.double.steering.fault("balance", "rate_limit")
+    await house.double.steering.fault("balance", "error_500")
+    found = await matching.match()
+    assert (found.transactions, found.bookings) == (2, 2)
+    assert kinds(found) == {first.id: "money_without_sale"}
+    assert found.since - timedelta(seconds=limits.FIND_SLACK_SECONDS) == reads[0]
+    assert await house.state(second) == "confirmed"
+
+
+async def test_it_is_due_once_a_day_and_one_worker_does_it(
+    house: BookingHouse, event: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def run_sql(statement: str) -> None:
+        await house.pool.execute(statement)
+
+    daily = Matching(house.pool, house.payments.read_transactions, match_seconds=86_400, settle_seconds=60)
+    assert await daily.look(leads=True) is None, "nothing was ever sold"
+    [booking] = await sold(house, event, 3)
+    await tamper(house, booking, "state = 'failed', changed = now() - interval '1 day'")
+    await run_sql("UPDATE booking_history SET at = now() - interval '1 day'")
+    assert await daily.look(leads=True) is None, "what settles within the day is to be in it"
+    await run_sql("UPDATE booking_history SET at = now() - interval '1 day 2 minutes'")
+    assert await daily.look(leads=False) is None
+    first = await daily.look(leads=True)
+    assert first is not None
+    assert first.differences == (), "its money is young by Stripe's clock"
+    assert await daily.look(leads=True) is None
+    # Two days pass.
+    await run_sql("UPDATE money_match SET since = since - interval '2 days', until = until - interval '2 days'")
+    await run_sql("UPDATE stripe_transaction SET created = created - interval '1 day'")
+    with caplog.at_level(logging.ERROR, "lml_live.booking.matching"):
+        second = await daily.look(leads=True)
+    assert second is not None
+    assert kinds(second) == {booking.id: "money_without_sale"}
+    assert [record.getMessage() for record in caplog.records] == [f"money differs: {second.differences[0].text}"]
+    # A worker that does not lead, or has just begun, tells it just so.
+    METRICS.money_differences.clear()
+    await daily.look(leads=False)
+    assert gauges() == {"money_without_sale": 1}
+    assert METRICS.money_matched._value.get() == pytest.approx(second.until.timestamp())
+
+
+async def test_a_worker_goes_on_matching_whatever_goes_wrong(
+    house: BookingHouse, event: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("MATCH_LOOK_SECONDS", "MATCH_RETRY_SECONDS"):
+        monkeypatch.setattr(limits, name, 0.001)
+    await house.claimed(event, await house.take(event, 3))
+    await house.pool.execute("UPDATE booking_history SET at = now() - interval '1 day'")
+    faults: list[Exception] = [PaymentFault("refused", "Stripe refused."), RuntimeError("a defect")]
+
+    async def read(since: datetime, after: str | None) -> Page:
+        if faults:
+            raise faults.pop(0)
+        return await house.payments.read_transactions(since, after)
+
+    async def matched() -> bool:
+        assert not worker.done()
+        return bool(await house.pool.fetchval("SELECT count(*) FROM money_match"))
+
+    worker = asyncio.create_task(Matching(house.pool, read, match_seconds=60, settle_seconds=0).run(lambda: True))
+    try:
+        await eventually(matched, 60)
+    finally:
+        worker.cancel()
+        await asyncio.gather(worker, return_exceptions=True)
+    assert faults == []
+
+
+# --- The command
+
+
+async def test_the_command_lists_what_differs_and_ends_with_1(
+    house: BookingHouse, event: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async def command(*arguments: str, **environ: str) -> Result:
+        for name, value in environ.items():
+            monkeypatch.setenv(name, value)
+        # A command runs a loop of its own.
+        return await asyncio.to_thread(CliRunner().invoke, lml, ("money", "match", *arguments))
+
+    booking = await house.claimed(event, await house.take(event, 3))
+    mute = await command(LML_POSTGRES_DSN=house.dsn, LML_DATA_DIR=str(tmp_path), LML_SETTLE_SECONDS="5")
+    assert mute.exit_code == 3
+    assert "LML_STRIPE_API_KEY" in mute.stderr
+    keys = {"LML_STRIPE_PUBLISHABLE_KEY": house.double.publishable_key, "LML_STRIPE_API_BASE": house.double.url}
+    locked_out = await command(LML_STRIPE_API_KEY="sk_test_rotated_away", **keys)
+    assert (locked_out.exit_code, locked_out.stdout) == (3, "")
+    assert "refuses our key" in locked_out.stderr
+    clean = await command(LML_STRIPE_API_KEY=house.double.secret_key)
+    assert (clean.exit_code, clean.stdout) == (0, "")
+    assert "0 differences" in clean.stderr
+
+    await house.pool.execute("UPDATE booking_history SET at = at - interval '1 minute'")
+    await tamper(house, booking, "state = 'confirmed', changed = now() - interval '1 minute'")
+    found = await command("--since", f"{booking.created - timedelta(minutes=5):%Y-%m-%dT%H:%M:%SZ}")
+    assert (found.exit_code, found.stdout) == (
+        1,
+        f"booking_without_money\t{booking.id}\tconfirmed\t{PRICE} EUR\t\t{booking.intent_id}\n",
+    )
+    assert "1 bookings, 0 transactions, 1 differences" in found.stderr
+    for wrong in ("yesterday", "2026-11-01T00:00:00"):
+        assert (await command("--since", wrong)).exit_code == 2
+    assert "Example" in (await command("--help")).stdout

@@ -1,0 +1,159 @@
+"""What a clerk would say of a booking and its money, as a table."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import stripe
+
+from lml_live.booking import money, payments
+from lml_live.booking.money import Booked, Transaction, TransactionKind
+from lml_live.booking.payments import minor_amount, stripe_amount
+from lml_live.booking.states import STATES, BookingState
+
+NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
+
+
+def moved(
+    *amounts: int, intent: str = "pi_own", currency: str = "EUR", kind: TransactionKind = "charge"
+) -> list[Transaction]:
+    return [
+        Transaction(
+            id=f"txn_{intent}_{number}",
+            intent=intent,
+            booking="b-1",
+            kind=kind if amount > 0 else "refund",
+            amount=amount,
+            currency=currency,
+            created=NOON,
+        )
+        for number, amount in enumerate(amounts)
+    ]
+
+
+def booked(state: BookingState, amount: int = 4_750) -> Booked:
+    return Booked(id="b-1", state=state, amount=amount, currency="EUR", intent="pi_own", changed=NOON)
+
+
+OTHER = moved(4_750, intent="pi_other")
+
+# The booking is over 47.50 EUR. Its state · what moved at Stripe · what is wrong
+CASES: list[tuple[BookingState, list[Transaction], str | None]] = [
+    ("confirmed", moved(4_750), None),
+    ("confirmed", [], "booking_without_money"),
+    ("confirmed", moved(4_750, -4_750), "booking_without_money"),
+    ("confirmed", moved(4_750, -750), "amount_differs"),
+    ("confirmed", moved(4_749), "amount_differs"),
+    ("confirmed", moved(4_751), "amount_differs"),
+    ("confirmed", moved(4_750, currency="USD"), "currency_differs"),
+    ("confirmed", moved(4_750) + moved(1, currency="USD", intent="pi_other"), "currency_differs"),
+    ("confirmed", moved(4_750) + moved(1, -1, currency="USD", intent="pi_other"), None),
+    ("confirmed", moved(4_750) + OTHER, "paid_twice"),
+    ("confirmed", moved(4_750, 4_750), "paid_twice"),
+    ("confirmed", moved(4_750) + moved(4_750, -4_750, intent="pi_other"), None),
+    ("confirmed", moved(4_750, -4_750) + OTHER, None),
+    ("confirmed", moved(4_750, -4_750) + moved(4_750, kind="dispute"), None),
+    ("pending_payment", [], None),
+    ("pending_payment", moved(4_750), "money_without_sale"),
+    ("authorized", [], None),
+    ("authorized", moved(4_750), "money_without_sale"),
+    ("cancelled", moved(4_750), "money_without_sale"),
+    ("cancelled", moved(4_750, -4_750), None),
+    ("expired", moved(1, currency="USD"), "money_without_sale"),
+    ("failed", moved(4_750, -4_749), "money_without_sale"),
+    ("failed", moved(-4_750), "amount_differs"),
+    ("refunded", moved(4_750, -4_750), None),
+    ("refunded", moved(4_750), "money_without_sale"),
+    ("partially_refunded", moved(4_750, -750), None),
+    ("partially_refunded", moved(4_750), "amount_differs"),
+    ("partially_refunded", moved(4_750, -4_750), "booking_without_money"),
+    ("disputed", moved(4_750), None),
+    ("disputed", moved(4_750, -4_750), None),
+    ("disputed", moved(4_750, 4_750), "paid_twice"),
+    ("charged_back", moved(4_750, -4_750), None),
+    ("charged_back", moved(4_750), "money_without_sale"),
+]
+
+
+@pytest.mark.parametrize(("state", "transactions", "wrong"), CASES)
+def test_what_is_wrong_with_a_bookings_money(
+    state: BookingState, transactions: list[Transaction], wrong: str | None
+) -> None:
+    found = money.compare(booked(state), transactions)
+    assert (found and found.kind) == wrong
+    if found is not None:
+        assert {"b-1", state, "4750"} <= set(found.text.split())
+        assert "pi_own" in found.text or not any(one.intent == "pi_own" for one in transactions)
+
+
+def test_no_money_is_right_only_where_nothing_was_charged() -> None:
+    paid = {state for state in STATES if money.compare(booked(state), []) is not None}
+    assert paid == {"confirmed", "partially_refunded"}
+    assert money.compare(booked("confirmed", 0), []) is None, "what costs nothing needs no money"
+    found = money.compare(booked("confirmed", 0), moved(100))
+    assert found is not None
+    assert found.kind == "money_without_sale"
+
+
+def test_money_of_nobody() -> None:
+    found = money.stray("pi_own", moved(4_750, -750))
+    assert found is not None
+    assert (found.kind, found.booking, found.taken) == ("money_without_booking", None, {"EUR": 4_000})
+    assert "4000 EUR of pi_own" in found.text
+    assert money.stray("pi_own", moved(4_750, -4_750)) is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "created", "settled"), [(0, 0, True), (1, 0, False), (0, 1, False), (None, 0, True), (None, 1, False)]
+)
+def test_what_has_just_moved_is_not_settled(changed: int | None, created: int, settled: bool) -> None:
+    one = moved(4_750)[0]
+    later = Transaction(
+        **{name: getattr(one, name) for name in one.__struct_fields__} | {"created": NOON + timedelta(seconds=created)}
+    )
+    subject = None
+    if changed is not None:
+        subject = Booked(
+            id="b-1",
+            state="confirmed",
+            amount=1,
+            currency="EUR",
+            intent=None,
+            changed=NOON + timedelta(seconds=changed),
+        )
+    assert money.is_settled(subject, [one, later], NOON) is settled
+
+
+@pytest.mark.parametrize("currency", ["EUR", "JPY", "ISK", "UGX", "MGA", "KWD"])
+def test_amounts_come_back_from_stripe_as_they_went(currency: str) -> None:
+    for amount in (0, 12_300, -12_300):
+        assert minor_amount(stripe_amount(amount, currency), currency) == amount
+
+
+CHARGE = {"id": "ch_1", "object": "charge", "currency": "usd", "amount_captured": 5_000, "payment_intent": "pi_1"}
+NAMED = CHARGE | {"metadata": {"booking": "b-1"}}
+GIVEN_BACK = {"id": "re_1", "object": "refund", "currency": "usd", "amount": 700, "charge": "ch_1"}
+REFUND = GIVEN_BACK | {"payment_intent": "pi_1", "metadata": {"booking": "b-2"}}
+DISPUTE = GIVEN_BACK | {"id": "dp_1", "object": "dispute", "payment_intent": "pi_1", "metadata": {}}
+
+# A balance transaction's amount and currency, and its source · the intent, whom it names, its amount and currency
+BOOKED = [
+    (5_000, "usd", NAMED, ("pi_1", "b-1", 5_000, "USD")),
+    (4_600, "eur", NAMED, ("pi_1", "b-1", 5_000, "USD")),
+    (-640, "eur", REFUND, ("pi_1", None, -700, "USD")),
+    (-700, "usd", DISPUTE, ("pi_1", None, -700, "USD")),
+    (640, "eur", DISPUTE, ("pi_1", None, 700, "USD")),
+    (123_400, "isk", NAMED | {"currency": "isk"}, ("pi_1", "b-1", 1_234, "ISK")),
+    (5_000, "usd", CHARGE | {"payment_intent": None, "metadata": {}}, ("ch_1", None, 5_000, "USD")),
+    (-700, "usd", REFUND | {"payment_intent": None}, ("ch_1", None, -700, "USD")),
+    (-5_000, "usd", {"id": "po_1", "object": "payout", "currency": "usd"}, None),
+    (-30, "usd", None, None),
+]
+
+
+@pytest.mark.parametrize(("amount", "currency", "source", "wanted"), BOOKED)
+def test_a_balance_transaction_in_the_buyers_money(
+    amount: int, currency: str, source: object, wanted: tuple[str, str | None, int, str] | None
+) -> None:
+    sent = {"id": "txn_1", "object": "balance_transaction", "amount": amount, "currency": currency, "source": source}
+    read = payments._transaction(stripe.BalanceTransaction.construct_from(sent | {"created": 1_800_000_000}, "key"))
+    assert (read and (read.intent, read.booking, read.amount, read.currency)) == wanted
