@@ -79,8 +79,6 @@ MESSAGE_BURST_MAX: Final = 40
 REQUESTS_IN_FLIGHT_MAX: Final = 8
 CLIENT_QUEUE_BYTES_MAX: Final = 1024 * 1024
 """What one slow client may make the server hold for it (reliability.md, F33)."""
-CLIENT_QUEUE_BYTES_SLOW: Final = 64 * 1024
-"""From here on a client gets merged diffs instead of every tick's."""
 STALL_SECONDS_MAX: Final = 20
 """A client that is behind and has not read everything for this long is cut."""
 SOCKET_SEND_BUFFER_BYTES: Final = 64 * 1024
@@ -304,7 +302,6 @@ LISTEN_BACKLOG: Final = 4096
 
 assert HOLD_LINES_MAX <= HOLD_SEATS_MAX
 assert HEAD_SECONDS_MAX < KEEPALIVE_SECONDS, "else the idle bound is what ends a trickle"
-assert CLIENT_QUEUE_BYTES_SLOW < CLIENT_QUEUE_BYTES_MAX
 assert PING_SECONDS * 3 <= IDLE_SECONDS_MAX
 assert HOLD_SECONDS_MAX <= LIFETIME_SECONDS_MAX
 assert POSTGRES_LOCK_MS < POSTGRES_STATEMENT_MS < POSTGRES_COMMAND_SECONDS * 1000

@@ -34,6 +34,7 @@ from lml_live.gateway.bookings import BookingServices
 from lml_live.gateway.connection import Doorman
 from lml_live.gateway.counter import CounterServices
 from lml_live.gateway.desk import Desks
+from lml_live.gateway.direct import load_send_frame
 from lml_live.gateway.events import EventServices
 from lml_live.gateway.holders import AddressOf, HolderServices
 from lml_live.gateway.idempotency import IdempotencyKeys
@@ -148,7 +149,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             return f"{API}/layouts/{layout}/{layout_hash}"
 
         desks = Desks(catalogue, layouts.index, layout_url)
-        live = Live(feed, Acts(desks, holds), HolderTokens(secret), system_clock_ms)
+        live = Live(feed, Acts(desks, holds), HolderTokens(secret), system_clock_ms, load_send_frame())
 
         async def apply_block(
             event: str, seats: Sequence[int], areas: Mapping[str, int], kind: BlockKind, blocked: bool
