@@ -236,16 +236,21 @@ class Live(Listener):
 
     async def keep(self) -> None:
         """Serves slow clients, lets idle rooms speak, pings, and cuts the dead, until cancelled."""
-        pinged = time.monotonic()
+        pinged = looked = time.monotonic()
         while True:
             await asyncio.sleep(limits.SOCKET_UPKEEP_SECONDS)
             now = time.monotonic()
             ping = now - pinged >= limits.PING_SECONDS
             if ping:
                 pinged = now
+            look = now - looked >= limits.SOCKET_LOOK_SECONDS
+            if look:
+                looked = now
             for audience in list(self.audiences.values()):
                 audience.serve_slow(now)
                 audience.broadcast_idle(now)
+                if not (ping or look):
+                    continue
                 for subscriber in tuple(audience.subscribers):
                     if now - subscriber.heard > limits.IDLE_SECONDS_MAX:
                         subscriber.cut()
