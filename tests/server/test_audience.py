@@ -14,10 +14,11 @@ from lml_live.errors import Unavailable
 from lml_live.gateway import wire
 from lml_live.gateway.audience import Audience, Subscriber
 from lml_live.gateway.desk import Desk, plan_layout
-from lml_live.gateway.fan_out import SLICE
+from lml_live.gateway.fan_out import SLICE, FanOut, Turns
 from lml_live.gateway.live import Live
 from lml_live.gateway.session import Greet, Session
 from lml_live.gateway.tokens import HolderTokens
+from lml_live.inventory.diffs import Change
 from lml_live.inventory.feed import Feed
 from lml_live.inventory.holds import OwnHolds
 from lml_live.inventory.records import Entry, Sale
@@ -225,6 +226,49 @@ async def test_a_slow_reader_gets_one_merged_diff_when_it_reads_again(setting: S
     assert slow_line.messages()[1:] == [{"type": "diff", "prev": 0, "seq": 5, "held": [0, 1, 2, 3, 4]}]
     setting.hold(9)
     assert slow_line.messages()[-1] == {"type": "diff", "prev": 5, "seq": 6, "held": [9]}
+
+
+async def test_slow_readers_that_fell_behind_one_by_one_lack_nothing(setting: Setting) -> None:
+    """What they miss is kept once for all of them; each is told from where it is."""
+    readers = [await setting.come(fmt) for fmt in (wire.JSON, wire.JSON, wire.MSGPACK)]
+    lines = [line for _, line in readers]
+    audience = await setting.audience()
+    for line in lines:
+        line.unread = 1
+        setting.hold(lines.index(line))
+    for line in reversed(lines):
+        line.unread = 0
+        setting.hold(10 + lines.index(line))
+        audience.serve_slow(time.monotonic())
+    setting.hold(20)
+    for line in lines:
+        decode = wire.MSGPACK.decode_server if line is lines[2] else wire.JSON.decode_server
+        at = lines.index(line)
+        known, seats = 0, set()
+        for frame in line.frames[1:]:
+            diff = decode(frame[2:])
+            assert isinstance(diff, wire.Diff)
+            assert diff.prev <= known < diff.seq, f"{at} has a gap"
+            known = diff.seq
+            seats |= set(diff.held)
+        assert seats == {0, 1, 2, 10, 11, 12, 20}
+        assert len(line.frames) < 9, "what it missed came as one"
+
+
+async def test_rooms_share_what_a_pass_of_the_loop_writes(setting: Setting) -> None:
+    turns = Turns()
+    lines: list[list[Transport]] = [[], []]
+    for room in lines:
+        fan_out = FanOut(turns, None)
+        for _ in range(SLICE):
+            subscriber, line = setting.subscriber()
+            room.append(line)
+            fan_out.settle(subscriber)
+        fan_out.tell(Change(0, 1, {3: 1}, {}))
+    written = [[len(line.frames) for line in room] for room in lines]
+    assert written == [[1] * SLICE, [0] * SLICE], "a hold waits for one slice, however many rooms are told"
+    await until_quiet()
+    assert [[len(line.frames) for line in room] for room in lines] == [[1] * SLICE] * 2
 
 
 async def test_who_does_not_read_is_cut(setting: Setting) -> None:
