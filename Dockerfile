@@ -1,8 +1,10 @@
 # The server alone: `lml serve`, as a user without rights, on engines that the settings name.
 FROM python:3.11.14-slim-bookworm AS build
 WORKDIR /src
+# A compiler for the one small helper of the fan-out; the image itself has none.
+RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 RUN python -m venv /opt/lml
-COPY pyproject.toml constraints.txt README.md ./
+COPY pyproject.toml constraints.txt README.md hatch_build.py ./
 COPY lml_live lml_live
 COPY lua lua
 COPY sql sql

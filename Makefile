@@ -28,7 +28,7 @@ help:
 run: $(VENV)/.installed
 	@exec $(BIN)/python -m lml_live.cli up
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(VENV)/.installed: pyproject.toml constraints.txt hatch_build.py lml_live/gateway/send_frame.c
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or newer is missing: apt-get install python3 python3-venv" >&2; exit 1; }
 	@$(PYTHON) lml_live/devstack/preflight.py
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { echo "Making the virtual environment in $(VENV)"; $(PYTHON) -m venv --clear $(VENV); }

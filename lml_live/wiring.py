@@ -35,6 +35,7 @@ from lml_live.gateway.bookings import BookingServices
 from lml_live.gateway.connection import Doorman
 from lml_live.gateway.counter import CounterServices
 from lml_live.gateway.desk import Desks
+from lml_live.gateway.direct import load_send_frame
 from lml_live.gateway.events import EventServices
 from lml_live.gateway.groups import GroupActs
 from lml_live.gateway.holders import AddressOf, HolderServices
@@ -153,7 +154,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
         desks = Desks(catalogue, layouts.index, layout_url)
         acts = Acts(desks, holds)
         groups = GroupActs(acts, GroupHolds(book, secret), catalogue.list_group)
-        live = Live(feed, acts, groups, HolderTokens(secret), system_clock_ms)
+        live = Live(feed, acts, groups, HolderTokens(secret), system_clock_ms, load_send_frame())
 
         async def apply_block(
             event: str, seats: Sequence[int], areas: Mapping[str, int], kind: BlockKind, blocked: bool

@@ -1,5 +1,6 @@
 """The bounds of a benchmark run, with their reasons."""
 
+import resource
 from typing import Final
 
 from lml_live import limits
@@ -37,7 +38,24 @@ SOCKET_SECONDS: Final = 20.0
 QUIET_SECONDS_MAX: Final = 20.0
 """How long a room may go on telling what has happened; what comes later is not waited for."""
 CONNECTS_AT_ONCE: Final = 50
+CONNECTS_IN_ONE_ORDER: Final = 1_000
+"""An order is answered within `CHILD_ANSWER_SECONDS`, on a busy machine, too."""
+NPM_SECONDS_MAX: Final = 60.0
+"""Two packages and their dependencies are 3 MB."""
+COMPILE_SECONDS_MAX: Final = 60.0
+
+SETTLE_SECONDS: Final = 0.4
+"""A watch goes on until nothing has come for so long: a tick, its fan-out and the next look into the sockets."""
+SPARE_FILES: Final = 500
 
 assert BURST_MESSAGES % 2 == 0
 assert TURNS_MIN < TURNS_MAX
 assert SECONDS_MIN < SECONDS_DEFAULT < SECONDS_MAX
+
+
+def too_many_sockets(count: int) -> str | None:
+    """Why so many sockets cannot be open in one process; None where they can."""
+    may = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if count + SPARE_FILES > min(may, limits.SOCKETS_MAX):
+        return f"{count:,} sockets need more open files than the {may:,} that a process may have here"
+    return None

@@ -11,7 +11,7 @@ import msgspec
 
 from lml_live.bench import bounds
 from lml_live.bench.counters import python
-from lml_live.bench.orders import Done, Order, read_done, write
+from lml_live.bench.orders import Connect, Done, Order, read_done, write
 from lml_live.errors import Unavailable
 
 _LINE_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -50,6 +50,13 @@ class Child:
             counts = ", ".join(f"{code} {count} ×" for code, count in done.refused.items())
             raise Unavailable(f"{self.name}: the server refused what it should have granted: {counts}")
         return done
+
+
+async def connect(child: Child, order: Connect) -> None:
+    """Opens as many sockets as the order says, in orders of a size that is answered in time. Raises `Unavailable`."""
+    for start in range(0, order.count, bounds.CONNECTS_IN_ONE_ORDER):
+        count = min(bounds.CONNECTS_IN_ONE_ORDER, order.count - start)
+        await child.ask(msgspec.structs.replace(order, count=count))
 
 
 async def read_answer(name: str, process: asyncio.subprocess.Process, seconds: float) -> Done:

@@ -22,6 +22,8 @@ _DIFF: Final = b'{"type":"diff"'
 _NEWS: Final = (b'{"type":"hold_changed"', b'{"type":"event"')
 _HELD: Final = b'{"type":"held"'
 _RELEASED: Final = b'{"type":"released"'
+_PONG: Final = b'{"type":"pong"'
+_SEQ: Final = b'"seq":'
 _HOLD_ID: Final = b'"hold":{"id":"'
 _PACE_SECONDS: Final = 0.001
 """How often a paced group looks what is due; the loop's timers are no finer."""
@@ -52,11 +54,15 @@ class _Holder(asyncio.Protocol):
             return
         self._requests += 1
         number = self._requests
-        if self.hold is None:
+        if self._order.asks == "ping":
+            payload = b'{"type":"ping","id":%d}' % number
+        elif self.hold is not None:
+            payload = b'{"type":"release","id":%d,"hold":"%b"}' % (number, self.hold)
+        elif self._order.asks == "best":
+            payload = b'{"type":"hold_best","id":%d,"quantity":2,"key":"k%d"}' % (number, number)
+        else:
             seat = (self._first + number // 2 % self._order.pairs_each) * 2
             payload = b'{"type":"hold","id":%d,"seats":[%d,%d],"key":"k%d"}' % (number, seat, seat + 1, number)
-        else:
-            payload = b'{"type":"release","id":%d,"hold":"%b"}' % (number, self.hold)
         self._asked = asked
         self._transport.write(frames.client_frame(payload))
 
@@ -95,8 +101,13 @@ class _Holder(asyncio.Protocol):
             at = payload.index(_HOLD_ID) + len(_HOLD_ID)
             self.hold = payload[at : payload.index(b'"', at)]
             group.operations += 1
+            if group.notes_commits:
+                at = payload.index(_SEQ) + len(_SEQ)
+                group.commits.append((self._asked, int(payload[at : payload.index(b",", at)])))
         elif payload.startswith(_RELEASED):
             self.hold = None
+            group.operations += 1
+        elif payload.startswith(_PONG):
             group.operations += 1
         else:
             code = payload.partition(b'"code":"')[2].partition(b'"')[0].decode() or "unreadable"
@@ -120,6 +131,7 @@ class _Group:
         self.ready = 0
         self.lost = 0
         self.fault: str | None = None
+        self.notes_commits = False
         self._pacing = False
         self._idle: deque[_Holder] = deque()
         self._all_free = asyncio.Event()
@@ -130,6 +142,7 @@ class _Group:
         self.frames = 0
         self.refused: dict[str, int] = {}
         self.latencies: list[float] = []
+        self.commits: list[tuple[float, int]] = []
         self._idle = deque(self.holders)
         self._all_free.clear()
 
@@ -210,6 +223,7 @@ class _Driver:
                 return Done(sockets=len(group.holders), fault=group.fault)
             case Burst():
                 group = self._groups[order.group]
+                group.notes_commits = order.commits
                 return await self._count(group, order.cpu_of, lambda: group.burst(order.messages))
             case Pace():
                 group = self._groups[order.group]
@@ -241,6 +255,7 @@ class _Driver:
             cpu_ns=spent,
             latencies_ms=[latency * 1e3 for latency in group.latencies],
             frames=group.frames,
+            commits=group.commits,
             lost=group.lost,
         )
 

@@ -32,10 +32,19 @@ def server_frame(size: int) -> bytes:
 
 def handshake(host: str, port: int, event: str) -> bytes:
     """The request that opens a live socket."""
+    return _upgrade(host, port, f"/api/v1/events/{event}/live", "Sec-WebSocket-Protocol: lml.v1.json\r\n")
+
+
+def peer_handshake(host: str, port: int, peer: str) -> bytes:
+    """The request that opens a socket of a peer: `ws`, or `socket.io` by its websocket alone."""
+    return _upgrade(host, port, "/socket.io/?EIO=4&transport=websocket" if peer == "socket.io" else "/", "")
+
+
+def _upgrade(host: str, port: int, path: str, more: str) -> bytes:
     return (
-        f"GET /api/v1/events/{event}/live HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\n"
+        f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\n"
         "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: bG1sLWxpdmUtYmVuY2gtMQ==\r\n"
-        "Sec-WebSocket-Protocol: lml.v1.json\r\n\r\n"
+        f"{more}\r\n"
     ).encode()
 
 

@@ -4,14 +4,17 @@ import asyncio
 import contextlib
 import re
 import secrets
+import shutil
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Final
 
 import psutil
 
+import lml_live
 from lml_live.backoffice.deployed import DeployedLayouts
 from lml_live.bench import bounds
 from lml_live.bench.child import environment
@@ -21,6 +24,7 @@ from lml_live.devstack.child import LOOPBACK
 from lml_live.devstack.servers import Valkey
 from lml_live.errors import Unavailable
 from lml_live.infra import postgres
+from lml_live.infra.assets import asset_dir
 from lml_live.infra.mongo import close_database, connect_database
 from lml_live.pricing.catalogue import Catalogue
 from lml_live.pricing.events import LayoutChoice, NewEvent, SaleLimits
@@ -117,9 +121,45 @@ def draw_hall(layout_id: str, seats: int) -> Layout:
     return seal_layout(Layout(layout_id, "Hall", "seated", Viewport(10_000, 20 * row_count, "px"), (section,)))
 
 
+class NoHelper(Unavailable):
+    """Nothing can be compiled here."""
+
+
+async def run_compiler(*arguments: str) -> None:
+    """Runs the C compiler. Raises `NoHelper` where there is none, or where it fails."""
+    compiler = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
+    if compiler is None:
+        raise NoHelper("there is no C compiler here")
+    process = await asyncio.create_subprocess_exec(
+        *(compiler, *arguments), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    said, _ = await process.communicate()
+    if process.returncode != 0:
+        raise NoHelper(f"the compiler failed: {said[-100:].decode(errors='replace')}")
+
+
+async def _copy_package(directory: Path, *, helper: bool) -> Path:
+    """Our package as an installation with the compiled helper, or without it, would have it; answers where it is."""
+    package = Path(lml_live.__file__).parent
+    copy = directory / package.name
+    await asyncio.to_thread(
+        shutil.copytree, package, copy, ignore=shutil.ignore_patterns("*.so", "__pycache__", "_assets")
+    )
+    for name in ("lua", "sql"):
+        await asyncio.to_thread(shutil.copytree, asset_dir(name), directory / name)
+    if helper:
+        source = copy / "gateway" / "send_frame.c"
+        await run_compiler("-O2", "-fPIC", "-shared", "-o", str(source.with_suffix(".so")), str(source))
+    return directory
+
+
 @asynccontextmanager
-async def open_house(stand: Stand) -> AsyncIterator[House]:
-    """A server for as long as the block lasts, on the stand's engines. Raises `Unavailable` where it does not start."""
+async def open_house(stand: Stand, *, helper: bool | None = None) -> AsyncIterator[House]:
+    """A server for as long as the block lasts, on the stand's engines. Raises `Unavailable` where it does not start.
+
+    `helper` says whether it has the compiled helper of the fan-out; None for what is installed. Raises `NoHelper`.
+    """
+    home_of_code = None if helper is None else await _copy_package(stand.fresh_directory("code"), helper=helper)
     valkey = Valkey(stand.fresh_directory("valkey"))
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(valkey.stop)
@@ -144,7 +184,8 @@ async def open_house(stand: Stand) -> AsyncIterator[House]:
         # The directory in the command line says in a list of processes whose server this is.
         server = await asyncio.create_subprocess_exec(
             *(python(), "-X", f"bench={stand.directory}", "-m", "lml_live.cli", "serve"),
-            env=environment(settings),
+            cwd=home_of_code,
+            env=environment(settings) | ({"PYTHONPATH": str(home_of_code)} if home_of_code else {}),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,

@@ -3,10 +3,12 @@
 A process ends when its stdin does: whatever becomes of the run, nothing outlives it.
 """
 
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 from msgspec import Struct
+
+from lml_live.bench import bounds
 
 
 class Connect(Struct, frozen=True, kw_only=True, tag="connect"):
@@ -20,6 +22,12 @@ class Connect(Struct, frozen=True, kw_only=True, tag="connect"):
     pairs_each: int = 1
     plain: bool = False
     """No handshake and no `hello`: the other side sends frames at once."""
+    peer: Literal["ws", "socket.io"] | None = None
+    """Viewers: the other side is a server of this kind, not ours."""
+    asks: Literal["hold", "best", "ping"] = "hold"
+    """Holders: what they ask for; what they get they release."""
+    at_once: int = bounds.CONNECTS_AT_ONCE
+    """How many sockets are opened before the first of them is waited for."""
     receive_buffer_bytes: int = 32 * 1024
     """Of viewers. Set, so that a reader that stalls shows before the kernel has swallowed megabytes for it."""
 
@@ -29,6 +37,8 @@ class Burst(Struct, frozen=True, kw_only=True, tag="burst"):
 
     group: str
     messages: int
+    commits: bool = False
+    """Whether to answer when each hold was asked for, and the seq that it got."""
     cpu_of: dict[str, tuple[int, ...]]
     """Processes by name, whose CPU time is read right before and right after."""
 
@@ -48,6 +58,8 @@ class Watch(Struct, frozen=True, kw_only=True, tag="watch"):
     group: str
     seconds: float
     quiet_seconds: float = 0.0
+    arrivals: bool = False
+    """Read each frame as it comes, and answer when which came; it costs the server a wake-up each."""
     cpu_of: dict[str, tuple[int, ...]]
 
 
@@ -95,6 +107,14 @@ class Done(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What reached the socket that got the fewest, stalled ones aside."""
     frame_bytes: int = 0
     """Of all `frames`, headers included."""
+    commits: list[tuple[float, int]] = []
+    """Of each hold: when it was asked for (the system's monotonic clock, in seconds), and its seq."""
+    arrivals: dict[int, list[float]] = {}
+    """By a diff's seq: when it came, to each socket that got it."""
+    deltas: int = 0
+    """Holds that the diffs told of, summed over the sockets."""
+    behind: int = 0
+    """Sockets that lack something: a gap between two diffs, or an end before the last seq that any of them heard."""
     lost: int = 0
     """Sockets that were closed by the other side."""
 

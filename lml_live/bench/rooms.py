@@ -1,31 +1,24 @@
-"""Rows about rooms: what a diff costs for each socket that it reaches, a busy room, and readers that do not read."""
+"""Rows about rooms: a busy one, readers that do not read, and idle sockets."""
 
 import asyncio
-import resource
-import shutil
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Final
 
 from lml_live import limits
-from lml_live.bench import house
+from lml_live.bench import bounds, house
 from lml_live.bench.child import Child, module, open_child
 from lml_live.bench.counters import memory_bytes
 from lml_live.bench.figures import Figure, Goal, Slices, measured, not_measured, percentile
-from lml_live.bench.orders import Connect, Done, Leave, Pace, Send, Stall, Watch
+from lml_live.bench.orders import Connect, Done, Pace, Stall, Watch
 from lml_live.bench.plan import Promise, Row
 from lml_live.bench.stand import Side, Stand
 from lml_live.bench.worker import counters
 from lml_live.devstack.child import LOOPBACK
-from lml_live.errors import Unavailable
 
 _HALL: Final = 20_000
 _WATCHERS: Final = "watchers"
 _HOLDERS: Final = "holders"
-_SPARE_FILES: Final = 500
-_SETTLE_SECONDS: Final = 0.4
-"""A watch goes on until nothing has come for so long: a tick, its fan-out and the next look into the sockets."""
 
 
 async def _children(stack: AsyncExitStack) -> tuple[Child, Child]:
@@ -35,149 +28,8 @@ async def _children(stack: AsyncExitStack) -> tuple[Child, Child]:
 
 
 def _watch(group: str, seconds: float, cpu_of: dict[str, tuple[int, ...]]) -> Watch:
-    return Watch(group=group, seconds=seconds, quiet_seconds=_SETTLE_SECONDS, cpu_of=cpu_of)
+    return Watch(group=group, seconds=seconds, quiet_seconds=bounds.SETTLE_SECONDS, cpu_of=cpu_of)
 
-
-def _too_many(sockets: int) -> str | None:
-    """Why so many sockets cannot be open in one process; None where they can."""
-    may = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    if sockets + _SPARE_FILES > min(may, limits.SOCKETS_MAX):
-        return f"{sockets:,} sockets need more open files than the {may:,} that a process may have here"
-    return None
-
-
-# --- A diff to a room
-
-_ROOMS: Final = (1_000, 5_000)
-_C_LOOP: Final = "C send() loop"
-_PYTHON_LOOP: Final = "Python socket.send loop"
-_CHANGES_PER_SECOND: Final = 25
-_DIFF_HOLDERS: Final = 8
-
-
-async def _measure_fan_out(stand: Stand) -> list[Figure]:
-    figures: list[Figure] = []
-    async with AsyncExitStack() as stack:
-        home = await stack.enter_async_context(house.open_house(stand))
-        driver, viewers = await _children(stack)
-        loops = {_PYTHON_LOOP: await stack.enter_async_context(open_child(_PYTHON_LOOP, module("send_loop")))}
-        compiled = await _compile(stand.directory)
-        if isinstance(compiled, Path):
-            loops[_C_LOOP] = await stack.enter_async_context(open_child(_C_LOOP, [str(compiled)]))
-        before = 0
-        for size in _ROOMS:
-            name = f"fan_out_{size}"
-            # Ours, and each peer's, are open at once in the viewers' process.
-            if why := _too_many(size * (1 + len(loops))):
-                figures.append(not_measured(name, "µs", why, goal=FAN_OUT.goal(name)))
-                continue
-            stand.say(f"  {size:,} viewers")
-            event = await home.open_event(_HALL)
-            holders = f"{_HOLDERS}-{size}"
-            await driver.ask(
-                Connect(
-                    group=holders,
-                    host=LOOPBACK,
-                    port=home.port,
-                    event=event,
-                    count=_DIFF_HOLDERS,
-                    pairs_each=_HALL // 2 // _DIFF_HOLDERS,
-                )
-            )
-            ours = f"{_WATCHERS}-{size}"
-            await viewers.ask(Connect(group=ours, host=LOOPBACK, port=home.port, event=event, count=size))
-            for peer, loop in loops.items():
-                await viewers.ask(Connect(group=peer, host=LOOPBACK, port=loop.port, count=size - before, plain=True))
-            before = size
-            figures.append(await _one_room(stand, name, home, driver, viewers, loops, (holders, ours), compiled))
-            await driver.ask(Leave(group=holders))
-            await viewers.ask(Leave(group=ours))
-    return figures
-
-
-async def _one_room(
-    stand: Stand,
-    name: str,
-    home: house.House,
-    driver: Child,
-    viewers: Child,
-    loops: dict[str, Child],
-    groups: tuple[str, str],
-    compiled: Path | str,
-) -> Figure:
-    seconds = min(1.0, stand.seconds)
-    taken: dict[str, list[Done]] = {"ours": [], **{peer: [] for peer in loops}}
-    holders, watchers = groups
-
-    async def room() -> float:
-        seen, held = await asyncio.gather(
-            viewers.ask(_watch(watchers, seconds, {"ours": home.workers})),
-            driver.ask(Pace(group=holders, per_second=_CHANGES_PER_SECOND, seconds=seconds, cpu_of={})),
-        )
-        if not seen.frames:
-            raise Unavailable("no diff reached the room")
-        taken["ours"].append(seen)
-        return seen.cpu_ns["ours"] / (seen.frames + held.frames) / 1e3
-
-    def loop(peer: str) -> Side:
-        async def send() -> float:
-            # As large as the room's diffs of the warm-up were.
-            first = taken["ours"][0]
-            size = first.frame_bytes // first.frames
-            order = Send(ticks=round(seconds * 1000 / limits.TICK_MS), tick_ms=limits.TICK_MS, frame_bytes=size)
-            watch = _watch(peer, seconds, {peer: loops[peer].pids})
-            seen, _ = await asyncio.gather(viewers.ask(watch), loops[peer].ask(order))
-            if not seen.frames:
-                raise Unavailable("no frame of a peer reached its viewers")
-            taken[peer].append(seen)
-            return seen.cpu_ns[peer] / seen.frames / 1e3
-
-        return send
-
-    slices = await stand.alternate({"ours": room, **{peer: loop(peer) for peer in loops}})
-    first = taken["ours"][0]
-    limit = _C_LOOP if _C_LOOP in loops else _PYTHON_LOOP
-    return measured(
-        name,
-        "µs",
-        slices["ours"],
-        workload=(
-            f"worker CPU for each diff delivered to {first.sockets:,} viewers who read lazily, all that the worker does"
-            f" meanwhile included ({_CHANGES_PER_SECOND} holds and releases a second);"
-            f" {first.frame_bytes // first.frames} bytes a frame"
-        ),
-        peers={peer: side for peer, side in slices.items() if peer != "ours"},
-        limit=limit,
-        goal=FAN_OUT.goal(name),
-        reason=None if isinstance(compiled, Path) else f"the limit is the loop in Python: {compiled}",
-        flags=house.FLAGS,
-        raw={side: counters(done[1:]) for side, done in taken.items()},
-    )
-
-
-async def _compile(directory: Path) -> Path | str:
-    """The C loop as a program, or why there is none."""
-    compiler = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
-    if compiler is None:
-        return "there is no C compiler here"
-    program = directory / "send_loop"
-    source = Path(__file__).with_name("send_loop.c")
-    process = await asyncio.create_subprocess_exec(
-        *(compiler, "-O2", "-o", str(program), str(source)),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    said, _ = await process.communicate()
-    return program if process.returncode == 0 else f"the compiler failed: {said[-100:].decode(errors='replace')}"
-
-
-FAN_OUT: Final = Row(
-    "fan_out",
-    "a diff to a room: worker CPU for each frame delivered, beside a bare send() loop in C and in Python",
-    # 0.70 of the frames that C sends in as much CPU time.
-    tuple(Promise(f"fan_out_{size}", "µs", Goal("ratio", "most", 1 / 0.70)) for size in _ROOMS),
-    _measure_fan_out,
-)
 
 # --- A busy room
 
@@ -209,7 +61,7 @@ async def _measure_busy(stand: Stand) -> list[Figure]:
         seconds = min(2.0, stand.seconds)
         for size in _BUSY_ROOMS:
             name = f"busy_room_{size}"
-            if why := _too_many(size):
+            if why := bounds.too_many_sockets(size):
                 figures.append(not_measured(name, "cores", why, goal=BUSY_ROOM.goal(name)))
                 continue
             stand.say(f"  {size:,} viewers")
@@ -379,7 +231,7 @@ async def _measure_idle(stand: Stand) -> list[Figure]:
         viewers = await stack.enter_async_context(open_child("the viewers", module("viewers")))
         bare = await stack.enter_async_context(open_child(_BARE, module("echo")))
         event = await home.open_event(_HALL)
-        if why := _too_many(_IDLE_TURNS * _IDLE_SOCKETS * 2):
+        if why := bounds.too_many_sockets(_IDLE_TURNS * _IDLE_SOCKETS * 2):
             return [not_measured(_IDLE, "kB", why, goal=IDLE_SOCKET.goal(_IDLE))]
         servers = {"ours": (home.workers[0], home.port), _BARE: (bare.pids[0], bare.port)}
         grown: dict[str, list[float]] = {name: [] for name in servers}
@@ -387,7 +239,7 @@ async def _measure_idle(stand: Stand) -> list[Figure]:
             for name, (pid, port) in servers.items():
                 before = memory_bytes(pid)
                 await viewers.ask(Connect(group=name, host=LOOPBACK, port=port, event=event, count=_IDLE_SOCKETS))
-                await asyncio.sleep(_SETTLE_SECONDS)
+                await asyncio.sleep(bounds.SETTLE_SECONDS)
                 grown[name].append((memory_bytes(pid) - before) / _IDLE_SOCKETS / 1000)
     slices: dict[str, Sequence[float]] = {name: values[1:] for name, values in grown.items()}
     return [

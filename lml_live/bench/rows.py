@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from lml_live.bench import adopting, rooms, store, worker
+from lml_live.bench import adopting, fan_out, rooms, store, worker
 from lml_live.bench.figures import Figure, Goal, not_measured
 from lml_live.bench.plan import Promise, Row
 from lml_live.bench.stand import Stand
@@ -12,8 +12,6 @@ _REASONS: Final = {
     "hold_best": "the server has no best-available search that could be measured",
     "welcome_burst_5000": "this command has no row for it yet; welcome has the cost of one snapshot",
     "one_event_10000_sockets": "with the load on the same machine this is `make load`'s to judge, not a cost per act",
-    "fan_out_socketio": "needs Node and packages from a registry; this command downloads nothing",
-    "fan_out_ws": "needs Node and packages from a registry; this command downloads nothing",
 }
 
 
@@ -32,8 +30,6 @@ MISSING: Final = Row(
         Promise("hold_best", "ms", Goal("value", "most", 20)),
         Promise("welcome_burst_5000", "ms", Goal("value", "most", 50)),
         Promise("one_event_10000_sockets", "ms", Goal("value", "most", 394)),
-        Promise("fan_out_socketio", "µs"),
-        Promise("fan_out_ws", "µs"),
     ),
     _list_missing,
 )
@@ -44,7 +40,7 @@ ROWS: Final[tuple[Row, ...]] = (
     store.PIPE,
     worker.HOLDS,
     worker.PACED,
-    rooms.FAN_OUT,
+    fan_out.FAN_OUT,
     rooms.BUSY_ROOM,
     store.WELCOME,
     rooms.IDLE_SOCKET,

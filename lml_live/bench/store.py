@@ -390,7 +390,6 @@ PIPE: Final = Row(
 
 _SIZES: Final = (60_000, 200_000)
 _SHARE_TAKEN: Final = 0.3
-_READ: Final = ("seats", "book", "areas", "log")
 _SNAPSHOTS_AT_ONCE: Final = 8
 
 
@@ -404,12 +403,9 @@ async def _measure_welcome(stand: Stand) -> list[Figure]:
         string, version = f"{{bench-{size}}}:string", f"{{bench-{size}}}:version"
         await valkey.pipe.call("MSET", string, seats, version, 1)
 
-        def snapshots(meter: _Meter = meter, event: LoneEvent = event, size: int = size) -> Side:
+        def snapshots(meter: _Meter = meter, event: LoneEvent = event) -> Side:
             async def read() -> float:
-                calls = [
-                    event.book.run(event.sale.event, "read_inventory", _READ, lambda _: [size, 0])
-                    for _ in range(_SNAPSHOTS_AT_ONCE)
-                ]
+                calls = [event.book.read_inventory(event.sale.event) for _ in range(_SNAPSHOTS_AT_ONCE)]
                 return (await meter(calls))[0]
 
             return read

@@ -13,6 +13,8 @@ import sys
 import time
 from typing import Final
 
+import msgspec
+
 from lml_live.bench import bounds, frames
 from lml_live.bench.counters import cpu_ns
 from lml_live.bench.orders import Connect, Done, Leave, Order, Stall, Watch, read_order, write
@@ -20,6 +22,19 @@ from lml_live.bench.orders import Connect, Done, Leave, Order, Stall, Watch, rea
 _DRAIN_SECONDS: Final = 0.1
 _RECEIVE_BYTES: Final = 64 * 1024
 _DIFF: Final = b'{"type":"diff"'
+_EVENT: Final = b"42"
+"""How socket.io's text frames with an event begin; `40` says that one is let in, `2` is its ping and `3` the pong."""
+
+
+class _Seen(msgspec.Struct):
+    """What is looked at in a diff that is read as it comes."""
+
+    seq: int
+    prev: int = 0
+    held: list[int] = []
+
+
+_seen: Final = msgspec.json.Decoder(_Seen)
 
 
 class _Viewer:
@@ -28,13 +43,21 @@ class _Viewer:
         self.bytes = 0
         self.stalled = False
         self.gone = False
-        self._plain = order.plain
+        self._order = order
+        self._counted = b"" if order.plain or order.peer == "ws" else _EVENT if order.peer else _DIFF
+        self.arrivals: list[tuple[float, int]] | None = None
+        """Of each diff that came, when and its seq; None where nobody wants to know."""
+        self.seq = 0
+        self.deltas = 0
+        self.gap = False
         self._rest = b""
         self._socket = socket.socket()
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, order.receive_buffer_bytes)
         self._socket.settimeout(bounds.SOCKET_SECONDS)
         self._socket.connect((order.host, order.port))
-        if not order.plain:
+        if order.peer is not None:
+            self._socket.sendall(frames.peer_handshake(order.host, order.port, order.peer))
+        elif not order.plain:
             self._socket.sendall(frames.handshake(order.host, order.port, order.event))
 
     def say_hello(self) -> None:
@@ -44,13 +67,23 @@ class _Viewer:
         if not self._rest.startswith(b"HTTP/1.1 101"):
             raise OSError(f"the handshake was refused: {self._rest[:60]!r}")
         self._rest = self._rest.partition(b"\r\n\r\n")[2]
-        self._socket.sendall(frames.client_frame(frames.HELLO))
+        if self._order.peer != "ws":
+            self._socket.sendall(frames.client_frame(b"40" if self._order.peer else frames.HELLO))
 
     def await_welcome(self) -> None:
-        """Reads up to the end of the first message."""
+        """Reads up to the end of the message that lets it in."""
+        if self._order.peer == "ws":
+            return
+        message = self._read_message()
+        while self._order.peer is not None and not message.startswith(b"40"):
+            message = self._read_message()
+
+    def _read_message(self) -> bytes:
         while (found := frames.next_frame(self._rest, 0)) is None:
             self._read_more()
+        message = self._rest[found[1] : found[2]]
         self._rest = self._rest[found[2] :]
+        return message
 
     def set_out(self) -> None:
         self._socket.setblocking(False)
@@ -60,6 +93,17 @@ class _Viewer:
         if not data:
             raise OSError("a socket was closed by the server")
         self._rest += data
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def _note(self, message: bytes) -> None:
+        seen = _seen.decode(message)
+        assert self.arrivals is not None
+        self.arrivals.append((time.perf_counter(), seen.seq))
+        self.gap |= 0 < self.seq < seen.prev
+        self.seq = max(self.seq, seen.seq)
+        self.deltas += len(seen.held) // 2  # a hold is of two seats
 
     def drain(self) -> None:
         """Takes what is there."""
@@ -78,9 +122,14 @@ class _Viewer:
         at = 0
         while (found := frames.next_frame(buffer, at)) is not None:
             opcode, body, end = found
-            if opcode == frames.TEXT and (self._plain or buffer.startswith(_DIFF, body)):
+            if opcode == frames.TEXT and buffer.startswith(self._counted, body):
                 self.frames += 1
                 self.bytes += end - at
+                if self.arrivals is not None:
+                    self._note(buffer[body:end])
+            elif opcode == frames.TEXT and self._order.peer and buffer[body:end] == b"2":
+                with contextlib.suppress(OSError):
+                    self._socket.send(frames.client_frame(b"3"))
             elif opcode == frames.PING:
                 with contextlib.suppress(OSError):
                     self._socket.send(frames.PONG_FRAME)
@@ -127,7 +176,7 @@ class _Hall:
         group = self._groups.setdefault(order.group, [])
         before = len(group)
         while (missing := before + order.count - len(group)) > 0:
-            batch = [_Viewer(order) for _ in range(min(missing, bounds.CONNECTS_AT_ONCE))]
+            batch = [_Viewer(order) for _ in range(min(missing, order.at_once))]
             if not order.plain:
                 for viewer in batch:
                     viewer.say_hello()
@@ -142,19 +191,29 @@ class _Hall:
     def _watch(self, order: Watch) -> Done:
         viewers = self._groups[order.group]
         for viewer in viewers:
-            viewer.frames = viewer.bytes = 0
+            viewer.frames = viewer.bytes = viewer.deltas = viewer.seq = 0
+            viewer.gap = False
+            viewer.arrivals = [] if order.arrivals else None
         before = {name: cpu_ns(pids) for name, pids in order.cpu_of.items()}
         own, began = time.process_time_ns(), time.perf_counter()
-        until, latest = began + order.seconds, began + order.seconds + bounds.QUIET_SECONDS_MAX
+        until, at_most = began + order.seconds, began + order.seconds + bounds.QUIET_SECONDS_MAX
+        if order.arrivals:
+            _read_as_it_comes(viewers, until)
         while (left := until - time.perf_counter()) > 0:
             # Frames pile up meanwhile, so that one wake-up reads many; bounded by what is left of the slice.
             time.sleep(min(left, _DRAIN_SECONDS))
             seen = sum(viewer.frames for viewer in viewers)
             self.drain()
             if sum(viewer.frames for viewer in viewers) > seen:
-                until = min(latest, max(until, time.perf_counter() + order.quiet_seconds))
+                until = min(at_most, max(until, time.perf_counter() + order.quiet_seconds))
         spent = {name: cpu_ns(pids) - before[name] for name, pids in order.cpu_of.items()}
         spent["viewers"] = time.process_time_ns() - own
+        arrivals: dict[int, list[float]] = {}
+        for viewer in viewers:
+            for when, seq in viewer.arrivals or ():
+                arrivals.setdefault(seq, []).append(when)
+            viewer.arrivals = None
+        latest = max((viewer.seq for viewer in viewers), default=0)
         return Done(
             sockets=len(viewers),
             seconds=time.perf_counter() - began,
@@ -162,8 +221,23 @@ class _Hall:
             frames=sum(viewer.frames for viewer in viewers),
             frames_least=min((viewer.frames for viewer in viewers if not viewer.stalled), default=0),
             frame_bytes=sum(viewer.bytes for viewer in viewers),
+            arrivals=arrivals,
+            deltas=sum(viewer.deltas for viewer in viewers),
+            behind=sum(viewer.gap or viewer.gone or viewer.seq != latest for viewer in viewers) if arrivals else 0,
             lost=sum(viewer.gone for viewer in viewers),
         )
+
+
+def _read_as_it_comes(viewers: list[_Viewer], until: float) -> None:
+    with select.epoll() as poll:
+        by_number = {viewer.fileno(): viewer for viewer in viewers}
+        for number in by_number:
+            poll.register(number, select.EPOLLIN)
+        while (left := until - time.perf_counter()) > 0:
+            for number, _ in poll.poll(left):
+                by_number[number].drain()
+                if by_number[number].gone:
+                    poll.unregister(number)
 
 
 def _main() -> None:

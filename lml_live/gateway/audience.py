@@ -1,4 +1,4 @@
-"""The sockets that watch one event, and how a tick reaches them: encoded and framed once per format, then written.
+"""The sockets that watch one event, and what they are told: snapshots, ticks, and what becomes of their holds.
 
 No send is ever awaited here. A client whose buffer fills gets merged diffs instead of every tick's; one that does not
 read at all is cut. Nobody else notices (performance.md, section 2; reliability.md, D10).
@@ -6,20 +6,19 @@ read at all is cut. Nobody else notices (performance.md, section 2; reliability.
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any
 
 from lml_live import limits
 from lml_live.gateway import frames, wire
-from lml_live.gateway.desk import Desk, show_areas
+from lml_live.gateway.crowd import Crowd
+from lml_live.gateway.desk import Desk
+from lml_live.gateway.direct import SendFrame
+from lml_live.gateway.fan_out import FanOut, Turns
 from lml_live.infra.telemetry import METRICS
 from lml_live.inventory import seatmap
-from lml_live.inventory.diffs import Change, PendingDiff, split_by_state
+from lml_live.inventory.diffs import Change
 from lml_live.inventory.rooms import PUBLIC, HoldNews, Room, Tick
-
-SLICE: Final = 100
-"""Sockets written to in one loop pass: a hold never waits for a fan-out to thousands (performance.md: p99 halves)."""
 
 
 class Subscriber:
@@ -34,9 +33,10 @@ class Subscriber:
         self.epoch: int | None = None
         """The epoch of its last welcome; None while one is being made: no diff is sent meanwhile."""
         self.seq = 0
-        """The seq of the last welcome, resumed or diff that was sent."""
-        self.pending: PendingDiff | None = None
-        """What a slow client has missed."""
+        """The seq of the last welcome, resumed or diff that was sent; in a crowd, of when it stepped in."""
+        self.crowd: Crowd | None = None
+        """Where it is told what all are told, and its place in there."""
+        self.place = 0
         self.slow_since = 0.0
         self.greeting = asyncio.Lock()
         """One welcome is made at a time, asked for or not."""
@@ -77,54 +77,18 @@ class Subscriber:
         self.transport.abort()
 
 
-class _FanOut:
-    """One diff on its way to everybody. Until its turn comes, later ticks are merged into it."""
-
-    def __init__(self, epoch: int, change: Change) -> None:
-        self.epoch = epoch
-        self._pending = PendingDiff(change.prev)
-        self._pending.add(change)
-        self._frames: dict[tuple[wire.Format, int], bytes] = {}
-        self.change = change
-
-    def merge(self, epoch: int, change: Change) -> bool:
-        """Adds a later tick, where it follows on this one."""
-        if epoch != self.epoch or change.prev != self._pending.seq:
-            return False
-        self._pending.add(change)
-        return True
-
-    def begin(self) -> None:
-        """Its turn has come: from here on it stays as it is."""
-        self.change = self._pending.take()
-
-    def frame(self, fmt: wire.Format, prev: int) -> bytes:
-        """The diff for a socket that is at `prev`, encoded once per format.
-
-        It tells the states as of its end, so one that was welcomed while ticks were merged may have it, too.
-        """
-        found = self._frames.get((fmt, prev))
-        if found is None:
-            message = _diff(Change(prev, self.change.seq, self.change.seats, self.change.areas))
-            found = frames.message_frame(fmt.encode(message), binary=fmt.binary)
-            self._frames[fmt, prev] = found
-        return found
-
-
 class Audience:
     """All subscribers of one event in this worker."""
 
-    def __init__(self, event: str, room: Room, desk: Desk) -> None:
+    def __init__(
+        self, event: str, room: Room, desk: Desk, turns: Turns | None = None, send_frame: SendFrame | None = None
+    ) -> None:
         self.event = event
         self.room = room
         self.desk = desk
         self.subscribers: set[Subscriber] = set()
         self._by_holder: dict[str, set[Subscriber]] = {}
-        self._slow: set[Subscriber] = set()
-        self._jobs: deque[_FanOut] = deque()
-        """The first is being written; what comes meanwhile waits as one, so that a room too busy for its worker is told
-        more seldom and never falls behind."""
-        self._writing: Iterator[Subscriber] | None = None
+        self._fan_out = FanOut(turns or Turns(), send_frame)
         self._last_diff = time.monotonic()
         self._snapshots: dict[tuple[wire.Format, bool], Any] = {}
         self._snapshot_of: tuple[int, int] | None = None
@@ -140,9 +104,25 @@ class Audience:
             subscriber.holder = holder
             self._by_holder.setdefault(holder, set()).add(subscriber)
 
+    def hush(self, subscriber: Subscriber) -> None:
+        """No diff reaches the subscriber until it is settled."""
+        subscriber.epoch = None
+        self._fan_out.hush(subscriber)
+
+    def hush_all(self) -> None:
+        """A new epoch: no diff reaches anybody before their own welcome, nor the rest of what is on its way."""
+        for subscriber in self.subscribers:
+            subscriber.epoch = None
+        self._fan_out.hush_all()
+
+    def settle(self, subscriber: Subscriber) -> None:
+        """The state at the last tick is being sent to the subscriber, in this step: the next diff follows on it."""
+        subscriber.epoch, subscriber.seq = self.room.epoch, self.room.sent_seq
+        self._fan_out.settle(subscriber)
+
     def remove(self, subscriber: Subscriber) -> None:
         self.subscribers.discard(subscriber)
-        self._slow.discard(subscriber)
+        self.hush(subscriber)
         if subscriber.holder is not None and (same := self._by_holder.get(subscriber.holder)) is not None:
             same.discard(subscriber)
             if not same:
@@ -187,63 +167,12 @@ class Audience:
 
     def _broadcast(self, change: Change) -> None:
         self._last_diff = time.monotonic()
-        if not self.subscribers:
-            return
-        # With one being written, the last waits.
-        if len(self._jobs) < 2 or not self._jobs[-1].merge(self.room.epoch, change):
-            self._jobs.append(_FanOut(self.room.epoch, change))
-        if self._writing is None:
-            self._continue()
-
-    def _continue(self) -> None:
-        """Writes the oldest job to one slice of sockets, and comes back in the next loop pass for the rest."""
-        while self._jobs:
-            job = self._jobs[0]
-            if self._writing is None:
-                job.begin()
-                METRICS.diffs.inc()
-                self._writing = iter(tuple(self.subscribers))
-            for written, subscriber in enumerate(self._writing, 1):
-                self._deliver(subscriber, job)
-                if written == SLICE:
-                    asyncio.get_running_loop().call_soon(self._continue)
-                    return
-            self._writing = None
-            self._jobs.popleft()
-
-    def _deliver(self, subscriber: Subscriber, job: _FanOut) -> None:
-        change = job.change
-        if subscriber.epoch != job.epoch or subscriber.gone:
-            return  # who is being welcomed has no need of it
-        prev = change.prev
-        if subscriber.seq > prev:
-            if subscriber.seq >= change.seq:
-                return  # welcomed after this tick
-            prev = subscriber.seq
-        if subscriber.pending is None:
-            if subscriber.transport.get_write_buffer_size() < limits.CLIENT_QUEUE_BYTES_SLOW:
-                subscriber.transport.write(job.frame(subscriber.format, prev))
-                subscriber.seq = change.seq
-                METRICS.frames.inc()
-                return
-            subscriber.pending = PendingDiff(prev)
-            subscriber.slow_since = time.monotonic()
-            self._slow.add(subscriber)
-        subscriber.pending.add(Change(prev, change.seq, change.seats, change.areas))
-        subscriber.seq = change.seq
+        if self.subscribers:
+            self._fan_out.tell(change)
 
     def serve_slow(self, now: float) -> None:
         """Gives slow clients that read again what they missed, and cuts those that do not."""
-        for subscriber in tuple(self._slow):
-            pending = subscriber.pending
-            if pending is None or subscriber.gone:
-                self._slow.discard(subscriber)
-            elif subscriber.transport.get_write_buffer_size() == 0:
-                subscriber.pending = None
-                self._slow.discard(subscriber)
-                subscriber.send(_diff(pending.take()))
-            elif now - subscriber.slow_since > limits.STALL_SECONDS_MAX:
-                subscriber.cut()
+        self._fan_out.serve_slow(now)
 
     # --- Holds
 
@@ -270,16 +199,3 @@ class Audience:
                 seq=news.seq,
             )
         )
-
-
-def _diff(change: Change) -> wire.Diff:
-    available, held, sold, blocked = split_by_state(change.seats)
-    return wire.Diff(
-        seq=change.seq,
-        prev=change.prev,
-        available=available,
-        held=held,
-        sold=sold,
-        blocked=blocked,
-        areas=show_areas(change.areas),
-    )

@@ -11,9 +11,11 @@ from lml_live.clock import Clock
 from lml_live.errors import LmlError, NotFound, Unavailable
 from lml_live.gateway import frames, wire
 from lml_live.gateway.acts import Acts
-from lml_live.gateway.audience import SLICE, Audience, Subscriber
+from lml_live.gateway.audience import Audience, Subscriber
 from lml_live.gateway.best import BestSeats
 from lml_live.gateway.desk import show_areas
+from lml_live.gateway.direct import SendFrame
+from lml_live.gateway.fan_out import SLICE, Turns
 from lml_live.gateway.groups import GroupActs
 from lml_live.gateway.session import Greet, Session
 from lml_live.gateway.tokens import HolderTokens
@@ -31,7 +33,15 @@ log = logging.getLogger(__name__)
 class Live(Listener):
     """All audiences of this worker."""
 
-    def __init__(self, feed: Feed, acts: Acts, groups: GroupActs, tokens: HolderTokens, clock: Clock) -> None:
+    def __init__(
+        self,
+        feed: Feed,
+        acts: Acts,
+        groups: GroupActs,
+        tokens: HolderTokens,
+        clock: Clock,
+        send_frame: SendFrame | None = None,
+    ) -> None:
         self.feed = feed
         self.acts = acts
         self.groups = groups
@@ -39,6 +49,8 @@ class Live(Listener):
         self.tokens = tokens
         self.clock = clock
         self.audiences: dict[str, Audience] = {}
+        self._turns = Turns()
+        self._send_frame = send_frame
         self._tasks: set[asyncio.Task[None]] = set()
         feed.listener = self
         feed.busy = lambda event: event in self.audiences and bool(self.audiences[event].subscribers)
@@ -55,7 +67,7 @@ class Live(Listener):
             desk = await self.acts.desks.reload(event)
         known = self.audiences.get(event)
         if known is None or known.room is not room:
-            known = self.audiences[event] = Audience(event, room, desk)
+            known = self.audiences[event] = Audience(event, room, desk, self._turns, self._send_frame)
         return known
 
     async def welcome(self, audience: Audience, subscriber: Subscriber, session: Session, greet: Greet) -> None:
@@ -65,7 +77,7 @@ class Live(Listener):
         token = greet.token or self.tokens.issue(holder, now_ms)
         audience.name(subscriber, holder)
         async with subscriber.greeting:
-            subscriber.epoch = None
+            audience.hush(subscriber)
             subscriber.early_news = []
             try:
                 if greet.resume is not None and audience.room.epoch_text == greet.resume[0]:
@@ -118,8 +130,7 @@ class Live(Listener):
             "now_ms": self.clock(),
             "tick_ms": self.feed.tick_ms(audience.event),
         }
-        subscriber.pending = None
-        subscriber.epoch, subscriber.seq = room.epoch, room.sent_seq
+        audience.settle(subscriber)
         plan = None
         if greet.resume is not None:
             plan = room.history.plan(*greet.resume, sent=room.sent_seq, caught_up=True)
@@ -157,8 +168,7 @@ class Live(Listener):
         audience = self.audiences.get(event)
         if audience is None:
             return
-        for subscriber in audience.subscribers:
-            subscriber.epoch = None
+        audience.hush_all()
         if before.layout_hash != room.sale.layout_hash:
             audience.broadcast_message(wire.Bye(reason="layout", retry_after_ms=limits.BYE_MS))
             for subscriber in tuple(audience.subscribers):
@@ -234,16 +244,21 @@ class Live(Listener):
 
     async def keep(self) -> None:
         """Serves slow clients, lets idle rooms speak, pings, and cuts the dead, until cancelled."""
-        pinged = time.monotonic()
+        pinged = looked = time.monotonic()
         while True:
             await asyncio.sleep(limits.SOCKET_UPKEEP_SECONDS)
             now = time.monotonic()
             ping = now - pinged >= limits.PING_SECONDS
             if ping:
                 pinged = now
+            look = now - looked >= limits.SOCKET_LOOK_SECONDS
+            if look:
+                looked = now
             for audience in list(self.audiences.values()):
                 audience.serve_slow(now)
                 audience.broadcast_idle(now)
+                if not (ping or look):
+                    continue
                 for subscriber in tuple(audience.subscribers):
                     if now - subscriber.heard > limits.IDLE_SECONDS_MAX:
                         subscriber.cut()

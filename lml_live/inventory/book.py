@@ -19,7 +19,8 @@ from lml_live.errors import NotFound, Refused, Unavailable
 from lml_live.infra import postgres
 from lml_live.infra.redis import Part, Pipe
 from lml_live.inventory import seatmap
-from lml_live.inventory.records import Sale, pack, write_area_counts
+from lml_live.inventory.diffs import AreaCounts
+from lml_live.inventory.records import Sale, pack, read_area_counts, read_entry_id, write_area_counts
 from lml_live.inventory.recovery import Claim, Inventory, Overlay, StaffHold, batches, read_kept, rebuild
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,9 @@ SeatDirectory = Callable[[Sale], Awaitable[Mapping[str, int]]]
 _SQL: Final = postgres.statements("inventory")
 _ADOPT_BATCH: Final = 1_000
 _OTHER_BOOKS: Final = (b"no_book", b"other_stamp")
+_INVENTORY: Final = ("seats", "book", "areas", "log")
+_AREA_FIELDS: Final = 4
+"""Of one area: a count for each state."""
 
 
 class Book:
@@ -164,6 +168,37 @@ class Book:
         if sale.run_id != self.pipe.run_id:
             sale = await self.recover(event, wait=wait or sale.epoch == 0)
         return sale if sale.run_id == self.pipe.run_id else None
+
+    async def read_inventory(self, event: str) -> tuple[Sale, int, bytes, dict[str, AreaCounts]]:
+        """The facts and the whole inventory under them at one moment: seq, seats, areas. Waits as `run` may.
+
+        Plain commands in one write, beginning and ending with the stamp and the log's head: where both agree, nothing
+        came between, for no step changes seats without an entry. Lua would copy every seat twice (60,000: 90 µs of
+        Redis instead of 40); it is asked where something does not agree, says what, and closes a damaged book.
+        """
+        sale = await self.sale(event)
+        if sale.run_id == self.pipe.run_id:
+            book, log = sale.key("book"), sale.key("log")
+            head: tuple[Part, ...] = ("XREVRANGE", log, "+", "-", "COUNT", 1)
+            stamp, first, seats, areas, last, stamp_then = await asyncio.gather(
+                self.pipe.call("HGET", book, "stamp"),
+                self.pipe.call(*head),
+                self.pipe.call("GET", sale.key("seats")),
+                self.pipe.call("HGETALL", sale.key("areas")),
+                self.pipe.call(*head),
+                self.pipe.call("HGET", book, "stamp"),
+            )
+            agree = stamp == stamp_then == sale.stamp.encode() and first and first == last
+            if agree and len(seats or b"") == sale.seat_count and len(areas) == 2 * len(sale.areas) * _AREA_FIELDS:
+                epoch, seq = read_entry_id(last[0][0])
+                if epoch == sale.epoch:
+                    return sale, seq, seats, read_area_counts(areas)
+
+        def sizes(sale: Sale) -> list[Part]:
+            return [sale.seat_count, _AREA_FIELDS * len(sale.areas)]
+
+        sale, answer = await self.run(event, "read_inventory", _INVENTORY, sizes, wait=True)
+        return sale, int(answer[1]), answer[2], read_area_counts(answer[3])
 
     async def catch_up(self, event: str) -> bool:
         """Reads an event's facts again where its book bears another stamp than they; answers whether they are newer."""

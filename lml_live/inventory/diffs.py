@@ -5,6 +5,7 @@ and a merged change is applied exactly like the ones it is made of (contract, "H
 """
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 from msgspec import Struct
 
@@ -84,3 +85,47 @@ class PendingDiff:
         self._seats = {}
         self._areas = {}
         return change
+
+
+class Missed:
+    """What changed since the first of a room's slow clients fell behind, kept once for all of them.
+
+    A client only remembers the `seq` it is at; `since` tells what it lacks. So a tick costs one update, however many
+    are behind, and all of them together no more memory than one map.
+    """
+
+    __slots__ = ("_areas", "_seats", "seq")
+
+    def __init__(self) -> None:
+        self.seq = 0
+        """The `seq` of what was added last."""
+        self._seats: dict[int, tuple[int, int]] = {}
+        """The `seq` of each seat's latest change, and its state; the latest change is the last in order."""
+        self._areas: dict[str, tuple[int, AreaCounts]] = {}
+
+    def add(self, change: Change) -> None:
+        """Notes the next change."""
+        self.seq = change.seq
+        for seat, state in change.seats.items():
+            self._seats.pop(seat, None)  # so that it becomes the last
+            self._seats[seat] = (change.seq, state)
+        for area, counts in change.areas.items():
+            self._areas.pop(area, None)
+            self._areas[area] = (change.seq, counts)
+
+    def since(self, prev: int) -> Change:
+        """All that a client at `prev` lacks. It may tell of what the client knows already: states are absolute."""
+        return Change(prev, self.seq, _later_than(prev, self._seats), _later_than(prev, self._areas))
+
+
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+
+
+def _later_than(prev: int, noted: dict[_Key, tuple[int, _Value]]) -> dict[_Key, _Value]:
+    found: dict[_Key, _Value] = {}
+    for key, (seq, value) in reversed(noted.items()):
+        if seq <= prev:
+            break
+        found[key] = value
+    return found

@@ -13,7 +13,7 @@ from typing import Any, Final
 from lml_live import limits
 from lml_live.errors import LmlError, NotFound, Unavailable
 from lml_live.inventory.book import Book
-from lml_live.inventory.records import Sale, decode_entry, read_area_counts, read_entry_id
+from lml_live.inventory.records import Sale, decode_entry, read_entry_id
 from lml_live.inventory.rooms import EntriesMissing, EpochGone, Room, Tick
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class Feed:
         return await asyncio.shield(task)
 
     async def _open(self, event: str) -> Room:
-        sale, seq, seats, areas = await self._read(event)
+        sale, seq, seats, areas = await self._book.read_inventory(event)
         room = Room(sale, seq, seats, areas)
         first = max(1, seq - limits.LOG_ENTRIES_MAX + 1)
         if seq:
@@ -80,10 +80,6 @@ class Feed:
         self._locks[event] = asyncio.Lock()
         self._due[event] = 0.0
         return room
-
-    async def _read(self, event: str) -> tuple[Sale, int, bytes, dict[str, tuple[int, int, int, int]]]:
-        sale, answer = await self._book.run(event, "read_inventory", _INVENTORY, _sizes, wait=True)
-        return sale, int(answer[1]), answer[2], read_area_counts(answer[3])
 
     def tick_ms(self, event: str) -> int:
         """The time between two ticks of a room, in milliseconds."""
@@ -177,13 +173,13 @@ class Feed:
     async def _begin_anew(self, event: str, room: Room) -> None:
         before = room.sale
         await self._book.reload(event)
-        sale, seq, seats, areas = await self._read(event)
+        sale, seq, seats, areas = await self._book.read_inventory(event)
         room.reset(sale, seq, seats, areas)
         log.info("event %s goes on in epoch %d", event, sale.epoch)
         self.listener.reset(event, room, before)
 
     async def _resynchronise(self, event: str, room: Room) -> None:
-        sale, seq, seats, areas = await self._read(event)
+        sale, seq, seats, areas = await self._book.read_inventory(event)
         if sale.epoch != room.epoch or len(seats) != sale.seat_count:
             return  # the next turn sees the new epoch
         log.warning("event %s: the log was cut before this worker had read it", event)

@@ -92,14 +92,7 @@ class StaffHolds:
 
     async def seat_bytes(self, event: str) -> bytes:
         """The inventory byte of every seat (`seatmap`), by index."""
-        _, answer = await self._book.run(
-            event,
-            "read_inventory",
-            _SEATS_BOOK_AREAS_LOG,
-            lambda sale: [sale.seat_count, 4 * len(sale.areas)],
-            wait=True,
-        )
-        seats: bytes = answer[2]
+        _, _, seats, _ = await self._book.read_inventory(event)
         return seats
 
     async def find_holds(self, event: str, seats: Collection[int]) -> dict[int, tuple[str, Record]]:

@@ -1,5 +1,7 @@
 """What `pip install lml-live` brings."""
 
+import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -8,13 +10,22 @@ from pathlib import Path
 REPOSITORY = Path(__file__).parents[2]
 
 
-def test_the_wheel_has_scripts_statements_and_pages(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(REPOSITORY)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+def build_wheel(directory: Path, **environ: str) -> tuple[str, set[str]]:
+    """A wheel's name and what is in it."""
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(directory), str(REPOSITORY)]
+    done = subprocess.run(command, cwd=directory, env=os.environ | environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    [wheel] = tmp_path.glob("*.whl")
+    [wheel] = directory.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
-        packed = set(archive.namelist())
+        return wheel.name, set(archive.namelist())
+
+
+def test_the_wheel_has_scripts_statements_and_pages(tmp_path: Path) -> None:
+    name, packed = build_wheel(tmp_path)
+    helper = "lml_live/gateway/send_frame.so"
+    compiles = any(map(shutil.which, ("cc", "gcc", "clang")))
+    assert (helper in packed) == compiles
+    assert name.endswith("-any.whl") != compiles, "with the helper it is for this kind of machine"
     for folder, place in (
         ("lua", "lml_live/_assets/"),
         ("sql", "lml_live/_assets/"),
@@ -26,3 +37,10 @@ def test_the_wheel_has_scripts_statements_and_pages(tmp_path: Path) -> None:
         ]
         assert wanted, folder
         assert {place + str(path.relative_to(REPOSITORY)) for path in wanted} <= packed
+
+
+def test_without_a_compiler_the_wheel_is_for_every_machine(tmp_path: Path) -> None:
+    name, packed = build_wheel(tmp_path, PATH=str(tmp_path))
+    assert name.endswith("-py3-none-any.whl")
+    assert not any(path.endswith(".so") for path in packed)
+    assert "lml_live/gateway/send_frame.c" in packed

@@ -595,7 +595,6 @@ async def test_who_does_not_read_is_cut_and_nobody_else_waits(
 ) -> None:
     monkeypatch.setattr(limits, "SOCKET_SEND_BUFFER_BYTES", 2_048)
     monkeypatch.setattr(limits, "SOCKET_UNSENT_BYTES", 1_024)
-    monkeypatch.setattr(limits, "CLIENT_QUEUE_BYTES_SLOW", 1_024)
     monkeypatch.setattr(limits, "STALL_SECONDS_MAX", 0.5)
     monkeypatch.setattr(limits, "MESSAGES_PER_SECOND_MAX", 10_000)
     monkeypatch.setattr(limits, "MESSAGE_BURST_MAX", 10_000)

@@ -81,11 +81,8 @@ class Worker:
 
     async def inventory(self, event: str) -> tuple[int, bytes, dict[str, AreaCounts]]:
         """(seq, seats, areas), as a room reads them."""
-        keys = ("seats", "book", "areas", "log")
-        _, answer = await self.book.run(
-            event, "read_inventory", keys, lambda sale: [sale.seat_count, 4 * len(sale.areas)], wait=True
-        )
-        return int(answer[1]), answer[2], read_area_counts(answer[3])
+        _, seq, seats, areas = await self.book.read_inventory(event)
+        return seq, seats, areas
 
 
 class House(Worker):

@@ -43,6 +43,37 @@ async def ask(house: House, event: str) -> bytes:
 
 
 @pytest.mark.parametrize("part", PARTS)
+async def test_an_inventory_that_lacks_a_part_is_never_read_as_whole(house: House, part: str) -> None:
+    event = await house.open_event(areas=PIT)
+    held(await house.holds.hold_seats(event, "anna", adults(4), [("pit", "adult", 2)], key=None))
+    sale = await house.sale(event)
+    await house.pipe.call("DEL", sale.key(part))
+    _, seats, areas = await house.inventory(event)
+    assert (await house.sale(event)).epoch == sale.epoch + 1
+    assert (seats[4], areas["pit"]) == (HELD, (8, 2, 0, 0))
+    await house.remember_start(event)
+
+
+async def test_an_inventory_is_read_at_one_moment_while_others_change_it(house: House, valkey_url: str) -> None:
+    event = await house.open_event()
+    before, _, _ = await house.inventory(event)
+    other = await house.hire(valkey_url)
+
+    async def hold() -> None:
+        for seat in range(20):
+            held(await other.holds.hold_seats(event, f"holder-{seat}", adults(seat), (), key=None))
+
+    holding = asyncio.create_task(hold())
+    moments = set()
+    while not holding.done():
+        seq, seats, _ = await house.inventory(event)
+        assert seats.count(HELD) == seq - before
+        moments.add(seq)
+    await holding
+    assert len(moments) > 2, "nothing was read in the middle"
+
+
+@pytest.mark.parametrize("part", PARTS)
 async def test_a_lost_part_closes_the_book_and_the_holds_come_back(house: House, part: str) -> None:
     """Only the stamp was looked at: seats, areas or log could go, and every seat was `seat_taken` for ever, every
     answer an error, or held seats shown as free."""

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lml_live.inventory.diffs import AreaCounts, Change, PendingDiff, split_by_state
+from lml_live.inventory.diffs import AreaCounts, Change, Missed, PendingDiff, split_by_state
 
 STATES = st.dictionaries(st.integers(0, 20), st.integers(0, 3), max_size=8)
 AREAS = st.dictionaries(st.sampled_from(["pit", "lawn"]), st.tuples(*[st.integers(0, 9)] * 4), max_size=2)
@@ -115,3 +115,26 @@ def test_what_was_taken_stays_as_it_was() -> None:
     pending.add(Change(1, 2, {1: 2}, {}))
     assert taken == Change(0, 1, {1: 1}, {})
     assert pending.seat_count == 1
+
+
+@given(histories(), st.data())
+def test_who_fell_behind_anywhere_is_told_what_was_after_it_and_nothing_wrong(
+    changes: list[Change], data: st.DataObject
+) -> None:
+    missed = Missed()
+    for change in changes:
+        missed.add(change)
+    began = data.draw(st.sampled_from([change.prev for change in changes]))
+    told = missed.since(began)
+    after = [change for change in changes if change.seq > began]
+    lacking = merge(after) if after else Change(began, began, {}, {})
+    assert (told.prev, told.seq) == (began, changes[-1].seq)
+    assert (told.seats, told.areas) == (lacking.seats, lacking.areas)
+
+
+def test_what_clients_missed_is_kept_once_however_often_it_changed() -> None:
+    missed = Missed()
+    for seq in range(1, 1_000):
+        missed.add(Change(seq - 1, seq, {seq % 7: seq % 4}, {}))
+    assert len(missed.since(0).seats) == 7
+    assert missed.since(998) == Change(998, 999, {999 % 7: 999 % 4}, {})
