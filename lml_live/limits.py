@@ -141,6 +141,10 @@ REDIS_CALLS_MAX: Final = 10_000
 REDIS_CALL_SECONDS: Final = 2.0
 REDIS_CONNECT_SECONDS: Final = 5.0
 REDIS_WATCH_SECONDS: Final = 0.25
+REDIS_ASK_SECONDS: Final = 1.0
+"""What a sentinel or a cluster's node may take to say where things are."""
+REDIS_LOOK_SECONDS: Final = 5.0
+"""How often that is looked up though nobody said that it changed."""
 REDIS_RECONNECT_SECONDS_MIN: Final = 0.05
 REDIS_RECONNECT_SECONDS_MAX: Final = 1.0
 RETRY_AFTER_MS: Final = 500

@@ -49,7 +49,8 @@ from lml_live.guard.throttle import AddressCaps
 from lml_live.infra import mongo, postgres
 from lml_live.infra.config import Settings
 from lml_live.infra.objects import Objects, open_objects
-from lml_live.infra.redis import Pipe, load_scripts
+from lml_live.infra.redis import load_scripts
+from lml_live.infra.redis_topology import open_topology
 from lml_live.infra.telemetry import METRICS
 from lml_live.inventory import seatmap
 from lml_live.inventory.book import Book
@@ -128,9 +129,9 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
         stack.push_async_callback(pool.close)
         database = mongo.connect_database(url, settings.mongo_database)
         stack.callback(mongo.close_database, database)
-        pipe = Pipe(settings.redis_url, load_scripts())
-        await pipe.start()
-        stack.push_async_callback(pipe.close)
+        redis = open_topology(settings.redis_url, load_scripts())
+        await redis.start()
+        stack.push_async_callback(redis.close)
         secret = await _secret(settings, pool)
 
         library = Library(database)
@@ -140,7 +141,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
         async def seat_directory(sale: Sale) -> Mapping[str, int]:
             return (await layouts.index(sale.layout_id, sale.layout_version)).index_of
 
-        book = Book(pipe, pool, seat_directory)
+        book = Book(redis, pool, seat_directory)
         stack.push_async_callback(book.close)
         book.adopted = lambda _event: METRICS.adopted.inc()
         holds = Holds(book, secret)
@@ -174,7 +175,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
                 await connection.fetchval(_SQL["ping"])
 
         async def redis_answers() -> None:
-            await pipe.call("PING")
+            await asyncio.gather(*(pipe.call("PING") for pipe in redis.nodes()))
 
         desk, keys = StaffDesk(pool), IdempotencyKeys(pool)
         bookings = Bookings(pool)

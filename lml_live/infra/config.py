@@ -64,7 +64,7 @@ DESCRIPTIONS: Final = {
     "port": "Port to listen on; 0 takes a free one and prints it",
     "workers": "Worker processes on that port",
     "data_dir": "Where `lml up` keeps its engines, their data, logs and secrets",
-    "redis_url": "Redis or Valkey: `redis://…`",
+    "redis_url": "Redis or Valkey: `redis://…`, `redis+sentinel://…/service` or `redis+cluster://…`",
     "postgres_dsn": "PostgreSQL: `postgresql://user:password@host/database`",
     "mongo_url": "MongoDB, a replica set: `mongodb://…`",
     "mongo_database": "The database in MongoDB",
@@ -159,7 +159,7 @@ assert DESCRIPTIONS.keys() == set(Settings.__struct_fields__)
 
 
 _ADDRESSES: Final = {
-    "redis_url": r"(rediss?://[^/?#]*?(:\d{1,5})?(/|\?|$)|unix:///)",
+    "redis_url": r"(rediss?(\+sentinel|\+cluster)?://[^/?#]*?(:\d{1,5})?(/|\?|$)|unix:///)",
     "postgres_dsn": r"postgres(ql)?://.",
     "mongo_url": r"mongodb(\+srv)?://.",
     "s3_endpoint_url": r"https?://.",

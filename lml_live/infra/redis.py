@@ -6,6 +6,8 @@ are read by `redis`, answers by `hiredis`.
 
 A pipe is one connection. It reconnects by itself, and each connection has a `generation` and the server's `run_id`:
 whoever keeps facts about the data compares them, because a Redis that came back may have lost or regained anything.
+
+One pipe is also the simplest `redis_topology.Topology`: a Redis of one node, at a fixed address.
 """
 
 import asyncio
@@ -15,7 +17,7 @@ import re
 import ssl
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
 import hiredis
@@ -33,6 +35,10 @@ Part = bytes | str | int
 
 class StoreFault(Exception):
     """Redis refused a call for a reason that is a defect of ours (a broken script, a wrong type)."""
+
+
+class Misplaced(Unavailable):
+    """The node asked is not, or not yet, the one that may change the key: nothing was run. Where to ask is looked up."""
 
 
 class Script(msgspec.Struct, frozen=True):
@@ -57,17 +63,9 @@ def load_scripts() -> dict[str, Script]:
 
 
 # What Redis says when it cannot serve now, and may serve the same call later.
-_PASSING: Final = (
-    "LOADING",
-    "BUSY",
-    "MASTERDOWN",
-    "READONLY",
-    "OOM",
-    "CLUSTERDOWN",
-    "TRYAGAIN",
-    "NOREPLICAS",
-    "MISCONF",
-)
+_PASSING: Final = ("LOADING", "BUSY", "OOM", "NOREPLICAS", "MISCONF")
+# What a node says that is not the one to ask, or is about to be it no longer.
+_MISPLACED: Final = ("MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "READONLY", "MASTERDOWN")
 
 
 def encode_call(parts: Sequence[Part]) -> bytes:
@@ -87,17 +85,42 @@ class Pipe:
     `call` answers a future. Errors: `Unavailable` while there is no connection, when it broke before the answer (the
     outcome is then unknown) or when Redis cannot serve now; `Overloaded` at `limits.REDIS_CALLS_MAX` waiting calls;
     `StoreFault` for defects.
+
+    `address` is a URL, or what `redis` makes of one: host, port, password and so on.
     """
 
-    def __init__(self, url: str, scripts: dict[str, Script], *, name: str = "lml") -> None:
-        self._options: dict[str, Any] = dict(parse_url(url))
+    def __init__(self, address: str | Mapping[str, Any], scripts: dict[str, Script], *, name: str = "lml") -> None:
+        self._options: dict[str, Any] = dict(parse_url(address) if isinstance(address, str) else address)
         self._scripts = scripts
         self._name = name
         self._connection: _Connection | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._lost = asyncio.Event()
+        self._found = asyncio.Event()
         self.generation = 0
         self.run_id = ""
+        self.skew_ms = 0
+        """PostgreSQL's clock less this Redis's as last measured, 0 while they agree (`inventory.upkeep` measures)."""
+        self.on_lost: Callable[[], None] = lambda: None
+        """Told that the connection broke; the pipe looks for the next one by itself."""
+
+    # --- What a topology of one node is (`redis_topology.Topology`)
+
+    def of(self, tag: str) -> "Pipe":
+        """The pipe of the node whose keys have this hash tag."""
+        return self
+
+    def spread(self, tags: Iterable[str]) -> "list[tuple[Pipe, list[str]]]":
+        """The tags by pipe, in groups whose keys one command may name together."""
+        return [(self, list(tags))]
+
+    def nodes(self) -> "list[Pipe]":
+        return [self]
+
+    async def confirm(self, tag: str) -> None:
+        """Nobody is asked about the one node there is."""
+
+    # --- The connection
 
     @property
     def connected(self) -> bool:
@@ -108,6 +131,16 @@ class Pipe:
         await self._connect()
         self._keeper = asyncio.create_task(self._keep(), name="redis pipe")
 
+    def start_later(self) -> None:
+        """Connects in the background, whenever the node answers."""
+        self._lost.set()
+        self._keeper = asyncio.create_task(self._keep(), name="redis pipe")
+
+    async def ready(self) -> None:
+        """Waits until the pipe is connected. Raises `TimeoutError`."""
+        async with asyncio.timeout(limits.REDIS_CONNECT_SECONDS):
+            await self._found.wait()
+
     async def close(self) -> None:
         if self._keeper is not None:
             self._keeper.cancel()
@@ -116,6 +149,11 @@ class Pipe:
             self._connection.on_lost = None  # it is not lost, it is done with
             self._connection.abort("the pipe was closed")
             self._connection = None
+
+    def reconnect(self, reason: str) -> None:
+        """Ends the connection, so that the node to talk to is looked for anew."""
+        if self._connection is not None:
+            self._connection.abort(reason)
 
     def call(self, *parts: Part) -> asyncio.Future[Any]:
         """Sends one command with the others of this loop tick."""
@@ -137,7 +175,7 @@ class Pipe:
         return answer
 
     async def _connect(self) -> None:
-        connection = await _open(self._options)
+        connection = await _open(await self._locate())
         try:
             async with asyncio.timeout(limits.REDIS_CONNECT_SECONDS):
                 run_id = await self._greet(connection)
@@ -152,33 +190,48 @@ class Pipe:
         self.run_id = run_id
         self.generation += 1
         self._lost.clear()
+        self._found.set()
         connection.on_lost = self._on_lost
+        connection.on_misplaced = self._on_misplaced
         self._connection = connection
 
+    async def _locate(self) -> dict[str, Any]:
+        """The address to connect to; asked before each try."""
+        return self._options
+
+    def _on_misplaced(self) -> None:
+        """The node is no primary any more: a name, a proxy or the sentinels know the next one."""
+        self.reconnect("it is no primary any more")
+
     async def _greet(self, connection: "_Connection") -> str:
-        """Signs in, loads the scripts, and answers the server's run_id."""
+        """Signs in, makes sure that it is a primary, loads the scripts, and answers the server's run_id."""
         password, user = self._options.get("password"), self._options.get("username")
         if password:
             await connection.call(encode_call([b"AUTH", *([user] if user else []), password]))
         if self._options.get("db"):
             await connection.call(encode_call([b"SELECT", self._options["db"]]))
         await connection.call(encode_call([b"CLIENT", b"SETNAME", self._name]))
+        info = await connection.call(encode_call([b"INFO"]))
+        told = dict(re.findall(rb"^(run_id|role):(\w+)\r?$", info, re.MULTILINE)) if isinstance(info, bytes) else {}
+        if b"run_id" not in told:
+            raise StoreFault("it does not tell its run_id")
+        if told.get(b"role", b"master") != b"master":
+            raise Unavailable("it is no primary")
         if scripts := list(self._scripts.values()):
             # Compiling them all costs Redis some 30 ms: only those that it does not have.
             known = await connection.call(encode_call([b"SCRIPT", b"EXISTS", *(script.sha for script in scripts)]))
             for script, is_known in zip(scripts, known, strict=True):
                 if not is_known:
                     await connection.call(encode_call([b"SCRIPT", b"LOAD", script.text]))
-        info = await connection.call(encode_call([b"INFO", b"server"]))
-        found = re.search(rb"^run_id:(\w+)\r?$", info, re.MULTILINE) if isinstance(info, bytes) else None
-        if found is None:
-            raise StoreFault("it does not tell its run_id")
-        return found[1].decode()
+        run_id: bytes = told[b"run_id"]
+        return run_id.decode()
 
     def _on_lost(self, reason: str) -> None:
         log.warning("redis connection lost: %s", reason)
         self._connection = None
+        self._found.clear()
         self._lost.set()
+        self.on_lost()
 
     async def _keep(self) -> None:
         while True:
@@ -207,6 +260,7 @@ class _Connection(asyncio.Protocol):
         self._watch: asyncio.TimerHandle | None = None
         self._suspect: asyncio.Future[Any] | None = None
         self.on_lost: Any = None
+        self.on_misplaced: Any = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # Not asserted: uvloop's transports do what asyncio's promise without being their subclasses.
@@ -249,12 +303,17 @@ class _Connection(asyncio.Protocol):
                 self.abort("an answer that nobody asked for")
                 return
             future, _ = self._waiting.popleft()
-            if future.done():
-                continue  # the caller gave up waiting
             if isinstance(answer, hiredis.ReplyError):
-                future.set_exception(_translate(answer))
-            else:
+                self._refuse(future, _translate(answer))
+            elif not future.done():  # else the caller gave up waiting
                 future.set_result(answer)
+
+    def _refuse(self, future: asyncio.Future[Any], error: Exception) -> None:
+        if not future.done():
+            future.set_exception(error)
+        if isinstance(error, Misplaced) and self.on_misplaced is not None:
+            # Not now: what has arrived with this answer is to be read before the connection may end.
+            self._loop.call_soon(self.on_misplaced)
 
     def _check(self) -> None:
         """One timer a connection, not one a call: an answer that is too late ends the connection.
@@ -295,6 +354,8 @@ def _translate(reply: hiredis.ReplyError) -> Exception:
     text = str(reply)
     if text.startswith("NOSCRIPT"):
         return _ScriptForgotten(text)
+    if text.startswith(_MISPLACED):
+        return Misplaced(f"Redis is moving ({text.split()[0]}).", retry_after_ms=limits.RETRY_AFTER_MS)
     if text.startswith(_PASSING):
         return Unavailable(f"Redis cannot serve now ({text.split()[0]}).", retry_after_ms=limits.RETRY_AFTER_MS)
     return StoreFault(text)

@@ -18,6 +18,7 @@ from lml_live.clock import to_ms
 from lml_live.errors import NotFound, Refused, Unavailable
 from lml_live.infra import postgres
 from lml_live.infra.redis import Part, Pipe
+from lml_live.infra.redis_topology import Topology
 from lml_live.inventory import seatmap
 from lml_live.inventory.diffs import AreaCounts
 from lml_live.inventory.records import Sale, pack, read_area_counts, read_entry_id, write_area_counts
@@ -39,8 +40,8 @@ _AREA_FIELDS: Final = 4
 class Book:
     """The books of all events, by event id. Facts about an event are cached; `forget` drops them."""
 
-    def __init__(self, pipe: Pipe, pool: postgres.Pool, seat_directory: SeatDirectory) -> None:
-        self.pipe = pipe
+    def __init__(self, redis: Topology, pool: postgres.Pool, seat_directory: SeatDirectory) -> None:
+        self.redis = redis
         self._pool = pool
         self._seat_directory = seat_directory
         self._sales: dict[str, Sale] = {}
@@ -48,10 +49,26 @@ class Book:
         self._recoveries: dict[str, asyncio.Task[Sale]] = {}
         # Each recovery holds a connection of the pool; the others are for everybody else.
         self._recovering = asyncio.Semaphore(limits.ADOPTS_AT_ONCE)
-        self.skew_ms = 0
-        """PostgreSQL's clock less Redis's as last measured, 0 while they agree (`upkeep` measures)."""
+        self._asked: Pipe | None = None
         self.adopted: Callable[[str], None] = lambda _event: None
         """Told the id of every event that this worker adopted."""
+
+    def pipe(self, sale: Sale) -> Pipe:
+        """The pipe of the node that has an event's keys. Raises `Unavailable` while none has."""
+        return self.redis.of(sale.group)
+
+    @property
+    def skew_ms(self) -> int:
+        """PostgreSQL's clock less Redis's (`Pipe.skew_ms`), of the node that a call is being made up for."""
+        return self._clock.skew_ms
+
+    @skew_ms.setter
+    def skew_ms(self, skew_ms: int) -> None:
+        self._clock.skew_ms = skew_ms
+
+    @property
+    def _clock(self) -> Pipe:
+        return self._asked or self.redis.nodes()[0]
 
     # --- Facts
 
@@ -118,7 +135,8 @@ class Book:
             sale = await self._here(event, wait=wait)
             if sale is None:
                 continue
-            answer = await self.pipe.run(script, [sale.key(key) for key in keys], [sale.stamp, *args(sale)])
+            self._asked = pipe = self.redis.of(sale.group)
+            answer = await pipe.run(script, [sale.key(key) for key in keys], [sale.stamp, *args(sale)])
             match answer[0]:
                 case b"no_book":
                     await self.recover(event, wait=wait)
@@ -148,7 +166,8 @@ class Book:
                 raise Refused("different_group", "These events are not of one group.")
             if len(sales) < len(events):
                 continue
-            answer = await self.pipe.run(script, [sale.key(key) for sale in sales for key in keys], args(sales))
+            self._asked = pipe = self.redis.of(sales[0].group)
+            answer = await pipe.run(script, [sale.key(key) for sale in sales for key in keys], args(sales))
             others = [refusal for refusal in answer[1:] if answer[0] == b"refused" and refusal[1] in _OTHER_BOOKS]
             if not others:
                 return sales, answer
@@ -163,11 +182,11 @@ class Book:
     async def _here(self, event: str, *, wait: bool) -> Sale | None:
         """An event's facts, its book being in the Redis that is connected; None where that was replaced meanwhile."""
         sale = await self.sale(event)
-        if sale.run_id != self.pipe.run_id:
+        if sale.run_id != self.redis.of(sale.group).run_id:
             sale = await self.reload(event)  # another worker may have adopted it
-        if sale.run_id != self.pipe.run_id:
+        if sale.run_id != self.redis.of(sale.group).run_id:
             sale = await self.recover(event, wait=wait or sale.epoch == 0)
-        return sale if sale.run_id == self.pipe.run_id else None
+        return sale if sale.run_id == self.redis.of(sale.group).run_id else None
 
     async def read_inventory(self, event: str) -> tuple[Sale, int, bytes, dict[str, AreaCounts]]:
         """The facts and the whole inventory under them at one moment: seq, seats, areas. Waits as `run` may.
@@ -177,16 +196,17 @@ class Book:
         Redis instead of 40); it is asked where something does not agree, says what, and closes a damaged book.
         """
         sale = await self.sale(event)
-        if sale.run_id == self.pipe.run_id:
+        pipe = self.redis.of(sale.group)
+        if sale.run_id == pipe.run_id:
             book, log = sale.key("book"), sale.key("log")
             head: tuple[Part, ...] = ("XREVRANGE", log, "+", "-", "COUNT", 1)
             stamp, first, seats, areas, last, stamp_then = await asyncio.gather(
-                self.pipe.call("HGET", book, "stamp"),
-                self.pipe.call(*head),
-                self.pipe.call("GET", sale.key("seats")),
-                self.pipe.call("HGETALL", sale.key("areas")),
-                self.pipe.call(*head),
-                self.pipe.call("HGET", book, "stamp"),
+                pipe.call("HGET", book, "stamp"),
+                pipe.call(*head),
+                pipe.call("GET", sale.key("seats")),
+                pipe.call("HGETALL", sale.key("areas")),
+                pipe.call(*head),
+                pipe.call("HGET", book, "stamp"),
             )
             agree = stamp == stamp_then == sale.stamp.encode() and first and first == last
             if agree and len(seats or b"") == sale.seat_count and len(areas) == 2 * len(sale.areas) * _AREA_FIELDS:
@@ -203,7 +223,7 @@ class Book:
     async def catch_up(self, event: str) -> bool:
         """Reads an event's facts again where its book bears another stamp than they; answers whether they are newer."""
         sale = await self.sale(event)
-        stored: bytes | None = await self.pipe.call("HGET", sale.key("book"), "stamp")
+        stored: bytes | None = await self.pipe(sale).call("HGET", sale.key("book"), "stamp")
         if stored is None or stored.decode() == sale.stamp:
             return False
         newer = await self.reload(event)
@@ -223,7 +243,7 @@ class Book:
         sale = await self.reload(event)
         if sale.epoch:
             keys = [sale.key("book"), sale.key("log")]
-            await self.pipe.run("stamp_event", keys, [str(sale.epoch), str(sale.revision)])
+            await self.pipe(sale).run("stamp_event", keys, [str(sale.epoch), str(sale.revision)])
 
     # --- Recovery
 
@@ -252,7 +272,7 @@ class Book:
         error = task.exception()
         if isinstance(error, Unavailable | NotFound):
             # While Redis is away everybody asks, many times a second; the pipe has said so already.
-            level = logging.WARNING if self.pipe.connected else logging.DEBUG
+            level = logging.WARNING if all(pipe.connected for pipe in self.redis.nodes()) else logging.DEBUG
             log.log(level, "event %s is not restored yet: %s", event, error)
         elif error is not None:
             log.error("restoring event %s failed", event, exc_info=error)
@@ -260,7 +280,7 @@ class Book:
     async def distrust(self, event: str) -> None:
         """Closes an event's book, whose content cannot be right, so that it is adopted. Raises `Unavailable`."""
         sale = await self.sale(event)
-        await self.pipe.call("HDEL", sale.key("book"), "stamp")
+        await self.pipe(sale).call("HDEL", sale.key("book"), "stamp")
         await self.recover(event, wait=False)
 
     async def close(self) -> None:
@@ -281,23 +301,27 @@ class Book:
             sale = await self._reload(event, connection)  # another worker may have been first
             if await self._agrees(sale):
                 return sale
+            # An old primary may live on beside a promoted one: who sees only that one must not take the event back.
+            await self.redis.confirm(sale.group)
             await self._adopt(connection, sale)
             return await self._reload(event, connection)
 
     async def _agrees(self, sale: Sale) -> bool:
         """Whether the book is of the epoch, and in the Redis process, that PostgreSQL has on record."""
         # Asked first: while Redis is away, the pipe still bears the run_id of a process that is no more.
-        stamp: bytes | None = await self.pipe.call("HGET", sale.key("book"), "stamp")
+        pipe = self.pipe(sale)
+        stamp: bytes | None = await pipe.call("HGET", sale.key("book"), "stamp")
         return (
             sale.epoch != 0
-            and sale.run_id == self.pipe.run_id
+            and sale.run_id == pipe.run_id
             and stamp is not None
             and stamp.partition(b":")[0] == str(sale.epoch).encode()
         )
 
     async def _adopt(self, connection: postgres.Connection, sale: Sale) -> None:
         started = time.monotonic()
-        run_id = self.pipe.run_id
+        pipe = self.pipe(sale)
+        run_id = pipe.run_id
         layout_hash, index_of = sale.layout_hash, await self._seat_directory(sale)
         async with connection.transaction():
             await connection.execute(_SQL["lock_event_exclusive"], sale.number)
@@ -311,26 +335,26 @@ class Book:
             overlay = await _load_overlay(connection, sale.event, index_of)
         epoch, revision = str(sale.epoch), str(sale.revision)
         book, new_book, new_deadlines = sale.key("book"), sale.key("new_book"), sale.key("new_deadlines")
-        begun = await self.pipe.run("adopt_begin", [book, new_book, new_deadlines], [epoch])
+        begun = await pipe.run("adopt_begin", [book, new_book, new_deadlines], [epoch])
         if begun[0] != b"begun":
             raise Unavailable("A newer seat map is there.", retry_after_ms=limits.RETRY_AFTER_MS)
         # The book is closed to all scripts now: what is read here stays so.
-        layout: bytes | None = await self.pipe.call("HGET", book, "layout")
+        layout: bytes | None = await pipe.call("HGET", book, "layout")
         raw: list[bytes] = []
         if layout is not None and layout.decode() == sale.layout_hash:
-            raw = await self.pipe.call("HGETALL", book)
+            raw = await pipe.call("HGETALL", book)
         # In a thread: 20,000 holds take half a second, and the worker's sockets go on meanwhile.
-        now_ms = await self.redis_time_ms()
+        now_ms = await self.redis_time_ms(pipe)
         inventory, fields = await asyncio.to_thread(_rebuild, sale, raw, overlay, now_ms)
         for batch in batches(fields, _ADOPT_BATCH):
-            await self._write(sale, epoch, batch, [])
+            await self._write(pipe, sale, epoch, batch, [])
         for batch in batches(inventory.deadlines(), _ADOPT_BATCH):
-            await self._write(sale, epoch, [], batch)
+            await self._write(pipe, sale, epoch, [], batch)
         names = ("seats", "book", "deadlines", "areas", "log", "new_book", "new_deadlines")
         areas = pack(write_area_counts(inventory.areas))
-        if self.pipe.run_id != run_id:
+        if pipe.run_id != run_id or self.pipe(sale) is not pipe:
             raise Unavailable("Redis was replaced meanwhile.", retry_after_ms=limits.RETRY_AFTER_MS)
-        finished = await self.pipe.run(
+        finished = await pipe.run(
             "adopt_finish", [sale.key(name) for name in names], [epoch, revision, inventory.seats, areas]
         )
         _expect(finished, b"adopted")
@@ -347,15 +371,16 @@ class Book:
         self.adopted(sale.event)
 
     async def _write(
-        self, sale: Sale, epoch: str, fields: Sequence[str | bytes], deadlines: Sequence[str | bytes]
+        self, pipe: Pipe, sale: Sale, epoch: str, fields: Sequence[str | bytes], deadlines: Sequence[str | bytes]
     ) -> None:
         keys = [sale.key("book"), sale.key("new_book"), sale.key("new_deadlines")]
-        _expect(await self.pipe.run("adopt_write", keys, [epoch, len(fields), *fields, *deadlines]), b"written")
+        _expect(await pipe.run("adopt_write", keys, [epoch, len(fields), *fields, *deadlines]), b"written")
 
-    async def redis_time_ms(self) -> int:
-        """Redis's clock, corrected by the skew."""
-        seconds, microseconds = await self.pipe.call("TIME")
-        return int(seconds) * 1000 + int(microseconds) // 1000 + self.skew_ms
+    async def redis_time_ms(self, pipe: Pipe | None = None) -> int:
+        """The clock of a Redis node, corrected by its skew; of the first one where none is named."""
+        pipe = pipe or self.redis.nodes()[0]
+        seconds, microseconds = await pipe.call("TIME")
+        return int(seconds) * 1000 + int(microseconds) // 1000 + pipe.skew_ms
 
 
 def _rebuild(sale: Sale, raw: Sequence[bytes], overlay: Overlay, now_ms: int) -> tuple[Inventory, list[str | bytes]]:

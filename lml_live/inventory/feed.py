@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from lml_live import limits
 from lml_live.errors import LmlError, NotFound, Unavailable
+from lml_live.infra.redis import Pipe
 from lml_live.inventory.book import Book
 from lml_live.inventory.records import Sale, decode_entry, read_entry_id
 from lml_live.inventory.rooms import EntriesMissing, EpochGone, Room, Tick
@@ -72,7 +73,7 @@ class Feed:
         room = Room(sale, seq, seats, areas)
         first = max(1, seq - limits.LOG_ENTRIES_MAX + 1)
         if seq:
-            found = await self._book.pipe.call(
+            found = await self._book.pipe(sale).call(
                 "XRANGE", sale.key("log"), f"{sale.epoch}-{first}", f"{sale.epoch}-{seq}"
             )
             room.remember([(read_entry_id(raw)[1], decode_entry(fields[1])) for raw, fields in found])
@@ -133,11 +134,28 @@ class Feed:
 
     async def _feed(self, events: list[str], *, tick: bool = True) -> None:
         rooms = {event: self.rooms[event] for event in events if event in self.rooms}
-        keys = [room.sale.key("log") for room in rooms.values()]
-        if not keys:
+        by_group: dict[str, dict[str, Room]] = {}
+        for event, room in rooms.items():
+            by_group.setdefault(room.sale.group, {})[event] = room
+        shares = [
+            (pipe, {event: room for group in groups for event, room in by_group[group].items()})
+            for pipe, groups in self._book.redis.spread(by_group)
+        ]
+        if len(shares) == 1:
+            await self._feed_from(*shares[0], tick=tick)
             return
+        # A node that is away keeps nobody else's rooms from being fed.
+        done = await asyncio.gather(
+            *(self._feed_from(pipe, share, tick=tick) for pipe, share in shares), return_exceptions=True
+        )
+        if (error := next((error for error in done if error is not None), None)) is not None:
+            raise error
+
+    async def _feed_from(self, pipe: Pipe, rooms: dict[str, Room], *, tick: bool) -> None:
+        """Feeds rooms whose logs one command may name."""
+        keys = [room.sale.key("log") for room in rooms.values()]
         ids = [f"{room.epoch}-{room.seq}" for room in rooms.values()]
-        answer = await self._book.pipe.call("XREAD", "COUNT", limits.FEED_ENTRIES_MAX, "STREAMS", *keys, *ids)
+        answer = await pipe.call("XREAD", "COUNT", limits.FEED_ENTRIES_MAX, "STREAMS", *keys, *ids)
         found = {key.decode(): entries for key, entries in answer or ()}
         for event, room in rooms.items():
             entries = found.get(room.sale.key("log"))
@@ -199,10 +217,10 @@ class Feed:
 
     async def _check_books(self, now: float) -> None:
         """Compares the stamps with the books, and closes rooms that nobody uses."""
-        pipe = self._book.pipe
-        if now - self._checked < limits.BOOK_CHECK_SECONDS and self._generation == pipe.generation:
+        generation = self._book.redis.generation
+        if now - self._checked < limits.BOOK_CHECK_SECONDS and self._generation == generation:
             return
-        self._checked, self._generation = now, pipe.generation
+        self._checked, self._generation = now, generation
         for event in list(self.rooms):
             if now - self._used[event] > limits.ROOM_IDLE_SECONDS and not self.busy(event):
                 del self.rooms[event], self._locks[event], self._due[event], self._used[event]

@@ -101,10 +101,11 @@ class StaffHolds:
         Goes through the book in steps, until all are found: for a clerk's question, not for every screen. What changes
         meanwhile may be missed, or be told as it was.
         """
-        key = (await self._book.sale(event)).key("book")
+        sale = await self._book.sale(event)
+        key = sale.key("book")
         wanted, found, cursor = set(seats), dict[int, tuple[str, Record]](), b"0"
         while wanted:
-            cursor, flat = await self._book.pipe.call(
+            cursor, flat = await self._book.pipe(sale).call(
                 "HSCAN", key, cursor, "MATCH", "h:*", "COUNT", limits.BOOK_SCAN_FIELDS
             )
             for field, raw in zip(flat[::2], flat[1::2], strict=True):
