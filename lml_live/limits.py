@@ -114,6 +114,13 @@ UPKEEP_LIST_SECONDS: Final = 5.0
 CLOCK_SKEW_MS: Final = 2_000
 """Clocks of PostgreSQL and Redis that agree within this are taken to agree (architecture.md, Time)."""
 CLOCK_JUMP_WAIT_MS: Final = 60_000
+DRIFT_CHECK_SECONDS: Final = 10.0
+"""How often the next event is compared with PostgreSQL: a hundred events take a quarter of an hour."""
+DRIFT_CONFIRM_SECONDS: Final = 10.0
+"""What differs is looked at again so much later: by then a request has ended, and its work is done or in the outbox."""
+DRIFT_SHOWN_MAX: Final = 10
+LEAD_IDLE_SECONDS: Final = 10.0
+"""A sweeping worker that reaches no event for this long lets another sweep, and does not ask to again for as long."""
 
 CHECKOUT_GRACE_MS: Final = 60_000
 """What a holder has at least, within the lifetime, to try another card when a checkout is taken back."""

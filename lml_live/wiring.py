@@ -54,6 +54,7 @@ from lml_live.infra.redis_topology import open_topology
 from lml_live.infra.telemetry import METRICS
 from lml_live.inventory import seatmap
 from lml_live.inventory.book import Book
+from lml_live.inventory.checker import Checker
 from lml_live.inventory.feed import Feed
 from lml_live.inventory.groups import GroupHolds
 from lml_live.inventory.holds import Holds
@@ -250,6 +251,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             ("feed", feed.run()),
             ("sockets", live.keep()),
             ("upkeep", upkeep.run()),
+            ("drift", Checker(book, holds, pool).run(lambda: upkeep.leads)),
             ("completer", completer.run()),
             ("notices", _listen(dsn, live, upkeep)),
             ("copies", _keep_copies(settings, library, upkeep)),

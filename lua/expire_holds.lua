@@ -1,14 +1,15 @@
 -- The sweep: frees a batch of overdue holds, forgets old tombstones, and names the holds that are in checkout for long.
 -- INCLUDE inventory
 -- KEYS 1 seats, 2 book, 3 deadlines, 4 areas, 5 log
--- ARGV 1 stamp, 2 skew_ms, 3 batch, 4 mark_ms
+-- ARGV 1 stamp, 2 skew_ms, 3 batch, 4 mark_ms, 5 latest_ms
 -- RETURN swept, seen, freed, next_ms, hold_id, record… | no_book | other_stamp, stamp
+-- No moment after `latest_ms` has come yet, whatever this machine's clock says: a clock that was set frees nothing.
 -- Whether a named hold has a claim is to be looked up; it is named again after `mark_ms`.
 -- `seen` less than `batch` says that nothing more is due; `next_ms` is the next deadline, 0 for none.
 local stamp = ARGV[1]
 local refusal = stamp_refusal(redis.call('HGET', KEYS[2], 'stamp'), stamp)
 if refusal then return refusal end
-local now = server_time_ms(ARGV[2])
+local now = math.min(server_time_ms(ARGV[2]), tonumber(ARGV[5]))
 local due = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now, 'LIMIT', 0, ARGV[3])
 local changed_seats, changed_areas, ended, marked = {}, {}, {}, {}
 for _, hold_id in ipairs(due) do

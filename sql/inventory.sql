@@ -18,6 +18,14 @@ SELECT id FROM event WHERE number = $1;
 -- Every event that has an inventory, for the sweep and for the check that no change of its rules was missed.
 SELECT id, revision, epoch, state FROM event WHERE epoch > 0 ORDER BY id;
 
+-- name: list_sales_to_check
+-- Every event that has an inventory and whose sale is not over, to be compared with Redis.
+SELECT id FROM event WHERE epoch > 0 AND state <> 'closed' ORDER BY id;
+
+-- name: list_unfinished_work
+-- The bookings of an event with work that is still to be done: Redis need not know yet what became of them.
+SELECT DISTINCT booking_id FROM outbox WHERE event_id = $1 AND done IS NULL;
+
 -- name: lock_adopting
 -- One adopter at a time: held by the connection until adopt is done or the adopter dies.
 SELECT pg_advisory_lock(7201, $1::int);

@@ -236,7 +236,9 @@ class _OneCallEach(Book):
     ) -> tuple[Sale, list[Any]]:
         sale = self._only
         names = [sale.key(key) for key in keys]
-        answer = await self.pipe.call(b"EVALSHA", self._shas[script], len(names), *names, sale.stamp, *args(sale))
+        answer = await self.pipe_of(sale).call(
+            b"EVALSHA", self._shas[script], len(names), *names, sale.stamp, *args(sale)
+        )
         if answer[0] in (b"no_book", b"other_stamp"):
             raise Unavailable(f"the benchmark's event is gone: {answer[0].decode()}")
         return sale, answer

@@ -12,6 +12,7 @@ import msgspec
 
 from lml_live import limits
 from lml_live.errors import InvalidInput, Violation
+from lml_live.infra.redis_address import parse_address
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -159,7 +160,7 @@ assert DESCRIPTIONS.keys() == set(Settings.__struct_fields__)
 
 
 _ADDRESSES: Final = {
-    "redis_url": r"(rediss?(\+sentinel|\+cluster)?://[^/?#]*?(:\d{1,5})?(/|\?|$)|unix:///)",
+    "redis_url": r"(rediss?://[^/?#]*?(:\d{1,5})?(/|\?|$)|rediss?\+(sentinel|cluster)://.|unix:///)",
     "postgres_dsn": r"postgres(ql)?://.",
     "mongo_url": r"mongodb(\+srv)?://.",
     "s3_endpoint_url": r"https?://.",
@@ -220,6 +221,8 @@ def _parse(field: str, text: str) -> object:
         return int(text)
     if (pattern := _ADDRESSES.get(field)) is not None and not re.match(pattern, text):
         raise ValueError(f"is no address of this kind; {DESCRIPTIONS[field].replace('`', '')} is expected")
+    if field == "redis_url":
+        parse_address(text)
     if field == "stripe_api_base":
         return stripe_base(text)
     if field in _KEY_FORMS and not text.startswith(_KEY_FORMS[field]):

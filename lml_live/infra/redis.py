@@ -38,7 +38,7 @@ class StoreFault(Exception):
 
 
 class Misplaced(Unavailable):
-    """The node asked is not, or not yet, the one that may change the key: nothing was run. Where to ask is looked up."""
+    """The node asked is not, or not yet, the one that may change the key: nothing was run."""
 
 
 class Script(msgspec.Struct, frozen=True):

@@ -16,18 +16,18 @@ from redis.exceptions import RedisError
 from lml_live import limits
 from lml_live.errors import Unavailable
 from lml_live.infra.redis import Pipe, Script
-from lml_live.infra.redis_sentinel import client_of_node
+from lml_live.infra.redis_address import Address, Place
+from lml_live.infra.redis_sentinel import client_of, pipe_options
 
 log = logging.getLogger(__name__)
 
 SLOTS: Final = 16_384
-_Place = tuple[str, int]
 
 
 class Primary(Struct, frozen=True):
     """A primary as a node of the cluster describes it."""
 
-    at: _Place
+    at: Place
     epoch: int
     slots: tuple[tuple[int, int], ...]
     """(first, last), both included."""
@@ -38,9 +38,9 @@ def slot_of(tag: str) -> int:
     return crc_hqx(tag.encode(), 0) % SLOTS
 
 
-def merge(views: Iterable[Iterable[Primary]]) -> tuple[list[_Place | None], frozenset[_Place]]:
+def merge(views: Iterable[Iterable[Primary]]) -> tuple[list[Place | None], frozenset[Place]]:
     """Who owns each slot, of several nodes' views: the claim of the highest epoch is the newest. And all primaries."""
-    owners: list[_Place | None] = [None] * SLOTS
+    owners: list[Place | None] = [None] * SLOTS
     claims = {primary for view in views for primary in view}
     for primary in sorted(claims, key=lambda primary: primary.epoch):
         for first, last in primary.slots:
@@ -63,16 +63,13 @@ class _ClusterPipe(Pipe):
 class Cluster:
     """The nodes of a cluster."""
 
-    def __init__(
-        self, seeds: Sequence[_Place], options: Mapping[str, Any], scripts: dict[str, Script], *, name: str = "lml"
-    ) -> None:
-        self._seeds = tuple(seeds)
-        self._options = dict(options)
+    def __init__(self, address: Address, scripts: dict[str, Script], *, name: str = "lml") -> None:
+        self._address = address
         self._scripts = scripts
         self._name = name
-        self._pipes: dict[_Place, _ClusterPipe] = {}
+        self._pipes: dict[Place, _ClusterPipe] = {}
         self._slots: list[Pipe | None] = [None] * SLOTS
-        self._known: set[_Place] = set(seeds)
+        self._known: set[Place] = set(address.hosts)
         """Nodes that can be asked, replicas among them."""
         self._changes = 0
         self._lookout: asyncio.Task[None] | None = None
@@ -147,7 +144,7 @@ class Cluster:
 
         Raises `Unavailable` where nobody answers: the old map stays.
         """
-        asked = sorted(self._known | set(self._seeds))
+        asked = sorted(self._known | set(self._address.hosts))
         answers = await asyncio.gather(*(self._ask(place) for place in asked))
         views = [answer for answer in answers if answer is not None]
         if not views:
@@ -158,13 +155,10 @@ class Cluster:
         heard = {place for place, answer in zip(asked, answers, strict=True) if answer is not None}
         return 2 * len(heard & primaries) > len(primaries)
 
-    def _follow(self, owners: Sequence[_Place | None], primaries: frozenset[_Place]) -> None:
+    def _follow(self, owners: Sequence[Place | None], primaries: frozenset[Place]) -> None:
         for place in primaries - self._pipes.keys():
-            host, port = place
-            log.info("the cluster has a primary at %s:%d", host, port)
-            pipe = _ClusterPipe(
-                self, {**self._options, "host": host, "port": port}, self._scripts, name=self._name
-            )
+            log.info("the cluster has a primary at %s:%d", *place)
+            pipe = _ClusterPipe(self, pipe_options(place, self._address.login), self._scripts, name=self._name)
             pipe.start_later()
             self._pipes[place] = pipe
             self._changes += 1
@@ -178,21 +172,22 @@ class Cluster:
             self._closing.add(task := asyncio.create_task(gone.close(), name="redis pipe closes"))
             task.add_done_callback(self._closing.discard)
 
-    async def _ask(self, place: _Place) -> tuple[list[Primary], set[_Place]] | None:
+    async def _ask(self, place: Place) -> tuple[list[Primary], set[Place]] | None:
         """One node's view: the primaries with their slots, and every node that can be asked."""
         try:
             async with asyncio.timeout(limits.REDIS_ASK_SECONDS):
-                async with client_of_node(*place, self._options) as client:
-                    return read_nodes(await client.execute_command("CLUSTER NODES"), place)
+                async with client_of(place, self._address.login) as client:
+                    nodes = await client.execute_command("CLUSTER NODES")  # type: ignore[no-untyped-call]
+                    return read_nodes(nodes, place)
         except (RedisError, OSError, TimeoutError, KeyError, ValueError) as error:
             log.debug("cluster node %s:%d says nothing: %s", *place, error)
             return None
 
 
-def read_nodes(nodes: Mapping[str, Mapping[str, Any]], asked: _Place) -> tuple[list[Primary], set[_Place]]:
+def read_nodes(nodes: Mapping[str, Mapping[str, Any]], asked: Place) -> tuple[list[Primary], set[Place]]:
     """What `redis` makes of the CLUSTER NODES of the node asked: the primaries, and the nodes that can be asked."""
     primaries: list[Primary] = []
-    places: set[_Place] = set()
+    places: set[Place] = set()
     for address, node in nodes.items():
         flags = set(str(node["flags"]).split(","))
         host, _, port = address.rpartition(":")

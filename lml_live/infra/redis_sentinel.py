@@ -8,17 +8,18 @@ cut off from the others cannot lead a worker back to an old primary.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec import Struct
 from redis.asyncio import Redis
-from redis.asyncio.connection import SSLConnection
+from redis.asyncio.connection import parse_url
 from redis.exceptions import RedisError
 
 from lml_live import limits
 from lml_live.errors import Unavailable
 from lml_live.infra.redis import Pipe, Script
+from lml_live.infra.redis_address import Address, Login, Place
 
 log = logging.getLogger(__name__)
 
@@ -27,18 +28,17 @@ class _Word(Struct, frozen=True, order=True):
     """What one sentinel says of the primary."""
 
     epoch: int
-    host: str
-    port: int
+    at: Place
 
 
-def client_of_node(host: str, port: int, options: Mapping[str, Any]) -> Redis:
+def client_of(place: Place, login: Login) -> Redis:
     """The library's client of one node, for questions about where things are."""
     return Redis(
-        host=host,
-        port=port,
-        username=options.get("username"),
-        password=options.get("password"),
-        ssl="connection_class" in options and issubclass(options["connection_class"], SSLConnection),
+        host=place[0],
+        port=place[1],
+        username=login.username or None,
+        password=login.password or None,
+        ssl=login.secure,
         socket_connect_timeout=limits.REDIS_ASK_SECONDS,
         socket_timeout=limits.REDIS_ASK_SECONDS,
         decode_responses=True,
@@ -46,32 +46,33 @@ def client_of_node(host: str, port: int, options: Mapping[str, Any]) -> Redis:
     )
 
 
-class WatchedPipe(Pipe):
-    """A pipe to whatever node is the primary of `service` now."""
+def pipe_options(place: Place, login: Login, database: int = 0) -> dict[str, Any]:
+    """What a pipe needs to know of one node: a URL of it, as `redis` reads it."""
+    options = dict(parse_url("rediss://" if login.secure else "redis://"))
+    return options | {
+        "host": place[0],
+        "port": place[1],
+        "db": database,
+        **({"username": login.username} if login.username else {}),
+        **({"password": login.password} if login.password else {}),
+    }
 
-    def __init__(
-        self,
-        sentinels: Sequence[tuple[str, int]],
-        service: str,
-        sentinel_options: Mapping[str, Any],
-        options: Mapping[str, Any],
-        scripts: dict[str, Script],
-        *,
-        name: str = "lml",
-    ) -> None:
-        super().__init__(options, scripts, name=name)
-        self._sentinels = tuple(sentinels)
-        self._service = service
-        self._sentinel_options = dict(sentinel_options)
-        self._at: tuple[str, int] | None = None
+
+class WatchedPipe(Pipe):
+    """A pipe to whatever node is the primary of the service now."""
+
+    def __init__(self, address: Address, scripts: dict[str, Script], *, name: str = "lml") -> None:
+        super().__init__({}, scripts, name=name)
+        self._address = address
+        self._at: Place | None = None
         self._watchers: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         await super().start()
         self._watchers = [asyncio.create_task(self._look_now_and_then(), name="redis sentinels")]
         self._watchers += [
-            asyncio.create_task(self._hear(host, port), name=f"redis sentinel {host}:{port}")
-            for host, port in self._sentinels
+            asyncio.create_task(self._hear(place), name=f"redis sentinel {place[0]}:{place[1]}")
+            for place in self._address.hosts
         ]
 
     async def close(self) -> None:
@@ -83,7 +84,7 @@ class WatchedPipe(Pipe):
     async def confirm(self, tag: str) -> None:
         """A majority of the sentinels must be heard, and the newest word name the node that this pipe talks to."""
         words = await self._ask()
-        if 2 * len(words) <= len(self._sentinels):
+        if 2 * len(words) <= len(self._address.hosts):
             raise Unavailable("Too few sentinels answer.", retry_after_ms=limits.RETRY_AFTER_MS)
         self._compare(words)
         if not self.connected:
@@ -93,30 +94,31 @@ class WatchedPipe(Pipe):
         words = await self._ask()
         if not words:
             raise Unavailable(
-                f"No sentinel knows the primary of {self._service}.", retry_after_ms=limits.RETRY_AFTER_MS
+                f"No sentinel knows the primary of {self._address.service}.", retry_after_ms=limits.RETRY_AFTER_MS
             )
-        newest = max(words)
-        self._at = newest.host, newest.port
-        return {**self._options, "host": newest.host, "port": newest.port}
+        self._at = max(words).at
+        # The greeting reads login and database from these, too.
+        self._options = pipe_options(self._at, self._address.login, self._address.database)
+        return self._options
 
     def _compare(self, words: Sequence[_Word]) -> None:
         """Ends the connection where the newest word names another node than it goes to."""
-        if words and (newest := max(words)) and (newest.host, newest.port) != self._at:
-            self.reconnect(f"the primary is {newest.host}:{newest.port} now")
+        if words and max(words).at != self._at:
+            self.reconnect("the primary is {}:{} now".format(*max(words).at))
 
     async def _ask(self) -> list[_Word]:
         """What the sentinels say, those that say nothing left out."""
-        answers = await asyncio.gather(*(self._ask_one(host, port) for host, port in self._sentinels))
+        answers = await asyncio.gather(*(self._ask_one(place) for place in self._address.hosts))
         return [word for word in answers if word is not None]
 
-    async def _ask_one(self, host: str, port: int) -> _Word | None:
+    async def _ask_one(self, place: Place) -> _Word | None:
         try:
             async with asyncio.timeout(limits.REDIS_ASK_SECONDS):
-                async with client_of_node(host, port, self._sentinel_options) as client:
-                    state = await client.sentinel_master(self._service)
-                    return _Word(int(state["config-epoch"]), str(state["ip"]), int(state["port"]))
+                async with client_of(place, self._address.sentinel_login) as client:
+                    state: dict[str, Any] = await client.sentinel_master(self._address.service)  # type: ignore[assignment]
+                    return _Word(int(state["config-epoch"]), (str(state["ip"]), int(state["port"])))
         except (RedisError, OSError, TimeoutError, KeyError, ValueError) as error:
-            log.debug("sentinel %s:%d says nothing: %s", host, port, error)
+            log.debug("sentinel %s:%d says nothing: %s", *place, error)
             return None
 
     async def _look_now_and_then(self) -> None:
@@ -125,17 +127,17 @@ class WatchedPipe(Pipe):
             if self.connected:
                 self._compare(await self._ask())
 
-    async def _hear(self, host: str, port: int) -> None:
+    async def _hear(self, place: Place) -> None:
         """Listens for `+switch-master` until cancelled."""
         while True:
             with contextlib.suppress(RedisError, OSError, TimeoutError):
                 async with (
-                    client_of_node(host, port, self._sentinel_options) as client,
+                    client_of(place, self._address.sentinel_login) as client,
                     client.pubsub(ignore_subscribe_messages=True) as heard,
                 ):
                     await heard.subscribe("+switch-master")
                     while True:
                         message = await heard.get_message(timeout=limits.REDIS_LOOK_SECONDS)
-                        if message is not None and str(message["data"]).split()[0] == self._service:
+                        if message is not None and str(message["data"]).split()[0] == self._address.service:
                             self._compare(await self._ask())
             await asyncio.sleep(limits.REDIS_RECONNECT_SECONDS_MAX)

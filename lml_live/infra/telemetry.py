@@ -36,6 +36,15 @@ class Metrics:
             "lml_holds_expired", "Holds that the sweep of this worker freed.", registry=self.registry
         )
         self.adopted = Counter("lml_adopted", "Books that this worker adopted.", registry=self.registry)
+        self.drift_checks = Counter(
+            "lml_drift_checks", "Events compared with PostgreSQL by this worker.", registry=self.registry
+        )
+        self.drift = Counter(
+            "lml_drift", "Points in which Redis and PostgreSQL differed, by kind.", ["kind"], registry=self.registry
+        )
+        self.drift_mended = Counter(
+            "lml_drift_mended", "Events set right, by how: told or adopted.", ["how"], registry=self.registry
+        )
         self.clock_skew = Gauge("lml_clock_skew_ms", "PostgreSQL's clock less Redis's.", registry=self.registry)
 
         self.money_differences = Gauge(

@@ -53,9 +53,13 @@ class Book:
         self.adopted: Callable[[str], None] = lambda _event: None
         """Told the id of every event that this worker adopted."""
 
-    def pipe(self, sale: Sale) -> Pipe:
+    def pipe_of(self, sale: Sale) -> Pipe:
         """The pipe of the node that has an event's keys. Raises `Unavailable` while none has."""
         return self.redis.of(sale.group)
+
+    async def pipe_of_event(self, event: str) -> Pipe:
+        """The same for an event's id. Raises `NotFound`, too."""
+        return self.pipe_of(await self.sale(event))
 
     @property
     def skew_ms(self) -> int:
@@ -223,7 +227,7 @@ class Book:
     async def catch_up(self, event: str) -> bool:
         """Reads an event's facts again where its book bears another stamp than they; answers whether they are newer."""
         sale = await self.sale(event)
-        stored: bytes | None = await self.pipe(sale).call("HGET", sale.key("book"), "stamp")
+        stored: bytes | None = await self.pipe_of(sale).call("HGET", sale.key("book"), "stamp")
         if stored is None or stored.decode() == sale.stamp:
             return False
         newer = await self.reload(event)
@@ -243,7 +247,7 @@ class Book:
         sale = await self.reload(event)
         if sale.epoch:
             keys = [sale.key("book"), sale.key("log")]
-            await self.pipe(sale).run("stamp_event", keys, [str(sale.epoch), str(sale.revision)])
+            await self.pipe_of(sale).run("stamp_event", keys, [str(sale.epoch), str(sale.revision)])
 
     # --- Recovery
 
@@ -280,8 +284,16 @@ class Book:
     async def distrust(self, event: str) -> None:
         """Closes an event's book, whose content cannot be right, so that it is adopted. Raises `Unavailable`."""
         sale = await self.sale(event)
-        await self.pipe(sale).call("HDEL", sale.key("book"), "stamp")
+        await self.pipe_of(sale).call("HDEL", sale.key("book"), "stamp")
         await self.recover(event, wait=False)
+
+    async def seat_index(self, sale: Sale) -> Mapping[str, int]:
+        """The index of each seat of the event by its id."""
+        return await self._seat_directory(sale)
+
+    async def overlay(self, connection: postgres.Connection, sale: Sale, index_of: Mapping[str, int]) -> Overlay:
+        """What PostgreSQL knows of an event's inventory, as this connection sees it."""
+        return await _load_overlay(connection, sale.event, index_of)
 
     async def close(self) -> None:
         """Ends the recoveries under way; another worker, or the next start, takes them over."""
@@ -309,7 +321,7 @@ class Book:
     async def _agrees(self, sale: Sale) -> bool:
         """Whether the book is of the epoch, and in the Redis process, that PostgreSQL has on record."""
         # Asked first: while Redis is away, the pipe still bears the run_id of a process that is no more.
-        pipe = self.pipe(sale)
+        pipe = self.pipe_of(sale)
         stamp: bytes | None = await pipe.call("HGET", sale.key("book"), "stamp")
         return (
             sale.epoch != 0
@@ -320,7 +332,7 @@ class Book:
 
     async def _adopt(self, connection: postgres.Connection, sale: Sale) -> None:
         started = time.monotonic()
-        pipe = self.pipe(sale)
+        pipe = self.pipe_of(sale)
         run_id = pipe.run_id
         layout_hash, index_of = sale.layout_hash, await self._seat_directory(sale)
         async with connection.transaction():
@@ -352,7 +364,7 @@ class Book:
             await self._write(pipe, sale, epoch, [], batch)
         names = ("seats", "book", "deadlines", "areas", "log", "new_book", "new_deadlines")
         areas = pack(write_area_counts(inventory.areas))
-        if pipe.run_id != run_id or self.pipe(sale) is not pipe:
+        if pipe.run_id != run_id or self.pipe_of(sale) is not pipe:
             raise Unavailable("Redis was replaced meanwhile.", retry_after_ms=limits.RETRY_AFTER_MS)
         finished = await pipe.run(
             "adopt_finish", [sale.key(name) for name in names], [epoch, revision, inventory.seats, areas]

@@ -73,7 +73,7 @@ class Feed:
         room = Room(sale, seq, seats, areas)
         first = max(1, seq - limits.LOG_ENTRIES_MAX + 1)
         if seq:
-            found = await self._book.pipe(sale).call(
+            found = await self._book.pipe_of(sale).call(
                 "XRANGE", sale.key("log"), f"{sale.epoch}-{first}", f"{sale.epoch}-{seq}"
             )
             room.remember([(read_entry_id(raw)[1], decode_entry(fields[1])) for raw, fields in found])

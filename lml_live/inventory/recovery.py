@@ -9,6 +9,7 @@ Rules (architecture.md, "Redis may be lost, or come back older, at any moment"):
 4. A checkout mark without a claim can never become one (claims of older epochs are refused), so it is its holder's
    hold again, for the grace time at least, within its lifetime.
 5. Tombstones and keys belong to the old epoch and are forgotten.
+6. A kept hold that was made in the future was made now: a clock was set forward, and back, and its time is its own.
 """
 
 import logging
@@ -194,6 +195,14 @@ def _fits(
 
 
 def _survivor(record: Record, now_ms: int) -> Record:
+    early_ms = record.created_ms - now_ms
+    if early_ms > limits.CLOCK_SKEW_MS and record.lifetime_ms < limits.UNTIL_RELEASED_MS:
+        record = msgspec.structs.replace(
+            record,
+            created_ms=now_ms,
+            deadline_ms=record.deadline_ms - early_ms,
+            lifetime_ms=record.lifetime_ms - early_ms,
+        )
     if record.state == "active":
         return msgspec.structs.replace(record, seq=0, digests=())
     deadline = min(max(record.deadline_ms, now_ms + limits.CHECKOUT_GRACE_MS), record.lifetime_ms)

@@ -105,7 +105,7 @@ class StaffHolds:
         key = sale.key("book")
         wanted, found, cursor = set(seats), dict[int, tuple[str, Record]](), b"0"
         while wanted:
-            cursor, flat = await self._book.pipe(sale).call(
+            cursor, flat = await self._book.pipe_of(sale).call(
                 "HSCAN", key, cursor, "MATCH", "h:*", "COUNT", limits.BOOK_SCAN_FIELDS
             )
             for field, raw in zip(flat[::2], flat[1::2], strict=True):

@@ -1,4 +1,4 @@
-"""What time does to an inventory: the sweep that frees expired holds, the closing of sales, and the clocks compared.
+"""What time does to an inventory: the sweep that frees expired holds, and the closing of sales.
 
 One worker sweeps for all, the one whose PostgreSQL connection holds the upkeep lock; when it dies, another takes over.
 While PostgreSQL cannot be asked, everybody sweeps: sweeping twice is harmless, and held seats must not freeze.
@@ -18,6 +18,7 @@ from lml_live.errors import LmlError, Unavailable
 from lml_live.infra import postgres
 from lml_live.infra.telemetry import METRICS
 from lml_live.inventory.book import Book
+from lml_live.inventory.clocks import Clocks
 from lml_live.inventory.holds import Changed
 from lml_live.inventory.records import decode_record
 
@@ -57,8 +58,10 @@ class Upkeep:
         self._leader: asyncpg.Connection[asyncpg.Record] | None = None
         self._sales: dict[str, _Swept] = {}
         self._listed = float("-inf")
-        self._measured: int | None = None
-        self._no_sweep_until = 0.0
+        self.clocks = Clocks(book.redis, pool)
+        self._swept = time.monotonic()
+        """When this worker last swept something, or had nothing to sweep."""
+        self._follow_until = 0.0
         self._closed: set[tuple[str, int]] = set()
 
     @property
@@ -91,25 +94,43 @@ class Upkeep:
             self._listed = now
             try:
                 await self._list()
-                await self.measure_clocks()
             except Unavailable as error:
                 log.warning("upkeep goes on with what it knows: %s", error)
-        if not await self._may_sweep() or now < self._no_sweep_until:
+        await self.clocks.compare()
+        if not await self._may_sweep():
             return
+        if not self._sales:
+            self._swept = now
         for event, swept in list(self._sales.items()):
             try:
+                if not self.clocks.may_sweep(await self._book.pipe_of_event(event)):
+                    self._swept = now
+                    continue
                 await self.sweep(event)
+                self._swept = now
                 if swept.state == "closed" and (event, swept.epoch) not in self._closed:
                     await self.close_holds(event)
                     self._closed.add((event, swept.epoch))
             except LmlError as error:
                 log.debug("event %s is not swept: %s", event, error)
+        self._step_back(now)
+
+    def _step_back(self, now: float) -> None:
+        """Lets another lead where this worker reaches no event at all: it may be cut off from Redis, alone."""
+        if self._leader is not None and now - self._swept > limits.LEAD_IDLE_SECONDS:
+            log.warning("this worker reached no event for %d s: another one sweeps", limits.LEAD_IDLE_SECONDS)
+            self._leader.terminate()
+            self._leader = None
+            self._swept = now
+            self._follow_until = now + limits.LEAD_IDLE_SECONDS
 
     async def _may_sweep(self) -> bool:
         """Whether this worker sweeps: it leads, or nobody can tell who does."""
         if self.leads:
             return True
         self._leader = None
+        if time.monotonic() < self._follow_until:
+            return False
         try:
             connection = await postgres.connect(self._dsn, application_name="lml upkeep")
         except Unavailable:
@@ -125,6 +146,7 @@ class Upkeep:
             return False
         log.info("this worker sweeps")
         self._leader = connection
+        self._swept = time.monotonic()
         return True
 
     async def _list(self) -> None:
@@ -144,7 +166,10 @@ class Upkeep:
                 event,
                 "expire_holds",
                 _KEYS,
-                lambda _: [self._book.skew_ms, limits.SWEEP_BATCH, self._mark_seconds * 1000],
+                lambda _: [
+                    *(self._book.skew_ms, limits.SWEEP_BATCH, self._mark_seconds * 1000),
+                    self.clocks.latest_ms(),
+                ],
             )
             freed += int(answer[2])
             for hold, raw in zip(answer[4::2], answer[5::2], strict=True):
@@ -173,24 +198,3 @@ class Upkeep:
                 if not round_freed:
                     return freed
                 offset = round_freed = 0
-
-    async def measure_clocks(self) -> None:
-        """Compares PostgreSQL's clock with Redis's. Within `CLOCK_SKEW_MS` they agree, and nothing is corrected.
-
-        A jump alarms and stops the sweep for `CLOCK_JUMP_WAIT_MS`: a clock must not free seats by itself.
-        """
-        async with postgres.connection(self._pool) as connection:
-            before = time.monotonic()
-            postgres_ms = int(await connection.fetchval(_SQL["server_time_ms"]))
-            seconds, microseconds = await self._book.pipe.call("TIME")
-            took_ms = (time.monotonic() - before) * 1000
-        difference = postgres_ms - (int(seconds) * 1000 + int(microseconds) // 1000)
-        if took_ms > limits.CLOCK_SKEW_MS / 2:
-            return  # a measurement that took so long says nothing
-        skew = difference if abs(difference) > limits.CLOCK_SKEW_MS else 0
-        if self._measured is not None and abs(difference - self._measured) > limits.CLOCK_SKEW_MS:
-            log.error("a clock jumped by %d ms: nothing expires for a minute", difference - self._measured)
-            self._no_sweep_until = time.monotonic() + limits.CLOCK_JUMP_WAIT_MS / 1000
-        self._measured = difference
-        self._book.skew_ms = skew
-        METRICS.clock_skew.set(difference)

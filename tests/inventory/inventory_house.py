@@ -70,7 +70,8 @@ class Worker:
 
     async def sweep(self, event: str, batch: int = limits.SWEEP_BATCH) -> list[Any]:
         """One step of the sweep: [swept, seen, freed, next_ms, hold in checkout…]."""
-        _, answer = await self.book.run(event, "expire_holds", SWEEP_KEYS, lambda _: [self.book.skew_ms, batch, 30_000])
+        args = [self.book.skew_ms, batch, 30_000, limits.UNTIL_RELEASED_MS]
+        _, answer = await self.book.run(event, "expire_holds", SWEEP_KEYS, lambda _: args)
         return [answer[0], int(answer[1]), int(answer[2]), int(float(answer[3])), *answer[4::2]]
 
     async def close_some(self, event: str, batch: int = limits.SWEEP_BATCH, offset: int = 0) -> tuple[int, int]:
@@ -234,15 +235,15 @@ class House(Worker):
     async def states(self, event: str) -> list[int]:
         """Every seat's true state."""
         sale = await self.book.sale(event)
-        return [byte & seatmap.STATE_MASK for byte in await self.pipe.call("GET", sale.key("seats"))]
+        return [byte & seatmap.STATE_MASK for byte in await self.book.pipe_of(sale).call("GET", sale.key("seats"))]
 
     async def area(self, event: str, area: str) -> AreaCounts:
         sale = await self.book.sale(event)
-        return read_area_counts(await self.pipe.call("HGETALL", sale.key("areas")))[area]
+        return read_area_counts(await self.book.pipe_of(sale).call("HGETALL", sale.key("areas")))[area]
 
     async def book_fields(self, event: str) -> dict[str, bytes]:
         sale = await self.book.sale(event)
-        flat = await self.pipe.call("HGETALL", sale.key("book"))
+        flat = await self.book.pipe_of(sale).call("HGETALL", sale.key("book"))
         return {field.decode(): value for field, value in zip(flat[::2], flat[1::2], strict=True)}
 
     async def records(self, event: str) -> dict[str, Record]:
@@ -252,13 +253,13 @@ class House(Worker):
 
     async def deadlines(self, event: str) -> dict[str, int]:
         sale = await self.book.sale(event)
-        flat = await self.pipe.call("ZRANGE", sale.key("deadlines"), 0, -1, "WITHSCORES")
+        flat = await self.book.pipe_of(sale).call("ZRANGE", sale.key("deadlines"), 0, -1, "WITHSCORES")
         return {hold.decode(): int(score) for hold, score in zip(flat[::2], flat[1::2], strict=True)}
 
     async def entries(self, event: str) -> list[tuple[int, int, Entry]]:
         """The log: (epoch, seq, entry)."""
         sale = await self.book.sale(event)
-        found = await self.pipe.call("XRANGE", sale.key("log"), "-", "+")
+        found = await self.book.pipe_of(sale).call("XRANGE", sale.key("log"), "-", "+")
         return [(*read_entry_id(entry_id), decode_entry(fields[1])) for entry_id, fields in found]
 
     async def last_entry(self, event: str) -> tuple[int, Entry]:
@@ -275,7 +276,7 @@ class House(Worker):
         assert fields["stamp"].decode() == sale.stamp
         assert fields["layout"].decode() == sale.layout_hash
         assert {name[:2] for name in fields} - {"st", "la"} <= {"h:", "o:", "k:"}
-        assert await self.pipe.call("EXISTS", sale.key("new_book"), sale.key("new_deadlines")) == 0
+        assert await self.book.pipe_of(sale).call("EXISTS", sale.key("new_book"), sale.key("new_deadlines")) == 0
         live = {hold: record for hold, record in records.items() if record.state != "gone"}
         await self._audit_seats(event, live)
         await self._audit_areas(sale, live)
@@ -305,7 +306,7 @@ class House(Worker):
             for area, _, quantity in record.area_types():
                 assert quantity > 0
                 places[area, record.state == "sold"] += quantity
-        counts = read_area_counts(await self.pipe.call("HGETALL", sale.key("areas")))
+        counts = read_area_counts(await self.book.pipe_of(sale).call("HGETALL", sale.key("areas")))
         assert counts.keys() == sale.areas.keys()
         for area, (available, in_hold, sold, blocked) in counts.items():
             assert min(available, in_hold, sold, blocked) >= 0, f"{area} counts below nothing"
