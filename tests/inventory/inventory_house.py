@@ -118,9 +118,10 @@ class House(Worker):
         extensions: int = 2,
         lifetime_seconds: int = 900,
         build: bool = True,
+        event: str = "",
     ) -> str:
         """An event with an inventory."""
-        event = f"test-{secrets.token_hex(6)}"
+        event = event or f"test-{secrets.token_hex(6)}"
         on_sale_at = to_datetime(await self.book.redis_time_ms() + opens_in_ms)
         await self.pool.execute(
             "INSERT INTO event (id, group_id, name, venue, starts_at, on_sale_at, state, currency, layout_id,"
