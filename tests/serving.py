@@ -219,7 +219,7 @@ class LiveServer:
         return sorted(child.pid for child in psutil.Process(self.process.pid).children())
 
 
-async def _furnish(server: LiveServer) -> None:
+async def furnish(server: LiveServer) -> None:
     """The hall, deployed, and the administrator."""
     database = connect_database(server.mongo_url, server.mongo_name)
     try:
@@ -246,7 +246,7 @@ def open_house(postgres_server: str, mongo_url: str, valkey_url: str, **environ:
     """A furnished server with a database of its own on the run's engines, for as long as the block lasts."""
     dsn = _apart(clone_database(postgres_server))
     server = LiveServer(dsn, mongo_url, f"test_{secrets.token_hex(6)}", valkey_url, **environ)
-    _apart(_furnish(server))
+    _apart(furnish(server))
     server.start()
     try:
         yield server
@@ -259,7 +259,7 @@ def shared_server(postgres_server: str, mongo_url: str, valkey_url: str) -> Iter
     """One server for all tests of this process; most tests want `live_server`."""
     dsn = _apart(clone_database(postgres_server))
     server = LiveServer(dsn, mongo_url, f"test_{secrets.token_hex(6)}", valkey_url)
-    _apart(_furnish(server))
+    _apart(furnish(server))
     server.start()
     yield server
     server.kill()
@@ -275,7 +275,7 @@ def shared_pair(postgres_server: str, mongo_url: str, valkey_url: str) -> Iterat
         valkey_url,
         LML_WORKERS="2",
     )
-    _apart(_furnish(server))
+    _apart(furnish(server))
     server.start()
     yield server
     server.kill()
@@ -314,7 +314,7 @@ async def own_server(postgres_dsn: str, mongo_url: str, valkey_own: ValkeyFactor
             **environ,
         )
         made.append(server)
-        await _furnish(server)
+        await furnish(server)
         await asyncio.to_thread(server.start)
         server.event = await server.new_event()
         return server, valkey

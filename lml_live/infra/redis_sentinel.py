@@ -136,6 +136,7 @@ class WatchedPipe(Pipe):
                     client.pubsub(ignore_subscribe_messages=True) as heard,
                 ):
                     await heard.subscribe("+switch-master")
+                    self._compare(await self._ask())  # it may have moved while nobody listened
                     while True:
                         message = await heard.get_message(timeout=limits.REDIS_LOOK_SECONDS)
                         if message is not None and str(message["data"]).split()[0] == self._address.service:

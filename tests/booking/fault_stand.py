@@ -13,7 +13,7 @@ import booking_house
 import msgspec
 from checker import Op, Run, Violation, check
 from inventory_house import SCRIPTS, SECRET, House
-from serving import LiveServer, _furnish
+from serving import LiveServer, furnish
 from waiting import eventually
 
 from lml_live.devstack.servers import Postgres, Valkey
@@ -71,7 +71,7 @@ class FaultStand:
             LML_STRIPE_API_BASE=self.double.url,
             **WAITS,
         )
-        await _furnish(self.server)
+        await furnish(self.server)
         self.server.start()
 
     async def stop(self) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import aiohttp
 import pytest
 from databases import clone_database
-from serving import LiveServer, OwnServer, _apart, _furnish
+from serving import LiveServer, OwnServer, _apart, furnish
 from waiting import eventually
 
 from lml_live import limits
@@ -43,7 +43,7 @@ def shop(postgres_server: str, mongo_url: str, valkey_url: str, stripe_shared: S
         LML_POLL_SECONDS="3600",
         LML_MATCH_SECONDS="2",  # what has moved has an hour to settle, so that nothing is due here by itself
     )
-    _apart(_furnish(server))
+    _apart(furnish(server))
     server.start()
     yield server
     server.kill()
