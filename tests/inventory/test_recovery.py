@@ -356,3 +356,11 @@ def test_nothing_is_promised_twice(kept: dict[str, Record], known: Overlay) -> N
 
 def test_states_are_the_seat_maps() -> None:
     assert (seatmap.BYTE_HELD, seatmap.BYTE_SOLD, seatmap.BYTE_HOUSE, seatmap.BYTE_KILL) == (HELD, SOLD, HOUSE, KILL)
+
+
+def test_a_hold_made_in_the_future_is_made_now() -> None:
+    """A clock was set forward, and back: the hold made in between would last a quarter of an hour longer."""
+    late = msgspec.structs.replace(record(1), created_ms=NOW_MS + 900_000)
+    late = msgspec.structs.replace(late, deadline_ms=late.created_ms + 60_000, lifetime_ms=late.created_ms + 90_000)
+    kept = rebuilt({"h": late}, overlay()).holds["h"]
+    assert (kept.created_ms, kept.deadline_ms, kept.lifetime_ms) == (NOW_MS, NOW_MS + 60_000, NOW_MS + 90_000)
