@@ -23,6 +23,7 @@ from lml_live.infra import postgres
 from lml_live.infra.assets import asset_dir
 from lml_live.infra.config import Settings, load_settings, mask_secrets
 from lml_live.infra.redis import Pipe
+from lml_live.infra.redis_topology import open_topology
 
 _OPEN_FILES_MIN: Final = 10_240
 """A worker needs one for each client; below this ten thousand clients on one worker do not fit."""
@@ -162,38 +163,50 @@ async def _engines(settings: Settings, running: EngineUrls | None) -> AsyncItera
         except (LmlError, PyMongoError, OSError, ValueError) as error:
             text = str(error).splitlines()[0] if str(error) else type(error).__name__
             yield Finding("fail", name, f"{address} does not answer: {text[:200]}")
-    if len(clocks) == 2:
-        skew_ms = round(clocks["PostgreSQL"] - clocks["Redis"])
+    reference = clocks.pop("PostgreSQL", None)
+    if reference is None or not clocks:
+        return
+    skews = {name: round(reference - clock) for name, clock in clocks.items()}
+    for name, skew_ms in skews.items():
         if abs(skew_ms) > limits.CLOCK_SKEW_MS:
             advice = "deadlines are corrected by this, but set both machines' clocks (chrony, NTP)"
-            yield Finding("warn", "clocks", f"PostgreSQL's is {skew_ms} ms ahead of Redis's; {advice}")
-        else:
-            yield Finding("ok", "clocks", f"PostgreSQL's and Redis's agree within {abs(skew_ms) + 1} ms")
+            yield Finding("warn", "clocks", f"PostgreSQL's is {skew_ms} ms ahead of that of {name}; {advice}")
+    widest = max(map(abs, skews.values()))
+    if widest <= limits.CLOCK_SKEW_MS:
+        yield Finding("ok", "clocks", f"PostgreSQL's and Redis's agree within {widest + 1} ms")
 
 
 async def _redis(url: str, clocks: dict[str, float]) -> AsyncIterator[Finding]:
-    pipe = Pipe(url, {}, name="lml-doctor")
+    topology = open_topology(url, {}, name="lml-doctor")
     try:
-        await pipe.start()
-        seconds, micros = await pipe.call("TIME")
-        clocks["Redis"] = int(seconds) * 1000 + int(micros) / 1000 - time.monotonic() * 1000
-        info = _lines(await pipe.call("INFO", "server"))
-        yield Finding(
-            "ok",
-            "Redis",
-            f"answers, {info.get('server_name', 'redis')} {info.get('valkey_version', info.get('redis_version', '?'))}",
-        )
-        found = {
-            name: _text((await pipe.call("CONFIG", "GET", name))[1]) for name in ("appendonly", "maxmemory-policy")
-        }
-        if found["appendonly"] != "yes":
-            yield Finding("warn", "Redis", "appendonly is off: a restart loses all holds; set `appendonly yes`")
-        if found["maxmemory-policy"] != "noeviction":
-            yield Finding("fail", "Redis", "it may evict holds when memory is full: set `maxmemory-policy noeviction`")
-        if found == {"appendonly": "yes", "maxmemory-policy": "noeviction"}:
-            yield Finding("ok", "Redis", "keeps an append-only file, never evicts")
+        await topology.start()
+        for pipe in topology.nodes():
+            async for finding in _redis_node(pipe, clocks):
+                yield finding
     finally:
-        await pipe.close()
+        await topology.close()
+
+
+async def _redis_node(pipe: Pipe, clocks: dict[str, float]) -> AsyncIterator[Finding]:
+    seconds, micros = await pipe.call("TIME")
+    clocks[f"Redis at {pipe.place}"] = int(seconds) * 1000 + int(micros) / 1000 - time.monotonic() * 1000
+    info = _lines(await pipe.call("INFO", "server"))
+    version = info.get("valkey_version", info.get("redis_version", "?"))
+    yield Finding("ok", "Redis", f"answers, {info.get('server_name', 'redis')} {version} at {pipe.place}")
+    names = ("appendonly", "maxmemory-policy", "min-replicas-to-write")
+    found = {name: _text((await pipe.call("CONFIG", "GET", name))[1]) for name in names}
+    if found["appendonly"] != "yes":
+        yield Finding("warn", "Redis", "appendonly is off: a restart loses all holds; set `appendonly yes`")
+    if found["maxmemory-policy"] != "noeviction":
+        yield Finding("fail", "Redis", "it may evict holds when memory is full: set `maxmemory-policy noeviction`")
+    if (found["appendonly"], found["maxmemory-policy"]) == ("yes", "noeviction"):
+        yield Finding("ok", "Redis", "keeps an append-only file, never evicts")
+    replicas = _lines(await pipe.call("INFO", "replication")).get("connected_slaves", "0")
+    if replicas != "0" and found["min-replicas-to-write"] == "0":
+        advice = "set `min-replicas-to-write 1` and `min-replicas-max-lag 2`"
+        yield Finding(
+            "warn", "Redis", f"a primary that lost its replicas goes on granting holds nobody keeps: {advice}"
+        )
 
 
 async def _postgres(dsn: str, clocks: dict[str, float]) -> AsyncIterator[Finding]:

@@ -31,6 +31,7 @@ REFUSED: Final = 1
 UNREACHABLE: Final = 3
 
 T = TypeVar("T")
+_MENDED: Final = {"told": "Redis was told of the sales", "adopted": "the inventory was built anew"}
 _LIMITS: Final = SaleLimits.__struct_fields__
 _PRICE: Final = re.compile(r"([0-9]{1,13})(?:\+([0-9]{1,13}))?")
 
@@ -114,6 +115,36 @@ def create_command(
         f"{event.name}, {event.starts_at:%Y-%m-%d %H:%M} UTC: {event.state}, on {event.seat_count} seats of {layout_id}"
     )
     click.echo(event.id)
+
+
+@event_group.command("check")
+@click.argument("event_ids", metavar="[EVENT]...", nargs=-1)
+@click.option("--mend", is_flag=True, help="Set right what differs: tell Redis of sales, or build the inventory anew.")
+def check_command(event_ids: Sequence[str], mend: bool) -> None:
+    """Compares Redis with PostgreSQL; without names every event whose sale is not over.
+
+    What differs is looked at twice, ten seconds apart. Prints a line for each point; exit code 1 where there is one.
+    A running server does the same by itself, one event after the other, and mends.
+
+    \b
+    Examples:
+      lml event check
+      lml event check aida-2026-12-01 --mend
+    """
+    from lml_live.cli.checking import check_events
+    from lml_live.inventory.checker import describe
+
+    verdicts = run(check_events(event_ids, mend=mend))
+    for verdict in verdicts:
+        for drift in verdict.drift:
+            click.echo(f"{verdict.event}: {describe(drift)}")
+        if verdict.mended:
+            tell(f"{verdict.event}: {_MENDED[verdict.mended]}")
+        if verdict.fault:
+            click.echo(f"{verdict.event}: cannot be compared: {verdict.fault}")
+    wrong = [verdict for verdict in verdicts if verdict.drift or verdict.fault]
+    tell(f"{len(verdicts)} compared, {len(wrong)} not in order")
+    sys.exit(REFUSED if wrong else 0)
 
 
 @event_group.command("limit")
@@ -258,7 +289,7 @@ async def _categories(layouts: Layouts, layout_id: str, version: int | None) -> 
 async def _with_catalogue(act: Callable[[Catalogue, Layouts], Awaitable[T]]) -> T:
     async with open_pool(postgres_dsn()) as pool:
         settings = load_settings()
-        mongo_url = settings.mongo_url or _running(settings).mongo_url
+        mongo_url = settings.mongo_url or running(settings).mongo_url
         database = mongo.connect_database(mongo_url, settings.mongo_database)
         try:
             layouts = DeployedLayouts(Library(database))
@@ -270,18 +301,19 @@ async def _with_catalogue(act: Callable[[Catalogue, Layouts], Awaitable[T]]) -> 
 def postgres_dsn() -> str:
     """PostgreSQL's address: as set, else that of the running `lml up`. Raises `Unavailable`."""
     settings = load_settings()
-    return settings.postgres_dsn or _running(settings).postgres_dsn
+    return settings.postgres_dsn or running(settings).postgres_dsn
 
 
-def _running(settings: Settings) -> "EngineUrls":
+def running(settings: Settings) -> "EngineUrls":
+    """The engines of the running `lml up`. Raises `Unavailable`."""
     from lml_live.devstack.engines import running_engines
 
-    running = running_engines(settings)
-    if running is None:
+    found = running_engines(settings)
+    if found is None:
         raise Unavailable(
             f"No `lml up` runs on {settings.data_dir}. Start it first, or set LML_POSTGRES_DSN and LML_MONGO_URL."
         )
-    return running
+    return found
 
 
 @asynccontextmanager

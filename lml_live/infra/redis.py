@@ -123,6 +123,12 @@ class Pipe:
     # --- The connection
 
     @property
+    def place(self) -> str:
+        """The node's address in words, without a password."""
+        path: str = self._options.get("path", "")
+        return path or f"{self._options.get('host', 'localhost')}:{self._options.get('port', 6379)}"
+
+    @property
     def connected(self) -> bool:
         return self._connection is not None
 

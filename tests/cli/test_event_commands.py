@@ -8,12 +8,14 @@ from typing import Any
 
 import argon2
 import pytest
+import redis.asyncio
 from click.testing import CliRunner, Result
 
 from lml_live.cli import lml
 from lml_live.guard import staff as guard_staff
 from lml_live.guard.staff import StaffDesk
 from lml_live.infra import postgres
+from lml_live.inventory.checker import Checker
 from lml_live.venues.layout import Layout, Row, Seat, Section, Viewport
 from lml_live.venues.library import Library
 
@@ -153,3 +155,23 @@ async def test_staff_are_added(run: Run, postgres_dsn: str, monkeypatch: pytest.
     refused = await run("staff", "add", "nonsense", "--role", "manager")
     assert refused.exit_code == 1
     assert "email" in refused.stderr
+
+
+async def test_an_inventory_is_compared_and_mended(
+    run: Run, valkey_url: str, postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LML_REDIS_URL", valkey_url)
+    monkeypatch.setattr(Checker.check, "__defaults__", (0.0,))
+    await run(*CREATE, "--all-prices", "4500", "--open", "--group", "check-command")
+    sound = await run("event", "check", "aida-2030-12-01")
+    assert (sound.exit_code, sound.stdout, sound.stderr) == (0, "", "1 compared, 0 not in order\n")
+    async with redis.asyncio.from_url(valkey_url) as client:
+        await client.setrange("lml:{check-command}:aida-2030-12-01:seats", 1, b"\x02")
+    told = "aida-2030-12-01: seat 1 is sold, not available\n"
+    ill = await run("event", "check", "aida-2030-12-01", "none")
+    assert (ill.exit_code, ill.stderr) == (1, "2 compared, 2 not in order\n")
+    assert ill.stdout == told + "none: cannot be compared: There is no such event.\n"
+    mended = await run("event", "check", "--mend")
+    assert (mended.exit_code, mended.stdout) == (1, told)
+    assert mended.stderr.startswith("aida-2030-12-01: the inventory was built anew\n")
+    assert (await run("event", "check")).exit_code == 0

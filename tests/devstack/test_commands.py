@@ -170,6 +170,9 @@ async def test_each_ill_is_named(run_directory: Path, valkey_own: ValkeyFactory,
     warnings = "\n".join(finding.text for finding in findings if finding.level == "warn")
     assert "appendonly is off" in warnings
     assert "migrations wait" in warnings
+    replica = await valkey_own(replicaof=f"127.0.0.1 {valkey.port}", repl_diskless_sync_delay="0")
+    findings = await examined(run_directory, LML_REDIS_URL=replica.url)
+    assert "it is no primary" in failures(findings)
 
 
 def test_the_doctor_exits_1_when_something_is_wrong(run_directory: Path) -> None:
