@@ -30,14 +30,12 @@ from lml_live.inventory.records import (
     Sale,
     decode_entry,
     decode_record,
-    read_area_counts,
     read_entry_id,
 )
 
 log = logging.getLogger(__name__)
 
 _SQL: Final = postgres.statements("inventory")
-_INVENTORY: Final = ("seats", "book", "areas", "log")
 _tally: Final = msgspec.msgpack.Decoder(tuple[int | str, ...])
 
 
@@ -129,20 +127,19 @@ class Checker:
         ):
             overlay = await self._book.overlay(connection, sale, index_of)
             pending = {row["booking_id"] for row in await connection.fetch(_SQL["list_unfinished_work"], event)}
-        sale, answer = await self._book.run(
-            event, "read_inventory", _INVENTORY, lambda sale: [sale.seat_count, 4 * len(sale.areas)], wait=True
-        )
+        sale, seq, seats, areas = await self._book.read_inventory(event)
         pipe = self._book.pipe_of(sale)
         fields = await _scan(pipe, "HSCAN", sale.key("book"))
         deadlines = await _scan(pipe, "ZSCAN", sale.key("deadlines"))
-        entries = await _entries_after(pipe, sale, int(answer[1]))
+        entries = await _entries_after(pipe, sale, seq)
         if entries is None or await pipe.call("HGET", sale.key("book"), "stamp") != sale.stamp.encode():
             return None
         now_ms = await self._book.redis_time_ms(pipe)
 
         def compare() -> Look | None:
-            start = _read(sale.stamp, answer, fields, deadlines)
-            picture = advance(start, entries)
+            records, tallies = _read(fields)
+            scores = {hold.decode(): int(float(score)) for hold, score in deadlines.items()}
+            picture = advance(Picture(sale.stamp, seq, seats, areas, records, scores, tallies), entries)
             if picture is None:
                 return None
             return Look(sale.stamp, find_drift(picture, sale.areas, overlay, pending, now_ms))
@@ -191,7 +188,8 @@ async def _entries_after(pipe: Pipe, sale: Sale, seq: int) -> list[tuple[int, En
     return None  # it grows faster than it is read
 
 
-def _read(stamp: str, answer: list[Any], fields: dict[bytes, bytes], deadlines: dict[bytes, bytes]) -> Picture:
+def _read(fields: dict[bytes, bytes]) -> tuple[dict[str, Record], dict[str, Tally]]:
+    """The records and tallies of a book."""
     records: dict[str, Record] = {}
     tallies: dict[str, Tally] = {}
     for name, value in fields.items():
@@ -199,5 +197,4 @@ def _read(stamp: str, answer: list[Any], fields: dict[bytes, bytes], deadlines: 
             records[name[2:].decode()] = decode_record(value)
         elif name.startswith(b"o:"):
             tallies[name[2:].decode()] = _tally.decode(value)
-    scores = {hold.decode(): int(float(score)) for hold, score in deadlines.items()}
-    return Picture(stamp, int(answer[1]), answer[2], read_area_counts(answer[3]), records, scores, tallies)
+    return records, tallies
