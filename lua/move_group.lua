@@ -36,8 +36,8 @@ if #refusals > 0 then return {'refused', unpack(refusals)} end
 -- Nothing below refuses.
 for _, book in ipairs(books) do
   local until_ms = math.min(lifetime, now + book.change.lifetime_ms)
-  local fresh =
-    {holder, 'active', math.min(deadline, now + book.change.hold_ms, until_ms), until_ms, extensions, '', {}, {}, now, 0, 'own', {}}
+  local due, channel = math.min(deadline, now + book.change.hold_ms, until_ms), book.change.channel
+  local fresh = {holder, 'active', due, until_ms, extensions, '', {}, {}, now, 0, 'own', {}, channel}
   local act = not book.record and 'hold' or #book.change.seats + #book.change.areas > 0 and 'replace' or 'release'
   put_hold(book, book.record or fresh, act, request)
 end

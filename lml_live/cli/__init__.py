@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "layout": "lml_live.cli.layouts:layout_group",
     "event": "lml_live.cli.events:event_group",
     "staff": "lml_live.cli.staff:staff_group",
+    "partner": "lml_live.cli.partners:partner_group",
     "doctor": "lml_live.cli.doctor:doctor",
     "bench": "lml_live.cli.bench:bench",
     "worker": "lml_live.cli.serve:worker",

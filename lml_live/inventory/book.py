@@ -19,7 +19,7 @@ from lml_live.errors import NotFound, Refused, Unavailable
 from lml_live.infra import postgres
 from lml_live.infra.redis import Part, Pipe
 from lml_live.inventory import seatmap
-from lml_live.inventory.records import Sale, pack, write_area_counts
+from lml_live.inventory.records import BOX_OFFICE, Sale, SalesChannel, pack, write_areas
 from lml_live.inventory.recovery import Claim, Inventory, Overlay, StaffHold, batches, read_kept, rebuild
 
 log = logging.getLogger(__name__)
@@ -273,7 +273,7 @@ class Book:
             sale = _sale(row)
             if sale.layout_hash != layout_hash:
                 raise Unavailable("The layout is changing.", retry_after_ms=limits.RETRY_AFTER_MS)
-            overlay = await _load_overlay(connection, sale.event, index_of)
+            overlay = await _load_overlay(connection, sale, index_of)
         epoch, revision = str(sale.epoch), str(sale.revision)
         book, new_book, new_deadlines = sale.key("book"), sale.key("new_book"), sale.key("new_deadlines")
         begun = await self.pipe.run("adopt_begin", [book, new_book, new_deadlines], [epoch])
@@ -292,7 +292,7 @@ class Book:
         for batch in batches(inventory.deadlines(), _ADOPT_BATCH):
             await self._write(sale, epoch, [], batch)
         names = ("seats", "book", "deadlines", "areas", "log", "new_book", "new_deadlines")
-        areas = pack(write_area_counts(inventory.areas))
+        areas = pack(write_areas(inventory.areas, inventory.allotments))
         if self.pipe.run_id != run_id:
             raise Unavailable("Redis was replaced meanwhile.", retry_after_ms=limits.RETRY_AFTER_MS)
         finished = await self.pipe.run(
@@ -356,15 +356,26 @@ def _sale(row: asyncpg.Record) -> Sale:
         layout_hash=row["layout_hash"],
         seat_count=row["seat_count"],
         areas=dict(zip(row["area_ids"], row["area_capacities"], strict=True)),
+        channels={
+            name: SalesChannel(number, None if opened is None else to_ms(opened))
+            for name, number, opened in zip(
+                row["channel_names"], row["channel_numbers"], row["channels_opened"], strict=True
+            )
+        },
     )
 
 
-async def _load_overlay(connection: postgres.Connection, event: str, index_of: Mapping[str, int]) -> Overlay:
+async def _load_overlay(connection: postgres.Connection, sale: Sale, index_of: Mapping[str, int]) -> Overlay:
+    event = sale.event
     seat_rows = await connection.fetch(_SQL["load_claimed_seats"], event)
     area_rows = await connection.fetch(_SQL["load_claimed_areas"], event)
     blocked = await connection.fetch(_SQL["load_blocked_seats"], event)
     blocked_areas = await connection.fetch(_SQL["load_blocked_areas"], event)
     staff_rows = await connection.fetch(_SQL["load_staff_holds"], event)
+    channel_rows = await connection.fetch(_SQL["load_seat_channels"], event)
+    area_channels: dict[str, dict[int, int]] = {}
+    for row in await connection.fetch(_SQL["load_area_channels"], event):
+        area_channels.setdefault(row["area_id"], {})[row["channel"]] = row["places"]
     bookings: dict[str, asyncpg.Record] = {row["id"]: row for row in (*seat_rows, *area_rows)}
     seats: dict[str, list[tuple[int, str]]] = {}
     areas: dict[str, list[tuple[str, str, int]]] = {}
@@ -386,6 +397,7 @@ async def _load_overlay(connection: postgres.Connection, event: str, index_of: M
             lifetime_ms=to_ms(row["lifetime_end"]),
             seats=tuple(sorted(seats.get(booking, ()))),
             areas=tuple(areas.get(booking, ())),
+            channel=row["channel"],
         )
         for booking, row in bookings.items()
         if booking in seats or booking in areas
@@ -397,6 +409,9 @@ async def _load_overlay(connection: postgres.Connection, event: str, index_of: M
         # A changed layout need not have every seat that was blocked.
         blocked_seats={index_of[row["seat_id"]]: kinds[row["kind"]] for row in blocked if row["seat_id"] in index_of},
         blocked_areas={row["area_id"]: row["quantity"] for row in blocked_areas},
+        seat_channels={index_of[row["seat_id"]]: row["channel"] for row in channel_rows if row["seat_id"] in index_of},
+        area_channels=area_channels,
+        counter=sale.channel(BOX_OFFICE),
     )
 
 

@@ -13,7 +13,8 @@ from typing import Any, Final
 from lml_live import limits
 from lml_live.errors import LmlError, NotFound, Unavailable
 from lml_live.inventory.book import Book
-from lml_live.inventory.records import Sale, decode_entry, read_area_counts, read_entry_id
+from lml_live.inventory.diffs import Allotments, AreaCounts
+from lml_live.inventory.records import Sale, decode_entry, read_allotments, read_area_counts, read_entry_id
 from lml_live.inventory.rooms import EntriesMissing, EpochGone, Room, Tick
 
 log = logging.getLogger(__name__)
@@ -30,8 +31,8 @@ class Listener:
     def reset(self, event: str, room: Room, before: Sale) -> None:
         """The room began anew under another epoch; `before` is the sale as it was."""
 
-    def sale_changed(self, event: str, room: Room) -> None:
-        """The event's rules, state or prices are others now (`room.sale` has them)."""
+    def sale_changed(self, event: str, room: Room, before: Sale) -> None:
+        """The event's rules, state, prices or channels are others now (`room.sale` has them) than they were."""
 
 
 class Feed:
@@ -68,8 +69,8 @@ class Feed:
         return await asyncio.shield(task)
 
     async def _open(self, event: str) -> Room:
-        sale, seq, seats, areas = await self._read(event)
-        room = Room(sale, seq, seats, areas)
+        sale, seq, seats, areas, allotments = await self._read(event)
+        room = Room(sale, seq, seats, areas, allotments)
         first = max(1, seq - limits.LOG_ENTRIES_MAX + 1)
         if seq:
             found = await self._book.pipe.call(
@@ -81,9 +82,9 @@ class Feed:
         self._due[event] = 0.0
         return room
 
-    async def _read(self, event: str) -> tuple[Sale, int, bytes, dict[str, tuple[int, int, int, int]]]:
+    async def _read(self, event: str) -> tuple[Sale, int, bytes, dict[str, AreaCounts], dict[str, Allotments]]:
         sale, answer = await self._book.run(event, "read_inventory", _INVENTORY, _sizes, wait=True)
-        return sale, int(answer[1]), answer[2], read_area_counts(answer[3])
+        return sale, int(answer[1]), answer[2], read_area_counts(answer[3]), read_allotments(answer[3])
 
     def tick_ms(self, event: str) -> int:
         """The time between two ticks of a room, in milliseconds."""
@@ -177,17 +178,17 @@ class Feed:
     async def _begin_anew(self, event: str, room: Room) -> None:
         before = room.sale
         await self._book.reload(event)
-        sale, seq, seats, areas = await self._read(event)
-        room.reset(sale, seq, seats, areas)
+        sale, seq, seats, areas, allotments = await self._read(event)
+        room.reset(sale, seq, seats, areas, allotments)
         log.info("event %s goes on in epoch %d", event, sale.epoch)
         self.listener.reset(event, room, before)
 
     async def _resynchronise(self, event: str, room: Room) -> None:
-        sale, seq, seats, areas = await self._read(event)
+        sale, seq, seats, areas, allotments = await self._read(event)
         if sale.epoch != room.epoch or len(seats) != sale.seat_count:
             return  # the next turn sees the new epoch
         log.warning("event %s: the log was cut before this worker had read it", event)
-        room.catch_up(sale, seq, seats, areas)
+        room.catch_up(sale, seq, seats, areas, allotments)
 
     async def refresh(self, event: str) -> None:
         """Reads an event's facts again, tells its book, and its room's sockets, what changed."""
@@ -198,8 +199,8 @@ class Feed:
             return
         sale = await self._book.sale(event)
         if room is not None and sale.epoch == room.epoch and room.sale != sale:
-            room.sale = sale
-            self.listener.sale_changed(event, room)
+            before, room.sale = room.sale, sale
+            self.listener.sale_changed(event, room, before)
 
     async def _check_books(self, now: float) -> None:
         """Compares the stamps with the books, and closes rooms that nobody uses."""
@@ -229,7 +230,7 @@ class Feed:
 
 def _sizes(sale: Sale) -> list[int]:
     """What scripts compare an inventory's parts with: bytes of seats, fields of areas."""
-    return [sale.seat_count, 4 * len(sale.areas)]
+    return [sale.seat_count, sale.area_fields]
 
 
 async def _quietly(act: Awaitable[None]) -> None:

@@ -37,7 +37,7 @@ async def feed(house: House, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[F
 async def ask(house: House, event: str) -> bytes:
     sale = await house.sale(event)
     keys = [sale.key(name) for name in ("seats", "book", "areas", "log")]
-    answer = await house.pipe.run("check_book", keys, [sale.stamp, sale.seat_count, 4 * len(sale.areas), 0])
+    answer = await house.pipe.run("check_book", keys, [sale.stamp, sale.seat_count, sale.area_fields, 0])
     word: bytes = answer[0]
     return word
 
@@ -77,11 +77,11 @@ async def test_a_watched_event_that_lost_a_part_goes_on_in_a_new_epoch(house: Ho
     event = await house.open_event(areas=PIT)
     room = await feed.room(event)
     held(await house.holds.hold_seats(event, "anna", adults(4), [], key=None))
-    await eventually(lambda: room.mirrors["public"][4] == HELD)
+    await eventually(lambda: room.states("public")[4] == HELD)
     before = room.epoch
     await house.pipe.call("DEL", (await house.sale(event)).key(part))
     await eventually(lambda: room.epoch > before)
-    assert room.mirrors["public"][4] == HELD
+    assert room.states("public")[4] == HELD
 
 
 async def test_a_log_that_cannot_be_read_harms_one_event_only(house: House, feed: Feed) -> None:
