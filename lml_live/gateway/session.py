@@ -124,7 +124,7 @@ class Session:
 
     def _hello(self, message: wire.Hello, now_ms: int) -> Effect:
         holder, renewed = self.holder, None
-        credential = message.token or self._staff_token
+        credential = self._staff_token if message.token is None else message.token
         if credential is not None and credential.startswith(_CREDENTIALS):
             asked = read_resume(message.resume), DEFLATE in message.accept
             return Greet(None, None, *asked, credential=credential)

@@ -184,12 +184,11 @@ def _by_area(flat: list[bytes]) -> dict[str, dict[str, bytes]]:
     return areas
 
 
-def write_areas(areas: dict[str, AreaCounts], allotments: dict[str, Allotments]) -> list[str | bytes]:
-    """The reverse of `read_area_counts` and `read_allotments`: (field, value, …)."""
-    parts: list[str | bytes] = []
+def write_areas(areas: dict[str, AreaCounts], allotments: dict[str, Allotments]) -> list[str | Allotments]:
+    """The reverse of `read_area_counts` and `read_allotments`, as adopt_finish.lua takes it: (field, value, …)."""
+    parts: list[str | Allotments] = []
     for area, counts in areas.items():
-        found = allotments.get(area)
-        values = (*map(str, counts), pack(found) if found else "")
+        values: list[str | Allotments] = [*map(str, counts), allotments.get(area, ())]
         for name, value in zip(_AREA_FIELDS, values, strict=True):
             parts += (f"{area}/{name}", value)
     return parts

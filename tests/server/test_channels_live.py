@@ -44,7 +44,7 @@ def shown(line: Line, *seats: int) -> list[int]:
 
 async def test_each_view_has_its_own_picture_of_one_event(counter: Counter, lines: Lines) -> None:  # noqa: F811
     """Web, agency and staff watch one event: assigning, holding and blocking is told to each as it may see it."""
-    counter.event = await counter.server.new_event()
+    counter.event = await counter.server.new_event(max_seats=50)
     await assign(counter, "web", 0, 1)
     key = await agency_key(counter)
     public = await lines.greeted(counter.server, event=counter.event)
@@ -90,15 +90,11 @@ async def test_each_view_has_its_own_picture_of_one_event(counter: Counter, line
     assert shown(again, 0, 3) == [BLOCKED, AVAILABLE], "the token that the partner's customer got is the agency's"
 
 
-async def test_a_bad_credential_ends_the_socket(counter: Counter, lines: Lines) -> None:  # noqa: F811
-    for token in ("staff-unknown", "partner-unknown"):
-        line = await lines.open(counter.server)
-        await line.say("hello", token=token)
-        assert (await line.hear("error"))["code"] == "unauthorized"
-        assert await line.closed() == wire.CLOSE_UNAUTHORIZED
+async def test_a_holder_does_not_become_staff(counter: Counter, lines: Lines) -> None:  # noqa: F811
     line = await lines.greeted(counter.server)
     await line.say("hello", token=counter.tokens["manager"])
-    assert (await line.hear("error"))["code"] == "unauthorized", "a holder does not become staff"
+    assert (await line.hear("error"))["code"] == "unauthorized"
+    assert await line.closed() == wire.CLOSE_UNAUTHORIZED
 
 
 async def test_availability_is_the_callers_view(counter: Counter) -> None:  # noqa: F811
@@ -131,8 +127,6 @@ async def test_a_partner_sells_through_its_channel_over_rest(counter: Counter) -
         assert answer.status == status, (who, seat, answer.raw)
     made = await counter.call("POST", path, {"areas": {"floor": 2}}, who=customer)
     assert made.status == 201, made.raw
-    best = await counter.call("POST", f"{path}/best", {"quantity": 1}, who=customer)
-    assert (best.status, best.body["seats"]) == (201, [counter.seats[1]]), "the nearest that it sells"
     fresh = await counter.call("POST", "/holders", who=customer, key=None)
     counter.tokens["fresh"] = fresh.body["token"]
     assert (
@@ -140,7 +134,7 @@ async def test_a_partner_sells_through_its_channel_over_rest(counter: Counter) -
     ).status == 200
     listed = await report(counter)
     assert list(listed) == ["open", "agency", "box-office"]
-    assert listed["agency"]["seats"] == {"assigned": 2, "available": 0, "held": 2, "sold": 0, "blocked": 0}
+    assert listed["agency"]["seats"] == {"assigned": 2, "available": 1, "held": 1, "sold": 0, "blocked": 0}
     assert listed["agency"]["areas"] == {"floor": {"assigned": 5, "available": 0, "held": 5, "sold": 0}}
     assert listed["box-office"]["seats"]["held"] == 1
     assert listed["open"]["seats"]["available"] == 297
