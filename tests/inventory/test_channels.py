@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from lml_live.errors import Refused
 from lml_live.inventory import seatmap
+from lml_live.inventory.groups import EventWish, GroupChanged, GroupRefusal
 from lml_live.inventory.records import Entry, SalesChannel, kept_from
 from lml_live.inventory.rooms import PUBLIC, STAFF, Room
 from lml_live.inventory.staff_holds import StaffHolds
@@ -71,6 +72,23 @@ async def test_a_hold_goes_on_through_its_channel(house: House) -> None:
     raw = (await house.inventory(event))[1]
     assert raw[2] == seatmap.seat_byte(seatmap.BYTE_AVAILABLE, 2), "what is given back is the agency's again"
     await house.audit(event)
+
+
+async def test_a_step_over_several_events_goes_through_one_channel(house: House) -> None:
+    """Each event knows the channel under a number of its own."""
+    event = await open_event(house)
+    other = await house.open_event(areas=PIT, channels=("agency",), group=event)
+    await house.channels.assign_seats(other, "agency", [2], {"pit": 10})
+    for through, code in (("web", "seat_taken"), ("agency", None)):
+        wishes = [EventWish(name, adults(2), [("pit", "adult", 1)], None, through) for name in (event, other)]
+        answer = await house.groups.hold_group("cleo", wishes, key=None)
+        assert (answer.code if isinstance(answer, GroupRefusal) else None) == code
+    assert isinstance(answer, GroupChanged)
+    records = [change.record for change in answer.changes.values()]
+    assert [record.channel for record in records if record] == [2, 1]
+    assert await house.groups.release_group("cleo", {name: change.hold for name, change in answer.changes.items()})
+    for name in (event, other):
+        await house.audit(name)
 
 
 async def test_an_allotment_is_kept_and_then_what_is_open_is_taken(house: House) -> None:

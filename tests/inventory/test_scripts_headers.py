@@ -392,6 +392,7 @@ async def test_each_argument_of_a_step_over_events_is_where_the_header_says(name
                         "hold_ms": 300_000,
                         "lifetime_ms": 1_800_000,
                         "orphan_rule": "strict" if wished else "off",
+                        "channel": 3 if wished else 0,
                         "windows": msgspec.msgpack.decode(RULE["windows"]) if wished else [],
                         "seats": [2, "child", 4, "adult"] if wished else [],
                         "areas": ["pit", "adult", 2] if wished else [],
