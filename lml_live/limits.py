@@ -293,6 +293,12 @@ DEPLOYED_INDEXES_KEPT: Final = 4
 BLOCK_SEATS_MAX: Final = LAYOUT_SEATS_MAX
 BLOCK_BATCH: Final = 1_000
 """Seats blocked in one transaction and then in one call to the inventory: neither waits long for it."""
+OPEN_BATCH: Final = 5_000
+"""Seats that one call to the inventory looks through for those of a channel that opens: well under a millisecond."""
+OPENINGS_LOOK_SECONDS: Final = 1.0
+"""How often is looked whether a channel's time to open has come."""
+OPENING_SECONDS: Final = 10.0
+"""An opening of which the inventory has not heard all after this is told again: who told it has died."""
 
 # --- Staff
 STAFF_SESSION_SECONDS: Final = 12 * 3600

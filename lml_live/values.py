@@ -27,6 +27,11 @@ AMOUNT_MINOR_MAX: Final = 10**12
 _ID = re.compile(ID_PATTERN)
 _SEAT_ID = re.compile(SEAT_ID_PATTERN)
 
+STAFF_TOKEN_PREFIX: Final = "staff-"  # noqa: S105  # no secret: what comes after it is
+"""Tells the tokens of staff from those of holders, so that a holder's is never looked up among them."""
+PARTNER_KEY_PREFIX: Final = "partner-"
+"""The same of the API keys of partners."""
+
 AVAILABLE: Final = 0
 HELD: Final = 1
 SOLD: Final = 2

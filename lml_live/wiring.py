@@ -10,13 +10,14 @@ import gc
 import logging
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import msgspec
 from aiohttp import web
 
 from lml_live import limits
+from lml_live.backoffice.allotting import Allotting
 from lml_live.backoffice.blocking import Blocking, Refusals
 from lml_live.backoffice.deployed import DeployedLayouts
 from lml_live.backoffice.history import History
@@ -28,7 +29,7 @@ from lml_live.booking.matching import Matching
 from lml_live.booking.payments import StripePayments, judge_amount, sells_nothing
 from lml_live.clock import system_clock_ms
 from lml_live.devstack.demo import load_demonstration
-from lml_live.errors import Unavailable
+from lml_live.errors import LmlError, Unavailable
 from lml_live.gateway.acts import Acts
 from lml_live.gateway.app import Runner, Services, make_app
 from lml_live.gateway.bookings import BookingServices
@@ -43,7 +44,9 @@ from lml_live.gateway.idempotency import IdempotencyKeys
 from lml_live.gateway.layouts import LayoutServices
 from lml_live.gateway.live import Live
 from lml_live.gateway.operations import API
+from lml_live.gateway.session import Visitor
 from lml_live.gateway.tokens import HolderTokens
+from lml_live.guard.partners import Partners
 from lml_live.guard.staff import StaffDesk
 from lml_live.guard.throttle import AddressCaps
 from lml_live.infra import mongo, postgres
@@ -54,6 +57,7 @@ from lml_live.infra.redis_topology import open_topology
 from lml_live.infra.telemetry import METRICS
 from lml_live.inventory import seatmap
 from lml_live.inventory.book import Book
+from lml_live.inventory.channels import Channels
 from lml_live.inventory.checker import Checker
 from lml_live.inventory.feed import Feed
 from lml_live.inventory.groups import GroupHolds
@@ -63,6 +67,8 @@ from lml_live.inventory.staff_holds import StaffHolds
 from lml_live.inventory.upkeep import Upkeep
 from lml_live.pricing.blocks import BlockKind, Blocks
 from lml_live.pricing.catalogue import CHANNEL, Catalogue
+from lml_live.pricing.channels import ChannelRows
+from lml_live.values import STAFF_TOKEN_PREFIX
 from lml_live.venues.library import LayoutVersion, Library, apply_schema
 from lml_live.venues.publishing import ensure_published, public_url
 
@@ -178,7 +184,9 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
         async def redis_answers() -> None:
             await asyncio.gather(*(pipe.call("PING") for pipe in redis.nodes()))
 
-        desk, keys = StaffDesk(pool), IdempotencyKeys(pool)
+        desk, keys, partners = StaffDesk(pool), IdempotencyKeys(pool), Partners(pool)
+        allotting = Allotting(catalogue, ChannelRows(pool), layouts, Channels(book))
+        live.identify = _identify(desk, partners)
         bookings = Bookings(pool)
         payments = _payments(settings)
         if payments is not None:
@@ -204,12 +212,14 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             AddressOf(settings.trusted_proxies, settings.caps_exempt),
             desk,
             holding,
+            partners,
         )
         services = Services(
             events=EventServices(
                 desk,
                 catalogue,
                 Blocking(catalogue, Blocks(pool), layouts, apply_block),
+                allotting,
                 keys,
                 layout_url,
                 live.refresh,
@@ -217,7 +227,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             layouts=LayoutServices(desk, library, keys, copy_out),
             holders=holder_services,
             counter=CounterServices(
-                desk, acts, groups, holding, History(pool, staff_holds), keys, holder_services.caller
+                desk, acts, groups, holding, History(pool, staff_holds), keys, holder_services.buyer
             ),
             bookings=BookingServices(
                 live,
@@ -255,9 +265,37 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             ("completer", completer.run()),
             ("notices", _listen(dsn, live, upkeep)),
             ("copies", _keep_copies(settings, library, upkeep)),
+            ("openings", _open_allotments(allotting, upkeep)),
         ):
             stack.push_async_callback(_end, asyncio.create_task(work, name=name))
         yield services, live
+
+
+def _identify(desk: StaffDesk, partners: Partners) -> Callable[[str], Awaitable[Visitor | None]]:
+    """Knows staff by their tokens and partners by their keys."""
+
+    async def identify(token: str) -> Visitor | None:
+        if token.startswith(STAFF_TOKEN_PREFIX):
+            staff = await desk.who(token)
+            return None if staff is None else Visitor(staff=staff.id)
+        partner = await partners.who(token)
+        return None if partner is None else Visitor(channel=partner.channel)
+
+    return identify
+
+
+async def _open_allotments(allotting: Allotting, upkeep: Upkeep) -> None:
+    """Opens what channels have when its time has come, in the one worker that leads, until cancelled."""
+    while True:
+        await asyncio.sleep(limits.OPENINGS_LOOK_SECONDS)
+        if not upkeep.leads:
+            continue
+        try:
+            await allotting.open_due()
+        except LmlError as error:
+            log.warning("channels are not opened yet: %s", error)
+        except Exception:  # the loop of the worker: nothing may end it (style.md, 14)
+            log.exception("opening channels failed")
 
 
 async def _end(task: "asyncio.Task[None]") -> None:

@@ -6,7 +6,8 @@
 -- RETURN held, seq, record, now_ms | same, seq, record, now_ms, hold_id | taken, seat… | full, area, available…
 -- RETURN limit, max_seats | too_many_keys, max_keys | not_open, opens_ms | mismatch | expired | not_found
 -- RETURN in_checkout | orphan, seat… | no_book | other_stamp, stamp
--- The hold's own seats are held, so that the orphan rule judges the union (`windows` as in hold_seats.lua).
+-- The hold's own seats are held, so that the orphan rule judges the union (`windows` as in hold_seats.lua). It goes on
+-- through the channel that it was made through.
 local stamp, holder, hold_id, digest = ARGV[1], ARGV[3], ARGV[4], ARGV[5]
 local seats, areas = cmsgpack.unpack(ARGV[11]), cmsgpack.unpack(ARGV[12])
 local found = redis.call('HMGET', KEYS[2], 'stamp', 'o:' .. holder, 'k:' .. digest, 'h:' .. hold_id)
@@ -20,9 +21,9 @@ local tally = tally_of(found[2])
 if tally[1] + size_of(seats, areas) > tonumber(ARGV[9]) then return {'limit', ARGV[9]} end
 if digest ~= '' and #record[DIGESTS] >= tonumber(ARGV[10]) then return {'too_many_keys', ARGV[10]} end
 local runs = runs_of(seats, 2)
-local taken = seats_in_the_way(KEYS[1], runs)
+local taken = seats_in_the_way(KEYS[1], runs, for_sale(record[CHANNEL]))
 if #taken > 0 then return {'taken', unpack(taken)} end
-local full = areas_in_the_way(KEYS[3], areas, {})
+local full = areas_in_the_way(KEYS[3], areas, {}, record[CHANNEL])
 if #full > 0 then return {'full', unpack(full)} end
 if ARGV[13] ~= 'off' then
   local alone = left_alone(KEYS[1], ARGV[13], cmsgpack.unpack(ARGV[14]), seats, {})
@@ -32,7 +33,7 @@ end
 -- Nothing below refuses.
 local changed_seats, changed_areas = {}, {}
 set_seats(KEYS[1], runs, HELD, changed_seats)
-move_areas(KEYS[3], areas, 'available', 'held', changed_areas)
+move_areas(KEYS[3], areas, 'available', 'held', changed_areas, record[CHANNEL])
 record[SEATS] = merge_seats(record[SEATS], seats)
 merge_areas(record[AREAS], areas)
 record[REASON] = 'own'

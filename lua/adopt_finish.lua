@@ -3,9 +3,12 @@
 -- KEYS 1 seats, 2 book, 3 deadlines, 4 areas, 5 log, 6 new_book, 7 new_deadlines
 -- ARGV 1 epoch, 2 revision, 3 seats, 4 areas
 -- RETURN adopted | lost
--- `areas` is {field, count, …} in msgpack. The log starts anew with entry epoch-0.
+-- `areas` is {field, count or {allotment, …}, …} in msgpack. The log starts anew with entry epoch-0.
 if redis.call('HGET', KEYS[2], 'adopting') ~= ARGV[1] then return {'lost'} end
 local areas = cmsgpack.unpack(ARGV[4])
+for i = 2, #areas, 2 do
+  if type(areas[i]) == 'table' then areas[i] = #areas[i] > 0 and cmsgpack.pack(areas[i]) or '' end
+end
 redis.call('DEL', KEYS[2], KEYS[3], KEYS[4], KEYS[5])
 redis.call('SET', KEYS[1], ARGV[3])
 if #areas > 0 then redis.call('HSET', KEYS[4], unpack(areas)) end

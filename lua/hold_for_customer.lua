@@ -2,13 +2,14 @@
 -- INCLUDE inventory
 -- KEYS 1 seats, 2 book, 3 deadlines, 4 areas, 5 log
 -- ARGV 1 stamp, 2 skew_ms, 3 holder, 4 hold_id, 5 origin, 6 max_seats, 7 max_holds, 8 until_ms, 9 also
--- ARGV 10 seats, 11 areas
+-- ARGV 10 seats, 11 areas, 12 channel
 -- RETURN held, seq, record, now_ms | same, seq, record, now_ms, hold_id | taken, seat… | full, area, available…
 -- RETURN limit, max_seats | too_many_holds, max_holds | not_found | no_book | other_stamp, stamp
 -- `also` is the state that may be taken beside available: 3 over a house hold, else 0; a killed seat is never taken.
+-- `channel` is the box office's: seats and places of another channel are not staff's to give away.
 -- `hold_id` names the request: a repetition finds its own hold. Neither the sale's hours nor its deadlines apply.
 local stamp, holder, hold_id = ARGV[1], ARGV[3], ARGV[4]
-local seats, areas = cmsgpack.unpack(ARGV[10]), cmsgpack.unpack(ARGV[11])
+local seats, areas, channel = cmsgpack.unpack(ARGV[10]), cmsgpack.unpack(ARGV[11]), tonumber(ARGV[12])
 local found = redis.call('HMGET', KEYS[2], 'stamp', 'o:' .. holder, 'h:' .. hold_id)
 local refusal = stamp_refusal(found[1], stamp)
 if refusal then return refusal end
@@ -22,16 +23,16 @@ local tally = tally_of(found[2])
 if tally[1] + size_of(seats, areas) > tonumber(ARGV[6]) then return {'limit', ARGV[6]} end
 if #tally - 1 >= tonumber(ARGV[7]) then return {'too_many_holds', ARGV[7]} end
 local runs = runs_of(seats, 2)
-local _, taken = split_by_state(KEYS[1], runs, {[AVAILABLE] = true, [tonumber(ARGV[9])] = true})
+local taken = seats_in_the_way(KEYS[1], runs, for_sale(channel, tonumber(ARGV[9])))
 if #taken > 0 then return {'taken', unpack(taken)} end
-local full = areas_in_the_way(KEYS[4], areas, {})
+local full = areas_in_the_way(KEYS[4], areas, {}, channel)
 if #full > 0 then return {'full', unpack(full)} end
 
 -- Nothing below refuses.
 local changed_seats, changed_areas, far = {}, {}, tonumber(ARGV[8])
 set_seats(KEYS[1], runs, HELD, changed_seats)
-move_areas(KEYS[4], areas, 'available', 'held', changed_areas)
-local record = {holder, 'active', far, far, 0, '', seats, areas, now, 0, 'staff', {}}
+move_areas(KEYS[4], areas, 'available', 'held', changed_areas, channel)
+local record = {holder, 'active', far, far, 0, '', seats, areas, now, 0, 'staff', {}, channel}
 record[SEQ] = write_log(KEYS[5], stamp, 'hold', ARGV[5], changed_seats, changed_areas, {{hold_id, record}})
 tally[1], tally[#tally + 1] = tally[1] + size_of(seats, areas), hold_id
 local packed = cmsgpack.pack(record)

@@ -8,7 +8,7 @@
 -- RETURN taken, seat… | full, area, available… | limit, max_seats | too_many_holds, max_holds | not_open, opens_ms
 -- RETURN orphan, seat… | no_book | other_stamp, stamp
 -- The words of the last two lines stand in refusals. A change has `stamp`, `hold` (the new hold's id), `opens_ms`,
--- `max_seats`, `max_holds`, `hold_ms`, `lifetime_ms`, `orphan_rule`, `windows`, `seats` and `areas` as in hold_seats.lua.
+-- `max_seats`, `max_holds`, `hold_ms`, `lifetime_ms`, `orphan_rule`, `windows`, `channel`, `seats` and `areas` as in hold_seats.lua.
 local holder, request = ARGV[2], {digest = ARGV[3], hash = ARGV[4], origin = ARGV[5]}
 local books, refusals = open_books(ARGV[6], holder, request.digest)
 if #refusals > 0 then return {'refused', unpack(refusals)} end
@@ -25,6 +25,6 @@ if #refusals > 0 then return {'refused', unpack(refusals)} end
 for _, book in ipairs(books) do
   local lifetime = now + book.change.lifetime_ms
   local deadline = math.min(now + book.change.hold_ms, lifetime)
-  put_hold(book, new_record(holder, deadline, lifetime, 0, now), 'hold', request)
+  put_hold(book, new_record(holder, deadline, lifetime, 0, now, book.change.channel), 'hold', request)
 end
 return {'held', now, unpack((holds_of(books)))}

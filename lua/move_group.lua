@@ -39,7 +39,7 @@ for _, book in ipairs(books) do
   local act = not record and 'hold' or #change.seats + #change.areas > 0 and 'replace' or 'release'
   if not record then
     local ends = math.min(lifetime, now + change.lifetime_ms)
-    record = new_record(holder, math.min(deadline, now + change.hold_ms, ends), ends, extensions, now)
+    record = new_record(holder, math.min(deadline, now + change.hold_ms, ends), ends, extensions, now, change.channel)
   end
   put_hold(book, record, act, request)
 end

@@ -29,7 +29,7 @@ if #seats == 0 and #areas == 0 or #left == 0 and #left_areas == 0 then
   redis.call('ZADD', KEYS[3], record[LIFETIME] + TOMBSTONE_MS, hold_id)
 else
   set_seats(KEYS[1], runs_of(seats, 1), AVAILABLE, changed_seats)
-  move_areas(KEYS[4], out, 'held', 'available', changed_areas)
+  move_areas(KEYS[4], out, 'held', 'available', changed_areas, record[CHANNEL])
   record[SEATS], record[AREAS] = left, left_areas
 end
 tally[1] = tally[1] - before + size_of(record[SEATS], record[AREAS])

@@ -7,7 +7,7 @@
 -- RETURN limit, max_seats | too_many_keys, max_keys | not_open, opens_ms | mismatch | expired | not_found
 -- RETURN in_checkout | changed | orphan, seat… | no_book | other_stamp, stamp
 -- `expected_seq` is that of the record which the caller read, or empty. The hold keeps its id, deadline, lifetime and
--- extensions; its own seats and places count as free. `windows` as in hold_seats.lua.
+-- extensions, and goes on through its channel; its own seats and places count as free. `windows` as in hold_seats.lua.
 local stamp, holder, hold_id, digest = ARGV[1], ARGV[3], ARGV[4], ARGV[5]
 local seats, areas = cmsgpack.unpack(ARGV[11]), cmsgpack.unpack(ARGV[12])
 local found = redis.call('HMGET', KEYS[2], 'stamp', 'o:' .. holder, 'k:' .. digest, 'h:' .. hold_id)
@@ -23,10 +23,10 @@ local size = tally[1] - size_of(record[SEATS], record[AREAS]) + size_of(seats, a
 if size > tonumber(ARGV[9]) then return {'limit', ARGV[9]} end
 if digest ~= '' and #record[DIGESTS] >= tonumber(ARGV[10]) then return {'too_many_keys', ARGV[10]} end
 local fresh, leaving = seats_not_in(seats, record[SEATS]), seats_not_in(record[SEATS], seats)
-local taken = seats_in_the_way(KEYS[1], runs_of(fresh, 2))
+local taken = seats_in_the_way(KEYS[1], runs_of(fresh, 2), for_sale(record[CHANNEL]))
 if #taken > 0 then return {'taken', unpack(taken)} end
 local own = places_of(record[AREAS])
-local full = areas_in_the_way(KEYS[3], areas, own)
+local full = areas_in_the_way(KEYS[3], areas, own, record[CHANNEL])
 if #full > 0 then return {'full', unpack(full)} end
 if ARGV[14] ~= 'off' then
   local alone = left_alone(KEYS[1], ARGV[14], cmsgpack.unpack(ARGV[15]), seats, record[SEATS])
@@ -37,8 +37,8 @@ end
 local changed_seats, changed_areas = {}, {}
 set_seats(KEYS[1], runs_of(leaving, 2), AVAILABLE, changed_seats)
 set_seats(KEYS[1], runs_of(fresh, 2), HELD, changed_seats)
-move_areas(KEYS[3], record[AREAS], 'held', 'available', changed_areas)
-move_areas(KEYS[3], areas, 'available', 'held', changed_areas)
+move_areas(KEYS[3], record[AREAS], 'held', 'available', changed_areas, record[CHANNEL])
+move_areas(KEYS[3], areas, 'available', 'held', changed_areas, record[CHANNEL])
 record[SEATS], record[AREAS], record[REASON] = seats, areas, 'own'
 if digest ~= '' then table.insert(record[DIGESTS], digest) end
 record[SEQ] = write_log(KEYS[4], stamp, 'replace', ARGV[7], changed_seats, changed_areas, {{hold_id, record}})

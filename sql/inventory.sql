@@ -1,12 +1,18 @@
 -- name: load_sale
--- What the inventory must know of an event: its rules, its epoch with the Redis process it lives in, and its areas.
+-- What the inventory must know of an event: its rules, its epoch with the Redis process it lives in, areas, channels.
 SELECT e.id, e.number, e.group_id, e.state, e.on_sale_at, e.max_seats, e.hold_seconds, e.extensions,
        e.lifetime_seconds, e.orphan_rule, e.tick_ms, e.revision, e.prices_version, e.epoch, coalesce(e.redis_run_id, '') AS run_id,
        e.layout_id, e.layout_version, e.layout_hash, e.seat_count,
        coalesce((SELECT array_agg(a.area_id ORDER BY a.position) FROM event_area a WHERE a.event_id = e.id), '{}')
            AS area_ids,
        coalesce((SELECT array_agg(a.capacity ORDER BY a.position) FROM event_area a WHERE a.event_id = e.id), '{}')
-           AS area_capacities
+           AS area_capacities,
+       coalesce((SELECT array_agg(c.name ORDER BY c.number) FROM event_channel c WHERE c.event_id = e.id), '{}')
+           AS channel_names,
+       coalesce((SELECT array_agg(c.number ORDER BY c.number) FROM event_channel c WHERE c.event_id = e.id), '{}')
+           AS channel_numbers,
+       coalesce((SELECT array_agg(c.opened_at ORDER BY c.number) FROM event_channel c WHERE c.event_id = e.id), '{}')
+           AS channels_opened
 FROM event e
 WHERE e.id = $1;
 
@@ -40,14 +46,14 @@ UPDATE event SET epoch = epoch + 1, redis_run_id = $2 WHERE id = $1 RETURNING ep
 
 -- name: load_claimed_seats
 -- The seats that bookings claim or own, for adopt to lay over what Redis has.
-SELECT b.id, b.hold_id, b.holder, b.hold_created, b.lifetime_end, s.seat_id, s.type, s.state
+SELECT b.id, b.hold_id, b.holder, b.hold_created, b.lifetime_end, b.channel, s.seat_id, s.type, s.state
 FROM booking_seat s JOIN booking b ON b.id = s.booking_id
 WHERE s.event_id = $1 AND s.state IN ('claimed', 'sold')
 ORDER BY b.created, b.id, s.seat_id;
 
 -- name: load_claimed_areas
 -- The area places that bookings claim or own.
-SELECT b.id, b.hold_id, b.holder, b.hold_created, b.lifetime_end, a.area_id, a.type, a.quantity, a.state
+SELECT b.id, b.hold_id, b.holder, b.hold_created, b.lifetime_end, b.channel, a.area_id, a.type, a.quantity, a.state
 FROM booking_area a JOIN booking b ON b.id = a.booking_id
 WHERE a.event_id = $1 AND a.state IN ('claimed', 'sold')
 ORDER BY b.created, b.id, a.area_id, a.type;
@@ -59,6 +65,14 @@ SELECT seat_id, kind FROM seat_block WHERE event_id = $1;
 -- name: load_blocked_areas
 -- The area places that staff took off sale.
 SELECT area_id, sum(quantity)::int AS quantity FROM area_block WHERE event_id = $1 GROUP BY area_id;
+
+-- name: load_seat_channels
+-- The seats that belong to sales channels.
+SELECT seat_id, channel FROM seat_channel WHERE event_id = $1;
+
+-- name: load_area_channels
+-- The places of areas that belong to sales channels.
+SELECT area_id, channel, places FROM area_channel WHERE event_id = $1;
 
 -- name: load_staff_holds
 -- The holds of the box office for its customers: not those that became a booking, whose claim says more, and none of a

@@ -70,9 +70,9 @@ class Blocking:
     async def block(self, event_id: str, wanted: Selection, kind: BlockKind, reason: str, staff_id: str) -> BlockReport:
         """Takes off sale what is free; blocked seats get the new kind. Raises `NotFound`, `InvalidInput`."""
         event, layout = await self._find(event_id)
-        indexes = _resolve(event, layout, wanted)
+        indexes = resolve(event, layout, wanted)
         refused: list[int] = []
-        for batch in _batches(indexes):
+        for batch in batches(indexes):
             ids = [layout.seat_ids[index] for index in batch]
             written = await self._blocks.block_seats(event_id, ids, kind, reason, staff_id)
             free = [index for index in batch if layout.seat_ids[index] in written]
@@ -89,9 +89,9 @@ class Blocking:
     ) -> BlockReport:
         """Puts back on sale what is blocked; `kind` matters for areas only. Raises `NotFound`, `InvalidInput`."""
         event, layout = await self._find(event_id)
-        indexes = _resolve(event, layout, wanted)
+        indexes = resolve(event, layout, wanted)
         refused: list[int] = []
-        for batch in _batches(indexes):
+        for batch in batches(indexes):
             await self._blocks.unblock_seats(event_id, [layout.seat_ids[index] for index in batch], staff_id, reason)
             refused += (await self._apply(event_id, batch, {}, kind, False)).seats
         done: frozenset[str] = frozenset()
@@ -126,7 +126,7 @@ class Blocking:
         return event, layout
 
 
-def _resolve(event: Event, layout: LayoutFacts, wanted: Selection) -> list[int]:
+def resolve(event: Event, layout: LayoutFacts, wanted: Selection) -> list[int]:
     """The seats meant, each once, in canonical order. Raises `InvalidInput` that lists all that does not exist."""
     found: list[Violation] = []
     indexes: set[int] = set()
@@ -151,11 +151,12 @@ def _resolve(event: Event, layout: LayoutFacts, wanted: Selection) -> list[int]:
     if not found and not indexes and not wanted.areas:
         found.append(Violation("seats", "is empty, and so are runs and areas"))
     if found:
-        raise InvalidInput("This cannot be blocked or unblocked.", errors=tuple(found[: limits.VIOLATIONS_MAX]))
+        raise InvalidInput("There is nothing that this could be done to.", errors=tuple(found[: limits.VIOLATIONS_MAX]))
     return sorted(indexes)
 
 
-def _batches(indexes: Sequence[int]) -> Iterable[Sequence[int]]:
+def batches(indexes: Sequence[int]) -> Iterable[Sequence[int]]:
+    """At most `BLOCK_BATCH` seats at a time."""
     for start in range(0, len(indexes), limits.BLOCK_BATCH):
         yield indexes[start : start + limits.BLOCK_BATCH]
 

@@ -23,8 +23,9 @@ STATUS_OF_BYTE: Final = ("available", "held", "sold", "house", "kill")
 class StatusChange(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One change of a seat, or of `quantity` places of an area: what, when, by whom and why.
 
-    `status` is what it is from then on; absent where a block was withdrawn, because the seat was held. `staff` is
-    absent where a buyer's booking did it.
+    `status` is what it is from then on; absent where a block was withdrawn, because the seat was held, and where only
+    its channel is another: `channel` says which (`open`: all sell it), and `quantity` is all that the channel has of
+    the area from then on. `staff` is absent where a buyer's booking did it.
     """
 
     number: int
@@ -37,17 +38,20 @@ class StatusChange(Struct, frozen=True, kw_only=True, omit_defaults=True):
     hold: str | None = None
     holder: str | None = None
     booking: str | None = None
+    channel: str | None = None
     staff: str | None = None
     staff_email: str | None = None
     reason: str | None = None
 
 
 class SeatDetails(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One seat as staff see it. `customer` is the name under which staff hold it; `reason` is that of a block."""
+    """One seat as staff see it. `channel` is the only one that sells it; `customer` is the name under which staff hold
+    it; `reason` is that of a block."""
 
     seat_id: str
     category: str
     status: str
+    channel: str | None = None
     hold: str | None = None
     holder: str | None = None
     customer: str | None = None
@@ -86,6 +90,7 @@ class History:
                 hold=row["hold_id"],
                 holder=row["holder"],
                 booking=row["booking_id"],
+                channel=row["channel"],
                 staff=row["staff_id"],
                 staff_email=row["email"],
                 reason=row["reason"],
@@ -133,6 +138,7 @@ def _details(
         category=category,
         # A byte that no script writes is as good as killed: nobody can be sold what it stands for.
         status=STATUS_OF_BYTE[min(state, seatmap.BYTE_KILL)],
+        channel=row["channel"],
         hold=hold,
         holder=record.holder if record is not None else row["holder"],
         customer=customers.get(hold) if hold is not None else None,

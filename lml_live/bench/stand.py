@@ -21,7 +21,7 @@ from lml_live.errors import LmlError, Unavailable
 from lml_live.infra.redis import Part, Pipe, load_scripts
 from lml_live.inventory.book import Book
 from lml_live.inventory.holds import Changed, Holds, Refusal
-from lml_live.inventory.records import Sale, pack, write_area_counts
+from lml_live.inventory.records import Sale, pack, write_areas
 
 SECRET: Final = b"the benchmark's own secret ......"
 EPOCH: Final = 1
@@ -166,7 +166,7 @@ class LoneValkey(Struct, frozen=True):
         await self.pipe.call("DEL", book)
         await _expect(self.pipe.run("adopt_begin", [book, fresh_book, fresh_deadlines], [EPOCH]), b"begun")
         names = ("seats", "book", "deadlines", "areas", "log", "new_book", "new_deadlines")
-        counts = pack(write_area_counts({area: (capacity, 0, 0, 0) for area, capacity in sale.areas.items()}))
+        counts = pack(write_areas({area: (capacity, 0, 0, 0) for area, capacity in sale.areas.items()}, {}))
         args: list[Part] = [EPOCH, sale.revision, seats, counts]
         await _expect(self.pipe.run("adopt_finish", [sale.key(name) for name in names], args), b"adopted")
         return LoneEvent(self.pipe, sale)

@@ -242,7 +242,7 @@ class _PipeCalls:
         """What follows the keys: hold_seats.lua's own header, in order."""
         places = pack([_STANDING, "adult", 2])
         head: list[Part] = [self.sale.stamp, 0, holder, hold, "", "request", "bench:1:1", self.sale.on_sale_at_ms]
-        return [*head, self.sale.max_seats, 10, 300_000, 900_000, pack([]), places]
+        return [*head, self.sale.max_seats, 10, 300_000, 900_000, pack([]), places, "off", b"", 0]
 
     async def _closed_loop(self, call: Callable[[list[Part]], Awaitable[Any]]) -> tuple[float, float]:
         """(holds a second, µs of our CPU a hold) of `bounds.CALLERS` callers, each with one call on the way."""

@@ -165,6 +165,7 @@ class Bookings:
             new.currency,
             new.prices_version,
             float(new.pay_seconds),
+            record.channel,
         )
         if inserted is None:
             raise _Refuse(Known())

@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "event": "lml_live.cli.events:event_group",
     "staff": "lml_live.cli.staff:staff_group",
     "money": "lml_live.cli.money:money_group",
+    "partner": "lml_live.cli.partners:partner_group",
     "doctor": "lml_live.cli.doctor:doctor",
     "bench": "lml_live.cli.bench:bench",
     "worker": "lml_live.cli.serve:worker",

@@ -263,6 +263,8 @@ class Protocol(Requests):
                 return self._take_pong(message, now_ms)
             case wire.Error():
                 return self._take_error(message, now_ms)
+            case wire.Details():
+                return []  # what staff see beside the states; tools for them read it off the socket
             case wire.Bye():
                 self._return_at_ms = now_ms + int(self._random() * _bounded(message.retry_after_ms))
                 return []

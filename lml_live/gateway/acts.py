@@ -8,7 +8,7 @@ from lml_live.errors import NotFound, Refused
 from lml_live.gateway import wire
 from lml_live.gateway.desk import Desk, Desks
 from lml_live.inventory.holds import Changed, Holds, Refusal
-from lml_live.inventory.records import Record
+from lml_live.inventory.records import WEB, Record
 
 _CHANGED: Final = "conflict"
 """How `replace_hold` refuses where the hold is not what its caller read."""
@@ -44,8 +44,9 @@ class Acts:
         replace: str | None = None,
         key: str | None = None,
         origin: str = "",
+        through: str = WEB,
     ) -> Changed | Refusal:
-        """`hold`, with `into` or `replace`."""
+        """`hold`, with `into` or `replace`; through the sales channel of that name where it makes a new one."""
         if into is not None and replace is not None:
             return Refusal("invalid_message", "Name a hold in `into` or in `replace`, not in both.")
         if not seats and not areas:
@@ -70,7 +71,7 @@ class Acts:
                 event, holder, replace, seat_wishes, area_wishes, key=key, origin=origin, windows=desk.plan.windows
             )
         return await self.holds.hold_seats(
-            event, holder, seat_wishes, area_wishes, key=key, origin=origin, windows=desk.plan.windows
+            event, holder, seat_wishes, area_wishes, key=key, origin=origin, windows=desk.plan.windows, through=through
         )
 
     async def release(

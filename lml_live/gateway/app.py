@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from lml_live import limits
-from lml_live.gateway import bookings, counter, documents, events, holders, layouts, problems, seasons, staff
+from lml_live.gateway import bookings, channels, counter, documents, events, holders, layouts, problems, seasons, staff
 from lml_live.gateway.bookings import BookingServices
 from lml_live.gateway.counter import CounterServices
 from lml_live.gateway.events import EventServices
@@ -25,6 +25,7 @@ _log = logging.getLogger(__name__)
 
 OPERATIONS: Final[Sequence[Operation]] = (
     *events.OPERATIONS,
+    *channels.OPERATIONS,
     *holders.OPERATIONS,
     *seasons.OPERATIONS,
     *counter.OPERATIONS,
@@ -163,6 +164,7 @@ def make_app(services: Services) -> web.Application:
         client_max_size=limits.LAYOUT_FILE_BYTES_MAX,
     )
     app.add_routes(events.routes(services.events))
+    app.add_routes(channels.routes(services.events))
     app.add_routes(holders.routes(services.holders))
     app.add_routes(seasons.routes(services.holders, services.holders.live.groups))
     app.add_routes(counter.routes(services.counter))

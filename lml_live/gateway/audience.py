@@ -18,7 +18,8 @@ from lml_live.gateway.fan_out import FanOut, Turns
 from lml_live.infra.telemetry import METRICS
 from lml_live.inventory import seatmap
 from lml_live.inventory.diffs import Change
-from lml_live.inventory.rooms import PUBLIC, HoldNews, Room, Tick
+from lml_live.inventory.records import WEB
+from lml_live.inventory.rooms import PUBLIC, STAFF, HoldNews, Room, Tick
 
 
 class Subscriber:
@@ -48,6 +49,10 @@ class Subscriber:
         """A change that `asked` made, kept back until its answer is out."""
         self.unknown_origins: set[str] = set()
         """Requests answered `unavailable`: their changes count as not asked for."""
+        self.channel = WEB
+        """The sales channel that its holder buys through."""
+        self.staff_token: str | None = None
+        """What a member of staff said hello with."""
         self.deflate = False
         """Whether the client accepts a deflated seat map."""
         self.heard = time.monotonic()
@@ -78,12 +83,19 @@ class Subscriber:
 
 
 class Audience:
-    """All subscribers of one event in this worker."""
+    """All subscribers of one event and view in this worker."""
 
     def __init__(
-        self, event: str, room: Room, desk: Desk, turns: Turns | None = None, send_frame: SendFrame | None = None
+        self,
+        event: str,
+        room: Room,
+        desk: Desk,
+        view: str = PUBLIC,
+        turns: Turns | None = None,
+        send_frame: SendFrame | None = None,
     ) -> None:
         self.event = event
+        self.view = view
         self.room = room
         self.desk = desk
         self.subscribers: set[Subscriber] = set()
@@ -91,7 +103,7 @@ class Audience:
         self._fan_out = FanOut(turns or Turns(), send_frame)
         self._last_diff = time.monotonic()
         self._snapshots: dict[tuple[wire.Format, bool], Any] = {}
-        self._snapshot_of: tuple[int, int] | None = None
+        self._snapshot_of: tuple[int, int, bytes] | None = None
 
     # --- Who is there
 
@@ -132,13 +144,13 @@ class Audience:
 
     def snapshot(self, fmt: wire.Format, *, deflate: bool) -> Any:
         """The packed seat map as `welcome` carries it, encoded once per version."""
-        version = (self.room.epoch, self.room.sent_seq)
+        version = (self.room.epoch, self.room.sent_seq, self.room.table(self.view))
         if self._snapshot_of != version:
             self._snapshots.clear()
             self._snapshot_of = version
         found = self._snapshots.get((fmt, deflate))
         if found is None:
-            packed = seatmap.pack(self.room.mirrors[PUBLIC])
+            packed = seatmap.pack(self.room.states(self.view))
             found = fmt.raw(seatmap.deflate(packed) if deflate else packed)
             self._snapshots[fmt, deflate] = found
         return found
@@ -148,7 +160,11 @@ class Audience:
         for news in tick.holds:
             for subscriber in tuple(self._by_holder.get(news.record.holder, ())):
                 self._tell_holder(subscriber, news)
-        self._broadcast(tick.changes[PUBLIC])
+        self._broadcast(self.room.change(tick, self.view))
+        if self.view == STAFF and tick.seats:
+            details = tuple((seat, byte) for seat, (_, byte) in sorted(tick.seats.items()))
+            channels = {name: channel.number for name, channel in self.room.sale.channels.items()}
+            self.broadcast_message(wire.Details(seq=tick.seq, seats=details, channels=channels))
 
     def broadcast_idle(self, now: float) -> None:
         """An idle room says where it is, every `PING_SECONDS`."""

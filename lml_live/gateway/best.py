@@ -30,6 +30,7 @@ from lml_live.gateway.desk import Desk
 from lml_live.inventory.best import Wish, pick_seats
 from lml_live.inventory.feed import Feed
 from lml_live.inventory.holds import Changed, KeyedAct, Refusal
+from lml_live.inventory.records import WEB
 from lml_live.inventory.rooms import Room
 
 _NONE_LEFT = Refusal("no_best_seats", "There are no such seats left together.")
@@ -44,9 +45,18 @@ class BestSeats:
         self._promised: dict[str, _Promised] = {}
 
     async def hold_best(
-        self, event: str, holder: str, asked: wire.BestWish, *, key: str | None = None, origin: str = ""
+        self,
+        event: str,
+        holder: str,
+        asked: wire.BestWish,
+        *,
+        key: str | None = None,
+        origin: str = "",
+        through: str = WEB,
     ) -> Changed | Refusal:
         """Holds the best free seats for a wish, with `areas`, all or nothing. Raises `NotFound`, `Unavailable`.
+
+        `through` is the sales channel: what belongs to another is not offered.
 
         Refused with `no_best_seats` where none are left that fit together, with `invalid_message` for a wish that
         contradicts itself or names what the event does not have, else as `hold`. A retry with the same `key` answers
@@ -64,7 +74,7 @@ class BestSeats:
         most = desk.event.limits.max_seats
         if wish.quantity + sum(n for _, _, n in areas) > most:
             return Refusal("limit_exceeded", f"At most {most} places are allowed.")
-        request = _Request(event, holder, asked, key, origin)
+        request = _Request(event, holder, asked, key, origin, through)
         lost: set[int] = set()
         refusal = _NONE_LEFT
         for losses in range(limits.BEST_TRIES):
@@ -73,15 +83,17 @@ class BestSeats:
                 await asyncio.sleep(random.uniform(0, most_ms) / 1000)  # noqa: S311  # spreads, hides nothing
             await self._feed.read_ahead(event)
             own: tuple[int, ...] = ()
+            channel = room.sale.channel(through)
             if asked.replace is not None:
                 known = await self._acts.holds.read_hold(event, holder, asked.replace)
                 if isinstance(known, Refusal):
                     return known
                 assert known.record is not None
                 own = tuple(seat for seat, _ in known.record.seat_types())
+                channel = known.record.channel
             promised = self._promised.setdefault(event, _Promised())
             # The room hears of a changed rule with the log; the desk may not have been read again yet.
-            wish = replace(wish, rule=room.sale.orphan_rule)
+            wish = replace(wish, rule=room.sale.orphan_rule, channel=channel)
             seats = promised.pick(desk, room, wish, lost, own)
             if seats is None:
                 return await self._none_left(request)
@@ -118,7 +130,9 @@ class BestSeats:
             return await holds.replace_hold(
                 *who, asked.replace, wishes, areas, key=key, origin=origin, asked=request.said, windows=windows
             )
-        return await holds.hold_seats(*who, wishes, areas, key=key, origin=origin, asked=request.said, windows=windows)
+        return await holds.hold_seats(
+            *who, wishes, areas, key=key, origin=origin, asked=request.said, windows=windows, through=request.through
+        )
 
     async def _none_left(self, request: "_Request") -> Changed | Refusal:
         """What was granted to this request before, else that there is nothing, or no sale."""
@@ -138,8 +152,11 @@ class BestSeats:
 class _Request:
     """One request on its way through its tries."""
 
-    def __init__(self, event: str, holder: str, asked: wire.BestWish, key: str | None, origin: str) -> None:
+    def __init__(
+        self, event: str, holder: str, asked: wire.BestWish, key: str | None, origin: str, through: str
+    ) -> None:
         self.event, self.holder, self.asked, self.key, self.origin = event, holder, asked, key, origin
+        self.through = through
         fields = {name: getattr(asked, name) for name in wire.BestWish.__struct_fields__}
         self.said = ("best", sorted((name, value) for name, value in fields.items()))
         """What the key stands for."""

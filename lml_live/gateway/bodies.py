@@ -4,14 +4,15 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from lml_live import limits, values
+from lml_live.backoffice.allotting import ChannelReport
 from lml_live.backoffice.history import SeatDetails, StatusChange
 from lml_live.backoffice.holding import CustomerHold
 from lml_live.gateway import wire
 from lml_live.pricing.blocks import BlockKind
-from lml_live.pricing.events import Id, Name, PublicEvent
+from lml_live.pricing.events import Id, Moment, Name, PublicEvent
 
 SeatId = Annotated[str, Meta(pattern=values.SEAT_ID_PATTERN, max_length=64)]
 PlaceCount = Annotated[int, Meta(ge=1, le=limits.AREA_CAPACITY_MAX)]
@@ -52,6 +53,36 @@ class UnblockRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     areas: Annotated[dict[Id, PlaceCount], Meta(max_length=limits.LAYOUT_AREAS_MAX)] = {}
     kind: BlockKind = "house"
     reason: Name | None = None
+
+
+class AssignRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The body of `POST /events/{event}/channels`: `web`, `box-office`, a partner's channel, or `open` for all.
+
+    `areas` says how many places the channel may count on from now on, 0 for none. All that it has becomes everybody's
+    at `opens_at`; null: when it is opened; absent: as was planned.
+    """
+
+    channel: Annotated[Id, Meta(description="`web`, `box-office`, a partner's, or `open`.")]
+    seats: Annotated[tuple[SeatId, ...], Meta(max_length=limits.BLOCK_SEATS_MAX)] = ()
+    runs: Annotated[tuple[tuple[SeatId, SeatId], ...], Meta(max_length=limits.LAYOUT_SEATS_MAX)] = ()
+    areas: Annotated[
+        dict[Id, Annotated[int, Meta(ge=0, le=limits.AREA_CAPACITY_MAX)]], Meta(max_length=limits.LAYOUT_AREAS_MAX)
+    ] = {}
+    opens_at: Moment | UnsetType | None = UNSET
+    reason: Name
+
+
+class ReasonBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Why something is done."""
+
+    reason: Name
+
+
+class ChannelList(msgspec.Struct, frozen=True):
+    """The channels of an event; all of them come in one page."""
+
+    items: tuple[ChannelReport, ...]
+    next: str | None
 
 
 class DeployRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -233,11 +264,13 @@ class NewHolder(msgspec.Struct, frozen=True):
     token: str
 
 
-class Availability(msgspec.Struct, frozen=True, kw_only=True):
-    """The seat map of an event now; `seats` is 2 bits a seat, base64, as in `welcome`."""
+class Availability(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The seat map of an event now; `seats` is 2 bits a seat, base64, as in `welcome`; staff get `details`, too."""
 
     epoch: str
     seq: int
     seats: Annotated[msgspec.Raw, Meta(description="base64 of 2 bits a seat, seat 0 in the lowest bits")]
     areas: dict[str, wire.AreaCounts]
     now: datetime
+    details: Annotated[msgspec.Raw, Meta(description="base64 of a byte a seat, as in `details`")] | UnsetType = UNSET
+    channels: dict[str, int] = {}

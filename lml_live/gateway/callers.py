@@ -7,7 +7,8 @@ from aiohttp import web
 
 from lml_live import limits
 from lml_live.errors import Forbidden, Unauthorized
-from lml_live.guard.staff import TOKEN_PREFIX, Role, Staff, StaffDesk
+from lml_live.guard.staff import Role, Staff, StaffDesk
+from lml_live.values import STAFF_TOKEN_PREFIX
 
 _BEARER: Final = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] +([A-Za-z0-9._~+/=-]+)")
 
@@ -35,7 +36,7 @@ CLERKS: Final[tuple[Role, ...]] = ("box_office", "manager")
 
 def is_staff_token(token: str | None) -> bool:
     """Whether a token is of the kind that staff have, good or not."""
-    return token is not None and token.startswith(TOKEN_PREFIX)
+    return token is not None and token.startswith(STAFF_TOKEN_PREFIX)
 
 
 async def require_staff(request: web.Request, desk: StaffDesk, *roles: Role) -> Staff:

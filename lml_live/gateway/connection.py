@@ -22,6 +22,7 @@ from lml_live.gateway.session import Act, Effect, Greet, Hang, Say, Session
 from lml_live.guard.throttle import AddressCaps
 from lml_live.infra.telemetry import METRICS
 from lml_live.inventory.holds import Changed, Refusal
+from lml_live.inventory.rooms import STAFF, view_of
 
 log = logging.getLogger(__name__)
 
@@ -104,14 +105,14 @@ async def _converse(request: web.Request, live: Live, audience: Audience) -> web
     try:
         await conversation.run()
     finally:
-        live.leave(audience, subscriber)
+        live.leave(conversation.audience, subscriber)
     return response
 
 
 class _Conversation:
     def __init__(self, live: Live, audience: Audience, subscriber: Subscriber, response: web.WebSocketResponse) -> None:
         self._live = live
-        self._audience = audience
+        self.audience = audience
         self._subscriber = subscriber
         self._response = response
         self._session = Session(live.tokens, live.clock())
@@ -206,9 +207,19 @@ class _Conversation:
                 assert_never(effect)
 
     async def _greet(self, greet: Greet) -> None:
-        self._subscriber.deflate = greet.deflate
+        subscriber = self._subscriber
+        subscriber.deflate = greet.deflate
         try:
-            await self._live.welcome(self._audience, self._subscriber, self._session, greet)
+            if greet.credential is not None:
+                known = self._session.introduced(greet, await self._live.identify(greet.credential))
+                if isinstance(known, Hang):
+                    await self._carry_out(known)
+                    return
+                greet, subscriber.staff_token = known, known.credential
+            subscriber.channel = greet.channel
+            view = view_of(greet.channel) if greet.credential is None else STAFF
+            self.audience = self._live.enter(self.audience, subscriber, view)
+            await self._live.welcome(self.audience, subscriber, self._session, greet)
         except (Unavailable, NotFound) as error:
             self._subscriber.send(wire.Error(code=error.code, message=error.message, retry_after_ms=limits.BYE_MS))
             self._subscriber.send(wire.Bye(reason="unavailable", retry_after_ms=limits.BYE_MS))
@@ -235,11 +246,12 @@ class _Conversation:
         self._answer(request, outcome)
         ended = outcome.code if isinstance(outcome, Refusal | wire.Error) else "ok"
         if kept_back is not None and ended != "ok":
-            self._audience.send_hold_changed(subscriber, kept_back)
+            self.audience.send_hold_changed(subscriber, kept_back)
         METRICS.count_act(name, ended, time.perf_counter() - started)
 
     async def _ask(self, request: Request, origin: str) -> Outcome:
-        event, holder, acts = self._audience.event, self._session.holder, self._live.acts
+        event, holder, acts = self.audience.event, self._session.holder, self._live.acts
+        through = self._session.channel
         assert holder is not None
         match request:
             case wire.HoldRequest():
@@ -252,15 +264,17 @@ class _Conversation:
                     replace=request.replace,
                     key=request.key,
                     origin=origin,
+                    through=through,
                 )
             case wire.HoldBest():
-                return await self._live.best.hold_best(event, holder, request, key=request.key, origin=origin)
+                best, key = self._live.best, request.key
+                return await best.hold_best(event, holder, request, key=key, origin=origin, through=through)
             case wire.Release():
                 return await acts.release(event, holder, request.hold, request.seats, request.areas, origin=origin)
             case wire.Extend():
                 return await acts.extend(event, holder, request.hold, origin=origin)
             case _:
-                return await self._live.groups.ask(self._audience.desk, holder, request, origin)
+                return await self._live.groups.ask(self.audience.desk, holder, request, origin, through)
 
     def _not_asked(self, origin: str) -> None:
         """The outcome is unknown: should the request have worked all the same, its holder is told of the change."""
@@ -291,7 +305,7 @@ class _Conversation:
                 id=request.id,
                 epoch=str(outcome.epoch),
                 seq=outcome.seq,
-                hold=show_changed(self._audience.desk, outcome),
+                hold=show_changed(self.audience.desk, outcome),
                 now_ms=outcome.now_ms,
             )
         )

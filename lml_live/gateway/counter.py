@@ -35,6 +35,7 @@ from lml_live.gateway.idempotency import IdempotencyKeys, read_key, request_seed
 from lml_live.gateway.operations import API, Operation, Query, bind
 from lml_live.gateway.problems import read_body
 from lml_live.gateway.seasons import ask_by_ids
+from lml_live.gateway.tokens import HolderToken
 from lml_live.guard.staff import Staff, StaffDesk
 from lml_live.inventory.groups import GroupChanged
 from lml_live.inventory.holds import AreaWishes, Refusal
@@ -120,7 +121,7 @@ _BEGINNING: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class CounterServices:
-    """What the handlers need. `caller` answers the holder who calls, or raises."""
+    """What the handlers need. `buyer` answers the holder who calls, or raises."""
 
     desk: StaffDesk
     acts: Acts
@@ -128,7 +129,7 @@ class CounterServices:
     holding: Holding
     history: History
     keys: IdempotencyKeys
-    caller: Callable[[web.Request], str]
+    buyer: Callable[[web.Request], HolderToken]
 
 
 def routes(services: CounterServices) -> list[web.RouteDef]:
@@ -195,22 +196,26 @@ def routes(services: CounterServices) -> list[web.RouteDef]:
     async def move_hold(request: web.Request) -> web.Response:
         if is_staff_token(bearer_token(request)):
             return await move_for_staff(request)
-        holder, key, hold = services.caller(request), read_key(request), request.match_info["hold"]
+        buyer, key, hold = services.buyer(request), read_key(request), request.match_info["hold"]
         body = await read_body(request, MoveBody)
         desk = await acts.desk_of_hold(hold)
         if body.over_house:
             return refused(desk, Refusal("forbidden", "Only staff may take what the house keeps back."))
         if body.event not in (None, desk.event.id):
-            return await move_to_event(desk, holder, hold, body.event, body, key)
+            return await move_to_event(desk, buyer, hold, body.event, body, key)
         seats = indexes_of(desk, body.seats)
         if isinstance(seats, Refusal):
             return refused(desk, seats)
-        return answer_hold(desk, await acts.hold(desk.event.id, holder, seats, body.areas, replace=hold, key=key))
+        outcome = await acts.hold(desk.event.id, buyer.holder, seats, body.areas, replace=hold, key=key)
+        return answer_hold(desk, outcome)
 
-    async def move_to_event(desk: Desk, holder: str, hold: str, event: str, body: MoveBody, key: str) -> web.Response:
+    async def move_to_event(
+        desk: Desk, buyer: HolderToken, hold: str, event: str, body: MoveBody, key: str
+    ) -> web.Response:
         there = await acts.desks.desk(event)
         ask = ask_by_ids(event, body.seats, body.areas)
-        outcome = await services.groups.move(desk.event.group, holder, [hold], [ask], key=key)
+        group, holder = desk.event.group, buyer.holder
+        outcome = await services.groups.move(group, holder, [hold], [ask], key=key, through=buyer.channel)
         if isinstance(outcome, GroupChanged):
             return answer_hold(there, outcome.changes[event])
         # The seats in the way are the other event's; a hold that cannot be moved has none.

@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
+from lml_live.backoffice.allotting import Allotting
 from lml_live.backoffice.blocking import Blocking, BlockReport, Selection
 from lml_live.errors import NotFound
 from lml_live.gateway import paging
@@ -121,6 +122,7 @@ class EventServices:
     desk: StaffDesk
     catalogue: Catalogue
     blocking: Blocking
+    allotting: Allotting
     keys: IdempotencyKeys
     layout_url: Callable[[str, str], str]
     changed: Callable[[str], Awaitable[None]]

@@ -19,6 +19,7 @@ from lml_live.gateway.acts import Acts, show_changed
 from lml_live.gateway.desk import Desk
 from lml_live.inventory.groups import EventWish, GroupChanged, GroupHolds, GroupRefusal
 from lml_live.inventory.holds import Changed, Refusal
+from lml_live.inventory.records import WEB
 
 
 class Ask(Struct, frozen=True):
@@ -66,9 +67,11 @@ class GroupActs:
         key: str | None,
         layout_hash: str | None = None,
         origin: str = "",
+        through: str = WEB,
     ) -> GroupChanged | GroupRefusal:
-        """Takes what is asked of every event, or nothing. Shared seats are those of the layout of `layout_hash`."""
-        wishes = await self._wishes(group, asks, layout_hash)
+        """Takes what is asked of every event, or nothing, through one sales channel. Shared seats are those of the
+        layout of `layout_hash`."""
+        wishes = await self._wishes(group, asks, layout_hash, through)
         if isinstance(wishes, GroupRefusal):
             return wishes
         return await self._holds.hold_group(holder, wishes, key=key, origin=origin)
@@ -83,10 +86,11 @@ class GroupActs:
         key: str | None,
         layout_hash: str | None = None,
         origin: str = "",
+        through: str = WEB,
     ) -> GroupChanged | GroupRefusal:
         """Makes of these holds what is asked of the events, or changes nothing."""
         moved = await self._by_event(group, holds)
-        wishes = await self._wishes(group, asks, layout_hash)
+        wishes = await self._wishes(group, asks, layout_hash, through)
         if isinstance(wishes, GroupRefusal):
             return wishes
         return await self._holds.move_group(holder, moved, wishes, key=key, origin=origin)
@@ -127,7 +131,7 @@ class GroupActs:
         return dict(zip(events, desks, strict=True))
 
     async def ask(
-        self, desk: Desk, holder: str, request: wire.GroupRequest, origin: str
+        self, desk: Desk, holder: str, request: wire.GroupRequest, origin: str, through: str
     ) -> wire.GroupChanged | wire.Error:
         """What a socket of the event of `desk` asks for, done and answered."""
         group, layout_hash = desk.event.group, desk.event.layout_hash
@@ -136,11 +140,17 @@ class GroupActs:
             case wire.HoldGroup():
                 events = request.events or await self.events_of(group)
                 asks = [Ask(event, lambda _: request.seats, request.areas, shared=True) for event in events]
-                outcome = await self.hold(group, holder, asks, key=request.key, layout_hash=layout_hash, origin=origin)
+                outcome = await self.hold(
+                    *(group, holder, asks), key=request.key, layout_hash=layout_hash, origin=origin, through=through
+                )
             case wire.MoveGroup():
                 asks = [Ask(event, lambda _: request.seats, request.areas, shared=True) for event in request.events]
                 outcome = await self.move(
-                    group, holder, request.holds, asks, key=request.key, layout_hash=layout_hash, origin=origin
+                    *(group, holder, request.holds, asks),
+                    key=request.key,
+                    layout_hash=layout_hash,
+                    origin=origin,
+                    through=through,
                 )
             case wire.ReleaseGroup():
                 outcome = await self.release(group, holder, request.holds, origin=origin)
@@ -182,7 +192,9 @@ class GroupActs:
             raise Refused("invalid_message", "One step changes at most one hold of each event.")
         return by_event
 
-    async def _wishes(self, group: str, asks: Sequence[Ask], layout_hash: str | None) -> list[EventWish] | GroupRefusal:
+    async def _wishes(
+        self, group: str, asks: Sequence[Ask], layout_hash: str | None, through: str
+    ) -> list[EventWish] | GroupRefusal:
         """What is asked as the inventory takes it; every event that could never grant it is named."""
         desks = await self.desks_of([ask.event for ask in asks])
         if len(desks) < len(asks):
@@ -199,7 +211,7 @@ class GroupActs:
         wishes: list[EventWish] = []
         refusals: dict[str, Refusal] = {}
         for ask in asks:
-            wish = _wish(desks[ask.event], ask)
+            wish = _wish(desks[ask.event], ask, through)
             if isinstance(wish, Refusal):
                 refusals[ask.event] = wish
             else:
@@ -212,7 +224,7 @@ class GroupActs:
         return wishes
 
 
-def _wish(desk: Desk, ask: Ask) -> EventWish | Refusal:
+def _wish(desk: Desk, ask: Ask, through: str) -> EventWish | Refusal:
     indexes = ask.seats(desk)
     if isinstance(indexes, Refusal):
         return indexes
@@ -224,7 +236,8 @@ def _wish(desk: Desk, ask: Ask) -> EventWish | Refusal:
     areas = desk.area_wishes(ask.areas)
     if isinstance(areas, Refusal):
         return areas
-    wish, most = EventWish(desk.event.id, seats, areas, desk.plan.windows), desk.event.limits.max_seats
+    wish = EventWish(desk.event.id, seats, areas, desk.plan.windows, through)
+    most = desk.event.limits.max_seats
     # A wish that no rule of this event could ever grant need not bother Redis.
     return Refusal("limit_exceeded", f"At most {most} places are allowed.") if _size(wish) > most else wish
 

@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 from aiohttp import web
+from msgspec import UNSET
 
 from lml_live import limits, values
 from lml_live.backoffice.holding import Holding
@@ -27,9 +28,14 @@ from lml_live.gateway.idempotency import HEADER, read_key
 from lml_live.gateway.live import Live
 from lml_live.gateway.operations import API, Operation, bind
 from lml_live.gateway.problems import Problem, read_body
+from lml_live.gateway.session import Visitor
+from lml_live.gateway.tokens import HolderToken
+from lml_live.guard.partners import Partners
 from lml_live.guard.staff import StaffDesk
 from lml_live.guard.throttle import Network, TokenBucket, client_address, in_networks
 from lml_live.inventory.holds import Changed, Refusal
+from lml_live.inventory.records import BOX_OFFICE, WEB
+from lml_live.inventory.rooms import PUBLIC, STAFF, view_of
 from lml_live.venues.library import Library
 
 _REFUSED: Final = (
@@ -67,9 +73,9 @@ OPERATIONS: Final = (
         method="GET",
         path=f"{API}/events/{{event}}/availability",
         who="anyone",
-        summary="The seat map now, for clients that poll: 2 bits a seat, base64, as in `welcome`.",
+        summary="The seat map in the caller's view, for clients that poll: 2 bits a seat, base64, as in `welcome`.",
         answers={200: Availability},
-        codes=("not_found",),
+        codes=("not_found", "unauthorized"),
     ),
     Operation(
         name="read_layout",
@@ -85,7 +91,7 @@ OPERATIONS: Final = (
         method="POST",
         path=f"{API}/holders",
         who="anyone",
-        summary="A new anonymous holder; with a holder's token, a fresh token of the same; for clerks, a customer.",
+        summary="A new anonymous holder; with a holder's token, a fresh one; for clerks and partners, a customer.",
         answers={201: NewHolder},
         codes=("unauthorized", "forbidden", "rate_limited"),
     ),
@@ -184,16 +190,35 @@ class HolderServices:
     address_of: AddressOf
     desk: StaffDesk
     holding: Holding
+    partners: Partners
     buckets: "RequestBuckets" = field(default_factory=lambda: RequestBuckets())
 
     def caller(self, request: web.Request) -> str:
         """The holder who calls. Raises `Unauthorized`, and `Overloaded` where they ask too often."""
+        return self.buyer(request).holder
+
+    def buyer(self, request: web.Request) -> HolderToken:
+        """The same, with the sales channel that they buy through."""
         token, now_ms = bearer_token(request), self.live.clock()
         read = self.live.tokens.read(token, now_ms) if token is not None else None
         if read is None:
             raise Unauthorized("This needs a holder's token: POST /holders gives one.")
         self.buckets.take(f"holder {read.holder}", now_ms)
-        return read.holder
+        return read
+
+    async def visitor(self, request: web.Request) -> Visitor:
+        """Who looks at an event, whatever their token. Raises `Unauthorized` for one that is not good."""
+        token = bearer_token(request)
+        if token is None:
+            return Visitor()
+        if not token.startswith((values.STAFF_TOKEN_PREFIX, values.PARTNER_KEY_PREFIX)):
+            read = self.live.tokens.read(token, self.live.clock())
+            found = None if read is None else Visitor(channel=read.channel)
+        else:
+            found = await self.live.identify(token)
+        if found is None:
+            raise Unauthorized("This token is not valid.")
+        return found
 
 
 class LayoutCache:
@@ -238,18 +263,23 @@ def routes(services: HolderServices) -> list[web.RouteDef]:
         return await serve_socket(request, live, services.doorman, address)
 
     async def read_availability(request: web.Request) -> web.Response:
-        audience = await live.audience(request.match_info["event"])
+        visitor = await services.visitor(request)
+        view = view_of(visitor.channel) if visitor.staff is None else STAFF
+        audience = await live.audience(request.match_info["event"], view)
         room = audience.room
-        tag = f"{room.epoch}-{room.sent_seq}"
-        headers = {"ETag": f'"{tag}"', "Cache-Control": "no-cache"}
+        tag = f"{room.epoch}-{room.sent_seq}" if view == PUBLIC else f"{room.epoch}-{room.sent_seq}-{view}"
+        cached = "no-cache" if view == PUBLIC else "private, no-cache"
+        headers = {"ETag": f'"{tag}"', "Cache-Control": cached, "Vary": "Authorization"}
         if _has(request, tag):
             return web.Response(status=304, headers=headers)
         body = Availability(
             epoch=room.epoch_text,
             seq=room.sent_seq,
             seats=audience.snapshot(wire.JSON, deflate=False),
-            areas=show_areas(room.areas),
+            areas=show_areas(room.areas(view)),
             now=to_datetime(clock()),
+            details=wire.JSON.raw(room.bytes_shown) if view == STAFF else UNSET,
+            channels={name: known.number for name, known in room.sale.channels.items()} if view == STAFF else {},
         )
         return _json(body, headers=headers)
 
@@ -278,37 +308,44 @@ def routes(services: HolderServices) -> list[web.RouteDef]:
     async def create_holder(request: web.Request) -> web.Response:
         token = bearer_token(request)
         now_ms = clock()
+        channel = WEB
         if is_staff_token(token):
             staff = await require_staff(request, services.desk, *CLERKS)
-            holder = await services.holding.add_customer(staff.id)
+            holder, channel = await services.holding.add_customer(staff.id), BOX_OFFICE
+        elif token is not None and token.startswith(values.PARTNER_KEY_PREFIX):
+            partner = await services.partners.who(token)
+            if partner is None:
+                raise Unauthorized("This key is not valid.")
+            buckets.take(f"partner {partner.id}", now_ms)
+            holder, channel = values.new_id("h"), partner.channel
         elif token is not None:
             read = tokens.read(token, now_ms)
             if read is None:
                 raise Unauthorized("This token is not valid.")
-            holder = read.holder
+            holder, channel = read.holder, read.channel
         else:
             address = services.address_of.capped(request)
             if address is not None:
                 buckets.take(f"address {address}", now_ms)
             holder = values.new_id("h")
-        answer = NewHolder(holder, tokens.issue(holder, now_ms))
+        answer = NewHolder(holder, tokens.issue(holder, now_ms, channel))
         return _json(answer, status=201, headers={"Cache-Control": "no-store"})
 
     async def hold_seats(request: web.Request) -> web.Response:
-        holder, key = caller(request), read_key(request)
+        buyer, key = services.buyer(request), read_key(request)
         body = await read_body(request, HoldBody)
         desk = await _public_desk(request.match_info["event"])
         seats = indexes_of(desk, body.seats)
         if isinstance(seats, Refusal):
             return refused(desk, seats)
-        outcome = await acts.hold(desk.event.id, holder, seats, body.areas, key=key)
+        outcome = await acts.hold(desk.event.id, buyer.holder, seats, body.areas, key=key, through=buyer.channel)
         return answer_hold(desk, outcome, status=201)
 
     async def hold_best(request: web.Request) -> web.Response:
-        holder, key = caller(request), read_key(request)
+        buyer, key = services.buyer(request), read_key(request)
         body = await read_body(request, HoldBestBody)
         desk = await _public_desk(request.match_info["event"])
-        outcome = await live.best.hold_best(desk.event.id, holder, body, key=key)
+        outcome = await live.best.hold_best(desk.event.id, buyer.holder, body, key=key, through=buyer.channel)
         return answer_hold(desk, outcome, status=201)
 
     async def _public_desk(event: str) -> Desk:

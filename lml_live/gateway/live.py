@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from lml_live import limits, values
@@ -13,21 +13,26 @@ from lml_live.gateway import frames, wire
 from lml_live.gateway.acts import Acts
 from lml_live.gateway.audience import Audience, Subscriber
 from lml_live.gateway.best import BestSeats
-from lml_live.gateway.desk import show_areas
+from lml_live.gateway.desk import Desk, show_areas
 from lml_live.gateway.direct import SendFrame
 from lml_live.gateway.fan_out import SLICE, Turns
 from lml_live.gateway.groups import GroupActs
-from lml_live.gateway.session import Greet, Session
+from lml_live.gateway.session import Greet, Session, Visitor
 from lml_live.gateway.tokens import HolderTokens
 from lml_live.infra.telemetry import METRICS
 from lml_live.inventory.feed import Feed, Listener
 from lml_live.inventory.holds import OwnHolds
 from lml_live.inventory.records import Sale
 from lml_live.inventory.resume import Behind, Replay
-from lml_live.inventory.rooms import PUBLIC, Room, Tick
+from lml_live.inventory.rooms import PUBLIC, STAFF, Room, Tick
 from lml_live.values import STATE_NAMES
 
 log = logging.getLogger(__name__)
+
+
+async def _nobody(_token: str) -> Visitor | None:
+    """Where there are neither staff nor partners."""
+    return None
 
 
 class Live(Listener):
@@ -48,33 +53,50 @@ class Live(Listener):
         self.best = BestSeats(acts, feed)
         self.tokens = tokens
         self.clock = clock
-        self.audiences: dict[str, Audience] = {}
+        self.audiences: dict[tuple[str, str], Audience] = {}
+        """By event and view. The public's are there for all who have not said hello yet."""
+        self.identify: Callable[[str], Awaitable[Visitor | None]] = _nobody
+        """Who presents a token that is no holder's: staff, or a partner; None where it is not good."""
         self._turns = Turns()
         self._send_frame = send_frame
         self._tasks: set[asyncio.Task[None]] = set()
         feed.listener = self
-        feed.busy = lambda event: event in self.audiences and bool(self.audiences[event].subscribers)
+        feed.busy = lambda event: any(audience.subscribers for audience in self.audiences_of(event))
 
     # --- Coming and going
 
-    async def audience(self, event: str) -> Audience:
-        """The event's audience. Raises `NotFound`, also for a draft, and `Unavailable`."""
+    def audiences_of(self, event: str) -> list[Audience]:
+        """Every view's audience of an event."""
+        return [audience for (known, _), audience in self.audiences.items() if known == event]
+
+    async def audience(self, event: str, view: str = PUBLIC) -> Audience:
+        """An event's audience in one view. Raises `NotFound`, also for a draft, and `Unavailable`."""
         desk = await self.acts.desks.desk(event)
         if desk.event.state == "draft":
             raise NotFound("There is no such event.")
         room = await self.feed.room(event)
         if room.sale.layout_hash != desk.event.layout_hash:
             desk = await self.acts.desks.reload(event)
-        known = self.audiences.get(event)
+        return self._audience(event, room, desk, view)
+
+    def _audience(self, event: str, room: Room, desk: Desk, view: str) -> Audience:
+        known = self.audiences.get((event, view))
         if known is None or known.room is not room:
-            known = self.audiences[event] = Audience(event, room, desk, self._turns, self._send_frame)
+            known = self.audiences[event, view] = Audience(event, room, desk, view, self._turns, self._send_frame)
         return known
+
+    def enter(self, audience: Audience, subscriber: Subscriber, view: str) -> Audience:
+        """Takes a socket that says who it is to the audience of its view. Nothing is sent to it in between."""
+        if audience.view == view:
+            return audience
+        self.leave(audience, subscriber)
+        return self.join(self._audience(audience.event, audience.room, audience.desk, view), subscriber)
 
     async def welcome(self, audience: Audience, subscriber: Subscriber, session: Session, greet: Greet) -> None:
         """Answers `hello`: `resumed` where the replay is complete, else `welcome`. Raises `Unavailable`."""
         now_ms = self.clock()
         holder = greet.holder or values.new_id("h")
-        token = greet.token or self.tokens.issue(holder, now_ms)
+        token = greet.token or self.tokens.issue(holder, now_ms, greet.channel)
         audience.name(subscriber, holder)
         async with subscriber.greeting:
             audience.hush(subscriber)
@@ -121,7 +143,7 @@ class Live(Listener):
             "event": desk.brief,
             "epoch": room.epoch_text,
             "seq": room.sent_seq,
-            "areas": show_areas(room.areas),
+            "areas": show_areas(room.areas(audience.view)),
             "holder": holder,
             "token": token,
             "holds": tuple(desk.show_hold(hold, record) for hold, record in records.items()),
@@ -130,12 +152,15 @@ class Live(Listener):
             "now_ms": self.clock(),
             "tick_ms": self.feed.tick_ms(audience.event),
         }
+        if audience.view == STAFF:
+            common["channels"] = {name: channel.number for name, channel in room.sale.channels.items()}
+            common["details"] = subscriber.format.raw(room.bytes_shown)
         audience.settle(subscriber)
         plan = None
         if greet.resume is not None:
             plan = room.history.plan(*greet.resume, sent=room.sent_seq, caught_up=True)
         if isinstance(plan, Replay):
-            mirror = room.mirrors[PUBLIC]
+            mirror = room.states(audience.view)
             by_state: tuple[list[int], ...] = tuple([] for _ in STATE_NAMES)
             for seat in plan.seats:
                 by_state[mirror[seat]].append(seat)
@@ -147,27 +172,28 @@ class Live(Listener):
 
     def join(self, audience: Audience, subscriber: Subscriber) -> Audience:
         """Counts a socket in, and answers where: the last one may have left while this one shook hands."""
-        audience = self.audiences.setdefault(audience.event, audience)
+        audience = self.audiences.setdefault((audience.event, audience.view), audience)
         audience.add(subscriber)
         return audience
 
     def leave(self, audience: Audience, subscriber: Subscriber) -> None:
         audience.remove(subscriber)
-        if not audience.subscribers and self.audiences.get(audience.event) is audience:
-            del self.audiences[audience.event]
+        if not audience.subscribers and self.audiences.get((audience.event, audience.view)) is audience:
+            del self.audiences[audience.event, audience.view]
 
     # --- The feed's news
 
     def ticked(self, event: str, room: Room, tick: Tick) -> None:
-        audience = self.audiences.get(event)
-        if audience is not None and audience.room is room:
-            audience.tick(tick)
+        for audience in self.audiences_of(event):
+            if audience.room is room:
+                audience.tick(tick)
 
     def reset(self, event: str, room: Room, before: Sale) -> None:
         """A new epoch: an unasked `welcome` to everybody; no diff reaches a socket before its own."""
-        audience = self.audiences.get(event)
-        if audience is None:
-            return
+        for audience in self.audiences_of(event):
+            self._begin_anew(audience, room, before)
+
+    def _begin_anew(self, audience: Audience, room: Room, before: Sale) -> None:
         audience.hush_all()
         if before.layout_hash != room.sale.layout_hash:
             audience.broadcast_message(wire.Bye(reason="layout", retry_after_ms=limits.BYE_MS))
@@ -177,16 +203,23 @@ class Live(Listener):
             return
         self._start(self._welcome_all(audience, room.epoch))
 
-    def sale_changed(self, event: str, room: Room) -> None:
-        """State, on-sale time, limits or prices changed: everybody gets an `event` message."""
+    def sale_changed(self, event: str, room: Room, before: Sale) -> None:
+        """State, on-sale time, limits or prices changed: everybody gets an `event` message.
+
+        Where seats of a channel came before the news of the channel itself, its view is welcomed anew: they are for
+        sale there, and were shown as blocked.
+        """
+        for audience in self.audiences_of(event):
+            if audience.room is room and room.shows_more(audience.view, before):
+                self._begin_anew(audience, room, before)
         self._start(self._announce(event))
 
     async def _announce(self, event: str) -> None:
         desk = await self.acts.desks.reload(event)
-        audience = self.audiences.get(event)
-        if audience is not None and audience.desk != desk:
-            audience.desk = desk
-            audience.broadcast_message(desk.changed())
+        for audience in self.audiences_of(event):
+            if audience.desk != desk:
+                audience.desk = desk
+                audience.broadcast_message(desk.changed())
 
     async def _reload_desk(self, audience: Audience) -> None:
         audience.desk = await self.acts.desks.reload(audience.event)
@@ -220,7 +253,8 @@ class Live(Listener):
                 if audience.room.epoch != epoch:
                     return
                 greet = Greet(holder, None, None, subscriber.deflate)
-                self._send_state(audience, subscriber, greet, holder, self.tokens.issue(holder, self.clock()), own)
+                token = subscriber.staff_token or self.tokens.issue(holder, self.clock(), subscriber.channel)
+                self._send_state(audience, subscriber, greet, holder, token, own)
             except LmlError as error:
                 log.warning("a socket of event %s is closed, it could not be welcomed: %s", audience.event, error)
                 subscriber.send(wire.Bye(reason="unavailable", retry_after_ms=limits.BYE_MS))

@@ -100,10 +100,11 @@ def routes(services: HolderServices, groups: GroupActs) -> list[web.RouteDef]:
     caller = services.caller
 
     async def hold_group(request: web.Request) -> web.Response:
-        holder, key, group = caller(request), read_key(request), _group(request)
+        buyer, key, group = services.buyer(request), read_key(request), _group(request)
         body = await read_body(request, GroupHoldBody)
         events = body.events or await groups.events_of(group)
-        outcome = await groups.hold(group, holder, _asks(events, body.seats, body.areas), key=key)
+        asks = _asks(events, body.seats, body.areas)
+        outcome = await groups.hold(group, buyer.holder, asks, key=key, through=buyer.channel)
         return await answer_group(groups, group, outcome, status=201)
 
     async def list_group_holds(request: web.Request) -> web.Response:
@@ -118,9 +119,10 @@ def routes(services: HolderServices, groups: GroupActs) -> list[web.RouteDef]:
         return _json(HoldsOfGroupPage(items, None if last is None else paging.write_cursor(*last)))
 
     async def move_group(request: web.Request) -> web.Response:
-        holder, key, group = caller(request), read_key(request), _group(request)
+        buyer, key, group = services.buyer(request), read_key(request), _group(request)
         body = await read_body(request, GroupMoveBody)
-        outcome = await groups.move(group, holder, body.holds, _asks(body.events, body.seats, body.areas), key=key)
+        asks = _asks(body.events, body.seats, body.areas)
+        outcome = await groups.move(group, buyer.holder, body.holds, asks, key=key, through=buyer.channel)
         return await answer_group(groups, group, outcome)
 
     async def release_group(request: web.Request) -> web.Response:

@@ -7,14 +7,25 @@ told, and both end with close code 1008 (reliability.md, section 4).
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from lml_live import limits
+from lml_live import limits, values
 from lml_live.gateway import wire
 from lml_live.gateway.tokens import HolderToken, HolderTokens, needs_renewal
 from lml_live.guard.throttle import TokenBucket
+from lml_live.inventory.records import WEB
 from lml_live.inventory.resume import read_resume
 
 DEFLATE: Final = "deflate"
+_CREDENTIALS: Final = (values.STAFF_TOKEN_PREFIX, values.PARTNER_KEY_PREFIX)
+
+
+class Visitor(Struct, frozen=True):
+    """Somebody who presents a token that is no holder's: a member of staff (`staff` is their id), or a partner, whose
+    new customer buys through `channel`."""
+
+    staff: str | None = None
+    channel: str = WEB
 
 
 class Greet(Struct, frozen=True):
@@ -25,6 +36,10 @@ class Greet(Struct, frozen=True):
     """A renewed token, or None where the client's own is still good."""
     resume: tuple[str, int] | None
     deflate: bool
+    channel: str = WEB
+    """The sales channel that the holder buys through."""
+    credential: str | None = None
+    """A token that is no holder's: who presents it is to be found out first, and told to `introduced`."""
 
 
 class Act(Struct, frozen=True):
@@ -60,6 +75,18 @@ class Session:
         self._floods = 0
         self.holder: str | None = None
         self._token: HolderToken | None = None
+        self._staff_token: str | None = None
+        self.channel = WEB
+
+    def introduced(self, greet: Greet, visitor: Visitor | None) -> Greet | Hang:
+        """What to do about a `hello` with a credential, now that it is known whose it is (None: nobody's)."""
+        if visitor is None or (self.holder is not None and visitor.staff != self.holder):
+            return _REFUSED_TOKEN
+        self.channel = visitor.channel
+        if visitor.staff is None:
+            return replace(greet, channel=visitor.channel, credential=None)
+        self._staff_token = greet.credential
+        return replace(greet, holder=visitor.staff, token=greet.credential)
 
     def greeted(self, holder: str, token: str, now_ms: int) -> None:
         """The answer to `hello` was made for this holder with this token."""
@@ -80,6 +107,8 @@ class Session:
             return self._hello(message, now_ms)
         if self.holder is None:
             return self._strike("The first message must be `hello`.", request_id)
+        if self._staff_token is not None and not isinstance(message, wire.Ping):
+            return Say(_error("forbidden", "Staff hold for customers, over REST; this socket watches.", request_id))
         if isinstance(message, wire.Ping):
             return Say(wire.Pong(id=message.id, now_ms=now_ms, token=self._renewed(now_ms)))
         if self._token is None or self._token.end_ms <= now_ms:
@@ -95,22 +124,25 @@ class Session:
 
     def _hello(self, message: wire.Hello, now_ms: int) -> Effect:
         holder, renewed = self.holder, None
+        credential = self._staff_token if message.token is None else message.token
+        if credential is not None and credential.startswith(_CREDENTIALS):
+            asked = read_resume(message.resume), DEFLATE in message.accept
+            return Greet(None, None, *asked, credential=credential)
         if message.token is not None:
             token = self._tokens.read(message.token, now_ms)
             if token is None or (holder is not None and token.holder != holder):
-                bad = _error("unauthorized", "This token is not valid: say hello without one.", None)
-                return Hang(wire.CLOSE_UNAUTHORIZED, "token refused", bad)
-            holder = token.holder
+                return _REFUSED_TOKEN
+            holder, self.channel = token.holder, token.channel
             renewed = None if needs_renewal(token, now_ms) else message.token
         elif holder is not None and self._token is not None and not needs_renewal(self._token, now_ms):
-            renewed = self._tokens.issue(holder, now_ms)
-        return Greet(holder, renewed, read_resume(message.resume), DEFLATE in message.accept)
+            renewed = self._tokens.issue(holder, now_ms, self.channel)
+        return Greet(holder, renewed, read_resume(message.resume), DEFLATE in message.accept, self.channel)
 
     def _renewed(self, now_ms: int) -> str | None:
         token = self._token
         if self.holder is None or token is None or token.end_ms <= now_ms or not needs_renewal(token, now_ms):
             return None
-        renewed = self._tokens.issue(self.holder, now_ms)
+        renewed = self._tokens.issue(self.holder, now_ms, self.channel)
         self._token = self._tokens.read(renewed, now_ms)
         return renewed
 
@@ -127,6 +159,13 @@ class Session:
         if self._floods >= limits.FLOODS_MAX:
             return Hang(wire.CLOSE_POLICY, "flood", error)
         return Say(error)
+
+
+_REFUSED_TOKEN: Final = Hang(
+    wire.CLOSE_UNAUTHORIZED,
+    "token refused",
+    wire.Error(code="unauthorized", message="This token is not valid: say hello without one."),
+)
 
 
 def _error(code: str, message: str, request_id: int | None, retry_after_ms: int | None = None) -> wire.Error:

@@ -1,6 +1,7 @@
 """Holder tokens: who an anonymous or signed-in holder is, signed, good for 24 hours. Pure.
 
-A token names a holder, not an event, and is `lmlh_` + base64url(`{"h": holder, "e": end in ms}`) + `.` + HMAC-SHA256.
+A token names a holder, not an event, and is `lmlh_` + base64url(`{"h": holder, "e": end in ms}`) + `.` + HMAC-SHA256;
+with `"c": channel` where its holder buys through another sales channel than the web.
 It is renewed in its last quarter (contract, section 2). It travels in `hello` or the Authorization header only.
 """
 
@@ -12,17 +13,19 @@ from typing import Final
 import msgspec
 
 from lml_live import values
+from lml_live.inventory.records import WEB
 
 PREFIX: Final = "lmlh_"
 LIFE_MS: Final = 24 * 3600 * 1000
 RENEWAL_MS: Final = LIFE_MS // 4
 
 
-class HolderToken(msgspec.Struct, frozen=True):
-    """What a token says: the holder, and when the token ends (milliseconds since 1970)."""
+class HolderToken(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a token says: the holder, when the token ends (milliseconds since 1970), and the sales channel."""
 
     holder: str = msgspec.field(name="h")
     end_ms: int = msgspec.field(name="e")
+    channel: str = msgspec.field(name="c", default=WEB)
 
 
 _decoder = msgspec.json.Decoder(HolderToken)
@@ -35,9 +38,9 @@ class HolderTokens:
         # A key of its own, so that no other use of the secret can ever sign a token.
         self._key = hmac.digest(secret, b"lml holder token v1", "sha256")
 
-    def issue(self, holder: str, now_ms: int) -> str:
-        """A token for the holder, good for 24 hours from now."""
-        body = _encode(msgspec.json.encode(HolderToken(holder, now_ms + LIFE_MS)))
+    def issue(self, holder: str, now_ms: int, channel: str = WEB) -> str:
+        """A token for the holder, who buys through `channel`; good for 24 hours from now."""
+        body = _encode(msgspec.json.encode(HolderToken(holder, now_ms + LIFE_MS, channel)))
         return f"{PREFIX}{body}.{self._sign(body)}"
 
     def read(self, token: str, now_ms: int) -> HolderToken | None:
@@ -51,7 +54,7 @@ class HolderTokens:
             read = _decoder.decode(_decode(body))
         except (msgspec.DecodeError, binascii.Error):
             return None
-        return read if read.end_ms > now_ms and values.is_id(read.holder) else None
+        return read if read.end_ms > now_ms and values.is_id(read.holder) and values.is_id(read.channel) else None
 
     def _sign(self, body: str) -> str:
         return _encode(hmac.digest(self._key, body.encode(), "sha256"))

@@ -9,7 +9,7 @@ import re
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from lml_live import limits, values
 
@@ -235,7 +235,10 @@ ClientMessage = Hello | HoldRequest | HoldBest | Release | Extend | GroupRequest
 
 
 class Welcome(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="welcome"):
-    """The whole state: 2 bits a seat in `seats` (seat 0 lowest), deflated where `encoding` says so."""
+    """The whole state: 2 bits a seat in `seats` (seat 0 lowest), deflated where `encoding` says so.
+
+    Staff get `details` (a byte a seat as in the message of that name) and `channels`, too.
+    """
 
     event: EventBrief
     epoch: str
@@ -250,6 +253,8 @@ class Welcome(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="welcom
     layout: LayoutRef
     now_ms: int
     tick_ms: int
+    details: msgspec.Raw | UnsetType = UNSET
+    channels: dict[str, int] = {}
 
 
 class Resumed(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="resumed"):
@@ -270,6 +275,20 @@ class Resumed(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="resume
     layout: LayoutRef
     now_ms: int
     tick_ms: int
+    details: msgspec.Raw | UnsetType = UNSET
+    channels: dict[str, int] = {}
+
+
+class Details(Struct, frozen=True, kw_only=True, tag="details"):
+    """For the staff view alone, after the `diff` of the same `seq`: seats with their inventory bytes as they are now.
+
+    Each is [index, state + 8 * channel]: state 0 available, 1 held, 2 sold, 3 kept back by the house, 4 killed; what is
+    of channel 0 is sold by all, `channels` has the numbers of the others.
+    """
+
+    seq: int
+    seats: tuple[tuple[int, int], ...]
+    channels: dict[str, int]
 
 
 class Diff(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="diff"):
@@ -388,7 +407,7 @@ class Bye(Struct, frozen=True, kw_only=True, tag="bye"):
 
 
 HoldAnswer = Held | Extended | Released | GroupChanged
-ServerMessage = Welcome | Resumed | Diff | HoldAnswer | HoldChanged | EventChanged | Pong | Error | Bye
+ServerMessage = Welcome | Resumed | Diff | Details | HoldAnswer | HoldChanged | EventChanged | Pong | Error | Bye
 
 # --- Coding -----------------------------------------------------------------------------------------------------------
 

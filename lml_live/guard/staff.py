@@ -20,15 +20,12 @@ from lml_live import limits
 from lml_live.errors import InvalidInput, Overloaded, Unauthorized, Violation
 from lml_live.infra import postgres
 from lml_live.infra.postgres import Connection, Pool
-from lml_live.values import new_id
+from lml_live.values import STAFF_TOKEN_PREFIX, new_id
 
 Role = Literal["box_office", "manager", "admin"]
 
 FIRST_ADMIN_EMAIL: Final = "admin@lml.localhost"
 """Who the first administrator is where nobody said so. `.localhost` is nobody's domain (RFC 6761)."""
-
-TOKEN_PREFIX: Final = "staff-"  # noqa: S105  # no secret: what comes after it is
-"""Tells the tokens of staff from those of holders, so that a holder's is never looked up among them."""
 
 _SQL: Final = postgres.statements("staff")
 _EMAIL: Final = re.compile(r"[^\s@\x00-\x1f]{1,64}@[^\s@\x00-\x1f]{1,190}")
@@ -85,7 +82,7 @@ class StaffDesk:
         if known is None or not right:
             raise Unauthorized("The e-mail address or the password is wrong.")
         # Nothing below refuses.
-        token = TOKEN_PREFIX + secrets.token_urlsafe(_TOKEN_BYTES)
+        token = STAFF_TOKEN_PREFIX + secrets.token_urlsafe(_TOKEN_BYTES)
         async with postgres.transaction(self._pool) as connected:
             await connected.execute(_SQL["forget_attempts"], subjects)
             await connected.execute(_SQL["drop_old_attempts"], float(limits.SIGN_IN_WINDOW_SECONDS))

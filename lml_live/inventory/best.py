@@ -33,7 +33,9 @@ SPLIT_PARTS_MAX: Final = 10
 POOL_SEEDS_MAX: Final = 160
 """Accessible places from which a split group is looked for."""
 
-_IS_FREE: Final = bytes(wire_state == 0 for wire_state in seatmap.PUBLIC_VIEW)
+_IS_FREE: Final = tuple(
+    bytes(wire_state == 0 for wire_state in seatmap.view_table(channel)) for channel in range(seatmap.CHANNEL_MAX + 1)
+)
 
 
 class Wish(Struct, frozen=True, kw_only=True):
@@ -51,6 +53,8 @@ class Wish(Struct, frozen=True, kw_only=True):
     adjacent: bool = False
     """Whether seats in several rows are no answer."""
     rule: str = OFF
+    channel: int = seatmap.CHANNEL_OPEN
+    """The sales channel: offered is what is open, and what is its own."""
 
 
 def pick_seats(
@@ -76,11 +80,11 @@ class _Search:
         for seat in own:
             known[seat] = seatmap.BYTE_AVAILABLE
         standing = plan.by_position(known)
-        offered = lanes(standing.translate(_IS_FREE))
+        offered = lanes(standing.translate(_IS_FREE[wish.channel]))
         if wish.categories is not None:
             offered &= plan.in_categories(wish.categories)
         self.offered = offered
-        """1 where a seat is free to the public and answers the filters, the accessible pool included."""
+        """1 where a seat is free to this channel and answers the filters, the accessible pool included."""
         self.eligible = offered & plan.general
         free = lanes(available(standing)) & plan.general
         before = (free & plan.linked) << 8

@@ -20,8 +20,17 @@ from lml_live.infra import postgres
 from lml_live.infra.redis import Part, Pipe
 from lml_live.infra.redis_topology import Topology
 from lml_live.inventory import seatmap
-from lml_live.inventory.diffs import AreaCounts
-from lml_live.inventory.records import Sale, pack, read_area_counts, read_entry_id, write_area_counts
+from lml_live.inventory.diffs import Allotments, AreaCounts
+from lml_live.inventory.records import (
+    BOX_OFFICE,
+    Sale,
+    SalesChannel,
+    pack,
+    read_allotments,
+    read_area_counts,
+    read_entry_id,
+    write_areas,
+)
 from lml_live.inventory.recovery import Claim, Inventory, Overlay, StaffHold, batches, read_kept, rebuild
 
 log = logging.getLogger(__name__)
@@ -33,8 +42,6 @@ _SQL: Final = postgres.statements("inventory")
 _ADOPT_BATCH: Final = 1_000
 _OTHER_BOOKS: Final = (b"no_book", b"other_stamp")
 _INVENTORY: Final = ("seats", "book", "areas", "log")
-_AREA_FIELDS: Final = 4
-"""Of one area: a count for each state."""
 
 
 class Book:
@@ -192,8 +199,8 @@ class Book:
             sale = await self.recover(event, wait=wait or sale.epoch == 0)
         return sale if sale.run_id == self.redis.of(sale.group).run_id else None
 
-    async def read_inventory(self, event: str) -> tuple[Sale, int, bytes, dict[str, AreaCounts]]:
-        """The facts and the whole inventory under them at one moment: seq, seats, areas. Waits as `run` may.
+    async def read_inventory(self, event: str) -> tuple[Sale, int, bytes, dict[str, AreaCounts], dict[str, Allotments]]:
+        """The facts and the inventory under them at one moment: seq, seats, areas, allotments. Waits as `run` may.
 
         Plain commands in one write, beginning and ending with the stamp and the log's head: where both agree, nothing
         came between, for no step changes seats without an entry. Lua would copy every seat twice (60,000: 90 µs of
@@ -213,16 +220,16 @@ class Book:
                 pipe.call("HGET", book, "stamp"),
             )
             agree = stamp == stamp_then == sale.stamp.encode() and first and first == last
-            if agree and len(seats or b"") == sale.seat_count and len(areas) == 2 * len(sale.areas) * _AREA_FIELDS:
+            if agree and len(seats or b"") == sale.seat_count and len(areas) == 2 * sale.area_fields:
                 epoch, seq = read_entry_id(last[0][0])
                 if epoch == sale.epoch:
-                    return sale, seq, seats, read_area_counts(areas)
+                    return sale, seq, seats, read_area_counts(areas), read_allotments(areas)
 
         def sizes(sale: Sale) -> list[Part]:
-            return [sale.seat_count, _AREA_FIELDS * len(sale.areas)]
+            return [sale.seat_count, sale.area_fields]
 
         sale, answer = await self.run(event, "read_inventory", _INVENTORY, sizes, wait=True)
-        return sale, int(answer[1]), answer[2], read_area_counts(answer[3])
+        return sale, int(answer[1]), answer[2], read_area_counts(answer[3]), read_allotments(answer[3])
 
     async def catch_up(self, event: str) -> bool:
         """Reads an event's facts again where its book bears another stamp than they; answers whether they are newer."""
@@ -293,7 +300,7 @@ class Book:
 
     async def overlay(self, connection: postgres.Connection, sale: Sale, index_of: Mapping[str, int]) -> Overlay:
         """What PostgreSQL knows of an event's inventory, as this connection sees it."""
-        return await _load_overlay(connection, sale.event, index_of)
+        return await _load_overlay(connection, sale, index_of)
 
     async def close(self) -> None:
         """Ends the recoveries under way; another worker, or the next start, takes them over."""
@@ -344,7 +351,7 @@ class Book:
             sale = _sale(row)
             if sale.layout_hash != layout_hash:
                 raise Unavailable("The layout is changing.", retry_after_ms=limits.RETRY_AFTER_MS)
-            overlay = await _load_overlay(connection, sale.event, index_of)
+            overlay = await _load_overlay(connection, sale, index_of)
         epoch, revision = str(sale.epoch), str(sale.revision)
         book, new_book, new_deadlines = sale.key("book"), sale.key("new_book"), sale.key("new_deadlines")
         begun = await pipe.run("adopt_begin", [book, new_book, new_deadlines], [epoch])
@@ -363,7 +370,7 @@ class Book:
         for batch in batches(inventory.deadlines(), _ADOPT_BATCH):
             await self._write(pipe, sale, epoch, [], batch)
         names = ("seats", "book", "deadlines", "areas", "log", "new_book", "new_deadlines")
-        areas = pack(write_area_counts(inventory.areas))
+        areas = pack(write_areas(inventory.areas, inventory.allotments))
         if pipe.run_id != run_id or self.pipe_of(sale) is not pipe:
             raise Unavailable("Redis was replaced meanwhile.", retry_after_ms=limits.RETRY_AFTER_MS)
         finished = await pipe.run(
@@ -428,15 +435,26 @@ def _sale(row: asyncpg.Record) -> Sale:
         layout_hash=row["layout_hash"],
         seat_count=row["seat_count"],
         areas=dict(zip(row["area_ids"], row["area_capacities"], strict=True)),
+        channels={
+            name: SalesChannel(number, None if opened is None else to_ms(opened))
+            for name, number, opened in zip(
+                row["channel_names"], row["channel_numbers"], row["channels_opened"], strict=True
+            )
+        },
     )
 
 
-async def _load_overlay(connection: postgres.Connection, event: str, index_of: Mapping[str, int]) -> Overlay:
+async def _load_overlay(connection: postgres.Connection, sale: Sale, index_of: Mapping[str, int]) -> Overlay:
+    event = sale.event
     seat_rows = await connection.fetch(_SQL["load_claimed_seats"], event)
     area_rows = await connection.fetch(_SQL["load_claimed_areas"], event)
     blocked = await connection.fetch(_SQL["load_blocked_seats"], event)
     blocked_areas = await connection.fetch(_SQL["load_blocked_areas"], event)
     staff_rows = await connection.fetch(_SQL["load_staff_holds"], event)
+    channel_rows = await connection.fetch(_SQL["load_seat_channels"], event)
+    area_channels: dict[str, dict[int, int]] = {}
+    for row in await connection.fetch(_SQL["load_area_channels"], event):
+        area_channels.setdefault(row["area_id"], {})[row["channel"]] = row["places"]
     bookings: dict[str, asyncpg.Record] = {row["id"]: row for row in (*seat_rows, *area_rows)}
     seats: dict[str, list[tuple[int, str]]] = {}
     areas: dict[str, list[tuple[str, str, int]]] = {}
@@ -458,6 +476,7 @@ async def _load_overlay(connection: postgres.Connection, event: str, index_of: M
             lifetime_ms=to_ms(row["lifetime_end"]),
             seats=tuple(sorted(seats.get(booking, ()))),
             areas=tuple(areas.get(booking, ())),
+            channel=row["channel"],
         )
         for booking, row in bookings.items()
         if booking in seats or booking in areas
@@ -469,6 +488,9 @@ async def _load_overlay(connection: postgres.Connection, event: str, index_of: M
         # A changed layout need not have every seat that was blocked.
         blocked_seats={index_of[row["seat_id"]]: kinds[row["kind"]] for row in blocked if row["seat_id"] in index_of},
         blocked_areas={row["area_id"]: row["quantity"] for row in blocked_areas},
+        seat_channels={index_of[row["seat_id"]]: row["channel"] for row in channel_rows if row["seat_id"] in index_of},
+        area_channels=area_channels,
+        counter=sale.channel(BOX_OFFICE),
     )
 
 

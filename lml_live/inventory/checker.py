@@ -127,7 +127,7 @@ class Checker:
         ):
             overlay = await self._book.overlay(connection, sale, index_of)
             pending = {row["booking_id"] for row in await connection.fetch(_SQL["list_unfinished_work"], event)}
-        sale, seq, seats, areas = await self._book.read_inventory(event)
+        sale, seq, seats, areas, allotments = await self._book.read_inventory(event)
         pipe = self._book.pipe_of(sale)
         fields = await _scan(pipe, "HSCAN", sale.key("book"))
         deadlines = await _scan(pipe, "ZSCAN", sale.key("deadlines"))
@@ -139,7 +139,7 @@ class Checker:
         def compare() -> Look | None:
             records, tallies = _read(fields)
             scores = {hold.decode(): int(float(score)) for hold, score in deadlines.items()}
-            picture = advance(Picture(sale.stamp, seq, seats, areas, records, scores, tallies), entries)
+            picture = advance(Picture(sale.stamp, seq, seats, areas, allotments, records, scores, tallies), entries)
             if picture is None:
                 return None
             return Look(sale.stamp, find_drift(picture, sale.areas, overlay, pending, now_ms))

@@ -14,6 +14,12 @@ from lml_live.values import STATE_NAMES
 AreaCounts = tuple[int, int, int, int]
 """One area's absolute counts: available, held, sold, blocked."""
 
+Allotments = tuple[int, ...]
+"""What of one area belongs to sales channels: (channel, places, taken through it, …), of those that have or took any.
+
+A channel keeps `places` less `taken`, never below 0, of the available places for its own buyers.
+"""
+
 Indexes = tuple[int, ...]
 
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from lml_live import limits
 from lml_live.inventory import seatmap
-from lml_live.inventory.diffs import AreaCounts
+from lml_live.inventory.diffs import Allotments, AreaCounts
 from lml_live.inventory.records import Entry, Record
 from lml_live.inventory.recovery import Overlay, rebuild
 
@@ -29,6 +29,7 @@ class Picture(Struct, frozen=True):
     seq: int
     seats: bytes
     areas: Mapping[str, AreaCounts]
+    allotments: Mapping[str, Allotments]
     records: Mapping[str, Record]
     deadlines: Mapping[str, int]
     tallies: Mapping[str, Tally]
@@ -65,6 +66,7 @@ def advance(picture: Picture, entries: Iterable[tuple[int, Entry]]) -> Picture |
     gives the inventory as it was at the last entry, exactly.
     """
     seats, areas, records = bytearray(picture.seats), dict(picture.areas), dict(picture.records)
+    allotments = dict(picture.allotments)
     seq, unsettled = picture.seq, set(picture.unsettled)
     for number, entry in entries:
         if number != seq + 1:
@@ -73,11 +75,20 @@ def advance(picture: Picture, entries: Iterable[tuple[int, Entry]]) -> Picture |
         for seat, byte in entry.seat_bytes().items():
             seats[seat] = byte
         areas.update(entry.area_counts())
+        allotments.update(entry.allotments())
         for hold, record in entry.holds:
             records[hold] = record
             unsettled.add(hold)
     return Picture(
-        picture.stamp, seq, bytes(seats), areas, records, picture.deadlines, picture.tallies, frozenset(unsettled)
+        picture.stamp,
+        seq,
+        bytes(seats),
+        areas,
+        allotments,
+        records,
+        picture.deadlines,
+        picture.tallies,
+        frozenset(unsettled),
     )
 
 
@@ -108,6 +119,9 @@ def find_drift(
     for area, counts in ought.areas.items():
         if area not in excused_areas and picture.areas.get(area) != counts:
             found.append(Drift("area", area, str(picture.areas.get(area)), str(counts)))
+        here, there = _lines(picture.allotments.get(area, ())), _lines(ought.allotments.get(area, ()))
+        if area not in excused_areas and here != there:
+            found.append(Drift("area", f"{area}'s channels", str(here), str(there)))
     found += _holds(live, ought.holds, waiting)
     found += _deadlines(picture, live, claimed.keys(), waiting)
     found += _tallies(picture, live)
@@ -130,6 +144,11 @@ def _word(byte: int) -> str:
     channel = byte >> 3
     word = _WORDS.get(byte & seatmap.STATE_MASK, "?")
     return f"{word} of channel {channel}" if channel else word
+
+
+def _lines(allotments: Allotments) -> list[tuple[int, ...]]:
+    """(channel, places, taken), whatever order they came in."""
+    return sorted(zip(allotments[::3], allotments[1::3], allotments[2::3], strict=True))
 
 
 def _of_holds(holds: Collection[str], live: Mapping[str, Record], overlay: Overlay) -> tuple[set[int], set[str]]:

@@ -31,8 +31,8 @@ class Listener:
     def reset(self, event: str, room: Room, before: Sale) -> None:
         """The room began anew under another epoch; `before` is the sale as it was."""
 
-    def sale_changed(self, event: str, room: Room) -> None:
-        """The event's rules, state or prices are others now (`room.sale` has them)."""
+    def sale_changed(self, event: str, room: Room, before: Sale) -> None:
+        """The event's rules, state, prices or channels are others now (`room.sale` has them) than they were."""
 
 
 class Feed:
@@ -69,8 +69,8 @@ class Feed:
         return await asyncio.shield(task)
 
     async def _open(self, event: str) -> Room:
-        sale, seq, seats, areas = await self._book.read_inventory(event)
-        room = Room(sale, seq, seats, areas)
+        sale, seq, seats, areas, allotments = await self._book.read_inventory(event)
+        room = Room(sale, seq, seats, areas, allotments)
         first = max(1, seq - limits.LOG_ENTRIES_MAX + 1)
         if seq:
             found = await self._book.pipe_of(sale).call(
@@ -191,17 +191,17 @@ class Feed:
     async def _begin_anew(self, event: str, room: Room) -> None:
         before = room.sale
         await self._book.reload(event)
-        sale, seq, seats, areas = await self._book.read_inventory(event)
-        room.reset(sale, seq, seats, areas)
+        sale, seq, seats, areas, allotments = await self._book.read_inventory(event)
+        room.reset(sale, seq, seats, areas, allotments)
         log.info("event %s goes on in epoch %d", event, sale.epoch)
         self.listener.reset(event, room, before)
 
     async def _resynchronise(self, event: str, room: Room) -> None:
-        sale, seq, seats, areas = await self._book.read_inventory(event)
+        sale, seq, seats, areas, allotments = await self._book.read_inventory(event)
         if sale.epoch != room.epoch or len(seats) != sale.seat_count:
             return  # the next turn sees the new epoch
         log.warning("event %s: the log was cut before this worker had read it", event)
-        room.catch_up(sale, seq, seats, areas)
+        room.catch_up(sale, seq, seats, areas, allotments)
 
     async def refresh(self, event: str) -> None:
         """Reads an event's facts again, tells its book, and its room's sockets, what changed."""
@@ -212,8 +212,8 @@ class Feed:
             return
         sale = await self._book.sale(event)
         if room is not None and sale.epoch == room.epoch and room.sale != sale:
-            room.sale = sale
-            self.listener.sale_changed(event, room)
+            before, room.sale = room.sale, sale
+            self.listener.sale_changed(event, room, before)
 
     async def _check_books(self, now: float) -> None:
         """Compares the stamps with the books, and closes rooms that nobody uses."""
@@ -243,7 +243,7 @@ class Feed:
 
 def _sizes(sale: Sale) -> list[int]:
     """What scripts compare an inventory's parts with: bytes of seats, fields of areas."""
-    return [sale.seat_count, 4 * len(sale.areas)]
+    return [sale.seat_count, sale.area_fields]
 
 
 async def _quietly(act: Awaitable[None]) -> None:

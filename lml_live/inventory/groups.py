@@ -29,18 +29,19 @@ from lml_live.inventory.holds import (
     orphan_args,
     read_answer,
 )
-from lml_live.inventory.records import Sale, decode_record, pack
+from lml_live.inventory.records import WEB, Sale, decode_record, pack
 
 _KEYS: Final = ("seats", "book", "deadlines", "areas", "log")
 
 
 class EventWish(Struct, frozen=True):
-    """What is wanted of one event. `windows` as for `Holds.hold_seats`."""
+    """What is wanted of one event. `windows` and `through` as for `Holds.hold_seats`."""
 
     event: str
     seats: SeatWishes
     areas: AreaWishes
     windows: Windows | None = None
+    through: str = WEB
 
 
 class GroupChanged(Struct, frozen=True):
@@ -72,6 +73,7 @@ class EventChange(Struct, frozen=True, kw_only=True):
     hold_ms: int
     lifetime_ms: int
     orphan_rule: str = "off"
+    channel: int = 0
     windows: Raw = Raw(b"\x90")
     seats: Sequence[int | str] = ()
     areas: Sequence[int | str] = ()
@@ -218,6 +220,7 @@ def _change(sale: Sale, hold: str, wish: EventWish | None, *, is_there: bool = F
         hold_ms=sale.hold_seconds * 1000,
         lifetime_ms=sale.lifetime_seconds * 1000,
         orphan_rule=rule,
+        channel=0 if wish is None else sale.channel(wish.through),
         windows=Raw(windows or b"\x90"),
         seats=() if wish is None else [part for pick in sorted(wish.seats) for part in pick],
         areas=() if wish is None else [part for places in wish.areas for part in places],

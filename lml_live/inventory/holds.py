@@ -16,7 +16,7 @@ from lml_live import limits
 from lml_live.errors import Refused
 from lml_live.infra.redis import Part
 from lml_live.inventory.book import Book
-from lml_live.inventory.records import Record, Sale, decode_record, pack
+from lml_live.inventory.records import WEB, Record, Sale, decode_record, pack
 
 SeatWishes = Sequence[tuple[int, str]]
 """(seat index, price type)"""
@@ -92,11 +92,13 @@ class Holds:
         origin: str = "",
         asked: object = None,
         windows: Windows | None = None,
+        through: str = WEB,
     ) -> Changed | Refusal:
         """Takes all that is named, or nothing. `key` makes a retry harmless: it answers the hold as it is now.
 
         `asked` is what `key` stands for, where that is not the seats and areas themselves. `windows` tells the orphan
-        rule who sits beside whom; an event that has the rule cannot be held without.
+        rule who sits beside whom; an event that has the rule cannot be held without. `through` names the sales channel:
+        what belongs to another one is `seat_taken` and `area_full`. All that is done to the hold later goes through it.
         """
         request = _request_hash("hold", "", seats, areas, asked)
         hold = ""
@@ -109,7 +111,7 @@ class Holds:
             return [
                 *(self._book.skew_ms, holder, hold, digest, request, origin, sale.on_sale_at_ms, sale.max_seats),
                 *(limits.HOLDS_PER_HOLDER_MAX, sale.hold_seconds * 1000, sale.lifetime_seconds * 1000),
-                *(_pack_seats(seats), _pack_areas(areas), *orphan_args(sale, seats, windows)),
+                *(_pack_seats(seats), _pack_areas(areas), *orphan_args(sale, seats, windows), sale.channel(through)),
             ]
 
         return await self._act(event, "hold_seats", _SEATS_BOOK_DEADLINES_AREAS_LOG, args, lambda: hold)

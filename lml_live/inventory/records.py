@@ -9,9 +9,25 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from lml_live.inventory.diffs import AreaCounts
+from lml_live.inventory.diffs import Allotments, AreaCounts
+
+_COUNTS: Final = ("available", "held", "sold", "blocked")
+_AREA_FIELDS: Final = (*_COUNTS, "allotments")
+"""The fields of an area in the `…:areas` hash, each behind the area's id and a slash."""
+
+WEB: Final = "web"
+"""The channel of the public, anonymous or signed in."""
+BOX_OFFICE: Final = "box-office"
+"""The channel of the house's own counter."""
 
 KEY_NAMES: Final = ("seats", "book", "deadlines", "areas", "log", "new_book", "new_deadlines")
+
+
+class SalesChannel(Struct, frozen=True):
+    """A sales channel of one event: its number in the inventory's bytes, and when its allotment was opened to all."""
+
+    number: int
+    opened_ms: int | None = None
 
 
 class Sale(Struct, frozen=True, kw_only=True):
@@ -39,6 +55,18 @@ class Sale(Struct, frozen=True, kw_only=True):
     seat_count: int
     areas: dict[str, int]
     """Capacity by area id, in the layout's order."""
+    channels: dict[str, SalesChannel] = {}
+    """By name; those that the event does not have sell what is open, like everybody."""
+
+    def channel(self, name: str) -> int:
+        """The number of a channel in this event; 0 where it has nothing of its own."""
+        found = self.channels.get(name)
+        return 0 if found is None else found.number
+
+    @property
+    def area_fields(self) -> int:
+        """How many fields the `…:areas` hash has."""
+        return len(_AREA_FIELDS) * len(self.areas)
 
     @property
     def stamp(self) -> str:
@@ -66,6 +94,8 @@ class Record(Struct, frozen=True, array_like=True):
     seq: int
     reason: str
     digests: tuple[str, ...]
+    channel: int = 0
+    """The number of the channel that it was made through, and goes on through."""
 
     def seat_types(self) -> list[tuple[int, str]]:
         """The seats with their price types, rising."""
@@ -83,8 +113,8 @@ class Entry(Struct, frozen=True, array_like=True):
     origin: str
     seats: tuple[int, ...]
     """(first, count, byte, first, count, byte, …)"""
-    areas: tuple[int | str, ...]
-    """(area, available, held, sold, blocked, …)"""
+    areas: tuple[int | str | Allotments, ...]
+    """(area, available, held, sold, blocked, allotments, …)"""
     holds: tuple[tuple[str, Record], ...]
 
     def seat_bytes(self) -> dict[int, int]:
@@ -100,12 +130,17 @@ class Entry(Struct, frozen=True, array_like=True):
         """The counts of each area that changed."""
         return {
             self.areas[at]: tuple(self.areas[at + 1 : at + 5])  # type: ignore[misc]
-            for at in range(0, len(self.areas), 5)
+            for at in range(0, len(self.areas), 6)
         }
+
+    def allotments(self) -> dict[str, Allotments]:
+        """What belongs to channels in each area that changed."""
+        return {self.areas[at]: self.areas[at + 5] for at in range(0, len(self.areas), 6)}  # type: ignore[misc]
 
 
 _record = msgspec.msgpack.Decoder(Record)
 _entry = msgspec.msgpack.Decoder(Entry)
+_allotments = msgspec.msgpack.Decoder(Allotments)
 _pack = msgspec.msgpack.Encoder()
 
 
@@ -130,19 +165,39 @@ def read_entry_id(raw: bytes) -> tuple[int, int]:
 
 def read_area_counts(flat: list[bytes]) -> dict[str, AreaCounts]:
     """The `…:areas` hash ({area}/{state} → count) as counts per area."""
-    fields = dict(zip((raw.decode() for raw in flat[::2]), map(int, flat[1::2]), strict=True))
+    fields = _by_area(flat)
+    return {area: tuple(int(found[name]) for name in _COUNTS) for area, found in fields.items()}  # type: ignore[misc]
+
+
+def read_allotments(flat: list[bytes]) -> dict[str, Allotments]:
+    """What belongs to channels in each area of the same hash."""
     return {
-        area: (fields[f"{area}/available"], fields[f"{area}/held"], fields[f"{area}/sold"], fields[f"{area}/blocked"])
-        for area in (name.removesuffix("/available") for name in fields if name.endswith("/available"))
+        area: _allotments.decode(raw) if (raw := found["allotments"]) else () for area, found in _by_area(flat).items()
     }
 
 
-def write_area_counts(areas: dict[str, AreaCounts]) -> list[str]:
-    """The reverse of `read_area_counts`: (field, count, …)."""
-    names = ("available", "held", "sold", "blocked")
-    return [
-        part
-        for area, counts in areas.items()
-        for name, count in zip(names, counts, strict=True)
-        for part in (f"{area}/{name}", str(count))
-    ]
+def _by_area(flat: list[bytes]) -> dict[str, dict[str, bytes]]:
+    areas: dict[str, dict[str, bytes]] = {}
+    for field, value in zip(flat[::2], flat[1::2], strict=True):
+        area, _, name = field.decode().rpartition("/")
+        areas.setdefault(area, {})[name] = value
+    return areas
+
+
+def write_areas(areas: dict[str, AreaCounts], allotments: dict[str, Allotments]) -> list[str | Allotments]:
+    """The reverse of `read_area_counts` and `read_allotments`, as adopt_finish.lua takes it: (field, value, …)."""
+    parts: list[str | Allotments] = []
+    for area, counts in areas.items():
+        values: list[str | Allotments] = [*map(str, counts), allotments.get(area, ())]
+        for name, value in zip(_AREA_FIELDS, values, strict=True):
+            parts += (f"{area}/{name}", value)
+    return parts
+
+
+def kept_from(channel: int | None, allotments: Allotments) -> int:
+    """The available places of an area that its allotments keep from buyers of `channel`; as in the scripts."""
+    return sum(
+        max(0, places - taken)
+        for number, places, taken in zip(allotments[::3], allotments[1::3], allotments[2::3], strict=True)
+        if number != channel
+    )

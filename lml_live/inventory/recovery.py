@@ -4,7 +4,7 @@ Rules (architecture.md, "Redis may be lost, or come back older, at any moment"):
 
 1. Claims and sales of PostgreSQL hold, whatever Redis says; their holds live on with their ids.
 2. The box office's holds for its customers hold next, each but for what a claim or sale has; then blocks, which yield
-   to claims, sales and these.
+   to claims, sales and these. What belongs to a sales channel is its own whatever its state; places yield like blocks.
 3. A hold that Redis kept lives on where all of it is still free; otherwise it is dropped whole, and its holder told.
 4. A checkout mark without a claim can never become one (claims of older epochs are refused), so it is its holder's
    hold again, for the grace time at least, within its lifetime.
@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from lml_live import limits
 from lml_live.inventory import seatmap
-from lml_live.inventory.diffs import AreaCounts
+from lml_live.inventory.diffs import Allotments, AreaCounts
 from lml_live.inventory.records import Record, decode_record, pack
 
 log: Final = logging.getLogger(__name__)
@@ -39,6 +39,8 @@ class Claim(Struct, frozen=True):
     seats: tuple[tuple[int, str], ...]
     """(seat index, type), rising."""
     areas: tuple[tuple[str, str, int], ...]
+    channel: int = 0
+    """The number of the channel that it was sold through."""
 
 
 class StaffHold(Struct, frozen=True):
@@ -60,6 +62,12 @@ class Overlay(Struct, frozen=True):
     """Inventory state (house or kill) by seat index."""
     blocked_areas: Mapping[str, int]
     staff_holds: tuple[StaffHold, ...] = ()
+    seat_channels: Mapping[int, int] = {}
+    """Number of the channel by seat index, of the seats that belong to one."""
+    area_channels: Mapping[str, Mapping[int, int]] = {}
+    """Places by area and channel number."""
+    counter: int = 0
+    """The number of the box office's channel, through which staff hold."""
 
 
 class Inventory(Struct, frozen=True):
@@ -67,6 +75,7 @@ class Inventory(Struct, frozen=True):
 
     seats: bytes
     areas: dict[str, AreaCounts]
+    allotments: dict[str, Allotments]
     holds: dict[str, Record]
     dropped: tuple[str, ...]
     """Holds that Redis had and that conflict."""
@@ -145,7 +154,7 @@ def rebuild(
             (sold if claim.sold else held)[area] += quantity
         holds[claim.hold] = _claim_record(claim)
     for staff_hold in overlay.staff_holds:
-        record = _staff_record(staff_hold, seats, capacities, held, sold)
+        record = _staff_record(staff_hold, overlay.counter, seats, capacities, held, sold)
         if record is None:
             continue
         for seat, _ in record.seat_types():
@@ -172,7 +181,32 @@ def rebuild(
         area: (capacity - held[area] - sold[area] - blocked[area], held[area], sold[area], blocked[area])
         for area, capacity in capacities.items()
     }
-    return Inventory(bytes(seats), counts, holds, tuple(dropped))
+    for seat, channel in overlay.seat_channels.items():
+        seats[seat] |= channel << seatmap.CHANNEL_SHIFT
+    allotments = _allot(counts, holds, overlay.area_channels)
+    return Inventory(bytes(seats), counts, allotments, holds, tuple(dropped))
+
+
+def _allot(
+    counts: Mapping[str, AreaCounts], holds: Mapping[str, Record], places: Mapping[str, Mapping[int, int]]
+) -> dict[str, Allotments]:
+    """What belongs to channels in each area, with what the holds took of it; never more than is available."""
+    taken: dict[str, dict[int, int]] = {area: {} for area in counts}
+    for record in holds.values():
+        for area, _, quantity in record.area_types() if record.channel else ():
+            taken[area][record.channel] = taken[area].get(record.channel, 0) + quantity
+    found: dict[str, Allotments] = {}
+    for area, (left, *_) in counts.items():
+        line: list[int] = []
+        given = places.get(area, {})
+        for channel in sorted({*given, *taken[area]}):
+            used = taken[area].get(channel, 0)
+            kept = max(0, min(given.get(channel, 0) - used, left))
+            left -= kept
+            # An allotment that was written and never applied may ask for more than is left.
+            line += (channel, min(given.get(channel, 0), used + kept), used)
+        found[area] = tuple(line)
+    return found
 
 
 def _fits(
@@ -213,6 +247,7 @@ def _survivor(record: Record, now_ms: int) -> Record:
 
 def _staff_record(
     staff_hold: StaffHold,
+    channel: int,
     seats: bytearray,
     capacities: Mapping[str, int],
     held: Mapping[str, int],
@@ -247,6 +282,7 @@ def _staff_record(
         seq=0,
         reason="staff",
         digests=(),
+        channel=channel,
     )
 
 
@@ -264,6 +300,7 @@ def _claim_record(claim: Claim) -> Record:
         seq=0,
         reason="booked" if claim.sold else "own",
         digests=(),
+        channel=claim.channel,
     )
 
 

@@ -1,23 +1,28 @@
 """The live state of one event in one worker: fed by the log, read by welcomes, told to sockets tick by tick. Pure.
 
-A room keeps the true bytes and one mirror per view. `apply` takes log entries, `tick` cuts: what the mirrors show is
-always the state at the last tick, so that an answer made from them and the next diff fit together without a gap
-(contract, "How a client stays right").
+A room keeps the true bytes twice: as of the last entry and as of the last tick. `apply` takes entries, `tick` cuts:
+what is shown is always the state at the last tick, so that an answer made from it and the next diff fit together
+without a gap (contract, "How a client stays right"). A view is a table of 256 bytes over it, and nothing more is kept
+of one: `public` (which is also the web's), one per sales channel, `staff`.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from msgspec import Struct
 
 from lml_live.inventory import seatmap
-from lml_live.inventory.diffs import AreaCounts, Change
-from lml_live.inventory.records import Entry, Record, Sale
+from lml_live.inventory.diffs import Allotments, AreaCounts, Change
+from lml_live.inventory.records import WEB, Entry, Record, Sale, kept_from
 from lml_live.inventory.resume import History
 
 PUBLIC: Final = "public"
-VIEW_TABLES: Final = {PUBLIC: seatmap.PUBLIC_VIEW}
-"""What each view makes of an inventory byte. Channels and staff are further rows."""
+STAFF: Final = "staff"
+
+
+def view_of(channel: str) -> str:
+    """The name of the view of those who buy through a channel."""
+    return PUBLIC if channel == WEB else channel
 
 
 class HoldNews(Struct, frozen=True):
@@ -30,10 +35,14 @@ class HoldNews(Struct, frozen=True):
 
 
 class Tick(Struct, frozen=True):
-    """Everything that happened since the last tick."""
+    """Everything that happened since the last tick; `Room.change` tells it as a view sees it."""
 
-    changes: dict[str, Change]
-    """By view."""
+    prev: int
+    seq: int
+    seats: Mapping[int, tuple[int, int]]
+    """The inventory bytes before and now of the seats whose byte is another."""
+    areas: Collection[str]
+    """The areas that changed."""
     holds: tuple[HoldNews, ...]
     event_changed: bool
 
@@ -49,10 +58,24 @@ class EntriesMissing(Exception):
 class Room:
     """One event's live state."""
 
-    def __init__(self, sale: Sale, seq: int, seats: bytes, areas: dict[str, AreaCounts]) -> None:
-        self.reset(sale, seq, seats, areas)
+    def __init__(
+        self,
+        sale: Sale,
+        seq: int,
+        seats: bytes,
+        areas: Mapping[str, AreaCounts],
+        allotments: Mapping[str, Allotments] | None = None,
+    ) -> None:
+        self.reset(sale, seq, seats, areas, allotments)
 
-    def reset(self, sale: Sale, seq: int, seats: bytes, areas: dict[str, AreaCounts]) -> None:
+    def reset(
+        self,
+        sale: Sale,
+        seq: int,
+        seats: bytes,
+        areas: Mapping[str, AreaCounts],
+        allotments: Mapping[str, Allotments] | None = None,
+    ) -> None:
         """Begins anew with an inventory that was read whole."""
         self.sale = sale
         self.epoch = sale.epoch
@@ -60,10 +83,11 @@ class Room:
         """The seq of the last entry applied, and after `tick` that of the last change sent."""
         self._sent_seq = seq
         self._seats = bytearray(seats)
-        self.mirrors = {view: bytearray(self._seats.translate(table)) for view, table in VIEW_TABLES.items()}
+        self._sent_seats = bytearray(seats)
         self._areas = dict(areas)
-        self.areas = dict(areas)
-        """The counts at the last tick, as the mirrors."""
+        self._sent_areas = dict(areas)
+        self._allotments = dict(allotments or {})
+        self._sent_allotments = dict(self._allotments)
         self.history = History(str(sale.epoch), seq, seat_count=len(seats))
         self._changed_seats: set[int] = set()
         self._changed_areas: set[str] = set()
@@ -84,6 +108,57 @@ class Room:
     def sent_seq(self) -> int:
         """Where the subscribers are: the seq of the last tick."""
         return self._sent_seq
+
+    # --- What a view sees: the state at the last tick
+
+    def table(self, view: str) -> bytes:
+        """What a view makes of an inventory byte."""
+        if view == STAFF:
+            return seatmap.STAFF_VIEW
+        return _TABLES[self._channel(view)]
+
+    def states(self, view: str) -> bytes:
+        """Every seat's wire state."""
+        return bytes(self._sent_seats.translate(self.table(view)))
+
+    def areas(self, view: str) -> dict[str, AreaCounts]:
+        """Every area's counts."""
+        return {area: self._shown(view, area) for area in self._sent_areas}
+
+    @property
+    def bytes_shown(self) -> bytes:
+        """Every seat's inventory byte at the last tick: what staff see beside the wire states."""
+        return bytes(self._sent_seats)
+
+    def change(self, tick: Tick, view: str) -> Change:
+        """The last tick as a view sees it."""
+        table = self.table(view)
+        seats = {seat: table[now] for seat, (before, now) in tick.seats.items() if table[now] != table[before]}
+        return Change(tick.prev, tick.seq, seats, {area: self._shown(view, area) for area in tick.areas})
+
+    def _shown(self, view: str, area: str) -> AreaCounts:
+        """An area's counts: places that are kept for other channels show as blocked."""
+        counts, allotments = self._sent_areas[area], self._sent_allotments.get(area)
+        if not allotments or view == STAFF:
+            return counts
+        available, held, sold, blocked = counts
+        kept = kept_from(self._channel(view), allotments)
+        return available - kept, held, sold, blocked + kept
+
+    def _channel(self, view: str) -> int:
+        return self.sale.channel(WEB if view == PUBLIC else view)
+
+    def shows_more(self, view: str, before: Sale) -> bool:
+        """Whether a view shows other states and counts than it did with the channels of `before`."""
+        name = WEB if view == PUBLIC else view
+        if view == STAFF or self.sale.channel(name) == before.channel(name):
+            return False
+        number = self.sale.channel(name)
+        return any(byte >> seatmap.CHANNEL_SHIFT == number for byte in set(self._sent_seats)) or any(
+            number in found[::3] for found in self._sent_allotments.values()
+        )
+
+    # --- The log
 
     def remember(self, entries: Collection[tuple[int, Entry]]) -> None:
         """Fills a fresh room's history with the entries that led to it, so that others' clients can resume here."""
@@ -111,6 +186,7 @@ class Room:
             self._seats[seat] = byte
         area_counts = entry.area_counts()
         self._areas.update(area_counts)
+        self._allotments.update(entry.allotments())
         self._changed_seats.update(seat_bytes)
         self._changed_areas.update(area_counts)
         self._holds += [HoldNews(hold, record, entry.origin, seq) for hold, record in entry.holds]
@@ -118,36 +194,50 @@ class Room:
         self.history.append(seq, seat_bytes.keys(), area_counts.keys())
         self.seq = seq
 
-    def catch_up(self, sale: Sale, seq: int, seats: bytes, areas: dict[str, AreaCounts]) -> None:
+    def catch_up(
+        self,
+        sale: Sale,
+        seq: int,
+        seats: bytes,
+        areas: Mapping[str, AreaCounts],
+        allotments: Mapping[str, Allotments] | None = None,
+    ) -> None:
         """Goes on in the same epoch with an inventory read whole, where entries were lost from the log."""
+        allotments = allotments or {}
         changed = [seat for seat, (old, new) in enumerate(zip(self._seats, seats, strict=True)) if old != new]
         self._changed_seats.update(changed)
-        self._changed_areas.update(area for area, counts in areas.items() if self._areas.get(area) != counts)
+        self._changed_areas.update(
+            area
+            for area, counts in areas.items()
+            if (self._areas.get(area), self._allotments.get(area, ())) != (counts, allotments.get(area, ()))
+        )
         self.sale = sale
         self._seats[:] = seats
         self._areas = dict(areas)
+        self._allotments = dict(allotments)
         self.seq = seq
         self.history = History(str(self.epoch), seq, seat_count=len(seats))
 
     def tick(self) -> Tick | None:
-        """Cuts: the changes since the last tick as each view sees them, or None where nothing happened."""
+        """Cuts: what changed since the last tick, or None where nothing happened."""
         if self.seq == self._sent_seq:
             return None
-        areas = {area: self._areas[area] for area in self._changed_areas}
-        self.areas.update(areas)
-        changes: dict[str, Change] = {}
-        for view, table in VIEW_TABLES.items():
-            mirror = self.mirrors[view]
-            seats: dict[int, int] = {}
-            for seat in self._changed_seats:
-                state = table[self._seats[seat]]
-                if mirror[seat] != state:
-                    mirror[seat] = seats[seat] = state
-            changes[view] = Change(self._sent_seq, self.seq, seats, areas)
-        tick = Tick(changes, tuple(self._holds), self._event_changed)
+        seats: dict[int, tuple[int, int]] = {}
+        for seat in self._changed_seats:
+            before, now = self._sent_seats[seat], self._seats[seat]
+            if before != now:
+                seats[seat] = before, now
+                self._sent_seats[seat] = now
+        for area in self._changed_areas:
+            self._sent_areas[area] = self._areas[area]
+            self._sent_allotments[area] = self._allotments.get(area, ())
+        tick = Tick(self._sent_seq, self.seq, seats, self._changed_areas, tuple(self._holds), self._event_changed)
         self._sent_seq = self.seq
         self._changed_seats = set()
         self._changed_areas = set()
         self._holds = []
         self._event_changed = False
         return tick
+
+
+_TABLES: Final = tuple(map(seatmap.view_table, range(seatmap.CHANNEL_MAX + 1)))

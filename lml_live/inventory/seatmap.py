@@ -5,11 +5,12 @@ A seat is one byte, the same in Redis (`…:seats`), in the Lua scripts and in a
     bit   7 6 5 4 3   2 1 0
           channel     true state
 
-The state is what is so; the channel says through which sales channel an available seat is sold (0 = public). What a
-viewer sees is one of the four wire states of `values`, by a table of 256 bytes per view (contract, section 3).
+The state is what is so; the channel says through which sales channel an available seat is sold (0: through all). What
+a viewer sees is one of the four wire states of `values`, by a table of 256 bytes per view (contract, section 3).
 """
 
 import zlib
+from collections.abc import Collection
 from typing import Final
 
 from lml_live.values import AVAILABLE, BLOCKED, HELD, SOLD
@@ -24,7 +25,8 @@ BYTE_KILL: Final = 4
 
 STATE_MASK: Final = 0b111
 CHANNEL_SHIFT: Final = 3
-CHANNEL_PUBLIC: Final = 0
+CHANNEL_OPEN: Final = 0
+"""The seats that everybody sells."""
 CHANNEL_MAX: Final = 31
 
 SEATS_PER_BYTE: Final = 4
@@ -34,7 +36,7 @@ _WIRE_STATE_BY_BYTE: Final = {BYTE_HELD: HELD, BYTE_SOLD: SOLD, BYTE_HOUSE: BLOC
 _UNPACK_TABLES: Final = tuple(bytes(packed >> 2 * place & 3 for packed in range(256)) for place in range(4))
 
 
-def seat_byte(state: int, channel: int = CHANNEL_PUBLIC) -> int:
+def seat_byte(state: int, channel: int = CHANNEL_OPEN) -> int:
     """The inventory byte of a seat in `state` (one of `BYTE_…`) that belongs to `channel` (0 to 31).
 
     Raises `ValueError` for anything else: such a byte would be read as another seat's truth.
@@ -48,27 +50,34 @@ def seat_byte(state: int, channel: int = CHANNEL_PUBLIC) -> int:
 def view_table(channel: int) -> bytes:
     """What viewers of `channel` see: 256 bytes for `bytes.translate`, from inventory byte to wire state.
 
-    An available seat of another channel shows as blocked; held, sold and blocked seats show as what they are whoever
-    sells them. A byte that no script writes (states 5 to 7) shows as blocked: nobody can be sold what it stands for.
-    Raises `ValueError` for a channel that is not 0 to 31.
+    They are sold what is open and what is their channel's; an available seat of another channel shows as blocked.
+    Held, sold and blocked seats show as what they are whoever sells them. A byte that no script writes (states 5 to 7)
+    shows as blocked: nobody can be sold what it stands for. Raises `ValueError` for a channel that is not 0 to 31.
     """
     _refuse_unknown_channel(channel)
-    return bytes(_wire_state(byte, channel) for byte in range(256))
+    return _table((CHANNEL_OPEN, channel))
 
 
-def _wire_state(byte: int, channel: int) -> int:
+def _table(channels: Collection[int]) -> bytes:
+    return bytes(_wire_state(byte, channels) for byte in range(256))
+
+
+def _wire_state(byte: int, channels: Collection[int]) -> int:
     state = byte & STATE_MASK
     if state == BYTE_AVAILABLE:
-        return AVAILABLE if byte >> CHANNEL_SHIFT == channel else BLOCKED
+        return AVAILABLE if byte >> CHANNEL_SHIFT in channels else BLOCKED
     return _WIRE_STATE_BY_BYTE.get(state, BLOCKED)
 
 
 def _refuse_unknown_channel(channel: int) -> None:
-    if not CHANNEL_PUBLIC <= channel <= CHANNEL_MAX:
-        raise ValueError(f"a channel is {CHANNEL_PUBLIC} to {CHANNEL_MAX}, not {channel}")
+    if not CHANNEL_OPEN <= channel <= CHANNEL_MAX:
+        raise ValueError(f"a channel is {CHANNEL_OPEN} to {CHANNEL_MAX}, not {channel}")
 
 
-PUBLIC_VIEW: Final = view_table(CHANNEL_PUBLIC)
+PUBLIC_VIEW: Final = view_table(CHANNEL_OPEN)
+"""What the public sees of an event whose web channel has no seats of its own."""
+STAFF_VIEW: Final = _table(range(CHANNEL_MAX + 1))
+"""What is so, whoever may sell it."""
 
 
 def pack(states: bytes | bytearray) -> bytes:

@@ -14,7 +14,7 @@ from lml_live.infra.redis import Part
 from lml_live.inventory import seatmap
 from lml_live.inventory.book import Book
 from lml_live.inventory.holds import AreaWishes, Changed, Refusal, SeatWishes, read_answer, staff_hold_id
-from lml_live.inventory.records import Record, Sale, decode_record, pack
+from lml_live.inventory.records import BOX_OFFICE, Record, Sale, decode_record, pack
 
 _SEATS_BOOK_DEADLINES_AREAS_LOG: Final = ("seats", "book", "deadlines", "areas", "log")
 _SEATS_BOOK_AREAS_LOG: Final = ("seats", "book", "areas", "log")
@@ -56,6 +56,7 @@ class StaffHolds:
             return [
                 *(self._book.skew_ms, holder, hold, "", limits.HOLD_SEATS_MAX, limits.HOLDS_PER_HOLDER_MAX),
                 *(limits.UNTIL_RELEASED_MS, _also(over_house), _pack_seats(seats), _pack_areas(areas)),
+                sale.channel(BOX_OFFICE),
             ]
 
         try:
@@ -68,11 +69,14 @@ class StaffHolds:
         self, event: str, hold: str, seats: SeatWishes, areas: AreaWishes, *, over_house: bool
     ) -> Undone | Refusal:
         """Swaps what anybody's hold names, in one step; refused, it changes nothing. Doing it twice is once."""
-        args: list[Part] = [
-            *(self._book.skew_ms, hold, "", limits.HOLD_SEATS_MAX, _also(over_house)),
-            *(_pack_seats(seats), _pack_areas(areas)),
-        ]
-        sale, answer = await self._book.run(event, "move_hold", _SEATS_BOOK_AREAS_LOG, lambda _: args)
+
+        def args(sale: Sale) -> Sequence[Part]:
+            return [
+                *(self._book.skew_ms, hold, "", limits.HOLD_SEATS_MAX, _also(over_house)),
+                *(_pack_seats(seats), _pack_areas(areas), sale.channel(BOX_OFFICE)),
+            ]
+
+        sale, answer = await self._book.run(event, "move_hold", _SEATS_BOOK_AREAS_LOG, args)
         match answer:
             case [b"moved", seq, before, record, now_ms]:
                 then, now = decode_record(before), decode_record(record)
@@ -92,7 +96,7 @@ class StaffHolds:
 
     async def seat_bytes(self, event: str) -> bytes:
         """The inventory byte of every seat (`seatmap`), by index."""
-        _, _, seats, _ = await self._book.read_inventory(event)
+        _, _, seats, _, _ = await self._book.read_inventory(event)
         return seats
 
     async def find_holds(self, event: str, seats: Collection[int]) -> dict[int, tuple[str, Record]]:

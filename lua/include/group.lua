@@ -60,14 +60,15 @@ end
 local function wish_refusal(book, own, now)
   local change, keys = book.change, book.keys
   local own_seats = own and own[SEATS] or {}
+  local channel = own and own[CHANNEL] or change.channel
   if now < change.opens_ms then return {'not_open', change.opens_ms} end
   local size = book.tally[1] + size_of(change.seats, change.areas)
   if own then size = size - size_of(own_seats, own[AREAS]) end
   if size > change.max_seats then return {'limit', change.max_seats} end
   if not own and #book.tally - 1 >= change.max_holds then return {'too_many_holds', change.max_holds} end
-  local taken = seats_in_the_way(keys[1], runs_of(seats_not_in(change.seats, own_seats), 2))
+  local taken = seats_in_the_way(keys[1], runs_of(seats_not_in(change.seats, own_seats), 2), for_sale(channel))
   if #taken > 0 then return {'taken', unpack(taken)} end
-  local full = areas_in_the_way(keys[4], change.areas, own and places_of(own[AREAS]) or {})
+  local full = areas_in_the_way(keys[4], change.areas, own and places_of(own[AREAS]) or {}, channel)
   if #full > 0 then return {'full', unpack(full)} end
   if change.orphan_rule == 'off' then return nil end
   local alone = left_alone(keys[1], change.orphan_rule, change.windows, change.seats, own_seats)
@@ -75,11 +76,11 @@ local function wish_refusal(book, own, now)
 end
 
 -- A hold of nothing yet.
-local function new_record(holder, deadline, lifetime, extensions, now)
+local function new_record(holder, deadline, lifetime, extensions, now, channel)
   local record = {}
   record[HOLDER], record[STATE], record[BOOKING], record[REASON], record[DIGESTS] = holder, 'active', '', 'own', {}
   record[DEADLINE], record[LIFETIME], record[EXTENSIONS] = deadline, lifetime, extensions
-  record[SEATS], record[AREAS], record[CREATED], record[SEQ] = {}, {}, now, 0
+  record[SEATS], record[AREAS], record[CREATED], record[SEQ], record[CHANNEL] = {}, {}, now, 0, channel
   return record
 end
 
@@ -106,8 +107,8 @@ local function put_hold(book, record, act, request)
   if #record[SEATS] + #record[AREAS] == 0 then tally[#tally + 1] = book.change.hold end
   set_seats(keys[1], runs_of(seats_not_in(record[SEATS], seats), 2), AVAILABLE, changed_seats)
   set_seats(keys[1], runs_of(seats_not_in(seats, record[SEATS]), 2), HELD, changed_seats)
-  move_areas(keys[4], record[AREAS], 'held', 'available', changed_areas)
-  move_areas(keys[4], areas, 'available', 'held', changed_areas)
+  move_areas(keys[4], record[AREAS], 'held', 'available', changed_areas, record[CHANNEL])
+  move_areas(keys[4], areas, 'available', 'held', changed_areas, record[CHANNEL])
   record[SEATS], record[AREAS], record[REASON] = seats, areas, 'own'
   if #seats + #areas == 0 then
     record[STATE], tally, due = 'gone', without(tally, book.change.hold), record[LIFETIME] + TOMBSTONE_MS

@@ -1,7 +1,7 @@
 -- What the verbs share. Put before a script whose header says `INCLUDE inventory`.
 -- A record is a msgpack array; inventory/records.py names the same positions.
-local HOLDER, STATE, DEADLINE, LIFETIME, EXTENSIONS, BOOKING, SEATS, AREAS, CREATED, SEQ, REASON, DIGESTS =
-    1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12
+local HOLDER, STATE, DEADLINE, LIFETIME, EXTENSIONS, BOOKING, SEATS, AREAS, CREATED, SEQ, REASON, DIGESTS, CHANNEL =
+    1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13
 local AVAILABLE, HELD, SOLD, HOUSE, KILL = 0, 1, 2, 3, 4
 local LOG_ENTRIES_MAX, TOMBSTONE_MS = 5000, 60000
 
@@ -33,14 +33,24 @@ local function runs_of(seats, step)
   return runs
 end
 
--- The seats of `seats` that are not available, in order.
-local function seats_in_the_way(key, runs)
+-- The bytes of seats that may be taken through `channel`: available ones that are open to all or the channel's own.
+-- `also` is a state that staff take beside available, `other` a second channel.
+local function for_sale(channel, also, other)
+  local bytes = {}
+  for _, number in ipairs({0, channel or 0, other or 0}) do
+    bytes[8 * number + AVAILABLE], bytes[8 * number + (also or AVAILABLE)] = true, true
+  end
+  return bytes
+end
+
+-- The seats of `runs` whose byte is none of `bytes` (for_sale), in order.
+local function seats_in_the_way(key, runs, bytes)
   local taken = {}
   for i = 1, #runs, 2 do
     local first, count = runs[i], runs[i + 1]
-    local bytes = redis.call('GETRANGE', key, first, first + count - 1)
+    local found = redis.call('GETRANGE', key, first, first + count - 1)
     for j = 1, count do
-      if (string.byte(bytes, j) or 255) % 8 ~= AVAILABLE then taken[#taken + 1] = first + j - 1 end
+      if not bytes[string.byte(found, j) or 255] then taken[#taken + 1] = first + j - 1 end
     end
   end
   return taken
@@ -105,6 +115,16 @@ local function left_alone(key, rule, windows, seats, own)
   return alone
 end
 
+-- Notes one seat's new byte in {first, count, byte, …}.
+local function note_byte(changed, seat, byte)
+  local top = #changed
+  if top > 0 and changed[top] == byte and changed[top - 2] + changed[top - 1] == seat then
+    changed[top - 1] = changed[top - 1] + 1
+  else
+    changed[top + 1], changed[top + 2], changed[top + 3] = seat, 1, byte
+  end
+end
+
 -- Gives the seats of `runs` a state, keeps their channel, and notes {first, count, byte, …} in `changed`.
 local function set_seats(key, runs, state, changed)
   for i = 1, #runs, 2 do
@@ -112,14 +132,7 @@ local function set_seats(key, runs, state, changed)
     local old = redis.call('GETRANGE', key, first, first + count - 1)
     local new = string.gsub(old, '.', function(byte) return string.char(byte:byte() - byte:byte() % 8 + state) end)
     redis.call('SETRANGE', key, first, new)
-    for j = 1, count do
-      local top, byte = #changed, string.byte(new, j)
-      if top > 0 and changed[top] == byte and changed[top - 2] + changed[top - 1] == first + j - 1 then
-        changed[top - 1] = changed[top - 1] + 1
-      else
-        changed[top + 1], changed[top + 2], changed[top + 3] = first + j - 1, 1, byte
-      end
-    end
+    for j = 1, count do note_byte(changed, first + j - 1, string.byte(new, j)) end
   end
 end
 
@@ -133,39 +146,71 @@ local function places_of(areas)
   return places, order
 end
 
--- {area, available, …} of the areas with too little room; `own` counts as free. An unknown area has -1.
-local function areas_in_the_way(key, areas, own)
+-- An area's allotments: {channel, places, taken, …}, of the channels that have places or took some. What a channel
+-- took counts as its own places first, so that it keeps `places` less `taken` of the area's available ones.
+local function allotments_of(raw) return raw and raw ~= '' and cmsgpack.unpack(raw) or {} end
+
+-- The available places that allotments keep from a caller of `channel`.
+local function kept_from(channel, allotments)
+  local kept = 0
+  for i = 1, #allotments, 3 do
+    if allotments[i] ~= channel then kept = kept + math.max(0, allotments[i + 1] - allotments[i + 2]) end
+  end
+  return kept
+end
+
+-- Sets a channel's places, or adds to what it took (each may be nil), and writes them.
+local function set_allotment(key, area, allotments, channel, places, more)
+  local at = 1
+  while at <= #allotments and allotments[at] ~= channel do at = at + 3 end
+  places = places or allotments[at + 1] or 0
+  local taken = (allotments[at + 2] or 0) + (more or 0)
+  allotments[at], allotments[at + 1], allotments[at + 2] = channel, places, taken
+  if places == 0 and taken == 0 then for _ = 1, 3 do table.remove(allotments, at) end end
+  redis.call('HSET', key, area .. '/allotments', #allotments > 0 and cmsgpack.pack(allotments) or '')
+end
+
+-- {area, available to the channel, …} of the areas with too little room; `own` counts as free. An unknown area has -1.
+local function areas_in_the_way(key, areas, own, channel)
   local full, places, order = {}, places_of(areas)
   for _, area in ipairs(order) do
-    local available = tonumber(redis.call('HGET', key, area .. '/available') or -1)
-    if available < 0 or available + (own[area] or 0) < places[area] then
+    local found = redis.call('HMGET', key, area .. '/available', area .. '/allotments')
+    local available = found[1] and found[1] - kept_from(channel, allotments_of(found[2])) or -1
+    if not found[1] or available + (own[area] or 0) < places[area] then
       full[#full + 1], full[#full + 2] = area, available
     end
   end
   return full
 end
 
--- Moves n places of an area from one state to another, and notes the area's new counts in `changed`.
-local function move_places(key, area, n, from, to, changed)
+-- Notes {area, available, held, sold, blocked, allotments, …} in `changed`, the area's as they are now.
+local function note_area(key, area, changed)
+  local c = redis.call('HMGET', key, area .. '/available', area .. '/held', area .. '/sold', area .. '/blocked',
+                       area .. '/allotments')
+  local at = 1
+  while at <= #changed and changed[at] ~= area do at = at + 6 end
+  changed[at] = area
+  for j = 1, 4 do changed[at + j] = tonumber(c[j]) end
+  changed[at + 5] = allotments_of(c[5])
+end
+
+-- Moves n places of an area from one state to another, and notes the area in `changed`. `channel` is that of the hold
+-- which takes or gives them; 0 and nil are not counted.
+local function move_places(key, area, n, from, to, changed, channel)
   if n ~= 0 then
     redis.call('HINCRBY', key, area .. '/' .. from, -n)
     redis.call('HINCRBY', key, area .. '/' .. to, n)
-  end
-  local c = redis.call('HMGET', key, area .. '/available', area .. '/held', area .. '/sold', area .. '/blocked')
-  for i = 1, #changed, 5 do
-    if changed[i] == area then
-      for j = 1, 4 do changed[i + j] = tonumber(c[j]) end
-      return
+    if (channel or 0) ~= 0 and (from == 'available' or to == 'available') then
+      local allotments = allotments_of(redis.call('HGET', key, area .. '/allotments'))
+      set_allotment(key, area, allotments, channel, nil, from == 'available' and n or -n)
     end
   end
-  local top = #changed
-  changed[top + 1] = area
-  for j = 1, 4 do changed[top + 1 + j] = tonumber(c[j]) end
+  note_area(key, area, changed)
 end
 
-local function move_areas(key, areas, from, to, changed)
+local function move_areas(key, areas, from, to, changed, channel)
   local places, order = places_of(areas)
-  for _, area in ipairs(order) do move_places(key, area, places[area], from, to, changed) end
+  for _, area in ipairs(order) do move_places(key, area, places[area], from, to, changed, channel) end
 end
 
 local function size_of(seats, areas)
@@ -183,8 +228,8 @@ local function without(list, item)
   return kept
 end
 
--- One log entry: {act, origin, {first, count, byte, …}, {area, 4 counts, …}, {{hold id, record}, …}}. Answers its seq;
--- a record inside has the seq of its entry, which Python takes from the entry's id.
+-- One log entry: {act, origin, {first, count, byte, …}, {area, 4 counts, allotments, …}, {{hold id, record}, …}}.
+-- Answers its seq; a record inside has the seq of its entry, which Python takes from the entry's id.
 local function write_log(key, stamp, act, origin, seats, areas, holds)
   local entry = cmsgpack.pack({act, origin, seats, areas, holds})
   local id = redis.call('XADD', key, 'MAXLEN', '~', LOG_ENTRIES_MAX, epoch_of(stamp) .. '-*', 'e', entry)
@@ -194,7 +239,7 @@ end
 -- Ends a hold: its seats and places become available, its record a tombstone.
 local function end_hold(seats_key, areas_key, record, from, reason, changed_seats, changed_areas)
   set_seats(seats_key, runs_of(record[SEATS], 2), AVAILABLE, changed_seats)
-  move_areas(areas_key, record[AREAS], from, 'available', changed_areas)
+  move_areas(areas_key, record[AREAS], from, 'available', changed_areas, record[CHANNEL])
   record[STATE], record[REASON], record[SEATS], record[AREAS] = 'gone', reason, {}, {}
 end
 

@@ -9,6 +9,7 @@ import pytest
 from lml_live import limits
 from lml_live.errors import InvalidInput, Overloaded, Unauthorized
 from lml_live.guard import staff
+from lml_live.guard.partners import Partner, Partners
 from lml_live.guard.staff import Staff, StaffDesk
 from lml_live.infra import postgres
 from lml_live.infra.postgres import Pool
@@ -158,3 +159,25 @@ async def test_an_account_is_made_and_given_another_password(desk: StaffDesk) ->
 )
 def test_roles(roles: tuple[staff.Role, ...], role: staff.Role, may: bool) -> None:
     assert Staff("s1", EMAIL, roles).may(role) is may
+
+
+# --- Partners
+
+
+async def test_a_partner_is_known_by_its_key(pool: Pool) -> None:
+    partners = Partners(pool)
+    key = await partners.add("The Agency", "agency")
+    found = await partners.who(key)
+    assert isinstance(found, Partner)
+    assert (found.name, found.channel) == ("The Agency", "agency")
+    for wrong in ("", "partner-", key[:-1], key.upper(), key.removeprefix("partner-"), "partner-" + "x" * 5_000):
+        assert await partners.who(wrong) is None
+    assert await pool.fetchval("SELECT count(*) FROM partner WHERE encode(key_hash, 'escape') LIKE '%' || $1", key) == 0
+    assert (await partners.end("agency"), await partners.end("agency")) == (1, 0)
+    assert await partners.who(key) is None
+
+
+@pytest.mark.parametrize("channel", ["web", "box-office", "open", "public", "staff", "", "a b", "x" * 65, "a\n"])
+async def test_a_partner_sells_through_a_channel_of_its_own(pool: Pool, channel: str) -> None:
+    with pytest.raises(InvalidInput):
+        await Partners(pool).add("The Agency", channel)

@@ -2,7 +2,7 @@
 
 import secrets
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -14,7 +14,8 @@ from lml_live.infra import postgres
 from lml_live.infra.redis import Pipe, load_scripts
 from lml_live.inventory import seatmap
 from lml_live.inventory.book import Book
-from lml_live.inventory.diffs import AreaCounts
+from lml_live.inventory.channels import Channels
+from lml_live.inventory.diffs import Allotments, AreaCounts
 from lml_live.inventory.groups import GroupHolds
 from lml_live.inventory.holds import Changed, Holds, Refusal
 from lml_live.inventory.records import (
@@ -23,6 +24,8 @@ from lml_live.inventory.records import (
     Sale,
     decode_entry,
     decode_record,
+    kept_from,
+    read_allotments,
     read_area_counts,
     read_entry_id,
 )
@@ -67,6 +70,7 @@ class Worker:
         self.book = Book(pipe, pool, seat_directory)
         self.holds = Holds(self.book, SECRET)
         self.groups = GroupHolds(self.book, SECRET)
+        self.channels = Channels(self.book)
 
     async def sweep(self, event: str, batch: int = limits.SWEEP_BATCH) -> list[Any]:
         """One step of the sweep: [swept, seen, freed, next_ms, hold in checkout…]."""
@@ -82,7 +86,7 @@ class Worker:
 
     async def inventory(self, event: str) -> tuple[int, bytes, dict[str, AreaCounts]]:
         """(seq, seats, areas), as a room reads them."""
-        _, seq, seats, areas = await self.book.read_inventory(event)
+        _, seq, seats, areas, _ = await self.book.read_inventory(event)
         return seq, seats, areas
 
 
@@ -117,6 +121,7 @@ class House(Worker):
         hold_seconds: int = 300,
         extensions: int = 2,
         lifetime_seconds: int = 900,
+        channels: Sequence[str] = (),
         build: bool = True,
         event: str = "",
     ) -> str:
@@ -146,6 +151,13 @@ class House(Worker):
                 area,
                 capacity,
                 position,
+            )
+        for number, channel in enumerate(channels, 1):
+            await self.pool.execute(
+                "INSERT INTO event_channel (event_id, name, number, staff_id, reason) VALUES ($1, $2, $3, 's', 'r')",
+                event,
+                channel,
+                number,
             )
         if build:
             await self.book.recover(event, wait=True)
@@ -242,6 +254,10 @@ class House(Worker):
         sale = await self.book.sale(event)
         return read_area_counts(await self.book.pipe_of(sale).call("HGETALL", sale.key("areas")))[area]
 
+    async def allotments(self, event: str) -> dict[str, Allotments]:
+        sale = await self.book.sale(event)
+        return read_allotments(await self.pipe.call("HGETALL", sale.key("areas")))
+
     async def book_fields(self, event: str) -> dict[str, bytes]:
         sale = await self.book.sale(event)
         flat = await self.book.pipe_of(sale).call("HGETALL", sale.key("book"))
@@ -307,7 +323,22 @@ class House(Worker):
             for area, _, quantity in record.area_types():
                 assert quantity > 0
                 places[area, record.state == "sold"] += quantity
-        counts = read_area_counts(await self.book.pipe_of(sale).call("HGETALL", sale.key("areas")))
+        through: Counter[tuple[str, int]] = Counter()
+        for record in live.values():
+            for area, _, quantity in record.area_types() if record.channel else ():
+                through[area, record.channel] += quantity
+        fields = await self.book.pipe_of(sale).call("HGETALL", sale.key("areas"))
+        counts, allotments = read_area_counts(fields), read_allotments(fields)
+        taken = {
+            (area, number): n
+            for area, line in allotments.items()
+            for number, n in zip(line[::3], line[2::3], strict=True)
+            if n
+        }
+        assert taken == dict(through), "places were taken through other channels than is counted"
+        for area, line in allotments.items():
+            assert kept_from(None, line) <= counts[area][0], f"{area} keeps more places than it has"
+            assert all(places or used for places, used in zip(line[1::3], line[2::3], strict=True)), "an empty line"
         assert counts.keys() == sale.areas.keys()
         for area, (available, in_hold, sold, blocked) in counts.items():
             assert min(available, in_hold, sold, blocked) >= 0, f"{area} counts below nothing"

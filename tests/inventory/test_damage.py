@@ -37,7 +37,7 @@ async def feed(house: House, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[F
 async def ask(house: House, event: str) -> bytes:
     sale = await house.sale(event)
     keys = [sale.key(name) for name in ("seats", "book", "areas", "log")]
-    answer = await house.pipe.run("check_book", keys, [sale.stamp, sale.seat_count, 4 * len(sale.areas), 0])
+    answer = await house.pipe.run("check_book", keys, [sale.stamp, sale.seat_count, sale.area_fields, 0])
     word: bytes = answer[0]
     return word
 
@@ -108,11 +108,11 @@ async def test_a_watched_event_that_lost_a_part_goes_on_in_a_new_epoch(house: Ho
     event = await house.open_event(areas=PIT)
     room = await feed.room(event)
     held(await house.holds.hold_seats(event, "anna", adults(4), [], key=None))
-    await eventually(lambda: room.mirrors["public"][4] == HELD)
+    await eventually(lambda: room.states("public")[4] == HELD)
     before = room.epoch
     await house.pipe.call("DEL", (await house.sale(event)).key(part))
     await eventually(lambda: room.epoch > before)
-    assert room.mirrors["public"][4] == HELD
+    assert room.states("public")[4] == HELD
 
 
 async def test_a_log_that_cannot_be_read_harms_one_event_only(house: House, feed: Feed) -> None:
@@ -123,7 +123,7 @@ async def test_a_log_that_cannot_be_read_harms_one_event_only(house: House, feed
     sale = await house.sale(broken)
     await house.pipe.call("XADD", sale.key("log"), f"{sale.epoch}-*", "e", b"\xc1 is no msgpack")
     held(await house.holds.hold_seats(sound, "anna", adults(4), [], key=None))
-    await eventually(lambda: rooms[sound].mirrors["public"][4] == HELD)
+    await eventually(lambda: rooms[sound].states("public")[4] == HELD)
     await eventually(lambda: rooms[broken].epoch > before)
     held(await house.holds.hold_seats(broken, "anna", adults(5), [], key=None))
-    await eventually(lambda: rooms[broken].mirrors["public"][5] == HELD)
+    await eventually(lambda: rooms[broken].states("public")[5] == HELD)

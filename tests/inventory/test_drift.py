@@ -53,6 +53,7 @@ def picture_of(seats: bytes, **parts: Any) -> Picture:
     size = sum(len(one.seats) // 2 + sum(one.areas[2::3]) for one in records.values())  # type: ignore[arg-type]
     whole: dict[str, Any] = {
         "areas": {"pit": (10, 0, 0, 0)},
+        "allotments": {},
         "deadlines": {hold: one.deadline_ms for hold, one in records.items() if one.state == "active"},
         "tallies": {"anna": (size, *records)} if records else {},
     }
@@ -97,6 +98,7 @@ PIT: dict[str, AreaCounts] = {"pit": (8, 2, 0, 0)}
         # Counters.
         (picture_of(bytes(4), areas={"pit": (9, 0, 0, 0)}), NOTHING, ["area pit is (9, 0, 0, 0)"]),
         (picture_of(bytes(4), areas={"pit": (9, 1, 0, 0)}), NOTHING, ["area pit is (9, 1, 0, 0)"]),
+        (picture_of(bytes(4), allotments={"pit": (1, 3, 0)}), NOTHING, ["area pit's channels is [(1, 3, 0)], not []"]),
         (
             picture_of(bytes(4)),
             structs.replace(NOTHING, blocked_areas={"pit": 3}),

@@ -23,13 +23,18 @@ from lml_live.infra import postgres
 from lml_live.infra.redis import Pipe
 from lml_live.inventory import seatmap
 from lml_live.inventory.holds import Changed, Refusal, is_staff_hold
+from lml_live.inventory.rooms import PUBLIC, STAFF, Room
 from lml_live.inventory.staff_holds import StaffHolds, Undone
+from lml_live.values import AVAILABLE
 
 T = TypeVar("T")
 
 SEATS, AREAS, MAX_SEATS = 10, {"pit": 5}, 6
 HOLD_MS, LIFETIME_MS, EXTENSIONS = 100_000, 250_000, 2
 HOLDERS = ("anna", "ben", "cleo")
+THROUGH = {"cleo": "agency"}
+"""All others buy on the web."""
+CHANNELS = ("web", "agency", "box-office")
 
 seats = st.lists(st.integers(0, SEATS - 1), max_size=4, unique=True).map(sorted)
 places = st.dictionaries(st.sampled_from(["a", "b"]), st.integers(1, 3), max_size=2)
@@ -41,8 +46,8 @@ numbers = st.integers(0, 20)
 class Held:
     """One hold as the model knows it."""
 
-    def __init__(self, holder: str, wish: tuple[list[int], dict[str, int]], now: int) -> None:
-        self.holder, self.now = holder, now
+    def __init__(self, holder: str, wish: tuple[list[int], dict[str, int]], now: int, through: str) -> None:
+        self.holder, self.now, self.through = holder, now, through
         self.seats, self.places = set(wish[0]), dict(wish[1])
         self.lifetime = now + LIFETIME_MS
         self.deadline = now + HOLD_MS
@@ -68,6 +73,9 @@ class Inventory(RuleBasedStateMachine):
         self.order: list[str] = []
         self.blocked: set[int] = set()
         self.blocked_places = 0
+        self.channel_of: dict[int, str] = {}
+        """Which channel alone sells a seat; absent where all do."""
+        self.allotted = dict.fromkeys(CHANNELS, 0)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self.loop.run_until_complete(work)
@@ -86,6 +94,7 @@ class Inventory(RuleBasedStateMachine):
                 hold_seconds=HOLD_MS // 1000,
                 lifetime_seconds=LIFETIME_MS // 1000,
                 extensions=EXTENSIONS,
+                channels=CHANNELS,
             )
 
         self.run(start())
@@ -109,21 +118,36 @@ class Inventory(RuleBasedStateMachine):
         taken = {seat for hold in self.live().values() if hold is not but for seat in hold.seats}
         return set(range(SEATS)) - taken - self.blocked
 
-    def free_places(self, but: Held | None = None) -> int:
+    def sold_by(self, *channels: str) -> set[int]:
+        """The seats that these channels sell, be they free or not."""
+        return {seat for seat in range(SEATS) if self.channel_of.get(seat) in (None, *channels)}
+
+    def taken_through(self, channel: str) -> int:
+        return sum(sum(hold.places.values()) for hold in self.live().values() if hold.through == channel)
+
+    def free_places(self, through: str | None, but: Held | None = None) -> int:
+        """How many places a channel may still sell; for None, what no channel keeps for itself."""
         taken = sum(sum(hold.places.values()) for hold in self.live().values() if hold is not but)
-        return AREAS["pit"] - taken - self.blocked_places
+        kept = sum(
+            max(0, n - self.taken_through(channel)) for channel, n in self.allotted.items() if channel != through
+        )
+        return AREAS["pit"] - taken - self.blocked_places - kept
 
     def tally(self, holder: str, but: Held | None = None) -> int:
         return sum(hold.size for hold in self.live().values() if hold.holder == holder and hold is not but)
 
     def refusal_of_wish(
-        self, holder: str, wish: tuple[list[int], dict[str, int]], but: Held | None = None
+        self, holder: str, wish: tuple[list[int], dict[str, int]], through: str, but: Held | None = None
     ) -> str | None:
+        own = but.seats if but else set()
         if self.tally(holder, but) + len(wish[0]) + sum(wish[1].values()) > MAX_SEATS:
             return "limit_exceeded"
-        if not set(wish[0]) <= self.free_seats(but):
+        if not set(wish[0]) <= self.free_seats(but) & (self.sold_by(through) | own):
             return "seat_taken"
-        return "area_full" if sum(wish[1].values()) > self.free_places(but) else None
+        return "area_full" if sum(wish[1].values()) > self.free_places(through, but) else None
+
+    def refusal_of_replace(self, holder: str, wish: tuple[list[int], dict[str, int]], hold: Held) -> str | None:
+        return self.refusal_of_wish(holder, wish, hold.through, hold)
 
     def refusal_of_hold(self, name: str, holder: str, *, late: bool = False) -> str | None:
         """Why a holder may not change a hold. `late`: also past its deadline."""
@@ -143,10 +167,11 @@ class Inventory(RuleBasedStateMachine):
     def refusal_of_staffs_wish(
         self, wish: tuple[list[int], dict[str, int]], over_house: bool, but: Held | None = None
     ) -> str | None:
+        through, own = (but.through, but.seats) if but else ("box-office", set[int]())
         kept_back = self.blocked if over_house else set()
-        if not set(wish[0]) <= self.free_seats(but) | kept_back:
+        if not set(wish[0]) <= (self.free_seats(but) | kept_back) & (self.sold_by(through, "box-office") | own):
             return "seat_taken"
-        return "area_full" if sum(wish[1].values()) > self.free_places(but) else None
+        return "area_full" if sum(wish[1].values()) > self.free_places(through, but) else None
 
     def end(self, name: str, code: str = "") -> None:
         hold = self.holds[name]
@@ -163,13 +188,14 @@ class Inventory(RuleBasedStateMachine):
 
     @rule(holder=holders, wish=wishes)
     def hold(self, holder: str, wish: tuple[list[int], dict[str, int]]) -> None:
-        answer = self.run(self.house.holds.hold_seats(self.event, holder, *asked(wish), key=None))
-        expected = self.refusal_of_wish(holder, wish)
+        through = THROUGH.get(holder, "web")
+        answer = self.run(self.house.holds.hold_seats(self.event, holder, *asked(wish), key=None, through=through))
+        expected = self.refusal_of_wish(holder, wish, through)
         if expected != "limit_exceeded" and len([h for h in self.live().values() if h.holder == holder]) >= 10:
             expected = "limit_exceeded"
         if self.judge(answer, expected):
             assert isinstance(answer, Changed)
-            self.holds[answer.hold] = Held(holder, wish, self.now)
+            self.holds[answer.hold] = Held(holder, wish, self.now, through)
             self.order.append(answer.hold)
 
     @precondition(lambda self: self.order)
@@ -177,8 +203,9 @@ class Inventory(RuleBasedStateMachine):
     def add(self, number: int, holder: str, own: bool, wish: tuple[list[int], dict[str, int]]) -> None:
         name, holder = self.target(number, holder, own)
         answer = self.run(self.house.holds.add_to_hold(self.event, holder, name, *asked(wish), key=None))
-        if self.judge(answer, self.refusal_of_change(name, holder) or self.refusal_of_wish(holder, wish)):
-            hold = self.holds[name]
+        hold = self.holds[name]
+        expected = self.refusal_of_change(name, holder) or self.refusal_of_wish(holder, wish, hold.through)
+        if self.judge(answer, expected):
             hold.seats |= set(wish[0])
             for kind, n in wish[1].items():
                 hold.places[kind] = hold.places.get(kind, 0) + n
@@ -188,7 +215,7 @@ class Inventory(RuleBasedStateMachine):
     def replace(self, number: int, holder: str, own: bool, wish: tuple[list[int], dict[str, int]]) -> None:
         name, holder = self.target(number, holder, own)
         answer = self.run(self.house.holds.replace_hold(self.event, holder, name, *asked(wish), key=None))
-        expected = self.refusal_of_change(name, holder) or self.refusal_of_wish(holder, wish, self.holds[name])
+        expected = self.refusal_of_change(name, holder) or self.refusal_of_replace(holder, wish, self.holds[name])
         if self.judge(answer, expected):
             self.holds[name].seats, self.holds[name].places = set(wish[0]), dict(wish[1])
 
@@ -273,12 +300,38 @@ class Inventory(RuleBasedStateMachine):
         else:
             answer = self.run(self.house.holds.block_seats(self.event, chosen, areas, seatmap.BYTE_HOUSE))
             done = (self.free_seats() | self.blocked) & set(chosen)
-            fits = n <= self.free_places()
+            fits = n <= self.free_places(None)
             self.blocked |= done
         assert set(answer.refused_seats) == set(chosen) - done
         assert bool(answer.refused_areas) == (not fits)
         if fits:
             self.blocked_places += -n if back else n
+
+    @rule(channel=st.sampled_from(["", *CHANNELS]), chosen=seats, n=st.none() | st.integers(0, 4))
+    def assign(self, channel: str, chosen: list[int], n: int | None) -> None:
+        areas = {"pit": n} if n is not None and channel else {}
+        answer = self.run(self.house.channels.assign_seats(self.event, channel, chosen, areas))
+        owner = channel or None
+        fast = {
+            seat for seat in set(range(SEATS)) - self.free_seats() - self.blocked if self.channel_of.get(seat) != owner
+        }
+        assert set(answer.refused_seats) == set(chosen) & fast
+        for seat in set(chosen) - fast:
+            self.channel_of.pop(seat, None)
+            if channel:
+                self.channel_of[seat] = channel
+        if areas and n is not None:
+            most = self.taken_through(channel) + self.free_places(channel)
+            fits = n <= self.taken_through(channel) or n <= most
+            assert answer.refused_areas == ({} if fits else {"pit": most})
+            if fits:
+                self.allotted[channel] = n
+
+    @rule(channel=st.sampled_from(CHANNELS))
+    def open_channel(self, channel: str) -> None:
+        self.run(self.house.channels.open_seats(self.event, channel, None, 0, SEATS, ["pit"]))
+        self.channel_of = {seat: owner for seat, owner in self.channel_of.items() if owner != channel}
+        self.allotted[channel] = 0
 
     @rule(holder=holders, wish=wishes, over_house=st.booleans())
     def hold_for_customer(self, holder: str, wish: tuple[list[int], dict[str, int]], over_house: bool) -> None:
@@ -289,7 +342,7 @@ class Inventory(RuleBasedStateMachine):
         if len([hold for hold in self.live().values() if hold.holder == holder]) >= limits.HOLDS_PER_HOLDER_MAX:
             expected = "limit_exceeded"
         if self.judge(answer, expected):
-            hold = self.holds[name] = Held(holder, wish, self.now)
+            hold = self.holds[name] = Held(holder, wish, self.now, "box-office")
             hold.deadline = hold.lifetime = limits.UNTIL_RELEASED_MS
             self.order.append(name)
             self.blocked -= hold.seats
@@ -359,6 +412,19 @@ class Inventory(RuleBasedStateMachine):
             assert {seat for seat, _ in record.seat_types()} == hold.seats
             assert {kind: n for _, kind, n in record.area_types()} == hold.places
             assert record.extensions == hold.extensions
+        sale, (seq, raw, areas) = self.run(self.house.sale(self.event)), self.run(self.house.inventory(self.event))
+        numbers = [sale.channel(self.channel_of.get(seat, "")) for seat in range(SEATS)]
+        assert [byte >> seatmap.CHANNEL_SHIFT for byte in raw] == numbers
+        room = Room(sale, seq, raw, areas, self.run(self.house.allotments(self.event)))
+        for view, channel in ((PUBLIC, "web"), ("agency", "agency"), ("box-office", "box-office"), (STAFF, None)):
+            counts = room.areas(view)["pit"]
+            assert (sum(counts), min(counts) >= 0) == (AREAS["pit"], True)
+            shown = {seat for seat, state in enumerate(room.states(view)) if state == AVAILABLE}
+            if channel is None:
+                assert (shown, counts) == (self.free_seats(), areas["pit"])
+            else:
+                assert shown == self.free_seats() & self.sold_by(channel)
+                assert counts[0] == self.free_places(channel)
         states = self.run(self.house.states(self.event))
         assert {seat for seat, state in enumerate(states) if state == seatmap.BYTE_HOUSE} == self.blocked
         assert self.run(self.house.area(self.event, "pit"))[3] == self.blocked_places

@@ -17,7 +17,7 @@ from lml_live.infra.redis import load_script
 from lml_live.inventory import seatmap
 from lml_live.inventory.groups import EventChange, EventWish, GroupHolds
 from lml_live.inventory.holds import Holds
-from lml_live.inventory.records import KEY_NAMES, Entry, Record, Sale
+from lml_live.inventory.records import KEY_NAMES, Entry, Record, Sale, SalesChannel
 from lml_live.inventory.staff_holds import StaffHolds
 
 SCRIPT_LINES_MAX = 80
@@ -157,7 +157,7 @@ def test_the_records_that_hold_makes_are_in_that_order() -> None:
     parts = [part.strip() for part in made[1].split(",")]
     assert parts == [
         *("holder", "'active'", "deadline", "lifetime", "0", "''", "seats", "areas", "now", "0", "'own'"),
-        "digest ~= '' and {digest} or {}",
+        *("digests", "channel"),
     ]
     assert len(parts) == len(Record.__struct_fields__)
 
@@ -214,6 +214,7 @@ class CallRecorder:
             layout_hash="",
             seat_count=10,
             areas={},
+            channels={"web": SalesChannel(3), "box-office": SalesChannel(4), "agency": SalesChannel(5, 99)},
         )
 
     async def run(
@@ -254,7 +255,7 @@ Act = Callable[[Holds], Any]
 CALLS: dict[str, tuple[Act, dict[str, Any]]] = {
     "hold_seats": (
         lambda holds: holds.hold_seats("e", "anna", SEATS, AREAS, key="k", origin="socket", windows=around),
-        {**WISHES, "hold_id": None, **RULE},
+        {**WISHES, "hold_id": None, **RULE, "channel": 3},
     ),
     "find_key": (lambda holds: holds.find_key("e", "anna", "", key="k", asked=("best", 2)), {}),
     "add_to_hold": (
@@ -314,11 +315,11 @@ async def test_each_argument_is_where_the_header_says(name: str) -> None:
 STAFF_CALLS: dict[str, tuple[Callable[[StaffHolds], Any], dict[str, Any]]] = {
     "hold_for_customer": (
         lambda acts: acts.hold_for_customer("e", "anna", "42-s-h", SEATS, AREAS, over_house=True),
-        {"holder": "anna", "max_holds": limits.HOLDS_PER_HOLDER_MAX, "also": seatmap.BYTE_HOUSE},
+        {"holder": "anna", "max_holds": limits.HOLDS_PER_HOLDER_MAX, "also": seatmap.BYTE_HOUSE, "channel": 4},
     ),
     "move_hold": (
         lambda acts: acts.move_hold("e", "42-s-h", SEATS, AREAS, over_house=False),
-        {"also": seatmap.BYTE_AVAILABLE},
+        {"also": seatmap.BYTE_AVAILABLE, "channel": 4},
     ),
     "withdraw_hold": (lambda acts: acts.withdraw_hold("e", "42-s-h"), {}),
 }
@@ -391,6 +392,7 @@ async def test_each_argument_of_a_step_over_events_is_where_the_header_says(name
                         "hold_ms": 300_000,
                         "lifetime_ms": 1_800_000,
                         "orphan_rule": "strict" if wished else "off",
+                        "channel": 3 if wished else 0,
                         "windows": msgspec.msgpack.decode(RULE["windows"]) if wished else [],
                         "seats": [2, "child", 4, "adult"] if wished else [],
                         "areas": ["pit", "adult", 2] if wished else [],

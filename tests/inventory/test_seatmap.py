@@ -25,7 +25,7 @@ WIRE_STATES = st.lists(st.integers(0, 3), max_size=200).map(bytes)
 @pytest.mark.parametrize(
     ("state", "channel", "seen_by_public", "seen_by_channel_7"),
     [
-        (BYTE_AVAILABLE, 0, AVAILABLE, BLOCKED),
+        (BYTE_AVAILABLE, 0, AVAILABLE, AVAILABLE),
         (BYTE_AVAILABLE, 7, BLOCKED, AVAILABLE),
         (BYTE_AVAILABLE, 31, BLOCKED, BLOCKED),
         (BYTE_HELD, 0, HELD, HELD),

@@ -388,8 +388,8 @@ async def test_a_hello_during_a_new_epoch_and_its_welcome_do_not_mix(setting: Se
 async def test_what_was_read_ahead_is_told_with_the_next_tick(setting: Setting) -> None:
     """Picking best seats reads the log between ticks; a `welcome` in between is still cut at the last tick."""
     _, transport = await setting.come()
-    floor = ("floor", 39, 1, 0, 0)
-    setting.room.areas["floor"] = setting.room._areas["floor"] = (40, 0, 0, 0)
+    floor = ("floor", 39, 1, 0, 0, ())
+    setting.room._sent_areas["floor"] = setting.room._areas["floor"] = (40, 0, 0, 0)
     setting.room.apply(1, 1, Entry("hold", "", (3, 1, 1), floor, ()))
     assert setting.room.seats[3] == 1
     _, welcomed = await setting.come()

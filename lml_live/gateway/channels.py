@@ -1,0 +1,86 @@
+"""Sales channels over REST: moved and opened by managers, told to clerks (contract, section 2)."""
+
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+from lml_live.backoffice.allotting import ChannelReport
+from lml_live.backoffice.blocking import BlockReport, Selection
+from lml_live.errors import NotFound
+from lml_live.gateway.bodies import AssignRequest, ChannelList, ReasonBody
+from lml_live.gateway.callers import CLERKS, require_staff
+from lml_live.gateway.events import EventServices
+from lml_live.gateway.operations import API, Operation, bind
+from lml_live.gateway.problems import read_body
+
+_MANAGER_CODES: Final = ("unauthorized", "forbidden", "not_found")
+
+OPERATIONS: Final = (
+    Operation(
+        name="list_channels",
+        method="GET",
+        path=f"{API}/events/{{event}}/channels",
+        who="clerk",
+        summary="What each sales channel has, and what became of it; first `open`, which all sell.",
+        answers={200: ChannelList},
+        codes=_MANAGER_CODES,
+    ),
+    Operation(
+        name="assign_seats",
+        method="POST",
+        path=f"{API}/events/{{event}}/channels",
+        who="manager",
+        summary="Give seats and places to a channel, until a time or for good; to `open`: to all. Refusals are listed.",
+        body=AssignRequest,
+        answers={200: BlockReport},
+        codes=(*_MANAGER_CODES, "conflict", "limit_exceeded"),
+    ),
+    Operation(
+        name="open_channel",
+        method="POST",
+        path=f"{API}/events/{{event}}/channels/{{channel}}/open",
+        who="manager",
+        summary="Open to all what a channel has; twice is once. What it held and sold stays held and sold.",
+        body=ReasonBody,
+        answers={200: ChannelReport},
+        codes=_MANAGER_CODES,
+    ),
+)
+
+
+def routes(services: EventServices) -> list[web.RouteDef]:
+    """The routes of `OPERATIONS`."""
+    allotting, desk = services.allotting, services.desk
+
+    async def list_channels(request: web.Request) -> web.Response:
+        await require_staff(request, desk, *CLERKS)
+        return _answer(ChannelList(tuple(await allotting.report(request.match_info["event"])), None))
+
+    async def assign_seats(request: web.Request) -> web.Response:
+        staff = await require_staff(request, desk, "manager")
+        body = await read_body(request, AssignRequest)
+        wanted = Selection(body.seats, body.runs, body.areas)
+        event_id = request.match_info["event"]
+        report = await allotting.assign(event_id, body.channel, wanted, body.opens_at, body.reason, staff.id)
+        return _answer(report)
+
+    async def open_channel(request: web.Request) -> web.Response:
+        staff = await require_staff(request, desk, "manager")
+        body = await read_body(request, ReasonBody)
+        event_id, name = request.match_info["event"], request.match_info["channel"]
+        await allotting.open(event_id, name, body.reason, staff.id)
+        for report in await allotting.report(event_id):
+            if report.channel == name:
+                return _answer(report)
+        raise NotFound("The event has no such channel.")
+
+    return bind(
+        OPERATIONS,
+        {"list_channels": list_channels, "assign_seats": assign_seats, "open_channel": open_channel},
+    )
+
+
+def _answer(body: msgspec.Struct) -> web.Response:
+    headers = {"Cache-Control": "no-store"}
+    return web.Response(status=200, body=msgspec.json.encode(body), content_type="application/json", headers=headers)

@@ -1,0 +1,219 @@
+"""Sales channels against a running server: given, sold through, opened, reported; and each view's own picture."""
+
+import base64
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from lines import Line, Lines
+from test_counter import Counter, counter  # noqa: F401
+
+from lml_live.gateway import wire
+from lml_live.guard.partners import Partners
+from lml_live.inventory import seatmap
+from lml_live.values import AVAILABLE, BLOCKED, HELD
+
+KEYS: dict[str, str] = {}
+"""The partner's key, once a server."""
+
+
+async def agency_key(counter: Counter) -> str:  # noqa: F811
+    if counter.server.dsn not in KEYS:
+        async with counter.server.pool() as pool:
+            KEYS[counter.server.dsn] = await Partners(pool).add("The Agency", "agency")
+    return KEYS[counter.server.dsn]
+
+
+async def assign(counter: Counter, channel: str, *seats: int, floor: int | None = None, **more: Any) -> Any:  # noqa: F811
+    areas = {} if floor is None else {"floor": floor}
+    body = {"channel": channel, "seats": [counter.seats[seat] for seat in seats], "areas": areas, "reason": "contract"}
+    answer = await counter.call("POST", f"/events/{counter.event}/channels", body | more, who="manager", key=None)
+    assert answer.status == 200, answer.raw
+    return answer.body
+
+
+async def report(counter: Counter) -> dict[str, Any]:  # noqa: F811
+    answer = await counter.call("GET", f"/events/{counter.event}/channels")
+    assert answer.status == 200, answer.raw
+    return {item["channel"]: item for item in answer.body["items"]}
+
+
+def shown(line: Line, *seats: int) -> list[int]:
+    return [line.seats[seat] for seat in seats]
+
+
+async def test_each_view_has_its_own_picture_of_one_event(counter: Counter, lines: Lines) -> None:  # noqa: F811
+    """Web, agency and staff watch one event: assigning, holding and blocking is told to each as it may see it."""
+    counter.event = await counter.server.new_event(max_seats=50)
+    await assign(counter, "web", 0, 1)
+    key = await agency_key(counter)
+    public = await lines.greeted(counter.server, event=counter.event)
+    agency = await lines.greeted(counter.server, wire.MSGPACK, event=counter.event, token=key)
+    staff = await lines.greeted(counter.server, event=counter.event, token=counter.tokens["box_office"])
+    assert (shown(public, 0, 2), shown(agency, 0, 2)) == ([AVAILABLE, AVAILABLE], [BLOCKED, AVAILABLE])
+    assert shown(staff, 0, 2) == [AVAILABLE, AVAILABLE]
+    assert staff.heard[0]["token"] == counter.tokens["box_office"]
+    assert staff.heard[0]["channels"] == {"web": 1}
+    details = base64.b64decode(staff.heard[0]["details"])
+    assert (len(details), details[0], details[2]) == (300, 8, 0)
+    assert all("details" not in line.heard[0] and "channels" not in line.heard[0] for line in (public, agency))
+
+    given = await assign(counter, "agency", 2, 3, floor=10)
+    assert (given["seats"], given["areas"], given["refused_seats"]) == (2, {"floor": 10}, [])
+    await public.hear_seats({2: BLOCKED, 3: BLOCKED})
+    await public.hear_area("floor", available=30, blocked=10)
+    told = await staff.hear("details")
+    assert (told["seats"], told["channels"]) == ([[2, 16], [3, 16]], {"web": 1, "agency": 2})
+
+    taken = await public.ask("hold", seats=[2, 5])
+    assert (taken["type"], taken["code"], taken["seats"]) == ("error", "seat_taken", [2])
+    assert (await agency.ask("hold", seats=[0]))["code"] == "seat_taken"
+    holding = await agency.ask("hold", seats=[2, 5], areas={"floor": 12})
+    assert holding["type"] == "held", holding
+    best = await agency.ask("hold_best", quantity=1)
+    assert best["type"] == "held", best
+    assert not {0, 1} & set(best["hold"]["seats"]), "what is the web's is not offered"
+    await public.hear_seats({2: HELD, 5: HELD, 3: BLOCKED})
+    await public.hear_area("floor", available=28, held=12, blocked=0)
+    await agency.hear_seats({2: HELD})
+    assert shown(agency, 0, 3) == [BLOCKED, AVAILABLE]
+
+    await counter.block("house", 7)
+    await public.hear_seats({7: BLOCKED})
+    assert (await staff.hear("details", seats=[[7, 3]]))["type"] == "details"
+    assert (await staff.ask("hold", seats=[8]))["code"] == "forbidden"
+    assert (await staff.hello())["type"] == "welcome", "said again, hello needs no token"
+    assert not [kind for line in (public, agency) for kind in line.kinds() if kind == "details"]
+
+    again = await lines.greeted(counter.server, event=counter.event, token=agency.token)
+    assert again.holder == agency.holder
+    assert shown(again, 0, 3) == [BLOCKED, AVAILABLE], "the token that the partner's customer got is the agency's"
+
+
+async def test_a_holder_does_not_become_staff(counter: Counter, lines: Lines) -> None:  # noqa: F811
+    line = await lines.greeted(counter.server)
+    await line.say("hello", token=counter.tokens["manager"])
+    assert (await line.hear("error"))["code"] == "unauthorized"
+    assert await line.closed() == wire.CLOSE_UNAUTHORIZED
+
+
+async def test_availability_is_the_callers_view(counter: Counter) -> None:  # noqa: F811
+    counter.event = await counter.server.new_event()
+    await assign(counter, "agency", 0)
+    path, key = f"/events/{counter.event}/availability", await agency_key(counter)
+    seen = {}
+    for who in (None, key, "manager"):
+        answer = await counter.call("GET", path, who=who)
+        assert (answer.status, answer.headers["Vary"]) == (200, "Authorization")
+        seen[answer.headers["ETag"]] = seatmap.unpack(base64.b64decode(answer.body["seats"]), 300)[0]
+        assert ("details" in answer.body) == (who == "manager")
+    assert list(seen.values()) == [BLOCKED, AVAILABLE, AVAILABLE]
+    assert len(seen) == 3, "views have tags of their own"
+    assert (await counter.call("GET", path, who="partner-unknown")).code == "unauthorized"
+
+
+async def test_a_partner_sells_through_its_channel_over_rest(counter: Counter) -> None:  # noqa: F811
+    """Customers of the partner and of the box office hold what is theirs; the report counts it."""
+    counter.event = await counter.server.new_event()
+    await assign(counter, "agency", 0, 1, floor=5)
+    await assign(counter, "box-office", 2)
+    path, key = f"/events/{counter.event}/holds", await agency_key(counter)
+    customer, clerks, browser = await counter.customer(key), await counter.customer(), await counter.browser()
+    for who, seat, status in (
+        *((browser, 0, 409), (browser, 2, 409), (clerks, 0, 409)),
+        *((customer, 2, 409), (customer, 0, 201), (clerks, 2, 201)),
+    ):
+        answer = await counter.call("POST", path, {"seats": [counter.seats[seat]]}, who=who)
+        assert answer.status == status, (who, seat, answer.raw)
+    made = await counter.call("POST", path, {"areas": {"floor": 2}}, who=customer)
+    assert made.status == 201, made.raw
+    fresh = await counter.call("POST", "/holders", who=customer, key=None)
+    counter.tokens["fresh"] = fresh.body["token"]
+    assert (
+        await counter.call("PATCH", f"/holds/{made.body['id']}", {"add": {"areas": {"floor": 3}}}, who="fresh")
+    ).status == 200
+    listed = await report(counter)
+    assert list(listed) == ["open", "agency", "box-office"]
+    assert listed["agency"]["seats"] == {"assigned": 2, "available": 1, "held": 1, "sold": 0, "blocked": 0}
+    assert listed["agency"]["areas"] == {"floor": {"assigned": 5, "available": 0, "held": 5, "sold": 0}}
+    assert listed["box-office"]["seats"]["held"] == 1
+    assert listed["open"]["seats"]["available"] == 297
+    assert listed["open"]["areas"] == {"floor": {"assigned": 35, "available": 35, "held": 0, "sold": 0}}
+    (seat,) = await counter.details(0)
+    assert (seat["status"], seat["channel"]) == ("held", "agency")
+    moved = await counter.call("GET", f"/events/{counter.event}/status-changes?seat={counter.seats[0]}")
+    assert [(item["act"], item["channel"], item["reason"]) for item in moved.body["items"]] == [
+        ("assign", "agency", "contract")
+    ]
+
+
+async def test_what_is_held_elsewhere_is_refused_and_listed(counter: Counter) -> None:  # noqa: F811
+    counter.event = await counter.server.new_event()
+    anna = await counter.browser()
+    await counter.public_hold(anna, 0)
+    given = await assign(counter, "agency", floor=41, runs=[[counter.seats[0], counter.seats[4]]])
+    assert (given["seats"], given["refused_seats"]) == (4, [{"seat_id": counter.seats[0], "code": "seat_taken"}])
+    assert given["refused_areas"] == [{"area_id": "floor", "code": "area_full", "available": 40}]
+    listed = await report(counter)
+    assert (listed["agency"]["seats"]["assigned"], listed["agency"]["areas"]) == (4, {})
+    (seat,) = await counter.details(0)
+    assert "channel" not in seat, "PostgreSQL took it back as well"
+    again = await assign(counter, "web", 1, 2)
+    assert (again["seats"], (await report(counter))["agency"]["seats"]["assigned"]) == (2, 2), "moved"
+    back = await assign(counter, "open", 1)
+    assert (back["seats"], (await report(counter))["web"]["seats"]["assigned"]) == (1, 1), "opened"
+
+
+async def test_an_allotment_opens_when_its_time_has_come(counter: Counter, lines: Lines) -> None:  # noqa: F811
+    counter.event = await counter.server.new_event()
+    line = await lines.greeted(counter.server, event=counter.event)
+    later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    await assign(counter, "agency", 0, 1, floor=10, opens_at=later)
+    await line.hear_seats({0: BLOCKED})
+    assert (await report(counter))["agency"]["opens_at"][:16] == later[:16]
+    await assign(counter, "agency", 2)
+    assert (await report(counter))["agency"]["opens_at"][:16] == later[:16], "not said again, it stays"
+    await assign(counter, "agency", 0, opens_at=(datetime.now(UTC) - timedelta(seconds=1)).isoformat())
+    await line.hear_seats({0: AVAILABLE, 1: AVAILABLE})
+    await line.hear_area("floor", available=40, blocked=0)
+    listed = await report(counter)
+    assert listed["agency"]["opened_at"] is not None
+    assert listed["open"]["seats"]["available"] == 300
+    opened = await counter.call("GET", f"/events/{counter.event}/status-changes?seat={counter.seats[1]}")
+    assert [item["act"] for item in opened.body["items"]] == ["assign", "open"]
+
+    await assign(counter, "agency", 5)
+    await line.hear_seats({5: BLOCKED})
+    for _ in range(2):
+        path = f"/events/{counter.event}/channels/agency/open"
+        answer = await counter.call("POST", path, {"reason": "slow"}, who="manager", key=None)
+        assert (answer.status, answer.body["seats"]["assigned"]) == (200, 0)
+    await line.hear_seats({5: AVAILABLE})
+
+
+@pytest.mark.parametrize(
+    ("who", "body", "code"),
+    [
+        ("box_office", {"channel": "web"}, "forbidden"),
+        (None, {"channel": "web"}, "unauthorized"),
+        ("manager", {"channel": "web"}, "invalid_message"),
+        ("manager", {"channel": "staff", "runs": "some"}, "invalid_message"),
+        ("manager", {"channel": "a b", "runs": "some"}, "invalid_message"),
+        ("manager", {"channel": "open", "areas": {"floor": 1}}, "invalid_message"),
+        ("manager", {"channel": "web", "areas": {"nowhere": 1}}, "invalid_message"),
+        ("manager", {"channel": "web", "areas": {"floor": -1}}, "invalid_message"),
+        ("manager", {"channel": "web", "runs": "some", "opens_at": "tomorrow"}, "invalid_message"),
+    ],
+)
+async def test_what_cannot_be_assigned(counter: Counter, who: str | None, body: dict[str, Any], code: str) -> None:  # noqa: F811
+    if body.get("runs") == "some":
+        body = {**body, "runs": [[counter.seats[0], counter.seats[1]]]}
+    path = f"/events/{counter.event}/channels"
+    assert (await counter.call("POST", path, {"reason": "x", **body}, who=who, key=None)).code == code
+
+
+async def test_a_channel_that_is_not_there_cannot_be_opened(counter: Counter) -> None:  # noqa: F811
+    path = f"/events/{counter.event}/channels/nobody/open"
+    assert (await counter.call("POST", path, {"reason": "x"}, who="manager", key=None)).code == "not_found"
+    assert (await counter.call("POST", path, {"reason": "x"}, key=None)).code == "forbidden"
+    assert (await counter.call("GET", f"/events/{counter.event}/channels", who=None)).code == "unauthorized"
