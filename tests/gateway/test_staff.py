@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
+from unittest.mock import Mock
 
 import argon2
 import msgspec
@@ -12,6 +13,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from halls import Hall, Halls, new_event
 
 from lml_live import limits
+from lml_live.backoffice.allotting import Allotting
 from lml_live.backoffice.blocking import Blocking, Refusals
 from lml_live.errors import Unavailable
 from lml_live.gateway import documents, events, staff
@@ -23,8 +25,10 @@ from lml_live.guard import staff as guard_staff
 from lml_live.guard.staff import StaffDesk
 from lml_live.infra import postgres
 from lml_live.infra.postgres import Pool
+from lml_live.inventory.channels import Channels
 from lml_live.pricing.blocks import BlockKind, Blocks
 from lml_live.pricing.catalogue import Catalogue
+from lml_live.pricing.channels import ChannelRows
 
 PASSWORD = "correct horse battery"
 OPERATIONS = (*events.OPERATIONS, *staff.OPERATIONS)
@@ -98,6 +102,8 @@ async def house(postgres_dsn: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
         desk=desk,
         catalogue=catalogue,
         blocking=Blocking(catalogue, Blocks(pool), halls, inventory.apply),
+        # Channels are tested where there is an inventory (tests/server/test_channels_live.py).
+        allotting=Allotting(catalogue, ChannelRows(pool), halls, Mock(spec=Channels)),
         keys=IdempotencyKeys(pool),
         layout_url=lambda layout_id, layout_hash: f"/layouts/{layout_id}/{layout_hash}",
         changed=inventory.changed,

@@ -139,7 +139,7 @@ def test_a_booking_with_work_to_do_is_not_judged() -> None:
 
 
 def test_what_changed_while_it_was_read_is_laid_over() -> None:
-    entry = Entry("hold", "", (2, 1, 1), ("pit", 9, 1, 0, 0), (("1-b", hold_of(2, pit=1)),))
+    entry = Entry("hold", "", (2, 1, 1), ("pit", 9, 1, 0, 0, ()), (("1-b", hold_of(2, pit=1)),))
     late = advance(picture_of(bytes(4)), [(4, entry)])
     assert late is not None
     assert (late.seq, late.seats, late.areas["pit"]) == (4, b"\0\0\1\0", (9, 1, 0, 0))
