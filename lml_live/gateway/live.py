@@ -106,7 +106,9 @@ class Live(Listener):
                     plan = audience.room.history.plan(*greet.resume, sent=audience.room.sent_seq)
                     if isinstance(plan, Behind):
                         await self.feed.catch_up(audience.event)
-                own = await self._own_holds(audience, holder)
+                # A holder of this moment has none: thousands who come at once do not ask Redis for nothing.
+                nothing = OwnHolds({}, audience.room.epoch, 0)
+                own = nothing if greet.holder is None else await self._own_holds(audience, holder)
                 self._send_state(audience, subscriber, greet, holder, token, own)
             finally:
                 subscriber.early_news = None
