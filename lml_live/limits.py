@@ -94,6 +94,12 @@ SOCKET_UNSENT_BYTES: Final = 16 * 1024
 SOCKETS_PER_ADDRESS_MAX: Final = 500
 """In one worker; a school or an office behind one address still gets in."""
 SOCKETS_MAX: Final = 20_000
+JOINS_IN_A_PASS: Final = 4
+"""Handshakes and welcomes between two looks of the loop at its sockets: some 2 ms, whoever else waits."""
+SOCKETS_CAME_TO_FREEZE: Final = 200
+"""So many sockets are 20,000 objects: a collection of some milliseconds, and then no more."""
+SOCKETS_LEFT_TO_COLLECT: Final = 10_000
+"""What a socket leaves behind in cycles is at most some 10 kB: 100 MB, before a pause of 0.1 s clears them away."""
 TICK_MS: Final = 50
 TICK_MS_MIN: Final = 5
 TICK_MS_MAX: Final = 5_000

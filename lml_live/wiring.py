@@ -6,7 +6,6 @@
 
 import asyncio
 import contextlib
-import gc
 import logging
 import secrets
 import socket
@@ -33,6 +32,7 @@ from lml_live.errors import LmlError, Unavailable
 from lml_live.gateway.acts import Acts
 from lml_live.gateway.app import Runner, Services, make_app
 from lml_live.gateway.bookings import BookingServices
+from lml_live.gateway.collector import Collector
 from lml_live.gateway.connection import Doorman
 from lml_live.gateway.counter import CounterServices
 from lml_live.gateway.desk import Desks
@@ -115,8 +115,7 @@ async def run_worker(settings: Settings, sock: socket.socket, ready: Callable[[]
         site = web.SockSite(runner, sock, backlog=limits.ACCEPT_BACKLOG)
         await site.start()
         # What is here now stays: without it the collector goes through all of it, 250 ms at a time.
-        gc.collect()
-        gc.freeze()
+        Collector().freeze()
         ready()
         try:
             await stop.wait()

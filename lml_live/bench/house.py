@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import random
 import re
 import secrets
 import shutil
@@ -26,6 +27,7 @@ from lml_live.errors import Unavailable
 from lml_live.infra import postgres
 from lml_live.infra.assets import asset_dir
 from lml_live.infra.mongo import close_database, connect_database
+from lml_live.pricing.blocks import Blocks
 from lml_live.pricing.catalogue import Catalogue
 from lml_live.pricing.events import LayoutChoice, NewEvent, SaleLimits
 from lml_live.pricing.quote import Price
@@ -46,12 +48,14 @@ FLAGS: Final = {
 class House:
     """A running server, its worker's and its Valkey's process, and events on demand."""
 
-    def __init__(self, port: int, server: int, valkey: Valkey, catalogue: Catalogue, library: Library) -> None:
+    def __init__(self, port: int, server: int, valkey: Valkey, pool: postgres.Pool, library: Library) -> None:
         self.port = port
         self._server = server
         self._valkey = valkey
-        self._catalogue = catalogue
         self._library = library
+        self._layouts = DeployedLayouts(library)
+        self._catalogue = Catalogue(pool, self._layouts)
+        self._blocks = Blocks(pool)
         self._opened: list[str] = []
 
     @property
@@ -75,8 +79,11 @@ class House:
             raise Unavailable("Valkey has ended in the middle of the measurement")
         return self._valkey.pid
 
-    async def open_event(self, seats: int) -> str:
-        """A fresh event on sale, on a hall of so many seats. The halls are made once each."""
+    async def open_event(self, seats: int, *, blocked: float = 0.0) -> str:
+        """A fresh event on sale, on a hall of so many seats. The halls are made once each.
+
+        `blocked` is the share of seats, at random but the same in every run, that are off sale from the beginning.
+        """
         layout_id = f"hall-{seats}"
         if not await self._library.status(layout_id):
             await self._library.save_draft(await asyncio.to_thread(draw_hall, layout_id, seats))
@@ -94,6 +101,11 @@ class House:
                 limits=SaleLimits(max_seats=MAX_SEATS, hold_seconds=600, extensions=2, lifetime_seconds=1_800),
             )
         )
+        if blocked:
+            index = await self._layouts.index(layout_id, 1)
+            chance = random.Random(seats)  # noqa: S311 - no secret: a seat map
+            chosen = [seat_id for seat_id in index.seat_ids if chance.random() < blocked]
+            await self._blocks.block_seats(event.id, chosen, "house", "a benchmark", "bench")
         await self._catalogue.set_state(event.id, "open")
         self._opened.append(event.id)
         return event.id
@@ -196,7 +208,7 @@ async def open_house(stand: Stand, *, helper: bool | None = None) -> AsyncIterat
         reading = asyncio.create_task(_read_on(server))
         stack.callback(reading.cancel)
         library = Library(database)
-        home = House(port, server.pid, valkey, Catalogue(pool, DeployedLayouts(library)), library)
+        home = House(port, server.pid, valkey, pool, library)
         stack.push_async_callback(home.close_events)
         yield home
 

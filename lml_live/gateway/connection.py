@@ -79,6 +79,7 @@ async def serve_socket(request: web.Request, live: Live, doorman: Doorman, addre
     audience = await live.audience(request.match_info["event"])
     doorman.enter(address)
     try:
+        await live.turnstile.enter(half_in=False)
         return await _converse(request, live, audience)
     finally:
         doorman.leave(address)

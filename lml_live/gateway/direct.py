@@ -1,7 +1,7 @@
 """The compiled half of the fan-out: `send_frame.c`, where the installation has it built.
 
 It is optional. The wheel brings it where a C compiler was there when it was built; without it a frame goes out through
-each socket's transport, and every socket gets the same bytes in the same order (docs/decisions/007).
+each socket's transport, and every socket gets the same bytes in the same order (docs/decisions/011).
 """
 
 import ctypes

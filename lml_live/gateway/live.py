@@ -13,12 +13,14 @@ from lml_live.gateway import frames, wire
 from lml_live.gateway.acts import Acts
 from lml_live.gateway.audience import Audience, Subscriber
 from lml_live.gateway.best import BestSeats
+from lml_live.gateway.collector import Collector
 from lml_live.gateway.desk import Desk, show_areas
 from lml_live.gateway.direct import SendFrame
 from lml_live.gateway.fan_out import SLICE, Turns
 from lml_live.gateway.groups import GroupActs
 from lml_live.gateway.session import Greet, Session, Visitor
 from lml_live.gateway.tokens import HolderTokens
+from lml_live.gateway.turnstile import Turnstile
 from lml_live.infra.telemetry import METRICS
 from lml_live.inventory.feed import Feed, Listener
 from lml_live.inventory.holds import OwnHolds
@@ -57,6 +59,10 @@ class Live(Listener):
         """By event and view. The public's are there for all who have not said hello yet."""
         self.identify: Callable[[str], Awaitable[Visitor | None]] = _nobody
         """Who presents a token that is no holder's: staff, or a partner; None where it is not good."""
+        self.turnstile = Turnstile()
+        self._collector = Collector()
+        self._came = self._left = 0
+        """Sockets, ever."""
         self._turns = Turns()
         self._send_frame = send_frame
         self._tasks: set[asyncio.Task[None]] = set()
@@ -98,6 +104,7 @@ class Live(Listener):
         holder = greet.holder or values.new_id("h")
         token = greet.token or self.tokens.issue(holder, now_ms, greet.channel)
         audience.name(subscriber, holder)
+        await self.turnstile.enter(half_in=True)
         async with subscriber.greeting:
             audience.hush(subscriber)
             subscriber.early_news = []
@@ -106,7 +113,9 @@ class Live(Listener):
                     plan = audience.room.history.plan(*greet.resume, sent=audience.room.sent_seq)
                     if isinstance(plan, Behind):
                         await self.feed.catch_up(audience.event)
-                own = await self._own_holds(audience, holder)
+                # A holder of this moment has none: thousands who come at once do not ask Redis for nothing.
+                nothing = OwnHolds({}, audience.room.epoch, 0)
+                own = nothing if greet.holder is None else await self._own_holds(audience, holder)
                 self._send_state(audience, subscriber, greet, holder, token, own)
             finally:
                 subscriber.early_news = None
@@ -174,10 +183,12 @@ class Live(Listener):
         """Counts a socket in, and answers where: the last one may have left while this one shook hands."""
         audience = self.audiences.setdefault((audience.event, audience.view), audience)
         audience.add(subscriber)
+        self._came += 1
         return audience
 
     def leave(self, audience: Audience, subscriber: Subscriber) -> None:
         audience.remove(subscriber)
+        self._left += 1
         if not audience.subscribers and self.audiences.get((audience.event, audience.view)) is audience:
             del self.audiences[audience.event, audience.view]
 
@@ -298,6 +309,7 @@ class Live(Listener):
                         subscriber.cut()
                     elif ping and subscriber.transport.get_write_buffer_size() == 0:
                         subscriber.transport.write(frames.ping_frame())
+            self._collector.look(self._came, self._left)
             METRICS.rooms.set(len(self.feed.rooms))
 
     async def farewell(self) -> None:
