@@ -75,8 +75,11 @@ class House:
             raise Unavailable("Valkey has ended in the middle of the measurement")
         return self._valkey.pid
 
-    async def open_event(self, seats: int) -> str:
-        """A fresh event on sale, on a hall of so many seats. The halls are made once each."""
+    async def open_event(self, seats: int, *, tick_ms: int | None = None) -> str:
+        """A fresh event on sale, on a hall of so many seats. The halls are made once each.
+
+        `tick_ms` is the server's own where none is given.
+        """
         layout_id = f"hall-{seats}"
         if not await self._library.status(layout_id):
             await self._library.save_draft(await asyncio.to_thread(draw_hall, layout_id, seats))
@@ -90,6 +93,7 @@ class House:
                 starts_at=datetime.now(UTC) + timedelta(days=30),
                 currency="EUR",
                 layout=LayoutChoice(layout_id, None),
+                tick_ms=tick_ms,
                 prices=(Price(category="Seat", amount=4_500, fee=250, tax_rate="7.00"),),
                 limits=SaleLimits(max_seats=MAX_SEATS, hold_seconds=600, extensions=2, lifetime_seconds=1_800),
             )
