@@ -79,10 +79,11 @@ class House:
             raise Unavailable("Valkey has ended in the middle of the measurement")
         return self._valkey.pid
 
-    async def open_event(self, seats: int, *, blocked: float = 0.0) -> str:
+    async def open_event(self, seats: int, *, blocked: float = 0.0, tick_ms: int | None = None) -> str:
         """A fresh event on sale, on a hall of so many seats. The halls are made once each.
 
         `blocked` is the share of seats, at random but the same in every run, that are off sale from the beginning.
+        `tick_ms` is the server's own where none is given.
         """
         layout_id = f"hall-{seats}"
         if not await self._library.status(layout_id):
@@ -97,6 +98,7 @@ class House:
                 starts_at=datetime.now(UTC) + timedelta(days=30),
                 currency="EUR",
                 layout=LayoutChoice(layout_id, None),
+                tick_ms=tick_ms,
                 prices=(Price(category="Seat", amount=4_500, fee=250, tax_rate="7.00"),),
                 limits=SaleLimits(max_seats=MAX_SEATS, hold_seconds=600, extensions=2, lifetime_seconds=1_800),
             )

@@ -16,6 +16,9 @@ from lml_live.devstack.child import LOOPBACK
 
 _HALL: Final = 20_000
 _ECHO: Final = "bare echo"
+_SELDOM: Final = "told once a second"
+_SELDOM_MS: Final = 1_000
+"""The same holds among viewers who are told a twentieth as often: what is left is the holds' own."""
 _SOCKETS: Final = (64, 512)
 _EXPLAINED: Final = (
     "mean of a hold of two seats (with a key) and a release; each socket one request on the way, sent as soon as the"
@@ -85,24 +88,31 @@ async def _measure_holds(stand: Stand) -> list[Figure]:
             stand.say(f"  {sockets} sockets")
             # A hall of its own: the other group's sockets would be viewers of this one's holds.
             event = await home.open_event(_HALL)
+            seldom_told = await home.open_event(_HALL, tick_ms=_SELDOM_MS)
             ours = _Crew(driver, f"ours-{sockets}", home.cpu_of)
+            seldom = _Crew(driver, f"seldom-{sockets}", home.cpu_of)
             peer = _Crew(driver, f"echo-{sockets}", {_ECHO: echo.pids})
-            for crew, port in ((ours, home.port), (peer, echo.port)):
+            for crew, port, hall in (
+                (ours, home.port, event),
+                (seldom, home.port, seldom_told),
+                (peer, echo.port, event),
+            ):
                 await driver.ask(
                     Connect(
                         group=crew.group,
                         host=LOOPBACK,
                         port=port,
-                        event=event,
+                        event=hall,
                         count=sockets,
                         pairs_each=_HALL // 2 // sockets,
                     )
                 )
-            await stand.alternate({"ours": ours.side("worker"), _ECHO: peer.side(_ECHO)})
-            for crew in (ours, peer):
+            sides = {"ours": ours.side("worker"), _SELDOM: seldom.side("worker"), _ECHO: peer.side(_ECHO)}
+            await stand.alternate(sides)
+            for crew in (ours, seldom, peer):
                 await driver.ask(Leave(group=crew.group))
             workload = f"{sockets} sockets, all watching the hall of {_HALL:,} seats; {_EXPLAINED}"
-            raw = {"ours": ours.raw(), _ECHO: peer.raw()}
+            raw = {"ours": ours.raw(), _SELDOM: seldom.raw(), _ECHO: peer.raw()}
             worker, whole = f"worker_hold_{sockets}", f"whole_hold_{sockets}"
             shared: dict[str, Any] = {"workload": workload, "flags": house.FLAGS, "raw": raw}
             figures += [
@@ -110,7 +120,7 @@ async def _measure_holds(stand: Stand) -> list[Figure]:
                     worker,
                     "µs",
                     ours.of("worker"),
-                    peers={_ECHO: peer.of(_ECHO)},
+                    peers={_ECHO: peer.of(_ECHO), _SELDOM: seldom.of("worker")},
                     limit=_ECHO,
                     goal=HOLDS.goal(worker),
                     **shared,

@@ -7,9 +7,11 @@ from lml_live import limits, values
 from lml_live.errors import NotFound, Refused
 from lml_live.gateway import wire
 from lml_live.gateway.desk import Desk, Desks
-from lml_live.inventory.holds import Changed, Holds, Refusal
+from lml_live.infra.redis import Sink
+from lml_live.inventory.holds import Asked, Changed, Holds, Refusal
 from lml_live.inventory.records import WEB, Record
 
+_TWICE: Final = Refusal("invalid_message", "A seat is named twice.")
 _CHANGED: Final = "conflict"
 """How `replace_hold` refuses where the hold is not what its caller read."""
 
@@ -49,19 +51,11 @@ class Acts:
         """`hold`, with `into` or `replace`; through the sales channel of that name where it makes a new one."""
         if into is not None and replace is not None:
             return Refusal("invalid_message", "Name a hold in `into` or in `replace`, not in both.")
-        if not seats and not areas:
-            return Refusal("invalid_message", "Name at least one seat or area.")
         desk = await self.desks.desk(event)
-        seat_wishes = desk.seat_wishes(seats)
-        if isinstance(seat_wishes, Refusal):
-            return seat_wishes
-        area_wishes = desk.area_wishes(areas)
-        if isinstance(area_wishes, Refusal):
-            return area_wishes
-        # A wish that no rule of this event could ever grant need not bother Redis.
-        most = desk.event.limits.max_seats
-        if len(seat_wishes) + sum(n for _, _, n in area_wishes) > most:
-            return Refusal("limit_exceeded", f"At most {most} places are allowed.")
+        wishes = _read_wishes(desk, seats, areas)
+        if isinstance(wishes, Refusal):
+            return wishes
+        seat_wishes, area_wishes = wishes
         if into is not None:
             return await self.holds.add_to_hold(
                 event, holder, into, seat_wishes, area_wishes, key=key, origin=origin, windows=desk.plan.windows
@@ -72,6 +66,36 @@ class Acts:
             )
         return await self.holds.hold_seats(
             event, holder, seat_wishes, area_wishes, key=key, origin=origin, windows=desk.plan.windows, through=through
+        )
+
+    def ask(
+        self,
+        sink: Sink,
+        event: str,
+        holder: str,
+        request: wire.HoldRequest | wire.Release,
+        origin: str,
+        through: str,
+    ) -> Asked | Refusal | None:
+        """`hold` of fresh seats, or `release`, without a coroutine: what the script answers is told to `sink`.
+
+        None where the long way must be gone, since something must be waited for before the script can be run. Raises
+        `Unavailable`; then nothing was asked.
+        """
+        if isinstance(request, wire.Release):
+            seats = request.seats
+            if len(set(seats)) != len(seats):
+                return _TWICE
+            places = _released_places(request.areas) if request.areas else ()
+            return self.holds.ask_to_release(sink, event, holder, request.hold, seats, places, origin=origin)
+        desk = self.desks.known(event)
+        if desk is None or request.into is not None or request.replace is not None:
+            return None
+        wishes = _read_wishes(desk, request.seats, request.areas)
+        if isinstance(wishes, Refusal):
+            return wishes
+        return self.holds.ask_to_hold(
+            sink, event, holder, *wishes, key=request.key, origin=origin, windows=desk.plan.windows, through=through
         )
 
     async def release(
@@ -86,13 +110,8 @@ class Acts:
     ) -> Changed | Refusal:
         """`release`, whole or in part."""
         if len(set(seats)) != len(seats):
-            return Refusal("invalid_message", "A seat is named twice.")
-        wishes = [
-            (area, price_type, n)
-            for area, wish in areas.items()
-            for price_type, n in (wish if isinstance(wish, dict) else {"": wish}).items()
-        ]
-        return await self.holds.release_hold(event, holder, hold, seats, wishes, origin=origin)
+            return _TWICE
+        return await self.holds.release_hold(event, holder, hold, seats, _released_places(areas), origin=origin)
 
     async def extend(
         self, event: str, holder: str, hold: str, *, key: str | None = None, origin: str = ""
@@ -116,7 +135,7 @@ class Acts:
             return wished_areas
         leaving = sorted(seat_of(wish) for wish in release[0])
         if len(set(leaving)) != len(leaving):
-            return Refusal("invalid_message", "A seat is named twice.")
+            return _TWICE
         asked = (sorted(wished_seats), sorted(wished_areas), leaving, release[1])
         outcome: Changed | Refusal
         for _ in range(limits.CHANGE_TRIES):
@@ -171,6 +190,34 @@ class Acts:
         if refusal is not None and isinstance(outcome, Refusal) and outcome.code == _CHANGED:
             return refusal
         return outcome
+
+
+def _read_wishes(
+    desk: Desk, seats: Sequence[wire.SeatWish], areas: Mapping[str, wire.AreaWish]
+) -> tuple[list[tuple[int, str]], list[tuple[str, str, int]]] | Refusal:
+    """What is wished for with its price types, or why it can never be granted."""
+    if not seats and not areas:
+        return Refusal("invalid_message", "Name at least one seat or area.")
+    seat_wishes = desk.seat_wishes(seats)
+    if isinstance(seat_wishes, Refusal):
+        return seat_wishes
+    area_wishes: list[tuple[str, str, int]] | Refusal = desk.area_wishes(areas) if areas else []
+    if isinstance(area_wishes, Refusal):
+        return area_wishes
+    # A wish that no rule of this event could ever grant need not bother Redis.
+    most = desk.event.limits.max_seats
+    if len(seat_wishes) > most or (area_wishes and len(seat_wishes) + sum(n for _, _, n in area_wishes) > most):
+        return Refusal("limit_exceeded", f"At most {most} places are allowed.")
+    return seat_wishes, area_wishes
+
+
+def _released_places(areas: Mapping[str, wire.AreaWish]) -> list[tuple[str, str, int]]:
+    """Places to be given back, of a type where one is named."""
+    return [
+        (area, price_type, n)
+        for area, wish in areas.items()
+        for price_type, n in (wish if isinstance(wish, dict) else {"": wish}).items()
+    ]
 
 
 def seat_of(wish: wire.SeatWish) -> int:

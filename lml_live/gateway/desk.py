@@ -5,6 +5,7 @@ Desks are cached and replaced whole; one is never changed. Two reads of one even
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final
 from weakref import WeakValueDictionary
 
 from msgspec import Struct
@@ -17,7 +18,7 @@ from lml_live.inventory.plan import Plan
 from lml_live.inventory.records import Record
 from lml_live.pricing.catalogue import Catalogue
 from lml_live.pricing.events import Event
-from lml_live.pricing.quote import PriceTable, UnknownPrice, Wish
+from lml_live.pricing.quote import PricedLine, PriceTable
 from lml_live.venues.layout import LayoutIndex
 
 
@@ -67,79 +68,104 @@ class Desk(Struct, frozen=True):
 
     def seat_wishes(self, seats: Sequence[wire.SeatWish]) -> list[tuple[int, str]] | Refusal:
         """Seats with the price type of each, or why they cannot be wished for."""
+        layout, default_types, price = self.layout, self.default_types, self.prices.line
+        seat_count, categories = layout.seat_count, layout.categories
         wishes: list[tuple[int, str]] = []
         unknown: list[int] = []
+        unpriced = False
         for wish in seats:
-            seat, price_type = (wish.seat, wish.type) if isinstance(wish, wire.SeatPick) else (wish, "")
-            if seat >= self.layout.seat_count:
+            seat, price_type = (wish, "") if type(wish) is int else (wish.seat, wish.type)  # type: ignore[union-attr]
+            if seat >= seat_count:
                 unknown.append(seat)
                 continue
-            category = self.layout.categories[seat]
-            wishes.append((seat, price_type or self.default_types.get(category, "")))
+            category = categories[seat]
+            price_type = price_type or default_types.get(category, "")
+            if price(category, price_type) is None:
+                unpriced = True
+            wishes.append((seat, price_type))
         if unknown:
             return Refusal("unknown_seat", "This event has no such seat.", tuple(unknown))
-        if len({seat for seat, _ in wishes}) != len(wishes):
+        if len(dict(wishes)) != len(wishes):
             return Refusal("invalid_message", "A seat is named twice.")
-        priced = self.prices.quote([Wish(self.layout.categories[seat], kind or None) for seat, kind in wishes])
-        return _no_price(priced) if isinstance(priced, UnknownPrice) else wishes
+        return _NO_PRICE if unpriced else wishes
 
     def area_wishes(self, areas: Mapping[str, wire.AreaWish]) -> list[tuple[str, str, int]] | Refusal:
         """Area places with the price type of each, or why they cannot be wished for."""
         wishes: list[tuple[str, str, int]] = []
+        unpriced = False
         for area, wish in areas.items():
             category = self.area_categories.get(area)
             if category is None:
                 return Refusal("unknown_area", "This event has no such area.")
             by_type = wish if isinstance(wish, dict) else {self.default_types.get(category, ""): wish}
-            wishes += [(area, price_type, n) for price_type, n in by_type.items()]
-        priced = self.prices.quote([Wish(self.area_categories[area], kind or None) for area, kind, _ in wishes])
-        return _no_price(priced) if isinstance(priced, UnknownPrice) else wishes
+            for price_type, n in by_type.items():
+                unpriced |= self.prices.line(category, price_type) is None
+                wishes.append((area, price_type, n))
+        return _NO_PRICE if unpriced else wishes
 
     # --- Showing
 
     def show_hold(self, hold: str, record: Record, *, seat_ids: bool = False) -> wire.Hold:
         """A hold with its prices. `seats` are indexes, or seat ids where REST asks."""
-        seats = record.seat_types()
-        areas = record.area_types()
-        wishes = [Wish(self.layout.categories[seat], kind or None) for seat, kind in seats]
-        wishes += [Wish(self.area_categories[area], kind or None) for area, kind, n in areas for _ in range(n)]
-        # A type that was dropped from the price list since shows at its category's first price.
-        quote = self.prices.quote(wishes)
-        if isinstance(quote, UnknownPrice):
-            quote = self.prices.quote([Wish(wish.category) for wish in wishes])
-        assert not isinstance(quote, UnknownPrice), "every category of the layout has a price"
-        places = [(seat, None) for seat, _ in seats] + [(None, area) for area, _, n in areas for _ in range(n)]
-        lines = tuple(
-            wire.HoldLine(
-                line=number,
-                seat=None if seat_ids else seat,
-                seat_id=self.layout.seat_ids[seat] if seat_ids and seat is not None else None,
-                area_id=area,
-                type=priced.type,
-                amount=priced.amount,
-                fee=priced.fee,
-                tax=priced.tax,
-            )
-            for number, ((seat, area), priced) in enumerate(zip(places, quote.lines, strict=True), 1)
-        )
+        layout, price_of = self.layout, self.prices.line
+        categories, ids = layout.categories, layout.seat_ids
+        lines: list[wire.HoldLine] = []
         counts: dict[str, int] = {}
-        for area, _, n in areas:
+        amount = line = 0
+        seats, types = record.split_seats()
+        for seat, price_type in zip(seats, types, strict=False):
+            line += 1
+            price = price_of(categories[seat], price_type) or self._price(categories[seat])
+            amount += price.amount + price.fee
+            lines.append(
+                wire.HoldLine(
+                    line=line,
+                    seat=None if seat_ids else seat,
+                    seat_id=ids[seat] if seat_ids else None,
+                    type=price.type,
+                    amount=price.amount,
+                    fee=price.fee,
+                    tax=price.tax,
+                )
+            )
+        for area, price_type, n in record.area_types() if record.areas else ():
+            category = self.area_categories[area]
+            price = price_of(category, price_type) or self._price(category)
+            amount += n * (price.amount + price.fee)
             counts[area] = counts.get(area, 0) + n
+            for _ in range(n):
+                line += 1
+                lines.append(
+                    wire.HoldLine(
+                        line=line,
+                        area_id=area,
+                        type=price.type,
+                        amount=price.amount,
+                        fee=price.fee,
+                        tax=price.tax,
+                    )
+                )
         state = record.state
         assert state in ("active", "checkout", "sold"), "a hold that is gone is not shown"
         return wire.Hold(
             id=hold,
-            lines=lines,
-            seats=tuple(self.layout.seat_ids[seat] if seat_ids else seat for seat, _ in seats),
+            lines=tuple(lines),
+            seats=tuple([ids[seat] for seat in seats]) if seat_ids else seats,
             areas=counts,
             state=state,  # type: ignore[arg-type]  # one of the three, as asserted
             booking=record.booking or None,
             deadline_ms=record.deadline_ms,
             lifetime_ms=record.lifetime_ms,
             extensions_left=0 if is_staff_hold(hold) else max(0, self.event.limits.extensions - record.extensions),
-            amount=quote.amount,
-            currency=quote.currency,
+            amount=amount,
+            currency=self.prices.currency,
         )
+
+    def _price(self, category: str) -> PricedLine:
+        """The price at which a type shows that was dropped from the price list since: its category's first."""
+        price = self.prices.line(category, "")
+        assert price is not None, "every category of the layout has a price"
+        return price
 
 
 def plan_layout(layout: LayoutIndex) -> Plan:
@@ -161,8 +187,7 @@ def show_areas(areas: Mapping[str, AreaCounts]) -> dict[str, wire.AreaCounts]:
     return {area: wire.AreaCounts(*counts) for area, counts in areas.items()}
 
 
-def _no_price(_: UnknownPrice) -> Refusal:
-    return Refusal("invalid_message", "There is no such price type for this category.")
+_NO_PRICE: Final = Refusal("invalid_message", "There is no such price type for this category.")
 
 
 LoadLayout = Callable[[str, int], Awaitable[LayoutIndex]]

@@ -17,6 +17,7 @@ from lml_live.inventory.records import WEB
 from lml_live.inventory.resume import read_resume
 
 DEFLATE: Final = "deflate"
+_ACTS: Final = frozenset({wire.HoldRequest, wire.HoldBest, wire.Release, wire.Extend})
 _CREDENTIALS: Final = (values.STAFF_TOKEN_PREFIX, values.PARTNER_KEY_PREFIX)
 
 
@@ -42,7 +43,7 @@ class Greet(Struct, frozen=True):
     """A token that is no holder's: who presents it is to be found out first, and told to `introduced`."""
 
 
-class Act(Struct, frozen=True):
+class Act(Struct, frozen=True, gc=False):
     """Carry out a holder's request and answer it."""
 
     request: wire.HoldRequest | wire.HoldBest | wire.Release | wire.Extend | wire.GroupRequest
@@ -100,6 +101,10 @@ class Session:
             message = fmt.decode_client(payload)
         except wire.Malformed as error:
             return self._strike(error.message, error.request_id)
+        # First what nearly all messages are.
+        token, may_act = self._token, not wait_ms and self._staff_token is None
+        if may_act and type(message) in _ACTS and token is not None and token.end_ms > now_ms:
+            return Act(message)  # type: ignore[arg-type]  # one of the four
         request_id = None if isinstance(message, wire.Hello) else message.id
         if wait_ms:
             return self._flooded(request_id, wait_ms)

@@ -25,7 +25,7 @@ Key = Annotated[str, Meta(min_length=1, max_length=limits.KEY_CHARS_MAX)]
 Token = Annotated[str, Meta(max_length=limits.TOKEN_CHARS_MAX)]
 
 
-class SeatPick(Struct, frozen=True):
+class SeatPick(Struct, frozen=True, gc=False):
     """A seat with the price type it is wanted at."""
 
     seat: SeatIndex
@@ -38,7 +38,7 @@ SeatWishes = Annotated[list[SeatWish], Meta(max_length=limits.HOLD_SEATS_MAX)]
 AreaWishes = Annotated[dict[Id, AreaWish], Meta(max_length=limits.HOLD_LINES_MAX)]
 
 
-class HoldLine(Struct, frozen=True, omit_defaults=True, kw_only=True):
+class HoldLine(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """One place of a hold or booking with its price in minor units; `tax` is the part of amount and fee that is tax.
 
     A seat is named by index (`seat`) on the socket and by id (`seat_id`) in REST.
@@ -54,7 +54,7 @@ class HoldLine(Struct, frozen=True, omit_defaults=True, kw_only=True):
     tax: int
 
 
-class Hold(Struct, frozen=True, omit_defaults=True, kw_only=True):
+class Hold(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """A holder's hold. `seats` are indexes on the socket and seat ids in REST; `areas` counts places per area."""
 
     id: str
@@ -120,7 +120,7 @@ class Hello(Struct, frozen=True, omit_defaults=True, tag="hello"):
     queue: Token | None = None
 
 
-class HoldRequest(Struct, frozen=True, omit_defaults=True, tag="hold"):
+class HoldRequest(Struct, frozen=True, gc=False, omit_defaults=True, tag="hold"):
     """Take all of `seats` and `areas`, or nothing. `into` adds to a hold, `replace` swaps its contents."""
 
     id: RequestId
@@ -162,7 +162,7 @@ class HoldBest(BestWish, frozen=True, omit_defaults=True, kw_only=True, tag="hol
     key: Key | None = None
 
 
-class Release(Struct, frozen=True, omit_defaults=True, tag="release"):
+class Release(Struct, frozen=True, gc=False, omit_defaults=True, tag="release"):
     """Give back a hold, whole (neither `seats` nor `areas`) or in part."""
 
     id: RequestId
@@ -171,7 +171,7 @@ class Release(Struct, frozen=True, omit_defaults=True, tag="release"):
     areas: AreaWishes = {}
 
 
-class Extend(Struct, frozen=True, omit_defaults=True, tag="extend"):
+class Extend(Struct, frozen=True, gc=False, omit_defaults=True, tag="extend"):
     """Put a hold's deadline off once more."""
 
     id: RequestId
@@ -224,7 +224,7 @@ class ExtendGroup(Struct, frozen=True, tag="extend_group"):
     holds: HoldIds
 
 
-class Ping(Struct, frozen=True, omit_defaults=True, tag="ping"):
+class Ping(Struct, frozen=True, gc=False, omit_defaults=True, tag="ping"):
     id: RequestId
 
 
@@ -303,7 +303,7 @@ class Diff(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="diff"):
     areas: dict[str, AreaCounts] = {}
 
 
-class Held(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="held"):
+class Held(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="held"):
     id: int
     epoch: str
     seq: int
@@ -311,7 +311,7 @@ class Held(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="held"):
     now_ms: int
 
 
-class Extended(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="extended"):
+class Extended(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="extended"):
     id: int
     epoch: str
     seq: int
@@ -319,7 +319,7 @@ class Extended(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="exten
     now_ms: int
 
 
-class Released(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="released"):
+class Released(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="released"):
     """`hold` is absent when nothing is left of it."""
 
     id: int

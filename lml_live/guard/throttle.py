@@ -19,13 +19,17 @@ class TokenBucket:
 
     def take(self, now_ms: int) -> int:
         """0 where one may pass, else the milliseconds until the next may."""
-        passed = max(0, now_ms - self._seen_ms)
+        passed, level = now_ms - self._seen_ms, self._level
         self._seen_ms = now_ms
-        self._level = min(self._burst, self._level + passed * self._per_second / 1000)
-        if self._level >= 1:
-            self._level -= 1
+        if passed > 0:
+            level += passed * self._per_second / 1000
+            if level > self._burst:
+                level = self._burst
+        if level >= 1:
+            self._level = level - 1
             return 0
-        return max(1, round((1 - self._level) * 1000 / self._per_second))
+        self._level = level
+        return max(1, round((1 - level) * 1000 / self._per_second))
 
 
 class AddressCaps:

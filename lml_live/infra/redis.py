@@ -18,7 +18,7 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 import hiredis
 import msgspec
@@ -70,13 +70,16 @@ _MISPLACED: Final = ("MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "READONLY", "MAS
 
 def encode_call(parts: Sequence[Part]) -> bytes:
     """One command as RESP bytes."""
-    out = [b"*%d\r\n" % len(parts)]
-    for part in parts:
-        data = part if type(part) is bytes else str(part).encode()
-        out.append(b"$%d\r\n" % len(data))
-        out.append(data)
-        out.append(b"\r\n")
-    return b"".join(out)
+    packed: bytes = hiredis.pack_command(cast(Any, tuple(parts)))
+    return packed
+
+
+class Sink(Protocol):
+    """What an answer is given to as soon as it is read: a future, or whoever shares one answer out to several."""
+
+    def done(self) -> bool: ...
+    def set_result(self, result: Any, /) -> None: ...
+    def set_exception(self, exception: Exception, /) -> None: ...
 
 
 class Pipe:
@@ -172,13 +175,21 @@ class Pipe:
         sha = self._scripts[script].sha
         try:
             answer: list[Any] = await self.call(b"EVALSHA", sha, len(keys), *keys, *args)
-        except _ScriptForgotten:
+        except ScriptForgotten:
             await self.call(b"SCRIPT", b"LOAD", self._scripts[script].text)
             try:
                 answer = await self.call(b"EVALSHA", sha, len(keys), *keys, *args)
-            except _ScriptForgotten as error:
+            except ScriptForgotten as error:
                 raise Unavailable("Redis keeps no scripts.", retry_after_ms=limits.RETRY_AFTER_MS) from error
         return answer
+
+    def ask(self, sink: Sink, script: str, keys: Sequence[str], args: Sequence[Part]) -> None:
+        """Runs a script whose answer the sink is given, or `ScriptForgotten` where it must be loaded first. Raises as
+        `call` does; then the sink is given nothing."""
+        if self._connection is None:
+            raise Unavailable("Redis cannot be reached.", retry_after_ms=limits.RETRY_AFTER_MS)
+        parts = (b"EVALSHA", self._scripts[script].sha, len(keys), *keys, *args)
+        self._connection.send(encode_call(parts), sink)
 
     async def _connect(self) -> None:
         connection = await _open(await self._locate())
@@ -252,19 +263,19 @@ class Pipe:
                     delay = min(delay * 2, limits.REDIS_RECONNECT_SECONDS_MAX)
 
 
-class _ScriptForgotten(Exception):
+class ScriptForgotten(Exception):
     """NOSCRIPT: Redis does not know the script's SHA-1; nothing was run."""
 
 
 class _Connection(asyncio.Protocol):
     def __init__(self) -> None:
         self._reader = hiredis.Reader()
-        self._waiting: deque[tuple[asyncio.Future[Any], float]] = deque()
+        self._waiting: deque[tuple[Sink, float]] = deque()
         self._unsent: list[bytes] = []
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
         self._watch: asyncio.TimerHandle | None = None
-        self._suspect: asyncio.Future[Any] | None = None
+        self._suspect: Sink | None = None
         self.on_lost: Any = None
         self.on_misplaced: Any = None
 
@@ -278,19 +289,22 @@ class _Connection(asyncio.Protocol):
         return self._transport is None
 
     def call(self, command: bytes) -> asyncio.Future[Any]:
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self.send(command, future)
+        return future
+
+    def send(self, command: bytes, sink: Sink) -> None:
         if self._transport is None:
             # Nobody would ever answer.
             raise Unavailable("Redis cannot be reached.", retry_after_ms=limits.RETRY_AFTER_MS)
         if len(self._waiting) >= limits.REDIS_CALLS_MAX:
             raise Overloaded("The server is at its limit.", retry_after_ms=limits.RETRY_AFTER_MS)
-        future: asyncio.Future[Any] = self._loop.create_future()
-        self._waiting.append((future, time.monotonic()))
+        self._waiting.append((sink, time.monotonic()))
         if not self._unsent:
-            self._loop.call_soon(self._send)
+            self._loop.call_soon(self._write)
         self._unsent.append(command)
-        return future
 
-    def _send(self) -> None:
+    def _write(self) -> None:
         unsent, self._unsent = self._unsent, []
         if self._transport is not None and unsent:
             self._transport.write(b"".join(unsent))
@@ -308,15 +322,15 @@ class _Connection(asyncio.Protocol):
             if not self._waiting:
                 self.abort("an answer that nobody asked for")
                 return
-            future, _ = self._waiting.popleft()
+            sink, _ = self._waiting.popleft()
             if isinstance(answer, hiredis.ReplyError):
-                self._refuse(future, _translate(answer))
-            elif not future.done():  # else the caller gave up waiting
-                future.set_result(answer)
+                self._refuse(sink, _translate(answer))
+            elif not sink.done():  # else the caller gave up waiting
+                sink.set_result(answer)
 
-    def _refuse(self, future: asyncio.Future[Any], error: Exception) -> None:
-        if not future.done():
-            future.set_exception(error)
+    def _refuse(self, sink: Sink, error: Exception) -> None:
+        if not sink.done():
+            sink.set_exception(error)
         if isinstance(error, Misplaced) and self.on_misplaced is not None:
             # Not now: what has arrived with this answer is to be read before the connection may end.
             self._loop.call_soon(self.on_misplaced)
@@ -345,21 +359,22 @@ class _Connection(asyncio.Protocol):
             transport, self._transport = self._transport, None
             transport.abort()
         waiting, self._waiting = self._waiting, deque()
-        for future, _ in waiting:
-            if not future.done():
-                future.set_exception(
-                    Unavailable("Redis did not answer; the outcome is unknown.", retry_after_ms=limits.RETRY_AFTER_MS)
-                )
-                future.exception()  # a caller that gave up does not make asyncio complain
         if self.on_lost is not None:
             on_lost, self.on_lost = self.on_lost, None
             on_lost(reason)
+        for sink, _ in waiting:
+            if not sink.done():
+                sink.set_exception(
+                    Unavailable("Redis did not answer; the outcome is unknown.", retry_after_ms=limits.RETRY_AFTER_MS)
+                )
+                if isinstance(sink, asyncio.Future):
+                    sink.exception()  # a caller that gave up does not make asyncio complain
 
 
 def _translate(reply: hiredis.ReplyError) -> Exception:
     text = str(reply)
     if text.startswith("NOSCRIPT"):
-        return _ScriptForgotten(text)
+        return ScriptForgotten(text)
     if text.startswith(_MISPLACED):
         return Misplaced(f"Redis is moving ({text.split()[0]}).", retry_after_ms=limits.RETRY_AFTER_MS)
     if text.startswith(_PASSING):

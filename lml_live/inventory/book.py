@@ -17,7 +17,7 @@ from lml_live import limits
 from lml_live.clock import to_ms
 from lml_live.errors import NotFound, Refused, Unavailable
 from lml_live.infra import postgres
-from lml_live.infra.redis import Part, Pipe
+from lml_live.infra.redis import Part, Pipe, Sink
 from lml_live.infra.redis_topology import Topology
 from lml_live.inventory import seatmap
 from lml_live.inventory.diffs import Allotments, AreaCounts
@@ -230,6 +230,22 @@ class Book:
 
         sale, answer = await self.run(event, "read_inventory", _INVENTORY, sizes, wait=True)
         return sale, int(answer[1]), answer[2], read_area_counts(answer[3]), read_allotments(answer[3])
+
+    def ready(self, event: str) -> Sale | None:
+        """The facts that a script can be run under at once; None where `run` would have to read or restore some.
+
+        Raises `Unavailable`.
+        """
+        sale = self._sales.get(event)
+        if sale is None:
+            return None
+        self._asked = pipe = self.redis.of(sale.group)
+        return sale if sale.run_id == pipe.run_id else None
+
+    def ask(self, sink: Sink, sale: Sale, script: str, keys: Sequence[str], args: Sequence[Part]) -> None:
+        """One try of `run` under these facts: `sink` is told what the script answers, be it `no_book` or
+        `other_stamp`, after which the caller goes the long way."""
+        self.redis.of(sale.group).ask(sink, script, [sale.key(key) for key in keys], (sale.stamp, *args))
 
     async def catch_up(self, event: str) -> bool:
         """Reads an event's facts again where its book bears another stamp than they; answers whether they are newer."""

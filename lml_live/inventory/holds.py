@@ -14,7 +14,7 @@ from msgspec import Struct, field
 
 from lml_live import limits
 from lml_live.errors import Refused
-from lml_live.infra.redis import Part
+from lml_live.infra.redis import Part, Sink
 from lml_live.inventory.book import Book
 from lml_live.inventory.records import WEB, Record, Sale, decode_record, pack
 
@@ -26,7 +26,7 @@ Windows = Callable[[Iterable[int], str], list[list[int]]]
 """What the orphan rule looks at around these seats under this rule: `Plan.windows` of the event's layout."""
 
 
-class Changed(Struct, frozen=True):
+class Changed(Struct, frozen=True, gc=False):
     """What a hold is now. `record` is None when nothing is left of it."""
 
     hold: str
@@ -44,6 +44,19 @@ class Refusal(Struct, frozen=True):
     seats: tuple[int, ...] = ()
     areas: dict[str, int] = field(default_factory=dict)
     retry_after_ms: int | None = None
+
+
+class Asked(Struct, frozen=True, gc=False):
+    """An act on its way to the script; `read` makes of the script's answer what the act's coroutine would."""
+
+    sale: Sale
+    hold: str
+
+    def read(self, answer: Sequence[Any]) -> Changed | Refusal | None:
+        """None where the book is another than was thought: nothing was changed, and the long way must be gone."""
+        if answer[0] in (b"no_book", b"other_stamp"):
+            return None
+        return read_answer(self.sale, answer, self.hold)
 
 
 class OwnHolds(Struct, frozen=True):
@@ -100,21 +113,61 @@ class Holds:
         rule who sits beside whom; an event that has the rule cannot be held without. `through` names the sales channel:
         what belongs to another one is `seat_taken` and `area_full`. All that is done to the hold later goes through it.
         """
-        request = _request_hash("hold", "", seats, areas, asked)
         hold = ""
 
         def args(sale: Sale) -> Sequence[Part]:
             nonlocal hold
             expect_open(sale)
-            digest = self._digest(sale, holder, key)
-            hold = f"{sale.number}-{digest or secrets.token_hex(10)}"
-            return [
-                *(self._book.skew_ms, holder, hold, digest, request, origin, sale.on_sale_at_ms, sale.max_seats),
-                *(limits.HOLDS_PER_HOLDER_MAX, sale.hold_seconds * 1000, sale.lifetime_seconds * 1000),
-                *(_pack_seats(seats), _pack_areas(areas), *orphan_args(sale, seats, windows), sale.channel(through)),
-            ]
+            hold, found = self._hold_args(sale, holder, seats, areas, key, origin, asked, windows, through)
+            return found
 
         return await self._act(event, "hold_seats", _SEATS_BOOK_DEADLINES_AREAS_LOG, args, lambda: hold)
+
+    def ask_to_hold(
+        self,
+        sink: Sink,
+        event: str,
+        holder: str,
+        seats: SeatWishes,
+        areas: AreaWishes,
+        *,
+        key: str | None,
+        origin: str,
+        windows: Windows,
+        through: str,
+    ) -> "Asked | None":
+        """`hold_seats` without a coroutine, where nothing must be waited for but the script: `sink` gets its answer.
+
+        None where the long way must be gone. Raises `Unavailable`; then, as with None, nothing was asked.
+        """
+        sale = self._book.ready(event)
+        if sale is None or sale.state != "open":
+            return None
+        hold, args = self._hold_args(sale, holder, seats, areas, key, origin, None, windows, through)
+        self._book.ask(sink, sale, "hold_seats", _SEATS_BOOK_DEADLINES_AREAS_LOG, args)
+        return Asked(sale, hold)
+
+    def _hold_args(
+        self,
+        sale: Sale,
+        holder: str,
+        seats: SeatWishes,
+        areas: AreaWishes,
+        key: str | None,
+        origin: str,
+        asked: object,
+        windows: Windows | None,
+        through: str,
+    ) -> tuple[str, Sequence[Part]]:
+        """The hold's id, and what the script is told."""
+        digest = self._digest(sale, holder, key)
+        hold = f"{sale.number}-{digest or secrets.token_hex(10)}"
+        request = _request_hash("hold", "", seats, areas, asked)
+        return hold, (
+            *(self._book.skew_ms, holder, hold, digest, request, origin, sale.on_sale_at_ms, sale.max_seats),
+            *(limits.HOLDS_PER_HOLDER_MAX, sale.hold_seconds * 1000, sale.lifetime_seconds * 1000),
+            *(_pack_seats(seats), _pack_areas(areas), *orphan_args(sale, seats, windows), sale.channel(through)),
+        )
 
     async def add_to_hold(
         self,
@@ -220,10 +273,34 @@ class Holds:
         if is_staff_hold(hold):
             return STAFF_HOLD
 
-        def args(sale: Sale) -> Sequence[Part]:
-            return [self._book.skew_ms, holder, hold, origin, pack(sorted(seats)), _pack_areas(areas)]
+        def args(_: Sale) -> Sequence[Part]:
+            return self._release_args(holder, hold, seats, areas, origin)
 
         return await self._act(event, "release_hold", _SEATS_BOOK_DEADLINES_AREAS_LOG, args, lambda: hold)
+
+    def ask_to_release(
+        self,
+        sink: Sink,
+        event: str,
+        holder: str,
+        hold: str,
+        seats: Sequence[int],
+        areas: AreaWishes,
+        *,
+        origin: str,
+    ) -> "Asked | None":
+        """`release_hold` without a coroutine; as `ask_to_hold`."""
+        sale = self._book.ready(event)
+        if sale is None or is_staff_hold(hold):
+            return None
+        args = self._release_args(holder, hold, seats, areas, origin)
+        self._book.ask(sink, sale, "release_hold", _SEATS_BOOK_DEADLINES_AREAS_LOG, args)
+        return Asked(sale, hold)
+
+    def _release_args(
+        self, holder: str, hold: str, seats: Sequence[int], areas: AreaWishes, origin: str
+    ) -> Sequence[Part]:
+        return self._book.skew_ms, holder, hold, origin, pack(sorted(seats)), _pack_areas(areas)
 
     async def extend_hold(
         self, event: str, holder: str, hold: str, *, key: str | None = None, origin: str = ""
@@ -363,6 +440,8 @@ def expect_open(sale: Sale) -> None:
 
 def read_answer(sale: Sale, answer: Sequence[Any], hold: str) -> Changed | Refusal:
     """A script's answer as a value; the first word is its meaning."""
+    if answer[0] in _GRANTED:
+        return _changed(sale, answer, hold)
     match answer[0]:
         case b"same":
             return Changed(answer[4].decode(), decode_record(answer[2]), sale.epoch, int(answer[1]), int(answer[3]))
@@ -387,12 +466,14 @@ def read_answer(sale: Sale, answer: Sequence[Any], hold: str) -> Changed | Refus
 
 
 def _changed(sale: Sale, answer: Sequence[Any], hold: str) -> Changed:
-    match answer:
-        case [b"released" | b"freed", seq, now_ms]:
-            return Changed(hold, None, sale.epoch, int(seq), int(now_ms))
-        case [b"held" | b"kept" | b"extended" | b"marked" | b"restored" | b"sold" | b"hold", seq, record, now_ms]:
-            return Changed(hold, decode_record(record), sale.epoch, int(seq), int(now_ms))
-    raise AssertionError(f"a script answered {answer[0]!r}, which its header does not say")
+    has_record = _GRANTED.get(answer[0])
+    if has_record is None:
+        raise AssertionError(f"a script answered {answer[0]!r}, which its header does not say")
+    if has_record:
+        _, seq, record, now_ms = answer
+        return Changed(hold, decode_record(record), sale.epoch, int(seq), int(now_ms))
+    _, seq, now_ms = answer
+    return Changed(hold, None, sale.epoch, int(seq), int(now_ms))
 
 
 def read_blocked(sale: Sale, answer: Sequence[Any]) -> Blocked:
@@ -407,6 +488,11 @@ def read_blocked(sale: Sale, answer: Sequence[Any]) -> Blocked:
     )
 
 
+_GRANTED: Final = {
+    **dict.fromkeys((b"held", b"kept", b"extended", b"marked", b"restored", b"sold", b"hold"), True),
+    **dict.fromkeys((b"released", b"freed"), False),
+}
+"""The words of a change, and whether the hold's record comes with it."""
 _NEW: Final = Refusal("new", "This key was not used yet.")
 """Never leaves this module."""
 REFUSALS: Final[dict[bytes, Refusal]] = {
@@ -440,7 +526,7 @@ def staff_hold_id(number: int, request: str) -> str:
 
 def is_staff_hold(hold: str) -> bool:
     """Whether a hold is the box office's for a customer. PostgreSQL has it, too, so only staff change it."""
-    return hold.partition("-")[2].startswith("s-")
+    return "-s-" in hold
 
 
 def _request_hash(act: str, hold: str, seats: SeatWishes, areas: AreaWishes, asked: object) -> str:
@@ -466,7 +552,7 @@ def _short(window: Sequence[int]) -> Sequence[int]:
 
 def hash_request(request: object) -> str:
     """What a key stands for, as its marker keeps it."""
-    return hashlib.sha256(pack(request)).hexdigest()[:32]
+    return hashlib.blake2b(pack(request), digest_size=16).hexdigest()
 
 
 def _pack_seats(seats: SeatWishes) -> bytes:

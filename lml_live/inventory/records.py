@@ -78,7 +78,7 @@ class Sale(Struct, frozen=True, kw_only=True):
         return f"lml:{{{self.group}}}:{self.event}:{name}"
 
 
-class Record(Struct, frozen=True, array_like=True):
+class Record(Struct, frozen=True, array_like=True, gc=False):
     """One hold. `seats` is (index, type, index, type, …) rising, `areas` (area, type, n, …)."""
 
     holder: str
@@ -99,14 +99,19 @@ class Record(Struct, frozen=True, array_like=True):
 
     def seat_types(self) -> list[tuple[int, str]]:
         """The seats with their price types, rising."""
-        return list(zip(self.seats[::2], self.seats[1::2], strict=True))  # type: ignore[arg-type]
+        parts = iter(self.seats)
+        return list(zip(parts, parts, strict=True))  # type: ignore[arg-type]
+
+    def split_seats(self) -> tuple[tuple[int, ...], tuple[str, ...]]:
+        """The seats, rising, and the price type of each."""
+        return self.seats[::2], self.seats[1::2]  # type: ignore[return-value]
 
     def area_types(self) -> list[tuple[str, str, int]]:
         """The places per area and price type, in the order they were taken."""
         return list(zip(self.areas[::3], self.areas[1::3], self.areas[2::3], strict=True))  # type: ignore[arg-type]
 
 
-class Entry(Struct, frozen=True, array_like=True):
+class Entry(Struct, frozen=True, array_like=True, gc=False):
     """One log entry. Its id carries epoch and seq; states and counts are absolute."""
 
     act: str
@@ -122,8 +127,7 @@ class Entry(Struct, frozen=True, array_like=True):
         changes: dict[int, int] = {}
         for at in range(0, len(self.seats), 3):
             first, count, byte = self.seats[at : at + 3]
-            for seat in range(first, first + count):
-                changes[seat] = byte
+            changes |= dict.fromkeys(range(first, first + count), byte)
         return changes
 
     def area_counts(self) -> dict[str, AreaCounts]:

@@ -85,9 +85,9 @@ class History:
         if seq != self.head + 1:
             raise ValueError(f"entry {seq} does not follow on {self.head}")
         self.head = seq
-        self._entries.append(_Entry(array("I", seats), tuple(areas)))
+        self._entries.append(_Entry(array("I", seats), tuple(areas) if areas else ()))
         self._indexes += len(seats)
-        while self._entries and (len(self._entries) > self._entries_max or self._indexes > self._indexes_max):
+        while (len(self._entries) > self._entries_max or self._indexes > self._indexes_max) and self._entries:
             self._indexes -= len(self._entries.popleft().seats)
 
     def plan(

@@ -25,7 +25,7 @@ def view_of(channel: str) -> str:
     return PUBLIC if channel == WEB else channel
 
 
-class HoldNews(Struct, frozen=True):
+class HoldNews(Struct, frozen=True, gc=False):
     """One hold's change, for its holder's sockets. `origin` names the request that asked for it, if a socket's did."""
 
     hold: str
@@ -171,7 +171,7 @@ class Room:
             return
         self.history = History(str(self.epoch), self.seq - len(tail), seat_count=len(self._seats))
         for seq, entry in reversed(tail):
-            self.history.append(seq, entry.seat_bytes().keys(), entry.area_counts().keys())
+            self.history.append(seq, entry.seat_bytes(), entry.area_counts())
 
     def apply(self, epoch: int, seq: int, entry: Entry) -> None:
         """Takes the next entry of the log. Raises `EpochGone` or `EntriesMissing`, having changed nothing."""
@@ -181,17 +181,27 @@ class Room:
             return
         if seq != self.seq + 1:
             raise EntriesMissing
-        seat_bytes = entry.seat_bytes()
-        for seat, byte in seat_bytes.items():
-            self._seats[seat] = byte
-        area_counts = entry.area_counts()
-        self._areas.update(area_counts)
-        self._allotments.update(entry.allotments())
-        self._changed_seats.update(seat_bytes)
-        self._changed_areas.update(area_counts)
-        self._holds += [HoldNews(hold, record, entry.origin, seq) for hold, record in entry.holds]
-        self._event_changed |= entry.act == "event"
-        self.history.append(seq, seat_bytes.keys(), area_counts.keys())
+        changed: list[int] = []
+        seats, runs = self._seats, entry.seats
+        for at in range(0, len(runs), 3):
+            first, count, byte = runs[at : at + 3]
+            end = first + count
+            if not 0 <= first < end <= len(seats):
+                raise IndexError(f"seats {first} to {end - 1} of {len(seats)}")
+            seats[first:end] = bytes((byte,)) * count
+            changed += range(first, end)
+        self._changed_seats.update(changed)
+        area_counts: dict[str, AreaCounts] = {}
+        if entry.areas:
+            area_counts = entry.area_counts()
+            self._areas.update(area_counts)
+            self._allotments.update(entry.allotments())
+            self._changed_areas.update(area_counts)
+        for hold, record in entry.holds:
+            self._holds.append(HoldNews(hold, record, entry.origin, seq))
+        if entry.act == "event":
+            self._event_changed = True
+        self.history.append(seq, changed, area_counts)
         self.seq = seq
 
     def catch_up(

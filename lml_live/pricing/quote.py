@@ -81,18 +81,27 @@ class PriceTable:
 
     def __init__(self, prices: PriceList) -> None:
         self._currency = prices.currency
-        self._lines: dict[tuple[str, str | None], PricedLine] = {}
+        self._lines: dict[tuple[str, str], PricedLine] = {}
+        """By category and type; that of the type "" is the category's first."""
         for price in prices.prices:
             tax = contained_tax(price.amount + price.fee, parse_tax_rate(price.tax_rate))
             line = PricedLine(price.type, price.amount, price.fee, tax)
-            self._lines.setdefault((price.category, None), line)
+            self._lines.setdefault((price.category, ""), line)
             self._lines[price.category, price.type] = line
+
+    @property
+    def currency(self) -> str:
+        return self._currency
+
+    def line(self, category: str, price_type: str) -> PricedLine | None:
+        """The price of one place; an empty type is the category's first. None where there is no such price."""
+        return self._lines.get((category, price_type))
 
     def quote(self, wishes: Sequence[Wish]) -> Quote | UnknownPrice:
         """Prices every wish, or refuses at the first that has no price."""
         lines = []
         for position, wish in enumerate(wishes):
-            line = self._lines.get((wish.category, wish.type))
+            line = self._lines.get((wish.category, wish.type or ""))
             if line is None:
                 return UnknownPrice(position, wish.category, wish.type)
             lines.append(line)
