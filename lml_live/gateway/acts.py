@@ -45,8 +45,10 @@ class Acts:
         key: str | None = None,
         origin: str = "",
         through: str = WEB,
+        address: str = "",
     ) -> Changed | Refusal:
-        """`hold`, with `into` or `replace`; through the sales channel of that name where it makes a new one."""
+        """`hold`, with `into` or `replace`; through the sales channel of that name where it makes a new one, `address`
+        as for `Holds.hold_seats`."""
         if into is not None and replace is not None:
             return Refusal("invalid_message", "Name a hold in `into` or in `replace`, not in both.")
         if not seats and not areas:
@@ -71,7 +73,12 @@ class Acts:
                 event, holder, replace, seat_wishes, area_wishes, key=key, origin=origin, windows=desk.plan.windows
             )
         return await self.holds.hold_seats(
-            event, holder, seat_wishes, area_wishes, key=key, origin=origin, windows=desk.plan.windows, through=through
+            *(event, holder, seat_wishes, area_wishes),
+            key=key,
+            origin=origin,
+            windows=desk.plan.windows,
+            through=through,
+            address=address,
         )
 
     async def release(

@@ -73,18 +73,20 @@ class Doorman:
         METRICS.sockets.set(self._open)
 
 
-async def serve_socket(request: web.Request, live: Live, doorman: Doorman, address: str) -> web.WebSocketResponse:
-    """One live socket from handshake to close. Raises `LmlError` before the upgrade only."""
+async def serve_socket(
+    request: web.Request, live: Live, doorman: Doorman, address: str, mark: str = ""
+) -> web.WebSocketResponse:
+    """One live socket from handshake to close. Raises `LmlError` before the upgrade only. `mark` stands for the address."""
     doorman.refuse_origin(request.headers.get("Origin"), request.host)
     audience = await live.audience(request.match_info["event"])
     doorman.enter(address)
     try:
-        return await _converse(request, live, audience)
+        return await _converse(request, live, audience, mark)
     finally:
         doorman.leave(address)
 
 
-async def _converse(request: web.Request, live: Live, audience: Audience) -> web.WebSocketResponse:
+async def _converse(request: web.Request, live: Live, audience: Audience, mark: str) -> web.WebSocketResponse:
     response = web.WebSocketResponse(
         protocols=tuple(wire.FORMATS),
         max_msg_size=limits.MESSAGE_BYTES_MAX,
@@ -101,7 +103,7 @@ async def _converse(request: web.Request, live: Live, audience: Audience) -> web
     fmt = wire.FORMATS.get(response.ws_protocol or "", wire.JSON)
     subscriber = Subscriber(transport, fmt, f"{_WORKER}:{next(_numbers)}:")
     audience = live.join(audience, subscriber)
-    conversation = _Conversation(live, audience, subscriber, response)
+    conversation = _Conversation(live, audience, subscriber, response, mark)
     try:
         await conversation.run()
     finally:
@@ -110,11 +112,14 @@ async def _converse(request: web.Request, live: Live, audience: Audience) -> web
 
 
 class _Conversation:
-    def __init__(self, live: Live, audience: Audience, subscriber: Subscriber, response: web.WebSocketResponse) -> None:
+    def __init__(
+        self, live: Live, audience: Audience, subscriber: Subscriber, response: web.WebSocketResponse, mark: str
+    ) -> None:
         self._live = live
         self.audience = audience
         self._subscriber = subscriber
         self._response = response
+        self._mark = mark
         self._session = Session(live.tokens, live.clock())
         self._closing: tuple[int, str] | None = None
         self._task = asyncio.current_task()
@@ -265,16 +270,19 @@ class _Conversation:
                     key=request.key,
                     origin=origin,
                     through=through,
+                    address=self._mark,
                 )
             case wire.HoldBest():
-                best, key = self._live.best, request.key
-                return await best.hold_best(event, holder, request, key=key, origin=origin, through=through)
+                return await self._live.best.hold_best(
+                    *(event, holder, request), key=request.key, origin=origin, through=through, address=self._mark
+                )
             case wire.Release():
                 return await acts.release(event, holder, request.hold, request.seats, request.areas, origin=origin)
             case wire.Extend():
                 return await acts.extend(event, holder, request.hold, origin=origin)
             case _:
-                return await self._live.groups.ask(self.audience.desk, holder, request, origin, through)
+                desk, whence = self.audience.desk, self._mark
+                return await self._live.groups.ask(desk, holder, request, origin, through, whence)
 
     def _not_asked(self, origin: str) -> None:
         """The outcome is unknown: should the request have worked all the same, its holder is told of the change."""

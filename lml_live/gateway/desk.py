@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from weakref import WeakValueDictionary
 
+import msgspec
 from msgspec import Struct
 
 from lml_live.clock import to_ms
@@ -41,10 +42,7 @@ class Desk(Struct, frozen=True):
 
     @property
     def limits(self) -> wire.Limits:
-        rules = self.event.limits
-        return wire.Limits(
-            rules.max_seats, rules.hold_seconds, rules.extensions, rules.lifetime_seconds, rules.orphan_rule
-        )
+        return msgspec.convert(self.event.limits, wire.Limits, from_attributes=True)
 
     @property
     def layout_ref(self) -> wire.LayoutRef:
