@@ -76,7 +76,7 @@ class Doorman:
 async def serve_socket(
     request: web.Request, live: Live, doorman: Doorman, address: str, mark: str = ""
 ) -> web.WebSocketResponse:
-    """One live socket from handshake to close. Raises `LmlError` before the upgrade only. `mark` stands for the address."""
+    """One live socket from handshake to close; `mark` stands for its address. Raises `LmlError` before the upgrade only."""
     doorman.refuse_origin(request.headers.get("Origin"), request.host)
     audience = await live.audience(request.match_info["event"])
     doorman.enter(address)
