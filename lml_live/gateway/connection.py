@@ -76,7 +76,7 @@ class Doorman:
 async def serve_socket(
     request: web.Request, live: Live, doorman: Doorman, address: str, mark: str = ""
 ) -> web.WebSocketResponse:
-    """One live socket, from handshake to close, of the address that `mark` stands for. Raises `LmlError` before the upgrade."""
+    """One live socket from handshake to close. Raises `LmlError` before the upgrade only. `mark`: see `AddressOf.mark`."""
     doorman.refuse_origin(request.headers.get("Origin"), request.host)
     audience = await live.audience(request.match_info["event"])
     doorman.enter(address)
