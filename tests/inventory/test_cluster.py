@@ -97,7 +97,7 @@ async def test_each_event_lives_on_the_node_that_has_its_slot(
         await house.audit(event)
     # One feed reads the logs of all nodes.
     for seat, room in enumerate(rooms):
-        await eventually(lambda seat=seat, room=room: room.mirrors["public"][seat] == HELD)  # type: ignore[misc]
+        await eventually(lambda seat=seat, room=room: room.states("public")[seat] == HELD)  # type: ignore[misc]
     run_ids = [(await house.sale(event)).run_id for event in events]
     infos = [await ask(node, "INFO", "server") for node in fleet.primaries]
     assert run_ids == [info["run_id"] for info in infos]
@@ -157,7 +157,7 @@ async def test_a_slot_that_moves_takes_its_events_to_another_process(
     assert await ask(source, "CLUSTER", "COUNTKEYSINSLOT", slot_of(event)) == 0
     assert sorted(await house.records(event)) == [anna.hold]
     held(await house.holds.hold_seats(event, "bert", adults(7), [], key=None))
-    await eventually(lambda: room.mirrors["public"][7] == HELD)
+    await eventually(lambda: room.states("public")[7] == HELD)
 
 
 async def test_a_minority_does_not_adopt(
@@ -196,9 +196,9 @@ async def test_a_node_that_dies_stops_its_own_events_only_and_its_replica_goes_o
     with pytest.raises(Unavailable):
         await house.holds.hold_seats(doomed, "bert", adults(5), [], key=None)
     held(await house.holds.hold_seats(other, "bert", adults(5), [], key=None))
-    await eventually(lambda: rooms[other].mirrors["public"][5] == HELD)
+    await eventually(lambda: rooms[other].states("public")[5] == HELD)
     await eventually(lambda: rooms[doomed].epoch > before.epoch, 30)
-    assert rooms[doomed].mirrors["public"][1] == HELD
+    assert rooms[doomed].states("public")[1] == HELD
     assert (await house.sale(doomed)).run_id == (await ask(fleet.replica, "INFO", "server"))["run_id"]
     assert sorted(await house.records(doomed)) == [anna.hold]
     held(await house.holds.hold_seats(doomed, "bert", adults(5), [], key=None))
