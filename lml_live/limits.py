@@ -136,6 +136,9 @@ DRIFT_CHECK_SECONDS: Final = 10.0
 DRIFT_CONFIRM_SECONDS: Final = 10.0
 """What differs is looked at again so much later: by then a request has ended, and its work is done or in the outbox."""
 DRIFT_SHOWN_MAX: Final = 10
+OVERDUE_SECONDS: Final = 3.0
+OVERDUE_EVENTS: Final = 20
+"""A worker that does not lead looks at this many events a sweep, and sweeps one whose hold is overdue by so long."""
 LEAD_IDLE_SECONDS: Final = 10.0
 """A sweeping worker that reaches no event for this long lets another sweep, and does not ask to again for as long."""
 

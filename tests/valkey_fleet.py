@@ -143,6 +143,8 @@ class Gate:
         self._port = port
         self._friends = friends
         self.shut = False
+        self.delay_seconds = 0.0
+        """What each piece of data waits before it is passed on."""
         self._open: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
         self._known: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
 
@@ -178,16 +180,16 @@ class Gate:
         if is_friend:
             self._known.add(pair)
         server_writer.write(first)
-        await asyncio.gather(_pass_on(reader, server_writer), _pass_on(server_reader, writer))
+        await asyncio.gather(self._pass_on(reader, server_writer), self._pass_on(server_reader, writer))
         self._open.discard(pair)
         self._known.discard(pair)
 
-
-async def _pass_on(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    try:
-        while data := await source.read(65_536):
-            sink.write(data)
-            await sink.drain()
-    except OSError:
-        pass
-    sink.transport.abort()
+    async def _pass_on(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        try:
+            while data := await source.read(65_536):
+                await asyncio.sleep(self.delay_seconds)
+                sink.write(data)
+                await sink.drain()
+        except OSError:
+            pass
+        sink.transport.abort()

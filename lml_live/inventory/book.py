@@ -193,8 +193,9 @@ class Book:
     async def _here(self, event: str, *, wait: bool) -> Sale | None:
         """An event's facts, its book being in the Redis that is connected; None where that was replaced meanwhile."""
         sale = await self.sale(event)
-        if sale.run_id != self.redis.of(sale.group).run_id:
-            sale = await self.reload(event)  # another worker may have adopted it
+        if sale.run_id == self.redis.of(sale.group).run_id:
+            return sale
+        sale = await self.reload(event)  # another worker may have adopted it
         if sale.run_id != self.redis.of(sale.group).run_id:
             sale = await self.recover(event, wait=wait or sale.epoch == 0)
         return sale if sale.run_id == self.redis.of(sale.group).run_id else None

@@ -69,6 +69,10 @@ class Clocks:
             return NEVER_MS
         return int(_monotonic_ms() + self._ahead) + limits.CLOCK_SKEW_MS
 
+    def earliest_ms(self) -> int:
+        """Every moment before this one, on Redis's corrected clock, is over; 0 before the first look."""
+        return 0 if self._ahead is None else int(_monotonic_ms() + self._ahead) - limits.CLOCK_SKEW_MS
+
     def _jumped(self, pipe: Pipe, ahead: float) -> bool:
         known = self._differences.get(pipe)
         return known is not None and abs((self._ahead or 0) - ahead - known) > limits.CLOCK_SKEW_MS

@@ -72,6 +72,8 @@ class Upkeep:
         self._swept = time.monotonic()
         """When this worker last swept something, or had nothing to sweep."""
         self._follow_until = 0.0
+        self._left: list[str] = []
+        """Events still to be looked at before the round begins anew."""
         self._closed: set[tuple[str, int]] = set()
 
     @property
@@ -108,6 +110,7 @@ class Upkeep:
                 log.warning("upkeep goes on with what it knows: %s", error)
         await self.clocks.compare()
         if not await self._may_sweep():
+            await self._sweep_what_was_left()
             return
         if not self._sales:
             self._swept = now
@@ -124,6 +127,25 @@ class Upkeep:
             except LmlError as error:
                 log.debug("event %s is not swept: %s", event, error)
         self._step_back(now)
+
+    async def _sweep_what_was_left(self) -> None:
+        """Looks at a few events after the leader, and sweeps those that it does not.
+
+        A process that is stopped, or busy for long, keeps its connection and with it the lock; sweeping twice is
+        harmless, and seats must not wait for it to wake.
+        """
+        self._left = self._left or list(self._sales)
+        some, self._left = self._left[: limits.OVERDUE_EVENTS], self._left[limits.OVERDUE_EVENTS :]
+        for event in some:
+            try:
+                sale = await self._book.sale(event)
+                pipe = self._book.pipe_of(sale)
+                first = await pipe.call("ZRANGE", sale.key("deadlines"), 0, 0, "WITHSCORES")
+                due = bool(first) and float(first[1]) < self.clocks.earliest_ms() - limits.OVERDUE_SECONDS * 1000
+                if due and self.clocks.may_sweep(pipe) and await self.sweep(event):
+                    log.warning("event %s was swept by a worker that does not lead", event)
+            except LmlError as error:
+                log.debug("event %s is not looked at: %s", event, error)
 
     def _step_back(self, now: float) -> None:
         """Lets another lead where this worker reaches no event at all: it may be cut off from Redis, alone."""

@@ -95,6 +95,18 @@ PIT: dict[str, AreaCounts] = {"pit": (8, 2, 0, 0)}
             ["hold 1-a is absent", "seat 1 is available, not held"],
         ),
         (picture_of(b"\0\2\0\0", records=SALE), NOTHING, ["hold 1-a is sold", "seat 1 is sold, not available"]),
+        # What belongs to a channel.
+        (
+            picture_of(bytes(4)),
+            structs.replace(NOTHING, seat_channels={1: 2}),
+            ["seat 1 is available, not available of"],
+        ),
+        (picture_of(b"\0\x10\0\0"), NOTHING, ["seat 1 is available of channel 2, not available"]),
+        (
+            picture_of(bytes(4)),
+            structs.replace(NOTHING, area_channels={"pit": {2: 3}}),
+            ["area pit's channels is [], not [(2, 3, 0)]"],
+        ),
         # Counters.
         (picture_of(bytes(4), areas={"pit": (9, 0, 0, 0)}), NOTHING, ["area pit is (9, 0, 0, 0)"]),
         (picture_of(bytes(4), areas={"pit": (9, 1, 0, 0)}), NOTHING, ["area pit is (9, 1, 0, 0)"]),

@@ -177,6 +177,44 @@ async def test_expired_holds_are_freed_though_the_sweeping_worker_died(two: Live
     await line.close()
 
 
+async def test_a_worker_that_slept_gets_nothing_by_what_it_had_heard(live_pair: LiveServer, lines: Lines) -> None:
+    """F7: the sweeping worker is stopped, and with it the lock that says who sweeps. The other one frees what is over
+    and gives it to somebody else; what the first has unread in its sockets is refused when it wakes."""
+    live_pair.event = await live_pair.new_event(hold_seconds=2, lifetime_seconds=60)
+    everybody = await spread(live_pair, lines)
+    sweeping = [text for text in live_pair.output if "this worker sweeps" in text]
+    sleeper = int(sweeping[-1].split("worker[")[1].split("]")[0])
+    holds = [(await line.ask("hold", seats=[number]))["hold"]["id"] for number, line in enumerate(everybody)]
+    os.kill(sleeper, signal.SIGSTOP)
+    try:
+        for line, hold in zip(everybody, holds, strict=True):
+            await line.say("extend", id=1_000, hold=hold)
+        awake = [line for line in everybody if await hears(line, 1_000)]
+        asleep = [(number, line) for number, line in enumerate(everybody) if line not in awake]
+        assert awake
+        assert asleep
+        await awake[0].hear_seats({number: AVAILABLE for number, _ in asleep})
+        for number, _ in asleep:
+            rival = awake[number % len(awake)]
+            assert (await rival.ask("hold", seats=[number]))["type"] == "held"
+    finally:
+        os.kill(sleeper, signal.SIGCONT)
+    for number, line in asleep:
+        assert (await line.hear("error", id=1_000))["code"] in ("hold_expired", "hold_not_found")
+        assert (await line.ask("release", hold=holds[number]))["code"] in ("hold_expired", "hold_not_found")
+        await line.hear_seats({number: HELD})
+
+
+async def hears(line: Line, number: int) -> bool:
+    """Whether its worker answers a request within a second."""
+    try:
+        async with asyncio.timeout(1):
+            await line.hear("extended", "error", id=number)
+    except TimeoutError:
+        return False
+    return True
+
+
 async def test_a_graceful_stop_says_goodbye_to_everybody(two: LiveServer, lines: Lines) -> None:
     everybody = await spread(two, lines)
     silent = await lines.open(two)
