@@ -52,6 +52,17 @@ HOLD_SECONDS_MIN: Final = 1
 HOLD_SECONDS_MAX: Final = 24 * 3600
 LIFETIME_SECONDS_MAX: Final = 7 * 24 * 3600
 EXTENSIONS_MAX: Final = 20
+EXPIRED_HOLDS_MAX: Final = 100
+COOLDOWN_SECONDS_MAX: Final = 600
+"""Where a pause that doubles stops (reliability.md, D12): long enough to lose a rush, short enough to forgive."""
+REHOLD_SECONDS_MAX: Final = TOMBSTONE_MS // 1000
+"""What a hold counted for is forgotten with its tombstone."""
+RELEASE_JITTER_SECONDS_MAX: Final = 300
+BARRED_SEATS_MAX: Final = 100
+"""Seats that a holder is remembered to have lost, the latest: two baskets. They are read with every hold of theirs."""
+ADDRESS_HOLDS_MAX: Final = 200
+"""An address's holds are listed in one field, which is read and written with each of its holds: 5 kB."""
+ADDRESS_SEATS_MAX: Final = ADDRESS_HOLDS_MAX * HOLD_SEATS_MAX
 UNTIL_RELEASED_MS: Final = 4_102_444_800_000
 """The deadline and lifetime of a hold without a deadline: 2100-01-01 UTC. A number like any other to scripts, clients
 and clocks, and no event of ours is later; a jump of a clock does not reach it."""

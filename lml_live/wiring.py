@@ -208,7 +208,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             live,
             library,
             Doorman(settings.origins, AddressCaps(limits.SOCKETS_PER_ADDRESS_MAX, settings.caps_exempt)),
-            AddressOf(settings.trusted_proxies, settings.caps_exempt),
+            AddressOf(settings.trusted_proxies, settings.caps_exempt, secret),
             desk,
             holding,
             partners,
@@ -226,7 +226,8 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             layouts=LayoutServices(desk, library, keys, copy_out),
             holders=holder_services,
             counter=CounterServices(
-                desk, acts, groups, holding, History(pool, staff_holds), keys, holder_services.buyer
+                *(desk, acts, groups, holding, History(pool, staff_holds), keys),
+                *(holder_services.buyer, holder_services.address_of.mark),
             ),
             bookings=BookingServices(
                 live,

@@ -1,16 +1,17 @@
 -- Adds seats and area places to a hold of the same holder (`hold` with `into`): all of them, or nothing.
 -- INCLUDE inventory
+-- INCLUDE fairness
 -- KEYS 1 seats, 2 book, 3 areas, 4 log
 -- ARGV 1 stamp, 2 skew_ms, 3 holder, 4 hold_id, 5 digest, 6 request_hash, 7 origin, 8 opens_ms, 9 max_seats
 -- ARGV 10 max_keys, 11 seats, 12 areas, 13 orphan_rule, 14 windows
 -- RETURN held, seq, record, now_ms | same, seq, record, now_ms, hold_id | taken, seat… | full, area, available…
--- RETURN limit, max_seats | too_many_keys, max_keys | not_open, opens_ms | mismatch | expired | not_found
+-- RETURN barred, wait_ms, seat… | limit, max_seats | too_many_keys, max_keys | not_open, opens_ms | mismatch | expired | not_found
 -- RETURN in_checkout | orphan, seat… | no_book | other_stamp, stamp
 -- The hold's own seats are held, so that the orphan rule judges the union (`windows` as in hold_seats.lua). It goes on
 -- through the channel that it was made through.
 local stamp, holder, hold_id, digest = ARGV[1], ARGV[3], ARGV[4], ARGV[5]
 local seats, areas = cmsgpack.unpack(ARGV[11]), cmsgpack.unpack(ARGV[12])
-local found = redis.call('HMGET', KEYS[2], 'stamp', 'o:' .. holder, 'k:' .. digest, 'h:' .. hold_id)
+local found = redis.call('HMGET', KEYS[2], 'stamp', 'o:' .. holder, 'k:' .. digest, 'h:' .. hold_id, 'x:' .. holder)
 local refusal = stamp_refusal(found[1], stamp) or answer_of_key(KEYS[2], found[3], ARGV[6], ARGV[2])
 if refusal then return refusal end
 local now = server_time_ms(ARGV[2])
@@ -20,6 +21,8 @@ if not record then return not_ours end
 local tally = tally_of(found[2])
 if tally[1] + size_of(seats, areas) > tonumber(ARGV[9]) then return {'limit', ARGV[9]} end
 if digest ~= '' and #record[DIGESTS] >= tonumber(ARGV[10]) then return {'too_many_keys', ARGV[10]} end
+local barred = barred_refusal(found[5], seats, now)
+if barred then return barred end
 local runs = runs_of(seats, 2)
 local taken = seats_in_the_way(KEYS[1], runs, for_sale(record[CHANNEL]))
 if #taken > 0 then return {'taken', unpack(taken)} end

@@ -1,5 +1,6 @@
 -- Puts off the deadlines of a holder's holds in several events of one group: all of them, or none.
 -- INCLUDE inventory
+-- INCLUDE fairness
 -- INCLUDE group
 -- EACH event
 -- KEYS 1 seats, 2 book, 3 deadlines, 4 areas, 5 log
@@ -9,7 +10,7 @@
 -- The words of the last line, expired and not_found stand in refusals, too. A change has `stamp`, `hold`,
 -- `max_extensions` and `hold_ms`.
 local holder, request = ARGV[2], {digest = ARGV[3], hash = ARGV[4], origin = ARGV[5]}
-local books, refusals = open_books(ARGV[6], holder, request.digest)
+local books, refusals = open_books(ARGV[6], holder, request.digest, '')
 if #refusals > 0 then return {'refused', unpack(refusals)} end
 local now = server_time_ms(ARGV[1])
 local known = answer_of_group_key(books, request.hash, now)

@@ -1,5 +1,6 @@
 -- Gives back a holder's holds in several events of one group: all of them, or nothing. Also past their deadlines.
 -- INCLUDE inventory
+-- INCLUDE fairness
 -- INCLUDE group
 -- EACH event
 -- KEYS 1 seats, 2 book, 3 deadlines, 4 areas, 5 log
@@ -7,7 +8,7 @@
 -- RETURN released, now_ms, seq… | refused, refusal…
 -- RETURN in_checkout | expired | not_found | no_book | other_stamp, stamp
 -- The words of the last line stand in refusals. A change has `stamp`, `hold`, and empty `seats` and `areas`.
-local books, refusals = open_books(ARGV[4], ARGV[2], '')
+local books, refusals = open_books(ARGV[4], ARGV[2], '', '')
 if #refusals > 0 then return {'refused', unpack(refusals)} end
 local now = server_time_ms(ARGV[1])
 for i, book in ipairs(books) do

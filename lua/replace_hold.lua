@@ -1,16 +1,17 @@
 -- Swaps what a hold names for other seats and area places (`hold` with `replace`), in one step or not at all.
 -- INCLUDE inventory
+-- INCLUDE fairness
 -- KEYS 1 seats, 2 book, 3 areas, 4 log
 -- ARGV 1 stamp, 2 skew_ms, 3 holder, 4 hold_id, 5 digest, 6 request_hash, 7 origin, 8 opens_ms, 9 max_seats
 -- ARGV 10 max_keys, 11 seats, 12 areas, 13 expected_seq, 14 orphan_rule, 15 windows
 -- RETURN held, seq, record, now_ms | same, seq, record, now_ms, hold_id | taken, seat… | full, area, available…
--- RETURN limit, max_seats | too_many_keys, max_keys | not_open, opens_ms | mismatch | expired | not_found
+-- RETURN barred, wait_ms, seat… | limit, max_seats | too_many_keys, max_keys | not_open, opens_ms | mismatch | expired | not_found
 -- RETURN in_checkout | changed | orphan, seat… | no_book | other_stamp, stamp
 -- `expected_seq` is that of the record which the caller read, or empty. The hold keeps its id, deadline, lifetime and
 -- extensions, and goes on through its channel; its own seats and places count as free. `windows` as in hold_seats.lua.
 local stamp, holder, hold_id, digest = ARGV[1], ARGV[3], ARGV[4], ARGV[5]
 local seats, areas = cmsgpack.unpack(ARGV[11]), cmsgpack.unpack(ARGV[12])
-local found = redis.call('HMGET', KEYS[2], 'stamp', 'o:' .. holder, 'k:' .. digest, 'h:' .. hold_id)
+local found = redis.call('HMGET', KEYS[2], 'stamp', 'o:' .. holder, 'k:' .. digest, 'h:' .. hold_id, 'x:' .. holder)
 local refusal = stamp_refusal(found[1], stamp) or answer_of_key(KEYS[2], found[3], ARGV[6], ARGV[2])
 if refusal then return refusal end
 local now = server_time_ms(ARGV[2])
@@ -23,6 +24,8 @@ local size = tally[1] - size_of(record[SEATS], record[AREAS]) + size_of(seats, a
 if size > tonumber(ARGV[9]) then return {'limit', ARGV[9]} end
 if digest ~= '' and #record[DIGESTS] >= tonumber(ARGV[10]) then return {'too_many_keys', ARGV[10]} end
 local fresh, leaving = seats_not_in(seats, record[SEATS]), seats_not_in(record[SEATS], seats)
+local barred = barred_refusal(found[5], fresh, now)
+if barred then return barred end
 local taken = seats_in_the_way(KEYS[1], runs_of(fresh, 2), for_sale(record[CHANNEL]))
 if #taken > 0 then return {'taken', unpack(taken)} end
 local own = places_of(record[AREAS])

@@ -2,10 +2,11 @@
 -- Writes a new event as a draft; returns nothing where the id is taken.
 INSERT INTO event (
     id, group_id, name, venue, starts_at, on_sale_at, currency, layout_id, layout_version, layout_hash, seat_count,
-    max_seats, hold_seconds, extensions, lifetime_seconds, orphan_rule, tick_ms)
+    max_seats, hold_seconds, extensions, lifetime_seconds, orphan_rule, expired_holds, cooldown_seconds,
+    rehold_seconds, release_jitter_seconds, address_holds, address_seats, tick_ms)
 VALUES (
     $1, $2, $3, $4, $5, coalesce($6, least(date_trunc('second', now()), $5)), $7, $8, $9, $10, $11, $12, $13, $14, $15,
-    $16, $17)
+    $16, $17, $18, $19, $20, $21, $22, $23)
 ON CONFLICT (id) DO NOTHING
 RETURNING id
 
@@ -35,7 +36,9 @@ SELECT id FROM event WHERE id = $1 FOR NO KEY UPDATE
 -- One event with its prices and areas, each as a JSON list in their order.
 SELECT event.id, event.number, event.group_id, event.name, event.venue, event.starts_at, event.on_sale_at,
     event.state, event.currency, event.layout_id, event.layout_version, event.layout_hash, event.seat_count,
-    event.max_seats, event.hold_seconds, event.extensions, event.lifetime_seconds, event.orphan_rule, event.tick_ms,
+    event.max_seats, event.hold_seconds, event.extensions, event.lifetime_seconds, event.orphan_rule,
+    event.expired_holds, event.cooldown_seconds, event.rehold_seconds, event.release_jitter_seconds,
+    event.address_holds, event.address_seats, event.tick_ms,
     event.revision, event.prices_version, event.epoch, event.redis_run_id,
     (SELECT coalesce(json_agg(json_build_object(
             'category', price.category, 'type', price.type, 'label', price.label, 'amount', price.amount,
@@ -52,7 +55,9 @@ WHERE event.id = $1
 -- A page of events by start, after the (start, id) given or from the beginning; drafts only where asked for.
 SELECT event.id, event.number, event.group_id, event.name, event.venue, event.starts_at, event.on_sale_at,
     event.state, event.currency, event.layout_id, event.layout_version, event.layout_hash, event.seat_count,
-    event.max_seats, event.hold_seconds, event.extensions, event.lifetime_seconds, event.orphan_rule, event.tick_ms,
+    event.max_seats, event.hold_seconds, event.extensions, event.lifetime_seconds, event.orphan_rule,
+    event.expired_holds, event.cooldown_seconds, event.rehold_seconds, event.release_jitter_seconds,
+    event.address_holds, event.address_seats, event.tick_ms,
     event.revision, event.prices_version, event.epoch, event.redis_run_id,
     (SELECT coalesce(json_agg(json_build_object(
             'category', price.category, 'type', price.type, 'label', price.label, 'amount', price.amount,
@@ -81,8 +86,9 @@ LIMIT $4
 -- Writes what of an event may change; the stamp's revision and the prices' version rise where told to.
 UPDATE event
 SET name = $2, venue = $3, starts_at = $4, on_sale_at = $5, max_seats = $6, hold_seconds = $7, extensions = $8,
-    lifetime_seconds = $9, orphan_rule = $10, revision = revision + $11::boolean::integer,
-    prices_version = prices_version + $12::boolean::integer
+    lifetime_seconds = $9, orphan_rule = $10, expired_holds = $11, cooldown_seconds = $12, rehold_seconds = $13,
+    release_jitter_seconds = $14, address_holds = $15, address_seats = $16,
+    revision = revision + $17::boolean::integer, prices_version = prices_version + $18::boolean::integer
 WHERE id = $1
 
 -- name: set_event_state

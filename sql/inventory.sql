@@ -1,7 +1,8 @@
 -- name: load_sale
 -- What the inventory must know of an event: its rules, its epoch with the Redis process it lives in, areas, channels.
 SELECT e.id, e.number, e.group_id, e.state, e.on_sale_at, e.max_seats, e.hold_seconds, e.extensions,
-       e.lifetime_seconds, e.orphan_rule, e.tick_ms, e.revision, e.prices_version, e.epoch, coalesce(e.redis_run_id, '') AS run_id,
+       e.lifetime_seconds, e.orphan_rule, e.expired_holds, e.cooldown_seconds, e.rehold_seconds,
+       e.release_jitter_seconds, e.address_holds, e.address_seats, e.tick_ms, e.revision, e.prices_version, e.epoch, coalesce(e.redis_run_id, '') AS run_id,
        e.layout_id, e.layout_version, e.layout_hash, e.seat_count,
        coalesce((SELECT array_agg(a.area_id ORDER BY a.position) FROM event_area a WHERE a.event_id = e.id), '{}')
            AS area_ids,

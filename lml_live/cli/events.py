@@ -69,6 +69,12 @@ def event_group() -> None:
 @click.option("--extensions", type=int, help="How often a hold may be put off; else 2.")
 @click.option("--lifetime-seconds", type=int, help="When a hold ends for good; else 1800.")
 @click.option("--orphan-rule", help="May a hold leave one seat alone? strict: no; lenient: if need be; else off: yes.")
+@click.option("--expired-holds", type=int, help="Holds a holder may let expire before a pause; else 3.")
+@click.option("--cooldown-seconds", type=int, help="The first such pause, doubled each time; else 120.")
+@click.option("--rehold-seconds", type=int, help="How long a holder does not get the seats he lost; else 60.")
+@click.option("--release-jitter-seconds", type=int, help="Expired holds' seats return within so long; else 0, at once.")
+@click.option("--address-holds", type=int, help="Live holds of one network address; else 100.")
+@click.option("--address-seats", type=int, help="Seats and places in them; else 500.")
 @click.option("--open", "open_now", is_flag=True, help="Open the sale at once.")
 def create_command(
     layout_id: str,
@@ -154,6 +160,12 @@ def check_command(event_ids: Sequence[str], mend: bool) -> None:
 @click.option("--extensions", type=int, help="How often a hold may be put off.")
 @click.option("--lifetime-seconds", type=int, help="When a hold ends for good.")
 @click.option("--orphan-rule", help="May a hold leave one seat alone? off: yes; strict: no; lenient: if need be.")
+@click.option("--expired-holds", type=int, help="Holds a holder may let expire before a pause; 0: any number.")
+@click.option("--cooldown-seconds", type=int, help="The first such pause, doubled each time.")
+@click.option("--rehold-seconds", type=int, help="How long a holder does not get the seats he lost.")
+@click.option("--release-jitter-seconds", type=int, help="Expired holds' seats return within so long.")
+@click.option("--address-holds", type=int, help="Live holds of one network address; 0: any number.")
+@click.option("--address-seats", type=int, help="Seats and places in them; 0: any number.")
 def limit_command(event_id: str, **given: Any) -> None:
     """Changes the limits that are named; the others stay, and so does what is held.
 

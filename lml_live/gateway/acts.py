@@ -47,8 +47,10 @@ class Acts:
         key: str | None = None,
         origin: str = "",
         through: str = WEB,
+        address: str = "",
     ) -> Changed | Refusal:
-        """`hold`, with `into` or `replace`; through the sales channel of that name where it makes a new one."""
+        """`hold`, with `into` or `replace`; through the sales channel of that name where it makes a new one, `address`
+        as for `Holds.hold_seats`."""
         if into is not None and replace is not None:
             return Refusal("invalid_message", "Name a hold in `into` or in `replace`, not in both.")
         desk = await self.desks.desk(event)
@@ -65,7 +67,12 @@ class Acts:
                 event, holder, replace, seat_wishes, area_wishes, key=key, origin=origin, windows=desk.plan.windows
             )
         return await self.holds.hold_seats(
-            event, holder, seat_wishes, area_wishes, key=key, origin=origin, windows=desk.plan.windows, through=through
+            *(event, holder, seat_wishes, area_wishes),
+            key=key,
+            origin=origin,
+            windows=desk.plan.windows,
+            through=through,
+            address=address,
         )
 
     def ask(
@@ -76,6 +83,7 @@ class Acts:
         request: wire.HoldRequest | wire.Release,
         origin: str,
         through: str,
+        address: str,
     ) -> Asked | Refusal | None:
         """`hold` of fresh seats, or `release`, without a coroutine: what the script answers is told to `sink`.
 
@@ -95,7 +103,12 @@ class Acts:
         if isinstance(wishes, Refusal):
             return wishes
         return self.holds.ask_to_hold(
-            sink, event, holder, *wishes, key=request.key, origin=origin, windows=desk.plan.windows, through=through
+            *(sink, event, holder, *wishes),
+            key=request.key,
+            origin=origin,
+            windows=desk.plan.windows,
+            through=through,
+            address=address,
         )
 
     async def release(

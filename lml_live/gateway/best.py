@@ -53,6 +53,7 @@ class BestSeats:
         key: str | None = None,
         origin: str = "",
         through: str = WEB,
+        address: str = "",
     ) -> Changed | Refusal:
         """Holds the best free seats for a wish, with `areas`, all or nothing. Raises `NotFound`, `Unavailable`.
 
@@ -74,7 +75,7 @@ class BestSeats:
         most = desk.event.limits.max_seats
         if wish.quantity + sum(n for _, _, n in areas) > most:
             return Refusal("limit_exceeded", f"At most {most} places are allowed.")
-        request = _Request(event, holder, asked, key, origin, through)
+        request = _Request(event, holder, asked, key, origin, through, address)
         lost: set[int] = set()
         refusal = _NONE_LEFT
         for losses in range(limits.BEST_TRIES):
@@ -131,7 +132,15 @@ class BestSeats:
                 *who, asked.replace, wishes, areas, key=key, origin=origin, asked=request.said, windows=windows
             )
         return await holds.hold_seats(
-            *who, wishes, areas, key=key, origin=origin, asked=request.said, windows=windows, through=request.through
+            *who,
+            wishes,
+            areas,
+            key=key,
+            origin=origin,
+            asked=request.said,
+            windows=windows,
+            through=request.through,
+            address=request.address,
         )
 
     async def _none_left(self, request: "_Request") -> Changed | Refusal:
@@ -153,10 +162,17 @@ class _Request:
     """One request on its way through its tries."""
 
     def __init__(
-        self, event: str, holder: str, asked: wire.BestWish, key: str | None, origin: str, through: str
+        self,
+        event: str,
+        holder: str,
+        asked: wire.BestWish,
+        key: str | None,
+        origin: str,
+        through: str,
+        address: str,
     ) -> None:
         self.event, self.holder, self.asked, self.key, self.origin = event, holder, asked, key, origin
-        self.through = through
+        self.through, self.address = through, address
         fields = {name: getattr(asked, name) for name in wire.BestWish.__struct_fields__}
         self.said = ("best", sorted((name, value) for name, value in fields.items()))
         """What the key stands for."""

@@ -56,19 +56,21 @@ class Doorman:
         METRICS.sockets.set(self._open)
 
 
-async def serve_socket(request: web.Request, live: Live, doorman: Doorman, address: str) -> web.StreamResponse:
-    """One live socket from handshake to close. Raises `LmlError` before the upgrade only."""
+async def serve_socket(
+    request: web.Request, live: Live, doorman: Doorman, address: str, mark: str = ""
+) -> web.StreamResponse:
+    """One live socket from handshake to close. Raises `LmlError` before the upgrade only. `mark`: see `AddressOf`."""
     doorman.refuse_origin(request.headers.get("Origin"), request.host)
     audience = await live.audience(request.match_info["event"])
     doorman.enter(address)
     try:
         await live.turnstile.enter(half_in=False)
-        return await _converse(request, live, audience)
+        return await _converse(request, live, audience, mark)
     finally:
         doorman.leave(address)
 
 
-async def _converse(request: web.Request, live: Live, audience: Audience) -> web.StreamResponse:
+async def _converse(request: web.Request, live: Live, audience: Audience, mark: str) -> web.StreamResponse:
     response, fmt = _accept(request)
     if response is None:
         # Says in the framework's words what the handshake lacks.
@@ -81,7 +83,7 @@ async def _converse(request: web.Request, live: Live, audience: Audience) -> web
     _bound_buffers(transport)
     subscriber = Subscriber(transport, fmt, f"{_WORKER}:{next(_numbers)}:")
     audience = live.join(audience, subscriber)
-    conversation = Conversation(live, audience, subscriber)
+    conversation = Conversation(live, audience, subscriber, mark)
     # From here on the framework hands over what comes in as it is, what came with the handshake first.
     request.protocol.set_parser(cast(Any, conversation))
     try:

@@ -50,10 +50,12 @@ class Conversation:
     (`hello`, choosing seats, a book that is another) is a task.
     """
 
-    def __init__(self, live: Live, audience: Audience, subscriber: Subscriber) -> None:
+    def __init__(self, live: Live, audience: Audience, subscriber: Subscriber, mark: str) -> None:
         self._live = live
         self.audience = audience
         self._subscriber = subscriber
+        self._mark = mark
+        """What stands for the client's address in the inventory's counts."""
         self._loop = asyncio.get_running_loop()
         self._clock = live.clock
         self._ask_at_once = live.acts.ask
@@ -238,7 +240,7 @@ class Conversation:
         asked: Asked | Refusal | None = None
         if isinstance(request, _PLAIN):
             try:
-                asked = self._ask_at_once(self, self._event, holder, request, origin, self._session.channel)
+                asked = self._ask_at_once(self, self._event, holder, request, origin, self._session.channel, self._mark)
             except LmlError as error:
                 asked = Refusal(error.code, error.message, retry_after_ms=error.retry_after_ms)
         if isinstance(asked, Refusal):
@@ -314,16 +316,19 @@ class Conversation:
                     key=request.key,
                     origin=origin,
                     through=through,
+                    address=self._mark,
                 )
             case wire.HoldBest():
-                best, key = self._live.best, request.key
-                return await best.hold_best(event, holder, request, key=key, origin=origin, through=through)
+                return await self._live.best.hold_best(
+                    *(event, holder, request), key=request.key, origin=origin, through=through, address=self._mark
+                )
             case wire.Release():
                 return await acts.release(event, holder, request.hold, request.seats, request.areas, origin=origin)
             case wire.Extend():
                 return await acts.extend(event, holder, request.hold, origin=origin)
             case _:
-                return await self._live.groups.ask(self.audience.desk, holder, request, origin, through)
+                desk, whence = self.audience.desk, self._mark
+                return await self._live.groups.ask(desk, holder, request, origin, through, whence)
 
     def _unknown(self, error: LmlError) -> Refusal:
         self._not_asked()

@@ -41,7 +41,7 @@ from lml_live.inventory.groups import GroupChanged
 from lml_live.inventory.holds import AreaWishes, Refusal
 
 _CLERK_CODES: Final = ("unauthorized", "forbidden", "not_found")
-_TAKING: Final = ("seat_taken", "unknown_seat", "unknown_area", "area_full", "limit_exceeded")
+_TAKING: Final = ("seat_taken", "cooling_down", "unknown_seat", "unknown_area", "area_full", "limit_exceeded")
 _HOLD: Final = ("hold_not_found", "hold_expired", "hold_in_checkout")
 _SALE: Final = ("sale_not_open", "sale_paused", "sale_closed")
 
@@ -121,7 +121,7 @@ _BEGINNING: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class CounterServices:
-    """What the handlers need. `buyer` answers the holder who calls, or raises."""
+    """What the handlers need. `buyer` answers the holder who calls, or raises; `mark_address` says whence."""
 
     desk: StaffDesk
     acts: Acts
@@ -130,6 +130,7 @@ class CounterServices:
     history: History
     keys: IdempotencyKeys
     buyer: Callable[[web.Request], HolderToken]
+    mark_address: Callable[[web.Request], str]
 
 
 def routes(services: CounterServices) -> list[web.RouteDef]:
@@ -202,7 +203,7 @@ def routes(services: CounterServices) -> list[web.RouteDef]:
         if body.over_house:
             return refused(desk, Refusal("forbidden", "Only staff may take what the house keeps back."))
         if body.event not in (None, desk.event.id):
-            return await move_to_event(desk, buyer, hold, body.event, body, key)
+            return await move_to_event(desk, buyer, hold, body, key, services.mark_address(request))
         seats = indexes_of(desk, body.seats)
         if isinstance(seats, Refusal):
             return refused(desk, seats)
@@ -210,12 +211,15 @@ def routes(services: CounterServices) -> list[web.RouteDef]:
         return answer_hold(desk, outcome)
 
     async def move_to_event(
-        desk: Desk, buyer: HolderToken, hold: str, event: str, body: MoveBody, key: str
+        desk: Desk, buyer: HolderToken, hold: str, body: MoveBody, key: str, address: str
     ) -> web.Response:
+        event = body.event
+        assert event is not None
         there = await acts.desks.desk(event)
         ask = ask_by_ids(event, body.seats, body.areas)
-        group, holder = desk.event.group, buyer.holder
-        outcome = await services.groups.move(group, holder, [hold], [ask], key=key, through=buyer.channel)
+        outcome = await services.groups.move(
+            *(desk.event.group, buyer.holder, [hold], [ask]), key=key, through=buyer.channel, address=address
+        )
         if isinstance(outcome, GroupChanged):
             return answer_hold(there, outcome.changes[event])
         # The seats in the way are the other event's; a hold that cannot be moved has none.

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 from weakref import WeakValueDictionary
 
+import msgspec
 from msgspec import Struct
 
 from lml_live.clock import to_ms
@@ -42,10 +43,7 @@ class Desk(Struct, frozen=True):
 
     @property
     def limits(self) -> wire.Limits:
-        rules = self.event.limits
-        return wire.Limits(
-            rules.max_seats, rules.hold_seconds, rules.extensions, rules.lifetime_seconds, rules.orphan_rule
-        )
+        return msgspec.convert(self.event.limits, wire.Limits, from_attributes=True)
 
     @property
     def layout_ref(self) -> wire.LayoutRef:

@@ -68,13 +68,14 @@ class GroupActs:
         layout_hash: str | None = None,
         origin: str = "",
         through: str = WEB,
+        address: str = "",
     ) -> GroupChanged | GroupRefusal:
         """Takes what is asked of every event, or nothing, through one sales channel. Shared seats are those of the
         layout of `layout_hash`."""
         wishes = await self._wishes(group, asks, layout_hash, through)
         if isinstance(wishes, GroupRefusal):
             return wishes
-        return await self._holds.hold_group(holder, wishes, key=key, origin=origin)
+        return await self._holds.hold_group(holder, wishes, key=key, origin=origin, address=address)
 
     async def move(
         self,
@@ -87,13 +88,14 @@ class GroupActs:
         layout_hash: str | None = None,
         origin: str = "",
         through: str = WEB,
+        address: str = "",
     ) -> GroupChanged | GroupRefusal:
         """Makes of these holds what is asked of the events, or changes nothing."""
         moved = await self._by_event(group, holds)
         wishes = await self._wishes(group, asks, layout_hash, through)
         if isinstance(wishes, GroupRefusal):
             return wishes
-        return await self._holds.move_group(holder, moved, wishes, key=key, origin=origin)
+        return await self._holds.move_group(holder, moved, wishes, key=key, origin=origin, address=address)
 
     async def release(
         self, group: str, holder: str, holds: Sequence[str], *, origin: str = ""
@@ -131,7 +133,7 @@ class GroupActs:
         return dict(zip(events, desks, strict=True))
 
     async def ask(
-        self, desk: Desk, holder: str, request: wire.GroupRequest, origin: str, through: str
+        self, desk: Desk, holder: str, request: wire.GroupRequest, origin: str, through: str, address: str
     ) -> wire.GroupChanged | wire.Error:
         """What a socket of the event of `desk` asks for, done and answered."""
         group, layout_hash = desk.event.group, desk.event.layout_hash
@@ -141,7 +143,12 @@ class GroupActs:
                 events = request.events or await self.events_of(group)
                 asks = [Ask(event, lambda _: request.seats, request.areas, shared=True) for event in events]
                 outcome = await self.hold(
-                    *(group, holder, asks), key=request.key, layout_hash=layout_hash, origin=origin, through=through
+                    *(group, holder, asks),
+                    key=request.key,
+                    layout_hash=layout_hash,
+                    origin=origin,
+                    through=through,
+                    address=address,
                 )
             case wire.MoveGroup():
                 asks = [Ask(event, lambda _: request.seats, request.areas, shared=True) for event in request.events]
@@ -151,6 +158,7 @@ class GroupActs:
                     layout_hash=layout_hash,
                     origin=origin,
                     through=through,
+                    address=address,
                 )
             case wire.ReleaseGroup():
                 outcome = await self.release(group, holder, request.holds, origin=origin)

@@ -5,6 +5,7 @@
 
 import asyncio
 import gzip
+import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -32,7 +33,7 @@ from lml_live.gateway.session import Visitor
 from lml_live.gateway.tokens import HolderToken
 from lml_live.guard.partners import Partners
 from lml_live.guard.staff import StaffDesk
-from lml_live.guard.throttle import Network, TokenBucket, client_address, in_networks
+from lml_live.guard.throttle import Network, TokenBucket, address_mark, client_address, in_networks
 from lml_live.inventory.holds import Changed, Refusal
 from lml_live.inventory.records import BOX_OFFICE, WEB
 from lml_live.inventory.rooms import PUBLIC, STAFF, view_of
@@ -43,6 +44,7 @@ _REFUSED: Final = (
     "forbidden",
     "not_found",
     "seat_taken",
+    "cooling_down",
     "unknown_seat",
     "unknown_area",
     "area_full",
@@ -167,9 +169,10 @@ class HoldProblem(Problem, frozen=True, omit_defaults=True, kw_only=True):
 class AddressOf:
     """Who calls, by network address: the peer, or whom our own proxies name."""
 
-    def __init__(self, trusted: Sequence[Network], exempt: Sequence[Network]) -> None:
+    def __init__(self, trusted: Sequence[Network], exempt: Sequence[Network], secret: bytes) -> None:
         self._trusted = tuple(trusted)
         self._exempt = tuple(exempt)
+        self._key = hashlib.blake2b(secret, digest_size=32, person=b"lml addresses").digest()
 
     def __call__(self, request: web.Request) -> str:
         return client_address(request.remote or "", request.headers.get("X-Forwarded-For"), self._trusted)
@@ -178,6 +181,11 @@ class AddressOf:
         """The address, or None where it is exempt from caps."""
         address = self(request)
         return None if in_networks(address, self._exempt) else address
+
+    def mark(self, request: web.Request) -> str:
+        """What stands for the address in the inventory's counts; empty where it is exempt from caps."""
+        address = self.capped(request)
+        return "" if address is None else address_mark(address, self._key)
 
 
 @dataclass(frozen=True)
@@ -260,7 +268,7 @@ def routes(services: HolderServices) -> list[web.RouteDef]:
 
     async def socket(request: web.Request) -> web.StreamResponse:
         address = services.address_of(request)
-        return await serve_socket(request, live, services.doorman, address)
+        return await serve_socket(request, live, services.doorman, address, services.address_of.mark(request))
 
     async def read_availability(request: web.Request) -> web.Response:
         visitor = await services.visitor(request)
@@ -338,14 +346,22 @@ def routes(services: HolderServices) -> list[web.RouteDef]:
         seats = indexes_of(desk, body.seats)
         if isinstance(seats, Refusal):
             return refused(desk, seats)
-        outcome = await acts.hold(desk.event.id, buyer.holder, seats, body.areas, key=key, through=buyer.channel)
+        outcome = await acts.hold(
+            *(desk.event.id, buyer.holder, seats, body.areas),
+            key=key,
+            through=buyer.channel,
+            address=services.address_of.mark(request),
+        )
         return answer_hold(desk, outcome, status=201)
 
     async def hold_best(request: web.Request) -> web.Response:
         buyer, key = services.buyer(request), read_key(request)
         body = await read_body(request, HoldBestBody)
         desk = await _public_desk(request.match_info["event"])
-        outcome = await live.best.hold_best(desk.event.id, buyer.holder, body, key=key, through=buyer.channel)
+        address = services.address_of.mark(request)
+        outcome = await live.best.hold_best(
+            desk.event.id, buyer.holder, body, key=key, through=buyer.channel, address=address
+        )
         return answer_hold(desk, outcome, status=201)
 
     async def _public_desk(event: str) -> Desk:

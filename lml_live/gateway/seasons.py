@@ -30,7 +30,7 @@ from lml_live.inventory.groups import GroupChanged, GroupRefusal
 
 _CODES: Final = ("unauthorized", "not_found", "different_group", "rate_limited")
 _SALE: Final = ("sale_not_open", "sale_paused", "sale_closed", "idempotency_mismatch", "limit_exceeded")
-_TAKING: Final = ("seat_taken", "unknown_seat", "unknown_area", "area_full", "orphan_seat")
+_TAKING: Final = ("cooling_down", "seat_taken", "unknown_seat", "unknown_area", "area_full", "orphan_seat")
 _HOLD: Final = ("hold_not_found", "hold_expired", "hold_in_checkout", "forbidden")
 
 OPERATIONS: Final = (
@@ -103,8 +103,8 @@ def routes(services: HolderServices, groups: GroupActs) -> list[web.RouteDef]:
         buyer, key, group = services.buyer(request), read_key(request), _group(request)
         body = await read_body(request, GroupHoldBody)
         events = body.events or await groups.events_of(group)
-        asks = _asks(events, body.seats, body.areas)
-        outcome = await groups.hold(group, buyer.holder, asks, key=key, through=buyer.channel)
+        asks, address = _asks(events, body.seats, body.areas), services.address_of.mark(request)
+        outcome = await groups.hold(group, buyer.holder, asks, key=key, through=buyer.channel, address=address)
         return await answer_group(groups, group, outcome, status=201)
 
     async def list_group_holds(request: web.Request) -> web.Response:
@@ -121,8 +121,10 @@ def routes(services: HolderServices, groups: GroupActs) -> list[web.RouteDef]:
     async def move_group(request: web.Request) -> web.Response:
         buyer, key, group = services.buyer(request), read_key(request), _group(request)
         body = await read_body(request, GroupMoveBody)
-        asks = _asks(body.events, body.seats, body.areas)
-        outcome = await groups.move(group, buyer.holder, body.holds, asks, key=key, through=buyer.channel)
+        asks, address = _asks(body.events, body.seats, body.areas), services.address_of.mark(request)
+        outcome = await groups.move(
+            group, buyer.holder, body.holds, asks, key=key, through=buyer.channel, address=address
+        )
         return await answer_group(groups, group, outcome)
 
     async def release_group(request: web.Request) -> web.Response:

@@ -87,6 +87,12 @@ class Limits(Struct, frozen=True):
     extensions: int
     lifetime_seconds: int
     orphan_rule: Literal["off", "strict", "lenient"] = "off"
+    expired_holds: int = 0
+    cooldown_seconds: int = 0
+    rehold_seconds: int = 0
+    release_jitter_seconds: int = 0
+    address_holds: int = 0
+    address_seats: int = 0
 
 
 class LayoutRef(Struct, frozen=True):

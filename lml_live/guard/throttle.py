@@ -1,5 +1,6 @@
 """Token buckets and caps per address. Pure: whoever asks brings the time."""
 
+import hashlib
 import ipaddress
 from collections.abc import Iterable
 
@@ -67,6 +68,23 @@ def in_networks(address: str, networks: Iterable[Network]) -> bool:
     except ValueError:
         return False
     return any(parsed in network for network in networks)
+
+
+def address_mark(address: str, key: bytes) -> str:
+    """Tells one address from another without naming it, for counts that are kept: 16 hex digits of a keyed hash.
+
+    Of IPv6 the network part counts: whoever has one address there has all the others too.
+    """
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        text = address
+    else:
+        mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+        text = str(mapped or parsed)
+        if isinstance(parsed, ipaddress.IPv6Address) and mapped is None:
+            text = str(ipaddress.ip_network((parsed, 64), strict=False))
+    return hashlib.blake2b(text.encode(), digest_size=8, key=key).hexdigest()
 
 
 def client_address(peer: str, forwarded_for: str | None, trusted: Iterable[Network]) -> str:

@@ -72,6 +72,8 @@ class EventChange(Struct, frozen=True, kw_only=True):
     max_extensions: int
     hold_ms: int
     lifetime_ms: int
+    address_holds: int
+    address_seats: int
     orphan_rule: str = "off"
     channel: int = 0
     windows: Raw = Raw(b"\x90")
@@ -87,9 +89,12 @@ class GroupHolds:
         self._key = hashlib.blake2b(secret, digest_size=32, person=b"lml group holds").digest()
 
     async def hold_group(
-        self, holder: str, wishes: Sequence[EventWish], *, key: str | None, origin: str = ""
+        self, holder: str, wishes: Sequence[EventWish], *, key: str | None, origin: str = "", address: str = ""
     ) -> GroupChanged | GroupRefusal:
-        """Takes what each event is wished for, or nothing. With `key` a retry answers the holds as they are now."""
+        """Takes what each event is wished for, or nothing. With `key` a retry answers the holds as they are now.
+
+        `address` is a keyed hash of the network address that is counted, empty for none.
+        """
         wished = {wish.event: wish for wish in wishes}
 
         def change(sale: Sale, shared: str) -> EventChange:
@@ -97,10 +102,19 @@ class GroupHolds:
             return _change(sale, f"{sale.number}-{shared}", wished[sale.event])
 
         request = hash_request(("hold", _said(wishes)))
-        return await self._act("hold_group", list(wished), holder, change, key=key, request=request, origin=origin)
+        return await self._act(
+            "hold_group", list(wished), holder, change, address, key=key, request=request, origin=origin
+        )
 
     async def move_group(
-        self, holder: str, holds: Mapping[str, str], wishes: Sequence[EventWish], *, key: str | None, origin: str = ""
+        self,
+        holder: str,
+        holds: Mapping[str, str],
+        wishes: Sequence[EventWish],
+        *,
+        key: str | None,
+        origin: str = "",
+        address: str = "",
     ) -> GroupChanged | GroupRefusal:
         """Makes `wishes` of `holds` (hold id by event). A hold whose event is wished for keeps its id, the others end;
         deadline, lifetime and extensions stay the shortest that any of them had."""
@@ -115,7 +129,10 @@ class GroupHolds:
 
         request = hash_request(("move", sorted(holds.values()), _said(wishes)))
         return await self._act(
-            *("move_group", events, holder, change, limits.KEYS_PER_HOLD_MAX), key=key, request=request, origin=origin
+            *("move_group", events, holder, change, limits.KEYS_PER_HOLD_MAX, address),
+            key=key,
+            request=request,
+            origin=origin,
         )
 
     async def release_group(
@@ -219,6 +236,8 @@ def _change(sale: Sale, hold: str, wish: EventWish | None, *, is_there: bool = F
         max_extensions=sale.extensions,
         hold_ms=sale.hold_seconds * 1000,
         lifetime_ms=sale.lifetime_seconds * 1000,
+        address_holds=sale.address_holds,
+        address_seats=sale.address_seats,
         orphan_rule=rule,
         channel=0 if wish is None else sale.channel(wish.through),
         windows=Raw(windows or b"\x90"),

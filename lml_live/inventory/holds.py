@@ -106,19 +106,21 @@ class Holds:
         asked: object = None,
         windows: Windows | None = None,
         through: str = WEB,
+        address: str = "",
     ) -> Changed | Refusal:
         """Takes all that is named, or nothing. `key` makes a retry harmless: it answers the hold as it is now.
 
         `asked` is what `key` stands for, where that is not the seats and areas themselves. `windows` tells the orphan
         rule who sits beside whom; an event that has the rule cannot be held without. `through` names the sales channel:
         what belongs to another one is `seat_taken` and `area_full`. All that is done to the hold later goes through it.
+        `address` is a keyed hash of the network address that is counted, empty for none.
         """
         hold = ""
 
         def args(sale: Sale) -> Sequence[Part]:
             nonlocal hold
             expect_open(sale)
-            hold, found = self._hold_args(sale, holder, seats, areas, key, origin, asked, windows, through)
+            hold, found = self._hold_args(sale, holder, seats, areas, key, origin, asked, windows, through, address)
             return found
 
         return await self._act(event, "hold_seats", _SEATS_BOOK_DEADLINES_AREAS_LOG, args, lambda: hold)
@@ -135,6 +137,7 @@ class Holds:
         origin: str,
         windows: Windows,
         through: str,
+        address: str,
     ) -> "Asked | None":
         """`hold_seats` without a coroutine, where nothing must be waited for but the script: `sink` gets its answer.
 
@@ -143,7 +146,7 @@ class Holds:
         sale = self._book.ready(event)
         if sale is None or sale.state != "open":
             return None
-        hold, args = self._hold_args(sale, holder, seats, areas, key, origin, None, windows, through)
+        hold, args = self._hold_args(sale, holder, seats, areas, key, origin, None, windows, through, address)
         self._book.ask(sink, sale, "hold_seats", _SEATS_BOOK_DEADLINES_AREAS_LOG, args)
         return Asked(sale, hold)
 
@@ -158,6 +161,7 @@ class Holds:
         asked: object,
         windows: Windows | None,
         through: str,
+        address: str,
     ) -> tuple[str, Sequence[Part]]:
         """The hold's id, and what the script is told."""
         digest = self._digest(sale, holder, key)
@@ -167,6 +171,7 @@ class Holds:
             *(self._book.skew_ms, holder, hold, digest, request, origin, sale.on_sale_at_ms, sale.max_seats),
             *(limits.HOLDS_PER_HOLDER_MAX, sale.hold_seconds * 1000, sale.lifetime_seconds * 1000),
             *(_pack_seats(seats), _pack_areas(areas), *orphan_args(sale, seats, windows), sale.channel(through)),
+            *(address, sale.address_holds, sale.address_seats),
         )
 
     async def add_to_hold(
@@ -372,13 +377,16 @@ class Holds:
     async def free_booking(self, event: str, hold: str, booking: str, reason: HoldReason) -> Changed | None:
         """Puts a booking's seats on sale again. None where the record does not bear this booking."""
         return await self._settle(
-            event, "free_booking", _SEATS_BOOK_DEADLINES_AREAS_LOG, [hold, booking, reason, ""], hold
+            *(event, "free_booking", _SEATS_BOOK_DEADLINES_AREAS_LOG, [hold, booking, reason, ""], hold), losses=True
         )
 
     async def _settle(
-        self, event: str, script: str, keys: Sequence[str], args: Sequence[Part], hold: str
+        self, event: str, script: str, keys: Sequence[str], args: Sequence[Part], hold: str, *, losses: bool = False
     ) -> Changed | None:
-        sale, answer = await self._book.run(event, script, keys, lambda _: [self._book.skew_ms, *args])
+        def given(sale: Sale) -> Sequence[Part]:
+            return [self._book.skew_ms, *args, *(sale.losses if losses else ())]
+
+        sale, answer = await self._book.run(event, script, keys, given)
         return None if answer[0] == b"nothing" else _changed(sale, answer, hold)
 
     # --- The house's acts
@@ -458,6 +466,16 @@ def read_answer(sale: Sale, answer: Sequence[Any], hold: str) -> Changed | Refus
             return Refusal("invalid_message", "The hold has no such places; name a type where it has several.")
         case b"limit":
             return Refusal("limit_exceeded", f"At most {int(answer[1])} are allowed.")
+        case b"cooling":
+            return Refusal(
+                "cooling_down", "Too many of your holds expired: please wait.", retry_after_ms=int(answer[1])
+            )
+        case b"barred":
+            barred = tuple(map(int, answer[2:]))
+            message = "You have just lost these seats: they go to others first."
+            return Refusal("cooling_down", message, barred, retry_after_ms=int(answer[1]))
+        case b"address_limit":
+            return Refusal("limit_exceeded", f"At most {int(answer[1])} are allowed from one network address.")
         case b"not_open":
             return Refusal("sale_not_open", "The sale has not begun.")
         case word if word in REFUSALS:

@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from lml_live import limits
 from lml_live.inventory.diffs import Allotments, AreaCounts
 
 _COUNTS: Final = ("available", "held", "sold", "blocked")
@@ -44,6 +45,12 @@ class Sale(Struct, frozen=True, kw_only=True):
     lifetime_seconds: int
     orphan_rule: str = "off"
     """off, strict or lenient (inventory/plan.py)."""
+    expired_holds: int = 0
+    cooldown_seconds: int = 0
+    rehold_seconds: int = 0
+    release_jitter_seconds: int = 0
+    address_holds: int = 0
+    address_seats: int = 0
     tick_ms: int | None
     revision: int
     prices_version: int
@@ -72,6 +79,12 @@ class Sale(Struct, frozen=True, kw_only=True):
     def stamp(self) -> str:
         """What every script compares with the book before it does anything: `epoch:revision`."""
         return f"{self.epoch}:{self.revision}"
+
+    @property
+    def losses(self) -> tuple[int, int, int, int]:
+        """What scripts that let holds expire are told: expired_holds, cooldown_ms, cooldown_max_ms, rehold_ms."""
+        longest = limits.COOLDOWN_SECONDS_MAX
+        return (self.expired_holds, self.cooldown_seconds * 1000, longest * 1000, self.rehold_seconds * 1000)
 
     def key(self, name: str) -> str:
         """The Redis key of one of `KEY_NAMES`."""

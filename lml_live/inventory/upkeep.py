@@ -6,6 +6,7 @@ While PostgreSQL cannot be asked, everybody sweeps: sweeping twice is harmless, 
 
 import asyncio
 import logging
+import secrets
 import time
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -16,11 +17,12 @@ from msgspec import Struct
 from lml_live import limits
 from lml_live.errors import LmlError, Unavailable
 from lml_live.infra import postgres
+from lml_live.infra.redis import Part
 from lml_live.infra.telemetry import METRICS
 from lml_live.inventory.book import Book
 from lml_live.inventory.clocks import Clocks
 from lml_live.inventory.holds import Changed
-from lml_live.inventory.records import decode_record
+from lml_live.inventory.records import Sale, decode_record
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +36,14 @@ SettleMark = Callable[[str, Changed], Awaitable[None]]
 
 async def _no_marks(event: str, mark: Changed) -> None:
     """Where nothing is sold there are no marks."""
+
+
+def sweep_args(
+    sale: Sale, skew_ms: int, mark_seconds: int, latest_ms: int, batch: int = limits.SWEEP_BATCH
+) -> list[Part]:
+    """The arguments of expire_holds after the stamp. Chance is ours: Redis gives every script the same."""
+    jitter_ms = sale.release_jitter_seconds * 1000
+    return [skew_ms, batch, mark_seconds * 1000, latest_ms, *sale.losses, jitter_ms, secrets.randbits(31)]
 
 
 class _Swept(Struct, frozen=True):
@@ -166,10 +176,7 @@ class Upkeep:
                 event,
                 "expire_holds",
                 _KEYS,
-                lambda _: [
-                    *(self._book.skew_ms, limits.SWEEP_BATCH, self._mark_seconds * 1000),
-                    self.clocks.latest_ms(),
-                ],
+                lambda sale: sweep_args(sale, self._book.skew_ms, self._mark_seconds, self.clocks.latest_ms()),
             )
             freed += int(answer[2])
             for hold, raw in zip(answer[4::2], answer[5::2], strict=True):

@@ -209,11 +209,7 @@ class Catalogue:
             layout.version,
             layout.hash,
             layout.seat_count,
-            rules.max_seats,
-            rules.hold_seconds,
-            rules.extensions,
-            rules.lifetime_seconds,
-            rules.orphan_rule,
+            *msgspec.structs.astuple(rules),
             draft.tick_ms,
         )
         if made is None:

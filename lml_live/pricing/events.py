@@ -36,6 +36,12 @@ MaxSeats = Annotated[int, Meta(ge=1, le=limits.HOLD_SEATS_MAX)]
 HoldSeconds = Annotated[int, Meta(ge=limits.HOLD_SECONDS_MIN, le=limits.HOLD_SECONDS_MAX)]
 Extensions = Annotated[int, Meta(ge=0, le=limits.EXTENSIONS_MAX)]
 OrphanRule = Literal["off", "strict", "lenient"]
+ExpiredHolds = Annotated[int, Meta(ge=0, le=limits.EXPIRED_HOLDS_MAX)]
+CooldownSeconds = Annotated[int, Meta(ge=0, le=limits.COOLDOWN_SECONDS_MAX)]
+ReholdSeconds = Annotated[int, Meta(ge=0, le=limits.REHOLD_SECONDS_MAX)]
+JitterSeconds = Annotated[int, Meta(ge=0, le=limits.RELEASE_JITTER_SECONDS_MAX)]
+AddressHolds = Annotated[int, Meta(ge=0, le=limits.ADDRESS_HOLDS_MAX)]
+AddressSeats = Annotated[int, Meta(ge=0, le=limits.ADDRESS_SEATS_MAX)]
 LifetimeSeconds = Annotated[int, Meta(ge=limits.HOLD_SECONDS_MIN, le=limits.LIFETIME_SECONDS_MAX)]
 Prices = Annotated[tuple[Price, ...], Meta(min_length=1, max_length=limits.EVENT_PRICES_MAX)]
 
@@ -52,13 +58,25 @@ class LayoutChoice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class SaleLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The published rules: seats a holder may hold, seconds a hold lasts, how often it may be put off, and its end;
-    whether a hold may leave a single seat alone (`lenient`: only where its row offers nothing else)."""
+    whether a hold may leave a single seat alone (`lenient`: only where its row offers nothing else).
+
+    Of those that follow, 0 switches one off. Who let `expired_holds` holds expire within a hold's lifetime makes none
+    for `cooldown_seconds`, twice as long with each further one, up to ten minutes. Who lost a seat so does not get it
+    again for `rehold_seconds`; it is for sale within `release_jitter_seconds`, nobody knows when. One network address
+    has at most `address_holds` live holds, with `address_seats` seats and places.
+    """
 
     max_seats: MaxSeats = 8
     hold_seconds: HoldSeconds = 300
     extensions: Extensions = 2
     lifetime_seconds: LifetimeSeconds = 1800
     orphan_rule: OrphanRule = "off"
+    expired_holds: ExpiredHolds = 3
+    cooldown_seconds: CooldownSeconds = 120
+    rehold_seconds: ReholdSeconds = 60
+    release_jitter_seconds: JitterSeconds = 0
+    address_holds: AddressHolds = 100
+    address_seats: AddressSeats = 500
 
 
 class NewEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -85,6 +103,12 @@ class LimitChanges(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     extensions: Extensions | UnsetType = UNSET
     lifetime_seconds: LifetimeSeconds | UnsetType = UNSET
     orphan_rule: OrphanRule | UnsetType = UNSET
+    expired_holds: ExpiredHolds | UnsetType = UNSET
+    cooldown_seconds: CooldownSeconds | UnsetType = UNSET
+    rehold_seconds: ReholdSeconds | UnsetType = UNSET
+    release_jitter_seconds: JitterSeconds | UnsetType = UNSET
+    address_holds: AddressHolds | UnsetType = UNSET
+    address_seats: AddressSeats | UnsetType = UNSET
 
 
 class EventChanges(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

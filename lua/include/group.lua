@@ -2,16 +2,19 @@
 -- KEYS are the five keys of each event, one event after the other. A change is what is asked of one event, a map:
 -- inventory/groups.py names its fields. A refusal is {place of its event, word, …}; all that refuse are named.
 
--- Each event's book, in order: keys, change, tally, marker of the key, raw record; and who bears another stamp.
-local function open_books(packed, holder, digest)
+-- Each event's book, in order: keys, change, tally, marker of the key, raw record, what was lost, what the address has
+-- ('' is no address that counts); and who bears another stamp.
+local function open_books(packed, holder, digest, address)
   local books, others = {}, {}
   for i, change in ipairs(cmsgpack.unpack(packed)) do
     local keys = {}
     for k = 1, 5 do keys[k] = KEYS[5 * i - 5 + k] end
-    local found = redis.call('HMGET', keys[2], 'stamp', 'o:' .. holder, 'k:' .. digest, 'h:' .. change.hold)
+    local found = redis.call('HMGET', keys[2], 'stamp', 'o:' .. holder, 'k:' .. digest, 'h:' .. change.hold,
+      'x:' .. holder, 'a:' .. address)
     local refusal = stamp_refusal(found[1], change.stamp)
     if refusal then others[#others + 1] = {i, unpack(refusal)} end
-    books[i] = {keys = keys, change = change, tally = tally_of(found[2]), marker = found[3], raw = found[4]}
+    books[i] = {keys = keys, change = change, tally = tally_of(found[2]), marker = found[3], raw = found[4],
+      lost = found[5], there = address ~= '' and {field = 'a:' .. address, raw = found[6]}}
   end
   return books, others
 end
@@ -66,10 +69,19 @@ local function wish_refusal(book, own, now)
   if own then size = size - size_of(own_seats, own[AREAS]) end
   if size > change.max_seats then return {'limit', change.max_seats} end
   if not own and #book.tally - 1 >= change.max_holds then return {'too_many_holds', change.max_holds} end
+  local unfair = not own and cooling_refusal(book.lost, now) or barred_refusal(book.lost, change.seats, now)
+  if unfair then return unfair end
   local taken = seats_in_the_way(keys[1], runs_of(seats_not_in(change.seats, own_seats), 2), for_sale(channel))
   if #taken > 0 then return {'taken', unpack(taken)} end
   local full = areas_in_the_way(keys[4], change.areas, own and places_of(own[AREAS]) or {}, channel)
   if #full > 0 then return {'full', unpack(full)} end
+  if book.there then
+    local places = size_of(change.seats, change.areas)
+    local many, there = address_judged(
+      keys[2], book.there.raw, change.hold, places, change.address_holds, change.address_seats)
+    if many then return many end
+    book.there.tally = there
+  end
   if change.orphan_rule == 'off' then return nil end
   local alone = left_alone(keys[1], change.orphan_rule, change.windows, change.seats, own_seats)
   if #alone > 0 then return {'orphan', unpack(alone)} end
@@ -95,6 +107,7 @@ local function write_hold(book, record, act, request, changed_seats, changed_are
     write_log(keys[5], book.change.stamp, act, request.origin, changed_seats, changed_areas, {{hold_id, record}})
   book.raw = cmsgpack.pack(record)
   redis.call('HSET', keys[2], 'h:' .. hold_id, book.raw)
+  if book.there and book.there.tally then redis.call('HSET', keys[2], book.there.field, book.there.tally) end
   write_tally(keys[2], record[HOLDER], tally)
   redis.call('ZADD', keys[3], due, hold_id)
 end

@@ -204,6 +204,12 @@ class CallRecorder:
             extensions=3,
             lifetime_seconds=1_800,
             orphan_rule="strict",
+            expired_holds=2,
+            cooldown_seconds=10,
+            rehold_seconds=20,
+            release_jitter_seconds=5,
+            address_holds=7,
+            address_seats=30,
             tick_ms=None,
             revision=5,
             prices_version=1,
@@ -240,6 +246,7 @@ COMMON = {"stamp": "6:5", "skew_ms": 7, "holder": "anna", "hold_id": "42-h", "or
 SALE = {"opens_ms": 1_111, "max_seats": 9, "hold_ms": 300_000, "lifetime_ms": 1_800_000, "max_extensions": 3}
 BOUNDS = {"max_holds": limits.HOLDS_PER_HOLDER_MAX, "max_keys": limits.KEYS_PER_HOLD_MAX}
 WISHES = {"seats": SEATS_PACKED, "areas": AREAS_PACKED}
+LOSSES = {"expired_holds": 2, "cooldown_ms": 10_000, "cooldown_max_ms": 600_000, "rehold_ms": 20_000}
 BOOKING = {"booking": "b1", "origin": ""}
 
 
@@ -254,8 +261,13 @@ RULE = {"orphan_rule": "strict", "windows": msgspec.msgpack.encode([[3, 5], [1, 
 Act = Callable[[Holds], Any]
 CALLS: dict[str, tuple[Act, dict[str, Any]]] = {
     "hold_seats": (
-        lambda holds: holds.hold_seats("e", "anna", SEATS, AREAS, key="k", origin="socket", windows=around),
-        {**WISHES, "hold_id": None, **RULE, "channel": 3},
+        lambda holds: holds.hold_seats(
+            "e", "anna", SEATS, AREAS, key="k", origin="socket", windows=around, address="ad"
+        ),
+        {
+            **{**WISHES, "hold_id": None, **RULE, "channel": 3},
+            **{"address": "ad", "address_holds": 7, "address_seats": 30},
+        },
     ),
     "find_key": (lambda holds: holds.find_key("e", "anna", "", key="k", asked=("best", 2)), {}),
     "add_to_hold": (
@@ -289,7 +301,10 @@ CALLS: dict[str, tuple[Act, dict[str, Any]]] = {
         {**BOOKING, "grace_ms": limits.CHECKOUT_GRACE_MS},
     ),
     "sell_hold": (lambda holds: holds.sell_hold("e", "42-h", "b1"), BOOKING),
-    "free_booking": (lambda holds: holds.free_booking("e", "42-h", "b1", "expired"), {**BOOKING, "reason": "expired"}),
+    "free_booking": (
+        lambda holds: holds.free_booking("e", "42-h", "b1", "expired"),
+        {**BOOKING, "reason": "expired", **LOSSES},
+    ),
 }
 
 
@@ -352,11 +367,13 @@ class GroupCallRecorder(CallRecorder):
 WISH = EventWish("e", SEATS, AREAS, around)
 GROUP_CALLS: dict[str, tuple[Callable[[GroupHolds], Any], dict[str, Any]]] = {
     "hold_group": (
-        lambda acts: acts.hold_group("anna", [WISH, EventWish("f", SEATS, AREAS, around)], key="k", origin="socket"),
+        lambda acts: acts.hold_group(
+            "anna", [WISH, EventWish("f", SEATS, AREAS, around)], key="k", origin="socket", address="ad"
+        ),
         {"hold": None, "is_there": False},
     ),
     "move_group": (
-        lambda acts: acts.move_group("anna", {"e": "42-h"}, [WISH], key="k", origin="socket"),
+        lambda acts: acts.move_group("anna", {"e": "42-h"}, [WISH], key="k", origin="socket", address="ad"),
         {"hold": "42-h", "is_there": True},
     ),
     "release_group": (lambda acts: acts.release_group("anna", {"e": "42-h"}, origin="socket"), {"hold": "42-h"}),
@@ -371,6 +388,7 @@ async def test_each_argument_of_a_step_over_events_is_where_the_header_says(name
     await act(GroupHolds(book, b"secret"))  # type: ignore[arg-type]
     assert book.script == name
     common = {"skew_ms": 7, "holder": "anna", "origin": "socket", "max_keys": limits.KEYS_PER_HOLD_MAX}
+    common["address"] = "ad"
     for argument, value in book.given.items():
         match argument:
             case "digest":
@@ -391,6 +409,8 @@ async def test_each_argument_of_a_step_over_events_is_where_the_header_says(name
                         "max_extensions": 3,
                         "hold_ms": 300_000,
                         "lifetime_ms": 1_800_000,
+                        "address_holds": 7,
+                        "address_seats": 30,
                         "orphan_rule": "strict" if wished else "off",
                         "channel": 3 if wished else 0,
                         "windows": msgspec.msgpack.decode(RULE["windows"]) if wished else [],

@@ -103,6 +103,12 @@ async def test_an_event_is_shown_as_the_contract_says(catalogue: Catalogue) -> N
         "extensions": 2,
         "lifetime_seconds": 1800,
         "orphan_rule": "off",
+        "expired_holds": 3,
+        "cooldown_seconds": 120,
+        "rehold_seconds": 60,
+        "release_jitter_seconds": 0,
+        "address_holds": 100,
+        "address_seats": 500,
     }
     assert set(shown) == {
         *("id", "group", "name", "venue", "starts_at", "on_sale_at", "state"),

@@ -41,6 +41,12 @@ async def test_welcome_says_all_and_nothing_else(live_server: LiveServer, lines:
         "extensions": 2,
         "lifetime_seconds": 1800,
         "orphan_rule": "off",
+        "expired_holds": 3,
+        "cooldown_seconds": 120,
+        "rehold_seconds": 60,
+        "release_jitter_seconds": 0,
+        "address_holds": 100,
+        "address_seats": 500,
     }
     assert set(welcome["layout"]) == {"id", "version", "hash", "url", "seat_count"}
     assert welcome["layout"]["seat_count"] == SEAT_COUNT

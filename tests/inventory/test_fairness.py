@@ -1,0 +1,224 @@
+"""Limits against those who keep seats from others, counted in the atomic step, on real Valkey and PostgreSQL."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import msgspec
+import pytest
+from inventory_fixtures import (  # noqa: F401
+    house_fixture,
+    inventory_dsn_fixture,
+    pool_fixture,
+    scripts_keep_their_word,
+)
+from inventory_house import House, adults, held, refused
+
+from lml_live import limits
+from lml_live.inventory.groups import EventWish, GroupRefusal
+from lml_live.inventory.holds import Changed, Refusal
+
+FREE, HELD = 0, 1
+HOLD_MS = 300_000
+
+
+class Sale:
+    """An event with these limits, and how seats are taken in it: alone, or in a step over several events."""
+
+    def __init__(self, house: House, event: str, way: str) -> None:
+        self.house, self.event, self.way = house, event, way
+
+    async def take(self, holder: str, *seats: int, pit: int = 0, address: str = "") -> Changed | Refusal:
+        places = [("pit", "adult", pit)] if pit else []
+        if self.way == "hold_seats":
+            return await self.house.holds.hold_seats(
+                self.event, holder, adults(*seats), places, key=None, address=address
+            )
+        wishes = [EventWish(self.event, adults(*seats), places)]
+        answer = await self.house.groups.hold_group(holder, wishes, key=None, address=address)
+        return answer.events[self.event] if isinstance(answer, GroupRefusal) else answer.changes[self.event]
+
+    async def lose(self, holder: str, *seats: int) -> None:
+        """The holder takes these seats, and lets the hold expire."""
+        held(await self.take(holder, *seats))
+        self.house.pass_ms(HOLD_MS)
+        await self.house.sweep(self.event)
+
+    async def lost(self, holder: str) -> Sequence[int] | None:
+        """What the book remembers of the holder's losses."""
+        raw = (await self.house.book_fields(self.event)).get(f"x:{holder}")
+        return None if raw is None else msgspec.msgpack.decode(raw, type=list[int])
+
+
+@pytest.fixture(params=["hold_seats", "hold_group"])
+async def make(house: House, request: pytest.FixtureRequest) -> AsyncIterator[Any]:
+    """`await make(expired_holds=2, …)`: an event of 24 seats."""
+    made: list[str] = []
+
+    async def event(**limits: Any) -> Sale:
+        made.append(await house.open_event(areas={"pit": 50}, max_seats=20, **limits))
+        return Sale(house, made[-1], request.param)
+
+    yield event
+    for each in made:
+        await house.audit(each)
+
+
+# --- The budget of expired holds
+
+
+async def test_who_lets_holds_expire_waits_longer_each_time(house: House, make: Any) -> None:
+    sale = await make(expired_holds=2, cooldown_seconds=120, lifetime_seconds=3_600)
+    await sale.lose("anna", 1)
+    await sale.lose("anna", 2)
+    for seat, wait_ms in ((3, 120_000), (4, 240_000), (5, 480_000), (6, 600_000), (7, 600_000)):
+        refusal = refused(await sale.take("anna", seat), "cooling_down")
+        assert 0 <= wait_ms - refusal.retry_after_ms < 10_000, (seat, refusal)
+        held(await sale.take(f"ben-{seat}", seat))
+        house.pass_ms(wait_ms)
+        await sale.lose("anna", 10 + seat)
+    assert (await sale.lost("anna"))[0] == 7
+
+
+async def test_all_holds_that_expire_in_one_sweep_count(house: House, make: Any) -> None:
+    sale = await make(expired_holds=2, cooldown_seconds=60)
+    held(await sale.take("anna", 1))
+    await sale.lose("anna", 2)
+    refused(await sale.take("anna", 3), "cooling_down")
+
+
+async def test_a_hold_that_is_there_may_be_changed_while_its_holder_waits(house: House, make: Any) -> None:
+    sale = await make(expired_holds=1, cooldown_seconds=60)
+    kept = held(await sale.take("anna", 1))
+    assert kept.record is not None
+    held(await sale.take("anna", 2))
+    house.pass_ms(HOLD_MS - 1_000)
+    held(await house.holds.extend_hold(sale.event, "anna", kept.hold))
+    house.pass_ms(1_000)
+    await house.sweep(sale.event)
+    refused(await sale.take("anna", 3), "cooling_down")
+    held(await house.holds.add_to_hold(sale.event, "anna", kept.hold, adults(4), [], key=None))
+    held(await house.holds.replace_hold(sale.event, "anna", kept.hold, adults(5), [], key=None))
+    held(await house.holds.release_hold(sale.event, "anna", kept.hold))
+
+
+async def test_holds_that_were_given_back_or_bought_do_not_count(house: House, make: Any) -> None:
+    sale = await make(expired_holds=1, cooldown_seconds=60, rehold_seconds=60)
+    held(await house.holds.release_hold(sale.event, "anna", held(await sale.take("anna", 1)).hold))
+    hold = held(await sale.take("anna", 1)).hold
+    held(await house.holds.checkout_hold(sale.event, "anna", hold, "b-1"))
+    assert await house.holds.free_booking(sale.event, hold, "b-1", "payment_failed")
+    held(await sale.take("anna", 1))
+    assert await sale.lost("anna") is None
+
+
+async def test_a_checkout_that_is_let_expire_counts(house: House, make: Any) -> None:
+    sale = await make(expired_holds=1, cooldown_seconds=60, rehold_seconds=60)
+    hold = held(await sale.take("anna", 1)).hold
+    held(await house.holds.checkout_hold(sale.event, "anna", hold, "b-1"))
+    assert await house.holds.free_booking(sale.event, hold, "b-1", "expired")
+    refused(await sale.take("anna", 2), "cooling_down")
+
+
+async def test_an_expired_hold_is_forgiven_with_its_tombstone(house: House, make: Any) -> None:
+    sale = await make(expired_holds=2, cooldown_seconds=60, rehold_seconds=60)
+    await sale.lose("anna", 1)
+    house.pass_ms(900_000 - HOLD_MS + limits.TOMBSTONE_MS)
+    await house.sweep(sale.event)
+    assert await sale.lost("anna") is None
+    await sale.lose("anna", 1)
+    held(await sale.take("anna", 2))
+
+
+async def test_a_long_pause_outlives_the_tombstones_usual_time(house: House, make: Any) -> None:
+    """Its end was forgotten a minute after the hold's lifetime, and the pause with it."""
+    sale = await make(expired_holds=1, cooldown_seconds=500, lifetime_seconds=300)
+    await sale.lose("anna", 1)
+    house.pass_ms(200_000)
+    await house.sweep(sale.event)
+    refused(await sale.take("anna", 2), "cooling_down")
+    house.pass_ms(400_000)
+    await house.sweep(sale.event)
+    assert await sale.lost("anna") is None
+
+
+# --- The seat that was just lost
+
+
+async def test_a_lost_seat_goes_to_others_first(house: House, make: Any) -> None:
+    sale = await make(rehold_seconds=60)
+    await sale.lose("anna", 1, 2)
+    refusal = refused(await sale.take("anna", 2, 3), "cooling_down")
+    assert (refusal.seats, 50_000 < refusal.retry_after_ms <= 60_000) == ((2,), True)
+    mine = held(await sale.take("anna", 3)).hold
+    for act in (house.holds.add_to_hold, house.holds.replace_hold):
+        assert refused(await act(sale.event, "anna", mine, adults(1), [], key=None), "cooling_down").seats == (1,)
+    held(await sale.take("ben", 1))
+    house.pass_ms(60_000)
+    held(await sale.take("anna", 2))
+
+
+async def test_no_more_lost_seats_are_remembered_than_the_bound(
+    house: House, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sale = await make(rehold_seconds=60)
+    for n in range(0, 20, 5):
+        held(await sale.take("anna", *range(n, n + 5)))
+    house.pass_ms(HOLD_MS)
+    await house.sweep(sale.event)
+    lost = await sale.lost("anna")
+    assert lost is not None
+    assert sorted(lost[2::2]) == [*range(20)]
+    assert len(lost) <= 2 + 2 * limits.BARRED_SEATS_MAX
+
+
+# --- When seats come back
+
+
+async def test_nobody_can_tell_when_an_expired_holds_seats_come_back(house: House, make: Any) -> None:
+    sale = await make(release_jitter_seconds=30)
+    for seat in range(10):
+        held(await sale.take(f"h{seat}", seat))
+    first = (await house.records(sale.event)).popitem()
+    house.pass_ms(HOLD_MS)
+    await house.sweep(sale.event)
+    assert (await house.states(sale.event))[:10] == [HELD] * 10, "all are put off"
+    refused(await house.holds.extend_hold(sale.event, first[1].holder, first[0]), "hold_expired")
+    due = sorted((await house.deadlines(sale.event)).values())
+    assert len(set(due)) > 5
+    assert due[-1] - due[0] <= 30_000
+    house.pass_ms(30_000)
+    await house.sweep(sale.event)
+    assert (await house.states(sale.event))[:10] == [FREE] * 10
+
+
+# --- One address
+
+
+async def test_an_address_has_so_many_live_holds(house: House, make: Any) -> None:
+    sale = await make(address_holds=2)
+    first = held(await sale.take("anna", 1, address="cafe"))
+    second = held(await sale.take("ben", 2, address="cafe"))
+    refused(await sale.take("carl", 3, address="cafe"), "limit_exceeded")
+    held(await sale.take("dora", 4, address="home"))
+    held(await sale.take("emil", 5))
+    held(await house.holds.release_hold(sale.event, "anna", first.hold))
+    held(await sale.take("carl", 3, address="cafe"))
+    refused(await sale.take("fred", 6, address="cafe"), "limit_exceeded")
+    held(await house.holds.checkout_hold(sale.event, "ben", second.hold, "b-1"))
+    refused(await sale.take("fred", 6, address="cafe"), "limit_exceeded")
+    assert await house.holds.sell_hold(sale.event, second.hold, "b-1")
+    held(await sale.take("fred", 6, address="cafe"))
+    house.pass_ms(HOLD_MS)
+    await house.sweep(sale.event)
+    held(await sale.take("gina", 7, address="cafe"))
+
+
+async def test_an_address_has_so_many_places(house: House, make: Any) -> None:
+    sale = await make(address_seats=5)
+    first = held(await sale.take("anna", 1, 2, pit=2, address="cafe"))
+    refused(await sale.take("ben", 4, 5, address="cafe"), "limit_exceeded")
+    held(await house.holds.release_hold(sale.event, "anna", first.hold, [1]))
+    held(await sale.take("ben", 4, 5, address="cafe"))
+    assert "cafe" not in str(await house.book_fields(sale.event)).replace("a:cafe", ""), (
+        "nothing but the tally knows it"
+    )
