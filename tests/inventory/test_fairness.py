@@ -67,7 +67,7 @@ async def make(house: House, request: pytest.FixtureRequest) -> AsyncIterator[An
 
 
 async def test_who_lets_holds_expire_waits_longer_each_time(house: House, make: Any) -> None:
-    sale = await make(expired_holds=2, cooldown_seconds=120, lifetime_seconds=3_600)
+    sale = await make(expired_holds=2, cooldown_seconds=120, lifetime_seconds=7_200)
     await sale.lose("anna", 1)
     await sale.lose("anna", 2)
     for seat, wait_ms in ((3, 120_000), (4, 240_000), (5, 480_000), (6, 600_000), (7, 600_000)):
