@@ -264,9 +264,7 @@ CALLS: dict[str, tuple[Act, dict[str, Any]]] = {
         lambda holds: holds.hold_seats(
             "e", "anna", SEATS, AREAS, key="k", origin="socket", windows=around, address="ad"
         ),
-        WISHES
-        | RULE
-        | {"hold_id": None, "channel": 3, "address": "ad", "address_holds": 7, "address_seats": 30},
+        WISHES | RULE | {"hold_id": None, "channel": 3, "address": "ad", "address_holds": 7, "address_seats": 30},
     ),
     "find_key": (lambda holds: holds.find_key("e", "anna", "", key="k", asked=("best", 2)), {}),
     "add_to_hold": (
