@@ -40,8 +40,8 @@ HOLDS_PER_HOLDER_MAX: Final = 10
 EVENTS_PER_CALL_MAX: Final = 50
 """Events that change in one step, a season of a theatre or of half a league. With the next bound the step stays under
 a millisecond of Redis, and the largest request under a hundred kilobytes."""
-GROUP_PLACES_MAX: Final = 200
-"""Seats and places of all events together in such a step: four friends for fifty evenings."""
+GROUP_PLACES_MAX: Final = 100
+"""Seats and places of all events together in such a step: a couple for fifty evenings."""
 KEYS_PER_HOLD_MAX: Final = 200
 """Keyed changes of one hold; its record lists them, and is read and written as one value."""
 KEY_CHARS_MAX: Final = 255
@@ -123,8 +123,10 @@ SWEEP_MS: Final = 500
 SWEEP_MS_MIN: Final = 20
 SWEEP_MS_MAX: Final = 10_000
 SWEEP_BATCH: Final = 100
-"""Holds freed in one Lua step: 100 holds of 50 seats stay under 20 ms (reliability.md, D8)."""
-SWEEP_ROUNDS_MAX: Final = 50
+"""Holds looked at in one Lua step at most."""
+SWEEP_WORK_MAX: Final = 150
+"""Places that one such step frees, a hold counting as five: it stays under a millisecond of Redis."""
+SWEEP_ROUNDS_MAX: Final = 250
 """Batches of one event in one sweep; the other events come before its next."""
 UPKEEP_LIST_SECONDS: Final = 5.0
 """How often the list of sales and the clocks are looked at again, should a notice have been missed."""
@@ -312,7 +314,9 @@ DEPLOYED_INDEXES_KEPT: Final = 4
 """Indexes at hand for managers' calls; one of 200,000 seats is about 100 MB, a third of it where the seats stand."""
 BLOCK_SEATS_MAX: Final = LAYOUT_SEATS_MAX
 BLOCK_BATCH: Final = 1_000
-"""Seats blocked in one transaction and then in one call to the inventory: neither waits long for it."""
+BLOCK_RUNS: Final = 100
+"""Seats, and runs of neighbours that they are in, blocked in one transaction and then in one call to the inventory:
+neither waits long for it."""
 OPEN_BATCH: Final = 5_000
 """Seats that one call to the inventory looks through for those of a channel that opens: well under a millisecond."""
 OPENINGS_LOOK_SECONDS: Final = 1.0

@@ -10,5 +10,5 @@ local newest = math.max(finished, adopting)
 if newest >= tonumber(ARGV[1]) then return {'newer', newest} end
 redis.call('HSET', KEYS[1], 'adopting', ARGV[1])
 redis.call('HDEL', KEYS[1], 'stamp')
-redis.call('DEL', KEYS[2], KEYS[3])
+redis.call('UNLINK', KEYS[2], KEYS[3])
 return {'begun'}

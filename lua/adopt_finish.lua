@@ -9,7 +9,7 @@ local areas = cmsgpack.unpack(ARGV[4])
 for i = 2, #areas, 2 do
   if type(areas[i]) == 'table' then areas[i] = #areas[i] > 0 and cmsgpack.pack(areas[i]) or '' end
 end
-redis.call('DEL', KEYS[2], KEYS[3], KEYS[4], KEYS[5])
+redis.call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[5])
 redis.call('SET', KEYS[1], ARGV[3])
 if #areas > 0 then redis.call('HSET', KEYS[4], unpack(areas)) end
 if redis.call('EXISTS', KEYS[6]) == 1 then redis.call('RENAME', KEYS[6], KEYS[2]) end

@@ -36,4 +36,4 @@ for _, book in ipairs(books) do
   record[DEADLINE], record[EXTENSIONS], record[REASON] = book.deadline, record[EXTENSIONS] + 1, 'own'
   write_hold(book, record, 'extend', request, {}, {}, book.tally, book.deadline)
 end
-return {'extended', now, unpack((holds_of(books)))}
+return {'extended', now, written(books)}

@@ -30,4 +30,4 @@ for _, book in ipairs(books) do
   local deadline = math.min(now + book.change.hold_ms, lifetime)
   put_hold(book, new_record(holder, deadline, lifetime, 0, now, book.change.channel), 'hold', request)
 end
-return {'held', now, unpack((holds_of(books)))}
+return {'held', now, written(books)}

@@ -45,4 +45,4 @@ for _, book in ipairs(books) do
   end
   put_hold(book, record, act, request)
 end
-return {'moved', now, unpack((holds_of(books)))}
+return {'moved', now, written(books)}

@@ -156,9 +156,16 @@ def resolve(event: Event, layout: LayoutFacts, wanted: Selection) -> list[int]:
 
 
 def batches(indexes: Sequence[int]) -> Iterable[Sequence[int]]:
-    """At most `BLOCK_BATCH` seats at a time."""
-    for start in range(0, len(indexes), limits.BLOCK_BATCH):
-        yield indexes[start : start + limits.BLOCK_BATCH]
+    """Rising seats, at most `BLOCK_BATCH` in at most `BLOCK_RUNS` runs at a time."""
+    start, runs = 0, 0
+    for at, index in enumerate(indexes):
+        begins = at == start or index != indexes[at - 1] + 1
+        if at - start == limits.BLOCK_BATCH or (begins and runs == limits.BLOCK_RUNS):
+            yield indexes[start:at]
+            start, runs, begins = at, 0, True
+        runs += begins
+    if start < len(indexes):
+        yield indexes[start:]
 
 
 def _report(

@@ -56,6 +56,8 @@ class Conversation:
         """Stands for the network address, where that is counted."""
         self.audience = audience
         self._subscriber = subscriber
+        self._mark = mark
+        """What stands for the client's address in the inventory's counts."""
         self._loop = asyncio.get_running_loop()
         self._clock = live.clock
         self._ask_at_once = live.acts.ask

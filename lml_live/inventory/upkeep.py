@@ -43,7 +43,16 @@ def sweep_args(
 ) -> list[Part]:
     """The arguments of expire_holds after the stamp. Chance is ours: Redis gives every script the same."""
     jitter_ms = sale.release_jitter_seconds * 1000
-    return [skew_ms, batch, mark_seconds * 1000, latest_ms, *sale.losses, jitter_ms, secrets.randbits(31)]
+    return [
+        skew_ms,
+        batch,
+        mark_seconds * 1000,
+        latest_ms,
+        *sale.losses,
+        jitter_ms,
+        secrets.randbits(31),
+        limits.SWEEP_WORK_MAX,
+    ]
 
 
 class _Swept(Struct, frozen=True):
@@ -204,7 +213,7 @@ class Upkeep:
             for hold, raw in zip(answer[4::2], answer[5::2], strict=True):
                 record = decode_record(raw)
                 await self.settle_mark(event, Changed(hold.decode(), record, sale.epoch, record.seq, 0))
-            if int(answer[1]) < limits.SWEEP_BATCH:
+            if not int(answer[1]):
                 break
         METRICS.expired.inc(freed)
         return freed
@@ -212,18 +221,19 @@ class Upkeep:
     async def close_holds(self, event: str) -> int:
         """Frees every hold of a closed sale that is in no checkout, and answers how many holds that were."""
         freed, offset, round_freed = 0, 0, 0
+        sweep = (self._book.skew_ms, limits.SWEEP_BATCH)
         while True:
             _, answer = await self._book.run(
                 event,
                 "close_holds",
                 _KEYS,
-                lambda _, offset=offset: [self._book.skew_ms, limits.SWEEP_BATCH, offset],  # type: ignore[misc]
+                lambda _, offset=offset: [*sweep, offset, limits.SWEEP_WORK_MAX],  # type: ignore[misc]
             )
             seen, ended = int(answer[1]), int(answer[2])
             freed += ended
             round_freed += ended
             offset += seen
-            if seen < limits.SWEEP_BATCH:
+            if not seen:
                 if not round_freed:
                     return freed
                 offset = round_freed = 0

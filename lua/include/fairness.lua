@@ -3,6 +3,11 @@
 -- counts until its tombstone is forgotten. `a:` and an address's keyed hash: {hold id, places, …} taken from there.
 local BARRED_SEATS_MAX = 100
 
+-- What ending a hold, or forgetting it, costs: in places, as a share of what one step may do.
+local function work_of(record)
+  return record and 5 + size_of(record[SEATS], {}) + #record[AREAS] / 3 + #record[DIGESTS] or 5
+end
+
 -- Why a holder who let too many holds expire makes no new one now, or nil.
 local function cooling_refusal(raw, now)
   local ends = raw and cmsgpack.unpack(raw)[2] or 0

@@ -99,17 +99,27 @@ end
 -- Writes what a hold of an event has become: log, record, tally, deadline, and the marker of the key.
 local function write_hold(book, record, act, request, changed_seats, changed_areas, tally, due)
   local keys, hold_id, digest = book.keys, book.change.hold, request.digest
-  if digest ~= '' then
-    table.insert(record[DIGESTS], digest)
-    redis.call('HSET', keys[2], 'k:' .. digest, cmsgpack.pack({hold_id, request.hash}))
-  end
+  if digest ~= '' then table.insert(record[DIGESTS], digest) end
   record[SEQ] =
     write_log(keys[5], book.change.stamp, act, request.origin, changed_seats, changed_areas, {{hold_id, record}})
   book.raw = cmsgpack.pack(record)
-  redis.call('HSET', keys[2], 'h:' .. hold_id, book.raw)
-  if book.there and book.there.tally then redis.call('HSET', keys[2], book.there.field, book.there.tally) end
+  local fields = {'h:' .. hold_id, book.raw}
+  if digest ~= '' then fields[3], fields[4] = 'k:' .. digest, cmsgpack.pack({hold_id, request.hash}) end
+  if book.there and book.there.tally then
+    fields[#fields + 1], fields[#fields + 2] = book.there.field, book.there.tally
+  end
+  redis.call('HSET', keys[2], unpack(fields))
   write_tally(keys[2], record[HOLDER], tally)
   redis.call('ZADD', keys[3], due, hold_id)
+  if record[STATE] == 'gone' then book.raw = '' end
+  book.seq = record[SEQ]
+end
+
+-- What was written, as `holds_of` tells it.
+local function written(books)
+  local holds = {}
+  for i, book in ipairs(books) do holds[2 * i - 1], holds[2 * i] = book.seq, book.raw end
+  return unpack(holds)
 end
 
 -- Gives a hold of an event the contents that its change wishes; with none it is gone.

@@ -19,6 +19,7 @@ from inventory_fixtures import (  # noqa: F401
 from inventory_house import SCRIPTS, House, adults, held
 
 from lml_live import limits
+from lml_live.backoffice.blocking import batches
 from lml_live.inventory import seatmap
 from lml_live.inventory.groups import EventWish, GroupChanged
 from lml_live.inventory.staff_holds import StaffHolds
@@ -115,7 +116,7 @@ async def staffs_acts(clock: Clock) -> None:
     held(await clock.time("hold_for_customer", take))
     await clock.time("move_hold", staff.move_hold(event, hold, adults(*others), [], over_house=False))
     await clock.time("withdraw_hold", staff.withdraw_hold(event, hold))
-    every_other = range(0, 2 * limits.BLOCK_BATCH, 2)
+    every_other = next(iter(batches(range(0, 2 * limits.BLOCK_BATCH, 2))))
     await clock.time("block_seats", house.holds.block_seats(event, every_other, {}, seatmap.BYTE_HOUSE))
     await clock.time("unblock_seats", house.holds.unblock_seats(event, every_other, {}))
 

@@ -121,7 +121,7 @@ class TestHeader:
     def test_nothing_refuses_after_it_began_to_change(self, name: str) -> None:
         before, mark, after = asset_text("lua", f"{name}.lua").partition("-- Nothing below refuses.")
         if mark:
-            writes = r"set_seats|move_areas|write_log|'HSET'|'ZADD'|'DEL'|'ZREM'|'SETRANGE'"
+            writes = r"set_seats|move_areas|write_log|'HSET'|'ZADD'|'DEL'|'UNLINK'|'ZREM'|'SETRANGE'"
             assert not re.search(writes, before)
             refusals = {"taken", "full", "limit", "not_found", "expired", "mismatch", "nothing", "in_checkout"}
             assert not first_words(after) & refusals
