@@ -20,6 +20,7 @@ _SELDOM: Final = "told once a second"
 _SELDOM_MS: Final = 1_000
 """The same holds among viewers who are told a twentieth as often: what is left is the holds' own."""
 _SOCKETS: Final = (64, 512)
+_SELDOM_EXPLAINED: Final = f"`{_SELDOM}`: the same on an event whose tick is a second, not 50 ms"
 _EXPLAINED: Final = (
     "mean of a hold of two seats (with a key) and a release; each socket one request on the way, sent as soon as the"
     f" last is answered, {bounds.BURST_MESSAGES} in a burst, as many as the message limit grants a rested socket"
@@ -111,7 +112,7 @@ async def _measure_holds(stand: Stand) -> list[Figure]:
             await stand.alternate(sides)
             for crew in (ours, seldom, peer):
                 await driver.ask(Leave(group=crew.group))
-            workload = f"{sockets} sockets, all watching the hall of {_HALL:,} seats; {_EXPLAINED}"
+            workload = f"{sockets} sockets, all watching the hall of {_HALL:,} seats; {_EXPLAINED}; {_SELDOM_EXPLAINED}"
             raw = {"ours": ours.raw(), _SELDOM: seldom.raw(), _ECHO: peer.raw()}
             worker, whole = f"worker_hold_{sockets}", f"whole_hold_{sockets}"
             shared: dict[str, Any] = {"workload": workload, "flags": house.FLAGS, "raw": raw}

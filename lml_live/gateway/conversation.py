@@ -380,7 +380,7 @@ class Conversation:
         if subscriber.gone:
             return
         subscriber.write(frames.close_frame(*(self._closing or (wire.CLOSE_GOING_AWAY, ""))))
-        if self._paused:
+        if self._paused and not subscriber.gone:  # what was just written may have been too much for it
             self._paused = False
             transport.resume_reading()
         try:
