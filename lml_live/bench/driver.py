@@ -110,7 +110,7 @@ class _Holder(asyncio.Protocol):
         elif payload.startswith(_PONG):
             group.operations += 1
         else:
-            code = payload.partition(b'"code":"')[2].partition(b'"')[0].decode() or "unreadable"
+            code = payload.partition(b'"code":"')[2].partition(b'"')[0].decode() or repr(payload[:80])
             group.refused[code] = group.refused.get(code, 0) + 1
         group.freed(self)
 
