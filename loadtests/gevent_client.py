@@ -25,7 +25,7 @@ from lml_live import errors
 from lml_live.client import Answered, Effect, Effects, Ended, HoldResult, Protocol, Refusal
 from lml_live.client.effects import Disconnect, Reconnect, Result, Send
 from lml_live.client.picture import Picture
-from lml_live.client.protocol import AREA_REQUESTS, SEAT_REQUESTS
+from lml_live.client.requests import AREA_REQUESTS, SEAT_REQUESTS
 from lml_live.gateway import wire
 from loadtests.bounds import ANSWER_SECONDS_MAX, JOIN_SECONDS_MAX, family_of, require_loopback
 

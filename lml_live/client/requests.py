@@ -3,6 +3,7 @@
 Every request answers its number and effects; `Answered` with that number follows once, there or later.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
@@ -14,7 +15,7 @@ SEAT_REQUESTS = Sequence[int | wire.SeatPick]
 AREA_REQUESTS = Mapping[str, int | dict[str, int]]
 
 
-class Requests:
+class Requests(ABC):
     """The requests of a `Protocol`, which sends them."""
 
     def __init__(self, new_key: Callable[[], str]) -> None:
@@ -135,5 +136,6 @@ class Requests:
         """Ask for the server's time. (The client pings by itself to keep the socket.)"""
         return self._request(now_ms, wire.Ping(0))
 
+    @abstractmethod
     def _request(self, now_ms: int, message: Message) -> tuple[int, Effects]:
-        raise NotImplementedError
+        """Numbers and sends a message."""

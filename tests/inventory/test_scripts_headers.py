@@ -348,6 +348,7 @@ ASKS: dict[str, Callable[[Holds], Any]] = {
         origin="socket",
         windows=around,
         through="web",
+        address="ad",
     ),
     "release_hold": lambda holds: holds.ask_to_release(
         None,  # type: ignore[arg-type]
