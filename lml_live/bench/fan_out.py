@@ -203,7 +203,7 @@ class _Sides:
 
 
 def _watch(group: str, seconds: float, cpu_of: dict[str, tuple[int, ...]]) -> Watch:
-    return Watch(group=group, seconds=seconds, quiet_seconds=bounds.SETTLE_SECONDS, cpu_of=cpu_of)
+    return Watch(group=group, seconds=seconds, quiet_seconds=bounds.SETTLE_SECONDS, expects=True, cpu_of=cpu_of)
 
 
 async def _compile(directory: Path) -> Path | str:
