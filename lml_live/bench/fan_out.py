@@ -58,9 +58,10 @@ class _Sides:
     @classmethod
     async def open(cls, stand: Stand, stack: AsyncExitStack) -> "_Sides":
         self = cls(stand, await stack.enter_async_context(open_child("the driver", module("driver"))))
-        self.houses[_PURE] = await stack.enter_async_context(house.open_house(stand, helper=False))
+        pure = self.houses[_PURE] = await stack.enter_async_context(house.open_house(stand, helper=False))
         try:
-            self.houses[_HELPED] = await stack.enter_async_context(house.open_house(stand, helper=True))
+            helped = house.open_house(stand, helper=True, beside=pure)
+            self.houses[_HELPED] = await stack.enter_async_context(helped)
         except house.NoHelper as error:
             self.missing[_HELPED] = error.message
         commands = {_PYTHON_LOOP: module("send_loop")}
@@ -202,7 +203,7 @@ class _Sides:
 
 
 def _watch(group: str, seconds: float, cpu_of: dict[str, tuple[int, ...]]) -> Watch:
-    return Watch(group=group, seconds=seconds, quiet_seconds=bounds.SETTLE_SECONDS, cpu_of=cpu_of)
+    return Watch(group=group, seconds=seconds, quiet_seconds=bounds.SETTLE_SECONDS, expects=True, cpu_of=cpu_of)
 
 
 async def _compile(directory: Path) -> Path | str:

@@ -51,7 +51,7 @@ class House:
     def __init__(self, port: int, server: int, valkey: Valkey, pool: postgres.Pool, library: Library) -> None:
         self.port = port
         self._server = server
-        self._valkey = valkey
+        self.valkey = valkey
         self._library = library
         self._layouts = DeployedLayouts(library)
         self._catalogue = Catalogue(pool, self._layouts)
@@ -75,9 +75,9 @@ class House:
         return found
 
     def _pid_of_valkey(self) -> int:
-        if self._valkey.pid is None:
+        if self.valkey.pid is None:
             raise Unavailable("Valkey has ended in the middle of the measurement")
-        return self._valkey.pid
+        return self.valkey.pid
 
     async def open_event(self, seats: int, *, blocked: float = 0.0, tick_ms: int | None = None) -> str:
         """A fresh event on sale, on a hall of so many seats. The halls are made once each.
@@ -168,16 +168,20 @@ async def _copy_package(directory: Path, *, helper: bool) -> Path:
 
 
 @asynccontextmanager
-async def open_house(stand: Stand, *, helper: bool | None = None) -> AsyncIterator[House]:
+async def open_house(stand: Stand, *, helper: bool | None = None, beside: House | None = None) -> AsyncIterator[House]:
     """A server for as long as the block lasts, on the stand's engines. Raises `Unavailable` where it does not start.
 
     `helper` says whether it has the compiled helper of the fan-out; None for what is installed. Raises `NoHelper`.
+    `beside` names a house that is open: both are one, with one Valkey. Two with one each would take every event from
+    each other, for there is one PostgreSQL, which says whose an epoch is.
     """
     home_of_code = None if helper is None else await _copy_package(stand.fresh_directory("code"), helper=helper)
-    valkey = Valkey(stand.fresh_directory("valkey"))
+    valkey = beside.valkey if beside else Valkey(stand.fresh_directory("valkey"))
     async with contextlib.AsyncExitStack() as stack:
-        stack.push_async_callback(valkey.stop)
-        database_server, mongo, _ = await asyncio.gather(stand.postgres(), stand.mongo(), valkey.start())
+        database_server, mongo = await asyncio.gather(stand.postgres(), stand.mongo())
+        if beside is None:
+            stack.push_async_callback(valkey.stop)
+            await valkey.start()
         await postgres.migrate(database_server.url)
         pool = await postgres.connect_pool(database_server.url, application_name="lml bench", size_max=2)
         stack.push_async_callback(pool.close)

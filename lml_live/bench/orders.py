@@ -58,6 +58,8 @@ class Watch(Struct, frozen=True, kw_only=True, tag="watch"):
     group: str
     seconds: float
     quiet_seconds: float = 0.0
+    expects: bool = False
+    """Something is to come: the first of it is waited for, however late (bounded)."""
     arrivals: bool = False
     """Read each frame as it comes, and answer when which came; it costs the server a wake-up each."""
     cpu_of: dict[str, tuple[int, ...]]

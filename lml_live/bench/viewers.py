@@ -204,7 +204,8 @@ class _Hall:
             time.sleep(min(left, _DRAIN_SECONDS))
             seen = sum(viewer.frames for viewer in viewers)
             self.drain()
-            if sum(viewer.frames for viewer in viewers) > seen:
+            now_seen = sum(viewer.frames for viewer in viewers)
+            if now_seen > seen or (order.expects and not now_seen):
                 until = min(at_most, max(until, time.perf_counter() + order.quiet_seconds))
         spent = {name: cpu_ns(pids) - before[name] for name, pids in order.cpu_of.items()}
         spent["viewers"] = time.process_time_ns() - own

@@ -22,6 +22,10 @@ from lml_live.inventory.records import WEB
 from lml_live.inventory.rooms import PUBLIC, STAFF, HoldNews, Room, Tick
 
 
+def unheard(_code: int) -> None:
+    """Hangs up where no conversation is on."""
+
+
 class Subscriber:
     """The sending side of one socket. Everything is written synchronously, in order, or not at all."""
 
@@ -57,7 +61,7 @@ class Subscriber:
         """Whether the client accepts a deflated seat map."""
         self.heard = time.monotonic()
         """When the client's latest frame came, be it a pong."""
-        self.hang_up: Callable[[int], None] = lambda _code: None
+        self.hang_up: Callable[[int], None] = unheard
         """Ends the conversation with a close code; the connection says how."""
 
     @property

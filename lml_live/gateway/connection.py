@@ -14,7 +14,7 @@ from aiohttp import web
 from lml_live import limits
 from lml_live.errors import Forbidden, Overloaded, Unavailable
 from lml_live.gateway import wire
-from lml_live.gateway.audience import Audience, Subscriber
+from lml_live.gateway.audience import Audience, Subscriber, unheard
 from lml_live.gateway.conversation import Conversation
 from lml_live.gateway.live import Live
 from lml_live.guard.throttle import AddressCaps
@@ -93,6 +93,7 @@ async def _converse(request: web.Request, live: Live, audience: Audience, mark: 
         await conversation.run()
     finally:
         live.leave(conversation.audience, subscriber)
+        subscriber.hang_up = unheard  # else they would refer to each other for ever: see collector.py
     return response
 
 
