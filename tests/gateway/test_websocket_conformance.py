@@ -46,7 +46,9 @@ class Echo(wire.Format):
 
 async def open_route(monkeypatch: pytest.MonkeyPatch, *, binary: bool) -> tuple[Runner, str]:
     """A running server of the route, and its address."""
-    live = MagicMock(tokens=HolderTokens(b"s" * 32), clock=lambda: 1_000_000, audience=AsyncMock())
+    live = MagicMock(
+        tokens=HolderTokens(b"s" * 32), clock=lambda: 1_000_000, audience=AsyncMock(), turnstile=AsyncMock()
+    )
     live.join = lambda audience, _subscriber: audience
     live.turnstile.enter = AsyncMock()
     doorman = Doorman((), AddressCaps(limits.SOCKETS_PER_ADDRESS_MAX, ()))
