@@ -70,7 +70,7 @@ TABLE: list[tuple[str, Hall, int, dict[str, object], list[int] | None]] = [
     ("no part of a table", Hall("..TTT..", "......."), 2, {}, [0, 1]),
     ("nor more than it has", Hall("..TTT..", "......."), 4, {}, [8, 9, 10, 11]),
     ("a nearer row rather than a table", Hall("....", "TTTT"), 4, {}, [0, 1, 2, 3]),
-    ("the nearest table", Hall("TT xxxx", "xx TT xx"), 2, {}, [8, 9]),
+    ("the nearest table", Hall("TT xxxx", "xx TT xx", depth=1.0), 2, {}, [8, 9]),
     ("not one with a seat gone", Hall("TtTT TTTT"), 4, {}, [4, 5, 6, 7]),
     ("only the section's", Hall("TT..", "TT..", sections="PQ"), 2, {"section": "Q"} | STRICT, [4, 5]),
     ("a table's seats are no neighbours", Hall("TT...xx"), 3, STRICT, [2, 3, 4]),
