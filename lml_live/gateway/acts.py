@@ -1,6 +1,6 @@
 """The holder's acts, as the live socket and REST both ask for them: wishes checked, holds changed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from lml_live import limits, values
@@ -14,6 +14,9 @@ from lml_live.inventory.records import WEB, Record
 _TWICE: Final = Refusal("invalid_message", "A seat is named twice.")
 _CHANGED: Final = "conflict"
 """How `replace_hold` refuses where the hold is not what its caller read."""
+
+_NOTHING_IS_ADDED: Final = ("sale_not_open", "sale_paused", "sale_closed", "hold_expired")
+"""How `replace_hold` refuses where `release_hold` works."""
 
 Wishes = tuple[Sequence[wire.SeatWish], Mapping[str, wire.AreaWish]]
 
@@ -58,6 +61,14 @@ class Acts:
         if isinstance(wishes, Refusal):
             return wishes
         seat_wishes, area_wishes = wishes
+        alone = _alone(desk, seat_wishes)
+        if into is not None and alone is not None:
+            # The hold may have the accessible place already: only in one step with reading it is that known.
+            return await self._change_in_one_step(
+                desk, holder, into, seat_wishes, area_wishes, (), {}, key, ("add", seat_wishes, area_wishes), origin
+            )
+        if alone is not None:
+            return alone
         if into is not None:
             return await self.holds.add_to_hold(
                 event, holder, into, seat_wishes, area_wishes, key=key, origin=origin, windows=desk.plan.windows
@@ -94,6 +105,12 @@ class Acts:
             seats = request.seats
             if len(set(seats)) != len(seats):
                 return _TWICE
+            if seats:
+                desk = self.desks.known(event)
+                if desk is None or _may_leave_a_companion(desk, seats):
+                    return None
+                if (torn := desk.torn(seats)) is not None:
+                    return torn
             places = _released_places(request.areas) if request.areas else ()
             return self.holds.ask_to_release(sink, event, holder, request.hold, seats, places, origin=origin)
         desk = self.desks.known(event)
@@ -102,6 +119,8 @@ class Acts:
         wishes = _read_wishes(desk, request.seats, request.areas)
         if isinstance(wishes, Refusal):
             return wishes
+        if (alone := _alone(desk, wishes[0])) is not None:
+            return alone
         return self.holds.ask_to_hold(
             *(sink, event, holder, *wishes),
             key=request.key,
@@ -124,7 +143,17 @@ class Acts:
         """`release`, whole or in part."""
         if len(set(seats)) != len(seats):
             return _TWICE
-        return await self.holds.release_hold(event, holder, hold, seats, _released_places(areas), origin=origin)
+        desk = await self.desks.desk(event)
+        if seats and (refusal := desk.torn(seats)) is not None:
+            return refusal
+        places = _released_places(areas)
+        if _may_leave_a_companion(desk, seats):
+            asked = ("release", sorted(seats), places)
+            outcome = await self._change_in_one_step(desk, holder, hold, [], [], seats, areas, None, asked, origin)
+            # Where nothing can be added to the hold, nothing can come between looking and giving back.
+            if not isinstance(outcome, Refusal) or outcome.code not in _NOTHING_IS_ADDED:
+                return outcome
+        return await self.holds.release_hold(event, holder, hold, seats, places, origin=origin)
 
     async def extend(
         self, event: str, holder: str, hold: str, *, key: str | None = None, origin: str = ""
@@ -150,10 +179,27 @@ class Acts:
         if len(set(leaving)) != len(leaving):
             return _TWICE
         asked = (sorted(wished_seats), sorted(wished_areas), leaving, release[1])
+        return await self._change_in_one_step(
+            desk, holder, hold, wished_seats, wished_areas, leaving, release[1], key, asked, ""
+        )
+
+    async def _change_in_one_step(
+        self,
+        desk: Desk,
+        holder: str,
+        hold: str,
+        seats: list[tuple[int, str]],
+        areas: list[tuple[str, str, int]],
+        leaving: Sequence[int],
+        leaving_areas: Mapping[str, wire.AreaWish],
+        key: str | None,
+        asked: object,
+        origin: str,
+    ) -> Changed | Refusal:
         outcome: Changed | Refusal
         for _ in range(limits.CHANGE_TRIES):
             outcome = await self._change_both(
-                desk, holder, hold, wished_seats, wished_areas, leaving, release[1], key, asked
+                desk, holder, hold, seats, areas, leaving, leaving_areas, key, asked, origin
             )
             if not isinstance(outcome, Refusal) or outcome.code != _CHANGED:
                 break
@@ -170,20 +216,26 @@ class Acts:
         leaving_areas: Mapping[str, wire.AreaWish],
         key: str | None,
         asked: object,
+        origin: str,
     ) -> Changed | Refusal:
         event = desk.event.id
         now = await self.holds.read_hold(event, holder, hold)
         if isinstance(now, Refusal):
             return now
         assert now.record is not None
-        refusal, expected_seq = None, now.record.seq
+        refusal, expected_seq, is_less = None, now.record.seq, False
         kept = take_out(now.record, leaving, leaving_areas)
         if isinstance(kept, Refusal):
             refusal = kept
         elif taken := {seat for seat, _ in kept[0]} & {seat for seat, _ in seats}:
             refusal = Refusal("seat_taken", "The hold has these seats already.", tuple(sorted(taken)))
         else:
+            is_less = not seats and not areas
             seats, areas = [*kept[0], *seats], [*kept[1], *areas]
+            if not seats and not areas:
+                return await self.holds.release_hold(event, holder, hold, origin=origin)
+            named = [seat for seat, _ in seats]
+            refusal = desk.torn(named) or desk.unaccompanied(named)
         if refusal is not None:
             if key is None:
                 return refusal
@@ -196,9 +248,10 @@ class Acts:
             seats,
             areas,
             key=key,
+            origin=origin,
             expected_seq=expected_seq,
             asked=asked,
-            windows=desk.plan.windows,
+            windows=desk.plan.windows if not is_less else _no_windows,
         )
         if refusal is not None and isinstance(outcome, Refusal) and outcome.code == _CHANGED:
             return refusal
@@ -217,6 +270,8 @@ def _read_wishes(
     area_wishes: list[tuple[str, str, int]] | Refusal = desk.area_wishes(areas) if areas else []
     if isinstance(area_wishes, Refusal):
         return area_wishes
+    if desk.layout.whole_of and (torn := desk.torn([seat for seat, _ in seat_wishes])) is not None:
+        return torn
     # A wish that no rule of this event could ever grant need not bother Redis.
     most = desk.event.limits.max_seats
     if len(seat_wishes) > most or (area_wishes and len(seat_wishes) + sum(n for _, _, n in area_wishes) > most):
@@ -231,6 +286,21 @@ def _released_places(areas: Mapping[str, wire.AreaWish]) -> list[tuple[str, str,
         for area, wish in areas.items()
         for price_type, n in (wish if isinstance(wish, dict) else {"": wish}).items()
     ]
+
+
+def _alone(desk: Desk, seats: Sequence[tuple[int, str]]) -> Refusal | None:
+    """Whether companion seats are among these without an accessible place."""
+    return desk.unaccompanied([seat for seat, _ in seats]) if desk.layout.companions else None
+
+
+def _may_leave_a_companion(desk: Desk, seats: Sequence[int]) -> bool:
+    """Whether giving these seats back is to be judged by what stays."""
+    return bool(desk.layout.companions) and not desk.layout.accessible.isdisjoint(seats)
+
+
+def _no_windows(_seats: Iterable[int], _rule: str) -> list[list[int]]:
+    """Giving back leaves nobody alone who was not before."""
+    return []
 
 
 def seat_of(wish: wire.SeatWish) -> int:

@@ -303,6 +303,9 @@ def _wishes(
     seat_wishes = desk.seat_wishes(indexes)
     if isinstance(seat_wishes, Refusal):
         return seat_wishes
+    # A table is the plan's, and staff sell it whole, too; whom a companion seat is sold to they decide.
+    if (torn := desk.torn([seat for seat, _ in seat_wishes])) is not None:
+        return torn
     area_wishes = desk.area_wishes(areas)
     if isinstance(area_wishes, Refusal):
         return area_wishes

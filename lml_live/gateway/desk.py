@@ -4,7 +4,7 @@ Desks are cached and replaced whole; one is never changed. Two reads of one even
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -87,6 +87,35 @@ class Desk(Struct, frozen=True):
             return Refusal("invalid_message", "A seat is named twice.")
         return _NO_PRICE if unpriced else wishes
 
+    def torn(self, seats: Iterable[int]) -> Refusal | None:
+        """Why these seats cannot change hands as they are named: tables and boxes sell only whole."""
+        whole_of = self.layout.whole_of
+        if not whole_of:
+            return None
+        named = set(seats)
+        touched = {whole_of[seat] for seat in named if seat in whole_of}
+        missing = {seat for number in touched for seat in self.layout.wholes[number]} - named
+        if not missing:
+            return None
+        return Refusal("invalid_message", "Tables and boxes sell only whole: name these seats, too.", _sorted(missing))
+
+    def unaccompanied(self, seats: Iterable[int]) -> Refusal | None:
+        """Why these seats cannot be one hold: a companion seat sells with an accessible place of its section only."""
+        layout = self.layout
+        named = set(seats)
+        companions = {seat for seat in named & layout.companions if seat not in layout.whole_of}
+        if not companions:
+            return None
+        sections = {self._section(seat) for seat in named & layout.accessible}
+        alone = {seat for seat in companions if self._section(seat) not in sections}
+        if not alone:
+            return None
+        why = "Companion seats sell only together with an accessible place of their section."
+        return Refusal("invalid_message", why, _sorted(alone))
+
+    def _section(self, seat: int) -> str:
+        return self.layout.rows[self.layout.row_of[seat]].section
+
     def area_wishes(self, areas: Mapping[str, wire.AreaWish]) -> list[tuple[str, str, int]] | Refusal:
         """Area places with the price type of each, or why they cannot be wished for."""
         wishes: list[tuple[str, str, int]] = []
@@ -166,6 +195,10 @@ class Desk(Struct, frozen=True):
         return price
 
 
+def _sorted(seats: Iterable[int]) -> tuple[int, ...]:
+    return tuple(sorted(seats))
+
+
 def plan_layout(layout: LayoutIndex) -> Plan:
     """A layout as picking and the orphan rule read it."""
     seating = layout.seating
@@ -177,6 +210,7 @@ def plan_layout(layout: LayoutIndex) -> Plan:
         layout.categories,
         layout.accessible,
         layout.companions,
+        layout.wholes,
     )
 
 

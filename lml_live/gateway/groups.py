@@ -244,6 +244,9 @@ def _wish(desk: Desk, ask: Ask, through: str) -> EventWish | Refusal:
     areas = desk.area_wishes(ask.areas)
     if isinstance(areas, Refusal):
         return areas
+    named = [seat for seat, _ in seats]
+    if (refusal := desk.torn(named) or desk.unaccompanied(named)) is not None:
+        return refusal
     wish = EventWish(desk.event.id, seats, areas, desk.plan.windows, through)
     most = desk.event.limits.max_seats
     # A wish that no rule of this event could ever grant need not bother Redis.

@@ -3,7 +3,7 @@
 In this order, and within each the nearest to the focal point (least sum of distances; of equals the first by
 position):
 
-1. side by side in one run, leaving nobody alone,
+1. side by side in one run, leaving nobody alone, or a whole table or box of just so many seats,
 2. side by side, where the lenient orphan rule lets pass what they leave,
 3. in as few parts as can be found over neighbouring rows, none of them leaving a seat alone, and if that fails
 4. the same where the lenient rule lets it pass. (3 and 4 not where the wish says that adjacent is required.)
@@ -98,10 +98,11 @@ class _Search:
 
     def run(self) -> tuple[int, ...] | None:
         wish = self.wish
+        found: Sequence[int] | None
         if wish.accessible:
             found = self._group() or (None if wish.adjacent else self._split_group())
         else:
-            found = self._block() or self._lenient_block()
+            found = self._block_or_whole() or self._lenient_block()
             if found is None and not wish.adjacent and wish.quantity > 1:
                 found = self._split()
                 if found is None and wish.rule == LENIENT:
@@ -144,6 +145,26 @@ class _Search:
         count = self.wish.quantity
         start = self._nearest(self._starts_of(count), count)
         return None if start is None else range(start, start + count)
+
+    def _block_or_whole(self) -> Sequence[int] | None:
+        block, whole = self._block(), self._whole()
+        if whole is None:
+            return block
+        if block is None:
+            return whole[1]
+        far = self.plan.sums[block.stop] - self.plan.sums[block.start]
+        return whole[1] if (whole[0], whole[1][0]) < (far, block.start) else block
+
+    def _whole(self) -> tuple[int, tuple[int, ...]] | None:
+        """The nearest table or box of as many seats as are wanted, all of them offered."""
+        wholes = self.plan.wholes_of(self.wish.quantity)
+        if not wholes:
+            return None
+        offered, (first, end) = self._bytes(self.offered), self._section_span()
+        for far, positions in wholes:
+            if first <= positions[0] < end and all(offered[position] for position in positions):
+                return far, positions
+        return None
 
     def _nearest(self, starts: bytes | bytearray, count: int) -> int | None:
         """The start with the least sum of distances. Rows that begin too far off to win are never looked into."""

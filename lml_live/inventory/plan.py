@@ -5,7 +5,7 @@ another order than they stand. Facts about all seats are integers with a byte ("
 that one operation of a few microseconds works on 40,000 seats at once.
 
 The *accessible pool* (wheelchair places and the companion seats beside them) is apart: neighbours in it do not count
-for the orphan rule, for a wheelchair place is sold alone by its nature.
+for the orphan rule, for a wheelchair place is sold alone by its nature. So are tables and boxes that sell only whole.
 """
 
 import math
@@ -25,6 +25,7 @@ LENIENT: Final = "lenient"
 GENERAL: Final = 0
 ACCESSIBLE: Final = 1
 COMPANION: Final = 2
+WHOLE: Final = 3
 
 REACH_STRICT: Final = 2
 """Seats looked at on either side of a wished one: its neighbour, and that one's neighbour."""
@@ -51,9 +52,10 @@ class Plan:
         categories: Sequence[str],
         accessible: Collection[int],
         companions: Collection[int],
+        wholes: Sequence[Sequence[int]] = (),
     ) -> None:
         """`runs` are seats side by side in standing order, rows one after the other, and `rows` are (section, first
-        seat, count); `distances` to the focal point are whole numbers. All by seat index."""
+        seat, count); `distances` to the focal point are whole numbers; `wholes` sell only whole. All by seat index."""
         count = len(categories)
         self.seat_at = tuple(seat for run in runs for seat in run)
         """The seat at each position."""
@@ -67,8 +69,17 @@ class Plan:
         self.sums = tuple(accumulate(self.distances, initial=0))
         """`sums[b] - sums[a]` is the distance of the seats at positions a … b-1 together."""
         pool = dict.fromkeys(companions, COMPANION) | dict.fromkeys(accessible, ACCESSIBLE)
+        self._wholes: dict[int, list[tuple[int, tuple[int, ...]]]] = {}
+        for seats in wholes:
+            if pool.keys().isdisjoint(seats):
+                positions = tuple(sorted(map(self.position, seats)))
+                far = sum(self.distances[position] for position in positions)
+                self._wholes.setdefault(len(positions), []).append((far, positions))
+        for found in self._wholes.values():
+            found.sort()
+        pool |= {seat: WHOLE for seats in wholes for seat in seats}
         self.kinds = bytes(pool.get(seat, GENERAL) for seat in self.seat_at)
-        """GENERAL, ACCESSIBLE or COMPANION by position. A seat that is both is accessible."""
+        """GENERAL, ACCESSIBLE, COMPANION or WHOLE by position. A seat that is both of the pool is accessible."""
         self.accessible = tuple(position for position, kind in enumerate(self.kinds) if kind == ACCESSIBLE)
         joined = bytearray(b"\1" * count)
         for end in self.run_ends:
@@ -105,6 +116,11 @@ class Plan:
     def sections(self) -> Collection[str]:
         """The names of the sections that have seats."""
         return self._section_rows.keys()
+
+    def wholes_of(self, count: int) -> Sequence[tuple[int, tuple[int, ...]]]:
+        """The tables and boxes of so many seats, none of them of the accessible pool: (distance of all, positions), the
+        nearest first."""
+        return self._wholes.get(count, ())
 
     def rows_of(self, section: str | None) -> list[tuple[int, int, int]]:
         """`rows`, or those of one section."""

@@ -112,7 +112,7 @@ def check_layout(layout: Layout) -> Report:
         _check_points(findings, f"{path}.points", shape.points)
     if findings.count == 0 and layout.hash and content_hash(seal_layout(layout)) != layout.hash:
         findings.add("hash", f"is {layout.hash}; the content has another hash: leave `hash` out, it is computed")
-    warnings = _overlaps(layout) if findings.count == 0 else ()
+    warnings = (*_overlaps(layout), *_unsellable(layout)) if findings.count == 0 else ()
     return Report(findings.closed(), warnings, findings.count)
 
 
@@ -212,6 +212,8 @@ def _check_standing(findings: Findings, path: str, section: Section) -> None:
         findings.add(f"{path}.category", "is missing; a standing section needs a price category")
     if section.rows:
         findings.add(f"{path}.rows", f"has {len(section.rows)} rows; a standing section has none")
+    if section.sold_whole:
+        findings.add(f"{path}.sold_whole", "is true; only a seated section sells whole, as a box")
 
 
 def _check_seated(findings: Findings, path: str, section: Section) -> None:
@@ -221,13 +223,25 @@ def _check_seated(findings: Findings, path: str, section: Section) -> None:
     if not section.rows:
         findings.add(f"{path}.rows", "is empty; a seated section needs at least one row")
     _check_unique(findings, f"{path}.rows", "label", "label", [row.label for row in section.rows])
+    if section.sold_whole:
+        _check_whole(findings, path, sum(len(row.seats) for row in section.rows))
     good_categories: set[str] = set()
     for at, row in enumerate(section.rows):
         row_path = f"{path}.rows[{at}]"
         _check_label(findings, f"{row_path}.label", row.label, joins_id=True)
         if not row.seats:
             findings.add(f"{row_path}.seats", "is empty; a row needs at least one seat")
+        if row.sold_whole and section.sold_whole:
+            findings.add(f"{row_path}.sold_whole", "is true; its section sells whole already, as a box")
+        elif row.sold_whole:
+            _check_whole(findings, row_path, len(row.seats))
         _check_row(findings, row_path, row, good_categories)
+
+
+def _check_whole(findings: Findings, path: str, count: int) -> None:
+    """What nobody can hold in one hold could never be sold."""
+    if count > limits.HOLD_SEATS_MAX:
+        findings.add(f"{path}.sold_whole", f"is true for {count} seats; at most {limits.HOLD_SEATS_MAX} sell whole")
 
 
 def _check_row(findings: Findings, path: str, row: Row, good_categories: set[str]) -> None:
@@ -294,3 +308,14 @@ def _overlaps(layout: Layout) -> tuple[Violation, ...]:
         if other is not here and len(warnings) < _WARNINGS_MAX:
             warnings.append(Violation(" / ".join(here), f"lies on the same place as {' / '.join(other)}"))
     return tuple(warnings)
+
+
+def _unsellable(layout: Layout) -> tuple[Violation, ...]:
+    """Companion seats that no accessible place is near: they sell with one of their section only."""
+    return tuple(
+        Violation(section.name, "has companion seats and no accessible place: nobody can be sold them")
+        for section in layout.sections
+        if any(seat.companion for row in section.rows for seat in row.seats)
+        and not any(seat.accessible for row in section.rows for seat in row.seats)
+        and not section.sold_whole
+    )[:_WARNINGS_MAX]

@@ -54,14 +54,18 @@ class Seat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
 
 
 class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """Neighbouring seats, in the order in which they stand."""
+    """Neighbouring seats, in the order in which they stand. A table is a row that is `sold_whole`."""
 
     label: Label
     seats: tuple[Seat, ...]
+    sold_whole: bool = False
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """A seated section has rows; a standing one has `area_id`, `capacity` and `category` instead."""
+    """A seated section has rows; a standing one has `area_id`, `capacity` and `category` instead.
+
+    A box is a section that is `sold_whole`: all of its rows together.
+    """
 
     name: Label
     kind: SectionKind
@@ -70,6 +74,7 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False)
     capacity: Annotated[int, Meta(ge=1)] | None = None
     category: Label | None = None
     outline: tuple[Point, ...] = ()
+    sold_whole: bool = False
 
 
 class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
@@ -198,7 +203,7 @@ def _seal_section(layout_id: str, section: Section) -> Section:
             )
             for seat in row.seats
         )
-        rows.append(Row(row.label, seats))
+        rows.append(Row(row.label, seats, row.sold_whole))
     outline = tuple(_rounded(point) for point in section.outline)
     return msgspec.structs.replace(section, rows=tuple(rows), outline=outline)
 
@@ -234,11 +239,13 @@ def _seat_text(seat: Seat) -> str:
     )
 
 
+def _row_text(row: Row) -> str:
+    whole = ',"sold_whole":true' if row.sold_whole else ""
+    return f'{{"label":{encode_basestring(row.label)},"seats":[{",".join(map(_seat_text, row.seats))}]{whole}}}'
+
+
 def _section_text(section: Section) -> str:
-    rows = ",".join(
-        f'{{"label":{encode_basestring(row.label)},"seats":[{",".join(map(_seat_text, row.seats))}]}}'
-        for row in section.rows
-    )
+    rows = ",".join(map(_row_text, section.rows))
     return _members(
         {
             "area_id": None if section.area_id is None else encode_basestring(section.area_id),
@@ -248,6 +255,7 @@ def _section_text(section: Section) -> str:
             "name": encode_basestring(section.name),
             "outline": _points(section.outline) if section.outline else None,
             "rows": f"[{rows}]",
+            "sold_whole": "true" if section.sold_whole else None,
         }
     )
 
@@ -327,6 +335,10 @@ class LayoutIndex(msgspec.Struct, frozen=True):
     areas: tuple[LayoutArea, ...]
     accessible: frozenset[int]
     companions: frozenset[int]
+    wholes: tuple[tuple[int, ...], ...]
+    """The tables and boxes that sell only whole: the seats of each."""
+    whole_of: dict[int, int]
+    """The position in `wholes` of each seat that is in one."""
     seating: Seating
     """Who sits beside whom, and how far from the focal point."""
 
@@ -340,9 +352,11 @@ def index_layout(layout: Layout) -> LayoutIndex:
     rows: list[LayoutRow] = []
     areas: list[LayoutArea] = []
     special: list[tuple[int, Seat]] = []
+    wholes: list[tuple[int, ...]] = []
     for section in layout.sections:
         if section.kind == "standing":
             areas.append(LayoutArea(section.area_id or "", section.name, section.category or "", section.capacity or 0))
+        begun = len(seat_ids)
         for row in section.rows:
             first = len(seat_ids)
             row_of.extend([len(rows)] * len(row.seats))
@@ -351,6 +365,10 @@ def index_layout(layout: Layout) -> LayoutIndex:
             categories.extend([seat.category for seat in row.seats])
             numbers.extend([seat.number for seat in row.seats])
             special.extend((first + at, seat) for at, seat in enumerate(row.seats) if seat.accessible or seat.companion)
+            if row.sold_whole:
+                wholes.append(tuple(range(first, len(seat_ids))))
+        if section.sold_whole:
+            wholes.append(tuple(range(begun, len(seat_ids))))
     return LayoutIndex(
         layout_id=layout.layout_id,
         version=layout.version,
@@ -367,6 +385,8 @@ def index_layout(layout: Layout) -> LayoutIndex:
         areas=tuple(areas),
         accessible=frozenset(index for index, seat in special if seat.accessible),
         companions=frozenset(index for index, seat in special if seat.companion),
+        wholes=tuple(wholes),
+        whole_of={seat: number for number, seats in enumerate(wholes) for seat in seats},
         seating=_seating(layout),
     )
 

@@ -1,6 +1,7 @@
 """Halls drawn in letters, for the tests of best seats and of the orphan rule.
 
-A line is a row, nearest to the stage first, the stage above its middle. `.` is a free seat, `x` a held one, `h` one
+A line is a row, nearest to the stage first, the stage above its middle. Neighbouring `T`s are a table that sells only
+whole, a `t` is a taken seat of one. `.` is a free seat, `x` a held one, `h` one
 blocked by the house, `W` a free wheelchair place, `w` a taken one, `C` a free companion seat, a blank an aisle. Seats
 are numbered from the top left.
 """
@@ -12,7 +13,7 @@ from lml_live.inventory import seatmap
 from lml_live.inventory.best import Wish, pick_seats
 from lml_live.inventory.plan import Plan
 
-_STATES = {"x": seatmap.BYTE_HELD, "w": seatmap.BYTE_HELD, "h": seatmap.BYTE_HOUSE}
+_STATES = {"x": seatmap.BYTE_HELD, "w": seatmap.BYTE_HELD, "t": seatmap.BYTE_HELD, "h": seatmap.BYTE_HOUSE}
 
 
 class Hall:
@@ -40,7 +41,14 @@ class Hall:
         self.categories = list(categories) if categories else ["A"] * len(drawn)
         accessible = {seat for seat, mark in enumerate(drawn) if mark in "Ww"}
         companions = {seat for seat, mark in enumerate(drawn) if mark == "C"}
-        self.plan = Plan(runs, self.distances, places, rows, self.categories, accessible, companions)
+        tables = [
+            [seat for seat, _ in table]
+            for run in runs
+            for is_table, marked in itertools.groupby(((seat, drawn[seat]) for seat in run), lambda at: at[1] in "Tt")
+            if is_table
+            for table in [list(marked)]
+        ]
+        self.plan = Plan(runs, self.distances, places, rows, self.categories, accessible, companions, tables)
         self.section_of = [section for section, _, count in rows for _ in range(count)]
 
     def pick(self, quantity: int, **wish: object) -> list[int] | None:

@@ -65,6 +65,17 @@ TABLE: list[tuple[str, Hall, int, dict[str, object], list[int] | None]] = [
     ("unless that is no answer", Hall("Wxx", "Cxx"), 2, {"accessible": 1, "companions": 1} | SHARP, None),
     ("none left", Hall("w..."), 1, {"accessible": 1}, None),
     ("in the section asked for", Hall("W..", "W..", sections="PQ"), 1, {"accessible": 1, "section": "Q"}, [3]),
+    # Tables.
+    ("a table of just so many", Hall("..TTT..", "......."), 3, {}, [2, 3, 4]),
+    ("no part of a table", Hall("..TTT..", "......."), 2, {}, [0, 1]),
+    ("nor more than it has", Hall("..TTT..", "......."), 4, {}, [8, 9, 10, 11]),
+    ("a nearer row rather than a table", Hall("....", "TTTT"), 4, {}, [0, 1, 2, 3]),
+    ("the nearest table", Hall("TT xxxx", "xx TT xx", depth=1.0), 2, {}, [8, 9]),
+    ("not one with a seat gone", Hall("TtTT TTTT"), 4, {}, [4, 5, 6, 7]),
+    ("only the section's", Hall("TT..", "TT..", sections="PQ"), 2, {"section": "Q"} | STRICT, [4, 5]),
+    ("a table's seats are no neighbours", Hall("TT...xx"), 3, STRICT, [2, 3, 4]),
+    ("a table leaves nobody alone", Hall(".TT.xxx"), 2, STRICT, [1, 2]),
+    ("the table that is exchanged counts as free", Hall("tt.x"), 2, {"own": {0, 1}}, [0, 1]),
     # What is known beside the bytes.
     ("taken though it is not shown", Hall("......"), 2, {"taken": {2}}, [3, 4]),
     ("own seats count as free", Hall("xxxxxx"), 2, {"own": {2, 3}}, [2, 3]),

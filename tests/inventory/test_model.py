@@ -412,10 +412,10 @@ class Inventory(RuleBasedStateMachine):
             assert {seat for seat, _ in record.seat_types()} == hold.seats
             assert {kind: n for _, kind, n in record.area_types()} == hold.places
             assert record.extensions == hold.extensions
-        sale, (seq, raw, areas) = self.run(self.house.sale(self.event)), self.run(self.house.inventory(self.event))
+        sale, seq, raw, areas, allotments = self.run(self.house.book.read_inventory(self.event))
         numbers = [sale.channel(self.channel_of.get(seat, "")) for seat in range(SEATS)]
         assert [byte >> seatmap.CHANNEL_SHIFT for byte in raw] == numbers
-        room = Room(sale, seq, raw, areas, self.run(self.house.allotments(self.event)))
+        room = Room(sale, seq, raw, areas, allotments)
         for view, channel in ((PUBLIC, "web"), ("agency", "agency"), ("box-office", "box-office"), (STAFF, None)):
             counts = room.areas(view)["pit"]
             assert (sum(counts), min(counts) >= 0) == (AREAS["pit"], True)
@@ -425,9 +425,9 @@ class Inventory(RuleBasedStateMachine):
             else:
                 assert shown == self.free_seats() & self.sold_by(channel)
                 assert counts[0] == self.free_places(channel)
-        states = self.run(self.house.states(self.event))
+        states = [byte & seatmap.STATE_MASK for byte in raw]
         assert {seat for seat, state in enumerate(states) if state == seatmap.BYTE_HOUSE} == self.blocked
-        assert self.run(self.house.area(self.event, "pit"))[3] == self.blocked_places
+        assert areas["pit"][3] == self.blocked_places
 
 
 def asked(wish: tuple[list[int], dict[str, int]]) -> tuple[list[tuple[int, str]], list[tuple[str, str, int]]]:

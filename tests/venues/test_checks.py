@@ -67,6 +67,36 @@ FAULTS = [
         "sections[0].rows[1].label",
         "the label of sections[0].rows[0] too",
     ),
+    (
+        hall(sections=(Section("S", "seated", (Row("A", (seat(),), sold_whole=True),), sold_whole=True),)),
+        "sections[0].rows[0].sold_whole",
+        "its section sells whole already",
+    ),
+    (
+        hall(sections=(Section("S", "seated", (Row("A", tuple(seat(str(n)) for n in range(51)), True),)),)),
+        "sections[0].rows[0].sold_whole",
+        "is true for 51 seats; at most 50 sell whole",
+    ),
+    (
+        hall(
+            sections=(
+                Section(
+                    "S",
+                    "seated",
+                    (
+                        Row(
+                            "A",
+                            tuple(map(seat, map(str, range(51)))),
+                        ),
+                    ),
+                    sold_whole=True,
+                ),
+            )
+        ),
+        "sections[0].sold_whole",
+        "at most 50 sell whole",
+    ),
+    (standing(sold_whole=True), "sections[0].sold_whole", "only a seated section sells whole"),
     (hall(sections=hall().sections * 2), "sections[1].name", "the name of sections[0] too"),
     (
         hall(sections=(msgspec.structs.replace(hall().sections[0], capacity=3),)),
@@ -172,3 +202,9 @@ def test_seats_on_one_place_are_a_warning_not_a_violation() -> None:
 )
 def test_found_values_are_shown_short_and_printable(value: object, text: str) -> None:
     assert shown(value) == text
+
+
+def test_companion_seats_that_nobody_can_be_sold_are_warned_of() -> None:
+    alone = hall(seat(companion=True))
+    assert [warning.path for warning in check_layout(alone).warnings] == ["Stalls"]
+    assert not check_layout(hall(seat(companion=True), seat("2", x=0.6, accessible=True))).warnings

@@ -185,3 +185,23 @@ def test_the_schema_describes_our_own_files() -> None:
     tree = json.loads(canonical_bytes(seal_layout(small_layout())))
     jsonschema.validate(tree, schema)
     assert not check_layout(small_layout()).violations
+
+
+def test_tables_and_boxes_are_part_of_the_content_and_of_the_index() -> None:
+    """A layout without any has the bytes and the hash that it always had."""
+    plain = seal_layout(small_layout())
+    assert b"sold_whole" not in canonical_bytes(plain)
+    assert index_layout(plain).wholes == ()
+    stalls, floor = small_layout().sections
+    table = msgspec.structs.replace(
+        stalls, rows=(msgspec.structs.replace(stalls.rows[0], sold_whole=True), stalls.rows[1])
+    )
+    box = msgspec.structs.replace(stalls, sold_whole=True)
+    for section, wholes in ((table, ((0, 1),)), (box, ((0, 1, 2),))):
+        sealed = seal_layout(msgspec.structs.replace(small_layout(), sections=(section, floor)))
+        data = canonical_bytes(sealed)
+        assert data == json.dumps(json.loads(data), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+        assert (sealed.hash != plain.hash, verify_bytes(data, sealed.hash)) == (True, True)
+        assert decode_layout(data) == sealed
+        index = index_layout(sealed)
+        assert (index.wholes, set(index.whole_of)) == (wholes, set(wholes[0]))

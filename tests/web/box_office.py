@@ -81,6 +81,7 @@ class BoxOffice:
         self.refusals: list[dict[str, Any]] = []
         self.pit = {"available": 50, "held": 0, "sold": 0, "blocked": 0}
         self.hold_ms = 300_000
+        self.table: int | None = None
         self.events: list[dict[str, Any]] = [self.event()]
 
     async def close(self) -> None:
@@ -206,7 +207,10 @@ class BoxOffice:
         return web.json_response(self.event())
 
     async def _layout(self, _: web.Request) -> web.Response:
-        return web.json_response(hall())
+        plan = hall()
+        if self.table is not None:
+            plan["sections"][0]["rows"][self.table]["sold_whole"] = True
+        return web.json_response(plan)
 
     async def _live(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse(protocols=("lml.v1.json",))

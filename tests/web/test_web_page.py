@@ -61,6 +61,25 @@ async def test_picks_seats_into_one_hold_and_gives_one_back(page: Page, site: st
     await expect(page.locator("#buy")).to_be_hidden()
 
 
+async def test_a_table_is_taken_and_given_back_with_one_click(page: Page, site: str, office: BoxOffice) -> None:
+    office.table = 2
+    table = list(range(40, 60))
+    await open_event(page, site)
+    await click_seat(page, 43)
+    await mine(page, table)
+    assert [message["seats"] for message in await asked(office, "hold")] == [table]
+    await click_seat(page, 20)
+    await mine(page, [20, *table])
+    await click_seat(page, 50)
+    await mine(page, [20])
+    assert [message["seats"] for message in await asked(office, "release")] == [table]
+    await office.change(held=[59])
+    await page.wait_for_function("() => lml.map.states[59] === 1")
+    await click_seat(page, 43)
+    await expect(page.locator("#spoken")).to_contain_text("is held")
+    assert len(await asked(office, "hold")) == 2, "a table with one seat gone is not asked for"
+
+
 async def test_standing_places_by_quantity(page: Page, site: str, office: BoxOffice) -> None:
     await open_event(page, site)
     more = page.get_by_role("button", name="One more place in Pit")

@@ -48,12 +48,12 @@ export class Basket {
     );
   }
 
-  /** Takes a seat, or gives one's own back. */
-  toggleSeat(index) {
-    if (this.pending.has(index)) return;
-    const hold = this.seats.get(index);
-    if (hold) this._enqueue([index], () => this.seats.has(index) && this._release(this.seats.get(index).id, { seats: [index] }));
-    else this._enqueue([index], () => this._hold({ seats: [index] }));
+  /** Takes a seat, or gives one's own back; several where they sell only together. */
+  toggleSeats(seats) {
+    const [first] = seats;
+    if (this.pending.has(first)) return;
+    if (this.seats.has(first)) this._enqueue(seats, () => this.seats.has(first) && this._release(this.seats.get(first).id, { seats }));
+    else this._enqueue(seats, () => this._hold({ seats }));
   }
 
   /** Takes `change` more places of an area, or gives some back. */

@@ -279,11 +279,13 @@ class EventPage {
       this.speak(`${this.fullName(index)} is ${this.stateWords(index)}.`);
       return;
     }
-    if (hold || this.map.states[index] === AVAILABLE) {
-      this.basket.toggleSeat(index);
+    const seats = this.layout.whole(index);
+    const inTheWay = hold ? undefined : seats.find((seat) => this.map.states[seat] !== AVAILABLE);
+    if (inTheWay === undefined) {
+      this.basket.toggleSeats(seats);
       return;
     }
-    this.speak(`${this.fullName(index)} is ${STATE_WORDS[this.map.states[index]]}.`);
+    this.speak(`${this.fullName(inTheWay)} is ${STATE_WORDS[this.map.states[inTheWay]]}.`);
   }
 
   _leaveMap() {

@@ -31,6 +31,7 @@ export class Layout {
     this.numbers = new Array(count);
     this.seatIds = new Array(count);
     this.notes = new Map(); // index → words such as "wheelchair place"
+    this.wholes = new Map(); // index → all seats of its table or box, which sell only together
     this.categories = [];
     this.sections = [];
     this.rows = [];
@@ -60,9 +61,11 @@ export class Layout {
           if (note) this.notes.set(index, note);
           index += 1;
         }
+        if (row.sold_whole) this._sellWhole(entry.first, entry.count, "table");
         rows.push(this.rows.length);
         this.rows.push(entry);
       }
+      if (section.sold_whole) this._sellWhole(first, index - first, "box");
       this.sections.push({
         name: section.name,
         standing: section.kind === "standing",
@@ -97,6 +100,19 @@ export class Layout {
       category: this.categories[this.categoryOf[index]],
       note: this.notes.get(index) ?? "",
     };
+  }
+
+  /** What is taken or given back with a seat: all of its table or box, else itself. */
+  whole(index) {
+    return this.wholes.get(index) ?? [index];
+  }
+
+  _sellWhole(first, count, noun) {
+    const seats = Array.from({ length: count }, (_, at) => first + at);
+    for (const seat of seats) {
+      this.wholes.set(seat, seats);
+      this.notes.set(seat, [this.notes.get(seat), `sold as a whole ${noun} of ${count}`].filter(Boolean).join(", "));
+    }
   }
 
   /** The index of a seat id, or −1. */

@@ -142,7 +142,7 @@ export class Panel {
     const lines = linesOf(hold, (seatId) => page.layout.indexOf(seatId)).map(({ seat, areaId, count, amount, fee }) => {
       const name = seat === null ? `${page.areaName(areaId)}${count > 1 ? ` × ${count}` : ""}` : page.fullName(seat);
       const full = seat === null ? name : page.fullName(seat);
-      const giveBack = () => (seat === null ? page.basket.changeArea(areaId, -1) : page.basket.toggleSeat(seat));
+      const giveBack = () => (seat === null ? page.basket.changeArea(areaId, -1) : page.basket.toggleSeats(page.layout?.whole(seat) ?? [seat]));
       return element(
         "li",
         { class: "line" },
