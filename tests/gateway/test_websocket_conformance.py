@@ -50,7 +50,6 @@ async def open_route(monkeypatch: pytest.MonkeyPatch, *, binary: bool) -> tuple[
         tokens=HolderTokens(b"s" * 32), clock=lambda: 1_000_000, audience=AsyncMock(), turnstile=AsyncMock()
     )
     live.join = lambda audience, _subscriber: audience
-    live.turnstile.enter = AsyncMock()
     doorman = Doorman((), AddressCaps(limits.SOCKETS_PER_ADDRESS_MAX, ()))
 
     def receive(session: Session, payload: bytes, *_: Any) -> Say:

@@ -443,7 +443,7 @@ def test_random_acts(valkey_url: str, inventory_dsn: str) -> None:
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         Story,
         settings=settings(
-            max_examples=50,
+            max_examples=20,
             stateful_step_count=30,
             deadline=None,
             suppress_health_check=list(HealthCheck),
