@@ -135,6 +135,8 @@ CLOCK_SKEW_MS: Final = 2_000
 CLOCK_JUMP_WAIT_MS: Final = 60_000
 DRIFT_CHECK_SECONDS: Final = 10.0
 """How often the next event is compared with PostgreSQL: a hundred events take a quarter of an hour."""
+DRIFT_SHARE_MAX: Final = 0.02
+"""Of a worker's time at most this much is spent on comparing; large events are looked at less often."""
 DRIFT_CONFIRM_SECONDS: Final = 10.0
 """What differs is looked at again so much later: by then a request has ended, and its work is done or in the outbox."""
 DRIFT_SHOWN_MAX: Final = 10

@@ -10,6 +10,7 @@ detail is drift. An event that changes all the time is read exactly, too: its lo
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, Final
@@ -55,12 +56,14 @@ class Checker:
         self._pool = pool
         self._mended: dict[str, frozenset[Drift]] = {}
         """What was mended last, by event: what is found again afterwards is left to people."""
+        self._look_seconds = 0.0
 
     async def run(self, leads: Callable[[], bool]) -> None:
         """Checks one event after the other, for as long as this worker is the one that does so, until cancelled."""
         waiting: list[str] = []
         while True:
-            await asyncio.sleep(limits.DRIFT_CHECK_SECONDS)
+            # A look at 20,000 holds costs 0.6 s of CPU: the more it costs, the longer until the next.
+            await asyncio.sleep(max(limits.DRIFT_CHECK_SECONDS, self._look_seconds / limits.DRIFT_SHARE_MAX))
             try:
                 if not leads():
                     continue
@@ -119,6 +122,7 @@ class Checker:
 
     async def look(self, event: str) -> Look | None:
         """One comparison; None where the event's book is changing hands."""
+        began = time.monotonic()
         sale = await self._book.sale(event)
         index_of = await self._book.seat_index(sale)
         async with (
@@ -145,7 +149,9 @@ class Checker:
             return Look(sale.stamp, find_drift(picture, sale.areas, overlay, pending, now_ms))
 
         # In a thread: 20,000 holds take a while, and the worker's sockets go on meanwhile.
-        return await asyncio.to_thread(compare)
+        look = await asyncio.to_thread(compare)
+        self._look_seconds = time.monotonic() - began
+        return look
 
 
 def describe(drift: Drift) -> str:

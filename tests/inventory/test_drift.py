@@ -330,6 +330,7 @@ async def test_the_leader_checks_by_itself(
     house: House, checker: Checker, event: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "DRIFT_CHECK_SECONDS", 0.001)
+    monkeypatch.setattr(limits, "DRIFT_SHARE_MAX", 1.0)
     monkeypatch.setattr(Checker.check, "__defaults__", (0.0,))
     monkeypatch.setattr(checker, "events", lambda: asyncio.sleep(0, [event]))
     before, leads = (await house.sale(event)).epoch, False
