@@ -40,7 +40,9 @@ def add_command(name: str, channel: str) -> None:
 @partner_group.command("end")
 @click.argument("channel")
 def end_command(channel: str) -> None:
-    """Takes the keys of a channel's partners away; tokens of their customers end within a day.
+    """Takes the keys of a channel's partners away.
+
+    Their customers' tokens go on; to stop those, too, open the channel's seats to all.
 
     \b
     Examples:
