@@ -1,8 +1,9 @@
-"""Every script at its largest allowed input stays under a millisecond of Valkey (reliability.md, D8).
+"""Every script at its largest allowed input stays under a millisecond of Valkey (reliability.md, D8), or says why not.
 
 Judged by Valkey's own account of each call (SLOWLOG: the call alone, without the network), the best of several, so
-that neither other load nor a pause of the machine shows; and by a yardstick, a script whose cost is known on the
-machine of docs/benchmarks.md, so that a slower machine is no failure.
+that neither other load nor a pause of the machine shows; and by a yardstick, a script of 400 commands that took 600 µs
+where the bounds were set, so that a slower machine is no failure. The same machine's figures still differ by up to two
+from run to run, so twice the bound is let pass: what is found is a script whose cost grows as it should not.
 """
 
 import secrets
@@ -25,7 +26,19 @@ from lml_live.inventory.groups import EventWish, GroupChanged
 from lml_live.inventory.staff_holds import StaffHolds
 
 LUA_US_MAX: Final = 1_000
-ROUNDS: Final = 3
+WIDE = "fifty seats each in a lenient window of its own: the orphan rule looks at 2,550 seats"
+SEASON = "a hundred seats in fifty events, each with its own book, log and lenient window"
+LONGER: Final = {
+    "hold_seats": (1_600, WIDE),
+    "add_to_hold": (1_600, WIDE),
+    "replace_hold": (2_000, WIDE),
+    "hold_group": (4_500, SEASON),
+    "move_group": (6_500, SEASON),
+    "extend_group": (2_000, SEASON),
+    "release_group": (2_500, SEASON),
+}
+"""Scripts that may take longer, in microseconds, and why."""
+ROUNDS: Final = 4
 YARDSTICK: Final = """
 local n = 0
 for i = 1, 200 do
@@ -34,7 +47,7 @@ for i = 1, 200 do
 end
 return n
 """
-YARDSTICK_US: Final = 120
+YARDSTICK_US: Final = 600
 
 APART: Final = 60
 """Seats so far apart that each has a run and, under the lenient rule, a window of its own."""
@@ -153,7 +166,7 @@ async def acts_of_time(clock: Clock) -> None:
 ACTS: tuple[Callable[[Clock], Awaitable[None]], ...] = (holders_acts, staffs_acts, acts_of_time)
 
 
-async def test_no_script_takes_a_millisecond(clock: Clock) -> None:
+async def test_no_script_takes_longer_than_its_bound(clock: Clock) -> None:
     house = clock.house
     sha = (await house.pipe.call("SCRIPT", "LOAD", YARDSTICK)).decode()
     await acts_of_a_group(clock)
@@ -164,5 +177,10 @@ async def test_no_script_takes_a_millisecond(clock: Clock) -> None:
                 await house.pipe.call("EVALSHA", sha, 1, f"yardstick-{secrets.token_hex(4)}")
             await clock.end("yardstick", sha)
             await act(clock)
-    for name, costs in clock.costs.items():
-        print(name, costs)
+    scale = YARDSTICK_US / min(clock.costs.pop("yardstick"))
+    slow = {
+        name: round(min(costs) * scale)
+        for name, costs in clock.costs.items()
+        if min(costs) * scale > 2 * LONGER.get(name, (LUA_US_MAX, ""))[0]
+    }
+    assert slow == {}, "microseconds that are too many"
