@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
+import psutil
 import pytest
 from databases import clone_database
 from serving import LiveServer, OwnServer, _apart, furnish
@@ -382,7 +383,17 @@ async def test_a_forgotten_key_still_knows_its_booking(anna: Visitor, shop: Live
     assert (await anna.book(first.body["hold"], key="one")).body["id"] == first.body["id"]
 
 
-MARK_SECONDS = 8
+MARK_SECONDS = 10
+
+
+WAITING_PORT = """
+    SELECT client_port FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event_type = 'Lock' AND wait_event = 'advisory'
+"""
+
+
+def local_ports(pid: int) -> set[int]:
+    return {connection.laddr.port for connection in psutil.Process(pid).net_connections("tcp") if connection.laddr}
 
 
 async def test_a_worker_that_died_between_mark_and_claim_is_finished_by_the_same_key(
@@ -394,6 +405,7 @@ async def test_a_worker_that_died_between_mark_and_claim_is_finished_by_the_same
         LML_STRIPE_PUBLISHABLE_KEY=stripe_double.publishable_key,
         LML_STRIPE_API_BASE=stripe_double.url,
         LML_MARK_SECONDS=str(MARK_SECONDS),
+        workers=2,
     )
     async with server.session() as http:
         visitor = await Visitor(server, http, await seats_of(server)).sign()
@@ -408,8 +420,10 @@ async def test_a_worker_that_died_between_mark_and_claim_is_finished_by_the_same
                 return bool((await visitor.call("GET", f"/holds/{hold}")).body["state"] == "checkout")
 
             await eventually(is_marked)
-            for worker in server.workers():
-                os.kill(worker, signal.SIGKILL)
+            # The other one is there at once, however long it takes to start a third.
+            port = await eventually(lambda: connected.fetchval(WAITING_PORT))
+            (worker,) = (pid for pid in server.workers() if port in local_ports(pid))
+            os.kill(worker, signal.SIGKILL)
             assert isinstance((await asyncio.gather(asleep, return_exceptions=True))[0], aiohttp.ClientError)
             await connected.execute("SELECT pg_advisory_unlock_all()")
 
