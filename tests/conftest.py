@@ -78,6 +78,7 @@ _TOGETHER = ("browser", "socket_settings", "shop", "shared_pair", "mortal_double
 """Fixtures that are costly and made once a process: the tests that share one go to the same process."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         names = getattr(item, "fixturenames", ())
