@@ -37,7 +37,7 @@ from loadtests.bounds import (
 )
 from loadtests.gevent_client import GeventClient
 from loadtests.history import Act, Booked, Crash, Ledger, Recorder, Seen, now_ms
-from loadtests.picking import pick_seats
+from loadtests.picking import pick_seats, seats_in_company
 from loadtests.verdict import RUN_OVER
 from loadtests.viewers import Availability, settle
 
@@ -75,6 +75,8 @@ class Run:
         self._stripe = Stripe(os.environ[STRIPE_URL], os.environ[STRIPE_KEY]) if STRIPE_URL in os.environ else None
         self._file = Path(options.history).open("wb")  # noqa: SIM115 - closed by `end`, when locust says so
         self.recorder = Recorder(self._file)
+        layout = rest.call(self.url, "GET", f"/events/{self.event}")["layout"]
+        self.in_company = seats_in_company(rest.call(self.url, "GET", f"/layouts/{layout['id']}/{layout['hash']}"))
 
     def end(self) -> None:
         """Compares every viewer with the server and all bookings with the money, and closes the viewers."""
@@ -202,7 +204,7 @@ class Fan(User):
         if rules is None or mine + wanted > rules.max_seats:
             self.let_go()
             return
-        seats = pick_seats(picture.seats, wanted, self.random.random())
+        seats = pick_seats(picture.seats, wanted, self.random.random(), self.sale.in_company)
         if seats:
             self._act("hold", lambda: live.hold(seats), seats=tuple(seats))
 

@@ -9,6 +9,7 @@ import asyncio
 import atexit
 import contextlib
 import fcntl
+import logging
 import os
 import secrets
 import shutil
@@ -107,6 +108,16 @@ def _sweep(run: Path) -> None:
     for engine in _STARTED:
         assert engine.exit_code is not None
     shutil.rmtree(run, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def _log_as_it_was() -> Iterator[None]:
+    """Commands that are run in this process set up a log of their own; what is logged later is for pytest again."""
+    root = logging.getLogger()
+    level = root.level
+    yield
+    root.setLevel(level)
+    root.handlers[:] = [handler for handler in root.handlers if type(handler) is not logging.StreamHandler]
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Callable[[], Any]]:

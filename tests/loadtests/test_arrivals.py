@@ -3,7 +3,7 @@
 import pytest
 
 from loadtests.arrivals import RUSH_SECONDS, WAITING_SHARE, arrived
-from loadtests.picking import FAVOURITES, pick_seats
+from loadtests.picking import FAVOURITES, pick_seats, seats_in_company
 
 
 @pytest.mark.parametrize(
@@ -54,3 +54,20 @@ def test_everybody_wants_the_front() -> None:
     starts = [pick_seats(bytes(2_800), 2, luck / 100)[0] for luck in range(100)]
     assert len(set(starts)) <= FAVOURITES
     assert sum(start < 700 for start in starts) == 50
+
+
+def test_nobody_goes_for_what_is_not_sold_alone() -> None:
+    """A companion's seat and a table were asked for like any others, and refused as nonsense."""
+    seat, companion = {"number": "1"}, {"number": "2", "companion": True}
+    layout = {
+        "sections": [
+            {"rows": [{"seats": [seat, companion, seat, seat]}]},
+            {"kind": "standing"},
+            {"rows": [{"seats": [seat], "sold_whole": True}]},
+            {"rows": [{"seats": [seat]}], "sold_whole": True},
+        ]
+    }
+    passed_over = seats_in_company(layout)
+    assert passed_over == {1, 4, 5}
+    assert pick_seats(bytes(6), 2, 0.0, passed_over) == [2, 3]
+    assert pick_seats(bytes(6), 3, 0.0, passed_over) == []

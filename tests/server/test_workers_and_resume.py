@@ -180,11 +180,13 @@ async def test_expired_holds_are_freed_though_the_sweeping_worker_died(two: Live
 async def test_a_worker_that_slept_gets_nothing_by_what_it_had_heard(live_pair: LiveServer, lines: Lines) -> None:
     """F7: the sweeping worker is stopped, and with it the lock that says who sweeps. The other one frees what is over
     and gives it to somebody else; what the first has unread in its sockets is refused when it wakes."""
-    live_pair.event = await live_pair.new_event(hold_seconds=2, lifetime_seconds=60)
+    live_pair.event = await live_pair.new_event(hold_seconds=4, lifetime_seconds=60)
     everybody = await spread(live_pair, lines)
     sweeping = [text for text in live_pair.output if "this worker sweeps" in text]
     sleeper = int(sweeping[-1].split("worker[")[1].split("]")[0])
     holds = [(await line.ask("hold", seats=[number]))["hold"]["id"] for number, line in enumerate(everybody)]
+    for line in everybody:  # or they would take what they have not heard of for free
+        await line.hear_seats(dict.fromkeys(range(len(everybody)), HELD))
     os.kill(sleeper, signal.SIGSTOP)
     try:
         for line, hold in zip(everybody, holds, strict=True):
@@ -196,7 +198,8 @@ async def test_a_worker_that_slept_gets_nothing_by_what_it_had_heard(live_pair: 
         await awake[0].hear_seats({number: AVAILABLE for number, _ in asleep})
         for number, _ in asleep:
             rival = awake[number % len(awake)]
-            assert (await rival.ask("hold", seats=[number]))["type"] == "held"
+            answer = await rival.ask("hold", seats=[number])
+            assert answer["type"] == "held", answer
     finally:
         os.kill(sleeper, signal.SIGCONT)
     for number, line in asleep:
