@@ -8,7 +8,7 @@ from typing import Final
 from lml_live import limits
 from lml_live.bench import bounds, house, node_peers
 from lml_live.bench.child import Child, connect, module, open_child
-from lml_live.bench.figures import Figure, Goal, Slices, measured, not_measured
+from lml_live.bench.figures import Figure, Goal, Slices, measured, not_measured, show
 from lml_live.bench.orders import Connect, Done, Leave, Pace, Send, Watch
 from lml_live.bench.plan import Promise, Row
 from lml_live.bench.stand import Side, Stand, reason_of
@@ -106,6 +106,7 @@ class _Sides:
                 await self._open_peer(name, size)
                 sides[name] = self._loop(name, taken[name])
         slices = await self.stand.alternate(sides)
+        self.stand.say("  " + ", ".join(f"{name} {show(side.median)} µs" for name, side in slices.items()))
         for name in self.houses:
             await self.driver.ask(Leave(group=f"{name}-{size}"))
             await self.viewers[name].ask(Leave(group=str(size)))
