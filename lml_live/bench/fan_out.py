@@ -190,7 +190,7 @@ class _Sides:
                     slices[name],
                     workload=(
                         f"worker CPU, {name}, for each diff delivered to {size:,} viewers who read lazily, less what it"
-                        f" takes for the same {_CHANGES_PER_SECOND} holds and releases a second without them (`anyway`);"
+                        f" takes for the same {_CHANGES_PER_SECOND} operations a second without them (`anyway`);"
                         f" {self.frame_bytes} bytes a frame"
                     ),
                     peers={peer: side for peer, side in slices.items() if peer not in self.houses},
