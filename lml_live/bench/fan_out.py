@@ -1,6 +1,7 @@
 """Rows about a diff to a room: what it costs a socket that it reaches, beside bare loops and peers under Node."""
 
 import asyncio
+import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
@@ -8,7 +9,8 @@ from typing import Final
 from lml_live import limits
 from lml_live.bench import bounds, house, node_peers
 from lml_live.bench.child import Child, connect, module, open_child
-from lml_live.bench.figures import Figure, Goal, Slices, measured, not_measured
+from lml_live.bench.counters import cpu_ns
+from lml_live.bench.figures import Figure, Goal, Slices, measured, not_measured, show
 from lml_live.bench.orders import Connect, Done, Leave, Pace, Send, Watch
 from lml_live.bench.plan import Promise, Row
 from lml_live.bench.stand import Side, Stand, reason_of
@@ -106,16 +108,19 @@ class _Sides:
                 await self._open_peer(name, size)
                 sides[name] = self._loop(name, taken[name])
         slices = await self.stand.alternate(sides)
+        self.stand.say("  " + ", ".join(f"{name} {show(side.median)} µs" for name, side in slices.items()))
         for name in self.houses:
-            await self.driver.ask(Leave(group=f"{name}-{size}"))
+            for group in (f"{name}-{size}", f"{name}-{size}-alone"):
+                await self.driver.ask(Leave(group=group))
             await self.viewers[name].ask(Leave(group=str(size)))
         return self._figures(size, slices, taken)
 
     async def _room(self, name: str, size: int, taken: list[Done]) -> Side:
         home, viewers, holders = self.houses[name], self.viewers[name], f"{name}-{size}"
-        at = {"host": LOOPBACK, "port": home.port, "event": await home.open_event(_HALL)}
-        pairs = _HALL // 2 // _HOLDERS
-        await self.driver.ask(Connect(group=holders, count=_HOLDERS, pairs_each=pairs, **at))  # type: ignore[arg-type]
+        alone, pairs = f"{holders}-alone", _HALL // 2 // _HOLDERS
+        for group in (alone, holders):
+            at = {"host": LOOPBACK, "port": home.port, "event": await home.open_event(_HALL)}
+            await self.driver.ask(Connect(group=group, count=_HOLDERS, pairs_each=pairs, **at))  # type: ignore[arg-type]
         await connect(viewers, Connect(group=str(size), count=size, **at))  # type: ignore[arg-type]  # as named
         seconds = min(1.0, self.stand.seconds)
 
@@ -126,10 +131,16 @@ class _Sides:
             )
             if not seen.frames:
                 raise Unavailable("no diff reached the room")
-            taken.append(seen)
             self.frame_bytes = seen.frame_bytes // seen.frames
-            # The holders watch, too.
-            return seen.cpu_ns[name] / (seen.frames + held.frames) / 1e3
+            # The same where only the holders watch, for as long: what the worker does anyway.
+            before = cpu_ns(home.workers)
+            pace = Pace(group=alone, per_second=_CHANGES_PER_SECOND, seconds=seconds, cpu_of={})
+            began = time.perf_counter()
+            await self.driver.ask(pace)
+            await asyncio.sleep(max(0.0, seen.seconds - (time.perf_counter() - began)))
+            seen.cpu_ns["anyway"] = cpu_ns(home.workers) - before
+            taken.append(seen)
+            return (seen.cpu_ns[name] - seen.cpu_ns["anyway"]) / (seen.frames + held.frames) / 1e3
 
         return tell
 
@@ -178,8 +189,8 @@ class _Sides:
                     "µs",
                     slices[name],
                     workload=(
-                        f"worker CPU, {name}, for each diff delivered to {size:,} viewers who read lazily, all that the"
-                        f" worker does meanwhile included ({_CHANGES_PER_SECOND} holds and releases a second);"
+                        f"worker CPU, {name}, for each diff delivered to {size:,} viewers who read lazily, less what it"
+                        f" takes for the same {_CHANGES_PER_SECOND} operations a second without them (`anyway`);"
                         f" {self.frame_bytes} bytes a frame"
                     ),
                     peers={peer: side for peer, side in slices.items() if peer not in self.houses},
