@@ -16,7 +16,7 @@ PYTHON ?= $(shell for found in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 BIN := $(VENV)/bin
 TEST_PROCESSES ?= 2
-PYTEST_ARGS ?= -q -n $(TEST_PROCESSES) --dist loadgroup
+PYTEST_ARGS ?= -q -n $(TEST_PROCESSES)
 
 # pip by itself is either silent for minutes or prints a line for each of a hundred packages: only the large ones here.
 PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -c constraints.txt

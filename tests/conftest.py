@@ -75,18 +75,6 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["LML_TEST_RUN"] = str(run)
 
 
-_TOGETHER = ("browser", "socket_settings", "shop", "shared_pair", "mortal_double")
-"""Fixtures that are costly and made once a process: the tests that share one go to the same process."""
-
-
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        names = getattr(item, "fixturenames", ())
-        if group := next((name for name in _TOGETHER if name in names), None):
-            item.add_marker(pytest.mark.xdist_group(group))
-
-
 def pytest_unconfigure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput") and _ALIVE:
         _ALIVE.pop().close()
