@@ -1,5 +1,5 @@
 # make run     everything on this machine: environment, engines, demonstration, server
-# make test    the checks and all tests, some 5 minutes on two cores
+# make test    the checks and all tests, some 6 minutes on two cores
 # make load    a crowd at a sale's opening on a server of its own, and a verdict; LOAD_ARGS="--users 1000 --web"
 # make faults   buyers on few seats while processes are killed, and every invariant checked; RUNS=200 SEED=1
 # make constraints   renew constraints.txt from what pyproject.toml allows
