@@ -39,7 +39,7 @@ HOLD_LINES_MAX: Final = 50
 HOLDS_PER_HOLDER_MAX: Final = 10
 EVENTS_PER_CALL_MAX: Final = 50
 """Events that change in one step, a season of a theatre or of half a league. With the next bound the largest step is
-some four milliseconds of Redis: a season is sold a thousand times less often than a seat."""
+two to three milliseconds of Redis: a season is sold a thousand times less often than a seat."""
 GROUP_PLACES_MAX: Final = 100
 """Seats and places of all events together in such a step: a couple for fifty evenings."""
 KEYS_PER_HOLD_MAX: Final = 200
@@ -124,9 +124,9 @@ SWEEP_MS_MIN: Final = 20
 SWEEP_MS_MAX: Final = 10_000
 SWEEP_BATCH: Final = 100
 """Holds looked at in one Lua step at most."""
-SWEEP_WORK_MAX: Final = 80
+SWEEP_WORK_MAX: Final = 150
 """Places that one such step frees, a hold counting as five: it stays under a millisecond of Redis."""
-SWEEP_ROUNDS_MAX: Final = 400
+SWEEP_ROUNDS_MAX: Final = 250
 """Batches of one event in one sweep; the other events come before its next."""
 UPKEEP_LIST_SECONDS: Final = 5.0
 """How often the list of sales and the clocks are looked at again, should a notice have been missed."""

@@ -1,11 +1,12 @@
 """Every script at its largest allowed input stays under a millisecond of Valkey (reliability.md, D8), or says why not.
 
 Judged by Valkey's own account of each call (SLOWLOG: the call alone, without the network), the best of several, so
-that neither other load nor a pause of the machine shows; and by a yardstick, a script of 400 commands that took 600 µs
+that neither other load nor a pause of the machine shows; and by a yardstick, a script of 400 commands that took 390 µs
 where the bounds were set, so that a slower machine is no failure. The same machine's figures still differ by up to two
 from run to run, so twice the bound is let pass: what is found is a script whose cost grows as it should not.
 """
 
+import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any, Final
@@ -26,16 +27,11 @@ from lml_live.inventory.groups import EventWish, GroupChanged
 from lml_live.inventory.staff_holds import StaffHolds
 
 LUA_US_MAX: Final = 1_000
-WIDE = "fifty seats each in a lenient window of its own: the orphan rule looks at 2,550 seats"
 SEASON = "a hundred seats in fifty events, each with its own book, log and lenient window"
 LONGER: Final = {
-    "hold_seats": (1_600, WIDE),
-    "add_to_hold": (1_600, WIDE),
-    "replace_hold": (2_000, WIDE),
-    "hold_group": (4_500, SEASON),
-    "move_group": (6_500, SEASON),
-    "extend_group": (2_000, SEASON),
-    "release_group": (2_500, SEASON),
+    "hold_group": (2_300, SEASON),
+    "move_group": (2_800, SEASON),
+    "release_group": (1_500, SEASON),
 }
 """Scripts that may take longer, in microseconds, and why."""
 ROUNDS: Final = 4
@@ -47,7 +43,7 @@ for i = 1, 200 do
 end
 return n
 """
-YARDSTICK_US: Final = 600
+YARDSTICK_US: Final = 390
 
 APART: Final = 60
 """Seats so far apart that each has a run and, under the lenient rule, a window of its own."""
@@ -62,32 +58,45 @@ def around(seats: Iterable[int], _rule: str) -> list[list[int]]:
 
 
 class Clock:
-    """Valkey's own account of what calls cost, in microseconds."""
+    """Valkey's own account of what our calls cost, as shares of the yardstick laid on right before and after."""
 
     def __init__(self, house: House) -> None:
         self.house = house
-        self.costs: dict[str, list[int]] = {}
+        self.shares: dict[str, list[float]] = {}
+        self._yardstick = ""
+        self._address = b""
 
     async def begin(self) -> None:
-        await self.house.pipe.call("SLOWLOG", "RESET")
-
-    async def end(self, name: str, sha: str) -> None:
-        for entry in await self.house.pipe.call("SLOWLOG", "GET", 50):
-            if entry[3][0] == b"EVALSHA" and entry[3][1] == sha.encode():
-                self.costs.setdefault(name, []).append(entry[2])
+        call = self.house.pipe.call
+        self._yardstick = (await call("SCRIPT", "LOAD", YARDSTICK)).decode()
+        found = re.search(rb"\baddr=(\S+)", await call("CLIENT", "INFO"))
+        assert found is not None
+        self._address = found[1]
 
     async def time(self, script: str, act: Awaitable[Any]) -> Any:
-        await self.begin()
+        call, key = self.house.pipe.call, f"yardstick-{secrets.token_hex(4)}"
+        await call("SLOWLOG", "RESET")
+        await call("EVALSHA", self._yardstick, 1, key)
         answer = await act
-        await self.end(script, SCRIPTS[script].sha)
+        await call("EVALSHA", self._yardstick, 1, key)
+        # Others use the same Valkey: only what came on our connection is ours.
+        entries = await call("SLOWLOG", "GET", -1)
+        ours = [(entry[3][1], entry[2]) for entry in entries if entry[4] == self._address and len(entry[3]) > 1]
+        measured = [took_us for sha, took_us in ours if sha == self._yardstick.encode()]
+        took = [took_us for sha, took_us in ours if sha == SCRIPTS[script].sha.encode()]
+        if measured and took:  # what took less than is noted is no matter
+            self.shares.setdefault(script, []).append(max(took) / max(measured))
         return answer
 
 
 @pytest.fixture
 async def clock(house: House) -> AsyncIterator[Clock]:
     call = house.pipe.call
-    await call("CONFIG", "SET", "slowlog-log-slower-than", 0)
-    yield Clock(house)
+    # Lower, and each command inside a script would be noted too, which costs more than the command.
+    await call("CONFIG", "SET", "slowlog-log-slower-than", 40)
+    clock = Clock(house)
+    await clock.begin()
+    yield clock
     await call("CONFIG", "SET", "slowlog-log-slower-than", 10_000)
 
 
@@ -167,20 +176,10 @@ ACTS: tuple[Callable[[Clock], Awaitable[None]], ...] = (holders_acts, staffs_act
 
 
 async def test_no_script_takes_longer_than_its_bound(clock: Clock) -> None:
-    house = clock.house
-    sha = (await house.pipe.call("SCRIPT", "LOAD", YARDSTICK)).decode()
     await acts_of_a_group(clock)
     for _ in range(ROUNDS):
         for act in ACTS:
-            await clock.begin()
-            for _ in range(3):
-                await house.pipe.call("EVALSHA", sha, 1, f"yardstick-{secrets.token_hex(4)}")
-            await clock.end("yardstick", sha)
             await act(clock)
-    scale = YARDSTICK_US / min(clock.costs.pop("yardstick"))
-    slow = {
-        name: round(min(costs) * scale)
-        for name, costs in clock.costs.items()
-        if min(costs) * scale > 2 * LONGER.get(name, (LUA_US_MAX, ""))[0]
-    }
-    assert slow == {}, "microseconds that are too many"
+    took = {script: round(min(shares) * YARDSTICK_US) for script, shares in clock.shares.items()}
+    assert {script: us for script, us in took.items() if us > 2 * LONGER.get(script, (LUA_US_MAX, ""))[0]} == {}, took
+    assert took.keys() >= {"hold_seats", "release_hold", "expire_holds", "hold_group"}
