@@ -11,6 +11,7 @@ import secrets
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
 
 import msgspec
 from aiohttp import web
@@ -25,7 +26,7 @@ from lml_live.booking.bookings import Bookings
 from lml_live.booking.checkout import Checkout
 from lml_live.booking.completer import Completer
 from lml_live.booking.matching import Matching
-from lml_live.booking.payments import StripePayments, judge_amount, sells_nothing
+from lml_live.booking.payments import judge_amount, sells_nothing
 from lml_live.clock import system_clock_ms
 from lml_live.devstack.demo import load_demonstration
 from lml_live.errors import LmlError, Unavailable
@@ -51,7 +52,7 @@ from lml_live.guard.staff import StaffDesk
 from lml_live.guard.throttle import AddressCaps
 from lml_live.infra import mongo, postgres
 from lml_live.infra.config import Settings
-from lml_live.infra.objects import Objects, open_objects
+from lml_live.infra.objects import Objects, load_driver, open_objects
 from lml_live.infra.redis import load_scripts
 from lml_live.infra.redis_topology import open_topology
 from lml_live.infra.telemetry import METRICS
@@ -71,6 +72,9 @@ from lml_live.pricing.channels import ChannelRows
 from lml_live.values import STAFF_TOKEN_PREFIX
 from lml_live.venues.library import LayoutVersion, Library, apply_schema
 from lml_live.venues.publishing import ensure_published, public_url
+
+if TYPE_CHECKING:
+    from lml_live.booking.stripe_api import StripePayments
 
 log = logging.getLogger(__name__)
 
@@ -341,6 +345,7 @@ async def _keep_copies(settings: Settings, library: Library, upkeep: Upkeep) -> 
     """
     if settings.s3_bucket is None:
         return
+    load_driver()
     async with AsyncExitStack() as stack:
         objects: Objects | None = None
         while True:
@@ -373,12 +378,14 @@ async def _copy_missing(library: Library, objects: Objects) -> None:
         log.warning("%d layouts could not be copied to the object store", len(copied.failed))
 
 
-def _payments(settings: Settings) -> StripePayments | None:
+def _payments(settings: Settings) -> "StripePayments | None":
     """Stripe, or its double; None where no key is set: then only what costs nothing is sold, and the pages say so."""
     if settings.stripe_api_key is None:
         return None
     if settings.stripe_publishable_key is None:
         raise Unavailable("LML_STRIPE_PUBLISHABLE_KEY is not set.")
+    from lml_live.booking.stripe_api import StripePayments  # a third of a second, for those who sell only
+
     return StripePayments(settings.stripe_api_key, settings.stripe_publishable_key, settings.stripe_api_base)
 
 

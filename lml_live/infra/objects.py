@@ -1,4 +1,4 @@
-"""S3: content-addressed objects that never change. aioboto3 is imported here alone.
+"""S3: content-addressed objects that never change. aioboto3 is imported here alone, and only where there is an S3.
 
 The store is a public copy for the CDN. Whoever calls must go on without it: everything that fails is `Unavailable`.
 """
@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
 
-import aioboto3
 import msgspec
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
@@ -108,12 +107,19 @@ async def open_objects(bucket: str, *, endpoint_url: str | None = None) -> Async
         # Path addressing: a double on loopback has no name for each bucket.
         s3={"addressing_style": "path" if endpoint_url else "auto"},
     )
-    session = aioboto3.Session()
+    session = load_driver().Session()
     region = session.region_name or "us-east-1"
     with _driver_errors():
         context = session.client("s3", endpoint_url=endpoint_url, region_name=region, config=config)
     async with context as client:
         yield Objects(client, bucket)
+
+
+def load_driver() -> Any:
+    """aioboto3. Importing it takes a third of a second: a server that will need it has that done before it serves."""
+    import aioboto3
+
+    return aioboto3
 
 
 def _code(error: ClientError) -> str:

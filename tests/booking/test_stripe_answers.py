@@ -16,7 +16,8 @@ from booking_house import ANNA, BookingHouse
 from lml_live.booking import payments
 from lml_live.booking.bookings import Booking
 from lml_live.booking.completer import Completer
-from lml_live.booking.payments import PaymentFault, StripePayments
+from lml_live.booking.payments import PaymentFault
+from lml_live.booking.stripe_api import StripePayments
 from lml_live.inventory import seatmap
 
 WRONG_KEY = "sk_test_rotated_away"

@@ -1,0 +1,171 @@
+"""Stripe, as the bookings need it: make, retrieve, capture and cancel a PaymentIntent, and list what was booked.
+
+The official `stripe` library, imported here alone (it takes a third of a second), speaks to Stripe, or to the double
+where the settings name its address. Cards are captured later (`capture_method: manual`), so that a charge that comes
+too late costs a void and no refund (reliability.md, D4).
+"""
+
+import logging
+from collections.abc import Awaitable
+from datetime import UTC, datetime
+from typing import Any, Final, get_args
+
+import aiohttp
+import stripe
+
+from lml_live import limits
+from lml_live.booking.money import Page, Transaction, TransactionKind
+from lml_live.booking.payments import Intent, PaymentFault, minor_amount, stripe_amount
+from lml_live.infra.config import stripe_base
+
+log = logging.getLogger(__name__)
+
+_REAL: Final = "https://api.stripe.com"
+_PAGE: Final = 100
+"""The most that Stripe lists at once."""
+
+
+class StripePayments:
+    """`Payments` by Stripe."""
+
+    def __init__(self, api_key: str, publishable_key: str, api_base: str | None = None) -> None:
+        self.publishable_key = publishable_key
+        self.api_base = None if api_base is None else stripe_base(api_base)
+        self._http = stripe.AIOHTTPClient(timeout=aiohttp.ClientTimeout(total=limits.PAYMENT_CALL_SECONDS))
+        self._client = stripe.StripeClient(
+            api_key,
+            base_addresses={"api": self.api_base or _REAL},
+            max_network_retries=0,
+            http_client=self._http,
+        )
+
+    async def close(self) -> None:
+        """Ends the connections to Stripe."""
+        await self._http.close_async()  # type: ignore[no-untyped-call]
+
+    async def create(self, booking: str, amount: int, currency: str, email: str, key: str) -> Intent:
+        params: dict[str, Any] = {
+            "amount": stripe_amount(amount, currency),
+            "currency": currency.lower(),
+            "capture_method": "manual",
+            "payment_method_types": ["card"],
+            "receipt_email": email,
+            "metadata": {"booking": booking},
+        }
+        return await _call(self._client.v1.payment_intents.create_async(params, {"idempotency_key": key}))  # type: ignore[arg-type]
+
+    async def find(self, booking: str, since: datetime) -> tuple[Intent, ...]:
+        # Listing is consistent; Stripe's search by metadata is behind by up to a minute (its API reference, search).
+        params: dict[str, Any] = {"limit": _PAGE, "created": {"gte": int(since.timestamp())}}
+        found: list[Intent] = []
+        for _ in range(limits.FIND_PAGES_MAX):
+            page = await _ask(self._client.v1.payment_intents.list_async(params))  # type: ignore[arg-type]
+            found += [_read(one) for one in page.data if _booking_of(one) == booking]
+            if not page.has_more:
+                return tuple(reversed(found))
+            params["starting_after"] = page.data[-1].id
+        log.warning("booking %s: there are too many intents to look through all", booking)
+        return tuple(reversed(found))
+
+    async def read_transactions(self, since: datetime, after: str | None) -> Page:
+        """A page of the balance transactions that moved a buyer's money since then, the newest first.
+
+        `after` is the page before's. Payouts, fees and the like are left out. Raises `PaymentFault`.
+        """
+        params: dict[str, Any] = {
+            "limit": _PAGE,
+            "created": {"gte": int(since.timestamp())},
+            "expand": ["data.source"],
+        }
+        if after is not None:
+            params["starting_after"] = after
+        page = await _ask(self._client.v1.balance_transactions.list_async(params), _MATCHING)  # type: ignore[arg-type]
+        read = (_transaction(booked) for booked in page.data)
+        return Page(tuple(one for one in read if one is not None), page.data[-1].id if page.has_more else None)
+
+    async def retrieve(self, intent: str) -> Intent:
+        return await _call(self._client.v1.payment_intents.retrieve_async(intent))
+
+    async def capture(self, intent: str, key: str) -> Intent:
+        return await _call(self._client.v1.payment_intents.capture_async(intent, {}, {"idempotency_key": key}))
+
+    async def cancel(self, intent: str, key: str) -> Intent:
+        return await _call(self._client.v1.payment_intents.cancel_async(intent, {}, {"idempotency_key": key}))
+
+
+async def _call(answer: Awaitable[Any]) -> Intent:
+    return _read(await _ask(answer))
+
+
+_PAYING: Final = "read and write PaymentIntents, and restart; until then no payment begins or ends, and bookings wait"
+_MATCHING: Final = (
+    "read balance transactions, charges, refunds and disputes, and restart; until then money is not matched"
+)
+"""What our key must be able to do, and what does not happen until it is."""
+
+
+async def _ask(answer: Awaitable[Any], purpose: str = _PAYING) -> Any:
+    """An answer of the library's, or a `PaymentFault`."""
+    try:
+        return await answer
+    except (stripe.APIConnectionError, aiohttp.ClientError, TimeoutError, OSError) as error:
+        # The library translates what happens before the answer's first byte only, not a body that breaks off.
+        raise PaymentFault("unknown", "Stripe did not answer.") from error
+    except stripe.RateLimitError as error:
+        raise PaymentFault(
+            "unknown", "Stripe asks for patience.", wait_seconds=limits.PAYMENT_PATIENCE_SECONDS
+        ) from error
+    except stripe.StripeError as error:
+        status = error.http_status or 500
+        if status in (401, 403):
+            # It is our key that is refused, not the buyer's payment. (The library's message has a part of the key.)
+            log.error(
+                "Stripe refuses our key (%d): set LML_STRIPE_API_KEY to a key that is valid and may %s", status, purpose
+            )
+            raise PaymentFault(
+                "unknown", f"Stripe refuses our key ({status}).", wait_seconds=limits.PAYMENT_PATIENCE_SECONDS
+            ) from error
+        if status == 409 or status < 400:
+            # An answer that is no JSON has the status of what may well have succeeded.
+            raise PaymentFault("unknown", "Stripe is at this very call, or cannot be understood.") from error
+        if status >= 500:
+            raise PaymentFault("worn", f"Stripe failed ({status}).") from error
+        raise PaymentFault("refused", f"Stripe refused ({error.code or status}).") from error
+
+
+def _booking_of(named: Any) -> str | None:
+    return named.metadata.to_dict().get("booking") if named.metadata else None
+
+
+def _read(intent: Any) -> Intent:
+    return Intent(id=intent.id, status=intent.status, client_secret=intent.client_secret)
+
+
+_KINDS: Final[dict[str, TransactionKind]] = {kind: kind for kind in get_args(TransactionKind)}
+
+
+def _transaction(booked: Any) -> Transaction | None:
+    """A balance transaction whose source is a charge, a refund or a dispute; None for every other.
+
+    Where Stripe has converted the money, the transaction is in the account's currency, and its source in the buyer's.
+    """
+    source = booked.source
+    kind = _KINDS.get(getattr(source, "object", ""))
+    if kind is None:
+        return None
+    currency = source.currency.upper()
+    if booked.currency == source.currency:
+        units = booked.amount
+    else:
+        units = source.amount_captured if kind == "charge" else source.amount
+        units = units if booked.amount >= 0 else -units
+    charge = source.id if kind == "charge" else source.charge
+    return Transaction(
+        id=booked.id,
+        intent=source.payment_intent or charge,
+        booking=_booking_of(source) if kind == "charge" else None,
+        kind=kind,
+        amount=minor_amount(units, currency),
+        currency=currency,
+        created=datetime.fromtimestamp(booked.created, UTC),
+    )
