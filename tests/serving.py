@@ -1,7 +1,7 @@
 """A real server for tests: `lml serve` as a process of its own, on real engines, with a hall of 300 seats and a floor.
 
-`live_server` is one server a test process with a fresh event for each test; `own_server` starts one that a test may
-kill, with a Valkey of its own.
+`live_server` is one server a test process with a fresh event for each test; of `mortal_pair` workers and Valkey may be
+killed, for both come back; `own_server` starts one that a test may end, with a Valkey of its own.
 """
 
 import asyncio
@@ -17,13 +17,14 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import psutil
 import pytest
 from databases import clone_database
-from waiting import ValkeyFactory
+from waiting import ValkeyFactory, eventually
 
 from lml_live.backoffice.deployed import DeployedLayouts
 from lml_live.devstack.servers import Valkey
@@ -293,6 +294,30 @@ async def live_server(shared_server: LiveServer) -> LiveServer:
     """The shared server with a fresh open event of its own: `.url`, `.event`, `.new_event()`, `.sign_in()`."""
     shared_server.event = await shared_server.new_event()
     return shared_server
+
+
+@pytest.fixture(scope="session")
+def _mortals(postgres_server: str, mongo_url: str) -> Iterator[tuple[LiveServer, Valkey]]:
+    valkey = Valkey(Path(os.environ["LML_TEST_RUN"]) / f"valkey-{secrets.token_hex(6)}", options={"appendonly": "yes"})
+    _apart(valkey.start())
+    with open_house(postgres_server, mongo_url, valkey.url, LML_WORKERS="2") as server:
+        yield server, valkey
+    _apart(valkey.kill())
+
+
+@pytest.fixture
+async def mortal_pair(_mortals: tuple[LiveServer, Valkey]) -> AsyncIterator[tuple[LiveServer, Valkey]]:
+    """A server of two workers with a fresh open event, and its Valkey, which has nothing else: tests may kill a worker,
+    and kill, empty or cut Valkey, which must be running again when they end. Each process starts it once."""
+    server, valkey = _mortals
+    server.event = await server.new_event()
+    yield server, valkey
+
+    async def as_before() -> bool:
+        async with server.session() as http, http.get("/readyz") as answer:
+            return answer.status == 200 and len(server.workers()) == 2
+
+    await eventually(as_before, 30)
 
 
 OwnServer = Callable[..., Awaitable[tuple[LiveServer, Valkey]]]

@@ -12,11 +12,12 @@ import aiohttp
 import pytest
 import redis.asyncio
 from lines import Lines
-from serving import LiveServer, OwnServer
+from serving import LiveServer
 from waiting import eventually
 
 from lml_live import limits
 from lml_live.clock import to_datetime
+from lml_live.devstack.servers import Valkey
 from lml_live.guard.staff import Role, StaffDesk
 
 PASSWORD = "correct horse battery"
@@ -479,9 +480,9 @@ async def test_what_no_hold_for_a_customer_can_be(counter: Counter) -> None:
 # --- Redis lost
 
 
-async def test_a_customers_hold_is_there_after_redis_was_emptied(own_server: OwnServer) -> None:
+async def test_a_customers_hold_is_there_after_redis_was_emptied(mortal_pair: tuple[LiveServer, Valkey]) -> None:
     """A clerk promised seats; Redis forgets everything; the seats are still the customer's, and can still be moved."""
-    server, valkey = await own_server(workers=2)
+    server, valkey = mortal_pair
     async with server.session() as http:
         async with http.get(f"/api/v1/events/{server.event}/layout") as answer:
             rows = (await answer.json(content_type=None))["sections"][0]["rows"]

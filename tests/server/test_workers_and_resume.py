@@ -13,15 +13,15 @@ from waiting import eventually
 
 from lml_live.client import HoldResult, LiveClient, Synced
 from lml_live.client.effects import Effect
+from lml_live.devstack.servers import Valkey
 from lml_live.gateway import wire
 from lml_live.values import AVAILABLE, HELD
 
 
 @pytest.fixture
-async def two(own_server: OwnServer) -> LiveServer:
-    """A server of two workers."""
-    server, _ = await own_server(workers=2)
-    return server
+def two(mortal_pair: tuple[LiveServer, Valkey]) -> LiveServer:
+    """A server of two workers, either of which may be killed."""
+    return mortal_pair[0]
 
 
 async def sockets_of(server: LiveServer) -> dict[int, int]:
@@ -48,6 +48,12 @@ async def spread(server: LiveServer, lines: Lines) -> list[Line]:
         if min(counts.values()) >= 2:
             return opened
         assert len(opened) < 200, "one worker takes everything"
+
+
+def sweeper(server: LiveServer) -> int:
+    """The worker that sweeps: of those that live, the last that said so."""
+    said = [int(text.split("worker[")[1].split("]")[0]) for text in server.output if "this worker sweeps" in text]
+    return [pid for pid in said if pid in server.workers()][-1]
 
 
 @pytest.fixture
@@ -167,9 +173,7 @@ async def test_a_killed_worker_is_replaced_and_its_clients_go_on(two: LiveServer
 async def test_expired_holds_are_freed_though_the_sweeping_worker_died(two: LiveServer, lines: Lines) -> None:
     event = await two.new_event(hold_seconds=2, lifetime_seconds=2)
     line = await lines.greeted(two, event=event)
-    sweeping = [text for text in two.output if "this worker sweeps" in text]
-    assert len(sweeping) == 1, "one for all"
-    os.kill(int(sweeping[0].split("worker[")[1].split("]")[0]), signal.SIGKILL)
+    os.kill(sweeper(two), signal.SIGKILL)
     async with LiveClient(two.url, event, random=lambda: 0.0) as client:
         await client.hold(seats=[1])
         await client.wait_for(lambda client: client.seats[1] == HELD)
@@ -182,8 +186,7 @@ async def test_a_worker_that_slept_gets_nothing_by_what_it_had_heard(live_pair: 
     and gives it to somebody else; what the first has unread in its sockets is refused when it wakes."""
     live_pair.event = await live_pair.new_event(hold_seconds=4, lifetime_seconds=60)
     everybody = await spread(live_pair, lines)
-    sweeping = [text for text in live_pair.output if "this worker sweeps" in text]
-    sleeper = int(sweeping[-1].split("worker[")[1].split("]")[0])
+    sleeper = sweeper(live_pair)
     holds = [(await line.ask("hold", seats=[number]))["hold"]["id"] for number, line in enumerate(everybody)]
     os.kill(sleeper, signal.SIGSTOP)
     try:
@@ -222,7 +225,8 @@ async def hears(line: Line, number: int) -> bool:
     return True
 
 
-async def test_a_graceful_stop_says_goodbye_to_everybody(two: LiveServer, lines: Lines) -> None:
+async def test_a_graceful_stop_says_goodbye_to_everybody(own_server: OwnServer, lines: Lines) -> None:
+    two, _ = await own_server(workers=2)
     everybody = await spread(two, lines)
     silent = await lines.open(two)
     stopped = asyncio.create_task(asyncio.to_thread(two.stop))
