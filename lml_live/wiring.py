@@ -74,7 +74,7 @@ from lml_live.venues.library import LayoutVersion, Library, apply_schema
 from lml_live.venues.publishing import ensure_published, public_url
 
 if TYPE_CHECKING:
-    from lml_live.booking.stripe_api import StripePayments
+    from lml_live.booking.stripe_payments import StripePayments
 
 log = logging.getLogger(__name__)
 
@@ -384,7 +384,7 @@ def _payments(settings: Settings) -> "StripePayments | None":
         return None
     if settings.stripe_publishable_key is None:
         raise Unavailable("LML_STRIPE_PUBLISHABLE_KEY is not set.")
-    from lml_live.booking.stripe_api import StripePayments  # a third of a second, for those who sell only
+    from lml_live.booking.stripe_payments import StripePayments  # a third of a second, for those who sell only
 
     return StripePayments(settings.stripe_api_key, settings.stripe_publishable_key, settings.stripe_api_base)
 

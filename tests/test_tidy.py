@@ -57,7 +57,7 @@ DRIVERS = {
     "asyncpg": "infra.postgres",
     "aioboto3": "infra.objects",
     "hiredis": "infra.redis",
-    "stripe": "booking.stripe_api",
+    "stripe": "booking.stripe_payments",
 }
 # Types of rows and constraint violations are asyncpg's own words; calls are made through infra.postgres.
 DRIVER_TYPES_IN = {"asyncpg": {"inventory", "pricing", "guard", "booking", "gateway", "backoffice", "devstack", "cli"}}

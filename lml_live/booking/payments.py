@@ -1,4 +1,4 @@
-"""What the booking flow asks of a payment provider, and which amounts can be paid. `stripe_api` is the provider.
+"""What the booking flow asks of a payment provider, and which amounts can be paid. `stripe_payments` is one.
 
 Every call has a time limit and its own idempotency key; nothing is retried there: that is the outbox's work, which
 knows the decision.

@@ -6,7 +6,7 @@ from typing import Final
 import click
 
 from lml_live.booking.matching import Match, Matching
-from lml_live.booking.stripe_api import StripePayments
+from lml_live.booking.stripe_payments import StripePayments
 from lml_live.cli.events import open_pool, postgres_dsn, run, tell
 from lml_live.cli.logs import set_up_logging
 from lml_live.errors import Unavailable

@@ -21,7 +21,7 @@ from inventory_house import SECRET, House, held, seat_directory, seat_id
 from lml_live.booking.bookings import Booking, Bookings, Line
 from lml_live.booking.checkout import Buyer, Checkout, Quoted
 from lml_live.booking.completer import Completer
-from lml_live.booking.stripe_api import StripePayments
+from lml_live.booking.stripe_payments import StripePayments
 from lml_live.clock import to_ms
 from lml_live.devstack.stripe.ledger import Ledger
 from lml_live.devstack.stripe.process import StripeDouble

@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 from waiting import eventually
 
 from lml_live import limits
-from lml_live.booking import payments
+from lml_live.booking import stripe_payments
 from lml_live.booking.bookings import Booking
 from lml_live.booking.matching import Match, Matching
 from lml_live.booking.money import Page
@@ -87,7 +87,7 @@ async def test_every_difference_is_listed_and_counted_until_it_is_mended(
     stripe_api: stripe.StripeClient,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(payments, "_PAGE", 2)  # several pages, and several batches
+    monkeypatch.setattr(stripe_payments, "_PAGE", 2)  # several pages, and several batches
     monkeypatch.setattr(limits, "MATCH_BATCH", 2)
     right, unsold, moneyless, cheaper, foreign, twice = await sold(house, event, 3, 5, 7, 9, 11, 13)
     await house.claimed(event, await house.take(event, 15))  # not paid
@@ -171,7 +171,7 @@ async def test_what_is_young_is_left_for_the_next_match(house: BookingHouse, eve
 async def test_a_match_that_died_begins_again_where_the_last_one_ended(
     house: BookingHouse, event: str, matching: Matching, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(payments, "_PAGE", 1)
+    monkeypatch.setattr(stripe_payments, "_PAGE", 1)
     first, second = await sold(house, event, 3, 5)
     await tamper(house, first, "state = 'failed'")
     reads: list[datetime] = []

@@ -15,7 +15,7 @@ from booking_fixtures import (  # noqa: F401
 from booking_house import ANNA, PRICE, BookingHouse
 from inventory_house import refused
 
-from lml_live.booking import payments
+from lml_live.booking import stripe_payments
 from lml_live.infra import postgres
 from lml_live.infra.postgres import Connection, Pool
 
@@ -55,7 +55,7 @@ async def calls_fixture(house: BookingHouse, event: str, monkeypatch: pytest.Mon
                 _inside.reset(token)
 
     monkeypatch.setattr(postgres, "transaction", watched)
-    monkeypatch.setattr(payments, "_ask", calls.watch("Stripe", payments._ask))
+    monkeypatch.setattr(stripe_payments, "_ask", calls.watch("Stripe", stripe_payments._ask))
     for name in ("call", "run"):
         monkeypatch.setattr(house.pipe, name, calls.watch("Redis", getattr(house.pipe, name)))
     return calls

@@ -13,11 +13,11 @@ from booking_fixtures import (  # noqa: F401
 )
 from booking_house import ANNA, BookingHouse
 
-from lml_live.booking import payments
+from lml_live.booking import stripe_payments
 from lml_live.booking.bookings import Booking
 from lml_live.booking.completer import Completer
 from lml_live.booking.payments import PaymentFault
-from lml_live.booking.stripe_api import StripePayments
+from lml_live.booking.stripe_payments import StripePayments
 from lml_live.inventory import seatmap
 
 WRONG_KEY = "sk_test_rotated_away"
@@ -49,7 +49,7 @@ async def test_what_an_answer_says_of_the_call(status: int, kind: str) -> None:
         raise shape("words of Stripe's", http_status=status)
 
     with pytest.raises(PaymentFault) as caught:
-        await payments._ask(answer())
+        await stripe_payments._ask(answer())
     assert caught.value.kind == kind
 
 
@@ -121,7 +121,7 @@ async def test_an_intent_that_a_500_hid_is_found_and_paid(
     house: BookingHouse, event: str, monkeypatch: pytest.MonkeyPatch, page: int
 ) -> None:
     """It was made again under a new key, and the first one waited for a card for ever, known to nobody."""
-    monkeypatch.setattr(payments, "_PAGE", page)
+    monkeypatch.setattr(stripe_payments, "_PAGE", page)
     await house.double.steering.fault("create", "error_500_after")
     booking = await house.buy(event, await house.take(event, 3))
     assert isinstance(booking, Booking)

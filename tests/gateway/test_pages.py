@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from lml_live.booking.stripe_api import StripePayments
+from lml_live.booking.stripe_payments import StripePayments
 from lml_live.gateway.app import payment_origin
 from lml_live.gateway.pages import STRIPE_JS, page_routes
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lml_live.booking.stripe_api import StripePayments
+from lml_live.booking.stripe_payments import StripePayments
 from lml_live.errors import InvalidInput
 from lml_live.infra.config import load_settings, stripe_base
 
