@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import stripe
 
-from lml_live.booking import money
+from lml_live.booking import money, stripe_payments
 from lml_live.booking.money import Booked, Transaction, TransactionKind
 from lml_live.booking.payments import minor_amount, stripe_amount
 from lml_live.booking.states import STATES, BookingState
@@ -155,7 +155,6 @@ def test_a_balance_transaction_in_the_buyers_money(
     amount: int, currency: str, source: object, wanted: tuple[str, str | None, int, str] | None
 ) -> None:
     sent = {"id": "txn_1", "object": "balance_transaction", "amount": amount, "currency": currency, "source": source}
-    read = stripe_payments._transaction(
-        stripe.BalanceTransaction.construct_from(sent | {"created": 1_800_000_000}, "key")
-    )
+    booked = stripe.BalanceTransaction.construct_from(sent | {"created": 1_800_000_000}, "key")
+    read = stripe_payments._transaction(booked)
     assert (read and (read.intent, read.booking, read.amount, read.currency)) == wanted
