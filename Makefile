@@ -8,6 +8,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
+# What is compiled is kept, whatever the shell says: the tests start some eighty Python processes.
+unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help run test load faults constraints clean
 
 # The first Python that is new enough; where there is none, python3, and the preflight says what is wrong with it.

@@ -134,7 +134,7 @@ def test_inflate_reverses_deflate(states: bytes) -> None:
         seatmap.deflate(b"1234") + b"more",
         seatmap.deflate(b"123"),
         seatmap.deflate(b"12345"),
-        zlib.compress(bytes(50_000_000)),
+        zlib.compress(bytes(5_000_000)),
     ],
     ids=["empty", "broken", "cut", "followed by more", "too short", "too long", "bomb"],
 )
