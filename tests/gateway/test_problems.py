@@ -252,6 +252,7 @@ async def test_only_plain_json_is_read(make: Make, headers: dict[str, str], stat
         ("zstd", b"\x28\xb5\x2f\xfd"),
         ("br", b"\x00"),
     ],
+    ids=["gzip", "deflate", "zstd", "br"],
 )
 async def test_an_encoded_body_is_refused_unread(make: Make, encoding: str, body: bytes) -> None:
     headers = {"Content-Type": "application/json", "Content-Encoding": encoding}
