@@ -319,6 +319,9 @@ BLOCK_BATCH: Final = 1_000
 BLOCK_RUNS: Final = 100
 """Seats, and runs of neighbours that they are in, blocked in one transaction and then in one call to the inventory:
 neither waits long for it."""
+STAFF_TURN_SECONDS: Final = 30.0
+"""After this a worker that was stopped while it changed blocks or allotments loses its turn. Longer than a batch takes
+where Redis is away and the event is adopted."""
 OPEN_BATCH: Final = 5_000
 """Seats that one call to the inventory looks through for those of a channel that opens: well under a millisecond."""
 OPENINGS_LOOK_SECONDS: Final = 1.0
@@ -378,6 +381,7 @@ assert HOLD_LINES_MAX <= HOLD_SEATS_MAX
 assert HOLD_SEATS_MAX <= GROUP_PLACES_MAX, "what one event grants can be asked for together with others"
 assert HEAD_SECONDS_MAX < KEEPALIVE_SECONDS, "else the idle bound is what ends a trickle"
 assert PING_SECONDS * 3 <= IDLE_SECONDS_MAX
+assert STAFF_TURN_SECONDS > ADOPT_WAIT_SECONDS + POSTGRES_COMMAND_SECONDS
 assert HOLD_SECONDS_MAX <= LIFETIME_SECONDS_MAX
 assert POSTGRES_LOCK_MS < POSTGRES_STATEMENT_MS < POSTGRES_COMMAND_SECONDS * 1000
 assert SIGN_IN_ATTEMPTS_PER_ADDRESS < SIGN_IN_ATTEMPTS_PER_EMAIL

@@ -22,6 +22,7 @@ from lml_live.backoffice.blocking import Blocking, Refusals
 from lml_live.backoffice.deployed import DeployedLayouts
 from lml_live.backoffice.history import History
 from lml_live.backoffice.holding import Holding
+from lml_live.backoffice.turns import Turns
 from lml_live.booking.bookings import Bookings
 from lml_live.booking.checkout import Checkout
 from lml_live.booking.completer import Completer
@@ -188,7 +189,8 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             await asyncio.gather(*(pipe.call("PING") for pipe in redis.nodes()))
 
         desk, keys, partners = StaffDesk(pool), IdempotencyKeys(pool), Partners(pool)
-        allotting = Allotting(catalogue, ChannelRows(pool), layouts, Channels(book))
+        turns = Turns(pool)
+        allotting = Allotting(catalogue, ChannelRows(pool), layouts, Channels(book), turns)
         live.identify = _identify(desk, partners)
         bookings = Bookings(pool)
         payments = _payments(settings)
@@ -221,7 +223,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             events=EventServices(
                 desk,
                 catalogue,
-                Blocking(catalogue, Blocks(pool), layouts, apply_block),
+                Blocking(catalogue, Blocks(pool), layouts, apply_block, turns),
                 allotting,
                 keys,
                 layout_url,
