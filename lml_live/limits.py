@@ -332,6 +332,9 @@ OPENING_SECONDS: Final = 10.0
 # --- Staff
 STAFF_SESSION_SECONDS: Final = 12 * 3600
 """One long working day."""
+STAFF_LOOK_SECONDS: Final = 10.0
+"""How often a worker asks whether the staff who watch are still signed in: in 30 s those who are not are gone."""
+STAFF_TOKENS_ASKED_MAX: Final = 1_000
 PASSWORD_CHARS_MAX: Final = 256
 PASSWORD_HASHES_AT_ONCE: Final = 2
 """Each hash takes 64 MiB and a core's tenth of a second (argon2id, RFC 9106's second choice)."""
@@ -381,6 +384,7 @@ assert HOLD_LINES_MAX <= HOLD_SEATS_MAX
 assert HOLD_SEATS_MAX <= GROUP_PLACES_MAX, "what one event grants can be asked for together with others"
 assert HEAD_SECONDS_MAX < KEEPALIVE_SECONDS, "else the idle bound is what ends a trickle"
 assert PING_SECONDS * 3 <= IDLE_SECONDS_MAX
+assert BLOCK_BATCH <= VIOLATIONS_MAX, "what a socket asks to block can be refused seat by seat, and all of it is listed"
 assert STAFF_TURN_SECONDS > ADOPT_WAIT_SECONDS + POSTGRES_COMMAND_SECONDS
 assert HOLD_SECONDS_MAX <= LIFETIME_SECONDS_MAX
 assert POSTGRES_LOCK_MS < POSTGRES_STATEMENT_MS < POSTGRES_COMMAND_SECONDS * 1000

@@ -14,7 +14,7 @@ from msgspec import UNSET, UnsetType
 
 from lml_live import limits
 from lml_live.backoffice.blocking import BlockReport, RefusedArea, RefusedSeat, Selection, batches, resolve
-from lml_live.backoffice.turns import Turns
+from lml_live.backoffice.turns import StaffTurns
 from lml_live.clock import to_ms
 from lml_live.errors import InvalidInput, NotFound, Refused, Violation
 from lml_live.inventory import seatmap
@@ -60,7 +60,7 @@ class Allotting:
     """Allotments on behalf of staff, and their opening when the time has come."""
 
     def __init__(
-        self, catalogue: Catalogue, rows: ChannelRows, layouts: Layouts, inventory: Channels, turns: Turns
+        self, catalogue: Catalogue, rows: ChannelRows, layouts: Layouts, inventory: Channels, turns: StaffTurns
     ) -> None:
         self._catalogue = catalogue
         self._rows = rows

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 import msgspec
 
 from lml_live import limits
-from lml_live.backoffice.turns import Turns
+from lml_live.backoffice.turns import StaffTurns
 from lml_live.errors import InvalidInput, NotFound, Violation
 from lml_live.pricing.blocks import BlockKind, Blocks
 from lml_live.pricing.catalogue import Catalogue, LayoutFacts, Layouts
@@ -62,7 +62,9 @@ class BlockReport(msgspec.Struct, frozen=True, kw_only=True):
 class Blocking:
     """Blocks and unblocks on behalf of staff."""
 
-    def __init__(self, catalogue: Catalogue, blocks: Blocks, layouts: Layouts, apply: ApplyBlock, turns: Turns) -> None:
+    def __init__(
+        self, catalogue: Catalogue, blocks: Blocks, layouts: Layouts, apply: ApplyBlock, turns: StaffTurns
+    ) -> None:
         self._catalogue = catalogue
         self._blocks = blocks
         self._layouts = layouts

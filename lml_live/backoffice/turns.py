@@ -18,7 +18,7 @@ from lml_live.infra.postgres import Pool
 _SQL: Final = postgres.statements("turns")
 
 
-class Turns:
+class StaffTurns:
     """Whose turn it is. One for a worker."""
 
     def __init__(self, pool: Pool) -> None:

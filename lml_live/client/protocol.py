@@ -263,7 +263,7 @@ class Protocol(Requests):
                 return self._take_pong(message, now_ms)
             case wire.Error():
                 return self._take_error(message, now_ms)
-            case wire.Details():
+            case wire.Details() | wire.Blocked() | wire.Unblocked():
                 return []  # what staff see beside the states; tools for them read it off the socket
             case wire.Bye():
                 self._return_at_ms = now_ms + int(self._random() * _bounded(message.retry_after_ms))

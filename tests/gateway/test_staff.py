@@ -17,7 +17,7 @@ from waiting import eventually
 from lml_live import limits
 from lml_live.backoffice.allotting import Allotting
 from lml_live.backoffice.blocking import Blocking, Refusals, Selection
-from lml_live.backoffice.turns import Turns
+from lml_live.backoffice.turns import StaffTurns
 from lml_live.errors import Refused, Unavailable
 from lml_live.gateway import documents, events, staff
 from lml_live.gateway.events import EventServices
@@ -107,7 +107,7 @@ async def house(postgres_dsn: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
     monkeypatch.setattr(guard_staff, "_HASHER", argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
     pool = await postgres.connect_pool(postgres_dsn)
     desk, catalogue, inventory, halls = StaffDesk(pool), Catalogue(pool, Halls()), Inventory(), Halls()
-    turns = Turns(pool)
+    turns = StaffTurns(pool)
     services = EventServices(
         desk=desk,
         catalogue=catalogue,
@@ -408,7 +408,7 @@ async def test_a_block_that_did_not_reach_the_inventory_may_be_sent_again(house:
 
 def blocking_of_a_worker(house: House) -> Blocking:
     return Blocking(
-        Catalogue(house.pool, Halls()), Blocks(house.pool), Halls(), house.inventory.apply, Turns(house.pool)
+        Catalogue(house.pool, Halls()), Blocks(house.pool), Halls(), house.inventory.apply, StaffTurns(house.pool)
     )
 
 
