@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from lml_live import limits
+from lml_live import limits, values
 from lml_live.backoffice.blocking import BlockReport, RefusedArea, RefusedSeat, Selection, batches, resolve
 from lml_live.backoffice.turns import StaffTurns
 from lml_live.clock import to_ms
@@ -161,6 +161,8 @@ class Allotting:
     async def open(self, event_id: str, name: str, reason: str, staff_id: str) -> None:
         """What a channel has sells to all from now on; twice is once. Raises `NotFound`, `Unavailable`."""
         event, _ = await self._find(event_id)
+        if not values.is_id(name):
+            raise NotFound("The event has no such channel.")
         async with self._turns.take(event_id):
             opened_at = await self._rows.open(event_id, name, staff_id, reason)
         # What is given to the channel from here on is refused until the inventory has been told of all of it.

@@ -5,7 +5,6 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
-from lml_live import values
 from lml_live.backoffice.allotting import ChannelReport
 from lml_live.backoffice.blocking import BlockReport, Selection
 from lml_live.errors import NotFound
@@ -70,8 +69,6 @@ def routes(services: EventServices) -> list[web.RouteDef]:
         staff = await require_staff(request, desk, "manager")
         body = await read_body(request, ReasonBody)
         event_id, name = request.match_info["event"], request.match_info["channel"]
-        if not values.is_id(name):
-            raise NotFound("The event has no such channel.")
         await allotting.open(event_id, name, body.reason, staff.id)
         for report in await allotting.report(event_id):
             if report.channel == name:
