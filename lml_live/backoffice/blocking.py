@@ -43,7 +43,7 @@ class RefusedSeat(msgspec.Struct, frozen=True):
 
 
 class RefusedArea(msgspec.Struct, frozen=True):
-    """An area that was left alone: it has only `available` places to block (`area_full`) or to unblock (`conflict`)."""
+    """An area that was left alone: it has no more than `available` to block (`area_full`) or unblock (`conflict`)."""
 
     area_id: str
     code: str
@@ -110,10 +110,9 @@ class Blocking:
         if not areas:
             return {}
         async with self._turns.take(event_id):
-            done = await self._blocks.unblock_areas(event_id, areas, kind, staff_id, reason)
-            fewer = {area_id: 0 for area_id in areas if area_id not in done}
-            if done:
-                applied = {area_id: areas[area_id] for area_id in done}
+            fewer = await self._blocks.unblock_areas(event_id, areas, kind, staff_id, reason)
+            applied = {area_id: places for area_id, places in areas.items() if area_id not in fewer}
+            if applied:
                 fewer |= (await self._apply(event_id, (), applied, kind, False)).areas
         return fewer
 
@@ -123,10 +122,10 @@ class Blocking:
         if not areas:
             return {}
         async with self._turns.take(event_id):
-            done = await self._blocks.block_areas(event_id, areas, kind, reason, staff_id)
-            full = {area_id: 0 for area_id in areas if area_id not in done}
-            if done:
-                answer = await self._apply(event_id, (), {area_id: areas[area_id] for area_id in done}, kind, True)
+            full = await self._blocks.block_areas(event_id, areas, kind, reason, staff_id)
+            applied = {area_id: places for area_id, places in areas.items() if area_id not in full}
+            if applied:
+                answer = await self._apply(event_id, (), applied, kind, True)
                 if answer.areas:
                     withdrawn = {area_id: areas[area_id] for area_id in answer.areas}
                     await self._blocks.unblock_areas(event_id, withdrawn, kind, staff_id, reason, refused=True)

@@ -380,10 +380,12 @@ async def test_places_are_blocked_and_the_full_areas_are_listed(house: House) ->
     assert (answer["areas"], answer["refused_areas"]) == ({"floor": 20}, [])
     answer = await (await house.call("POST", "/events/e1/seats/block", {"areas": {"floor": 20}, **block})).json()
     assert answer["refused_areas"] == [{"area_id": "floor", "code": "area_full", "available": 10}]
-    for places, refused in ((21, True), (20, False)):
+    answer = await (await house.call("POST", "/events/e1/seats/block", {"areas": {"floor": 81}, **block})).json()
+    assert answer["refused_areas"] == [{"area_id": "floor", "code": "area_full", "available": 80}], "at most"
+    for places, refused in ((21, [{"area_id": "floor", "code": "conflict", "available": 20}]), (20, [])):
         body = {"areas": {"floor": places}, "kind": "kill"}
         answer = await (await house.call("POST", "/events/e1/seats/unblock", body)).json()
-        assert bool(answer["refused_areas"]) is refused
+        assert answer["refused_areas"] == refused
     assert house.inventory.room == {"floor": 30}
 
 
