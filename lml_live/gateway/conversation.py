@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 _PLAIN: Final = (wire.HoldRequest, wire.Release)
 """What one call of a script decides, unless it turns out otherwise."""
+_WHOLE: Final = (wire.GroupChanged, wire.Blocked, wire.Unblocked)
+"""Answers that come ready to be sent."""
 _FED: Final = (False, b"")
 """Tells the framework that it need not close, and that nothing is left over."""
 _ANSWERS: Final[dict[type[Struct], type[wire.Held] | type[wire.Released] | type[wire.Extended]]] = {
@@ -374,7 +376,7 @@ class Conversation:
         subscriber.asked = ""
         kept_back, subscriber.asked_news = subscriber.asked_news, None
         kind, ended = type(request), "ok"
-        if isinstance(outcome, wire.GroupChanged | wire.StaffAnswer):
+        if isinstance(outcome, _WHOLE):
             subscriber.send(outcome)
         elif isinstance(outcome, Refusal | wire.Error):
             ended = outcome.code

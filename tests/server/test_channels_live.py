@@ -10,6 +10,7 @@ from lines import Line, Lines
 from test_counter import PASSWORD, Counter, counter  # noqa: F401
 from test_socket_contract import holder_tokens
 
+from lml_live.client import BlockResult, LiveClient, Refusal
 from lml_live.gateway import wire
 from lml_live.gateway.tokens import LIFE_MS, RENEWAL_MS
 from lml_live.guard.partners import Partners
@@ -145,6 +146,14 @@ async def test_managers_block_over_the_socket(counter: Counter, lines: Lines) ->
     ):
         refused = await manager.ask("block", **{"kind": "house", "reason": "x", **wrong})
         assert (refused["type"], refused["code"]) == ("error", code), wrong
+    async with LiveClient(counter.server.url, counter.event, token=counter.tokens["manager"]) as client:
+        done = await client.block([4, 2], {"floor": 3}, kind="house", reason="press")
+        assert done == BlockResult((4,), {"floor": 3}, (2,), {})
+        await client.wait_for(lambda live: live.seats[4] == BLOCKED)
+        assert await client.unblock([4, 5], {"floor": 4}) == BlockResult((4,), {}, (5,), {"floor": 3})
+        refused = await client.block([300], kind="kill", reason="x")
+        assert isinstance(refused, Refusal)
+        assert (refused.code, refused.seats) == ("unknown_seat", (300,))
     assert not {"reason", "kind", "staff"} & {name for message in public.heard for name in message}
 
 
