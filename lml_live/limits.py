@@ -92,6 +92,8 @@ STRIKES_MAX: Final = 5
 """Malformed messages before a socket is closed with 1008."""
 FLOODS_MAX: Final = 100
 """Messages over the rate before a socket is closed with 1008."""
+RENEWAL_ASK_MS: Final = 10_000
+"""How often at most one socket of a partner's customer asks PostgreSQL whether the partner still sells."""
 MESSAGES_PER_SECOND_MAX: Final = 20
 MESSAGE_BURST_MAX: Final = 40
 REQUESTS_IN_FLIGHT_MAX: Final = 8

@@ -89,6 +89,8 @@ class Session:
         self._token: HolderToken | None = None
         self._written = ""
         """The same as the client has it."""
+        self._ask_again_ms = 0
+        """From when on the next ping may ask whether a partner still sells."""
         self._staff_token: str | None = None
         self.channel = WEB
 
@@ -131,9 +133,11 @@ class Session:
         if self.holder is None:
             return self._strike("The first message must be `hello`.", request_id)
         if isinstance(message, wire.Ping):
-            if self._needs_renewal(now_ms) and self.channel not in HOUSE_CHANNELS:
+            is_partners = self.channel not in HOUSE_CHANNELS
+            if is_partners and self._needs_renewal(now_ms) and now_ms >= self._ask_again_ms:
+                self._ask_again_ms = now_ms + limits.RENEWAL_ASK_MS
                 return Renew(message.id, self.channel)
-            return Say(self.pong(message.id, now_ms, renew=True))
+            return Say(self.pong(message.id, now_ms, renew=not is_partners))
         if isinstance(message, wire.Block | wire.Unblock):
             return Act(message) if self._staff_token is not None else Say(_error("forbidden", _FOR_STAFF, request_id))
         if self._staff_token is not None:

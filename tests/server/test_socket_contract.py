@@ -192,6 +192,12 @@ def test_a_partners_customer_is_renewed_while_the_partner_sells() -> None:
     late = now + RENEWAL_MS * 3 + 1
     assert session.receive(b'{"type":"ping","id":7}', wire.JSON, late) == Renew(7, "agency")
     assert session.pong(7, late, renew=False).token is None
+    soon = session.receive(b'{"type":"ping","id":7}', wire.JSON, late + limits.RENEWAL_ASK_MS - 1)
+    assert soon == Say(wire.Pong(id=7, now_ms=late + limits.RENEWAL_ASK_MS - 1)), (
+        "pings do not ask PostgreSQL each time"
+    )
+    late += limits.RENEWAL_ASK_MS
+    assert session.receive(b'{"type":"ping","id":7}', wire.JSON, late) == Renew(7, "agency")
     hello = session.receive(b'{"type":"hello"}', wire.JSON, late)
     assert hello == Greet("h-1", written, None, deflate=False, channel="agency", renew=True)
     renewed = session.pong(8, late, renew=True).token
