@@ -17,7 +17,7 @@ from lml_live import limits
 from lml_live.clock import to_ms
 from lml_live.errors import NotFound, Refused, Unavailable
 from lml_live.infra import postgres
-from lml_live.infra.redis import Part, Pipe, Sink
+from lml_live.infra.redis import Part, Pipe
 from lml_live.infra.redis_topology import Topology
 from lml_live.inventory import seatmap
 from lml_live.inventory.diffs import Allotments, AreaCounts
@@ -32,6 +32,7 @@ from lml_live.inventory.records import (
     write_areas,
 )
 from lml_live.inventory.recovery import Claim, Inventory, Overlay, StaffHold, batches, read_kept, rebuild
+from lml_live.inventory.together import Together
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +58,7 @@ class Book:
         # Each recovery holds a connection of the pool; the others are for everybody else.
         self._recovering = asyncio.Semaphore(limits.ADOPTS_AT_ONCE)
         self._asked: Pipe | None = None
+        self.together = Together(redis)
         self.adopted: Callable[[str], None] = lambda _event: None
         """Told the id of every event that this worker adopted."""
 
@@ -143,18 +145,13 @@ class Book:
         `Unavailable` while the book is being adopted, unless `wait` asks to wait for it (bounded).
         """
         for _ in range(limits.STAMP_TRIES):
-            sale = await self._here(event, wait=wait)
+            sale = await self.prepare(event, wait=wait)
             if sale is None:
                 continue
             self._asked = pipe = self.redis.of(sale.group)
             answer = await pipe.run(script, [sale.key(key) for key in keys], [sale.stamp, *args(sale)])
-            match answer[0]:
-                case b"no_book":
-                    await self.recover(event, wait=wait)
-                case b"other_stamp":
-                    await self._agree(event, sale, answer[1].decode(), wait=wait)
-                case _:
-                    return sale, answer
+            if not await self.disagreed(event, sale, answer, wait=wait):
+                return sale, answer
         raise Unavailable("The sale is changing; please try again.", retry_after_ms=limits.RETRY_AFTER_MS)
 
     async def run_group(
@@ -171,7 +168,7 @@ class Book:
         Raises `different_group` where they cannot change in one step.
         """
         for _ in range(limits.STAMP_TRIES):
-            found = [await self._here(event, wait=wait) for event in events]
+            found = [await self.prepare(event, wait=wait) for event in events]
             sales = [sale for sale in found if sale is not None]
             if len({sale.group for sale in sales}) > 1:
                 raise Refused("different_group", "These events are not of one group.")
@@ -190,7 +187,31 @@ class Book:
                     await self._agree(sale.event, sale, stored[0].decode(), wait=wait)
         raise Unavailable("The sale is changing; please try again.", retry_after_ms=limits.RETRY_AFTER_MS)
 
-    async def _here(self, event: str, *, wait: bool) -> Sale | None:
+    def ready(self, event: str) -> Sale | None:
+        """The facts that a script can be run under at once; None where some must be read or restored first.
+
+        Raises `Unavailable`.
+        """
+        sale = self._sales.get(event)
+        return sale if sale is not None and sale.run_id == self.redis.of(sale.group).run_id else None
+
+    async def disagreed(self, event: str, sale: Sale, answer: Any, *, wait: bool = False) -> bool:
+        """Whether an answer says that the book is not the one `sale` speaks of; then that is settled, as far as can be.
+
+        The call has changed nothing, and is to be made again under the facts as they are now.
+        """
+        match answer:
+            case [b"no_book", *_]:
+                await self.recover(event, wait=wait)
+            case [b"other_stamp", stored]:
+                await self._agree(event, sale, stored.decode(), wait=wait)
+            case [b"again"]:
+                pass
+            case _:
+                return False
+        return True
+
+    async def prepare(self, event: str, *, wait: bool = False) -> Sale | None:
         """An event's facts, its book being in the Redis that is connected; None where that was replaced meanwhile."""
         sale = await self.sale(event)
         if sale.run_id == self.redis.of(sale.group).run_id:
@@ -231,22 +252,6 @@ class Book:
 
         sale, answer = await self.run(event, "read_inventory", _INVENTORY, sizes, wait=True)
         return sale, int(answer[1]), answer[2], read_area_counts(answer[3]), read_allotments(answer[3])
-
-    def ready(self, event: str) -> Sale | None:
-        """The facts that a script can be run under at once; None where `run` would have to read or restore some.
-
-        Raises `Unavailable`.
-        """
-        sale = self._sales.get(event)
-        if sale is None:
-            return None
-        self._asked = pipe = self.redis.of(sale.group)
-        return sale if sale.run_id == pipe.run_id else None
-
-    def ask(self, sink: Sink, sale: Sale, script: str, keys: Sequence[str], args: Sequence[Part]) -> None:
-        """One try of `run` under these facts: `sink` is told what the script answers, be it `no_book` or
-        `other_stamp`, after which the caller goes the long way."""
-        self.redis.of(sale.group).ask(sink, script, [sale.key(key) for key in keys], (sale.stamp, *args))
 
     async def catch_up(self, event: str) -> bool:
         """Reads an event's facts again where its book bears another stamp than they; answers whether they are newer."""

@@ -211,10 +211,10 @@ class BookingHouse(House):
     async def reasons(self, event: str, hold: str) -> list[tuple[str, str]]:
         """(state, reason) of every change of a hold, as its holder's sockets are told (`hold_changed`)."""
         return [
-            (record.state, record.reason)
+            (change.record.state, change.record.reason)
             for _, _, entry in await self.entries(event)
-            for name, record in entry.holds
-            if name == hold
+            for change in entry.holds
+            if change.hold == hold
         ]
 
     async def seat_rows(self, booking: Booking) -> list[str]:

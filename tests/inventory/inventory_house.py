@@ -398,9 +398,9 @@ class House(Worker):
             for seat, byte in entry.seat_bytes().items():
                 mirror[seat] = byte
             counts.update(entry.area_counts())
-            changed = [hold for hold, _ in entry.holds]
+            changed = [change.hold for change in entry.holds]
             assert len(changed) == len(set(changed)), "one entry changes a hold twice"
-            holds.update({hold: structs.replace(record, seq=seq) for hold, record in entry.holds})
+            holds.update({change.hold: structs.replace(change.record, seq=seq) for change in entry.holds})
         seq, seats, areas = await self.inventory(sale.event)
         assert (seq, seats, areas) == (expected_seq, bytes(mirror), counts)
         for hold, record in records.items():
