@@ -22,10 +22,9 @@
 local act = {cmsgpack.unpack(ARGV[3])}
 local found = redis.call('HMGET', KEYS[2], 'stamp', act[2], act[3], act[15], act[16])
 local refusal = stamp_refusal(found[1], ARGV[1])
-  or found[3] and answer_of_key(KEYS[2], found[3], cmsgpack.unpack(act[8])[2], skew_ms)
 if refusal then return refusal end
 local now, tally, there = server_time_ms(skew_ms), nil, nil
-refusal, tally, there = hold(act, found[2], found[4], found[5], now)
+refusal, tally, there = hold(act, found[3], found[2], found[4], found[5], now)
 if refusal then return refusal end
 
 -- Nothing below refuses.

@@ -9,7 +9,8 @@
 -- RETURN together, times, ending, answer… | no_book | other_stamp, stamp
 -- An act is HOLD of hold_seats.lua or RELEASE of release_hold.lua; no hold may be named twice: a log entry changes a hold
 -- at most once. All that is granted is one log entry, whose holds bear their own origins. An answer is the word `held` or
--- `released`, which go on with `times` and `ending` (inventory/together.py), or the list that the other scripts answer.
+-- `released`, which go on with `times` and `ending` (inventory/together.py), or the list that the other scripts answer;
+-- or `failed` and why: one act's defect is not the others'; but what Redis refuses the first, it refuses the whole call.
 local acts, fields, at = {}, {'stamp'}, {}
 for i = 3, #ARGV do
   local act, top = {cmsgpack.unpack(ARGV[i])}, #fields
@@ -20,27 +21,27 @@ local found = redis.call('HMGET', KEYS[2], unpack(fields))
 local refusal = stamp_refusal(found[1], ARGV[1])
 if refusal then return refusal end
 local now = server_time_ms(skew_ms)
-local lifetime = now + lifetime_ms
-local deadline = math.min(now + hold_ms, lifetime)
+local lifetime, deadline = now + lifetime_ms, now + math.min(hold_ms, lifetime_ms)
 local times = struct.pack('>BI8BI8BI8', 207, deadline, 207, lifetime, 207, now)
 -- `kept` has the fields that change, false for those that go; `newer` the places of the holds that changed.
 local answers, kept, newer, told, due = {'together', times, ''}, {}, {}, {}, {}
 local granted, records, parts, n = {}, {}, {}, 0
 
 for i = 1, #acts do
-  local act, raw, tally, there, record, forget_ms, places = acts[i], found[at[i] + 1], nil, nil, nil, nil, nil
-  local is_hold, known, listed = act[1] == 'hold', kept[act[2]], nil
+  local act, raw, fine, tally, there, record, forget_ms, places = acts[i], found[at[i] + 1], true, nil, nil, nil, nil, nil
+  local is_hold, known = act[1] == 'hold', kept[act[2]]
   if known == nil then known = found[at[i]] end
   if newer[act[4]] then
     refusal = {'later'}
   elseif is_hold then
-    refusal = raw and answer_of_key(KEYS[2], raw, cmsgpack.unpack(act[8])[2], skew_ms)
-    listed = kept[act[16]] or found[at[i] + 3]
-    if not refusal then refusal, tally, there = hold(act, known, found[at[i] + 2], listed, now, newer) end
+    local listed = kept[act[16]] or found[at[i] + 3]
+    fine, refusal, tally, there = pcall(hold, act, raw, known, found[at[i] + 2], listed, now, newer)
     record, places = act[9] .. times, act[10]
   else
-    refusal, tally, record, forget_ms, places = release(act, raw, known)
+    fine, refusal, tally, record, forget_ms, places = pcall(release, act, raw, known)
   end
+  if not fine and n == 0 and type(refusal) == 'table' then error(refusal) end
+  if not fine then refusal = {'failed', type(refusal) == 'table' and refusal.err or refusal} end
   if refusal then
     answers[i + 3] = refusal
   else
@@ -50,11 +51,10 @@ for i = 1, #acts do
     local top = #told
     told[top + 1], told[top + 2], told[top + 3], told[top + 4], told[top + 5] = '\147', act[6], record, '\0', act[5]
     answers[i + 3] = is_hold and 'held' or 'released'
-    if not is_hold and not forget_ms then
-      parts[#parts + 1] = {i + 3, n}
+    if is_hold or forget_ms then
+      due[#due + 1], due[#due + 2] = is_hold and deadline or forget_ms, act[4]
     else
-      due[#due + 1] = is_hold and deadline or forget_ms
-      due[#due + 1] = act[4]
+      parts[#parts + 1] = {i + 3, n}
     end
   end
 end

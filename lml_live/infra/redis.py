@@ -56,7 +56,9 @@ def load_script(name: str) -> Script:
     """
     body = asset_text("lua", f"{name}.lua")
     includes = [line.split()[2] for line in body.splitlines() if line.startswith("-- INCLUDE ")]
-    statements = [part for include in includes for part in _statements(asset_text("lua", "include", f"{include}.lua"))]
+    statements = [
+        part for include in includes for part in statements_of(asset_text("lua", "include", f"{include}.lua"))
+    ]
     needed, kept = _words(body), list[str]()
     for statement in reversed(statements):  # each may use what stands above it
         if needed & _defined(statement):
@@ -66,7 +68,7 @@ def load_script(name: str) -> Script:
     return Script(name, text, hashlib.sha1(text.encode()).hexdigest())  # noqa: S324  # Redis names scripts by SHA-1
 
 
-def _statements(include: str) -> list[str]:
+def statements_of(include: str) -> list[str]:
     """The `local` statements of an include, which is made of nothing else, each with the comment above it."""
     return re.findall(
         r"(?:^--.*\n)*^local function \w+\(.*\) (?!.*\bfunction\b).*\bend\n"  # in one line

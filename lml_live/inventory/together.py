@@ -6,6 +6,7 @@ the busier an event, the more acts a call carries (docs/decisions/015-holds-wait
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Iterator
 from typing import Any, Final, Literal
@@ -17,6 +18,8 @@ from lml_live.errors import LmlError, Overloaded, Unavailable
 from lml_live.infra.redis import Pipe, Prepared, ScriptForgotten, Sink, StoreFault
 from lml_live.infra.redis_topology import Topology
 from lml_live.inventory.records import Sale, pack_rules
+
+log = logging.getLogger(__name__)
 
 Script = Literal["hold_seats", "release_hold"]
 
@@ -68,6 +71,8 @@ class Together:
         self.redis = redis
         self.at_once = at_once
         self.calls_max = calls_max
+        self.waiting = 0
+        """Acts that are not sent yet."""
         self._queues: dict[str, _Queue] = {}
 
     def wait(self, sale: Sale, act: Act) -> "asyncio.Future[Any]":
@@ -82,27 +87,35 @@ class Together:
         `[b"again"]`, `[b"no_book"]` and `[b"other_stamp", stamp]` are for the book to settle. Never before it returns.
         Errors as of `Pipe.call`; `Overloaded` is raised, and then the sink is given nothing.
         """
+        if self.waiting >= limits.REDIS_CALLS_MAX:
+            raise Overloaded("The server is at its limit.", retry_after_ms=limits.RETRY_AFTER_MS)
         queue = self._queues.get(sale.event)
         if queue is None:
-            queue = self._queues[sale.event] = _Queue(self)
+            queue = self._queues[sale.event] = _Queue(self, sale.event)
+        self.waiting += 1
         queue.add(sale, act, sink)
+
+    def rest(self, event: str) -> None:
+        """Nothing of an event waits or is on the way. A queue is kept for its prepared calls, but not for every event
+        that there ever was."""
+        if len(self._queues) > limits.EVENTS_TOGETHER_MAX:
+            self._queues.pop(event, None)
 
 
 class _Queue:
     """The acts of one event, in the order in which they came."""
 
-    def __init__(self, together: Together) -> None:
+    def __init__(self, together: Together, event: str) -> None:
         self._together = together
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[_Waiting] = deque()
         self._on_the_way = 0
         self._due = self._sending = False
+        self._event = event
         self._calls: dict[str, Prepared] = {}
         self._prepared_for: tuple[Sale | None, int] = (None, 0)
 
     def add(self, sale: Sale, act: Act, sink: Sink) -> None:
-        if len(self._waiting) >= limits.REDIS_CALLS_MAX:
-            raise Overloaded("The server is at its limit.", retry_after_ms=limits.RETRY_AFTER_MS)
         self._waiting.append(_Waiting(sale, act, sink))
         if not self._due and self._on_the_way < self._together.calls_max:
             self._due = True
@@ -121,23 +134,23 @@ class _Queue:
             self._send_all()
         finally:
             self._sending = False
+        if not self._waiting and not self._on_the_way:
+            self._together.rest(self._event)
 
     def _send_all(self) -> None:
         while self._waiting and self._on_the_way < self._together.calls_max:
             try:
                 pipe = self._together.redis.of(self._waiting[0].sale.group)
             except Unavailable as error:  # no node has the event's keys now
-                self._waiting.popleft().fail(error)
+                self._next().fail(error)
                 continue
-            acts = list(self._take(pipe))
-            if not acts:
-                continue
-            call = _Call(self, pipe, acts)
-            self._on_the_way += 1
-            try:
-                call.send()
-            except LmlError as error:
-                call.set_exception(error)
+            if acts := list(self._take(pipe)):
+                self._on_the_way += 1
+                _Call(self, pipe, acts).send()
+
+    def _next(self) -> _Waiting:
+        self._together.waiting -= 1
+        return self._waiting.popleft()
 
     def _take(self, pipe: Pipe) -> Iterator[_Waiting]:
         """The next acts that can be decided in one call: under the same rules, no hold twice, within the bounds."""
@@ -149,7 +162,7 @@ class _Queue:
             if waiting[0].sale is not sale or act.hold in known or (known and work > limits.WORK_TOGETHER_MAX):
                 return
             known.add(act.hold)
-            first = waiting.popleft()
+            first = self._next()
             if first.sink.done():
                 continue  # its caller gave up waiting: nothing was sent, nothing is changed
             if sale.run_id == pipe.run_id:
@@ -186,41 +199,54 @@ class _Call:
         self._loaded = False
 
     def send(self) -> None:
-        call = self._queue.prepared(self._pipe, self._acts[0].sale, self._script)
-        self._pipe.send(call, [one.act.packed for one in self._acts], self)
+        """Sends it. Whatever goes wrong, those who wait for it are told, or they would wait for ever."""
+        try:
+            if self._loaded:
+                self._pipe.load(self._script)
+            call = self._queue.prepared(self._pipe, self._acts[0].sale, self._script)
+            self._pipe.send(call, [one.act.packed for one in self._acts], self)
+        except LmlError as error:
+            self.set_exception(error)
+        except Exception as error:  # one call's defect must not end the event's queue in silence (style.md, 14)
+            log.exception("%s could not be sent", self._script)
+            self.set_exception(error)
 
     @staticmethod
     def done() -> bool:
         return False
 
     def set_result(self, answer: Any, /) -> None:
-        if self._script is not _TOGETHER or answer[0] != b"together":
-            # One act's answer; or the book is not the one that was spoken to, which all of them are told.
-            answers = [answer] * len(self._acts)
-        else:
-            times, ending = answer[1], answer[2]
-            granted = {b"held": b"held" + times + ending, b"released": b"released" + times[-9:] + ending}
-            answers = [granted[own] if type(own) is bytes else own for own in answer[3:]]
+        try:
+            answers = self._shared_out(answer)
+        except LookupError:
+            answers = []
         if len(answers) != len(self._acts):
-            self.set_exception(StoreFault(f"{self._script} answered {len(answers)} of {len(self._acts)} acts"))
+            self.set_exception(StoreFault(f"{self._script} answered {answer!r:.200} to {len(self._acts)} acts"))
             return
         try:
             for one, own in zip(self._acts, answers, strict=True):
-                one.tell(own)
+                if own[0] == b"failed":
+                    one.fail(StoreFault(own[1].decode(errors="replace")))
+                else:
+                    one.tell(own)
         finally:
             self._queue.answered()
 
+    def _shared_out(self, answer: Any) -> list[Any]:
+        """What each act's own script would have answered."""
+        if self._script is not _TOGETHER or answer[0] != b"together":
+            # One act's answer; or the book is not the one that was spoken to, which all of them are told.
+            return [answer] * len(self._acts)
+        times, ending = answer[1], answer[2]
+        granted = {b"held": b"held" + times + ending, b"released": b"released" + times[-9:] + ending}
+        return [granted[own] if type(own) is bytes else own for own in answer[3:]]
+
     def set_exception(self, error: Exception, /) -> None:
-        if isinstance(error, ScriptForgotten) and not self._loaded:
-            self._loaded = True
-            try:
-                self._pipe.load(self._script)
-                self.send()
-            except LmlError as failed:
-                error = failed
-            else:
-                return
         if isinstance(error, ScriptForgotten):
+            if not self._loaded:
+                self._loaded = True
+                self.send()
+                return
             error = Unavailable("Redis keeps no scripts.", retry_after_ms=limits.RETRY_AFTER_MS)
         for one in self._acts:
             one.fail(error)

@@ -35,7 +35,8 @@ local function bytes_of(key, runs, from)
   return bytes or ''
 end
 
--- Gives seats another state; they keep their channel. `bytes` is what they have, `alike` whether that is all `old`.
+-- Gives seats another state; they keep their channel. `bytes` is what they have, `alike` whether that is all the same
+-- one, without a channel. What was lost with the map stays lost: written, all before it would read as free.
 local function put_seats(key, runs, from, bytes, alike, state)
   local place = 0
   for i = from, #runs, 2 do
@@ -48,6 +49,7 @@ local function put_seats(key, runs, from, bytes, alike, state)
       local new = {}
       for j = 1, count do
         local byte = string.byte(bytes, place + j)
+        if byte == 255 then break end
         byte = byte - byte % 8 + state
         new[j] = string.char(byte)
         note_byte(changed, first + j - 1, byte)
@@ -141,10 +143,12 @@ local function seats_of(runs, from)
   return seats
 end
 
--- Takes what an act names for a holder whose tally is `raw` (false: none), who has `lost` seats (fairness.lua), from an
--- address that has `there`; or answers the refusal. Answers nil, the holder's new tally and the address's (nil: it is
--- not counted) otherwise. The act's runs begin at its 17th value; `newer` as in fairness.lua.
-local function hold(act, raw, lost, there, now, newer)
+-- Takes what an act names, whose key has this `marker` (false: none), for a holder whose tally is `raw` (false: none),
+-- who has `lost` seats (fairness.lua), from an address that has `there`; or answers the refusal. Answers nil, the holder's
+-- new tally and the address's (nil: it is not counted) otherwise. The act's runs begin at its 17th value; `newer` as in
+-- fairness.lua.
+local function hold(act, marker, raw, lost, there, now, newer)
+  if marker then return answer_of_key(KEYS[2], marker, cmsgpack.unpack(act[8])[2], skew_ms) end
   if now < opens_ms then return {'not_open', opens_ms} end
   local size, tally = act[10], nil
   if raw then

@@ -128,6 +128,12 @@ def values_of(packed: bytes) -> list[int | str | bytes]:
             size = 1 << head - 0xCC
             values.append(int.from_bytes(packed[at : at + size], "big"))
             at += size
+        elif 0xD0 <= head < 0xD4:
+            size = 1 << head - 0xD0
+            values.append(int.from_bytes(packed[at : at + size], "big", signed=True))
+            at += size
+        elif head >= 0xE0:
+            values.append(head - 0x100)
         else:
             wide = {0xD9: 1, 0xDA: 2}.get(head, 0)
             assert wide or 0xA0 <= head < 0xC0, f"a value begins with {head:#x}"
@@ -152,7 +158,7 @@ def assert_answer_as_said(script: str, answer: Sequence[Any]) -> None:
         for own in answer[3:]:
             word = own if isinstance(own, bytes) else own[0]
             scripts = [header(one) for one in ("hold_seats", "release_hold") if word.decode() in header(one).answers]
-            assert scripts or word == b"later", f"{script} answered {own!r}"
+            assert scripts or word in (b"later", b"failed"), f"{script} answered {own!r}"
             assert isinstance(own, bytes) == (word in (b"held", b"released"))
     assert said is not None, f"{script} answered {answer[0]!r}, which its header does not say"
     if said.open_ended:

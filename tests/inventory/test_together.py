@@ -14,7 +14,7 @@ from inventory_house import SCRIPTS, House, adults, held, refused
 from lml_live import limits
 from lml_live.errors import Overloaded, Unavailable
 from lml_live.infra import postgres
-from lml_live.infra.redis import Pipe, Prepared, Sink
+from lml_live.infra.redis import Pipe, Prepared, Sink, StoreFault
 from lml_live.inventory import seatmap
 from lml_live.inventory.holds import Changed, Refusal
 from lml_live.inventory.records import Record, pack_release, pack_rules
@@ -241,11 +241,108 @@ async def test_a_call_has_bounds(house: House, monkeypatch: pytest.MonkeyPatch, 
     await house.audit(event)
 
 
-async def test_a_queue_has_a_bound(house: House, event: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_waits_has_a_bound_over_all_events(
+    house: House, event: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = await house.open_event()
     monkeypatch.setattr(limits, "REDIS_CALLS_MAX", 1)
-    answers = await asyncio.gather(*(hold(house, event, f"h{seat}", seat) for seat in range(2)), return_exceptions=True)
-    held(answers[0])  # type: ignore[arg-type]
-    assert isinstance(answers[1], Overloaded)
+    for asked in (event, other):
+        answers = await asyncio.gather(
+            hold(house, event, "anna", 1), hold(house, asked, "ben", 2), return_exceptions=True
+        )
+        held(answers[0])  # type: ignore[arg-type]
+        assert isinstance(answers[1], Overloaded)
+        held(await house.holds.release_hold(event, "anna", held(answers[0]).hold))  # type: ignore[arg-type]
+    assert house.book.together.waiting == 0
+
+
+async def test_events_that_rest_are_not_kept_for_ever(
+    house: House, event: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = house.book.together
+    held(await hold(house, event, "anna", 1))
+    assert list(together._queues) == [event], "its calls are prepared"
+    monkeypatch.setattr(limits, "EVENTS_TOGETHER_MAX", 0)
+    task = asyncio.ensure_future(hold(house, event, "ben", 2))
+    await asyncio.sleep(0)
+    assert together._queues, "somebody waits"
+    held(await task)
+    assert not together._queues
+
+
+async def test_whatever_goes_wrong_in_sending_is_told(
+    house: House, event: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or who waits would wait for ever, and the event with him."""
+    with monkeypatch.context() as broken:
+        broken.setattr(house.pipe, "prepare", None)
+        for _ in range(limits.CALLS_TOGETHER_MAX + 1):
+            tasks = (hold(house, event, f"h{seat}", seat) for seat in range(2))
+            answers = await asyncio.gather(*tasks, return_exceptions=True)
+            assert [type(answer) for answer in answers] == [TypeError] * 2
+    held(await hold(house, event, "anna", 3))
+
+
+async def test_an_answer_that_makes_no_sense_is_told(house: House, event: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    send = Pipe.send
+    senseless = iter([[b"together"], [b"together", b"", b"", b"held"], [b"together", b"", b"", b"held", b"never"]])
+
+    def odd(self: Pipe, call: Prepared, args: list[bytes], sink: Sink) -> None:
+        answer = asyncio.get_running_loop().create_future()
+        answer.add_done_callback(lambda _: sink.set_result(next(senseless)))
+        send(self, call, args, answer)
+
+    monkeypatch.setattr(Pipe, "send", odd)
+    for _ in range(3):
+        tasks = (hold(house, event, f"h{seat}", seat) for seat in range(2))
+        answers = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(answer) for answer in answers] == [StoreFault] * 2
+    assert house.book.together._queues[event]._on_the_way == 0
+
+
+@pytest.mark.parametrize("first", [True, False])
+async def test_a_record_that_cannot_be_read_harms_one_act_only(house: House, event: str, first: bool) -> None:
+    """The call began to change seats before it came to this one: were it ended there, those would belong to nobody."""
+    bad = held(await hold(house, event, "anna", 3))
+    book = (await house.sale(event)).key("book")
+    record = await house.pipe.call("HGET", book, f"h:{bad.hold}")
+    await house.pipe.call("HSET", book, f"h:{bad.hold}", b"\x91\xc1")
+    release, other = house.holds.release_hold(event, "anna", bad.hold), hold(house, event, "ben", 5)
+    acts = [release, other] if first else [other, release]
+    answers = await asyncio.gather(*acts, return_exceptions=True)
+    assert isinstance(answers[1 - first], StoreFault)
+    held(answers[first])  # type: ignore[arg-type]
+    await house.pipe.call("HSET", book, f"h:{bad.hold}", record)
+    await house.audit(event)
+
+
+async def test_what_redis_refuses_the_first_it_refuses_all(house: House, event: str) -> None:
+    """No memory, no primary: it is the pipe that must hear of that, and nothing was changed."""
+    held(await hold(house, event, "anna", 3))
+    sale = await house.sale(event)
+    await house.pipe.call("RENAME", sale.key("seats"), sale.key("new_book"))
+    await house.pipe.call("RPUSH", sale.key("seats"), "no string")
+    tasks = (hold(house, event, f"h{seat}", seat) for seat in range(3))
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [StoreFault] * 3
+    assert all(str(answer).startswith("WRONGTYPE") for answer in answers)
+    await house.pipe.call("RENAME", sale.key("new_book"), sale.key("seats"))
+    await house.audit(event)
+
+
+@pytest.mark.parametrize("company", [True, False])
+async def test_a_map_that_was_lost_is_not_made_anew_by_a_release(house: House, event: str, company: bool) -> None:
+    """All seats before the released ones would be zero, which is free."""
+    anna, ben = held(await hold(house, event, "anna", 3, 4)), held(await hold(house, event, "ben", 7))
+    seats = (await house.sale(event)).key("seats")
+    await house.pipe.call("DEL", seats)
+    acts = [house.holds.release_hold(event, "anna", anna.hold)]
+    if company:
+        acts.append(house.holds.release_hold(event, "ben", ben.hold, [7]))
+    for answer in await asyncio.gather(*acts):
+        held(answer)
+    assert await house.pipe.call("EXISTS", seats) == 0
+    refused(await hold(house, event, "cleo", 0), "seat_taken")
 
 
 async def test_who_gave_up_before_it_was_sent_changes_nothing(house: House, event: str) -> None:
@@ -316,9 +413,20 @@ acts = st.one_of(
         st.sampled_from(["web", "agency"]),
         st.sampled_from(["", "ad"]),
     ),
-    st.tuples(st.just("release"), st.integers(0, 12), st.sampled_from([(), (0,), (1, 2)]), st.booleans()),
+    st.tuples(
+        st.just("release"),
+        st.integers(0, 12),
+        st.sampled_from([(), (0,), (1, 2)]),
+        st.booleans(),
+        st.sampled_from([None, None, "cleo"]),
+    ),
 )
-rounds = st.lists(st.lists(acts, min_size=1, max_size=9), min_size=1, max_size=4)
+rounds = st.lists(
+    st.tuples(st.one_of(st.none(), st.integers(0, 12)), st.lists(acts, min_size=1, max_size=9)), min_size=1, max_size=4
+)
+"""The number of a hold that is paid for first, and what then waits together."""
+
+Round = tuple[int | None, list[tuple[Any, ...]]]
 
 
 class Side:
@@ -343,12 +451,15 @@ class Side:
                 through=through,
                 address=address,
             )
-        _, number, seats, with_places = act
+        _, number, seats, with_places, other = act
         holder, hold = self.made[number % len(self.made)] if self.made else ("anna", "1-none")
         areas = [("pit", "", 1)] if with_places else []
-        return self.house.holds.release_hold(self.event, holder, hold, seats, areas)
+        return self.house.holds.release_hold(self.event, other or holder, hold, seats, areas)
 
-    async def play(self, acts: list[tuple[Any, ...]]) -> list[Any]:
+    async def play(self, paid: int | None, acts: list[tuple[Any, ...]]) -> list[Any]:
+        if paid is not None and self.made:
+            holder, hold = self.made[paid % len(self.made)]
+            await self.house.holds.checkout_hold(self.event, holder, hold, f"b{paid % len(self.made)}")
         if self.alone:
             answers = [await self.ask(act) for act in acts]
         else:
@@ -390,7 +501,7 @@ class Side:
 
 @pytest.mark.parametrize("rule", ["off", "strict", "lenient"])
 def test_together_is_as_one_by_one(valkey_url: str, inventory_dsn: str, rule: str) -> None:
-    async def play(script: list[list[tuple[Any, ...]]]) -> None:
+    async def play(script: list[Round]) -> None:
         pool = await postgres.connect_pool(inventory_dsn, size_max=1)
         pipe = Pipe(valkey_url, SCRIPTS)
         await pipe.start()
@@ -404,8 +515,8 @@ def test_together_is_as_one_by_one(valkey_url: str, inventory_dsn: str, rule: st
             await house.change_event(event, orphan_rule=rule)
             await house.book.restamp(event)
             sides.append(Side(house, event, alone=alone))
-        for acts in script:
-            one, other = [await side.play(acts) for side in sides]
+        for paid, acts in script:
+            one, other = [await side.play(paid, acts) for side in sides]
             assert one == other
             assert await sides[0].state() == await sides[1].state()
         await pipe.close()
@@ -413,7 +524,7 @@ def test_together_is_as_one_by_one(valkey_url: str, inventory_dsn: str, rule: st
 
     @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck), database=None)
     @given(rounds)
-    def run(script: list[list[tuple[Any, ...]]]) -> None:
+    def run(script: list[Round]) -> None:
         asyncio.run(play(script))
 
     run()
