@@ -115,7 +115,7 @@ TICK_MS: Final = 50
 TICK_MS_MIN: Final = 5
 TICK_MS_MAX: Final = 5_000
 LOG_ENTRIES_MAX: Final = 5_000
-"""How far back `resume` can look (reliability.md, D9)."""
+"""How far back `resume` can look (reliability.md, D9). Entries of many holds are some 250 bytes a hold."""
 
 # --- Upkeep
 SWEEP_MS: Final = 500
@@ -162,7 +162,7 @@ ADOPTS_AT_ONCE: Final = 2
 """Events that one worker restores at a time; each holds a connection, and rebuilding one is a tenth of a second."""
 
 FEED_ENTRIES_MAX: Final = 1_000
-"""Log entries read in one go: about 0.3 ms of Redis and 3 ms of Python."""
+"""Log entries read in one go: about 0.3 ms of Redis and 3 ms of Python where each tells of one hold."""
 BOOK_CHECK_SECONDS: Final = 1.0
 ROOM_IDLE_SECONDS: Final = 300.0
 

@@ -16,6 +16,7 @@ from lml_live.errors import Overloaded, Unavailable
 from lml_live.infra import postgres
 from lml_live.infra.redis import Pipe, Prepared, Sink, StoreFault
 from lml_live.inventory import seatmap
+from lml_live.inventory.feed import Feed
 from lml_live.inventory.holds import Changed, Refusal
 from lml_live.inventory.records import Record, pack_release, pack_rules
 
@@ -395,6 +396,21 @@ async def test_a_lost_connection_is_told_to_all_and_the_next_go_on(house: House,
         while not house.pipe.connected:  # noqa: ASYNC110 - the pipe sets no event
             await asyncio.sleep(0.01)
     held(await hold(house, event, "anna", 23))
+
+
+async def test_a_room_looks_back_over_so_many_changes(
+    house: House, event: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not over so many entries: of a rush they are thousands of holds, which would halt the worker that opens it."""
+    for seat in range(5):
+        held(await hold(house, event, f"h{seat}", seat))
+    await asyncio.gather(*(hold(house, event, f"h{seat}", seat) for seat in range(5, 9)))
+    floors = []
+    for log, feed in ((100, 100), (100, 2), (7, 2), (5, 1), (4, 1)):
+        monkeypatch.setattr(limits, "LOG_ENTRIES_MAX", log)
+        monkeypatch.setattr(limits, "FEED_ENTRIES_MAX", feed)
+        floors.append((await Feed(house.book, tick_ms=10).room(event)).history.floor)
+    assert floors == [0, 0, 2, 4, 5]
 
 
 # --- Together is one by one
