@@ -147,7 +147,7 @@ VALKEY_HOLD: Final = Row(
 # --- What each guard costs
 
 GUARDS_CUT: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
-    "guard_stamp": ((r"stamp_refusal\(found\[1\], ARGV\[1\]\)\n  or ", ""),),
+    "guard_stamp": ((r" = stamp_refusal\(found\[1\], ARGV\[1\]\)\nif refusal[^\n]*", ""),),
     "guard_on_sale_time": ((r"\n  if now < opens_ms then[^\n]*", ""),),
     "guard_holder_limits": (
         (r"\n    if tally\[1\] \+ size >[^\n]*", ""),
