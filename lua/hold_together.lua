@@ -40,8 +40,8 @@ for i = 1, #acts do
   else
     fine, refusal, tally, record, forget_ms, places = pcall(release, act, raw, known)
   end
-  if not fine and n == 0 and type(refusal) == 'table' then error(refusal) end
-  if not fine then refusal = {'failed', type(refusal) == 'table' and refusal.err or refusal} end
+  if not fine and n == 0 and string.find(refusal, '^%u+ ') then return redis.error_reply(refusal) end
+  if not fine then refusal = {'failed', refusal} end
   if refusal then
     answers[i + 3] = refusal
   else

@@ -20,8 +20,9 @@ from lml_live.bench.figures import Slices
 from lml_live.devstack.servers import Mongo, Postgres, Valkey
 from lml_live.errors import LmlError, Unavailable
 from lml_live.infra.redis import Part, Pipe, load_scripts
+from lml_live.inventory.answers import Changed, Refusal
 from lml_live.inventory.book import Book
-from lml_live.inventory.holds import Changed, Holds, Refusal
+from lml_live.inventory.holds import Holds
 from lml_live.inventory.records import Sale, pack, write_areas
 from lml_live.inventory.together import Together
 

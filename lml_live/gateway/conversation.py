@@ -17,7 +17,8 @@ from lml_live.gateway.live import Live
 from lml_live.gateway.session import Act, Effect, Greet, Hang, Say, Session
 from lml_live.gateway.websocket import BINARY, CLOSE, PING, PONG, TEXT, Broken, Inbound
 from lml_live.infra.telemetry import METRICS
-from lml_live.inventory.holds import Asked, Changed, Refusal
+from lml_live.inventory.answers import Changed, Refusal
+from lml_live.inventory.holds import Asked
 from lml_live.inventory.rooms import STAFF, view_of
 
 log = logging.getLogger(__name__)

@@ -27,7 +27,7 @@ from lml_live.devstack.stripe.ledger import Ledger
 from lml_live.devstack.stripe.process import StripeDouble
 from lml_live.infra import postgres
 from lml_live.infra.redis import Pipe
-from lml_live.inventory.holds import Changed, Refusal
+from lml_live.inventory.answers import Changed, Refusal
 from lml_live.inventory.records import Record
 from lml_live.inventory.upkeep import Upkeep
 

@@ -20,7 +20,7 @@ from lml_live.booking.bookings import Booking, Claimed, Known, NewBooking, NotCl
 from lml_live.errors import Unavailable
 from lml_live.infra.assets import asset_text
 from lml_live.infra.redis import Script
-from lml_live.inventory.holds import Changed, Refusal
+from lml_live.inventory.answers import Changed, Refusal
 
 
 @pytest.fixture(name="booking_dsn")

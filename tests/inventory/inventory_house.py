@@ -13,11 +13,12 @@ from lml_live.clock import to_datetime
 from lml_live.infra import postgres
 from lml_live.infra.redis import Pipe, load_scripts
 from lml_live.inventory import seatmap
+from lml_live.inventory.answers import Changed, Refusal
 from lml_live.inventory.book import Book
 from lml_live.inventory.channels import Channels
 from lml_live.inventory.diffs import Allotments, AreaCounts
 from lml_live.inventory.groups import GroupHolds
-from lml_live.inventory.holds import Changed, Holds, Refusal
+from lml_live.inventory.holds import Holds
 from lml_live.inventory.records import (
     Entry,
     Record,

@@ -17,8 +17,9 @@ from msgspec.structs import replace
 from lml_live import limits
 from lml_live.errors import NotFound, Unavailable
 from lml_live.inventory import seatmap
+from lml_live.inventory.answers import Changed, Refusal
 from lml_live.inventory.book import Book
-from lml_live.inventory.holds import Changed, Holds, Refusal
+from lml_live.inventory.holds import Holds
 
 FREE, HELD, SOLD, HOUSE, KILL = 0, 1, 2, 3, 4
 PIT = {"pit": 10, "stage": 3}

@@ -22,7 +22,8 @@ from lml_live import limits
 from lml_live.infra import postgres
 from lml_live.infra.redis import Pipe
 from lml_live.inventory import seatmap
-from lml_live.inventory.holds import Changed, Refusal, is_staff_hold
+from lml_live.inventory.answers import Changed, Refusal
+from lml_live.inventory.holds import is_staff_hold
 from lml_live.inventory.rooms import PUBLIC, STAFF, Room
 from lml_live.inventory.staff_holds import StaffHolds, Undone
 from lml_live.values import AVAILABLE

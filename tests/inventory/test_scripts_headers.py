@@ -17,8 +17,9 @@ from lml_live import limits
 from lml_live.infra.assets import asset_dir, asset_text
 from lml_live.infra.redis import load_script, statements_of
 from lml_live.inventory import seatmap
+from lml_live.inventory.answers import Refusal
 from lml_live.inventory.groups import EventChange, EventWish, GroupHolds
-from lml_live.inventory.holds import Asked, Holds, Refusal
+from lml_live.inventory.holds import Asked, Holds
 from lml_live.inventory.records import KEY_NAMES, Entry, Record, Sale, SalesChannel, decode_record, pack_rules
 from lml_live.inventory.staff_holds import StaffHolds
 from lml_live.inventory.together import Act

@@ -14,7 +14,8 @@ from inventory_house import House, adults, held, refused
 
 from lml_live import limits
 from lml_live.inventory import seatmap
-from lml_live.inventory.holds import Changed, Refusal, is_staff_hold
+from lml_live.inventory.answers import Changed, Refusal
+from lml_live.inventory.holds import is_staff_hold
 from lml_live.inventory.staff_holds import StaffHolds, Undone
 
 FREE, HELD, SOLD, HOUSE, KILL = range(5)

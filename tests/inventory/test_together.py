@@ -16,9 +16,9 @@ from lml_live.errors import Overloaded, Unavailable
 from lml_live.infra import postgres
 from lml_live.infra.redis import Pipe, Prepared, Sink, StoreFault
 from lml_live.inventory import seatmap
+from lml_live.inventory.answers import Changed, Refusal
 from lml_live.inventory.feed import Feed
-from lml_live.inventory.holds import Changed, Refusal
-from lml_live.inventory.records import Record, pack_release, pack_rules
+from lml_live.inventory.records import Record, pack_hold, pack_release, pack_rules
 
 FREE, HELD = seatmap.BYTE_AVAILABLE, seatmap.BYTE_HELD
 
@@ -327,6 +327,10 @@ async def test_what_redis_refuses_the_first_it_refuses_all(house: House, event: 
     answers = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(answer) for answer in answers] == [StoreFault] * 3
     assert all(str(answer).startswith("WRONGTYPE") for answer in answers)
+    keys = [sale.key(key) for key in ("seats", "book", "deadlines", "areas", "log")]
+    packed = pack_hold("ben", "1-h", "", b"", "", adults(5), (), 0, "", b"", b"")
+    with pytest.raises(StoreFault, match="WRONGTYPE"):
+        await house.pipe.run("hold_together", keys, [sale.stamp, pack_rules(sale, 0), packed])
     await house.pipe.call("RENAME", sale.key("new_book"), sale.key("seats"))
     await house.audit(event)
 
