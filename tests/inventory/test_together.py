@@ -106,6 +106,16 @@ async def test_places_are_counted_through(house: House, event: str) -> None:
     refused(answers[3], "unknown_area")
     held(answers[4])
     assert await house.area(event, "pit") == (0, 10, 0, 0)
+    one, other = held(answers[0]).hold, held(answers[1]).hold
+    gone, cleo, kept, dora = await asyncio.gather(
+        house.holds.release_hold(event, "h0", one),
+        hold(house, event, "cleo", areas=[("pit", "adult", 3)]),
+        house.holds.release_hold(event, "h1", other, areas=[("pit", "adult", 1)]),
+        hold(house, event, "dora", areas=[("pit", "adult", 3)]),
+    )
+    assert held(gone).seq == held(cleo).seq == held(kept).seq
+    assert refused(dora, "area_full").areas == {"pit": 2}
+    assert await house.area(event, "pit") == (2, 8, 0, 0)
     await house.audit(event)
 
 
