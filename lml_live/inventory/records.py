@@ -4,6 +4,7 @@ The positions in `Record` and `Entry` are those of lua/include/inventory.lua; a 
 event share the hash tag of its group, so that a step over several events of a season is one step on a cluster too.
 """
 
+import struct
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -196,7 +197,11 @@ def pack_values(values: Sequence[object]) -> bytes:
 
 def _raw(data: bytes) -> msgspec.Raw | str:
     """Bytes as one of such values: Redis's msgpack is older than the type that bytes have today."""
-    return msgspec.Raw(b"\xda" + len(data).to_bytes(2, "big") + data) if data else ""
+    return _Raw(_head(0xDA, len(data)) + data) if data else ""
+
+
+_Raw: Final = msgspec.Raw
+_head: Final = struct.Struct(">BH").pack
 
 
 _RECORD_HEAD: Final = bytes([0x90 + len(Record.__struct_fields__)])
