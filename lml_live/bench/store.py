@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import re
-import shutil
+import socket
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -17,10 +17,11 @@ from lml_live.bench.counters import cpu_ns
 from lml_live.bench.figures import Figure, Goal, Slices, measured, not_measured
 from lml_live.bench.plan import Promise, Row
 from lml_live.bench.stand import LoneEvent, LoneValkey, Side, Stand, taken_seats
+from lml_live.devstack.child import LOOPBACK
 from lml_live.errors import Unavailable
 from lml_live.gateway import wire
 from lml_live.gateway.tokens import HolderTokens
-from lml_live.infra.redis import Pipe, Script, load_script, load_scripts
+from lml_live.infra.redis import Part, Pipe, Script, encode_call, load_script, load_scripts
 from lml_live.inventory import seatmap
 from lml_live.inventory.records import pack_hold, pack_new_record, pack_rules
 from lml_live.inventory.together import Act, Together
@@ -246,19 +247,20 @@ GUARDS: Final = Row(
 
 # --- Our pipe
 
-_BENCHMARKS: Final = ("redis-benchmark", "valkey-benchmark")
-_ABSENT: Final = f"neither {' nor '.join(_BENCHMARKS)} is installed (Debian: redis-tools)"
+_REPLAYED: Final = "the same calls replayed"
+"""As `redis-benchmark -c 50 -P 16` would: it cannot make a call with a zero byte in it, and ours have some."""
+_PART: Final = 16
+_PARTS_ON_THE_WAY: Final = 50
+_ANSWER_BYTES: Final = len("$40\r\n") + len("held") + 36 + len("\r\n")
 _STANDING: Final = "floor"
 _CAPACITY: Final = 1_000_000_000
-_RANDOM_MAX: Final = 10**9
-"""redis-benchmark reads it as a C int: with a larger one a handful of holders would ask for everything."""
 _REDIS_PY: Final = "redis-py (pool)"
 _PACKED: Final = 30_000
 """Holds that are packed before a slice: more than any side makes in a quarter of a second."""
 
 
 class _PipeCalls:
-    """Holds of two standing places: the one hold whose repetition is granted, so that redis-benchmark can send it."""
+    """Holds of two standing places: of them there are always enough."""
 
     def __init__(self, valkey: LoneValkey, event: LoneEvent, seconds: float) -> None:
         self.valkey = valkey
@@ -324,53 +326,37 @@ class _PipeCalls:
 
         return await self._closed_loop(_REDIS_PY, call)
 
-    async def benchmark(self, program: str, sha: str) -> float:
-        """Holds a second of `redis-benchmark -P 16`. Raises `Unavailable` where it fails."""
+    async def replayed(self) -> float:
+        """Holds a second where nothing is to be done but to write what lies ready and to count what comes back."""
         await self.valkey.event(self.sale.event, b"", self.sale.areas)
-        requests = max(10_000, int(60_000 * self.seconds))
-        head = [
-            "-p",
-            str(self.valkey.engine.port),
-            "-c",
-            "50",
-            "-P",
-            "16",
-            "-n",
-            str(requests),
-            "-r",
-            str(_RANDOM_MAX),
-            "-q",
-        ]
-        # The program puts twelve digits in the place of twelve characters, so that what is packed stays right.
-        act = self.act("holder-__rand_int__", "1-__rand_int__")
-        call = ["EVALSHA", sha, len(self.keys), *self.keys, *self.head(), act.packed]
-        parts = [part if isinstance(part, bytes) else str(part).encode() for part in [*head, *call]]
-        process = await asyncio.create_subprocess_exec(
-            program, *parts, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-        )
-        try:
-            async with asyncio.timeout(bounds.CHILD_ANSWER_SECONDS):
-                said, _ = await process.communicate()
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        await self._expect_held(requests)
-        return read_rate(said)
-
-    async def _expect_held(self, holds: int) -> None:
-        """Raises `Unavailable` where the program's calls were not the holds that they look like."""
+        count = max(2_000, int(15_000 * self.seconds)) // _PART * _PART
+        head: list[Part] = [b"EVALSHA", load_script("hold_seats").sha, len(self.keys), *self.keys, *self.head()]
+        acts = [self.act(f"holder-{n}", f"1-{n}") for n in itertools.islice(_numbers, count)]
+        calls = [encode_call([*head, act.packed]) for act in acts]
+        parts = [b"".join(calls[at : at + _PART]) for at in range(0, count, _PART)]
+        took = await asyncio.to_thread(_replay, self.valkey.engine.port, parts)
         held = int(await self.valkey.pipe.call("HGET", self.sale.key("areas"), f"{_STANDING}/held"))
-        if not 0.99 * holds <= held / 2 <= 1.01 * holds:
-            raise Unavailable(f"redis-benchmark made {held // 2} holds where {holds} were asked for")
+        if held != 2 * count:
+            raise Unavailable(f"{held // 2} holds were made where {count} were asked for")
+        return count / took
 
 
-def read_rate(said: bytes) -> float:
-    """The rate in what redis-benchmark -q says. Raises `Unavailable` where there is none, or an error."""
-    found = re.findall(rb"([\d.]+) requests per second", said)
-    if not found or b"ERR" in said:
-        raise Unavailable(f"redis-benchmark did not measure: {said[-200:].decode(errors='replace')}")
-    return float(found[-1])
+def _replay(port: int, parts: Sequence[bytes]) -> float:
+    """Seconds that Valkey took for parts of `_PART` holds, `_PARTS_ON_THE_WAY` at a time."""
+    due = len(parts) * _PART * _ANSWER_BYTES
+    sent = got = 0
+    with socket.create_connection((LOOPBACK, port), timeout=bounds.SOCKET_SECONDS) as line:
+        line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        began = time.perf_counter()
+        while got < due:
+            while sent < len(parts) and sent - got // (_PART * _ANSWER_BYTES) < _PARTS_ON_THE_WAY:
+                line.sendall(parts[sent])
+                sent += 1
+            told = len(line.recv(65536))
+            if not told:
+                raise Unavailable("Valkey hung up")
+            got += told
+        return time.perf_counter() - began
 
 
 async def _measure_pipe(stand: Stand) -> list[Figure]:
@@ -383,15 +369,8 @@ async def _measure_pipe(stand: Stand) -> list[Figure]:
         _PIPE_RATE: calls.ours,
         _PIPE_TOGETHER: calls.ours_together,
         _REDIS_PY: lambda: calls.redis_py(client, sha),
+        _REPLAYED: calls.replayed,
     }
-    program = next(filter(None, map(shutil.which, _BENCHMARKS)), None)
-    name, missing = "redis-benchmark -P 16", None if program else _ABSENT
-    if program is not None:
-        try:
-            await calls.benchmark(program, sha)
-            sides[name] = lambda: calls.benchmark(program, sha)
-        except Unavailable as error:
-            missing = error.message
     try:
         taken = await stand.alternate(sides)
     finally:
@@ -406,9 +385,8 @@ async def _measure_pipe(stand: Stand) -> list[Figure]:
             taken[figure],
             workload=f"{workload}, {way}",
             peers=peers,
-            limit=None if missing else name,
+            limit=_REPLAYED,
             goal=PIPE.goal(figure),
-            reason=missing,
             flags=_AOF,
             raw={"calls": calls.calls},
         )
@@ -442,7 +420,7 @@ _PIPE_CPU_TOGETHER: Final = "pipe_cpu_together"
 _PACKING: Final = "hold_packing"
 PIPE: Final = Row(
     "pipe",
-    "holds a second through our pipe beside redis-benchmark, and what a call costs in Python",
+    "holds a second through our pipe beside the same calls replayed, and what a call costs in Python",
     (
         Promise(_PIPE_RATE, "holds/s", Goal("ratio", "least", 0.9)),
         Promise(_PIPE_TOGETHER, "holds/s", Goal("ratio", "least", 1.2)),
