@@ -117,7 +117,7 @@ TICK_MS: Final = 50
 TICK_MS_MIN: Final = 5
 TICK_MS_MAX: Final = 5_000
 LOG_ENTRIES_MAX: Final = 5_000
-"""How far back `resume` can look (reliability.md, D9)."""
+"""How far back `resume` can look (reliability.md, D9). Entries of many holds are some 250 bytes a hold."""
 
 # --- Upkeep
 SWEEP_MS: Final = 500
@@ -164,7 +164,7 @@ ADOPTS_AT_ONCE: Final = 2
 """Events that one worker restores at a time; each holds a connection, and rebuilding one is a tenth of a second."""
 
 FEED_ENTRIES_MAX: Final = 1_000
-"""Log entries read in one go: about 0.3 ms of Redis and 3 ms of Python."""
+"""Log entries read in one go: about 0.3 ms of Redis and 3 ms of Python where each tells of one hold."""
 BOOK_CHECK_SECONDS: Final = 1.0
 ROOM_IDLE_SECONDS: Final = 300.0
 
@@ -180,6 +180,14 @@ REDIS_LOOK_SECONDS: Final = 5.0
 """How often that is looked up though nobody said that it changed."""
 REDIS_RECONNECT_SECONDS_MIN: Final = 0.05
 REDIS_RECONNECT_SECONDS_MAX: Final = 1.0
+ACTS_TOGETHER_MAX: Final = 64
+"""Holds and releases of one event in one script call: about 0.2 ms of Redis. Twice as many save a tenth of that."""
+WORK_TOGETHER_MAX: Final = 256
+"""Seats that they make Redis look at in all, so that a call of scattered seats stays under a millisecond."""
+CALLS_TOGETHER_MAX: Final = 2
+"""Such calls of one event on the way: while Redis decides one, the next fills. More would only make them smaller."""
+EVENTS_TOGETHER_MAX: Final = 256
+"""Events whose calls are kept prepared while nothing waits, in a worker; some 3 kB each."""
 RETRY_AFTER_MS: Final = 500
 """What a client is told to wait where nothing better is known."""
 
@@ -369,6 +377,7 @@ assert (
 assert OUTBOX_LEASE_SECONDS > 2 * PAYMENT_CALL_SECONDS, "a lease outlives the calls of one try"
 assert SETTLE_SECONDS_MIN > CLOCK_SKEW_MS / 1000 + 1, "a second is what Stripe's times are rounded down by"
 assert REDIS_WATCH_SECONDS < REDIS_CALL_SECONDS
+assert HOLD_SEATS_MAX <= WORK_TOGETHER_MAX
 WORKER_START_SECONDS: Final = 60
 """Adopting an event of 200,000 seats takes seconds; a worker that is not ready after a minute hangs."""
 WORKER_START_TRIES: Final = 3

@@ -32,7 +32,7 @@ if #full > 0 then return {'full', unpack(full)} end
 local changed_seats, changed_areas, far = {}, {}, tonumber(ARGV[8])
 set_seats(KEYS[1], runs, HELD, changed_seats)
 move_areas(KEYS[4], areas, 'available', 'held', changed_areas, channel)
-local record = {holder, 'active', far, far, 0, '', seats, areas, now, 0, 'staff', {}, channel}
+local record = {holder, 'active', 0, '', seats, areas, 'staff', {}, channel, far, far, now, 0}
 record[SEQ] = write_log(KEYS[5], stamp, 'hold', ARGV[5], changed_seats, changed_areas, {{hold_id, record}})
 tally[1], tally[#tally + 1] = tally[1] + size_of(seats, areas), hold_id
 local packed = cmsgpack.pack(record)

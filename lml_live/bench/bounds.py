@@ -17,7 +17,7 @@ REASON_CHARS_MAX: Final = 300
 IN_FLIGHT: Final = 64
 """Calls written together where a row says `in a pipeline`: what one loop tick of a busy worker collects."""
 CALLERS: Final = 256
-"""Of our pipe at once; redis-benchmark has 50 × 16 = 800 calls on the way."""
+"""Of our pipe at once; what is replayed beside it has 50 × 16 = 800 calls on the way."""
 BATCHES: Final = 4
 """Pipelines of one slice."""
 

@@ -7,21 +7,24 @@ import asyncio
 import random
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, cast
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
+from lml_live import limits
 from lml_live.bench import bounds
 from lml_live.bench.figures import Slices
 from lml_live.devstack.servers import Mongo, Postgres, Valkey
 from lml_live.errors import LmlError, Unavailable
 from lml_live.infra.redis import Part, Pipe, load_scripts
+from lml_live.inventory.answers import Changed, Refusal
 from lml_live.inventory.book import Book
-from lml_live.inventory.holds import Changed, Holds, Refusal
+from lml_live.inventory.holds import Holds
 from lml_live.inventory.records import Sale, pack, write_areas
+from lml_live.inventory.together import Together
 
 SECRET: Final = b"the benchmark's own secret ......"
 EPOCH: Final = 1
@@ -181,27 +184,42 @@ async def _expect(answer: Awaitable[list[Any]], word: bytes) -> None:
 class LoneEvent:
     """An event that PostgreSQL has never heard of: Redis alone is measured."""
 
-    def __init__(self, pipe: Pipe, sale: Sale, shas: Mapping[str, str] | None = None) -> None:
+    def __init__(self, pipe: Pipe, sale: Sale, *, together: bool = False) -> None:
         self.pipe = pipe
         self.sale = sale
-        self.book = _OneCallEach(pipe, sale, dict(shas or {}))
+        self.book = _LoneBook(pipe, sale, together=together)
         self.holds = Holds(self.book, SECRET)
 
-    def with_scripts(self, shas: Mapping[str, str]) -> "LoneEvent":
-        """The same event, with other scripts (name to SHA-1, loaded already) in place of ours."""
-        return LoneEvent(self.pipe, self.sale, shas)
+    def waiting_together(self) -> "LoneEvent":
+        """The same event, whose acts go as a server's do: as many in one call as wait for it."""
+        return LoneEvent(self.pipe, self.sale, together=True)
+
+    def under(self, orphan_rule: str) -> "LoneEvent":
+        """The same event, as if its sale had this orphan rule."""
+        return LoneEvent(self.pipe, structs.replace(self.sale, orphan_rule=orphan_rule))
+
+    def through(self, pipe: Pipe) -> "LoneEvent":
+        """The same event through another pipe, whose scripts may be others."""
+        return LoneEvent(pipe, self.sale)
 
     async def hold(self, seats: Sequence[int], *, number: int, keyed: bool = True) -> Changed:
         """A hold of these seats by a holder of its own. Raises `Unavailable` where it is refused: nothing may be."""
         wishes = [(seat, "adult") for seat in seats]
         key = f"key-{number}" if keyed else None
         return granted(
-            await self.holds.hold_seats(self.sale.event, f"holder-{number}", wishes, (), key=key, origin="bench:1:1")
+            await self.holds.hold_seats(
+                self.sale.event, f"holder-{number}", wishes, (), key=key, origin="bench:1:1", windows=_row_of_twenty
+            )
         )
 
     async def release(self, hold: str, *, number: int) -> Changed:
         """Gives a hold back. Raises as `hold` does."""
         return granted(await self.holds.release_hold(self.sale.event, f"holder-{number}", hold, origin="bench:1:2"))
+
+
+def _row_of_twenty(seats: Iterable[int], _rule: str) -> list[list[int]]:
+    """What an orphan rule looks at, as if each row had twenty seats."""
+    return [list(range(row * 20, row * 20 + 20)) for row in sorted({seat // 20 for seat in seats})]
 
 
 def granted(answer: Changed | Refusal) -> Changed:
@@ -211,37 +229,28 @@ def granted(answer: Changed | Refusal) -> Changed:
     return answer
 
 
-class _OneCallEach(Book):
-    """A book that knows one sale by heart and makes one script call for each act, whatever else waits."""
+class _LoneBook(Book):
+    """A book that knows one sale by heart. Without `together` it makes one script call for each act, whatever waits."""
 
-    def __init__(self, pipe: Pipe, sale: Sale, shas: dict[str, str]) -> None:
+    def __init__(self, pipe: Pipe, sale: Sale, *, together: bool) -> None:
         async def no_seats(_: Sale) -> Mapping[str, int]:
             return {}
 
         super().__init__(pipe, cast(Any, None), no_seats)  # PostgreSQL is asked for sales alone, and this one is known.
         self._only = sale
-        self._shas = {name: script.sha for name, script in load_scripts().items()} | shas
+        if not together:
+            self.together = Together(pipe, at_once=1, calls_max=limits.REDIS_CALLS_MAX)
 
     async def sale(self, event: str) -> Sale:
         return self._only
 
-    async def run(
-        self,
-        event: str,
-        script: str,
-        keys: Sequence[str],
-        args: Callable[[Sale], Sequence[Part]],
-        *,
-        wait: bool = False,
-    ) -> tuple[Sale, list[Any]]:
-        sale = self._only
-        names = [sale.key(key) for key in keys]
-        answer = await self.pipe_of(sale).call(
-            b"EVALSHA", self._shas[script], len(names), *names, sale.stamp, *args(sale)
-        )
+    def ready(self, event: str) -> Sale:
+        return self._only
+
+    async def disagreed(self, event: str, sale: Sale, answer: Any, *, wait: bool = False) -> bool:
         if answer[0] in (b"no_book", b"other_stamp"):
             raise Unavailable(f"the benchmark's event is gone: {answer[0].decode()}")
-        return sale, answer
+        return False
 
 
 def taken_seats(count: int, share: float) -> bytes:

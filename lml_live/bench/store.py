@@ -3,24 +3,28 @@
 import asyncio
 import itertools
 import re
-import shutil
+import socket
+import statistics
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 import redis.asyncio as redis_client
 
+from lml_live import limits
 from lml_live.bench import bounds
 from lml_live.bench.counters import cpu_ns
 from lml_live.bench.figures import Figure, Goal, Slices, measured, not_measured
 from lml_live.bench.plan import Promise, Row
 from lml_live.bench.stand import LoneEvent, LoneValkey, Side, Stand, taken_seats
+from lml_live.devstack.child import LOOPBACK
 from lml_live.errors import Unavailable
 from lml_live.gateway import wire
 from lml_live.gateway.tokens import HolderTokens
-from lml_live.infra.redis import Part, load_script
+from lml_live.infra.redis import Part, Pipe, Script, encode_call, load_script, load_scripts
 from lml_live.inventory import seatmap
-from lml_live.inventory.records import pack
+from lml_live.inventory.records import pack_hold, pack_new_record, pack_rules
+from lml_live.inventory.together import Act, Together
 
 _SEATS: Final = 60_000
 _AOF: Final = {"appendonly": "yes", "appendfsync": "everysec", "in_flight": bounds.IN_FLIGHT}
@@ -48,11 +52,13 @@ class _Meter:
         return spent / len(calls) / 1e3, answers
 
 
-async def _holds_and_releases(meter: _Meter, event: LoneEvent, *, keyed: bool = True) -> tuple[float, float]:
-    """µs of Valkey for a hold of two seats and for its release, over `bounds.BATCHES` pipelines."""
+async def _holds_and_releases(
+    meter: _Meter, event: LoneEvent, *, keyed: bool = True, batches: int = bounds.BATCHES
+) -> tuple[float, float]:
+    """µs of Valkey for a hold of two seats and for its release, over so many pipelines."""
     holding = releasing = 0.0
     pairs = event.sale.seat_count // 2
-    for _ in range(bounds.BATCHES):
+    for _ in range(batches):
         numbers = [next(_numbers) for _ in range(bounds.IN_FLIGHT)]
         # Pairs spread over the whole hall: the same few bytes again and again would be warmer than a sale's.
         first = [(numbers[0] * 7 + place) % pairs * 2 for place in range(bounds.IN_FLIGHT)]
@@ -64,7 +70,7 @@ async def _holds_and_releases(meter: _Meter, event: LoneEvent, *, keyed: bool = 
             [event.release(hold.hold, number=number) for hold, number in zip(held, numbers, strict=True)]
         )
         releasing += spent
-    return holding / bounds.BATCHES, releasing / bounds.BATCHES
+    return holding / batches, releasing / batches
 
 
 async def _empty_calls(meter: _Meter, event: LoneEvent, sha: str) -> float:
@@ -88,36 +94,36 @@ async def _measure_hold(stand: Stand) -> list[Figure]:
     event = await _fresh_event(valkey, _SEATS)
     meter = _Meter(valkey)
     sha = (await valkey.pipe.call("SCRIPT", "LOAD", "return {'x'}")).decode()
-    releases: list[float] = []
+    releases: dict[str, list[float]] = {_HOLD: [], _TOGETHER: []}
 
-    async def hold() -> float:
-        holding, releasing = await _holds_and_releases(meter, event)
-        releases.append(releasing)
-        return holding
+    def side(name: str, of: LoneEvent) -> Side:
+        async def hold() -> float:
+            holding, releasing = await _holds_and_releases(meter, of)
+            releases[name].append(releasing)
+            return holding
 
-    taken = await stand.alternate({"hold": hold, _EMPTY: lambda: _empty_calls(meter, event, sha)})
-    peers = {_EMPTY: taken[_EMPTY]}
+        return hold
+
+    sides = {_HOLD: side(_HOLD, event), _TOGETHER: side(_TOGETHER, event.waiting_together())}
+    taken = await stand.alternate({**sides, _EMPTY: lambda: _empty_calls(meter, event, sha)})
     raw = {"valkey_calls": meter.calls, "valkey_cpu_ns": meter.cpu_ns}
-    ours = {_HOLD: taken["hold"], _RELEASE: Slices(tuple(releases[1:]))}
     return [
         measured(
             figure,
             "µs",
             slices,
-            workload=f"two adjacent seats of {_SEATS:,}, with a key, all guards on; {_PIPELINE}",
-            peers=peers,
+            workload=f"two adjacent seats of {_SEATS:,}, with a key, all guards on; {way}",
+            peers={_EMPTY: taken[_EMPTY]},
             limit=_EMPTY,
             goal=VALKEY_HOLD.goal(figure),
             flags=_AOF,
             raw=raw,
         )
-        for figure, slices in ours.items()
-    ] + [
-        not_measured(
-            _TOGETHER,
-            "µs",
-            "the server makes one script call for each hold: there is no call that carries several",
-            goal=VALKEY_HOLD.goal(_TOGETHER),
+        for figure, slices, way in (
+            (_HOLD, taken[_HOLD], _PIPELINE),
+            (_RELEASE, Slices(tuple(releases[_HOLD][1:])), _PIPELINE),
+            (_TOGETHER, taken[_TOGETHER], _ONE_CALL),
+            (_RELEASE_TOGETHER, Slices(tuple(releases[_TOGETHER][1:])), _ONE_CALL),
         )
     ]
 
@@ -125,6 +131,8 @@ async def _measure_hold(stand: Stand) -> list[Figure]:
 _HOLD: Final = "valkey_hold"
 _RELEASE: Final = "valkey_release"
 _TOGETHER: Final = "valkey_hold_together"
+_RELEASE_TOGETHER: Final = "valkey_release_together"
+_ONE_CALL: Final = f"{bounds.IN_FLIGHT} wait together and are one script call, each answered alone"
 VALKEY_HOLD: Final = Row(
     "valkey_hold",
     "Valkey CPU for a two-seat hold and for a release, all guards on, beside an empty script call",
@@ -132,6 +140,7 @@ VALKEY_HOLD: Final = Row(
         Promise(_HOLD, "µs", Goal("value", "most", 10)),
         Promise(_RELEASE, "µs", Goal("value", "most", 10)),
         Promise(_TOGETHER, "µs", Goal("value", "most", 6)),
+        Promise(_RELEASE_TOGETHER, "µs", Goal("value", "most", 6)),
     ),
     _measure_hold,
 )
@@ -139,18 +148,21 @@ VALKEY_HOLD: Final = Row(
 # --- What each guard costs
 
 GUARDS_CUT: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
-    "guard_stamp": ((r"stamp_refusal\(found\[1\], stamp\) or ", ""),),
-    "guard_on_sale_time": ((r"\nif now < tonumber\(ARGV\[8\]\)[^\n]*", ""),),
+    "guard_stamp": ((r" = stamp_refusal\(found\[1\], ARGV\[1\]\)\nif refusal[^\n]*", ""),),
+    "guard_on_sale_time": ((r"\n  if now < opens_ms then[^\n]*", ""),),
     "guard_holder_limits": (
-        (r"\nif tally\[1\] \+ size_of\(seats, areas\) >[^\n]*", ""),
-        (r"\nif #tally - 1 >=[^\n]*", ""),
+        (r"\n    if tally\[1\] \+ size >[^\n]*", ""),
+        (r"\n    if #tally > max_holds[^\n]*", ""),
+        (r"\n  elseif size > max_seats then\n[^\n]*", ""),
     ),
-    "guard_seats_free": ((r"local taken = seats_in_the_way\([^\n]*", "local taken = {}"),),
-    "guard_areas_free": ((r"local full = areas_in_the_way\([^\n]*", "local full = {}"),),
-    "guard_deadline": ((r"\nredis\.call\('ZADD', KEYS\[3\], deadline, hold_id\)", ""),),
+    "guard_seats_free": (
+        (r"local bytes = bytes_of\(KEYS\[1\], act, 17\)\n  local free =[^\n]*", "local bytes, free = '', true"),
+    ),
+    "guard_deadline": ((r"\nredis\.call\('ZADD', KEYS\[3\], deadline, act\[4\]\)", ""),),
 }
 """What is cut out of a copy of hold_seats.lua, guard by guard, for a Valkey of the benchmark's own alone."""
 _GUARD_KEY: Final = "guard_key"
+_GUARD_ORPHANS: Final = "guard_orphan_rule"
 
 
 def without_guard(text: str, cuts: Sequence[tuple[str, str]]) -> str | None:
@@ -162,12 +174,18 @@ def without_guard(text: str, cuts: Sequence[tuple[str, str]]) -> str | None:
     return text
 
 
+_PAIRS: Final = 12
+"""Pipelines with and without a guard, by turns, of one slice. A guard costs a µs of ten, and one pipeline varies by as
+much: the median of the differences does not."""
+
+
 async def _measure_guards(stand: Stand) -> list[Figure]:
     valkey = await stand.lone_valkey()
     event = await _fresh_event(valkey, _SEATS)
     meter = _Meter(valkey)
-    text = load_script("hold_seats").text
-    events: dict[str, LoneEvent] = {}
+    scripts = load_scripts()
+    text = scripts["hold_seats"].text
+    without: dict[str, tuple[LoneEvent, bool]] = {_GUARD_KEY: (event, False)}
     figures = []
     for name, cuts in GUARDS_CUT.items():
         cut = without_guard(text, cuts)
@@ -175,156 +193,170 @@ async def _measure_guards(stand: Stand) -> list[Figure]:
             figures.append(not_measured(name, "µs", "hold_seats.lua is not written as this row expects it"))
             continue
         sha = (await valkey.pipe.call("SCRIPT", "LOAD", cut)).decode()
-        events[name] = event.with_scripts({"hold_seats": sha})
-
-    wholes: dict[str, list[float]] = {}
-
-    def side(name: str, without: LoneEvent, *, keyed: bool = True) -> Side:
-        taken = wholes[name] = []
-
-        async def cost() -> float:
-            """The whole hold less the cut one, one right after the other, so that what disturbs both drops out."""
-            holding: dict[bool, float] = {}
-            for whole in (True, False) if len(taken) % 2 else (False, True):
-                of, with_key = (event, True) if whole else (without, keyed)
-                holding[whole] = (await _holds_and_releases(meter, of, keyed=with_key))[0]
-            taken.append(holding[True])
-            return holding[True] - holding[False]
-
-        return cost
-
-    sides = {name: side(name, of) for name, of in events.items()}
-    sides[_GUARD_KEY] = side(_GUARD_KEY, event, keyed=False)
-    for name, costs in (await stand.alternate(sides)).items():
-        figures.append(
-            measured(
-                name,
-                "µs",
-                costs,
-                workload=f"a hold as shipped less the same without this guard; {_PIPELINE}",
-                peers={"the whole hold": Slices(tuple(wholes[name][1:]))},
-                flags=_AOF,
-            )
+        pipe = Pipe(valkey.engine.url, scripts | {"hold_seats": Script("hold_seats", cut, sha)}, name="lml-bench-cut")
+        await pipe.start()
+        stand.stack.push_async_callback(pipe.close)
+        without[name] = event.through(pipe), True
+    sides = {name: _guard(meter, (event, True), cut) for name, cut in without.items()}
+    sides[_GUARD_ORPHANS] = _guard(meter, (event.under("strict"), True), (event, True))
+    sides[_WHOLE] = lambda: _one_pipeline(meter, event, keyed=True)
+    taken = await stand.alternate(sides)
+    return figures + [
+        measured(
+            name,
+            "µs",
+            costs,
+            workload=f"the median of {_PAIRS} differences, a hold with the guard less one without; {_PIPELINE}",
+            peers={_WHOLE: taken[_WHOLE]},
+            flags=_AOF,
         )
-    return figures
+        for name, costs in taken.items()
+        if name != _WHOLE
+    ]
+
+
+_WHOLE: Final = "the whole hold"
+
+
+def _guard(meter: _Meter, with_it: tuple[LoneEvent, bool], without: tuple[LoneEvent, bool]) -> Side:
+    """What a guard costs: (event, keyed) with it less the other, right after one another, in turning order."""
+
+    async def cost() -> float:
+        differences = []
+        for pair in range(_PAIRS):
+            spent = {}
+            for guarded in (True, False) if pair % 2 else (False, True):
+                event, keyed = with_it if guarded else without
+                spent[guarded] = await _one_pipeline(meter, event, keyed=keyed)
+            differences.append(spent[True] - spent[False])
+        return statistics.median(differences)
+
+    return cost
+
+
+async def _one_pipeline(meter: _Meter, event: LoneEvent, *, keyed: bool) -> float:
+    return (await _holds_and_releases(meter, event, keyed=keyed, batches=1))[0]
 
 
 GUARDS: Final = Row(
     "guards",
     "what each guard of a hold costs Valkey: the hold as shipped less the hold without it",
-    tuple(Promise(name, "µs") for name in (*GUARDS_CUT, _GUARD_KEY)),
+    tuple(Promise(name, "µs") for name in (*GUARDS_CUT, _GUARD_KEY, _GUARD_ORPHANS)),
     _measure_guards,
 )
 
 # --- Our pipe
 
-_BENCHMARKS: Final = ("redis-benchmark", "valkey-benchmark")
-_ABSENT: Final = f"neither {' nor '.join(_BENCHMARKS)} is installed (Debian: redis-tools)"
+_REPLAYED: Final = "the same calls replayed"
+"""As `redis-benchmark -c 50 -P 16` would: it cannot make a call with a zero byte in it, and ours have some."""
+_PART: Final = 16
+_PARTS_ON_THE_WAY: Final = 50
+_ANSWER_BYTES: Final = len("$40\r\n") + len("held") + 36 + len("\r\n")
 _STANDING: Final = "floor"
 _CAPACITY: Final = 1_000_000_000
-_RANDOM_MAX: Final = 10**9
-"""redis-benchmark reads it as a C int: with a larger one a handful of holders would ask for everything."""
 _REDIS_PY: Final = "redis-py (pool)"
+_PACKED: Final = 30_000
+"""Holds that are packed before a slice: more than any side makes in a quarter of a second."""
 
 
 class _PipeCalls:
-    """Holds of two standing places: the one hold whose repetition is granted, so that redis-benchmark can send it."""
+    """Holds of two standing places: of them there are always enough."""
 
     def __init__(self, valkey: LoneValkey, event: LoneEvent, seconds: float) -> None:
         self.valkey = valkey
         self.sale = event.sale
         self.seconds = seconds
         self.keys = [self.sale.key(name) for name in ("seats", "book", "deadlines", "areas", "log")]
-        self.client_us: list[float] = []
+        self.client_us: dict[str, list[float]] = {_PIPE_RATE: [], _PIPE_TOGETHER: [], _REDIS_PY: []}
+        self.packing_us: list[float] = []
         self.calls = 0
+        self.alone = Together(valkey.pipe, at_once=1, calls_max=limits.REDIS_CALLS_MAX)
+        self.together = Together(valkey.pipe)
 
-    def args(self, holder: str, hold: str) -> list[Part]:
-        """What follows the keys: hold_seats.lua's own header, in order."""
-        places = pack([_STANDING, "adult", 2])
-        head: list[Part] = [self.sale.stamp, 0, holder, hold, "", "request", "bench:1:1", self.sale.on_sale_at_ms]
-        return [*head, self.sale.max_seats, 10, 300_000, 900_000, pack([]), places, "off", b"", 0]
+    @staticmethod
+    def act(holder: str, hold: str) -> Act:
+        areas = ((_STANDING, "adult", 2),)
+        begun = pack_new_record(holder, (), areas, "", 0)
+        packed = pack_hold(holder, hold, "", b"", "bench:1:1", (), areas, 0, "", begun, b"")
+        return Act("hold_seats", hold, 0, packed, begun)
 
-    async def _closed_loop(self, call: Callable[[list[Part]], Awaitable[Any]]) -> tuple[float, float]:
-        """(holds a second, µs of our CPU a hold) of `bounds.CALLERS` callers, each with one call on the way."""
+    def head(self) -> list[bytes]:
+        """What follows the keys, before the hold: hold_seats.lua's own header, in order."""
+        return [self.sale.stamp.encode(), pack_rules(self.sale, 0)]
+
+    async def _closed_loop(self, name: str, call: Callable[[Act], Awaitable[Any]]) -> float:
+        """Holds a second of `bounds.CALLERS` callers, each with one call on the way, and notes our CPU for one.
+
+        What they ask was packed before: packing is the caller's, and has a figure of its own.
+        """
         await self.valkey.event(self.sale.event, b"", self.sale.areas)
         loop = asyncio.get_running_loop()
+        began_cpu = time.process_time()
+        acts = [self.act(f"holder-{n}", f"1-{n}") for n in itertools.islice(_numbers, _PACKED)]
+        self.packing_us.append((time.process_time() - began_cpu) / _PACKED * 1e6)
         began, began_cpu = loop.time(), time.process_time()
         until = began + self.seconds
         done = 0
 
         async def one() -> None:
             nonlocal done
-            while loop.time() < until:
-                number = next(_numbers)
-                answer = await call(self.args(f"holder-{number}", f"1-{number}"))
-                if answer[0] != b"held":
+            while acts and loop.time() < until:
+                answer = await call(acts.pop())
+                if not answer.startswith(b"held"):
                     raise Unavailable(f"the benchmark was refused: {answer[0]!r}")
                 done += 1
 
         await asyncio.gather(*(one() for _ in range(bounds.CALLERS)))
         spent, wall = time.process_time() - began_cpu, loop.time() - began
         self.calls += done
-        return done / wall, spent / done * 1e6
+        self.client_us[name].append(spent / done * 1e6)
+        return done / wall
 
     async def ours(self) -> float:
-        rate, client_us = await self._closed_loop(lambda args: self.valkey.pipe.run("hold_seats", self.keys, args))
-        self.client_us.append(client_us)
-        return rate
+        return await self._closed_loop(_PIPE_RATE, lambda act: self.alone.wait(self.sale, act))
 
-    async def redis_py(self, client: "redis_client.Redis", sha: str, taken: list[float]) -> float:
-        async def call(args: list[Part]) -> Any:
-            return await client.evalsha(sha, len(self.keys), *self.keys, *args)
+    async def ours_together(self) -> float:
+        return await self._closed_loop(_PIPE_TOGETHER, lambda act: self.together.wait(self.sale, act))
 
-        rate, client_us = await self._closed_loop(call)
-        taken.append(client_us)
-        return rate
+    async def redis_py(self, client: "redis_client.Redis", sha: str) -> float:
+        head = self.head()
 
-    async def benchmark(self, program: str, sha: str) -> float:
-        """Holds a second of `redis-benchmark -P 16`. Raises `Unavailable` where it fails."""
+        async def call(act: Act) -> Any:
+            return await client.evalsha(sha, len(self.keys), *self.keys, *head, act.packed)
+
+        return await self._closed_loop(_REDIS_PY, call)
+
+    async def replayed(self) -> float:
+        """Holds a second where nothing is to be done but to write what lies ready and to count what comes back."""
         await self.valkey.event(self.sale.event, b"", self.sale.areas)
-        requests = max(10_000, int(60_000 * self.seconds))
-        head = [
-            "-p",
-            str(self.valkey.engine.port),
-            "-c",
-            "50",
-            "-P",
-            "16",
-            "-n",
-            str(requests),
-            "-r",
-            str(_RANDOM_MAX),
-            "-q",
-        ]
-        args = self.args("holder-__rand_int__", "1-__rand_int__")
-        call = ["EVALSHA", sha, len(self.keys), *self.keys, *args]
-        parts = [part if isinstance(part, bytes) else str(part).encode() for part in [*head, *call]]
-        process = await asyncio.create_subprocess_exec(
-            program, *parts, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-        )
-        try:
-            async with asyncio.timeout(bounds.CHILD_ANSWER_SECONDS):
-                said, _ = await process.communicate()
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        await self._expect_held(requests)
-        return read_rate(said)
-
-    async def _expect_held(self, holds: int) -> None:
-        """Raises `Unavailable` where the program's calls were not the holds that they look like."""
+        count = max(2_000, int(15_000 * self.seconds)) // _PART * _PART
+        head: list[Part] = [b"EVALSHA", load_script("hold_seats").sha, len(self.keys), *self.keys, *self.head()]
+        acts = [self.act(f"holder-{n}", f"1-{n}") for n in itertools.islice(_numbers, count)]
+        calls = [encode_call([*head, act.packed]) for act in acts]
+        parts = [b"".join(calls[at : at + _PART]) for at in range(0, count, _PART)]
+        took = await asyncio.to_thread(_replay, self.valkey.engine.port, parts)
         held = int(await self.valkey.pipe.call("HGET", self.sale.key("areas"), f"{_STANDING}/held"))
-        if not 0.99 * holds <= held / 2 <= 1.01 * holds:
-            raise Unavailable(f"redis-benchmark made {held // 2} holds where {holds} were asked for")
+        if held != 2 * count:
+            raise Unavailable(f"{held // 2} holds were made where {count} were asked for")
+        return count / took
 
 
-def read_rate(said: bytes) -> float:
-    """The rate in what redis-benchmark -q says. Raises `Unavailable` where there is none, or an error."""
-    found = re.findall(rb"([\d.]+) requests per second", said)
-    if not found or b"ERR" in said:
-        raise Unavailable(f"redis-benchmark did not measure: {said[-200:].decode(errors='replace')}")
-    return float(found[-1])
+def _replay(port: int, parts: Sequence[bytes]) -> float:
+    """Seconds that Valkey took for parts of `_PART` holds, `_PARTS_ON_THE_WAY` at a time."""
+    due = len(parts) * _PART * _ANSWER_BYTES
+    sent = got = 0
+    with socket.create_connection((LOOPBACK, port), timeout=bounds.SOCKET_SECONDS) as line:
+        line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        began = time.perf_counter()
+        while got < due:
+            while sent < len(parts) and sent - got // (_PART * _ANSWER_BYTES) < _PARTS_ON_THE_WAY:
+                line.sendall(parts[sent])
+                sent += 1
+            told = len(line.recv(65536))
+            if not told:
+                raise Unavailable("Valkey hung up")
+            got += told
+        return time.perf_counter() - began
 
 
 async def _measure_pipe(stand: Stand) -> list[Figure]:
@@ -333,55 +365,68 @@ async def _measure_pipe(stand: Stand) -> list[Figure]:
     calls = _PipeCalls(valkey, event, min(1.0, stand.seconds / 4))
     sha = load_script("hold_seats").sha
     client = redis_client.from_url(valkey.engine.url, max_connections=bounds.CALLERS)
-    redis_py_us: list[float] = []
-    sides: dict[str, Side] = {"ours": calls.ours, _REDIS_PY: lambda: calls.redis_py(client, sha, redis_py_us)}
-    program = next(filter(None, map(shutil.which, _BENCHMARKS)), None)
-    name, missing = "redis-benchmark -P 16", None if program else _ABSENT
-    if program is not None:
-        try:
-            await calls.benchmark(program, sha)
-            sides[name] = lambda: calls.benchmark(program, sha)
-        except Unavailable as error:
-            missing = error.message
+    sides: dict[str, Side] = {
+        _PIPE_RATE: calls.ours,
+        _PIPE_TOGETHER: calls.ours_together,
+        _REDIS_PY: lambda: calls.redis_py(client, sha),
+        _REPLAYED: calls.replayed,
+    }
     try:
         taken = await stand.alternate(sides)
     finally:
         await client.aclose()
-    peers = {side: slices for side, slices in taken.items() if side != "ours"}
+    peers = {side: slices for side, slices in taken.items() if side not in (_PIPE_RATE, _PIPE_TOGETHER)}
     workload = f"holds of two standing places, {bounds.CALLERS} callers with one call on the way each"
-    return [
+    ways = {_PIPE_RATE: "one script call each", _PIPE_TOGETHER: "those that wait together in one call"}
+    rates = [
         measured(
-            _PIPE_RATE,
+            figure,
             "holds/s",
-            taken["ours"],
-            workload=workload,
+            taken[figure],
+            workload=f"{workload}, {way}",
             peers=peers,
-            limit=None if missing else name,
-            goal=PIPE.goal(_PIPE_RATE),
-            reason=missing,
+            limit=_REPLAYED,
+            goal=PIPE.goal(figure),
             flags=_AOF,
             raw={"calls": calls.calls},
-        ),
-        measured(
-            _PIPE_CPU,
-            "µs",
-            Slices(tuple(calls.client_us[1:])),
-            workload=f"{workload}; the CPU of this process, caller and arguments included",
-            peers={_REDIS_PY: Slices(tuple(redis_py_us[1:]))},
-            goal=PIPE.goal(_PIPE_CPU),
-            flags=_AOF,
-        ),
+        )
+        for figure, way in ways.items()
     ]
+    costs = [
+        measured(
+            figure,
+            "µs",
+            Slices(tuple(calls.client_us[rate][1:])),
+            workload=f"{workload}, {ways[rate]}; the CPU of this process, callers included, from packed hold to answer",
+            peers={_REDIS_PY: Slices(tuple(calls.client_us[_REDIS_PY][1:]))},
+            goal=PIPE.goal(figure),
+            flags=_AOF,
+        )
+        for figure, rate in ((_PIPE_CPU, _PIPE_RATE), (_PIPE_CPU_TOGETHER, _PIPE_TOGETHER))
+    ]
+    packing = measured(
+        _PACKING,
+        "µs",
+        Slices(tuple(calls.packing_us[1:])),
+        workload="the CPU of this process for packing such a hold, which Redis is spared",
+    )
+    return [*rates, *costs, packing]
 
 
 _PIPE_RATE: Final = "pipe_holds"
+_PIPE_TOGETHER: Final = "pipe_holds_together"
 _PIPE_CPU: Final = "pipe_cpu"
+_PIPE_CPU_TOGETHER: Final = "pipe_cpu_together"
+_PACKING: Final = "hold_packing"
 PIPE: Final = Row(
     "pipe",
-    "holds a second through our pipe beside redis-benchmark, and what a call costs in Python",
+    "holds a second through our pipe beside the same calls replayed, and what a call costs in Python",
     (
         Promise(_PIPE_RATE, "holds/s", Goal("ratio", "least", 0.9)),
+        Promise(_PIPE_TOGETHER, "holds/s", Goal("ratio", "least", 1.2)),
         Promise(_PIPE_CPU, "µs", Goal("value", "most", 2)),
+        Promise(_PIPE_CPU_TOGETHER, "µs", Goal("value", "most", 2)),
+        Promise(_PACKING, "µs"),
     ),
     _measure_pipe,
 )

@@ -16,7 +16,7 @@ from lml_live.booking.states import BookingState, IntentStatus
 from lml_live.clock import to_datetime
 from lml_live.infra import postgres
 from lml_live.infra.postgres import Connection, Pool
-from lml_live.inventory.holds import Changed
+from lml_live.inventory.answers import Changed
 
 _SQL: Final = postgres.statements("booking")
 

@@ -20,7 +20,8 @@ from lml_live.booking.bookings import Booking, Bookings, Claimed, Line, NewBooki
 from lml_live.booking.completer import Completer
 from lml_live.booking.payments import JudgeAmount, judge_amount
 from lml_live.errors import Unavailable
-from lml_live.inventory.holds import Changed, Holds, Refusal
+from lml_live.inventory.answers import Changed, Refusal
+from lml_live.inventory.holds import Holds
 from lml_live.inventory.records import Record
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from typing import Final, Literal, Protocol
 from msgspec import Struct
 
 from lml_live.booking.states import IntentStatus
-from lml_live.inventory.holds import Refusal
+from lml_live.inventory.answers import Refusal
 from lml_live.pricing.currencies import charge_step
 
 

@@ -8,7 +8,8 @@ from lml_live.errors import NotFound, Refused
 from lml_live.gateway import wire
 from lml_live.gateway.desk import Desk, Desks
 from lml_live.infra.redis import Sink
-from lml_live.inventory.holds import Asked, Changed, Holds, Refusal
+from lml_live.inventory.answers import Changed, Refusal
+from lml_live.inventory.holds import Asked, Holds
 from lml_live.inventory.records import WEB, Record
 
 _TWICE: Final = Refusal("invalid_message", "A seat is named twice.")

@@ -27,9 +27,10 @@ from lml_live import limits
 from lml_live.gateway import wire
 from lml_live.gateway.acts import Acts
 from lml_live.gateway.desk import Desk
+from lml_live.inventory.answers import Changed, Refusal
 from lml_live.inventory.best import Wish, pick_seats
 from lml_live.inventory.feed import Feed
-from lml_live.inventory.holds import Changed, KeyedAct, Refusal
+from lml_live.inventory.holds import KeyedAct
 from lml_live.inventory.records import WEB
 from lml_live.inventory.rooms import Room
 

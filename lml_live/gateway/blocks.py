@@ -7,7 +7,7 @@ from lml_live.errors import Forbidden, Unauthorized
 from lml_live.gateway import wire
 from lml_live.gateway.desk import Desk
 from lml_live.gateway.session import Visitor
-from lml_live.inventory.holds import Refusal
+from lml_live.inventory.answers import Refusal
 
 Identify = Callable[[str], Awaitable[Visitor | None]]
 

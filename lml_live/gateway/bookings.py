@@ -25,7 +25,7 @@ from lml_live.gateway.idempotency import IdempotencyKeys, read_key
 from lml_live.gateway.live import Live
 from lml_live.gateway.operations import API, Operation, bind
 from lml_live.gateway.problems import read_body, read_raw
-from lml_live.inventory.holds import Refusal
+from lml_live.inventory.answers import Refusal
 from lml_live.inventory.records import Record
 from lml_live.pricing.events import Id, Name
 

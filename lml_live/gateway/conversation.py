@@ -16,9 +16,9 @@ from lml_live.gateway.audience import Audience, Subscriber
 from lml_live.gateway.live import Live
 from lml_live.gateway.session import Act, Effect, Greet, Hang, Renew, Say, Session
 from lml_live.gateway.websocket import BINARY, CLOSE, PING, PONG, TEXT, Broken, Inbound
-from lml_live.infra.redis import ScriptForgotten
 from lml_live.infra.telemetry import METRICS
-from lml_live.inventory.holds import Asked, Changed, Refusal
+from lml_live.inventory.answers import Changed, Refusal
+from lml_live.inventory.holds import Asked
 from lml_live.inventory.rooms import STAFF, view_of
 
 log = logging.getLogger(__name__)
@@ -295,9 +295,6 @@ class Conversation:
         request = self._request
         assert request is not None
         self._asked = None
-        if isinstance(error, ScriptForgotten):
-            self._start(self._act_long(request, self._subscriber.asked), "act")
-            return
         if isinstance(error, Unavailable):
             self._finish(self._unknown(error))
         else:

@@ -13,8 +13,9 @@ from msgspec import Struct
 
 from lml_live.clock import to_ms
 from lml_live.gateway import wire
+from lml_live.inventory.answers import Refusal
 from lml_live.inventory.diffs import AreaCounts
-from lml_live.inventory.holds import Refusal, is_staff_hold
+from lml_live.inventory.holds import is_staff_hold
 from lml_live.inventory.plan import Plan
 from lml_live.inventory.records import Record
 from lml_live.pricing.catalogue import Catalogue

@@ -17,8 +17,8 @@ from lml_live.errors import NotFound, Refused
 from lml_live.gateway import wire
 from lml_live.gateway.acts import Acts, show_changed
 from lml_live.gateway.desk import Desk
+from lml_live.inventory.answers import Changed, Refusal
 from lml_live.inventory.groups import EventWish, GroupChanged, GroupHolds, GroupRefusal
-from lml_live.inventory.holds import Changed, Refusal
 from lml_live.inventory.records import WEB
 
 

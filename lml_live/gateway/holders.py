@@ -34,7 +34,7 @@ from lml_live.gateway.tokens import HolderToken
 from lml_live.guard.partners import Partners
 from lml_live.guard.staff import StaffDesk
 from lml_live.guard.throttle import Network, TokenBucket, address_mark, client_address, in_networks
-from lml_live.inventory.holds import Changed, Refusal
+from lml_live.inventory.answers import Changed, Refusal
 from lml_live.inventory.records import BOX_OFFICE, HOUSE_CHANNELS, WEB
 from lml_live.inventory.rooms import PUBLIC, STAFF, view_of
 from lml_live.venues.library import Library

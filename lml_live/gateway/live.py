@@ -22,8 +22,9 @@ from lml_live.gateway.session import Greet, Session, Visitor
 from lml_live.gateway.tokens import HolderTokens, needs_renewal
 from lml_live.gateway.turnstile import Turnstile
 from lml_live.infra.telemetry import METRICS
+from lml_live.inventory.answers import Refusal
 from lml_live.inventory.feed import Feed, Listener
-from lml_live.inventory.holds import OwnHolds, Refusal
+from lml_live.inventory.holds import OwnHolds
 from lml_live.inventory.records import HOUSE_CHANNELS, Sale
 from lml_live.inventory.resume import Behind, Replay
 from lml_live.inventory.rooms import PUBLIC, STAFF, Room, Tick

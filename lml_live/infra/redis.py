@@ -50,11 +50,45 @@ class Script(msgspec.Struct, frozen=True):
 
 
 def load_script(name: str) -> Script:
-    """`lua/{name}.lua`, with the files its `-- INCLUDE` lines name put before it."""
+    """`lua/{name}.lua`, with what it needs of the files that its `-- INCLUDE` lines name put before it.
+
+    A script's functions are made anew by every call, at some 0.1 µs each: those that it does not need are left out.
+    """
     body = asset_text("lua", f"{name}.lua")
     includes = [line.split()[2] for line in body.splitlines() if line.startswith("-- INCLUDE ")]
-    text = "".join(asset_text("lua", "include", f"{include}.lua") + "\n" for include in includes) + body
+    statements = [
+        part for include in includes for part in statements_of(asset_text("lua", "include", f"{include}.lua"))
+    ]
+    needed, kept = _words(body), list[str]()
+    for statement in reversed(statements):  # each may use what stands above it
+        if needed & _defined(statement):
+            needed |= _words(statement)
+            kept.append(statement)
+    text = "".join([*reversed(kept), body])
     return Script(name, text, hashlib.sha1(text.encode()).hexdigest())  # noqa: S324  # Redis names scripts by SHA-1
+
+
+def statements_of(include: str) -> list[str]:
+    """The `local` statements of an include, which is made of nothing else, each with the comment above it."""
+    return re.findall(
+        r"(?:^--.*\n)*^local function \w+\(.*\) (?!.*\bfunction\b).*\bend\n"  # in one line
+        r"|(?:^--.*\n)*^local function \w+\((?:.*\n)+?^end\n"
+        r"|(?:^--.*\n)*^local (?!function\b).*\n(?:^ +.*\n)*",
+        include,
+        re.MULTILINE,
+    )
+
+
+def _defined(statement: str) -> set[str]:
+    """The names that a `local` statement makes."""
+    found = re.search(r"^local (?:function (\w+)|([\w, ]+))", statement, re.MULTILINE)
+    assert found is not None
+    return set(re.split(r"\W+", (found[1] or found[2]).strip()))
+
+
+def _words(code: str) -> set[str]:
+    """The names that a piece of Lua may mean: every word outside of its comments."""
+    return set(re.findall(r"\w+", re.sub(r"--.*", "", code)))
 
 
 def load_scripts() -> dict[str, Script]:
@@ -80,6 +114,16 @@ class Sink(Protocol):
     def done(self) -> bool: ...
     def set_result(self, result: Any, /) -> None: ...
     def set_exception(self, exception: Exception, /) -> None: ...
+
+
+class Prepared(msgspec.Struct, frozen=True):
+    """A script's call as far as it is always the same: its name, keys and first arguments, encoded once."""
+
+    script: str
+    keys: tuple[str, ...]
+    args: tuple[bytes, ...]
+    count: int
+    encoded: bytes
 
 
 class Pipe:
@@ -183,13 +227,24 @@ class Pipe:
                 raise Unavailable("Redis keeps no scripts.", retry_after_ms=limits.RETRY_AFTER_MS) from error
         return answer
 
-    def ask(self, sink: Sink, script: str, keys: Sequence[str], args: Sequence[Part]) -> None:
-        """Runs a script whose answer the sink is given, or `ScriptForgotten` where it must be loaded first. Raises as
-        `call` does; then the sink is given nothing."""
+    def prepare(self, script: str, keys: Sequence[str], args: Sequence[bytes]) -> Prepared:
+        """The part of a call that `send` need not encode again."""
+        parts: list[Part] = [b"EVALSHA", self._scripts[script].sha, len(keys), *keys, *args]
+        encoded = encode_call(parts).partition(b"\r\n")[2]
+        return Prepared(script, tuple(keys), tuple(args), len(parts), encoded)
+
+    def send(self, call: Prepared, args: Sequence[bytes], sink: Sink) -> None:
+        """Sends a prepared call with the last of its arguments. The sink is told `ScriptForgotten` where it must be
+        loaded first (`load`); other errors as of `call`, which are raised where nothing was sent."""
         if self._connection is None:
             raise Unavailable("Redis cannot be reached.", retry_after_ms=limits.RETRY_AFTER_MS)
-        parts = (b"EVALSHA", self._scripts[script].sha, len(keys), *keys, *args)
-        self._connection.send(encode_call(parts), sink)
+        out = [b"*%d\r\n" % (call.count + len(args)), call.encoded]
+        out += [b"$%d\r\n%b\r\n" % (len(arg), arg) for arg in args]
+        self._connection.send(b"".join(out), sink)
+
+    def load(self, script: str) -> None:
+        """Gives Redis a script, before whatever is sent next."""
+        self.call(b"SCRIPT", b"LOAD", self._scripts[script].text).add_done_callback(_forget_outcome)
 
     async def _connect(self) -> None:
         connection = await _open(await self._locate())
@@ -369,6 +424,12 @@ class _Connection(asyncio.Protocol):
                 )
                 if isinstance(sink, asyncio.Future):
                     sink.exception()  # a caller that gave up does not make asyncio complain
+
+
+def _forget_outcome(future: asyncio.Future[Any]) -> None:
+    """For a call whose failure shows in what is sent after it."""
+    if not future.cancelled():
+        future.exception()
 
 
 def _translate(reply: hiredis.ReplyError) -> Exception:

@@ -11,27 +11,23 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
-import asyncpg
-
 from lml_live import limits
-from lml_live.clock import to_ms
 from lml_live.errors import NotFound, Refused, Unavailable
 from lml_live.infra import postgres
-from lml_live.infra.redis import Part, Pipe, Sink
+from lml_live.infra.redis import Part, Pipe
 from lml_live.infra.redis_topology import Topology
-from lml_live.inventory import seatmap
 from lml_live.inventory.diffs import Allotments, AreaCounts
 from lml_live.inventory.records import (
-    BOX_OFFICE,
     Sale,
-    SalesChannel,
     pack,
     read_allotments,
     read_area_counts,
     read_entry_id,
     write_areas,
 )
-from lml_live.inventory.recovery import Claim, Inventory, Overlay, StaffHold, batches, read_kept, rebuild
+from lml_live.inventory.recovery import Inventory, Overlay, batches, read_kept, rebuild
+from lml_live.inventory.rows import load_overlay, read_sale
+from lml_live.inventory.together import Together
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +53,7 @@ class Book:
         # Each recovery holds a connection of the pool; the others are for everybody else.
         self._recovering = asyncio.Semaphore(limits.ADOPTS_AT_ONCE)
         self._asked: Pipe | None = None
+        self.together = Together(redis)
         self.adopted: Callable[[str], None] = lambda _event: None
         """Told the id of every event that this worker adopted."""
 
@@ -101,7 +98,7 @@ class Book:
         if row is None:
             self._sales.pop(event, None)
             raise NotFound("There is no such event.")
-        sale = _sale(row)
+        sale = read_sale(row)
         known = self._sales.get(event)
         # Two reads may overlap; the older must not win.
         if known is None or (sale.epoch, sale.revision, sale.prices_version) >= (
@@ -143,18 +140,13 @@ class Book:
         `Unavailable` while the book is being adopted, unless `wait` asks to wait for it (bounded).
         """
         for _ in range(limits.STAMP_TRIES):
-            sale = await self._here(event, wait=wait)
+            sale = await self.prepare(event, wait=wait)
             if sale is None:
                 continue
             self._asked = pipe = self.redis.of(sale.group)
             answer = await pipe.run(script, [sale.key(key) for key in keys], [sale.stamp, *args(sale)])
-            match answer[0]:
-                case b"no_book":
-                    await self.recover(event, wait=wait)
-                case b"other_stamp":
-                    await self._agree(event, sale, answer[1].decode(), wait=wait)
-                case _:
-                    return sale, answer
+            if not await self.disagreed(event, sale, answer, wait=wait):
+                return sale, answer
         raise Unavailable("The sale is changing; please try again.", retry_after_ms=limits.RETRY_AFTER_MS)
 
     async def run_group(
@@ -171,7 +163,7 @@ class Book:
         Raises `different_group` where they cannot change in one step.
         """
         for _ in range(limits.STAMP_TRIES):
-            found = [await self._here(event, wait=wait) for event in events]
+            found = [await self.prepare(event, wait=wait) for event in events]
             sales = [sale for sale in found if sale is not None]
             if len({sale.group for sale in sales}) > 1:
                 raise Refused("different_group", "These events are not of one group.")
@@ -190,7 +182,31 @@ class Book:
                     await self._agree(sale.event, sale, stored[0].decode(), wait=wait)
         raise Unavailable("The sale is changing; please try again.", retry_after_ms=limits.RETRY_AFTER_MS)
 
-    async def _here(self, event: str, *, wait: bool) -> Sale | None:
+    def ready(self, event: str) -> Sale | None:
+        """The facts that a script can be run under at once; None where some must be read or restored first.
+
+        Raises `Unavailable`.
+        """
+        sale = self._sales.get(event)
+        return sale if sale is not None and sale.run_id == self.redis.of(sale.group).run_id else None
+
+    async def disagreed(self, event: str, sale: Sale, answer: Any, *, wait: bool = False) -> bool:
+        """Whether an answer says that the book is not the one `sale` speaks of; then that is settled, as far as can be.
+
+        The call has changed nothing, and is to be made again under the facts as they are now.
+        """
+        match answer:
+            case [b"no_book", *_]:
+                await self.recover(event, wait=wait)
+            case [b"other_stamp", stored]:
+                await self._agree(event, sale, stored.decode(), wait=wait)
+            case [b"again"]:
+                pass
+            case _:
+                return False
+        return True
+
+    async def prepare(self, event: str, *, wait: bool = False) -> Sale | None:
         """An event's facts, its book being in the Redis that is connected; None where that was replaced meanwhile."""
         sale = await self.sale(event)
         if sale.run_id == self.redis.of(sale.group).run_id:
@@ -231,22 +247,6 @@ class Book:
 
         sale, answer = await self.run(event, "read_inventory", _INVENTORY, sizes, wait=True)
         return sale, int(answer[1]), answer[2], read_area_counts(answer[3]), read_allotments(answer[3])
-
-    def ready(self, event: str) -> Sale | None:
-        """The facts that a script can be run under at once; None where `run` would have to read or restore some.
-
-        Raises `Unavailable`.
-        """
-        sale = self._sales.get(event)
-        if sale is None:
-            return None
-        self._asked = pipe = self.redis.of(sale.group)
-        return sale if sale.run_id == pipe.run_id else None
-
-    def ask(self, sink: Sink, sale: Sale, script: str, keys: Sequence[str], args: Sequence[Part]) -> None:
-        """One try of `run` under these facts: `sink` is told what the script answers, be it `no_book` or
-        `other_stamp`, after which the caller goes the long way."""
-        self.redis.of(sale.group).ask(sink, script, [sale.key(key) for key in keys], (sale.stamp, *args))
 
     async def catch_up(self, event: str) -> bool:
         """Reads an event's facts again where its book bears another stamp than they; answers whether they are newer."""
@@ -317,7 +317,7 @@ class Book:
 
     async def overlay(self, connection: postgres.Connection, sale: Sale, index_of: Mapping[str, int]) -> Overlay:
         """What PostgreSQL knows of an event's inventory, as this connection sees it."""
-        return await _load_overlay(connection, sale, index_of)
+        return await load_overlay(connection, sale, index_of)
 
     async def close(self) -> None:
         """Ends the recoveries under way; another worker, or the next start, takes them over."""
@@ -365,10 +365,10 @@ class Book:
             # Read with the row locked: its layout and rules are those of the new epoch.
             row = await connection.fetchrow(_SQL["load_sale"], sale.event)
             assert row is not None
-            sale = _sale(row)
+            sale = read_sale(row)
             if sale.layout_hash != layout_hash:
                 raise Unavailable("The layout is changing.", retry_after_ms=limits.RETRY_AFTER_MS)
-            overlay = await _load_overlay(connection, sale, index_of)
+            overlay = await load_overlay(connection, sale, index_of)
         epoch, revision = str(sale.epoch), str(sale.revision)
         book, new_book, new_deadlines = sale.key("book"), sale.key("new_book"), sale.key("new_deadlines")
         begun = await pipe.run("adopt_begin", [book, new_book, new_deadlines], [epoch])
@@ -428,102 +428,3 @@ def _rebuild(sale: Sale, raw: Sequence[bytes], overlay: Overlay, now_ms: int) ->
 def _expect(answer: list[Any], word: bytes) -> None:
     if answer[0] != word:
         raise Unavailable("The seat map was lost again while it was restored.", retry_after_ms=limits.RETRY_AFTER_MS)
-
-
-def _sale(row: asyncpg.Record) -> Sale:
-    return Sale(
-        event=row["id"],
-        number=row["number"],
-        group=row["group_id"],
-        state=row["state"],
-        on_sale_at_ms=to_ms(row["on_sale_at"]),
-        max_seats=row["max_seats"],
-        hold_seconds=row["hold_seconds"],
-        extensions=row["extensions"],
-        lifetime_seconds=row["lifetime_seconds"],
-        orphan_rule=row["orphan_rule"],
-        expired_holds=row["expired_holds"],
-        cooldown_seconds=row["cooldown_seconds"],
-        rehold_seconds=row["rehold_seconds"],
-        release_jitter_seconds=row["release_jitter_seconds"],
-        address_holds=row["address_holds"],
-        address_seats=row["address_seats"],
-        tick_ms=row["tick_ms"],
-        revision=row["revision"],
-        prices_version=row["prices_version"],
-        epoch=row["epoch"],
-        run_id=row["run_id"],
-        layout_id=row["layout_id"],
-        layout_version=row["layout_version"],
-        layout_hash=row["layout_hash"],
-        seat_count=row["seat_count"],
-        areas=dict(zip(row["area_ids"], row["area_capacities"], strict=True)),
-        channels={
-            name: SalesChannel(number, None if opened is None else to_ms(opened))
-            for name, number, opened in zip(
-                row["channel_names"], row["channel_numbers"], row["channels_opened"], strict=True
-            )
-        },
-    )
-
-
-async def _load_overlay(connection: postgres.Connection, sale: Sale, index_of: Mapping[str, int]) -> Overlay:
-    event = sale.event
-    seat_rows = await connection.fetch(_SQL["load_claimed_seats"], event)
-    area_rows = await connection.fetch(_SQL["load_claimed_areas"], event)
-    blocked = await connection.fetch(_SQL["load_blocked_seats"], event)
-    blocked_areas = await connection.fetch(_SQL["load_blocked_areas"], event)
-    staff_rows = await connection.fetch(_SQL["load_staff_holds"], event)
-    channel_rows = await connection.fetch(_SQL["load_seat_channels"], event)
-    area_channels: dict[str, dict[int, int]] = {}
-    for row in await connection.fetch(_SQL["load_area_channels"], event):
-        area_channels.setdefault(row["area_id"], {})[row["channel"]] = row["places"]
-    bookings: dict[str, asyncpg.Record] = {row["id"]: row for row in (*seat_rows, *area_rows)}
-    seats: dict[str, list[tuple[int, str]]] = {}
-    areas: dict[str, list[tuple[str, str, int]]] = {}
-    for row in seat_rows:
-        seat = index_of.get(row["seat_id"])
-        if seat is None:  # one seat too few is better than an event that can never be restored
-            log.error("event %s: seat %s of booking %s is not in the layout", event, row["seat_id"], row["id"])
-            continue
-        seats.setdefault(row["id"], []).append((seat, row["type"]))
-    for row in area_rows:
-        areas.setdefault(row["id"], []).append((row["area_id"], row["type"], row["quantity"]))
-    claims = tuple(
-        Claim(
-            booking=booking,
-            hold=row["hold_id"],
-            holder=row["holder"],
-            sold=row["state"] == "sold",
-            created_ms=to_ms(row["hold_created"]),
-            lifetime_ms=to_ms(row["lifetime_end"]),
-            seats=tuple(sorted(seats.get(booking, ()))),
-            areas=tuple(areas.get(booking, ())),
-            channel=row["channel"],
-        )
-        for booking, row in bookings.items()
-        if booking in seats or booking in areas
-    )
-    kinds = {"house": seatmap.BYTE_HOUSE, "kill": seatmap.BYTE_KILL}
-    return Overlay(
-        claims=claims,
-        staff_holds=tuple(_staff_hold(row, index_of) for row in staff_rows),
-        # A changed layout need not have every seat that was blocked.
-        blocked_seats={index_of[row["seat_id"]]: kinds[row["kind"]] for row in blocked if row["seat_id"] in index_of},
-        blocked_areas={row["area_id"]: row["quantity"] for row in blocked_areas},
-        seat_channels={index_of[row["seat_id"]]: row["channel"] for row in channel_rows if row["seat_id"] in index_of},
-        area_channels=area_channels,
-        counter=sale.channel(BOX_OFFICE),
-    )
-
-
-def _staff_hold(row: asyncpg.Record, index_of: Mapping[str, int]) -> StaffHold:
-    seats = zip(row["seat_ids"], row["seat_types"], strict=True)
-    return StaffHold(
-        hold=row["hold_id"],
-        holder=row["holder"],
-        created_ms=to_ms(row["created"]),
-        # A changed layout need not have every seat that was held.
-        seats=tuple(sorted((index_of[seat_id], kind) for seat_id, kind in seats if seat_id in index_of)),
-        areas=tuple(zip(row["area_ids"], row["area_types"], row["area_quantities"], strict=True)),
-    )

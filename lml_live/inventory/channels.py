@@ -13,9 +13,9 @@ from msgspec import Struct
 from lml_live.errors import Refused
 from lml_live.infra.redis import Part
 from lml_live.inventory import seatmap
+from lml_live.inventory.answers import Blocked, read_blocked
 from lml_live.inventory.book import Book
 from lml_live.inventory.diffs import Allotments, AreaCounts
-from lml_live.inventory.holds import Blocked, read_blocked
 from lml_live.inventory.records import Sale, pack
 
 _KEYS: Final = ("seats", "book", "areas", "log")

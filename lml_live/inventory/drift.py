@@ -76,9 +76,9 @@ def advance(picture: Picture, entries: Iterable[tuple[int, Entry]]) -> Picture |
             seats[seat] = byte
         areas.update(entry.area_counts())
         allotments.update(entry.allotments())
-        for hold, record in entry.holds:
-            records[hold] = record
-            unsettled.add(hold)
+        for change in entry.holds:
+            records[change.hold] = change.record
+            unsettled.add(change.hold)
     return Picture(
         picture.stamp,
         seq,

@@ -14,7 +14,7 @@ from lml_live import limits
 from lml_live.errors import LmlError, NotFound, Unavailable
 from lml_live.infra.redis import Pipe
 from lml_live.inventory.book import Book
-from lml_live.inventory.records import Sale, decode_entry, read_entry_id
+from lml_live.inventory.records import Entry, Sale, decode_entry, read_entry_id
 from lml_live.inventory.rooms import EntriesMissing, EpochGone, Room, Tick
 
 log = logging.getLogger(__name__)
@@ -71,16 +71,27 @@ class Feed:
     async def _open(self, event: str) -> Room:
         sale, seq, seats, areas, allotments = await self._book.read_inventory(event)
         room = Room(sale, seq, seats, areas, allotments)
-        first = max(1, seq - limits.LOG_ENTRIES_MAX + 1)
-        if seq:
-            found = await self._book.pipe_of(sale).call(
-                "XRANGE", sale.key("log"), f"{sale.epoch}-{first}", f"{sale.epoch}-{seq}"
-            )
-            room.remember([(read_entry_id(raw)[1], decode_entry(fields[1])) for raw, fields in found])
+        room.remember(await self._latest_entries(sale, seq))
         self.rooms[event] = room
         self._locks[event] = asyncio.Lock()
         self._due[event] = 0.0
         return room
+
+    async def _latest_entries(self, sale: Sale, seq: int) -> list[tuple[int, Entry]]:
+        """The log up to `seq`, so far back that it tells of `LOG_ENTRIES_MAX` changes: one entry may be of many holds,
+        and a worker that opens a room in the rush has others to serve."""
+        entries: list[tuple[int, Entry]] = []
+        pipe, key, told, last = self._book.pipe_of(sale), sale.key("log"), 0, seq
+        while last > 0 and told < limits.LOG_ENTRIES_MAX:
+            first = max(1, last - limits.FEED_ENTRIES_MAX + 1)
+            found = await pipe.call("XRANGE", key, f"{sale.epoch}-{first}", f"{sale.epoch}-{last}")
+            part = [(read_entry_id(raw)[1], decode_entry(fields[1])) for raw, fields in found]
+            entries = part + entries
+            told += sum(max(1, len(entry.holds)) for _, entry in part)
+            if len(part) <= last - first:
+                break
+            last = first - 1
+        return entries
 
     def tick_ms(self, event: str) -> int:
         """The time between two ticks of a room, in milliseconds."""

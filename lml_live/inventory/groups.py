@@ -15,19 +15,16 @@ from msgspec import Raw, Struct
 from lml_live import limits
 from lml_live.errors import Refused
 from lml_live.infra.redis import Part
+from lml_live.inventory.answers import STAFF_HOLD, Changed, Refusal, read_answer
 from lml_live.inventory.book import Book
 from lml_live.inventory.holds import (
-    STAFF_HOLD,
     AreaWishes,
-    Changed,
-    Refusal,
     SeatWishes,
     Windows,
     expect_open,
     hash_request,
     is_staff_hold,
     orphan_args,
-    read_answer,
 )
 from lml_live.inventory.records import WEB, Sale, decode_record, pack
 

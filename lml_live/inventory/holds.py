@@ -9,14 +9,35 @@ import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal
 
-import msgspec
-from msgspec import Struct, field
+from msgspec import Struct
 
 from lml_live import limits
-from lml_live.errors import Refused
+from lml_live.errors import Refused, Unavailable
 from lml_live.infra.redis import Part, Sink
+from lml_live.inventory.answers import (
+    NEW,
+    REFUSALS,
+    STAFF_HOLD,
+    Blocked,
+    Changed,
+    Refusal,
+    read_act,
+    read_answer,
+    read_blocked,
+    read_changed,
+)
 from lml_live.inventory.book import Book
-from lml_live.inventory.records import WEB, Record, Sale, decode_record, pack
+from lml_live.inventory.records import (
+    WEB,
+    Record,
+    Sale,
+    decode_record,
+    pack,
+    pack_hold,
+    pack_new_record,
+    pack_release,
+)
+from lml_live.inventory.together import Act
 
 SeatWishes = Sequence[tuple[int, str]]
 """(seat index, price type)"""
@@ -26,37 +47,17 @@ Windows = Callable[[Iterable[int], str], list[list[int]]]
 """What the orphan rule looks at around these seats under this rule: `Plan.windows` of the event's layout."""
 
 
-class Changed(Struct, frozen=True, gc=False):
-    """What a hold is now. `record` is None when nothing is left of it."""
-
-    hold: str
-    record: Record | None
-    epoch: int
-    seq: int
-    now_ms: int
-
-
-class Refusal(Struct, frozen=True):
-    """Why nothing was changed; `code` is one of the contract's."""
-
-    code: str
-    message: str
-    seats: tuple[int, ...] = ()
-    areas: dict[str, int] = field(default_factory=dict)
-    retry_after_ms: int | None = None
-
-
 class Asked(Struct, frozen=True, gc=False):
     """An act on its way to the script; `read` makes of the script's answer what the act's coroutine would."""
 
     sale: Sale
-    hold: str
+    act: Act
 
-    def read(self, answer: Sequence[Any]) -> Changed | Refusal | None:
+    def read(self, answer: Any) -> Changed | Refusal | None:
         """None where the book is another than was thought: nothing was changed, and the long way must be gone."""
-        if answer[0] in (b"no_book", b"other_stamp"):
+        if type(answer) is not bytes and answer[0] in (b"no_book", b"other_stamp", b"again"):
             return None
-        return read_answer(self.sale, answer, self.hold)
+        return read_act(self.sale, self.act, answer)
 
 
 class OwnHolds(Struct, frozen=True):
@@ -65,15 +66,6 @@ class OwnHolds(Struct, frozen=True):
     holds: dict[str, Record]
     epoch: int
     now_ms: int
-
-
-class Blocked(Struct, frozen=True):
-    """What `block` or `unblock` did; the refused were left alone. Areas with what they have instead of enough."""
-
-    seq: int
-    epoch: int
-    refused_seats: tuple[int, ...]
-    refused_areas: dict[str, int]
 
 
 KeyedAct = Literal["hold", "add_to_hold", "replace_hold"]
@@ -115,15 +107,12 @@ class Holds:
         what belongs to another one is `seat_taken` and `area_full`. All that is done to the hold later goes through it.
         `address` is a keyed hash of the network address that is counted, empty for none.
         """
-        hold = ""
 
-        def args(sale: Sale) -> Sequence[Part]:
-            nonlocal hold
+        def act(sale: Sale) -> Act:
             expect_open(sale)
-            hold, found = self._hold_args(sale, holder, seats, areas, key, origin, asked, windows, through, address)
-            return found
+            return self._hold_act(sale, holder, seats, areas, key, origin, asked, windows, through, address)
 
-        return await self._act(event, "hold_seats", _SEATS_BOOK_DEADLINES_AREAS_LOG, args, lambda: hold)
+        return await self._decide(event, act)
 
     def ask_to_hold(
         self,
@@ -146,11 +135,11 @@ class Holds:
         sale = self._book.ready(event)
         if sale is None or sale.state != "open":
             return None
-        hold, args = self._hold_args(sale, holder, seats, areas, key, origin, None, windows, through, address)
-        self._book.ask(sink, sale, "hold_seats", _SEATS_BOOK_DEADLINES_AREAS_LOG, args)
-        return Asked(sale, hold)
+        act = self._hold_act(sale, holder, seats, areas, key, origin, None, windows, through, address)
+        self._book.together.decide(sale, act, sink)
+        return Asked(sale, act)
 
-    def _hold_args(
+    def _hold_act(
         self,
         sale: Sale,
         holder: str,
@@ -162,17 +151,21 @@ class Holds:
         windows: Windows | None,
         through: str,
         address: str,
-    ) -> tuple[str, Sequence[Part]]:
-        """The hold's id, and what the script is told."""
-        digest = self._digest(sale, holder, key)
-        hold = f"{sale.number}-{digest or secrets.token_hex(10)}"
-        request = _request_hash("hold", "", seats, areas, asked)
-        return hold, (
-            *(self._book.skew_ms, holder, hold, digest, request, origin, sale.on_sale_at_ms, sale.max_seats),
-            *(limits.HOLDS_PER_HOLDER_MAX, sale.hold_seconds * 1000, sale.lifetime_seconds * 1000),
-            *(_pack_seats(seats), _pack_areas(areas), *orphan_args(sale, seats, windows), sale.channel(through)),
-            *(address, sale.address_holds, sale.address_seats),
-        )
+    ) -> Act:
+        digest, marker = "", b""
+        if key is not None:
+            digest = self._digest(sale, holder, key)
+            hold = f"{sale.number}-{digest}"
+            marker = pack((hold, _request_hash("hold", "", seats, areas, asked)))
+        else:
+            hold = f"{sale.number}-{secrets.token_hex(10)}"
+        rising, channel = sorted(seats), sale.channel(through)
+        _, around = orphan_args(sale, seats, windows)
+        begun = pack_new_record(holder, rising, areas, digest, channel)
+        packed = pack_hold(holder, hold, digest, marker, origin, rising, areas, channel, address, begun, around)
+        # The orphan rule looks at up to fifty seats around each, at a fraction of what reading and taking one costs.
+        work = len(seats) if sale.orphan_rule == "off" else 8 * len(seats)
+        return Act("hold_seats", hold, work, packed, begun)
 
     async def add_to_hold(
         self,
@@ -262,7 +255,7 @@ class Holds:
             return [self._book.skew_ms, self._digest(sale, holder, key), request, sale.on_sale_at_ms]
 
         answer = await self._act(event, "find_key", ("book",), args, lambda: hold)
-        return None if answer is _NEW else answer
+        return None if answer is NEW else answer
 
     async def release_hold(
         self,
@@ -278,10 +271,10 @@ class Holds:
         if is_staff_hold(hold):
             return STAFF_HOLD
 
-        def args(_: Sale) -> Sequence[Part]:
-            return self._release_args(holder, hold, seats, areas, origin)
+        def act(sale: Sale) -> Act:
+            return _release_act(sale, holder, hold, seats, areas, origin)
 
-        return await self._act(event, "release_hold", _SEATS_BOOK_DEADLINES_AREAS_LOG, args, lambda: hold)
+        return await self._decide(event, act)
 
     def ask_to_release(
         self,
@@ -298,14 +291,9 @@ class Holds:
         sale = self._book.ready(event)
         if sale is None or is_staff_hold(hold):
             return None
-        args = self._release_args(holder, hold, seats, areas, origin)
-        self._book.ask(sink, sale, "release_hold", _SEATS_BOOK_DEADLINES_AREAS_LOG, args)
-        return Asked(sale, hold)
-
-    def _release_args(
-        self, holder: str, hold: str, seats: Sequence[int], areas: AreaWishes, origin: str
-    ) -> Sequence[Part]:
-        return self._book.skew_ms, holder, hold, origin, pack(sorted(seats)), _pack_areas(areas)
+        act = _release_act(sale, holder, hold, seats, areas, origin)
+        self._book.together.decide(sale, act, sink)
+        return Asked(sale, act)
 
     async def extend_hold(
         self, event: str, holder: str, hold: str, *, key: str | None = None, origin: str = ""
@@ -387,7 +375,7 @@ class Holds:
             return [self._book.skew_ms, *args, *(sale.losses if losses else ())]
 
         sale, answer = await self._book.run(event, script, keys, given)
-        return None if answer[0] == b"nothing" else _changed(sale, answer, hold)
+        return None if answer[0] == b"nothing" else read_changed(sale, answer, hold)
 
     # --- The house's acts
 
@@ -410,6 +398,25 @@ class Holds:
         return read_blocked(sale, answer)
 
     # --- Shared
+
+    async def _decide(self, event: str, make: Callable[[Sale], Act]) -> Changed | Refusal:
+        """A hold or a release, decided together with those that wait with it."""
+        book = self._book
+        for _ in range(limits.STAMP_TRIES):
+            sale = book.ready(event) or await book.prepare(event)
+            if sale is None:
+                continue
+            try:
+                act = make(sale)
+            except Refused as refused:
+                # Another worker may have opened the sale a moment ago: what it answered holds here, too.
+                if await book.catch_up(event):
+                    continue
+                return Refusal(refused.code, refused.message)
+            answer = await book.together.wait(sale, act)
+            if not await book.disagreed(event, sale, answer):
+                return read_act(sale, act, answer)
+        raise Unavailable("The sale is changing; please try again.", retry_after_ms=limits.RETRY_AFTER_MS)
 
     async def _act(
         self,
@@ -439,99 +446,16 @@ class Holds:
         return hashlib.blake2b(message.encode(), digest_size=10, key=self._key).hexdigest()
 
 
+def _release_act(sale: Sale, holder: str, hold: str, seats: Sequence[int], areas: AreaWishes, origin: str) -> Act:
+    packed = pack_release(holder, hold, origin, sorted(seats), areas)
+    return Act("release_hold", hold, len(seats) or sale.max_seats, packed)
+
+
 def expect_open(sale: Sale) -> None:
     """Judges by the very facts whose stamp the script will compare, for they may have been read anew since."""
     if sale.state != "open":
         refusal = REFUSALS[sale.state.encode()]
         raise Refused(refusal.code, refusal.message)
-
-
-def read_answer(sale: Sale, answer: Sequence[Any], hold: str) -> Changed | Refusal:
-    """A script's answer as a value; the first word is its meaning."""
-    if answer[0] in _GRANTED:
-        return _changed(sale, answer, hold)
-    match answer[0]:
-        case b"same":
-            return Changed(answer[4].decode(), decode_record(answer[2]), sale.epoch, int(answer[1]), int(answer[3]))
-        case b"taken" | b"orphan" | b"not_in_hold":
-            known = REFUSALS[answer[0]]
-            return Refusal(known.code, known.message, tuple(map(int, answer[1:])))
-        case b"full":
-            left = {area.decode(): int(n) for area, n in zip(answer[1::2], answer[2::2], strict=True)}
-            unknown = {area for area, n in left.items() if n < 0}
-            if unknown:
-                return Refusal("unknown_area", "This event has no such area.")
-            return Refusal("area_full", "There are not enough places left.", areas=left)
-        case b"not_in_area":
-            return Refusal("invalid_message", "The hold has no such places; name a type where it has several.")
-        case b"limit":
-            return Refusal("limit_exceeded", f"At most {int(answer[1])} are allowed.")
-        case b"cooling":
-            return Refusal(
-                "cooling_down", "Too many of your holds expired: please wait.", retry_after_ms=int(answer[1])
-            )
-        case b"barred":
-            barred = tuple(map(int, answer[2:]))
-            message = "You have just lost these seats: they go to others first."
-            return Refusal("cooling_down", message, barred, retry_after_ms=int(answer[1]))
-        case b"address_limit":
-            return Refusal("limit_exceeded", f"At most {int(answer[1])} are allowed from one network address.")
-        case b"not_open":
-            return Refusal("sale_not_open", "The sale has not begun.")
-        case word if word in REFUSALS:
-            return REFUSALS[word]
-    return _changed(sale, answer, hold)
-
-
-def _changed(sale: Sale, answer: Sequence[Any], hold: str) -> Changed:
-    has_record = _GRANTED.get(answer[0])
-    if has_record is None:
-        raise AssertionError(f"a script answered {answer[0]!r}, which its header does not say")
-    if has_record:
-        _, seq, record, now_ms = answer
-        return Changed(hold, decode_record(record), sale.epoch, int(seq), int(now_ms))
-    _, seq, now_ms = answer
-    return Changed(hold, None, sale.epoch, int(seq), int(now_ms))
-
-
-def read_blocked(sale: Sale, answer: Sequence[Any]) -> Blocked:
-    """The answer of block_seats and unblock_seats."""
-
-    areas = msgspec.msgpack.decode(answer[3], type=list[str | int])
-    return Blocked(
-        seq=int(answer[1]),
-        epoch=sale.epoch,
-        refused_seats=msgspec.msgpack.decode(answer[2], type=tuple[int, ...]),
-        refused_areas=dict(zip(areas[::2], areas[1::2], strict=True)),  # type: ignore[arg-type]
-    )
-
-
-_GRANTED: Final = {
-    **dict.fromkeys((b"held", b"kept", b"extended", b"marked", b"restored", b"sold", b"hold"), True),
-    **dict.fromkeys((b"released", b"freed"), False),
-}
-"""The words of a change, and whether the hold's record comes with it."""
-_NEW: Final = Refusal("new", "This key was not used yet.")
-"""Never leaves this module."""
-REFUSALS: Final[dict[bytes, Refusal]] = {
-    b"new": _NEW,
-    b"draft": Refusal("sale_not_open", "The sale has not begun."),
-    b"paused": Refusal("sale_paused", "The sale is paused."),
-    b"closed": Refusal("sale_closed", "The sale is over."),
-    b"taken": Refusal("seat_taken", "Somebody else was faster."),
-    b"orphan": Refusal("orphan_seat", "That would leave a single seat alone."),
-    b"not_in_hold": Refusal("unknown_seat", "The hold has no such seat."),
-    b"too_many_holds": Refusal("limit_exceeded", "Too many holds: release one first."),
-    b"too_many_keys": Refusal("limit_exceeded", "This hold was changed too often: release it and start again."),
-    b"changed": Refusal("conflict", "The hold was changed meanwhile: read it again."),
-    b"mismatch": Refusal("idempotency_mismatch", "This key was used for another request."),
-    b"expired": Refusal("hold_expired", "The hold's time is over."),
-    b"not_found": Refusal("hold_not_found", "There is no such hold."),
-    b"in_checkout": Refusal("hold_in_checkout", "The hold is being paid for."),
-}
-
-
-STAFF_HOLD: Final = Refusal("forbidden", "The box office holds this: it is changed and released there.")
 
 
 def staff_hold_id(number: int, request: str) -> str:

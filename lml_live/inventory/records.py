@@ -4,7 +4,9 @@ The positions in `Record` and `Entry` are those of lua/include/inventory.lua; a 
 event share the hash tag of its group, so that a step over several events of a season is one step on a cluster too.
 """
 
-from typing import Final
+import struct
+from collections.abc import Sequence
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -22,6 +24,10 @@ BOX_OFFICE: Final = "box-office"
 """The channel of the house's own counter."""
 HOUSE_CHANNELS: Final = frozenset({WEB, BOX_OFFICE})
 """All others are partners'."""
+
+FORMAT: Final = 2
+"""Of what scripts keep in Redis; it stands in every key. A server that keeps it otherwise finds no book, and adopts: what
+PostgreSQL knows is kept, and holds that nobody pays for yet are lost."""
 
 KEY_NAMES: Final = ("seats", "book", "deadlines", "areas", "log", "new_book", "new_deadlines")
 
@@ -90,27 +96,30 @@ class Sale(Struct, frozen=True, kw_only=True):
 
     def key(self, name: str) -> str:
         """The Redis key of one of `KEY_NAMES`."""
-        return f"lml:{{{self.group}}}:{self.event}:{name}"
+        return f"lml{FORMAT}:{{{self.group}}}:{self.event}:{name}"
 
 
 class Record(Struct, frozen=True, array_like=True, gc=False):
-    """One hold. `seats` is (index, type, index, type, …) rising, `areas` (area, type, n, …)."""
+    """One hold. `seats` is (index, type, index, type, …) rising, `areas` (area, type, n, …).
+
+    What only Redis knows comes last: Python hands a new hold's other fields over packed, Lua appends.
+    """
 
     holder: str
     state: str
     """active, checkout, sold or gone."""
-    deadline_ms: int
-    lifetime_ms: int
     extensions: int
     booking: str
     seats: tuple[int | str, ...]
     areas: tuple[int | str, ...]
-    created_ms: int
-    seq: int
     reason: str
     digests: tuple[str, ...]
-    channel: int = 0
+    channel: int
     """The number of the channel that it was made through, and goes on through."""
+    deadline_ms: int
+    lifetime_ms: int
+    created_ms: int
+    seq: int
 
     def seat_types(self) -> list[tuple[int, str]]:
         """The seats with their price types, rising."""
@@ -126,8 +135,19 @@ class Record(Struct, frozen=True, array_like=True, gc=False):
         return list(zip(self.areas[::3], self.areas[1::3], self.areas[2::3], strict=True))  # type: ignore[arg-type]
 
 
+class HoldChange(Struct, frozen=True, array_like=True, gc=False):
+    """What a hold is after a log entry. `origin` is its own where several were decided together."""
+
+    hold: str
+    record: Record
+    origin: str = ""
+
+
 class Entry(Struct, frozen=True, array_like=True, gc=False):
-    """One log entry. Its id carries epoch and seq; states and counts are absolute."""
+    """One log entry. Its id carries epoch and seq; states and counts are absolute.
+
+    `act` is `together` where it has several holds of several requests (hold_together.lua).
+    """
 
     act: str
     origin: str
@@ -135,7 +155,7 @@ class Entry(Struct, frozen=True, array_like=True, gc=False):
     """(first, count, byte, first, count, byte, …)"""
     areas: tuple[int | str | Allotments, ...]
     """(area, available, held, sold, blocked, allotments, …)"""
-    holds: tuple[tuple[str, Record], ...]
+    holds: tuple[HoldChange, ...]
 
     def seat_bytes(self) -> dict[int, int]:
         """The inventory byte of each seat that changed; of two changes of a seat the later is right."""
@@ -174,6 +194,125 @@ def decode_entry(raw: bytes) -> Entry:
 def pack(value: object) -> bytes:
     """msgpack for a script's argument."""
     return _pack.encode(value)
+
+
+def pack_values(values: Sequence[object]) -> bytes:
+    """msgpack of values one after the other, which Lua unpacks without a table."""
+    return _pack.encode(values)[1 if len(values) < 16 else 3 :]
+
+
+def _raw(data: bytes) -> msgspec.Raw | str:
+    """Bytes as one of such values: Redis's msgpack is older than the type that bytes have today."""
+    return _Raw(_head(0xDA, len(data)) + data) if data else ""
+
+
+_Raw: Final = msgspec.Raw
+_head: Final = struct.Struct(">BH").pack
+
+
+_RECORD_HEAD: Final = bytes([0x90 + len(Record.__struct_fields__)])
+_ENDED: Final = _pack.encode(("gone", 0, "", (), (), "own"))[1:]
+
+
+def pack_new_record(
+    holder: str, seats: Sequence[tuple[int, str]], areas: Sequence[tuple[str, str, int]], digest: str, channel: int
+) -> bytes:
+    """A new hold's record, seats rising, but for its times and its seq, which a script appends."""
+    values = (holder, "active", 0, "", _flat(seats), _flat(areas), "own", (digest,) if digest else (), channel)
+    return _RECORD_HEAD + pack_values(values)
+
+
+def pack_hold(
+    holder: str,
+    hold: str,
+    digest: str,
+    marker: bytes,
+    origin: str,
+    seats: Sequence[tuple[int, str]],
+    areas: Sequence[tuple[str, str, int]],
+    channel: int,
+    address: str,
+    record: bytes,
+    windows: bytes,
+) -> bytes:
+    """HOLD of the scripts' headers: seats rising; `digest` and `marker` are empty where the client sent no key."""
+    size = len(seats) + sum([n for _, _, n in areas]) if areas else len(seats)
+    return pack_values(
+        (
+            "hold",
+            "o:" + holder,
+            "k:" + digest,
+            hold,
+            _raw(_pack.encode(origin)),
+            _raw(_pack.encode(hold)),
+            "h:" + hold,
+            _raw(marker),
+            _raw(record),
+            size,
+            _raw(_pack.encode((size, hold))),
+            _raw(_pack.encode(_flat(areas))) if areas else "",
+            _raw(windows),
+            channel,
+            "x:" + holder,
+            address and "a:" + address,
+            *_runs(seats),
+        )
+    )
+
+
+def pack_release(
+    holder: str, hold: str, origin: str, seats: Sequence[int], areas: Sequence[tuple[str, str, int]]
+) -> bytes:
+    """RELEASE of the scripts' headers: seats rising; nothing named is the whole hold."""
+    return pack_values(
+        (
+            "release",
+            "o:" + holder,
+            "h:" + hold,
+            hold,
+            _raw(_pack.encode(origin)),
+            _raw(_pack.encode(hold)),
+            holder,
+            _raw(_RECORD_HEAD + _pack.encode(holder) + _ENDED),
+            _raw(_pack.encode(seats)) if seats else "",
+            _raw(_pack.encode(_flat(areas))) if areas else "",
+        )
+    )
+
+
+def _flat(wishes: Sequence[tuple[Any, ...]]) -> list[Any]:
+    return [part for wish in wishes for part in wish]
+
+
+def _runs(seats: Sequence[tuple[int, str]]) -> list[int]:
+    """Seats as (first, count, first, count, …)."""
+    runs: list[int] = []
+    following = -1
+    for seat, _ in seats:
+        if seat == following:
+            runs[-1] += 1
+        else:
+            runs += (seat, 1)
+        following = seat + 1
+    return runs
+
+
+def pack_rules(sale: Sale, skew_ms: int) -> bytes:
+    """What the scripts that hold and release must know of a sale (RULES in their headers)."""
+    return pack_values(
+        (
+            f"{sale.epoch}-*",
+            skew_ms,
+            sale.on_sale_at_ms,
+            sale.max_seats,
+            limits.HOLDS_PER_HOLDER_MAX,
+            sale.hold_seconds * 1000,
+            sale.lifetime_seconds * 1000,
+            sale.orphan_rule,
+            sale.address_holds,
+            sale.address_seats,
+        )
+    )
 
 
 def read_entry_id(raw: bytes) -> tuple[int, int]:

@@ -197,8 +197,8 @@ class Room:
             self._areas.update(area_counts)
             self._allotments.update(entry.allotments())
             self._changed_areas.update(area_counts)
-        for hold, record in entry.holds:
-            self._holds.append(HoldNews(hold, record, entry.origin, seq))
+        for change in entry.holds:
+            self._holds.append(HoldNews(change.hold, change.record, change.origin or entry.origin, seq))
         if entry.act == "event":
             self._event_changed = True
         self.history.append(seq, changed, area_counts)

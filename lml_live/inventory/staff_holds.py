@@ -12,8 +12,9 @@ from lml_live import limits
 from lml_live.errors import Refused
 from lml_live.infra.redis import Part
 from lml_live.inventory import seatmap
+from lml_live.inventory.answers import Changed, Refusal, read_answer
 from lml_live.inventory.book import Book
-from lml_live.inventory.holds import AreaWishes, Changed, Refusal, SeatWishes, read_answer, staff_hold_id
+from lml_live.inventory.holds import AreaWishes, SeatWishes, staff_hold_id
 from lml_live.inventory.records import BOX_OFFICE, Record, Sale, decode_record, pack
 
 _SEATS_BOOK_DEADLINES_AREAS_LOG: Final = ("seats", "book", "deadlines", "areas", "log")

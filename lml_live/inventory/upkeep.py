@@ -19,9 +19,9 @@ from lml_live.errors import LmlError, Unavailable
 from lml_live.infra import postgres
 from lml_live.infra.redis import Part
 from lml_live.infra.telemetry import METRICS
+from lml_live.inventory.answers import Changed
 from lml_live.inventory.book import Book
 from lml_live.inventory.clocks import Clocks
-from lml_live.inventory.holds import Changed
 from lml_live.inventory.records import Sale, decode_record
 
 log = logging.getLogger(__name__)

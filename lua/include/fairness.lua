@@ -66,8 +66,9 @@ local function forgive(book, record, now)
 end
 
 -- Why an address takes no more, or nil, and its tally with `hold_id` of `size` places in it. What has ended is found
--- out only where the listed would be too many: then the book is asked what each hold is now.
-local function address_judged(book, raw, hold_id, size, max_holds, max_seats)
+-- out only where the listed would be too many: then the book is asked what each hold is now. `newer` has the places of
+-- holds which are others by now than in the book (nil: none are).
+local function address_judged(book, raw, hold_id, size, max_holds, max_seats, newer)
   local listed, tally = raw and cmsgpack.unpack(raw) or {}, {hold_id, size}
   local function too_many()
     local places = 0
@@ -81,10 +82,13 @@ local function address_judged(book, raw, hold_id, size, max_holds, max_seats)
     local fields, kept = {}, {hold_id, size}
     for i = 3, #tally, 2 do fields[#fields + 1] = 'h:' .. tally[i] end
     for i, record_raw in ipairs(redis.call('HMGET', book, unpack(fields))) do
+      local id, places = tally[2 * i + 1], nil
       local record = record_raw and cmsgpack.unpack(record_raw)
       if record and (record[STATE] == 'active' or record[STATE] == 'checkout') then
-        kept[#kept + 1], kept[#kept + 2] = tally[2 * i + 1], size_of(record[SEATS], record[AREAS])
+        places = size_of(record[SEATS], record[AREAS])
       end
+      if newer then places = newer[id] or places end
+      if places and places > 0 then kept[#kept + 1], kept[#kept + 2] = id, places end
     end
     tally = kept
   end

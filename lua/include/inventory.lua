@@ -1,6 +1,6 @@
 -- What the verbs share. Put before a script whose header says `INCLUDE inventory`.
 -- A record is a msgpack array; inventory/records.py names the same positions.
-local HOLDER, STATE, DEADLINE, LIFETIME, EXTENSIONS, BOOKING, SEATS, AREAS, CREATED, SEQ, REASON, DIGESTS, CHANNEL =
+local HOLDER, STATE, EXTENSIONS, BOOKING, SEATS, AREAS, REASON, DIGESTS, CHANNEL, DEADLINE, LIFETIME, CREATED, SEQ =
     1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13
 local AVAILABLE, HELD, SOLD, HOUSE, KILL = 0, 1, 2, 3, 4
 local LOG_ENTRIES_MAX, TOMBSTONE_MS = 5000, 60000
@@ -56,61 +56,63 @@ local function seats_in_the_way(key, runs, bytes)
   return taken
 end
 
--- Whether `wanted` free seats side by side can be had of n without leaving a single one.
-local function fits(is_free, n, wanted)
-  local stretch = 0
-  for i = 1, n + 1 do
-    if is_free(i) then
-      stretch = stretch + 1
-    else
-      if stretch == wanted or stretch >= wanted + 2 then return true end
-      stretch = 0
-    end
-  end
-  return false
-end
-
--- The seats of one window for which the orphan rule refuses `wished`; see left_alone.
-local function left_alone_in(key, rule, window, wished, freed)
-  -- {first, last} rising stands for all between them, anything else for itself.
-  local whole = #window == 2 and window[1] < window[2]
-  local low, high = math.min(unpack(window)), math.max(unpack(window))
-  local n = whole and high - low + 1 or #window
-  local bytes = redis.call('GETRANGE', key, low, high)
-  local function seat_at(i) return whole and low + i - 1 or window[i] end
-  local function was_free(i)
-    return i >= 1 and i <= n and (string.byte(bytes, seat_at(i) - low + 1) or 255) % 8 == AVAILABLE
-  end
-  local function is_free(i) return was_free(i) or i >= 1 and i <= n and freed[seat_at(i)] end
-  local function stays_free(i) return is_free(i) and not wished[seat_at(i)] end
-  local found, wanted, judged = {}, 0, 0
-  local function judge(i)
-    if stays_free(i) and not stays_free(i - 1) and not stays_free(i + 1)
-        and (rule == 'strict' or not was_free(i) or was_free(i - 1) or was_free(i + 1)) then
-      found[#found + 1] = seat_at(i)
-    end
-  end
-  for i = 1, n do
-    if wished[seat_at(i)] then
-      wanted = wanted + 1
-      if i - 1 > judged then judge(i - 1) end
-      judge(i + 1)
-      judged = i + 1
-    end
-  end
-  if #found > 0 and rule == 'lenient' and not fits(is_free, n, wanted) then return {} end
-  return found
-end
-
 -- The seats for which the orphan rule refuses {seat, type, …}: they would be left with nobody free beside them.
 -- `windows` are the seats around the wished ones, side by side in standing order; `own` {seat, type, …} are those of
 -- the hold to be replaced, and count as free. inventory/plan.py decides alike when it picks seats.
+-- One function, so that a call of an event without the rule makes none of those inside.
 local function left_alone(key, rule, windows, seats, own)
   local wished, freed, alone = {}, {}, {}
+
+  -- Whether `wanted` free seats side by side can be had of n without leaving a single one.
+  local function fits(is_free, n, wanted)
+    local stretch = 0
+    for i = 1, n + 1 do
+      if is_free(i) then
+        stretch = stretch + 1
+      else
+        if stretch == wanted or stretch >= wanted + 2 then return true end
+        stretch = 0
+      end
+    end
+    return false
+  end
+
+  -- The seats of one window for which the rule refuses.
+  local function left_alone_in(window)
+    -- {first, last} rising stands for all between them, anything else for itself.
+    local whole = #window == 2 and window[1] < window[2]
+    local low, high = math.min(unpack(window)), math.max(unpack(window))
+    local n = whole and high - low + 1 or #window
+    local bytes = redis.call('GETRANGE', key, low, high)
+    local function seat_at(i) return whole and low + i - 1 or window[i] end
+    local function was_free(i)
+      return i >= 1 and i <= n and (string.byte(bytes, seat_at(i) - low + 1) or 255) % 8 == AVAILABLE
+    end
+    local function is_free(i) return was_free(i) or i >= 1 and i <= n and freed[seat_at(i)] end
+    local function stays_free(i) return is_free(i) and not wished[seat_at(i)] end
+    local found, wanted, judged = {}, 0, 0
+    local function judge(i)
+      if stays_free(i) and not stays_free(i - 1) and not stays_free(i + 1)
+          and (rule == 'strict' or not was_free(i) or was_free(i - 1) or was_free(i + 1)) then
+        found[#found + 1] = seat_at(i)
+      end
+    end
+    for i = 1, n do
+      if wished[seat_at(i)] then
+        wanted = wanted + 1
+        if i - 1 > judged then judge(i - 1) end
+        judge(i + 1)
+        judged = i + 1
+      end
+    end
+    if #found > 0 and rule == 'lenient' and not fits(is_free, n, wanted) then return {} end
+    return found
+  end
+
   for i = 1, #seats, 2 do wished[seats[i]] = true end
   for i = 1, #own, 2 do freed[own[i]] = true end
   for _, window in ipairs(windows) do
-    for _, seat in ipairs(left_alone_in(key, rule, window, wished, freed)) do alone[#alone + 1] = seat end
+    for _, seat in ipairs(left_alone_in(window)) do alone[#alone + 1] = seat end
   end
   return alone
 end
@@ -159,14 +161,19 @@ local function kept_from(channel, allotments)
   return kept
 end
 
--- Sets a channel's places, or adds to what it took (each may be nil), and writes them.
-local function set_allotment(key, area, allotments, channel, places, more)
+-- Sets a channel's places in an area's allotments, or adds to what it took (each may be nil).
+local function count_allotment(allotments, channel, places, more)
   local at = 1
   while at <= #allotments and allotments[at] ~= channel do at = at + 3 end
   places = places or allotments[at + 1] or 0
   local taken = (allotments[at + 2] or 0) + (more or 0)
   allotments[at], allotments[at + 1], allotments[at + 2] = channel, places, taken
   if places == 0 and taken == 0 then for _ = 1, 3 do table.remove(allotments, at) end end
+end
+
+-- The same, written.
+local function set_allotment(key, area, allotments, channel, places, more)
+  count_allotment(allotments, channel, places, more)
   redis.call('HSET', key, area .. '/allotments', #allotments > 0 and cmsgpack.pack(allotments) or '')
 end
 

@@ -27,7 +27,8 @@ from lml_live.backoffice.history import History
 from lml_live.backoffice.holding import Act, Holding
 from lml_live.errors import NotFound, Unavailable
 from lml_live.inventory import seatmap
-from lml_live.inventory.holds import AreaWishes, Changed, Refusal
+from lml_live.inventory.answers import Changed, Refusal
+from lml_live.inventory.holds import AreaWishes
 from lml_live.inventory.staff_holds import StaffHolds, Undone
 
 FREE, HELD, SOLD, HOUSE, KILL = range(5)

@@ -27,7 +27,7 @@ from lml_live.devstack.stripe.ledger import Ledger
 from lml_live.devstack.stripe.process import StripeDouble
 from lml_live.infra import postgres
 from lml_live.infra.redis import Pipe
-from lml_live.inventory.holds import Changed, Refusal
+from lml_live.inventory.answers import Changed, Refusal
 from lml_live.inventory.records import Record
 from lml_live.inventory.upkeep import Upkeep
 
@@ -211,10 +211,10 @@ class BookingHouse(House):
     async def reasons(self, event: str, hold: str) -> list[tuple[str, str]]:
         """(state, reason) of every change of a hold, as its holder's sockets are told (`hold_changed`)."""
         return [
-            (record.state, record.reason)
+            (change.record.state, change.record.reason)
             for _, _, entry in await self.entries(event)
-            for name, record in entry.holds
-            if name == hold
+            for change in entry.holds
+            if change.hold == hold
         ]
 
     async def seat_rows(self, booking: Booking) -> list[str]:

@@ -20,7 +20,7 @@ from lml_live.booking.bookings import Booking, Claimed, Known, NewBooking, NotCl
 from lml_live.errors import Unavailable
 from lml_live.infra.assets import asset_text
 from lml_live.infra.redis import Script
-from lml_live.inventory.holds import Changed, Refusal
+from lml_live.inventory.answers import Changed, Refusal
 
 
 @pytest.fixture(name="booking_dsn")
@@ -168,6 +168,10 @@ async def plain(house: BookingHouse, event: str) -> None:
 async def two_want_one_seat(house: BookingHouse, event: str) -> None:
     await house.try_hold(event, 3)
     await house.try_hold(event, 3, holder="ben")
+
+
+async def two_want_one_seat_at_once(house: BookingHouse, event: str) -> None:
+    await asyncio.gather(house.try_hold(event, 3), house.try_hold(event, 3, holder="ben"))
 
 
 async def one_hold(house: BookingHouse, event: str) -> None:
@@ -346,6 +350,7 @@ def both(*mutations: Mutate) -> Mutate:
     return mutate
 
 
+SEAT_TEST = "if #taken > 0 then"
 OWNER = " or record[BOOKING] ~= ARGV[4]"
 LEGAL = "IF NOT EXISTS (SELECT FROM booking_move WHERE from_state = OLD.state AND to_state = NEW.state) THEN"
 HISTORY = "INSERT INTO booking_history (booking_id, from_state, to_state) VALUES (NEW.id, OLD.state, NEW.state);"
@@ -358,7 +363,13 @@ DUE_LATER = "CASE WHEN $3 = 'capture_intent' THEN now() + interval '1 hour' ELSE
 
 # what is taken away · how · the acts that need it · the rule that is broken then
 MUTATIONS: list[tuple[str, Mutate, Act, str]] = [
-    ("the seat test of a hold", script("hold_seats", "if #taken > 0 then", "if false then"), two_want_one_seat, "I3"),
+    ("the seat test of a hold", script("hold_seats", SEAT_TEST, "if false then"), two_want_one_seat, "I3"),
+    (
+        "the seat test of a hold that is decided with others",
+        script("hold_together", SEAT_TEST, "if false then"),
+        two_want_one_seat_at_once,
+        "I3",
+    ),
     (
         "a checkout keeps its hold from being given back",
         script("release_hold", "if record[STATE] == 'checkout' then return nil, {'in_checkout'} end"),
@@ -379,7 +390,7 @@ MUTATIONS: list[tuple[str, Mutate, Act, str]] = [
     ),
     (
         "a grant says so",
-        script("hold_seats", "return {'held', record[SEQ], packed, now}", "return {'taken', seats[1]}"),
+        script("hold_seats", "return 'held' .. times .. ending", "return {'taken', act[17]}"),
         one_hold,
         "I4",
     ),

@@ -166,7 +166,7 @@ async def test_an_inventory_is_compared_and_mended(
     sound = await run("event", "check", "aida-2030-12-01")
     assert (sound.exit_code, sound.stdout, sound.stderr) == (0, "", "1 compared, 0 not in order\n")
     async with redis.asyncio.from_url(valkey_url) as client:
-        await client.setrange("lml:{check-command}:aida-2030-12-01:seats", 1, b"\x02")
+        await client.setrange("lml2:{check-command}:aida-2030-12-01:seats", 1, b"\x02")
     told = "aida-2030-12-01: seat 1 is sold, not available\n"
     ill = await run("event", "check", "aida-2030-12-01", "none")
     assert (ill.exit_code, ill.stderr) == (1, "2 compared, 2 not in order\n")

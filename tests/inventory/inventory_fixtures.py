@@ -15,7 +15,7 @@ from inventory_house import SCRIPTS, House
 from script_headers import assert_answer_as_said, assert_call_as_said
 
 from lml_live.infra import postgres
-from lml_live.infra.redis import Part, Pipe
+from lml_live.infra.redis import Part, Pipe, Prepared, Sink
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +29,31 @@ def scripts_keep_their_word(monkeypatch: pytest.MonkeyPatch) -> None:
         return answer
 
     monkeypatch.setattr(Pipe, "run", checked)
+    send = Pipe.send
+
+    def checked_send(self: Pipe, call: Prepared, args: Sequence[bytes], sink: Sink) -> None:
+        assert_call_as_said(call.script, call.keys, [*call.args, *args])
+        send(self, call, args, CheckedSink(call.script, sink))
+
+    monkeypatch.setattr(Pipe, "send", checked_send)
+
+
+class CheckedSink:
+    """Hands an answer on when it is what the script's header says."""
+
+    def __init__(self, script: str, sink: Sink) -> None:
+        self.script = script
+        self.done = sink.done
+        self.sink = sink
+        self.set_exception = sink.set_exception
+
+    def set_result(self, answer: Any, /) -> None:
+        try:
+            assert_answer_as_said(self.script, answer)
+        except AssertionError as error:
+            self.sink.set_exception(error)
+        else:
+            self.sink.set_result(answer)
 
 
 @pytest.fixture(scope="session", name="inventory_dsn")

@@ -13,11 +13,12 @@ from lml_live.clock import to_datetime
 from lml_live.infra import postgres
 from lml_live.infra.redis import Pipe, load_scripts
 from lml_live.inventory import seatmap
+from lml_live.inventory.answers import Changed, Refusal
 from lml_live.inventory.book import Book
 from lml_live.inventory.channels import Channels
 from lml_live.inventory.diffs import Allotments, AreaCounts
 from lml_live.inventory.groups import GroupHolds
-from lml_live.inventory.holds import Changed, Holds, Refusal
+from lml_live.inventory.holds import Holds
 from lml_live.inventory.records import (
     Entry,
     Record,
@@ -398,9 +399,9 @@ class House(Worker):
             for seat, byte in entry.seat_bytes().items():
                 mirror[seat] = byte
             counts.update(entry.area_counts())
-            changed = [hold for hold, _ in entry.holds]
+            changed = [change.hold for change in entry.holds]
             assert len(changed) == len(set(changed)), "one entry changes a hold twice"
-            holds.update({hold: structs.replace(record, seq=seq) for hold, record in entry.holds})
+            holds.update({change.hold: structs.replace(change.record, seq=seq) for change in entry.holds})
         seq, seats, areas = await self.inventory(sale.event)
         assert (seq, seats, areas) == (expected_seq, bytes(mirror), counts)
         for hold, record in records.items():

@@ -22,8 +22,9 @@ from lml_live.errors import Unavailable
 from lml_live.infra import postgres
 from lml_live.infra.redis import Part, Pipe
 from lml_live.inventory import seatmap
+from lml_live.inventory.answers import Changed
 from lml_live.inventory.book import Book
-from lml_live.inventory.holds import Changed, Holds
+from lml_live.inventory.holds import Holds
 from lml_live.inventory.staff_holds import StaffHolds
 
 FREE, HELD, SOLD, HOUSE, KILL = range(5)

@@ -20,7 +20,7 @@ from lml_live.infra.telemetry import METRICS
 from lml_live.inventory.checker import Checker, describe
 from lml_live.inventory.diffs import AreaCounts
 from lml_live.inventory.drift import Drift, Picture, advance, find_drift
-from lml_live.inventory.records import Entry, Record
+from lml_live.inventory.records import Entry, HoldChange, Record
 from lml_live.inventory.recovery import Claim, Overlay
 
 NOW = 1_000_000
@@ -41,6 +41,7 @@ def hold_of(*seats: int, state: str = "active", booking: str = "", pit: int = 0)
         seq=3,
         reason="own",
         digests=(),
+        channel=0,
     )
 
 
@@ -151,7 +152,7 @@ def test_a_booking_with_work_to_do_is_not_judged() -> None:
 
 
 def test_what_changed_while_it_was_read_is_laid_over() -> None:
-    entry = Entry("hold", "", (2, 1, 1), ("pit", 9, 1, 0, 0, ()), (("1-b", hold_of(2, pit=1)),))
+    entry = Entry("hold", "", (2, 1, 1), ("pit", 9, 1, 0, 0, ()), (HoldChange("1-b", hold_of(2, pit=1)),))
     late = advance(picture_of(bytes(4)), [(4, entry)])
     assert late is not None
     assert (late.seq, late.seats, late.areas["pit"]) == (4, b"\0\0\1\0", (9, 1, 0, 0))

@@ -14,8 +14,8 @@ from inventory_fixtures import (  # noqa: F401
 from inventory_house import House, adults, held, refused
 
 from lml_live import limits
+from lml_live.inventory.answers import Changed, Refusal
 from lml_live.inventory.groups import EventWish, GroupRefusal
-from lml_live.inventory.holds import Changed, Refusal
 
 FREE, HELD = 0, 1
 HOLD_MS = 300_000

@@ -17,8 +17,9 @@ from msgspec.structs import replace
 from lml_live import limits
 from lml_live.errors import NotFound, Unavailable
 from lml_live.inventory import seatmap
+from lml_live.inventory.answers import Changed, Refusal
 from lml_live.inventory.book import Book
-from lml_live.inventory.holds import Changed, Holds, Refusal
+from lml_live.inventory.holds import Holds
 
 FREE, HELD, SOLD, HOUSE, KILL = 0, 1, 2, 3, 4
 PIT = {"pit": 10, "stage": 3}
@@ -71,7 +72,7 @@ async def test_a_hold_takes_seats_and_places_and_the_log_says_so(house: House, h
     assert entry.seat_bytes() == {4: HELD, 5: HELD, 7: HELD}
     assert entry.seats == (4, 2, HELD, 7, 1, HELD)
     assert entry.area_counts() == {"pit": (7, 3, 0, 0)}
-    assert [hold for hold, _ in entry.holds] == [answer.hold]
+    assert [change.hold for change in entry.holds] == [answer.hold]
 
 
 async def test_a_hold_is_all_or_nothing_and_names_what_is_in_the_way(house: House, holds: Holds, event: str) -> None:
@@ -479,8 +480,8 @@ async def test_release_whole_frees_everything(house: House, holds: Holds, event:
     assert (seq, entry.act, entry.origin) == (answer.seq, "release", "o")
     assert entry.seat_bytes() == {4: FREE, 5: FREE}
     assert entry.area_counts() == {"pit": (10, 0, 0, 0)}
-    assert entry.holds[0][1].state == "gone"
-    assert entry.holds[0][1].reason == "own"
+    assert entry.holds[0].record.state == "gone"
+    assert entry.holds[0].record.reason == "own"
     refused(await holds.release_hold(event, "anna", hold), "hold_not_found")
     refused(await holds.read_hold(event, "anna", hold), "hold_not_found")
 
@@ -746,7 +747,7 @@ async def test_freeing_a_booking_puts_its_seats_on_sale_once(
     assert entry.act == "free"
     assert entry.seat_bytes() == {4: FREE, 5: FREE}
     assert entry.area_counts() == {"pit": (10, 0, 0, 0)}
-    assert entry.holds[0][1].reason == "expired"
+    assert entry.holds[0].record.reason == "expired"
     held(await holds.hold_seats(event, "ben", adults(4, 5), [], key=None))
     before = await house.inventory(event)
     for late in (
@@ -790,7 +791,7 @@ async def test_the_sweep_frees_what_is_due_in_batches(house: House, holds: Holds
     _, entry = await house.last_entry(event)
     assert entry.act == "expire"
     assert len(entry.holds) == 2
-    assert {record.reason for _, record in entry.holds} == {"expired"}
+    assert {change.record.reason for change in entry.holds} == {"expired"}
     assert (await house.sweep(event, 2))[:3] == [b"swept", 2, 2]
     assert await house.sweep(event, 2) == [b"swept", 1, 1, later.record.deadline_ms]
     assert (await house.states(event))[:6] == [FREE] * 6
@@ -836,7 +837,7 @@ async def test_a_closed_sale_lets_go_of_all_but_the_checkouts(house: House, hold
     assert await house.close_some(event, batch=4) == (4, 3)
     _, entry = await house.last_entry(event)
     assert entry.act == "close"
-    assert {record.reason for _, record in entry.holds} == {"closed"}
+    assert {change.record.reason for change in entry.holds} == {"closed"}
     rounds = 0
     while (await house.close_some(event, batch=100))[1]:
         rounds += 1
@@ -941,7 +942,7 @@ async def test_an_older_revision_never_overwrites_a_newer(house: House, event: s
     assert await house.pipe.run("stamp_event", keys, [epoch, "7"]) == [b"stamped", 1]
     assert await house.pipe.run("stamp_event", keys, [epoch, "6"]) == [b"newer", f"{epoch}:7".encode()]
     assert await house.pipe.run("stamp_event", keys, ["99", "8"]) == [b"other_stamp", f"{epoch}:7".encode()]
-    nowhere = ["lml:{x}:x:book", "lml:{x}:x:log"]
+    nowhere = ["lml2:{x}:x:book", "lml2:{x}:x:log"]
     assert await house.pipe.run("stamp_event", nowhere, ["1", "1"]) == [b"no_book"]
     for _ in range(6):
         await house.change_event(event, max_seats=8)

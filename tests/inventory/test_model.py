@@ -22,7 +22,8 @@ from lml_live import limits
 from lml_live.infra import postgres
 from lml_live.infra.redis import Pipe
 from lml_live.inventory import seatmap
-from lml_live.inventory.holds import Changed, Refusal, is_staff_hold
+from lml_live.inventory.answers import Changed, Refusal
+from lml_live.inventory.holds import is_staff_hold
 from lml_live.inventory.rooms import PUBLIC, STAFF, Room
 from lml_live.inventory.staff_holds import StaffHolds, Undone
 from lml_live.values import AVAILABLE
@@ -188,8 +189,14 @@ class Inventory(RuleBasedStateMachine):
 
     @rule(holder=holders, wish=wishes)
     def hold(self, holder: str, wish: tuple[list[int], dict[str, int]]) -> None:
+        self.judge_hold(self.run(self.ask_hold(holder, wish)), holder, wish)
+
+    def ask_hold(self, holder: str, wish: tuple[list[int], dict[str, int]]) -> Coroutine[Any, Any, Changed | Refusal]:
         through = THROUGH.get(holder, "web")
-        answer = self.run(self.house.holds.hold_seats(self.event, holder, *asked(wish), key=None, through=through))
+        return self.house.holds.hold_seats(self.event, holder, *asked(wish), key=None, through=through)
+
+    def judge_hold(self, answer: Changed | Refusal, holder: str, wish: tuple[list[int], dict[str, int]]) -> None:
+        through = THROUGH.get(holder, "web")
         expected = self.refusal_of_wish(holder, wish, through)
         if expected != "limit_exceeded" and len([h for h in self.live().values() if h.holder == holder]) >= 10:
             expected = "limit_exceeded"
@@ -222,13 +229,31 @@ class Inventory(RuleBasedStateMachine):
     @precondition(lambda self: self.order)
     @rule(number=numbers, part=st.booleans())
     def release(self, number: int, part: bool) -> None:
-        name, holder = self.target(number, "", own=True)
+        asked = self.part_of_hold(number, part)
+        self.judge_release(self.run(self.ask_release(*asked)), *asked)
+
+    def part_of_hold(self, number: int, part: bool) -> tuple[str, list[int], list[tuple[str, int]]]:
+        """A hold, and what of it is to be given back."""
+        name, _ = self.target(number, "", own=True)
         hold = self.holds[name]
         out = sorted(hold.seats)[:2] if part else []
-        kinds = [(kind, n) for kind, n in sorted(hold.places.items())[:1]] if part else []
+        return name, out, [(kind, n) for kind, n in sorted(hold.places.items())[:1]] if part else []
+
+    def ask_release(
+        self, name: str, out: list[int], kinds: list[tuple[str, int]]
+    ) -> Coroutine[Any, Any, Changed | Refusal]:
         areas = [("pit", kind, n) for kind, n in kinds]
-        answer = self.run(self.house.holds.release_hold(self.event, holder, name, out, areas))
-        if not self.judge(answer, self.refusal_of_change(name, holder, late=True)):
+        return self.house.holds.release_hold(self.event, self.holds[name].holder, name, out, areas)
+
+    def judge_release(self, answer: Changed | Refusal, name: str, out: list[int], kinds: list[tuple[str, int]]) -> None:
+        hold = self.holds[name]
+        expected = self.refusal_of_change(name, hold.holder, late=True)
+        areas = [kind for kind, _ in kinds]
+        if expected is None and not set(out) <= hold.seats:
+            expected = "unknown_seat"  # given back by one that was decided before it
+        elif expected is None and not set(areas) <= hold.places.keys():
+            expected = "invalid_message"
+        if not self.judge(answer, expected):
             return
         hold.seats -= set(out)
         for kind, _ in kinds:
@@ -237,6 +262,25 @@ class Inventory(RuleBasedStateMachine):
             self.end(name)
         assert isinstance(answer, Changed)
         assert (answer.record is None) == (hold.state == "gone")
+
+    @rule(
+        acts=st.lists(st.one_of(st.tuples(holders, wishes), st.tuples(numbers, st.booleans())), min_size=2, max_size=8)
+    )
+    def decide_together(self, acts: list[Any]) -> None:
+        """Holds and releases that wait in one loop tick are as if they had come one by one."""
+        asked: list[tuple[bool, Any]] = []
+        for one, other in acts:
+            if isinstance(one, str):
+                asked.append((True, (one, other)))
+            elif self.order:
+                asked.append((False, self.part_of_hold(one, other)))
+
+        async def ask() -> list[Changed | Refusal]:
+            calls = [self.ask_hold(*what) if is_hold else self.ask_release(*what) for is_hold, what in asked]
+            return await asyncio.gather(*calls)
+
+        for (is_hold, what), answer in zip(asked, self.run(ask()), strict=True):
+            (self.judge_hold if is_hold else self.judge_release)(answer, *what)
 
     @precondition(lambda self: self.order)
     @rule(number=numbers)

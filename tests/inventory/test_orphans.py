@@ -14,7 +14,7 @@ from inventory_fixtures import (  # noqa: F401
 from inventory_house import House, adults, held, refused
 
 from lml_live.inventory import seatmap
-from lml_live.inventory.holds import Changed
+from lml_live.inventory.answers import Changed
 from lml_live.inventory.plan import Plan, left_alone
 
 

@@ -33,6 +33,7 @@ def record(
         "seq": 17,
         "reason": "own",
         "digests": ("d1",),
+        "channel": 0,
     }
     return Record(**values | more)
 
@@ -204,6 +205,7 @@ def test_a_claims_record_is_postgresqls() -> None:
         seq=0,
         reason="own",
         digests=(),
+        channel=0,
     )
 
 

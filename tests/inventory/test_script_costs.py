@@ -6,6 +6,7 @@ where the bounds were set, so that a slower machine is no failure. The same mach
 from run to run, so twice the bound is let pass: what is found is a script whose cost grows as it should not.
 """
 
+import asyncio
 import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -172,7 +173,25 @@ async def acts_of_time(clock: Clock) -> None:
         await clock.time(act, house.sweep(event) if act == "expire_holds" else house.close_some(event))
 
 
-ACTS: tuple[Callable[[Clock], Awaitable[None]], ...] = (holders_acts, staffs_acts, acts_of_time)
+async def acts_that_wait_together(clock: Clock) -> None:
+    """As many as one call carries, of as many scattered seats as they may look at."""
+    house, acts = clock.house, limits.ACTS_TOGETHER_MAX
+    each = limits.WORK_TOGETHER_MAX // acts
+    event = await house.open_event(seats=acts * each * 3, max_seats=each)
+    wishes = [adults(*range(n, acts * each * 3, acts * 3)[:each]) for n in range(acts)]
+    taking = (house.holds.hold_seats(event, f"h{n}", wish, [], key="k") for n, wish in enumerate(wishes))
+    holds = [held(answer) for answer in await clock.time("hold_together", asyncio.gather(*taking))]
+    assert len({hold.seq for hold in holds}) == 1
+    giving = (house.holds.release_hold(event, f"h{n}", hold.hold) for n, hold in enumerate(holds))
+    await clock.time("hold_together", asyncio.gather(*giving))
+
+
+ACTS: tuple[Callable[[Clock], Awaitable[None]], ...] = (
+    holders_acts,
+    staffs_acts,
+    acts_of_time,
+    acts_that_wait_together,
+)
 
 
 async def test_no_script_takes_longer_than_its_bound(clock: Clock) -> None:

@@ -3,31 +3,37 @@
 `inventory_fixtures` compares every call that the inventory's tests make with the headers too, on real Valkey.
 """
 
+import asyncio
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
 import pytest
-from script_headers import Header, assert_call_as_said, header, script_names
+from inventory_house import SWEEP_KEYS
+from script_headers import Header, assert_call_as_said, header, script_names, values_of
 
 from lml_live import limits
 from lml_live.infra.assets import asset_dir, asset_text
-from lml_live.infra.redis import load_script
+from lml_live.infra.redis import load_script, statements_of
 from lml_live.inventory import seatmap
+from lml_live.inventory.answers import Refusal
 from lml_live.inventory.groups import EventChange, EventWish, GroupHolds
-from lml_live.inventory.holds import Holds
-from lml_live.inventory.records import KEY_NAMES, Entry, Record, Sale, SalesChannel
+from lml_live.inventory.holds import Asked, Holds
+from lml_live.inventory.records import KEY_NAMES, Entry, Record, Sale, SalesChannel, decode_record, pack_rules
 from lml_live.inventory.staff_holds import StaffHolds
+from lml_live.inventory.together import Act
 
 SCRIPT_LINES_MAX = 80
 # Commands whose cost grows with the whole database or a whole key that has no bound.
+STAMP_WORDS = {"no_book", "other_stamp"}
 FORBIDDEN = {"KEYS", "SCAN", "HSCAN", "SSCAN", "ZSCAN", "FLUSHALL", "FLUSHDB", "EVAL", "SMEMBERS"}
 
 INCLUDE = asset_text("lua", "include", "inventory.lua")
 INCLUDES = "".join(asset_text("lua", "include", path.name) for path in sorted((asset_dir("lua") / "include").iterdir()))
+HOLDING = asset_text("lua", "include", "holding.lua")
 _FUNCTION = re.compile(r"^local function (\w+)\([^\n]* end$|^local function (\w+)\(.*?^end$", re.MULTILINE | re.DOTALL)
-_WORD = re.compile(r"return (?:nil, )?\{\s*([^,}]*)")
+_WORD = re.compile(r"return (?:nil, )?\{\s*([^,}]*)|return ('\w+') \.\.")
 _LITERAL = re.compile(r"'(\w+)'")
 
 
@@ -39,17 +45,17 @@ def functions_of_the_include() -> dict[str, str]:
 def first_words(code: str) -> set[str]:
     """The first words of the lists that a piece of Lua returns."""
     words: set[str] = set()
-    for first in _WORD.findall(code):
-        literals = _LITERAL.findall(first)
+    for in_list, in_string in _WORD.findall(code):
+        literals = _LITERAL.findall(in_list or in_string)
         # `{cond == 'expired' and 'expired' or 'not_found'}`: what is compared with is no answer.
-        words |= set(literals[-2:] if " and " in first else literals)
+        words |= set(literals[-2:] if " and " in in_list else literals)
     return words
 
 
 def words_of(script: Header) -> set[str]:
     """The words with which a script can answer, its own and those of the functions that it uses."""
     functions = functions_of_the_include()
-    words = first_words(script.body) | set(re.findall(r"(?:answer|refusal) = \{'(\w+)'", script.body))
+    words = first_words(script.body) | set(re.findall(r"\b(?:answers?|refusal)\b[^\n={]* = \{'(\w+)'", script.body))
     codes, used = [script.body], set[str]()
     while codes:
         code = codes.pop()
@@ -78,6 +84,10 @@ class TestHeader:
             spread = re.search(rf"unpack\({kind}", script.body)
             # end_for_good takes KEYS whole: seats, book, deadlines, areas.
             whole = kind == "KEYS" and "end_for_good(KEYS," in script.body
+            # The acts of the include work on KEYS 1 seats and 4 areas.
+            if kind == "KEYS" and re.search(r"\b(hold|release)(\(|, )act, ", script.body):
+                assert (named[0], named[3]) == ("seats", "areas")
+                used |= {1, 4}
             if whole:
                 assert named[:4] == ("seats", "book", "deadlines", "areas")
                 used |= {1, 2, 3, 4}
@@ -92,7 +102,11 @@ class TestHeader:
 
     def test_it_names_every_answer(self, name: str) -> None:
         script = header(name)
-        assert set(script.answers) == words_of(script)
+        words = words_of(script)
+        if name == "hold_together":  # whose acts are answered as those scripts answer
+            words -= {word for one in ("hold_seats", "release_hold") for word in header(one).answers} - STAMP_WORDS
+            words -= {"later", "failed"}
+        assert set(script.answers) == words
 
     def test_it_begins_with_a_sentence(self, name: str) -> None:
         first = asset_text("lua", f"{name}.lua").splitlines()[0]
@@ -119,12 +133,7 @@ class TestHeader:
         }
 
     def test_nothing_refuses_after_it_began_to_change(self, name: str) -> None:
-        before, mark, after = asset_text("lua", f"{name}.lua").partition("-- Nothing below refuses.")
-        if mark:
-            writes = r"set_seats|move_areas|write_log|'HSET'|'ZADD'|'DEL'|'UNLINK'|'ZREM'|'SETRANGE'"
-            assert not re.search(writes, before)
-            refusals = {"taken", "full", "limit", "not_found", "expired", "mismatch", "nothing", "in_checkout"}
-            assert not first_words(after) & refusals
+        assert_refuses_first(asset_text("lua", f"{name}.lua"))
 
     def test_it_has_a_caller_and_a_test(self, name: str) -> None:
         root = asset_dir("lua").parent
@@ -135,10 +144,37 @@ class TestHeader:
             "close_holds": "close_some",
             "read_inventory": "inventory",
             "check_book": "run",
+            "hold_together": "run",
         }.get(name, name)
         method = {"stamp_event": "restamp"}.get(verb, "recover" if verb.startswith("adopt") else verb)
         tests = [path for path in (root / "tests" / "inventory").glob("test_*.py") if f".{method}(" in path.read_text()]
         assert tests, "nobody tests it"
+
+
+def assert_refuses_first(code: str) -> None:
+    """A script, or a function, looks at everything before it changes anything."""
+    before, mark, after = code.partition("-- Nothing below refuses.")
+    if mark:
+        writes = r"(set|put)_seats|move_areas|[.]move|write_log|append_entry|'(HSET|ZADD|DEL|UNLINK|ZREM|SETRANGE)'"
+        assert not re.search(writes, before)
+        refusals = {"taken", "full", "limit", "not_found", "expired", "mismatch", "nothing", "in_checkout", "orphan"}
+        assert not first_words(after) & refusals
+
+
+def test_an_include_is_statements_alone() -> None:
+    """`load_script` puts in what a script needs of them: all else would be lost without a word."""
+    for path in sorted((asset_dir("lua") / "include").glob("*.lua")):
+        left = text = path.read_text()
+        for statement in statements_of(text):
+            left = left.replace(statement, "", 1)
+        assert not [line for line in left.splitlines() if line and not line.startswith("--")], path.name
+
+
+def test_an_act_that_is_decided_with_others_refuses_first() -> None:
+    for function in ("hold(act, marker, raw, lost, there, now, newer)", "release(act, raw, raw_tally)"):
+        code = HOLDING.partition(f"\nlocal function {function}")[2].partition("\nend\n")[0]
+        assert "-- Nothing below refuses." in code
+        assert_refuses_first(code)
 
 
 # --- The same numbers and places in both languages
@@ -151,19 +187,9 @@ def test_positions_in_a_record_are_the_fields_of_the_struct() -> None:
     assert [name.strip() for name in names.split(",")] == fields
 
 
-def test_the_records_that_hold_makes_are_in_that_order() -> None:
-    made = re.search(r"local record = \{(.*)\}$", asset_text("lua", "hold_seats.lua"), re.MULTILINE)
-    assert made is not None
-    parts = [part.strip() for part in made[1].split(",")]
-    assert parts == [
-        *("holder", "'active'", "deadline", "lifetime", "0", "''", "seats", "areas", "now", "0", "'own'"),
-        *("digests", "channel"),
-    ]
-    assert len(parts) == len(Record.__struct_fields__)
-
-
 def test_an_entry_is_packed_in_the_order_of_the_struct() -> None:
     assert "cmsgpack.pack({act, origin, seats, areas, holds})" in INCLUDE
+    assert "start .. cmsgpack.pack(changed) .. (ledger and ledger.write() or '\\144') .. holds" in HOLDING
     assert Entry.__struct_fields__ == ("act", "origin", "seats", "areas", "holds")
 
 
@@ -189,15 +215,20 @@ class CallRecorder:
 
     def __init__(self) -> None:
         self.skew_ms = 7
+        self.together = self
+        self.state = "open"
         self.given: dict[str, Any] = {}
         self.script = ""
 
     async def sale(self, event: str) -> Sale:
+        return self.facts(event)
+
+    def facts(self, event: str = "e") -> Sale:
         return Sale(
             event=event,
             number=42,
             group="season",
-            state="open",
+            state=self.state,
             on_sale_at_ms=1_111,
             max_seats=9,
             hold_seconds=300,
@@ -222,6 +253,30 @@ class CallRecorder:
             areas={},
             channels={"web": SalesChannel(3), "box-office": SalesChannel(4), "agency": SalesChannel(5, 99)},
         )
+
+    def ready(self, event: str) -> Sale:
+        return self.facts()
+
+    async def wait(self, sale: Sale, act: Act) -> list[Any]:
+        """Where `Together` is: an act alone, by the names of its values."""
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.decide(sale, act, answer)
+        return await answer  # type: ignore[no-any-return]
+
+    def decide(self, sale: Sale, act: Act, sink: Any) -> None:
+        args = [sale.stamp, pack_rules(sale, self.skew_ms), act.packed]
+        assert_call_as_said(act.script, [sale.key(key) for key in SWEEP_KEYS], args)
+        said, self.script = header(act.script), act.script
+        for name, value in zip(said.args[1:], args[1:], strict=True):
+            assert isinstance(value, bytes)
+            names, values = said.packed[name], values_of(value)
+            if names[-1].endswith("…"):
+                names, values = names, [*values[: len(names) - 1], values[len(names) - 1 :]]  # type: ignore[list-item]
+            self.given |= dict(zip(names, values, strict=True))
+        sink.set_result([b"not_found"])
+
+    async def disagreed(self, event: str, sale: Sale, answer: list[Any]) -> bool:
+        return False
 
     async def run(
         self, event: str, script: str, keys: Sequence[str], args: Callable[[Sale], Sequence[Any]], *, wait: bool = False
@@ -258,14 +313,8 @@ def around(seats: Iterable[int], rule: str) -> list[list[int]]:
 
 RULE = {"orphan_rule": "strict", "windows": msgspec.msgpack.encode([[3, 5], [1, 3], [7], [9, 6, 8], [5, 1]])}
 
-Act = Callable[[Holds], Any]
-CALLS: dict[str, tuple[Act, dict[str, Any]]] = {
-    "hold_seats": (
-        lambda holds: holds.hold_seats(
-            "e", "anna", SEATS, AREAS, key="k", origin="socket", windows=around, address="ad"
-        ),
-        WISHES | RULE | {"hold_id": None, "channel": 3, "address": "ad", "address_holds": 7, "address_seats": 30},
-    ),
+Make = Callable[[Holds], Any]
+CALLS: dict[str, tuple[Make, dict[str, Any]]] = {
     "find_key": (lambda holds: holds.find_key("e", "anna", "", key="k", asked=("best", 2)), {}),
     "add_to_hold": (
         lambda holds: holds.add_to_hold("e", "anna", "42-h", SEATS, AREAS, key="k", origin="socket", windows=around),
@@ -276,10 +325,6 @@ CALLS: dict[str, tuple[Act, dict[str, Any]]] = {
             "e", "anna", "42-h", SEATS, AREAS, key="k", origin="socket", expected_seq=8, windows=around
         ),
         {**WISHES, "expected_seq": "8", **RULE},
-    ),
-    "release_hold": (
-        lambda holds: holds.release_hold("e", "anna", "42-h", [4, 2], AREAS, origin="socket"),
-        {"seats": msgspec.msgpack.encode([2, 4]), "areas": AREAS_PACKED},
     ),
     "extend_hold": (lambda holds: holds.extend_hold("e", "anna", "42-h", key="k", origin="socket"), {}),
     "read_hold": (lambda holds: holds.read_hold("e", "anna", "42-h"), {}),
@@ -324,50 +369,118 @@ async def test_each_argument_is_where_the_header_says(name: str) -> None:
                 assert value == expected[argument], f"{argument} of {name}"
 
 
-class AskRecorder(CallRecorder):
-    """The same for an act that is asked for without a coroutine."""
-
-    def __init__(self, sale: Sale) -> None:
-        super().__init__()
-        self._ready = sale
-
-    def ready(self, event: str) -> Sale:
-        return self._ready
-
-    def ask(self, sink: Any, sale: Sale, script: str, keys: Sequence[str], args: Sequence[Any]) -> None:
-        given = [sale.stamp, *args]
-        assert_call_as_said(script, [sale.key(key) for key in keys], given)
-        self.given, self.script = dict(zip(header(script).args, given, strict=True)), script
-
-
-ASKS: dict[str, Callable[[Holds], Any]] = {
-    "hold_seats": lambda holds: holds.ask_to_hold(
-        None,  # type: ignore[arg-type]
-        *("e", "anna", SEATS, AREAS),
-        key="k",
-        origin="socket",
-        windows=around,
-        through="web",
-        address="ad",
-    ),
-    "release_hold": lambda holds: holds.ask_to_release(
-        None,  # type: ignore[arg-type]
-        *("e", "anna", "42-h", [4, 2], AREAS),
-        origin="socket",
-    ),
+HOLD_VALUES = {
+    "verb": "hold",
+    "tally_field": "o:anna",
+    "hold_id": None,
+    "hold_field": None,
+    "key_field": None,
+    "marker": None,
+    "size": 4,
+    "areas": AREAS_PACKED,
+    "channel": 3,
+    "lost_field": "x:anna",
+    "address_field": "a:ad",
+    "run…": [2, 1, 4, 1],
+}
+RELEASE_VALUES = {
+    "verb": "release",
+    "tally_field": "o:anna",
+    "hold_field": "h:42-h",
+    "hold_id": "42-h",
+    "holder": "anna",
+    "name": b"\xa442-h",
+    "seats": b"\x92\x02\x04",
+    "areas": AREAS_PACKED,
+}
+RULES_VALUES = {
+    "log_id": "6-*",
+    "skew_ms": 7,
+    "opens_ms": 1_111,
+    "max_seats": 9,
+    "max_holds": limits.HOLDS_PER_HOLDER_MAX,
+    "hold_ms": 300_000,
+    "lifetime_ms": 1_800_000,
+    "orphan_rule": "strict",
+    "address_holds": 7,
+    "address_seats": 30,
 }
 
 
-@pytest.mark.parametrize("name", ASKS)
-async def test_what_is_asked_without_waiting_is_the_same_call(name: str) -> None:
-    waited = CallRecorder()
-    await CALLS[name][0](Holds(waited, b"secret"))  # type: ignore[arg-type]
-    asked = AskRecorder(await waited.sale("e"))
-    assert ASKS[name](Holds(asked, b"secret")) is not None  # type: ignore[arg-type]
-    assert (asked.script, asked.given) == (name, waited.given)
-    paused = AskRecorder(msgspec.structs.replace(await waited.sale("e"), state="paused"))
-    # Only what takes seats needs an open sale; the long way says why it cannot be.
-    assert (ASKS[name](Holds(paused, b"secret")) is None) == (name == "hold_seats")  # type: ignore[arg-type]
+def as_bytes(value: object) -> bytes:
+    return value if isinstance(value, bytes) else str(value).encode()
+
+
+async def test_each_value_of_a_hold_is_where_the_header_says() -> None:
+    book = CallRecorder()
+    holds = Holds(book, b"secret")  # type: ignore[arg-type]
+    asked = {"key": "k", "origin": "socket", "windows": around, "through": "web", "address": "ad"}
+    await holds.hold_seats("e", "anna", SEATS, AREAS, **asked)
+    given = book.given
+    digest = given["hold_id"].removeprefix("42-")
+    assert re.fullmatch("[0-9a-f]{20}", digest)
+    assert given["hold_field"] == f"h:42-{digest}"
+    assert given["key_field"] == f"k:{digest}"
+    hold, request = msgspec.msgpack.decode(as_bytes(given["marker"]))
+    assert (hold, len(request)) == (f"42-{digest}", 32)
+    assert msgspec.msgpack.decode(as_bytes(given["name"])) == f"42-{digest}"
+    assert msgspec.msgpack.decode(as_bytes(given["origin"])) == "socket"
+    assert msgspec.msgpack.decode(as_bytes(given["tally"])) == [4, f"42-{digest}"]
+    assert msgspec.msgpack.decode(as_bytes(given["windows"])) == [[3, 5], [1, 3], [7], [9, 6, 8], [5, 1]]
+    times = b"".join(map(msgspec.msgpack.encode, (1, 2, 3, 4)))
+    record = decode_record(as_bytes(given["record"]) + times)
+    assert record == Record(
+        "anna", "active", 0, "", (2, "child", 4, "adult"), ("pit", "adult", 2), "own", (digest,), 3, 1, 2, 3, 4
+    )
+    assert {name: given[name] for name, value in HOLD_VALUES.items() if value is not None} == {
+        name: value for name, value in HOLD_VALUES.items() if value is not None
+    }
+    assert {name: given[name] for name in RULES_VALUES} == RULES_VALUES
+    await assert_asked_alike(
+        book, lambda sink: holds.ask_to_hold(sink, "e", "anna", SEATS, AREAS, **asked), "hold_seats"
+    )
+    book.state = "paused"
+    assert holds.ask_to_hold(None, "e", "anna", SEATS, AREAS, **asked) is None  # type: ignore[arg-type]
+    book.state = "open"
+    await holds.hold_seats("e", "anna", SEATS, (), key=None, windows=around)
+    given = book.given
+    assert (given["key_field"], given["marker"], given["areas"], given["size"]) == ("k:", "", "", 2)
+    assert given["address_field"] == ""
+
+
+async def assert_asked_alike(book: CallRecorder, ask: Callable[[Any], Asked | None], script: str) -> None:
+    """What is asked without a coroutine is the same call; what it answers is told, and read, alike."""
+    waited, book.given = dict(book.given), {}
+    sink: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    asked = ask(sink)
+    assert asked is not None
+    assert (book.script, book.given) == (script, waited)
+    assert asked.read(await sink) == Refusal("hold_not_found", "There is no such hold.")
+    for word in ([b"no_book"], [b"other_stamp", b"1:1"], [b"again"]):
+        assert asked.read(word) is None
+    book.given = waited
+
+
+async def test_each_value_of_a_release_is_where_the_header_says() -> None:
+    book = CallRecorder()
+    holds = Holds(book, b"secret")  # type: ignore[arg-type]
+    await holds.release_hold("e", "anna", "42-h", [4, 2], AREAS, origin="socket")
+    assert book.script == "release_hold"
+    given = book.given
+    assert {name: given[name] for name in RELEASE_VALUES} == RELEASE_VALUES
+    assert {name: given[name] for name in RULES_VALUES} == RULES_VALUES
+    assert msgspec.msgpack.decode(as_bytes(given["origin"])) == "socket"
+    ending = b"".join(map(msgspec.msgpack.encode, ((), 3, 1, 2, 3, 4)))
+    tombstone = decode_record(as_bytes(given["tombstone"]) + ending)
+    assert tombstone == Record("anna", "gone", 0, "", (), (), "own", (), 3, 1, 2, 3, 4)
+    await assert_asked_alike(
+        book,
+        lambda sink: holds.ask_to_release(sink, "e", "anna", "42-h", [4, 2], AREAS, origin="socket"),
+        "release_hold",
+    )
+    await holds.release_hold("e", "anna", "42-h")
+    given = book.given
+    assert (given["seats"], given["areas"]) == ("", "")
 
 
 STAFF_CALLS: dict[str, tuple[Callable[[StaffHolds], Any], dict[str, Any]]] = {
@@ -472,5 +585,5 @@ def test_a_script_reads_no_field_of_a_change_that_python_does_not_send() -> None
 
 def test_every_public_act_is_compared() -> None:
     acts = {name for name in vars(Holds) if not name.startswith("_")} - {"event_of_hold"}
-    assert acts == {*CALLS, "ask_to_hold", "ask_to_release"}
+    assert acts == {*CALLS, "hold_seats", "release_hold", "ask_to_hold", "ask_to_release"}
     assert {name for name in vars(GroupHolds) if not name.startswith("_")} == set(GROUP_CALLS)

@@ -14,7 +14,8 @@ from inventory_house import House, adults, held, refused
 
 from lml_live import limits
 from lml_live.inventory import seatmap
-from lml_live.inventory.holds import Changed, Refusal, is_staff_hold
+from lml_live.inventory.answers import Changed, Refusal
+from lml_live.inventory.holds import is_staff_hold
 from lml_live.inventory.staff_holds import StaffHolds, Undone
 
 FREE, HELD, SOLD, HOUSE, KILL = range(5)
@@ -157,8 +158,9 @@ async def test_staff_release_anybodys_hold(house: House, staff: StaffHolds) -> N
     assert ended.before.seats == (0, "adult", 1, "adult")
     assert ended.before.areas == ("pit", "adult", 2)
     _, entry = await house.last_entry(event)
-    [(hold, record)] = entry.holds
-    assert (hold, record.state, record.reason, record.holder) == (anna.hold, "gone", "staff", "anna")
+    [change] = entry.holds
+    record = change.record
+    assert (change.hold, record.state, record.reason, record.holder) == (anna.hold, "gone", "staff", "anna")
     assert (await house.states(event))[:2] == [FREE, FREE]
     # Her key is remembered as long as ever: a retry of hers takes nothing.
     refused(await house.holds.hold_seats(event, "anna", adults(0, 1), [("pit", "adult", 2)], key="k"), "hold_not_found")

@@ -25,7 +25,7 @@ from lml_live.client.effects import Effect
 from lml_live.devstack.servers import Valkey
 from lml_live.gateway import wire
 from lml_live.inventory import seatmap
-from lml_live.inventory.holds import Changed
+from lml_live.inventory.answers import Changed
 from lml_live.values import AVAILABLE, HELD, SOLD
 
 CLIENTS = 20

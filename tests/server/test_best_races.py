@@ -12,8 +12,8 @@ from lml_live.gateway import wire
 from lml_live.gateway.acts import Acts
 from lml_live.gateway.best import BestSeats
 from lml_live.gateway.desk import Desk, plan_layout
+from lml_live.inventory.answers import Changed, Refusal
 from lml_live.inventory.feed import Feed
-from lml_live.inventory.holds import Changed, Refusal
 from lml_live.inventory.records import Entry
 from lml_live.inventory.rooms import Room
 from lml_live.pricing.quote import PriceTable

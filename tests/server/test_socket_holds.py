@@ -10,7 +10,7 @@ from serving import LiveServer
 from waiting import eventually
 
 from lml_live.gateway import wire
-from lml_live.inventory.holds import Changed
+from lml_live.inventory.answers import Changed
 from lml_live.pricing.events import EventChanges, LimitChanges
 from lml_live.pricing.quote import Price
 from lml_live.values import AVAILABLE, HELD, SOLD
