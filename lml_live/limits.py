@@ -92,6 +92,8 @@ STRIKES_MAX: Final = 5
 """Malformed messages before a socket is closed with 1008."""
 FLOODS_MAX: Final = 100
 """Messages over the rate before a socket is closed with 1008."""
+RENEWAL_ASK_MS: Final = 10_000
+"""How often at most one socket of a partner's customer asks PostgreSQL whether the partner still sells."""
 MESSAGES_PER_SECOND_MAX: Final = 20
 MESSAGE_BURST_MAX: Final = 40
 REQUESTS_IN_FLIGHT_MAX: Final = 8
@@ -324,6 +326,9 @@ BLOCK_BATCH: Final = 1_000
 BLOCK_RUNS: Final = 100
 """Seats, and runs of neighbours that they are in, blocked in one transaction and then in one call to the inventory:
 neither waits long for it."""
+STAFF_TURN_SECONDS: Final = 30.0
+"""After this a worker that was stopped while it changed blocks or allotments loses its turn. Longer than a batch takes
+where Redis is away and the event is adopted."""
 OPEN_BATCH: Final = 5_000
 """Seats that one call to the inventory looks through for those of a channel that opens: well under a millisecond."""
 OPENINGS_LOOK_SECONDS: Final = 1.0
@@ -334,6 +339,9 @@ OPENING_SECONDS: Final = 10.0
 # --- Staff
 STAFF_SESSION_SECONDS: Final = 12 * 3600
 """One long working day."""
+STAFF_LOOK_SECONDS: Final = 10.0
+"""How often a worker asks whether the staff who watch are still signed in: in 30 s those who are not are gone."""
+STAFF_TOKENS_ASKED_MAX: Final = 1_000
 PASSWORD_CHARS_MAX: Final = 256
 PASSWORD_HASHES_AT_ONCE: Final = 2
 """Each hash takes 64 MiB and a core's tenth of a second (argon2id, RFC 9106's second choice)."""
@@ -385,6 +393,8 @@ assert HOLD_LINES_MAX <= HOLD_SEATS_MAX
 assert HOLD_SEATS_MAX <= GROUP_PLACES_MAX, "what one event grants can be asked for together with others"
 assert HEAD_SECONDS_MAX < KEEPALIVE_SECONDS, "else the idle bound is what ends a trickle"
 assert PING_SECONDS * 3 <= IDLE_SECONDS_MAX
+assert BLOCK_BATCH <= VIOLATIONS_MAX, "what a socket asks to block can be refused seat by seat, and all of it is listed"
+assert STAFF_TURN_SECONDS > ADOPT_WAIT_SECONDS + POSTGRES_COMMAND_SECONDS
 assert HOLD_SECONDS_MAX <= LIFETIME_SECONDS_MAX
 assert POSTGRES_LOCK_MS < POSTGRES_STATEMENT_MS < POSTGRES_COMMAND_SECONDS * 1000
 assert SIGN_IN_ATTEMPTS_PER_ADDRESS < SIGN_IN_ATTEMPTS_PER_EMAIL

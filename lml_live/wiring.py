@@ -22,6 +22,7 @@ from lml_live.backoffice.blocking import Blocking, Refusals
 from lml_live.backoffice.deployed import DeployedLayouts
 from lml_live.backoffice.history import History
 from lml_live.backoffice.holding import Holding
+from lml_live.backoffice.turns import StaffTurns
 from lml_live.booking.bookings import Bookings
 from lml_live.booking.checkout import Checkout
 from lml_live.booking.completer import Completer
@@ -32,6 +33,7 @@ from lml_live.devstack.demo import load_demonstration
 from lml_live.errors import LmlError, Unavailable
 from lml_live.gateway.acts import Acts
 from lml_live.gateway.app import Runner, Services, make_app
+from lml_live.gateway.blocks import SocketBlocks
 from lml_live.gateway.bookings import BookingServices
 from lml_live.gateway.collector import Collector
 from lml_live.gateway.connection import Doorman
@@ -188,8 +190,11 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             await asyncio.gather(*(pipe.call("PING") for pipe in redis.nodes()))
 
         desk, keys, partners = StaffDesk(pool), IdempotencyKeys(pool), Partners(pool)
-        allotting = Allotting(catalogue, ChannelRows(pool), layouts, Channels(book))
-        live.identify = _identify(desk, partners)
+        turns = StaffTurns(pool)
+        allotting = Allotting(catalogue, ChannelRows(pool), layouts, Channels(book), turns)
+        blocking = Blocking(catalogue, Blocks(pool), layouts, apply_block, turns)
+        live.identify, live.sells, live.signed_out = _identify(desk, partners), partners.sells, desk.signed_out
+        live.block = SocketBlocks(blocking, live.identify).ask
         bookings = Bookings(pool)
         payments = _payments(settings)
         if payments is not None:
@@ -221,7 +226,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             events=EventServices(
                 desk,
                 catalogue,
-                Blocking(catalogue, Blocks(pool), layouts, apply_block),
+                blocking,
                 allotting,
                 keys,
                 layout_url,
@@ -281,7 +286,7 @@ def _identify(desk: StaffDesk, partners: Partners) -> Callable[[str], Awaitable[
     async def identify(token: str) -> Visitor | None:
         if token.startswith(STAFF_TOKEN_PREFIX):
             staff = await desk.who(token)
-            return None if staff is None else Visitor(staff=staff.id)
+            return None if staff is None else Visitor(staff=staff.id, manages=staff.may("manager"))
         partner = await partners.who(token)
         return None if partner is None else Visitor(channel=partner.channel)
 

@@ -46,6 +46,18 @@ INSERT INTO status_change (event_id, act, area_id, quantity, status, staff_id, r
 SELECT event_id, 'block', area_id, $4::integer, kind, staff_id, reason FROM done
 RETURNING quantity
 
+-- name: count_unblocked
+-- How many places of an area no block of any kind takes off sale.
+SELECT area.capacity - coalesce(sum(block.quantity), 0)::integer
+FROM event_area AS area
+LEFT JOIN area_block AS block ON block.event_id = area.event_id AND block.area_id = area.area_id
+WHERE area.event_id = $1 AND area.area_id = $2
+GROUP BY area.capacity
+
+-- name: count_blocked
+-- How many places of an area a block of this kind takes off sale.
+SELECT quantity FROM area_block WHERE event_id = $1 AND area_id = $2 AND kind = $3
+
 -- name: lessen_area_block
 -- Puts places of an area back on sale, leaving some blocked; returns nothing where not more than these are blocked.
 UPDATE area_block SET quantity = quantity - $4::integer

@@ -9,3 +9,7 @@ UPDATE partner SET ended = now() WHERE channel = $1 AND ended IS NULL RETURNING 
 -- name: find_partner
 -- Whose key has this hash.
 SELECT id, name, channel FROM partner WHERE key_hash = $1 AND ended IS NULL;
+
+-- name: has_partner
+-- Whether anybody still sells through this channel.
+SELECT EXISTS (SELECT FROM partner WHERE channel = $1 AND ended IS NULL);

@@ -34,6 +34,14 @@ FROM staff_session
 JOIN staff ON staff.id = staff_session.staff_id
 WHERE staff_session.token_hash = $1 AND staff_session.expires_at > now()
 
+-- name: close_session
+-- Signs out: returns nothing where the token was not good any more.
+DELETE FROM staff_session WHERE token_hash = $1 AND expires_at > now() RETURNING staff_id
+
+-- name: list_open_sessions
+-- Which of these tokens are still good.
+SELECT token_hash FROM staff_session WHERE token_hash = ANY ($1::bytea[]) AND expires_at > now()
+
 -- name: count_attempt
 -- Counts one more attempt to sign in within the window, and tells how many there were and how long the window lasts.
 INSERT INTO sign_in_attempt AS attempt (subject, attempts) VALUES ($1, 1)

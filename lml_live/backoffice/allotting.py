@@ -12,8 +12,9 @@ from typing import Final
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from lml_live import limits
+from lml_live import limits, values
 from lml_live.backoffice.blocking import BlockReport, RefusedArea, RefusedSeat, Selection, batches, resolve
+from lml_live.backoffice.turns import StaffTurns
 from lml_live.clock import to_ms
 from lml_live.errors import InvalidInput, NotFound, Refused, Violation
 from lml_live.inventory import seatmap
@@ -58,11 +59,14 @@ class ChannelReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 class Allotting:
     """Allotments on behalf of staff, and their opening when the time has come."""
 
-    def __init__(self, catalogue: Catalogue, rows: ChannelRows, layouts: Layouts, inventory: Channels) -> None:
+    def __init__(
+        self, catalogue: Catalogue, rows: ChannelRows, layouts: Layouts, inventory: Channels, turns: StaffTurns
+    ) -> None:
         self._catalogue = catalogue
         self._rows = rows
         self._layouts = layouts
         self._inventory = inventory
+        self._turns = turns
 
     async def assign(
         self,
@@ -93,7 +97,8 @@ class Allotting:
                 await self._inventory.renew(event_id)
         refused: list[int] = []
         for batch in batches(indexes):
-            refused += await self._assign_batch(event_id, layout, batch, channel, staff_id, reason)
+            async with self._turns.take(event_id):
+                refused += await self._assign_batch(event_id, layout, batch, channel, staff_id, reason)
         full = await self._set_places(event_id, wanted.areas, channel, staff_id, reason) if channel else {}
         listed = sorted(refused)[: limits.VIOLATIONS_MAX]
         return BlockReport(
@@ -143,11 +148,12 @@ class Allotting:
         """Answers the areas that have not so many open places, with the most that there could be."""
         if not areas:
             return {}
-        had = await self._rows.set_places(event_id, areas, channel, staff_id, reason)
-        answer = await self._inventory.assign_seats(event_id, channel.name, (), areas)
-        if answer.refused_areas:
-            before = {area_id: had[area_id] for area_id in answer.refused_areas}
-            await self._rows.set_places(event_id, before, channel, staff_id, reason, refused=True)
+        async with self._turns.take(event_id):
+            had = await self._rows.set_places(event_id, areas, channel, staff_id, reason)
+            answer = await self._inventory.assign_seats(event_id, channel.name, (), areas)
+            if answer.refused_areas:
+                before = {area_id: had[area_id] for area_id in answer.refused_areas}
+                await self._rows.set_places(event_id, before, channel, staff_id, reason, refused=True)
         return answer.refused_areas
 
     # --- Opening
@@ -155,7 +161,11 @@ class Allotting:
     async def open(self, event_id: str, name: str, reason: str, staff_id: str) -> None:
         """What a channel has sells to all from now on; twice is once. Raises `NotFound`, `Unavailable`."""
         event, _ = await self._find(event_id)
-        opened_at = await self._rows.open(event_id, name, staff_id, reason)
+        if not values.is_id(name):
+            raise NotFound("The event has no such channel.")
+        async with self._turns.take(event_id):
+            opened_at = await self._rows.open(event_id, name, staff_id, reason)
+        # What is given to the channel from here on is refused until the inventory has been told of all of it.
         await self._inventory.renew(event_id)
         areas = [area.area_id for area in event.areas]
         try:

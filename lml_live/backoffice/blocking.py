@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 import msgspec
 
 from lml_live import limits
+from lml_live.backoffice.turns import StaffTurns
 from lml_live.errors import InvalidInput, NotFound, Violation
 from lml_live.pricing.blocks import BlockKind, Blocks
 from lml_live.pricing.catalogue import Catalogue, LayoutFacts, Layouts
@@ -42,7 +43,7 @@ class RefusedSeat(msgspec.Struct, frozen=True):
 
 
 class RefusedArea(msgspec.Struct, frozen=True):
-    """An area that was left alone: it has only `available` places to block (`area_full`) or to unblock (`conflict`)."""
+    """An area that was left alone: it has no more than `available` to block (`area_full`) or unblock (`conflict`)."""
 
     area_id: str
     code: str
@@ -61,11 +62,14 @@ class BlockReport(msgspec.Struct, frozen=True, kw_only=True):
 class Blocking:
     """Blocks and unblocks on behalf of staff."""
 
-    def __init__(self, catalogue: Catalogue, blocks: Blocks, layouts: Layouts, apply: ApplyBlock) -> None:
+    def __init__(
+        self, catalogue: Catalogue, blocks: Blocks, layouts: Layouts, apply: ApplyBlock, turns: StaffTurns
+    ) -> None:
         self._catalogue = catalogue
         self._blocks = blocks
         self._layouts = layouts
         self._apply = apply
+        self._turns = turns
 
     async def block(self, event_id: str, wanted: Selection, kind: BlockKind, reason: str, staff_id: str) -> BlockReport:
         """Takes off sale what is free; blocked seats get the new kind. Raises `NotFound`, `InvalidInput`."""
@@ -74,12 +78,13 @@ class Blocking:
         refused: list[int] = []
         for batch in batches(indexes):
             ids = [layout.seat_ids[index] for index in batch]
-            written = await self._blocks.block_seats(event_id, ids, kind, reason, staff_id)
-            free = [index for index in batch if layout.seat_ids[index] in written]
-            answer = await self._apply(event_id, free, {}, kind, True) if free else Refusals()
-            if answer.seats:
-                left_alone = [layout.seat_ids[index] for index in answer.seats]
-                await self._blocks.withdraw_seats(event_id, left_alone, staff_id, reason)
+            async with self._turns.take(event_id):
+                written = await self._blocks.block_seats(event_id, ids, kind, reason, staff_id)
+                free = [index for index in batch if layout.seat_ids[index] in written]
+                answer = await self._apply(event_id, free, {}, kind, True) if free else Refusals()
+                if answer.seats:
+                    left_alone = [layout.seat_ids[index] for index in answer.seats]
+                    await self._blocks.withdraw_seats(event_id, left_alone, staff_id, reason)
             refused += [*(set(batch) - set(free)), *answer.seats]
         full = await self._block_areas(event_id, wanted.areas, kind, reason, staff_id)
         return _report(layout, indexes, wanted.areas, refused, full, ("seat_taken", "area_full"))
@@ -92,30 +97,39 @@ class Blocking:
         indexes = resolve(event, layout, wanted)
         refused: list[int] = []
         for batch in batches(indexes):
-            await self._blocks.unblock_seats(event_id, [layout.seat_ids[index] for index in batch], staff_id, reason)
-            refused += (await self._apply(event_id, batch, {}, kind, False)).seats
-        done: frozenset[str] = frozenset()
-        if wanted.areas:
-            done = await self._blocks.unblock_areas(event_id, wanted.areas, kind, staff_id, reason)
-        fewer = {area_id: 0 for area_id in wanted.areas if area_id not in done}
-        if done:
-            applied = {area_id: wanted.areas[area_id] for area_id in done}
-            fewer |= (await self._apply(event_id, (), applied, kind, False)).areas
+            ids = [layout.seat_ids[index] for index in batch]
+            async with self._turns.take(event_id):
+                await self._blocks.unblock_seats(event_id, ids, staff_id, reason)
+                refused += (await self._apply(event_id, batch, {}, kind, False)).seats
+        fewer = await self._unblock_areas(event_id, wanted.areas, kind, reason, staff_id)
         return _report(layout, indexes, wanted.areas, refused, fewer, ("conflict", "conflict"))
+
+    async def _unblock_areas(
+        self, event_id: str, areas: Mapping[str, int], kind: BlockKind, reason: str | None, staff_id: str
+    ) -> dict[str, int]:
+        if not areas:
+            return {}
+        async with self._turns.take(event_id):
+            fewer = await self._blocks.unblock_areas(event_id, areas, kind, staff_id, reason)
+            applied = {area_id: places for area_id, places in areas.items() if area_id not in fewer}
+            if applied:
+                fewer |= (await self._apply(event_id, (), applied, kind, False)).areas
+        return fewer
 
     async def _block_areas(
         self, event_id: str, areas: Mapping[str, int], kind: BlockKind, reason: str, staff_id: str
     ) -> dict[str, int]:
         if not areas:
             return {}
-        done = await self._blocks.block_areas(event_id, areas, kind, reason, staff_id)
-        full = {area_id: 0 for area_id in areas if area_id not in done}
-        if done:
-            answer = await self._apply(event_id, (), {area_id: areas[area_id] for area_id in done}, kind, True)
-            if answer.areas:
-                withdrawn = {area_id: areas[area_id] for area_id in answer.areas}
-                await self._blocks.unblock_areas(event_id, withdrawn, kind, staff_id, reason, refused=True)
-            full |= answer.areas
+        async with self._turns.take(event_id):
+            full = await self._blocks.block_areas(event_id, areas, kind, reason, staff_id)
+            applied = {area_id: places for area_id, places in areas.items() if area_id not in full}
+            if applied:
+                answer = await self._apply(event_id, (), applied, kind, True)
+                if answer.areas:
+                    withdrawn = {area_id: areas[area_id] for area_id in answer.areas}
+                    await self._blocks.unblock_areas(event_id, withdrawn, kind, staff_id, reason, refused=True)
+                full |= answer.areas
         return full
 
     async def _find(self, event_id: str) -> tuple[Event, LayoutFacts]:

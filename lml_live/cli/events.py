@@ -36,9 +36,23 @@ _LIMITS: Final = SaleLimits.__struct_fields__
 _PRICE: Final = re.compile(r"([0-9]{1,13})(?:\+([0-9]{1,13}))?")
 
 
-@click.group("event")
+class _Events(click.Group):
+    """Imports what needs Redis as well when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), "channel"])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name != "channel":
+            return super().get_command(ctx, cmd_name)
+        from lml_live.cli.channels import channel_group
+
+        return channel_group
+
+
+@click.group("event", cls=_Events)
 def event_group() -> None:
-    """Events: create, open, pause, close, limit, list, show.
+    """Events: create, open, pause, close, limit, check, list, show; and their sales channels.
 
     \b
     Examples:
@@ -113,7 +127,7 @@ def create_command(
             {"category": category, "amount": amount, "fee": fee, "tax_rate": tax_rate}
             for category, (amount, fee) in listed.items()
         ]
-        event = await catalogue.create_event(_convert(draft, NewEvent))
+        event = await catalogue.create_event(convert(draft, NewEvent))
         return await catalogue.set_state(event.id, "open") if open_now else event
 
     event = run(_with_catalogue(act))
@@ -179,7 +193,7 @@ def limit_command(event_id: str, **given: Any) -> None:
         raise click.UsageError("Name at least one limit, such as --max-seats 4.")
 
     async def act(catalogue: Catalogue, _: Layouts) -> Event:
-        return await catalogue.update_event(event_id, _convert({"limits": named}, EventChanges))
+        return await catalogue.update_event(event_id, convert({"limits": named}, EventChanges))
 
     event = run(_with_catalogue(act))
     tell(f"{event.id}: " + ", ".join(f"{name} {getattr(event.limits, name)}" for name in _LIMITS))
@@ -279,13 +293,14 @@ def _read_price(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2] or 0)
 
 
-def _convert(given: Mapping[str, Any], shape: type[T]) -> T:
+def convert(given: Mapping[str, Any], shape: type[T]) -> T:
+    """What was given, in the shape that REST takes. Raises `InvalidInput`."""
     try:
         return msgspec.convert(given, type=shape, str_keys=True)
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at `$.")
         wrong = Violation(path.rstrip("`"), message)
-        raise InvalidInput("The event cannot be as it was asked for.", errors=(wrong,)) from error
+        raise InvalidInput("This cannot be as it was asked for.", errors=(wrong,)) from error
 
 
 async def _categories(layouts: Layouts, layout_id: str, version: int | None) -> Sequence[str]:
@@ -329,11 +344,11 @@ def running(settings: Settings) -> "EngineUrls":
 
 
 @asynccontextmanager
-async def open_pool(dsn: str) -> AsyncIterator[Pool]:
+async def open_pool(dsn: str, *, size_max: int = 2) -> AsyncIterator[Pool]:
     """A small pool for one command, on a database that has every migration. Raises `Unavailable`."""
     if pending := await postgres.pending_migrations(dsn):
         raise Unavailable(f"The database lacks {', '.join(pending)}: start `lml up` or `lml serve` on it once.")
-    pool = await postgres.connect_pool(dsn, application_name="lml command", size_max=2)
+    pool = await postgres.connect_pool(dsn, application_name="lml command", size_max=size_max)
     try:
         yield pool
     finally:

@@ -42,7 +42,8 @@ def add_command(name: str, channel: str) -> None:
 def end_command(channel: str) -> None:
     """Takes the keys of a channel's partners away.
 
-    Their customers' tokens go on; to stop those, too, open the channel's seats to all.
+    Their customers' tokens are renewed no more and end within 24 hours; to stop those at once, open the channel's
+    seats to all: lml event channel open EVENT CHANNEL
 
     \b
     Examples:

@@ -4,6 +4,7 @@ from lml_live.client.aio import LiveClient
 from lml_live.client.effects import (
     Answered,
     AreasChanged,
+    BlockResult,
     Effect,
     Effects,
     Ended,
@@ -22,6 +23,7 @@ from lml_live.client.protocol import Protocol
 __all__ = [
     "Answered",
     "AreasChanged",
+    "BlockResult",
     "Effect",
     "Effects",
     "Ended",

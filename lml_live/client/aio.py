@@ -13,7 +13,7 @@ import contextlib
 import secrets
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from random import SystemRandom
 from socket import SHUT_RDWR, fromfd
 from types import TracebackType
@@ -24,6 +24,7 @@ import aiohttp
 from lml_live import errors
 from lml_live.client.effects import (
     Answered,
+    BlockResult,
     Disconnect,
     Effect,
     Effects,
@@ -246,6 +247,30 @@ class LiveClient:
         """Put off the deadlines of all of these holds of the group's events, or of none."""
         number, effects = self._protocol.extend_group(_monotonic_ms(), holds)
         return cast("GroupResult | Refusal", await self._answer(number, effects))
+
+    async def block(
+        self,
+        seats: Sequence[int] = (),
+        areas: Mapping[str, int] | None = None,
+        *,
+        kind: Literal["house", "kill"],
+        reason: str,
+    ) -> BlockResult | Refusal:
+        """For a manager's token: take off sale what is free of these; see `Protocol.block`."""
+        number, effects = self._protocol.block(_monotonic_ms(), seats, areas, kind=kind, reason=reason)
+        return cast("BlockResult | Refusal", await self._answer(number, effects))
+
+    async def unblock(
+        self,
+        seats: Sequence[int] = (),
+        areas: Mapping[str, int] | None = None,
+        *,
+        kind: Literal["house", "kill"] = "house",
+        reason: str | None = None,
+    ) -> BlockResult | Refusal:
+        """For a manager's token: put back on sale what is blocked of these; see `Protocol.unblock`."""
+        number, effects = self._protocol.unblock(_monotonic_ms(), seats, areas, kind=kind, reason=reason)
+        return cast("BlockResult | Refusal", await self._answer(number, effects))
 
     async def ping(self) -> PingResult | Refusal:
         """Ask for the server's time."""

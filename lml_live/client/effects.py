@@ -85,6 +85,16 @@ class GroupResult(Struct, frozen=True):
     holds: dict[str, wire.Hold | None]
 
 
+class BlockResult(Struct, frozen=True):
+    """A manager's `block` or `unblock` was done, as far as it could be: these seats and places, and those refused."""
+
+    seats: tuple[int, ...]
+    areas: dict[str, int]
+    refused_seats: tuple[int, ...]
+    refused_areas: dict[str, int]
+    """With how many places there could be at most."""
+
+
 class PingResult(Struct, frozen=True):
     """The server's time when it answered, and how long the answer took."""
 
@@ -108,7 +118,7 @@ class Refusal(Struct, frozen=True):
     """Of several events, those that refuse."""
 
 
-Result = HoldResult | GroupResult | PingResult | Refusal
+Result = HoldResult | GroupResult | BlockResult | PingResult | Refusal
 
 
 class Answered(Struct, frozen=True):

@@ -17,7 +17,9 @@ REQUESTS_MAX: Final = 64
 TRANSMISSIONS_MAX: Final = 6
 """How often one request is sent. With back-off that is about 20 s of an unavailable server."""
 
-Message = wire.HoldRequest | wire.HoldBest | wire.Release | wire.Extend | wire.GroupRequest | wire.Ping
+Message = (
+    wire.HoldRequest | wire.HoldBest | wire.Release | wire.Extend | wire.GroupRequest | wire.StaffRequest | wire.Ping
+)
 
 
 class Request:

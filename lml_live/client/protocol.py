@@ -18,6 +18,7 @@ from msgspec import Struct
 from lml_live import errors, limits
 from lml_live.client.effects import (
     Answered,
+    BlockResult,
     Disconnect,
     Effects,
     Ended,
@@ -263,6 +264,8 @@ class Protocol(Requests):
                 return self._take_pong(message, now_ms)
             case wire.Error():
                 return self._take_error(message, now_ms)
+            case wire.Blocked() | wire.Unblocked():
+                return self._take_blocks(message, now_ms)
             case wire.Details():
                 return []  # what staff see beside the states; tools for them read it off the socket
             case wire.Bye():
@@ -314,6 +317,14 @@ class Protocol(Requests):
             holds = {change.event: change.value for change in message.holds}
             effects.append(Answered(request.number, GroupResult(holds)))
         return [*effects, *self._transmit(now_ms)]
+
+    def _take_blocks(self, message: wire.StaffAnswer, now_ms: int) -> Effects:
+        request = self._pending.answered(message.id)
+        effects = self._transmit(now_ms)
+        if request is not None and request.number is not None:
+            done = BlockResult(message.seats, message.areas, message.refused_seats, message.refused_areas)
+            effects.insert(0, Answered(request.number, done))
+        return effects
 
     def _take_pong(self, message: wire.Pong, now_ms: int) -> Effects:
         if message.token is not None:

@@ -132,6 +132,33 @@ class Requests(ABC):
         """Put off the deadlines of all of these holds of the group's events, or of none. Never asked again."""
         return self._request(now_ms, wire.ExtendGroup(0, list(holds)))
 
+    def block(
+        self,
+        now_ms: int,
+        seats: Sequence[int] = (),
+        areas: Mapping[str, int] | None = None,
+        *,
+        kind: Literal["house", "kill"],
+        reason: str,
+    ) -> tuple[int, Effects]:
+        """For a manager's token: take seats and places off sale, as far as they are free. Never asked again: places
+        are counted, and twice asked is twice as many."""
+        message = wire.Block(id=0, seats=list(seats), areas=dict(areas or {}), kind=kind, reason=reason)
+        return self._request(now_ms, message)
+
+    def unblock(
+        self,
+        now_ms: int,
+        seats: Sequence[int] = (),
+        areas: Mapping[str, int] | None = None,
+        *,
+        kind: Literal["house", "kill"] = "house",
+        reason: str | None = None,
+    ) -> tuple[int, Effects]:
+        """For a manager's token: put blocked seats, and places of this kind, back on sale. As `block`."""
+        message = wire.Unblock(id=0, seats=list(seats), areas=dict(areas or {}), kind=kind, reason=reason)
+        return self._request(now_ms, message)
+
     def ping(self, now_ms: int) -> tuple[int, Effects]:
         """Ask for the server's time. (The client pings by itself to keep the socket.)"""
         return self._request(now_ms, wire.Ping(0))

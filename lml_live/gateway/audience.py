@@ -55,8 +55,8 @@ class Subscriber:
         """Requests answered `unavailable`: their changes count as not asked for."""
         self.channel = WEB
         """The sales channel that its holder buys through."""
-        self.staff_token: str | None = None
-        """What a member of staff said hello with."""
+        self.token = ""
+        """What the client was last welcomed with: its holder's token, or that of a member of staff."""
         self.deflate = False
         """Whether the client accepts a deflated seat map."""
         self.heard = time.monotonic()

@@ -9,12 +9,12 @@ from typing import Any, Final, assert_never, get_args
 from msgspec import Struct
 
 from lml_live import limits
-from lml_live.errors import LmlError, NotFound, Unavailable
+from lml_live.errors import LmlError, NotFound, Unauthorized, Unavailable
 from lml_live.gateway import frames, wire
 from lml_live.gateway.acts import show_changed
 from lml_live.gateway.audience import Audience, Subscriber
 from lml_live.gateway.live import Live
-from lml_live.gateway.session import Act, Effect, Greet, Hang, Say, Session
+from lml_live.gateway.session import Act, Effect, Greet, Hang, Renew, Say, Session
 from lml_live.gateway.websocket import BINARY, CLOSE, PING, PONG, TEXT, Broken, Inbound
 from lml_live.infra.redis import ScriptForgotten
 from lml_live.infra.telemetry import METRICS
@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 _PLAIN: Final = (wire.HoldRequest, wire.Release)
 """What one call of a script decides, unless it turns out otherwise."""
+_WHOLE: Final = (wire.GroupChanged, wire.Blocked, wire.Unblocked)
+"""Answers that come ready to be sent."""
 _FED: Final = (False, b"")
 """Tells the framework that it need not close, and that nothing is left over."""
 _ANSWERS: Final[dict[type[Struct], type[wire.Held] | type[wire.Released] | type[wire.Extended]]] = {
@@ -35,8 +37,8 @@ _ANSWERS: Final[dict[type[Struct], type[wire.Held] | type[wire.Released] | type[
 }
 
 OneEvent = wire.HoldRequest | wire.HoldBest | wire.Release | wire.Extend
-Request = OneEvent | wire.GroupRequest
-Outcome = Changed | Refusal | wire.GroupChanged | wire.Error
+Request = OneEvent | wire.GroupRequest | wire.StaffRequest
+Outcome = Changed | Refusal | wire.GroupChanged | wire.StaffAnswer | wire.Error
 _KINDS: Final = {kind: str(kind.__struct_config__.tag) for kind in get_args(Request)}
 """What metrics and logs call a request."""
 
@@ -193,6 +195,8 @@ class Conversation:
                 self._end(code, reason)
             case Greet():
                 self._start(self._greet(effect), "greet")
+            case Renew():
+                self._start(self._renew(effect), "renew")
             case Act(request):
                 self._act(request, time.monotonic())
             case _:
@@ -220,16 +224,27 @@ class Conversation:
                 if isinstance(known, Hang):
                     self._carry_out(known)
                     return
-                greet, subscriber.staff_token = known, known.credential
+                greet = known
             subscriber.channel = greet.channel
             view = view_of(greet.channel) if greet.credential is None else STAFF
             self.audience = self._live.enter(self.audience, subscriber, view)
             await self._live.welcome(self.audience, subscriber, self._session, greet)
             self._patience.cancel()
+        except Unauthorized as error:
+            said = wire.Error(code=error.code, message=error.message)
+            self._carry_out(Hang(wire.CLOSE_UNAUTHORIZED, "token ended", said))
         except (Unavailable, NotFound) as error:
             self._subscriber.send(wire.Error(code=error.code, message=error.message, retry_after_ms=limits.BYE_MS))
             self._subscriber.send(wire.Bye(reason="unavailable", retry_after_ms=limits.BYE_MS))
             self._end(wire.CLOSE_TRY_LATER, "unavailable")
+
+    async def _renew(self, effect: Renew) -> None:
+        """Answers a ping of a partner's customer whose token is in its last quarter."""
+        try:
+            renew = await self._live.sells(effect.channel)
+        except Unavailable:
+            renew = False  # another ping will ask again
+        self._subscriber.send(self._session.pong(effect.id, self._clock(), renew=renew))
 
     # --- Requests
 
@@ -297,6 +312,8 @@ class Conversation:
             outcome = self._unknown(error)
         except LmlError as error:
             outcome = Refusal(error.code, error.message)
+            if isinstance(error, Unauthorized):
+                self._end(wire.CLOSE_UNAUTHORIZED, "token ended")
         except Exception:  # the socket loop: one request's defect must not end the socket in silence (style.md, 14)
             log.exception("a %s failed", _KINDS[type(request)])
             outcome = self._failed()
@@ -328,6 +345,10 @@ class Conversation:
                 return await acts.release(event, holder, request.hold, request.seats, request.areas, origin=origin)
             case wire.Extend():
                 return await acts.extend(event, holder, request.hold, origin=origin)
+            case wire.Block() | wire.Unblock():
+                token = self._session.staff_token
+                assert token is not None, "the session lets only staff ask for it"
+                return await self._live.block(self.audience.desk, token, request)
             case _:
                 desk, whence = self.audience.desk, self._mark
                 return await self._live.groups.ask(desk, holder, request, origin, through, whence)
@@ -355,7 +376,7 @@ class Conversation:
         subscriber.asked = ""
         kept_back, subscriber.asked_news = subscriber.asked_news, None
         kind, ended = type(request), "ok"
-        if isinstance(outcome, wire.GroupChanged):
+        if isinstance(outcome, _WHOLE):
             subscriber.send(outcome)
         elif isinstance(outcome, Refusal | wire.Error):
             ended = outcome.code

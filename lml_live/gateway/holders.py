@@ -18,7 +18,7 @@ from msgspec import UNSET
 from lml_live import limits, values
 from lml_live.backoffice.holding import Holding
 from lml_live.clock import to_datetime
-from lml_live.errors import STATUS_BY_CODE, NotFound, Overloaded, Unauthorized
+from lml_live.errors import STATUS_BY_CODE, Forbidden, NotFound, Overloaded, Unauthorized
 from lml_live.gateway import problems, wire
 from lml_live.gateway.acts import show_changed
 from lml_live.gateway.bodies import Availability, HoldBestBody, HoldBody, HoldChangeBody, NewHolder, SeatIdPick
@@ -35,7 +35,7 @@ from lml_live.guard.partners import Partners
 from lml_live.guard.staff import StaffDesk
 from lml_live.guard.throttle import Network, TokenBucket, address_mark, client_address, in_networks
 from lml_live.inventory.holds import Changed, Refusal
-from lml_live.inventory.records import BOX_OFFICE, WEB
+from lml_live.inventory.records import BOX_OFFICE, HOUSE_CHANNELS, WEB
 from lml_live.inventory.rooms import PUBLIC, STAFF, view_of
 from lml_live.venues.library import Library
 
@@ -331,6 +331,8 @@ def routes(services: HolderServices) -> list[web.RouteDef]:
             if read is None:
                 raise Unauthorized("This token is not valid.")
             holder, channel = read.holder, read.channel
+            if channel not in HOUSE_CHANNELS and not await live.sells(channel):
+                raise Forbidden("Who gave this token sells here no longer: it is good until it ends.")
         else:
             address = services.address_of.capped(request)
             if address is not None:

@@ -3,12 +3,12 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from typing import Any
 
 from lml_live import limits, values
 from lml_live.clock import Clock
-from lml_live.errors import LmlError, NotFound, Unavailable
+from lml_live.errors import LmlError, NotFound, Unauthorized, Unavailable
 from lml_live.gateway import frames, wire
 from lml_live.gateway.acts import Acts
 from lml_live.gateway.audience import Audience, Subscriber
@@ -19,12 +19,12 @@ from lml_live.gateway.direct import SendFrame
 from lml_live.gateway.fan_out import SLICE, Turns
 from lml_live.gateway.groups import GroupActs
 from lml_live.gateway.session import Greet, Session, Visitor
-from lml_live.gateway.tokens import HolderTokens
+from lml_live.gateway.tokens import HolderTokens, needs_renewal
 from lml_live.gateway.turnstile import Turnstile
 from lml_live.infra.telemetry import METRICS
 from lml_live.inventory.feed import Feed, Listener
-from lml_live.inventory.holds import OwnHolds
-from lml_live.inventory.records import Sale
+from lml_live.inventory.holds import OwnHolds, Refusal
+from lml_live.inventory.records import HOUSE_CHANNELS, Sale
 from lml_live.inventory.resume import Behind, Replay
 from lml_live.inventory.rooms import PUBLIC, STAFF, Room, Tick
 from lml_live.values import STATE_NAMES
@@ -35,6 +35,21 @@ log = logging.getLogger(__name__)
 async def _nobody(_token: str) -> Visitor | None:
     """Where there are neither staff nor partners."""
     return None
+
+
+async def _no_blocks(_desk: Desk, _token: str, _request: wire.StaffRequest) -> wire.StaffAnswer | Refusal:
+    """Where there is no back office."""
+    return Refusal("forbidden", "Nothing is taken off sale here.")
+
+
+async def _everybody(_channel: str) -> bool:
+    """Where no partner ever ends."""
+    return True
+
+
+async def _all_signed_in(_tokens: Collection[str]) -> Collection[str]:
+    """Where no member of staff signs out."""
+    return ()
 
 
 class Live(Listener):
@@ -59,6 +74,12 @@ class Live(Listener):
         """By event and view. The public's are there for all who have not said hello yet."""
         self.identify: Callable[[str], Awaitable[Visitor | None]] = _nobody
         """Who presents a token that is no holder's: staff, or a partner; None where it is not good."""
+        self.sells: Callable[[str], Awaitable[bool]] = _everybody
+        """Whether who buys through a channel may go on after the token's end: a partner's key may have been taken."""
+        self.signed_out: Callable[[Collection[str]], Awaitable[Collection[str]]] = _all_signed_in
+        """Which of these staff tokens are good no more."""
+        self.block: Callable[[Desk, str, wire.StaffRequest], Awaitable[wire.StaffAnswer | Refusal]] = _no_blocks
+        """Does what the staff of a token ask for; see `SocketBlocks.ask`."""
         self.turnstile = Turnstile()
         self._collector = Collector()
         self._came = self._left = 0
@@ -99,10 +120,13 @@ class Live(Listener):
         return self.join(self._audience(audience.event, audience.room, audience.desk, view), subscriber)
 
     async def welcome(self, audience: Audience, subscriber: Subscriber, session: Session, greet: Greet) -> None:
-        """Answers `hello`: `resumed` where the replay is complete, else `welcome`. Raises `Unavailable`."""
+        """Answers `hello`: `resumed` where the replay is complete, else `welcome`. Raises `Unavailable`; and
+        `Unauthorized` where a partner's customer needs a new token and the partner has ended."""
         now_ms = self.clock()
         holder = greet.holder or values.new_id("h")
-        token = greet.token or self.tokens.issue(holder, now_ms, greet.channel)
+        token = await self._renewed(holder, greet.token, greet.channel, renew=greet.renew)
+        if token is None:
+            raise Unauthorized("Your token has ended, and who gave it sells here no longer.")
         audience.name(subscriber, holder)
         await self.turnstile.enter(half_in=True)
         async with subscriber.greeting:
@@ -120,6 +144,14 @@ class Live(Listener):
             finally:
                 subscriber.early_news = None
         session.greeted(holder, token, now_ms)
+
+    async def _renewed(self, holder: str, own: str | None, channel: str, *, renew: bool) -> str | None:
+        """The token to go on with: the client's own while it is good, else a new one, or None where none is due."""
+        if own is not None and not renew:
+            return own
+        if channel in HOUSE_CHANNELS or await self.sells(channel):
+            return self.tokens.issue(holder, self.clock(), channel)
+        return own
 
     async def _own_holds(self, audience: Audience, holder: str) -> OwnHolds:
         """The holder's holds of the room's epoch; a room that is one behind catches up first."""
@@ -164,6 +196,7 @@ class Live(Listener):
         if audience.view == STAFF:
             common["channels"] = {name: channel.number for name, channel in room.sale.channels.items()}
             common["details"] = subscriber.format.raw(room.bytes_shown)
+        subscriber.token = token
         audience.settle(subscriber)
         plan = None
         if greet.resume is not None:
@@ -260,11 +293,16 @@ class Live(Listener):
                 return  # welcomed meanwhile by its own `hello`, or about to be in a still newer epoch
             subscriber.early_news = []
             try:
+                token = subscriber.token
+                if audience.view != STAFF:
+                    known = self.tokens.read(token, self.clock())
+                    due = known is None or needs_renewal(known, self.clock())
+                    # Watching goes on, with an ended token as well.
+                    token = await self._renewed(holder, token, subscriber.channel, renew=due) or token
                 own = await self._own_holds(audience, holder)
                 if audience.room.epoch != epoch:
                     return
                 greet = Greet(holder, None, None, subscriber.deflate)
-                token = subscriber.staff_token or self.tokens.issue(holder, self.clock(), subscriber.channel)
                 self._send_state(audience, subscriber, greet, holder, token, own)
             except LmlError as error:
                 log.warning("a socket of event %s is closed, it could not be welcomed: %s", audience.event, error)
@@ -289,7 +327,7 @@ class Live(Listener):
 
     async def keep(self) -> None:
         """Serves slow clients, lets idle rooms speak, pings, and cuts the dead, until cancelled."""
-        pinged = looked = time.monotonic()
+        pinged = looked = asked = time.monotonic()
         while True:
             await asyncio.sleep(limits.SOCKET_UPKEEP_SECONDS)
             now = time.monotonic()
@@ -299,6 +337,9 @@ class Live(Listener):
             look = now - looked >= limits.SOCKET_LOOK_SECONDS
             if look:
                 looked = now
+            if now - asked >= limits.STAFF_LOOK_SECONDS:
+                asked = now
+                self._start(self._end_signed_out())
             for audience in list(self.audiences.values()):
                 audience.serve_slow(now)
                 audience.broadcast_idle(now)
@@ -311,6 +352,25 @@ class Live(Listener):
                         subscriber.transport.write(frames.ping_frame())
             self._collector.look(self._came, self._left)
             METRICS.rooms.set(len(self.feed.rooms))
+
+    async def _end_signed_out(self) -> None:
+        """Ends the sockets of staff who have signed out, or whose session has ended."""
+        watching = [
+            subscriber
+            for audience in self.audiences.values()
+            if audience.view == STAFF
+            for subscriber in audience.subscribers
+            if subscriber.token
+        ]
+        try:
+            ended = set(await self.signed_out({subscriber.token for subscriber in watching})) if watching else set()
+        except Unavailable as error:
+            log.warning("whether staff signed out is asked later: %s", error)
+            return
+        for subscriber in watching:
+            if subscriber.token in ended:
+                subscriber.send(wire.Error(code="unauthorized", message="You have signed out."))
+                subscriber.hang_up(wire.CLOSE_UNAUTHORIZED)
 
     async def farewell(self) -> None:
         """A restart: `bye` to everybody, who come back spread over `BYE_MS`, and close."""

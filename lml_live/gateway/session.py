@@ -13,7 +13,7 @@ from lml_live import limits, values
 from lml_live.gateway import wire
 from lml_live.gateway.tokens import HolderToken, HolderTokens, needs_renewal
 from lml_live.guard.throttle import TokenBucket
-from lml_live.inventory.records import WEB
+from lml_live.inventory.records import HOUSE_CHANNELS, WEB
 from lml_live.inventory.resume import read_resume
 
 DEFLATE: Final = "deflate"
@@ -27,6 +27,8 @@ class Visitor(Struct, frozen=True):
 
     staff: str | None = None
     channel: str = WEB
+    manages: bool = False
+    """Whether this member of staff may block and unblock."""
 
 
 class Greet(Struct, frozen=True):
@@ -34,19 +36,28 @@ class Greet(Struct, frozen=True):
 
     holder: str | None
     token: str | None
-    """A renewed token, or None where the client's own is still good."""
+    """The client's own token; None where there is none yet, or it has ended."""
     resume: tuple[str, int] | None
     deflate: bool
     channel: str = WEB
     """The sales channel that the holder buys through."""
     credential: str | None = None
     """A token that is no holder's: who presents it is to be found out first, and told to `introduced`."""
+    renew: bool = False
+    """Whether the token is in its last quarter, so that a new one is due."""
 
 
 class Act(Struct, frozen=True, gc=False):
-    """Carry out a holder's request and answer it."""
+    """Carry out a holder's request, or staff's, and answer it."""
 
-    request: wire.HoldRequest | wire.HoldBest | wire.Release | wire.Extend | wire.GroupRequest
+    request: wire.HoldRequest | wire.HoldBest | wire.Release | wire.Extend | wire.GroupRequest | wire.StaffRequest
+
+
+class Renew(Struct, frozen=True):
+    """Answer a ping; with a new token where the holder's partner still sells. See `Session.pong`."""
+
+    id: int
+    channel: str
 
 
 class Say(Struct, frozen=True):
@@ -63,7 +74,7 @@ class Hang(Struct, frozen=True):
     message: wire.Error | None = None
 
 
-Effect = Greet | Act | Say | Hang
+Effect = Greet | Act | Renew | Say | Hang
 
 
 class Session:
@@ -76,6 +87,10 @@ class Session:
         self._floods = 0
         self.holder: str | None = None
         self._token: HolderToken | None = None
+        self._written = ""
+        """The same as the client has it."""
+        self._ask_again_ms = 0
+        """From when on the next ping may ask whether a partner still sells."""
         self._staff_token: str | None = None
         self.channel = WEB
 
@@ -89,10 +104,15 @@ class Session:
         self._staff_token = greet.credential
         return replace(greet, holder=visitor.staff, token=greet.credential)
 
+    @property
+    def staff_token(self) -> str | None:
+        """What a member of staff said hello with."""
+        return self._staff_token
+
     def greeted(self, holder: str, token: str, now_ms: int) -> None:
         """The answer to `hello` was made for this holder with this token."""
         self.holder = holder
-        self._token = self._tokens.read(token, now_ms)
+        self._token, self._written = self._tokens.read(token, now_ms), token
 
     def receive(self, payload: bytes, fmt: wire.Format, now_ms: int) -> Effect:
         """What to do about one frame."""
@@ -112,10 +132,16 @@ class Session:
             return self._hello(message, now_ms)
         if self.holder is None:
             return self._strike("The first message must be `hello`.", request_id)
-        if self._staff_token is not None and not isinstance(message, wire.Ping):
-            return Say(_error("forbidden", "Staff hold for customers, over REST; this socket watches.", request_id))
         if isinstance(message, wire.Ping):
-            return Say(wire.Pong(id=message.id, now_ms=now_ms, token=self._renewed(now_ms)))
+            is_partners = self.channel not in HOUSE_CHANNELS
+            if is_partners and self._needs_renewal(now_ms) and now_ms >= self._ask_again_ms:
+                self._ask_again_ms = now_ms + limits.RENEWAL_ASK_MS
+                return Renew(message.id, self.channel)
+            return Say(self.pong(message.id, now_ms, renew=not is_partners))
+        if isinstance(message, wire.Block | wire.Unblock):
+            return Act(message) if self._staff_token is not None else Say(_error("forbidden", _FOR_STAFF, request_id))
+        if self._staff_token is not None:
+            return Say(_error("forbidden", "Staff hold for customers, over REST, not here.", request_id))
         if self._token is None or self._token.end_ms <= now_ms:
             ended = _error("unauthorized", "Your token has ended: say hello without one.", request_id)
             return Hang(wire.CLOSE_UNAUTHORIZED, "token ended", ended)
@@ -128,7 +154,7 @@ class Session:
         return effect if isinstance(effect, Hang) else None
 
     def _hello(self, message: wire.Hello, now_ms: int) -> Effect:
-        holder, renewed = self.holder, None
+        holder, own, renew = self.holder, None, False
         credential = self._staff_token if message.token is None else message.token
         if credential is not None and credential.startswith(_CREDENTIALS):
             asked = read_resume(message.resume), DEFLATE in message.accept
@@ -138,18 +164,25 @@ class Session:
             if token is None or (holder is not None and token.holder != holder):
                 return _REFUSED_TOKEN
             holder, self.channel = token.holder, token.channel
-            renewed = None if needs_renewal(token, now_ms) else message.token
-        elif holder is not None and self._token is not None and not needs_renewal(self._token, now_ms):
-            renewed = self._tokens.issue(holder, now_ms, self.channel)
-        return Greet(holder, renewed, read_resume(message.resume), DEFLATE in message.accept, self.channel)
+            own, renew = message.token, needs_renewal(token, now_ms)
+        elif self._token is not None and self._token.end_ms > now_ms:
+            own, renew = self._written, needs_renewal(self._token, now_ms)
+        return Greet(
+            *(holder, own, read_resume(message.resume), DEFLATE in message.accept, self.channel),
+            renew=renew,
+        )
 
-    def _renewed(self, now_ms: int) -> str | None:
+    def _needs_renewal(self, now_ms: int) -> bool:
         token = self._token
-        if self.holder is None or token is None or token.end_ms <= now_ms or not needs_renewal(token, now_ms):
-            return None
-        renewed = self._tokens.issue(self.holder, now_ms, self.channel)
-        self._token = self._tokens.read(renewed, now_ms)
-        return renewed
+        return token is not None and token.end_ms > now_ms and needs_renewal(token, now_ms)
+
+    def pong(self, number: int, now_ms: int, *, renew: bool) -> wire.Pong:
+        """The answer to a ping, with a new token where one is due and the holder may have one."""
+        renewed = None
+        if renew and self.holder is not None and self._needs_renewal(now_ms):
+            renewed = self._tokens.issue(self.holder, now_ms, self.channel)
+            self._token, self._written = self._tokens.read(renewed, now_ms), renewed
+        return wire.Pong(id=number, now_ms=now_ms, token=renewed)
 
     def _strike(self, why: str, request_id: int | None) -> Effect:
         self._strikes += 1
@@ -166,6 +199,7 @@ class Session:
         return Say(error)
 
 
+_FOR_STAFF: Final = "Only staff take seats off sale."
 _REFUSED_TOKEN: Final = Hang(
     wire.CLOSE_UNAUTHORIZED,
     "token refused",

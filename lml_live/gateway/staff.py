@@ -1,4 +1,4 @@
-"""Staff sign in over REST (contract, section 2)."""
+"""Staff sign in and out over REST (contract, section 2)."""
 
 from collections.abc import Callable
 from typing import Final
@@ -6,7 +6,9 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
+from lml_live.errors import Unauthorized
 from lml_live.gateway.bodies import SignIn
+from lml_live.gateway.callers import bearer_token, is_staff_token
 from lml_live.gateway.operations import API, Operation, bind
 from lml_live.gateway.problems import read_body
 from lml_live.guard.staff import SignedIn, StaffDesk
@@ -21,6 +23,15 @@ OPERATIONS: Final = (
         body=SignIn,
         answers={201: SignedIn},
         codes=("unauthorized", "rate_limited"),
+    ),
+    Operation(
+        name="sign_out",
+        method="DELETE",
+        path=f"{API}/sessions",
+        who="clerk",
+        summary="Sign out: the token that is sent is good no more, and live sockets that use it are closed with 4401.",
+        answers={204: None},
+        codes=("unauthorized",),
     ),
 )
 
@@ -38,4 +49,10 @@ def routes(desk: StaffDesk, address_of: Callable[[web.Request], str | None]) -> 
             headers={"Cache-Control": "no-store"},
         )
 
-    return bind(OPERATIONS, {"sign_in": sign_in})
+    async def sign_out(request: web.Request) -> web.Response:
+        token = bearer_token(request)
+        if token is None or not is_staff_token(token) or not await desk.sign_out(token):
+            raise Unauthorized("This needs a member of staff.")
+        return web.Response(status=204)
+
+    return bind(OPERATIONS, {"sign_in": sign_in, "sign_out": sign_out})

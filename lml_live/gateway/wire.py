@@ -230,12 +230,40 @@ class ExtendGroup(Struct, frozen=True, tag="extend_group"):
     holds: HoldIds
 
 
+Reason = Annotated[str, Meta(min_length=1, max_length=limits.EVENT_NAME_CHARS_MAX, pattern=values.TEXT_PATTERN)]
+BlockedSeats = Annotated[list[SeatIndex], Meta(max_length=limits.BLOCK_BATCH)]
+BlockedPlaces = Annotated[
+    dict[Id, Annotated[int, Meta(ge=1, le=limits.AREA_CAPACITY_MAX)]], Meta(max_length=limits.LAYOUT_AREAS_MAX)
+]
+
+
+class Block(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="block"):
+    """For managers: take seats and places off sale. Not all or nothing; answered by `blocked`."""
+
+    id: RequestId
+    seats: BlockedSeats = []
+    areas: BlockedPlaces = {}
+    kind: Literal["house", "kill"]
+    reason: Reason
+
+
+class Unblock(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="unblock"):
+    """For managers: put blocked seats, and blocked places of this kind, back on sale. Answered by `unblocked`."""
+
+    id: RequestId
+    seats: BlockedSeats = []
+    areas: BlockedPlaces = {}
+    kind: Literal["house", "kill"] = "house"
+    reason: Reason | None = None
+
+
 class Ping(Struct, frozen=True, gc=False, omit_defaults=True, tag="ping"):
     id: RequestId
 
 
 GroupRequest = HoldGroup | MoveGroup | ReleaseGroup | ExtendGroup
-ClientMessage = Hello | HoldRequest | HoldBest | Release | Extend | GroupRequest | Ping
+StaffRequest = Block | Unblock
+ClientMessage = Hello | HoldRequest | HoldBest | Release | Extend | GroupRequest | StaffRequest | Ping
 
 # --- Server to client -------------------------------------------------------------------------------------------------
 
@@ -353,6 +381,28 @@ class GroupChanged(Struct, frozen=True, kw_only=True, tag="group"):
     now_ms: int
 
 
+class Blocked(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="blocked"):
+    """The seats and places that are off sale now. Refused: seats that are held, in checkout or sold; areas that have
+    only so many places left."""
+
+    id: int
+    seats: tuple[int, ...] = ()
+    areas: dict[str, int] = {}
+    refused_seats: tuple[int, ...] = ()
+    refused_areas: dict[str, int] = {}
+
+
+class Unblocked(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="unblocked"):
+    """The seats and places that are on sale again. Refused: seats that were not blocked; areas with only so many
+    blocked."""
+
+    id: int
+    seats: tuple[int, ...] = ()
+    areas: dict[str, int] = {}
+    refused_seats: tuple[int, ...] = ()
+    refused_areas: dict[str, int] = {}
+
+
 class HoldChanged(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="hold_changed"):
     """A change of one of the holder's holds that this socket did not ask for."""
 
@@ -413,7 +463,10 @@ class Bye(Struct, frozen=True, kw_only=True, tag="bye"):
 
 
 HoldAnswer = Held | Extended | Released | GroupChanged
-ServerMessage = Welcome | Resumed | Diff | Details | HoldAnswer | HoldChanged | EventChanged | Pong | Error | Bye
+StaffAnswer = Blocked | Unblocked
+ServerMessage = (
+    Welcome | Resumed | Diff | Details | HoldAnswer | StaffAnswer | HoldChanged | EventChanged | Pong | Error | Bye
+)
 
 # --- Coding -----------------------------------------------------------------------------------------------------------
 

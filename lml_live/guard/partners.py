@@ -49,6 +49,11 @@ class Partners:
         async with postgres.connection(self._pool) as connected:
             return len(await connected.fetch(_SQL["end_partners"], channel))
 
+    async def sells(self, channel: str) -> bool:
+        """Whether any partner of a channel has a key that is good: only then its customers' tokens are renewed."""
+        async with postgres.connection(self._pool) as connected:
+            return bool(await connected.fetchval(_SQL["has_partner"], channel))
+
     async def who(self, key: str) -> Partner | None:
         """Whose key this is, or None: unknown, or taken away."""
         if not key.startswith(PARTNER_KEY_PREFIX) or len(key) > limits.TOKEN_CHARS_MAX:

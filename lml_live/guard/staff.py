@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import re
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Final, Literal
@@ -99,6 +99,21 @@ class StaffDesk:
         async with postgres.connection(self._pool) as connected:
             row = await connected.fetchrow(_SQL["find_session"], _digest(token))
         return None if row is None else Staff(row["id"], row["email"], tuple(row["roles"]))
+
+    async def sign_out(self, token: str) -> bool:
+        """Ends the session of this token; False where it was not good any more."""
+        async with postgres.connection(self._pool) as connected:
+            return await connected.fetchval(_SQL["close_session"], _digest(token)) is not None
+
+    async def signed_out(self, tokens: Collection[str]) -> set[str]:
+        """Which of these tokens are good no more."""
+        ended, asked = set(tokens), sorted(tokens)
+        for start in range(0, len(asked), limits.STAFF_TOKENS_ASKED_MAX):
+            by_digest = {_digest(token): token for token in asked[start : start + limits.STAFF_TOKENS_ASKED_MAX]}
+            async with postgres.connection(self._pool) as connected:
+                rows = await connected.fetch(_SQL["list_open_sessions"], list(by_digest))
+            ended -= {by_digest[row["token_hash"]] for row in rows}
+        return ended
 
     async def ensure_admin(self, email: str | None = None, password: str | None = None) -> tuple[str, str] | None:
         """Makes the first administrator where there is none, and returns e-mail address and password to be told once.

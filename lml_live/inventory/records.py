@@ -20,6 +20,8 @@ WEB: Final = "web"
 """The channel of the public, anonymous or signed in."""
 BOX_OFFICE: Final = "box-office"
 """The channel of the house's own counter."""
+HOUSE_CHANNELS: Final = frozenset({WEB, BOX_OFFICE})
+"""All others are partners'."""
 
 KEY_NAMES: Final = ("seats", "book", "deadlines", "areas", "log", "new_book", "new_deadlines")
 

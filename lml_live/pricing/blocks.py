@@ -51,16 +51,17 @@ class Blocks:
 
     async def block_areas(
         self, event_id: str, areas: Mapping[str, int], kind: BlockKind, reason: str, staff_id: str
-    ) -> frozenset[str]:
-        """Takes so many more places of each area off sale. Returns the areas done; the others have not so many."""
-        done = set()
+    ) -> dict[str, int]:
+        """Takes so many more places of each area off sale. Returns the areas that have not so many, with how many are
+        not blocked yet."""
+        short: dict[str, int] = {}
         async with postgres.transaction(self._pool) as connected:
             await connected.execute(_EVENT["lock_event"], event_id)
             for area_id, quantity in areas.items():
                 named = (event_id, area_id, kind, quantity, reason, staff_id)
-                if await connected.fetchval(_SQL["block_area"], *named) is not None:
-                    done.add(area_id)
-        return frozenset(done)
+                if await connected.fetchval(_SQL["block_area"], *named) is None:
+                    short[area_id] = await connected.fetchval(_SQL["count_unblocked"], event_id, area_id) or 0
+        return short
 
     async def unblock_areas(
         self,
@@ -71,21 +72,22 @@ class Blocks:
         reason: str | None,
         *,
         refused: bool = False,
-    ) -> frozenset[str]:
-        """Puts so many places of each area back on sale. Returns the areas done; the others have fewer blocked.
+    ) -> dict[str, int]:
+        """Puts so many places of each area back on sale. Returns the areas that have fewer of this kind, with how many.
 
         `refused` says that the inventory would not block them: the log then shows the block as withdrawn.
         """
         act = "withdraw" if refused else "unblock"
-        done = set()
+        short: dict[str, int] = {}
         async with postgres.transaction(self._pool) as connected:
             await connected.execute(_EVENT["lock_event"], event_id)
             for area_id, quantity in areas.items():
                 if await _lessen(connected, event_id, area_id, kind, quantity):
                     record = (event_id, act, area_id, quantity, staff_id, reason)
                     await connected.execute(_SQL["record_area_unblock"], *record)
-                    done.add(area_id)
-        return frozenset(done)
+                else:
+                    short[area_id] = await connected.fetchval(_SQL["count_blocked"], event_id, area_id, kind) or 0
+        return short
 
 
 async def _lessen(connected: Connection, event_id: str, area_id: str, kind: BlockKind, quantity: int) -> bool:

@@ -71,7 +71,7 @@ class ChannelRows:
                         raise Refused("limit_exceeded", "An event has at most 31 channels.") from error
                     raise
             elif known.opened_at is not None and known.told_at is None:
-                raise Refused("conflict", "This channel is being opened right now; please try again.")
+                raise _opened_meanwhile()
             if opens_at is UNSET:
                 opens_at = known.opens_at if known is not None and known.opened_at is None else None
             await connected.execute(_SQL["plan_channel"], event_id, name, opens_at, staff_id, reason)
@@ -86,10 +86,11 @@ class ChannelRows:
         self, event_id: str, seat_ids: Sequence[str], channel: Channel | None, staff_id: str, reason: str
     ) -> dict[str, int | None]:
         """Gives seats to a channel (None: to all). Returns those with the number of the channel that each belonged to;
-        what is missing in the answer is in checkout or sold."""
+        what is missing in the answer is in checkout or sold. Raises `Refused` where the channel was opened since."""
         number, name = _spelled(channel)
         async with postgres.transaction(self._pool) as connected:
             await connected.execute(_EVENT["lock_event"], event_id)
+            await _expect_its_own(connected, event_id, channel)
             rows = await connected.fetch(_SQL["assign_seats"], event_id, seat_ids, number, name, staff_id, reason)
         return {row["seat_id"]: row["was"] for row in rows}
 
@@ -120,10 +121,12 @@ class ChannelRows:
         *,
         refused: bool = False,
     ) -> dict[str, int]:
-        """Sets how many places of areas a channel has; answers how many it had. `refused`: the inventory would not."""
+        """Sets how many places of areas a channel has; answers how many it had. `refused`: the inventory would not.
+        Raises `Refused` where the channel was opened since."""
         act = "withdraw" if refused else "assign"
         async with postgres.transaction(self._pool) as connected:
             await connected.execute(_EVENT["lock_event"], event_id)
+            await _expect_its_own(connected, event_id, channel)
             rows = await connected.fetch(_SQL["load_places"], event_id, channel.number)
             had = {row["area_id"]: row["places"] for row in rows}
             for area_id, places in areas.items():
@@ -166,6 +169,16 @@ class ChannelRows:
         async with postgres.connection(self._pool) as connected:
             rows = await connected.fetch(_SQL["sold_places"], event_id)
         return {(row["area_id"], row["channel"]): row["sold"] for row in rows}
+
+
+async def _expect_its_own(connected: Connection, event_id: str, channel: Channel | None) -> None:
+    """Raises `Refused` where the channel was opened since it was found: nobody would be told of later rows."""
+    if channel is not None and await connected.fetchval(_SQL["load_opening"], event_id, channel.name) is not None:
+        raise _opened_meanwhile()
+
+
+def _opened_meanwhile() -> Refused:
+    return Refused("conflict", "This channel is being opened right now; please try again.")
 
 
 async def _announce(connected: Connection, event_id: str) -> None:

@@ -16,7 +16,7 @@ from lml_live.guard import staff as guard_staff
 from lml_live.guard.staff import StaffDesk
 from lml_live.infra import postgres
 from lml_live.inventory.checker import Checker
-from lml_live.venues.layout import Layout, Row, Seat, Section, Viewport
+from lml_live.venues.layout import Layout, Row, Seat, Section, Viewport, index_layout, seal_layout
 from lml_live.venues.library import Library
 
 Run = Callable[..., Awaitable[Result]]
@@ -175,3 +175,51 @@ async def test_an_inventory_is_compared_and_mended(
     assert (mended.exit_code, mended.stdout) == (1, told)
     assert mended.stderr.startswith("aida-2030-12-01: the inventory was built anew\n")
     assert (await run("event", "check")).exit_code == 0
+
+
+async def test_sales_channels_are_set_listed_and_opened(
+    run: Run, valkey_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LML_REDIS_URL", valkey_url)
+    event = "aida-2030-12-01"
+    await run(*CREATE, "--all-prices", "4500", "--open", "--group", "channel-command")
+    channel = ("event", "channel")
+    some = ("--row", "Stalls/A", "--places", "floor=20", "--reason", "contract")
+    given = await run(*channel, "set", event, "agency", *some, "--opens-at", "2030-11-20T10:00:00+01:00")
+    assert (given.exit_code, given.stdout) == (0, ""), given.stderr
+    assert given.stderr == f"{event}: agency has 2 seats, 20 places of floor of what was asked for\n"
+    too_many = await run(*channel, "set", event, "web", "--places", "floor=40", "--reason", "greed")
+    assert (too_many.exit_code, too_many.stdout) == (1, "floor\tarea_full\t30\n")
+    seats = tmp_path / "seats"
+    seats.write_text(index_layout(seal_layout(HALL)).seat_ids[0] + "\n\n")
+    assert (
+        await run(*channel, "set", event, "open", "--seats-from", str(seats), "--reason", "given back")
+    ).exit_code == 0
+    assert (await run(*channel, "list", event)).stdout.splitlines() == [
+        "open\t\tseats=1:1,0,0,0\tfloor=30:30,0,0",
+        "agency\topens 2030-11-20T09:00:00+00:00\tseats=1:1,0,0,0\tfloor=20:20,0,0",
+        "web\t\tseats=0:0,0,0,0",
+    ]
+    for _ in range(2):
+        opened = await run(*channel, "open", event, "agency", "--reason", "slow")
+        assert (opened.exit_code, opened.stderr) == (0, f"{event}: all sell what agency had\n")
+    assert (await run(*channel, "list", event)).stdout.startswith("open\t\tseats=2:2,0,0,0\tfloor=50:50,0,0\n")
+    for arguments, code, words in (
+        (("set", event, "agency", "--reason", "x"), 1, "seats"),
+        (("set", event, "agency"), 2, "--reason"),
+        (("set", event, "a b", *some), 1, "channel"),
+        (
+            ("set", event, "agency", "--section", "Loge", "--row", "Stalls/Z", "--reason", "x"),
+            1,
+            "'Loge' is not in hall",
+        ),
+        (("set", event, "agency", "--places", "floor", "--reason", "x"), 2, "AREA=N"),
+        (("set", event, "agency", *some, "--opens-at", "soon"), 1, "opens_at"),
+        (("set", "nowhere", "agency", *some), 1, "no such event"),
+        (("open", event, "nobody", "--reason", "x"), 1, "no such channel"),
+        (("open", event, "a\0b", "--reason", "x"), 1, "no such channel"),
+        (("list", "nowhere"), 1, "no such event"),
+    ):
+        refused = await run(*channel, *arguments)
+        assert (refused.exit_code, refused.stdout) == (code, ""), (arguments, refused.stderr)
+        assert words in refused.stderr

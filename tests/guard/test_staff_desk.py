@@ -161,6 +161,15 @@ def test_roles(roles: tuple[staff.Role, ...], role: staff.Role, may: bool) -> No
     assert Staff("s1", EMAIL, roles).may(role) is may
 
 
+async def test_who_signs_out_is_nobody(desk: StaffDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "STAFF_TOKENS_ASKED_MAX", 1)
+    stays, goes = [(await desk.sign_in(EMAIL, PASSWORD)).token for _ in range(2)]
+    assert await desk.sign_out(goes)
+    assert not await desk.sign_out(goes)
+    assert await desk.who(goes) is None
+    assert await desk.signed_out({stays, goes, "staff-unknown"}) == {goes, "staff-unknown"}
+
+
 # --- Partners
 
 
@@ -173,8 +182,10 @@ async def test_a_partner_is_known_by_its_key(pool: Pool) -> None:
     for wrong in ("", "partner-", key[:-1], key.upper(), key.removeprefix("partner-"), "partner-" + "x" * 5_000):
         assert await partners.who(wrong) is None
     assert await pool.fetchval("SELECT count(*) FROM partner WHERE encode(key_hash, 'escape') LIKE '%' || $1", key) == 0
+    assert await partners.sells("agency")
     assert (await partners.end("agency"), await partners.end("agency")) == (1, 0)
     assert await partners.who(key) is None
+    assert not await partners.sells("agency")
 
 
 @pytest.mark.parametrize("channel", ["web", "box-office", "open", "public", "staff", "", "a b", "x" * 65, "a\n"])

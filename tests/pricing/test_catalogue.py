@@ -303,14 +303,13 @@ async def test_seats_are_blocked_but_not_those_in_checkout(catalogue: Catalogue,
 
 async def test_places_are_blocked_up_to_the_areas_capacity(catalogue: Catalogue, pool: Pool) -> None:
     event, blocks = await catalogue.create_event(new_event()), Blocks(pool)
-    floor = frozenset({"floor"})
-    assert await blocks.block_areas(event.id, {"floor": 60}, "house", "press", "s1") == floor
-    assert await blocks.block_areas(event.id, {"floor": 41}, "kill", "mixer", "s1") == frozenset()
-    assert await blocks.block_areas(event.id, {"floor": 40}, "kill", "mixer", "s1") == floor
-    assert await blocks.unblock_areas(event.id, {"floor": 61}, "house", "s2", None) == frozenset()
-    assert await blocks.unblock_areas(event.id, {"floor": 10}, "house", "s2", None) == floor
-    assert await blocks.unblock_areas(event.id, {"floor": 50}, "house", "s2", "x", refused=True) == floor
-    assert await blocks.unblock_areas(event.id, {"floor": 1}, "house", "s2", None) == frozenset()
+    assert await blocks.block_areas(event.id, {"floor": 60}, "house", "press", "s1") == {}
+    assert await blocks.block_areas(event.id, {"floor": 41}, "kill", "mixer", "s1") == {"floor": 40}
+    assert await blocks.block_areas(event.id, {"floor": 40}, "kill", "mixer", "s1") == {}
+    assert await blocks.unblock_areas(event.id, {"floor": 61}, "house", "s2", None) == {"floor": 60}
+    assert await blocks.unblock_areas(event.id, {"floor": 10}, "house", "s2", None) == {}
+    assert await blocks.unblock_areas(event.id, {"floor": 50}, "house", "s2", "x", refused=True) == {}
+    assert await blocks.unblock_areas(event.id, {"floor": 1}, "house", "s2", None) == {"floor": 0}
     async with postgres.connection(pool) as connected:
         told = await connected.fetch(
             "SELECT act, quantity, status, reason FROM status_change WHERE event_id = $1 ORDER BY number", event.id

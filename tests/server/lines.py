@@ -41,7 +41,7 @@ class Line:
         self.holder = ""
         self._ids = itertools.count(1)
 
-    async def say(self, kind: str, **fields: Any) -> None:
+    async def say(self, kind: str, /, **fields: Any) -> None:
         """Sends one message."""
         message = {"type": kind, **fields}
         if self.format.binary:
@@ -95,7 +95,7 @@ class Line:
         await self.say("hello", **fields)
         return await self.hear("welcome", "resumed")
 
-    async def ask(self, kind: str, **fields: Any) -> Message:
+    async def ask(self, kind: str, /, **fields: Any) -> Message:
         """A request and its answer."""
         number = next(self._ids)
         await self.say(kind, id=number, **fields)

@@ -1,28 +1,31 @@
 """Who watches an event and how a tick reaches them, without sockets: idle rooms, slow readers, comings and goings."""
 
 import asyncio
+import functools
 import time
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 import pytest
 from serving import hall_of_300
+from waiting import eventually
 
 from lml_live import limits
-from lml_live.errors import Unavailable
+from lml_live.errors import Unauthorized, Unavailable
 from lml_live.gateway import wire
 from lml_live.gateway.audience import Audience, Subscriber
 from lml_live.gateway.desk import Desk, plan_layout
 from lml_live.gateway.fan_out import SLICE, FanOut, Turns
 from lml_live.gateway.live import Live
 from lml_live.gateway.session import Greet, Session
-from lml_live.gateway.tokens import HolderTokens
+from lml_live.gateway.tokens import LIFE_MS, RENEWAL_MS, HolderTokens
 from lml_live.inventory.diffs import Change
 from lml_live.inventory.feed import Feed
 from lml_live.inventory.holds import OwnHolds
 from lml_live.inventory.records import Entry, Sale
-from lml_live.inventory.rooms import Room
+from lml_live.inventory.rooms import STAFF, Room
 from lml_live.pricing.events import Event, SaleLimits
 from lml_live.pricing.quote import Price, PriceTable
 from lml_live.venues.layout import index_layout
@@ -189,6 +192,65 @@ def _event() -> Event:
         prices=(Price(category="Front", amount=1), Price(category="Rear", amount=1)),
         areas=(),
     )
+
+
+async def test_staff_who_signed_out_are_shown_out(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A socket that watched as staff went on for as long as it was open."""
+    monkeypatch.setattr(limits, "STAFF_LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(limits, "SOCKET_UPKEEP_SECONDS", 0.01)
+    said: dict[str, Transport] = {}
+    closed: dict[str, int] = {}
+    for who in ("staff-anna", "staff-ben"):
+        subscriber, said[who] = setting.subscriber()
+        audience = setting.live.enter(await setting.audience(), subscriber, STAFF)
+        await setting.live.welcome(audience, subscriber, setting.session(), Greet(who, who, None, False))
+        subscriber.hang_up = functools.partial(closed.__setitem__, who)
+    _, public = await setting.come()
+    asked: list[set[str]] = []
+
+    async def signed_out(tokens: Collection[str]) -> Collection[str]:
+        asked.append(set(tokens))
+        if len(asked) == 1:
+            raise Unavailable("PostgreSQL is away.")
+        return {"staff-anna"}
+
+    setting.live.signed_out = signed_out
+    keeping = asyncio.create_task(setting.live.keep())
+    await eventually(lambda: closed)
+    keeping.cancel()
+    assert closed == {"staff-anna": wire.CLOSE_UNAUTHORIZED}
+    assert asked[0] == {"staff-anna", "staff-ben"}, "holders' tokens are asked of nobody"
+    assert said["staff-anna"].messages()[-1]["code"] == "unauthorized"
+    assert [len(line.messages()) for line in (said["staff-ben"], public)] == [1, 1]
+
+
+async def test_an_ended_partners_customer_watches_on_with_what_it_has(setting: Setting) -> None:
+    """A new epoch's welcome, which nobody asks for, gave a new token to everybody."""
+    now, channel = 1_000_000, "agency"
+    old = setting.tokens.issue("h-1", now - LIFE_MS + RENEWAL_MS - 1, channel)
+    sells = [True]
+
+    async def ask(name: str) -> bool:
+        assert name == channel
+        return sells[-1]
+
+    setting.live.sells = ask
+    subscriber, line = setting.subscriber()
+    audience = setting.live.join(await setting.audience(), subscriber)
+    subscriber.channel = channel
+    for going_on in (False, True):
+        sells.append(going_on)
+        greet = Greet("h-1", old, None, False, channel, renew=True)
+        await setting.live.welcome(audience, subscriber, setting.session(), greet)
+        assert (line.messages()[-1]["token"] != old) is going_on
+        subscriber.token = old
+        setting.renew()
+        await until_quiet()
+        assert line.messages()[-1]["epoch"] == str(setting.room.epoch)
+        assert (line.messages()[-1]["token"] != old) is going_on
+    sells.append(False)
+    with pytest.raises(Unauthorized):
+        await setting.live.welcome(audience, subscriber, setting.session(), Greet("h-1", None, None, False, channel))
 
 
 async def until_quiet() -> None:

@@ -4,14 +4,15 @@ import base64
 import time
 from typing import Any
 
+import msgspec
 import pytest
 from lines import SEAT_COUNT, Lines
 from serving import LiveServer
 
 from lml_live import limits
 from lml_live.gateway import wire
-from lml_live.gateway.session import Act, Hang, Say, Session
-from lml_live.gateway.tokens import LIFE_MS, RENEWAL_MS, HolderTokens
+from lml_live.gateway.session import Act, Greet, Hang, Renew, Say, Session
+from lml_live.gateway.tokens import LIFE_MS, RENEWAL_MS, HolderToken, HolderTokens
 from lml_live.values import AVAILABLE, BLOCKED, HELD
 
 COMMON = {
@@ -179,6 +180,34 @@ def test_a_ping_renews_a_token_in_its_last_quarter() -> None:
         assert isinstance(said, Say)
         assert isinstance(said.message, wire.Pong)
         assert (said.message.token is not None) is renewed
+
+
+def test_a_partners_customer_is_renewed_while_the_partner_sells() -> None:
+    """Neither a ping nor a later `hello` made a new token of one in its last quarter by itself."""
+    tokens, now = HolderTokens(b"s" * 32), 1_000_000
+    session, written = Session(tokens, now), tokens.issue("h-1", now, "agency")
+    greet = session.receive(msgspec.json.encode({"type": "hello", "token": written}), wire.JSON, now)
+    assert greet == Greet("h-1", written, None, deflate=False, channel="agency")
+    session.greeted("h-1", written, now)
+    late = now + RENEWAL_MS * 3 + 1
+    assert session.receive(b'{"type":"ping","id":7}', wire.JSON, late) == Renew(7, "agency")
+    assert session.pong(7, late, renew=False).token is None
+    soon = session.receive(b'{"type":"ping","id":7}', wire.JSON, late + limits.RENEWAL_ASK_MS - 1)
+    assert soon == Say(wire.Pong(id=7, now_ms=late + limits.RENEWAL_ASK_MS - 1)), (
+        "pings do not ask PostgreSQL each time"
+    )
+    late += limits.RENEWAL_ASK_MS
+    assert session.receive(b'{"type":"ping","id":7}', wire.JSON, late) == Renew(7, "agency")
+    hello = session.receive(b'{"type":"hello"}', wire.JSON, late)
+    assert hello == Greet("h-1", written, None, deflate=False, channel="agency", renew=True)
+    renewed = session.pong(8, late, renew=True).token
+    assert renewed is not None
+    assert tokens.read(renewed, late) == HolderToken("h-1", late + LIFE_MS, "agency")
+    assert isinstance(session.receive(b'{"type":"ping","id":9}', wire.JSON, late + 1), Say), "once is enough"
+    ended = session.receive(b'{"type":"hello"}', wire.JSON, late + LIFE_MS)
+    assert ended == Greet("h-1", None, None, deflate=False, channel="agency"), (
+        "what has ended is no token to go on with"
+    )
 
 
 # --- Resume

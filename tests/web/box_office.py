@@ -243,6 +243,13 @@ class BoxOffice:
                 self.hold = self.make_hold(seats + message.get("seats", []), areas)
                 await socket.send_json({"type": "held", "hold": self.hold, **answer})
                 await self.change(held=message.get("seats", []))
+            case "hold_best":
+                free = [seat for seat, state in enumerate(self.states) if state == 0]
+                best = [seat for seat in free if (seat < 100) == (message.get("category", "Front") == "Front")]
+                best = best[: message["quantity"]]
+                self.hold = self.make_hold(seats + best, areas)
+                await socket.send_json({"type": "held", "hold": self.hold, **answer})
+                await self.change(held=best)
             case "release":
                 gone = message.get("seats", seats if "areas" not in message else [])
                 kept = [seat for seat in seats if seat not in gone]

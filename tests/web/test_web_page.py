@@ -92,6 +92,48 @@ async def test_standing_places_by_quantity(page: Page, site: str, office: BoxOff
     assert (await asked(office, "release"))[0]["areas"] == {"pit": 1}
 
 
+async def test_the_server_chooses_the_best_seats(page: Page, site: str, office: BoxOffice) -> None:
+    """With the keyboard alone: how many, at which price, and Enter. What is found joins what is held."""
+    await open_event(page, site)
+    count, price = page.locator("#best-count"), page.locator("#best-price")
+    await expect(count).to_have_accessible_name("Seats")
+    await expect(price).to_have_accessible_name("Price")
+    await expect(count.locator("option")).to_have_text(["1", "2", "3", "4", "5", "6"])
+    await expect(count).to_have_value("2")
+    await expect(price.locator("option")).to_have_text(["Any price", "Front · €52.50", "Rear · €32.50"])
+    await click_seat(page, 43)
+    await mine(page, [43])
+    await count.focus()
+    await page.keyboard.press("ArrowDown")
+    await page.keyboard.press("Tab")
+    await page.keyboard.press("ArrowDown")
+    await page.keyboard.press("ArrowDown")
+    await page.keyboard.press("Tab")
+    await page.keyboard.press("Enter")
+    await mine(page, [43, 100, 101, 102])
+    (wish,) = await asked(office, "hold_best")
+    assert (wish["quantity"], wish["category"], wish["into"], bool(wish["key"])) == (3, "Rear", "hold1", True)
+    await expect(page.locator("#spoken")).to_contain_text("3 seats held for you: Stalls, row F, seat 1;")
+    await expect(page.locator("#best-find")).to_be_focused()
+    await expect(page.locator("#best-find")).to_have_text("Find best seats")
+
+
+async def test_the_best_seats_are_found_on_a_phone(page: Page, site: str, office: BoxOffice) -> None:
+    await page.set_viewport_size({"width": 320, "height": 640})
+    await open_event(page, site)
+    await page.locator("#sheet").click()
+    office.refusals.append({"code": "no_best_seats"})
+    await page.get_by_role("button", name="Find best seats").click()
+    await expect(page.locator(".toast")).to_contain_text("There are no such seats left together.")
+    await page.get_by_role("button", name="Find best seats").click()
+    await mine(page, [0, 1])
+    assert [wish.get("category") for wish in await asked(office, "hold_best")] == [None, None]
+    assert await page.evaluate("document.documentElement.scrollWidth") == 320
+    limits = {**office.limits, "max_seats": 1}
+    await office.say({"type": "event", "state": "open", "on_sale_at_ms": 0, "prices_version": 1, "limits": limits})
+    await expect(page.locator("#best-count")).to_have_value("1")
+
+
 async def test_somebody_else_was_faster(page: Page, site: str, office: BoxOffice) -> None:
     await open_event(page, site)
     office.refusals.append({"code": "seat_taken", "seats": [43]})

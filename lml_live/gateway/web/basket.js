@@ -56,6 +56,21 @@ export class Basket {
     else this._enqueue(seats, () => this._hold({ seats }));
   }
 
+  /**
+   * Takes the seats that the server finds best for a wish; settles with the answer, null where too much waits already.
+   * @param {{quantity: number, category?: string}} wish
+   */
+  holdBest(wish) {
+    return new Promise((resolve) => {
+      const asked = this._enqueue([], async () => {
+        const answer = await this._hold(wish, "hold_best");
+        resolve(answer);
+        return answer;
+      });
+      if (!asked) resolve(null);
+    });
+  }
+
   /** Takes `change` more places of an area, or gives some back. */
   changeArea(areaId, change) {
     if (change > 0) {
@@ -82,12 +97,12 @@ export class Basket {
     this._enqueue([], () => this.live.request({ type: "extend", hold: holdId }));
   }
 
-  async _hold(wish) {
+  async _hold(wish, type = "hold") {
     const into = this.open?.id;
-    const answer = await this.live.request({ type: "hold", ...wish, ...(into ? { into } : {}) });
+    const answer = await this.live.request({ type, ...wish, ...(into ? { into } : {}) });
     const gone = answer.code === "hold_expired" || answer.code === "hold_not_found" || answer.code === "hold_in_checkout";
     // The hold to add to went meanwhile: what was asked for now is still wanted.
-    return into && gone ? this.live.request({ type: "hold", ...wish }) : answer;
+    return into && gone ? this.live.request({ type, ...wish }) : answer;
   }
 
   _release(hold, part) {
@@ -95,11 +110,12 @@ export class Basket {
   }
 
   _enqueue(seats, act) {
-    if (this._queue.length >= WAITING_MAX) return;
+    if (this._queue.length >= WAITING_MAX) return false;
     for (const seat of seats) this.pending.add(seat);
     this._queue.push({ seats, act });
     this.listeners.changed();
     if (!this.busy) this._drain();
+    return true;
   }
 
   async _drain() {

@@ -4,6 +4,7 @@
  */
 
 import { Basket } from "./basket.js";
+import { BestSeats } from "./bestseats.js";
 import { Bought, rememberBuying } from "./bought.js";
 import { Checkout } from "./checkout.js";
 import { byId, element, fetchJson, fill, idFrom, setText } from "./dom.js";
@@ -39,6 +40,7 @@ class EventPage {
     this.basket = new Basket(this.live, { changed: () => this._mineChanged(), refused: (error) => this._refused(error) });
     this.panel = new Panel(this);
     this.list = new SeatList(byId("by-list-body"), this);
+    this.best = new BestSeats(this);
     this.bought = new Bought(id, () => this._mineChanged());
     this.checkout = new Checkout(this);
     this._insets();
@@ -137,6 +139,7 @@ class EventPage {
     }
     this.map.setStates(protocol.seats);
     this.ready = true;
+    this.best.show();
     this._showAreasLeft();
     this._mineChanged();
     this._countSoon();
@@ -216,6 +219,7 @@ class EventPage {
       }
       case "event":
         if (notice.pricesChanged) this._reload();
+        if (this.ready) this.best.show();
         return this._showStatus();
       case "layout":
         this.ready = false;

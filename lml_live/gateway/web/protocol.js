@@ -300,7 +300,7 @@ export class Protocol {
       this._transmit(entry, now); // the same key: the server answers with the hold that it made, if it did
     } else if (message.seats?.length && message.seats.every((seat) => owned.has(seat.seat ?? seat))) {
       this._answer(id, { type: "held", id, epoch: this.epoch, seq: this.seq });
-    } else if (message.key && !message.areas) {
+    } else if (message.key && !message.areas && message.type === "hold") {
       entry.message = { ...message, key: this.makeKey() }; // another epoch, and it does not list these seats: ask anew
       this._transmit(entry, now);
     } else {

@@ -1,0 +1,41 @@
+"""Staff's changes of one event's seats and places take turns, over all workers.
+
+PostgreSQL is written first and the inventory told after it. Two changes of the same seats at once could reach the two
+stores in different orders, and what one says would not be what the other does. So whoever changes them holds a lock of
+PostgreSQL's from before the first store until after the second, a batch at a time; the transactions in between are
+others, and wait for nobody but PostgreSQL.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from lml_live import limits
+from lml_live.infra import postgres
+from lml_live.infra.postgres import Pool
+
+_SQL: Final = postgres.statements("turns")
+
+
+class StaffTurns:
+    """Whose turn it is. One for a worker."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._first = asyncio.Lock()
+        """So that a worker waits for PostgreSQL with one connection: with all of the pool in the queue, whoever has his
+        turn would wait for one of them."""
+
+    @asynccontextmanager
+    async def take(self, event_id: str) -> AsyncIterator[None]:
+        """Waits for the event's turn and keeps it until the end of the block. Raises `Unavailable`.
+
+        A worker that stops in the middle loses it after `STAFF_TURN_SECONDS`, one that dies at once.
+        """
+        async with self._first, postgres.connection(self._pool) as connected:
+            await connected.execute(_SQL["take_turn"], event_id, str(int(limits.STAFF_TURN_SECONDS * 1000)))
+            try:
+                yield
+            finally:
+                await connected.execute(_SQL["end_turn"], event_id)

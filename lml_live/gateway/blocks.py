@@ -1,0 +1,55 @@
+"""Blocking and unblocking over the live socket, for managers; in batches over REST (`events`)."""
+
+from collections.abc import Awaitable, Callable
+
+from lml_live.backoffice.blocking import Blocking, Selection
+from lml_live.errors import Forbidden, Unauthorized
+from lml_live.gateway import wire
+from lml_live.gateway.desk import Desk
+from lml_live.gateway.session import Visitor
+from lml_live.inventory.holds import Refusal
+
+Identify = Callable[[str], Awaitable[Visitor | None]]
+
+
+class SocketBlocks:
+    """What a member of staff takes off sale and puts back, at the seats of the socket's layout."""
+
+    def __init__(self, blocking: Blocking, identify: Identify) -> None:
+        self._blocking = blocking
+        self._identify = identify
+
+    async def ask(self, desk: Desk, token: str, request: wire.StaffRequest) -> wire.Blocked | wire.Unblocked | Refusal:
+        """Does what the staff of this token ask for. Who signed out since `hello`, or is manager no longer, is refused.
+
+        Raises `Unauthorized`, `Forbidden`, `NotFound`, `InvalidInput`, `Unavailable`.
+        """
+        staff = await self._identify(token)
+        if staff is None or staff.staff is None:
+            raise Unauthorized("You have signed out.")
+        if not staff.manages:
+            raise Forbidden("This needs another role.")
+        layout, event = desk.layout, desk.event.id
+        unknown = tuple(seat for seat in request.seats if seat >= layout.seat_count)
+        if unknown:
+            return Refusal("unknown_seat", "This event has no such seat.", unknown)
+        if not request.areas.keys() <= desk.area_categories.keys():
+            return Refusal("unknown_area", "This event has no such area.")
+        if not request.seats and not request.areas:
+            return Refusal("invalid_message", "Name at least one seat or area.")
+        wanted = Selection(seats=[layout.seat_ids[seat] for seat in request.seats], areas=request.areas)
+        answer: type[wire.Blocked] | type[wire.Unblocked]
+        if isinstance(request, wire.Block):
+            report = await self._blocking.block(event, wanted, request.kind, request.reason, staff.staff)
+            answer = wire.Blocked
+        else:
+            report = await self._blocking.unblock(event, wanted, request.kind, request.reason, staff.staff)
+            answer = wire.Unblocked
+        refused = {layout.index_of[seat.seat_id] for seat in report.refused_seats}
+        return answer(
+            id=request.id,
+            seats=tuple(sorted(set(request.seats) - refused)),
+            areas=report.areas,
+            refused_seats=tuple(sorted(refused)),
+            refused_areas={area.area_id: area.available for area in report.refused_areas},
+        )
