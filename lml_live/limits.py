@@ -130,6 +130,11 @@ SWEEP_WORK_MAX: Final = 150
 """Places that one such step frees, a hold counting as five: it stays under a millisecond of Redis."""
 SWEEP_ROUNDS_MAX: Final = 250
 """Batches of one event in one sweep; the other events come before its next."""
+LOOK_SECONDS: Final = 1.0
+"""How long the sweep leaves an event alone in which nothing is due: no deadline is set less than this ahead (but for a
+hold that is restored at the end of its lifetime, whose seats are free so much later)."""
+LOOKS_AT_ONCE: Final = 200
+"""Events that the sweep asks about in one go: some 10 ms of a worker at most."""
 UPKEEP_LIST_SECONDS: Final = 5.0
 """How often the list of sales and the clocks are looked at again, should a notice have been missed."""
 CLOCK_SKEW_MS: Final = 2_000
@@ -378,6 +383,8 @@ assert OUTBOX_LEASE_SECONDS > 2 * PAYMENT_CALL_SECONDS, "a lease outlives the ca
 assert SETTLE_SECONDS_MIN > CLOCK_SKEW_MS / 1000 + 1, "a second is what Stripe's times are rounded down by"
 assert REDIS_WATCH_SECONDS < REDIS_CALL_SECONDS
 assert HOLD_SEATS_MAX <= WORK_TOGETHER_MAX
+assert LOOK_SECONDS <= HOLD_SECONDS_MIN
+assert LOOK_SECONDS <= MARK_SECONDS_MIN
 WORKER_START_SECONDS: Final = 60
 """Adopting an event of 200,000 seats takes seconds; a worker that is not ready after a minute hangs."""
 WORKER_START_TRIES: Final = 3

@@ -26,8 +26,8 @@ HOUSE_CHANNELS: Final = frozenset({WEB, BOX_OFFICE})
 """All others are partners'."""
 
 FORMAT: Final = 2
-"""Of what scripts keep in Redis; it stands in every key. A server that keeps it otherwise finds no book, and adopts: what
-PostgreSQL knows is kept, and holds that nobody pays for yet are lost."""
+"""Of what scripts keep in Redis; it stands in every key. A server that keeps it otherwise finds no book, and adopts:
+what PostgreSQL knows is kept, and holds that nobody pays for yet are lost."""
 
 KEY_NAMES: Final = ("seats", "book", "deadlines", "areas", "log", "new_book", "new_deadlines")
 

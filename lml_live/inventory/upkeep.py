@@ -6,10 +6,11 @@ While PostgreSQL cannot be asked, everybody sweeps: sweeping twice is harmless, 
 
 import asyncio
 import logging
+import math
 import secrets
 import time
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
 
 import asyncpg
 from msgspec import Struct
@@ -77,6 +78,8 @@ class Upkeep:
         self._leader: asyncpg.Connection[asyncpg.Record] | None = None
         self._sales: dict[str, _Swept] = {}
         self._listed = float("-inf")
+        self._look_at: dict[str, float] = {}
+        """When an event is to be looked at again, on the monotonic clock."""
         self.clocks = Clocks(book.redis, pool)
         self._swept = time.monotonic()
         """When this worker last swept something, or had nothing to sweep."""
@@ -123,19 +126,67 @@ class Upkeep:
             return
         if not self._sales:
             self._swept = now
-        for event, swept in list(self._sales.items()):
-            try:
-                if not self.clocks.may_sweep(await self._book.pipe_of_event(event)):
+        events = [
+            event for event in self._sales if self._look_at.get(event, 0.0) <= now or self._is_to_be_closed(event)
+        ]
+        for first in range(0, len(events), limits.LOOKS_AT_ONCE):
+            for event in await self._due(events[first : first + limits.LOOKS_AT_ONCE], now):
+                try:
+                    await self.sweep(event)
                     self._swept = now
-                    continue
-                await self.sweep(event)
-                self._swept = now
-                if swept.state == "closed" and (event, swept.epoch) not in self._closed:
-                    await self.close_holds(event)
-                    self._closed.add((event, swept.epoch))
-            except LmlError as error:
-                log.debug("event %s is not swept: %s", event, error)
+                    await self._close_what_is_closed(event)
+                except LmlError as error:
+                    log.debug("event %s is not swept: %s", event, error)
         self._step_back(now)
+
+    async def _due(self, events: Sequence[str], now: float) -> list[str]:
+        """Those that have a hold to free or were closed, and those whose book is not as we know it: these are adopted.
+
+        All are asked in one go, and left alone until their next deadline or for `LOOK_SECONDS`: most have nothing due
+        most of the time.
+        """
+        asked: list[tuple[str, Sale, asyncio.Future[tuple[Any, Any]]]] = []
+        due: list[str] = []
+        for event in events:
+            try:
+                sale = await self._book.sale(event)
+                pipe = self._book.pipe_of(sale)
+                if not self.clocks.may_sweep(pipe):
+                    self._swept = now
+                elif sale.run_id != pipe.run_id or self._is_to_be_closed(event):
+                    due.append(event)
+                else:
+                    looks = (
+                        pipe.call("HGET", sale.key("book"), "stamp"),
+                        pipe.call("ZRANGE", sale.key("deadlines"), 0, 0, "WITHSCORES"),
+                    )
+                    asked.append((event, sale, asyncio.gather(*looks)))
+            except LmlError as error:
+                log.debug("event %s is not looked at: %s", event, error)
+        latest_ms = self.clocks.latest_ms()
+        for event, sale, answer in asked:
+            try:
+                stamp, first = await answer
+            except LmlError as error:
+                log.debug("event %s is not looked at: %s", event, error)
+                continue
+            self._swept = now
+            wait_ms = float(first[1]) - latest_ms if first else math.inf
+            if stamp != sale.stamp.encode() or wait_ms <= 0:
+                due.append(event)
+            else:
+                self._look_at[event] = now + min(wait_ms / 1000, limits.LOOK_SECONDS)
+        return due
+
+    def _is_to_be_closed(self, event: str) -> bool:
+        known = self._sales.get(event)
+        return known is not None and known.state == "closed" and (event, known.epoch) not in self._closed
+
+    async def _close_what_is_closed(self, event: str) -> None:
+        if self._is_to_be_closed(event):
+            epoch = self._sales[event].epoch
+            await self.close_holds(event)
+            self._closed.add((event, epoch))
 
     async def _sweep_what_was_left(self) -> None:
         """Looks at a few events after the leader, and sweeps those that it does not.
@@ -194,6 +245,7 @@ class Upkeep:
         async with postgres.connection(self._pool) as connection:
             rows = await connection.fetch(_SQL["list_sales_to_sweep"])
         self._sales = {row["id"]: _Swept(row["revision"], row["epoch"], row["state"]) for row in rows}
+        self._look_at = {event: at for event, at in self._look_at.items() if event in self._sales}
         for event, swept in self._sales.items():
             known = self._book.known(event)
             if known is not None and (known.revision, known.epoch) != (swept.revision, swept.epoch):
