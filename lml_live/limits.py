@@ -359,6 +359,26 @@ SIGN_IN_ATTEMPTS_PER_ADDRESS: Final = 20
 SIGN_IN_ATTEMPTS_PER_EMAIL: Final = 50
 """More than an address has, so that nobody can lock a colleague out from one place."""
 
+# --- The audit trail
+AUDIT_LOOK_SECONDS: Final = 0.5
+"""How often is looked for records to be chained: they are within a second of their commit."""
+AUDIT_BATCH: Final = 1_000
+"""Records of each log that one turn chains; forty milliseconds of one transaction at the most."""
+AUDIT_SETTLE_SECONDS: Final = 60
+"""How long a floor waits although all transactions have ended: a number may be drawn before its transaction has one."""
+AUDIT_READ: Final = 2_000
+"""Links, with their records, that a check or an export reads at once."""
+AUDIT_SPAN: Final = 100_000
+"""Numbers of each log that one statement looks through for records without a link."""
+AUDIT_CHAINS_BATCH: Final = 5_000
+ANCHOR_SECONDS: Final = 3_600
+ANCHOR_SECONDS_MIN: Final = 1
+ANCHOR_SECONDS_MAX: Final = 7 * 24 * 3600
+ANCHOR_RETRY_SECONDS: Final = 60
+"""An object store that is away is asked again after this."""
+ANCHORS_CHECKED: Final = 100
+"""Anchors that a check reads again, from the latest back; each has all chains, and the hash of the one before it."""
+
 # --- PostgreSQL
 POSTGRES_POOL_MIN: Final = 1
 POSTGRES_POOL_MAX: Final = 10

@@ -18,11 +18,13 @@ from aiohttp import web
 
 from lml_live import limits
 from lml_live.backoffice.allotting import Allotting
+from lml_live.backoffice.anchors import Anchoring, anchor_store
 from lml_live.backoffice.blocking import Blocking, Refusals
 from lml_live.backoffice.deployed import DeployedLayouts
 from lml_live.backoffice.history import History
 from lml_live.backoffice.holding import Holding
 from lml_live.backoffice.turns import StaffTurns
+from lml_live.backoffice.trail import Trail
 from lml_live.booking.bookings import Bookings
 from lml_live.booking.checkout import Checkout
 from lml_live.booking.completer import Completer
@@ -179,7 +181,11 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
                 answer = await holds.unblock_seats(event, seats, areas)
             return Refusals(answer.refused_seats, answer.refused_areas)
 
-        async def copy_out(version: LayoutVersion) -> None:
+        trail = Trail(pool)
+
+        async def deployed(version: LayoutVersion) -> None:
+            detail = msgspec.json.encode({"version": version.version, "hash": version.hash})
+            await trail.write("layout.deployed", ("layout", version.layout_id), detail=detail.decode())
             await _copy_layouts(settings, library)
 
         async def postgres_answers() -> None:
@@ -232,7 +238,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
                 layout_url,
                 live.refresh,
             ),
-            layouts=LayoutServices(desk, library, keys, copy_out),
+            layouts=LayoutServices(desk, library, keys, deployed),
             holders=holder_services,
             counter=CounterServices(
                 *(desk, acts, groups, holding, History(pool, staff_holds), keys),
@@ -275,6 +281,8 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             ("notices", _listen(dsn, live, upkeep)),
             ("copies", _keep_copies(settings, library, upkeep)),
             ("openings", _open_allotments(allotting, upkeep)),
+            ("audit", trail.run(lambda: upkeep.leads)),
+            ("anchors", _anchor(settings, pool, upkeep)),
         ):
             stack.push_async_callback(_end, asyncio.create_task(work, name=name))
         yield services, live
@@ -305,6 +313,12 @@ async def _open_allotments(allotting: Allotting, upkeep: Upkeep) -> None:
             log.warning("channels are not opened yet: %s", error)
         except Exception:  # the loop of the worker: nothing may end it (style.md, 14)
             log.exception("opening channels failed")
+
+
+async def _anchor(settings: Settings, pool: postgres.Pool, upkeep: Upkeep) -> None:
+    """Anchors the audit trail's chains now and then, in the one worker that leads, until cancelled."""
+    async with anchor_store(settings) as store:
+        await Anchoring(pool, store, anchor_seconds=settings.anchor_seconds).run(lambda: upkeep.leads)
 
 
 async def _end(task: "asyncio.Task[None]") -> None:

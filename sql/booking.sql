@@ -9,9 +9,9 @@ SELECT epoch, state FROM event WHERE id = $1;
 -- name: insert_booking
 -- Claims a hold for a buyer; nothing where the booking's id is there already, whoever put it there.
 INSERT INTO booking (id, event_id, hold_id, holder, epoch, state, hold_created, lifetime_end, buyer_name, buyer_email,
-                     amount, currency, prices_version, expires_at, channel)
+                     amount, currency, prices_version, expires_at, channel, origin)
 VALUES ($1, $2, $3, $4, $5, 'pending_payment', $6, $7, $8, $9, $10, $11, $12,
-        now() + make_interval(secs => $13), $14)
+        now() + make_interval(secs => $13), $14, $15)
 ON CONFLICT (id) DO NOTHING
 RETURNING id;
 

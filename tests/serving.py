@@ -78,6 +78,7 @@ class LiveServer:
     def __init__(self, dsn: str, mongo_url: str, mongo_name: str, redis_url: str, **environ: str) -> None:
         self.dsn, self.mongo_url, self.mongo_name, self.redis_url = dsn, mongo_url, mongo_name, redis_url
         self.environ = environ
+        self.data_dir = f"{os.environ['LML_TEST_RUN']}/data-{secrets.token_hex(6)}"
         self.process: subprocess.Popen[str] | None = None
         self.output: list[str] = []
         self.url = ""
@@ -96,6 +97,8 @@ class LiveServer:
             "LML_REDIS_URL": self.redis_url,
             "LML_CAPS_EXEMPT": "127.0.0.0/8",
             "LML_SWEEP_MS": "100",
+            # The anchors of another database's trail are no business of this one's.
+            "LML_DATA_DIR": self.data_dir,
             **self.environ,
         }
         # The run's directory in the command line lets the run end it, whatever happens here.

@@ -40,6 +40,7 @@ PURE = {
     *("pricing.quote", "pricing.events", "pricing.currencies"),
     "guard.throttle",
     *("booking.states", "booking.money"),
+    "backoffice.chain",
     *("gateway.wire", "gateway.session", "gateway.frames", "gateway.tokens"),
     "bench.figures",
     *("client.protocol", "client.effects", "client.pending", "client.picture", "client.requests"),
@@ -202,6 +203,7 @@ SETTINGS = {
     *("secret", "admin_email", "admin_password", "tick_ms", "sweep_ms"),
     *("stripe_api_key", "stripe_publishable_key", "stripe_webhook_secret", "stripe_api_base"),
     *("pay_seconds", "poll_seconds", "mark_seconds", "lease_seconds", "match_seconds", "settle_seconds"),
+    *("anchor_seconds", "anchor_bucket"),
 }
 # How the environment may be seen: these hand it on to a child, or to `infra.config` which reads the settings.
 ENVIRONMENT = {

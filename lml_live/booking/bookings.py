@@ -66,6 +66,8 @@ class NewBooking(Struct, frozen=True, kw_only=True):
     prices_version: int
     lines: tuple[Line, ...]
     pay_seconds: int
+    origin: str = ""
+    """Stands for the network address that it was made from."""
 
     @property
     def amount(self) -> int:
@@ -166,6 +168,7 @@ class Bookings:
             new.prices_version,
             float(new.pay_seconds),
             record.channel,
+            new.origin or None,
         )
         if inserted is None:
             raise _Refuse(Known())

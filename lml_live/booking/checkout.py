@@ -94,6 +94,7 @@ class Checkout:
         *,
         key: str,
         expected_amount: int | None,
+        origin: str = "",
     ) -> Booking | Refusal:
         """Makes a booking of a hold, and its payment ready where Stripe answers in time.
 
@@ -119,7 +120,7 @@ class Checkout:
         mark = await self._holds.checkout_hold(event, holder, hold, booking, mark_seconds=self._mark_seconds)
         if isinstance(mark, Refusal):
             return mark
-        return await self._claim(event, holder, mark, buyer, quote, booking, expected_amount)
+        return await self._claim(event, holder, mark, buyer, quote, booking, expected_amount, origin)
 
     async def _claim(
         self,
@@ -130,6 +131,7 @@ class Checkout:
         quote: QuoteHold,
         booking: str,
         expected_amount: int | None,
+        origin: str,
     ) -> Booking | Refusal:
         assert mark.record is not None
         # What was marked is what is sold: the hold may have changed since it was read.
@@ -148,6 +150,7 @@ class Checkout:
                     prices_version=quoted.prices_version,
                     lines=quoted.lines,
                     pay_seconds=self._pay_seconds,
+                    origin=origin,
                 )
             )
             if isinstance(outcome, NotClaimed):

@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "event": "lml_live.cli.events:event_group",
     "staff": "lml_live.cli.staff:staff_group",
     "money": "lml_live.cli.money:money_group",
+    "audit": "lml_live.cli.audit:audit_group",
     "partner": "lml_live.cli.partners:partner_group",
     "doctor": "lml_live.cli.doctor:doctor",
     "bench": "lml_live.cli.bench:bench",
@@ -53,6 +54,7 @@ def lml() -> None:
       lml layout import hall.json       read a venue's seating plan
       lml event create --help           sell it
       lml money match                   do bookings and Stripe agree?
+      lml audit verify                  was the audit trail tampered with?
       lml doctor                        what is wrong, and what to do about it
       lml bench                         what operations cost on this machine
     """

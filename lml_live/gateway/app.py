@@ -12,6 +12,7 @@ from aiohttp import web
 from lml_live import limits
 from lml_live.gateway import bookings, channels, counter, documents, events, holders, layouts, problems, seasons, staff
 from lml_live.gateway.bookings import BookingServices
+from lml_live.gateway.callers import ORIGIN
 from lml_live.gateway.counter import CounterServices
 from lml_live.gateway.events import EventServices
 from lml_live.gateway.holders import HolderServices
@@ -19,6 +20,7 @@ from lml_live.gateway.layouts import LayoutServices
 from lml_live.gateway.operations import Operation
 from lml_live.gateway.pages import STRIPE_JS, Probe, house_routes, page_routes
 from lml_live.gateway.problems import problems_middleware
+from lml_live.infra.acting import acting_ends
 from lml_live.infra.telemetry import METRICS
 
 _log = logging.getLogger(__name__)
@@ -56,6 +58,15 @@ async def count_requests(
     response = await handler(request)
     METRICS.requests.labels(str(response.status)).inc()
     return response
+
+
+@web.middleware
+async def forget_actor(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Who acted in one request acts in no other of the connection."""
+    with acting_ends():
+        return await handler(request)
 
 
 @web.middleware
@@ -160,9 +171,10 @@ def payment_origin(services: BookingServices) -> str | None:
 def make_app(services: Services) -> web.Application:
     """The application. Bodies are bounded where they are read; `client_max_size` is the last guard."""
     app = web.Application(
-        middlewares=[count_requests, end_refused_tunnels, problems_middleware],
+        middlewares=[count_requests, end_refused_tunnels, forget_actor, problems_middleware],
         client_max_size=limits.LAYOUT_FILE_BYTES_MAX,
     )
+    app[ORIGIN] = services.holders.address_of.origin
     app.add_routes(events.routes(services.events))
     app.add_routes(channels.routes(services.events))
     app.add_routes(holders.routes(services.holders))

@@ -18,7 +18,7 @@ from lml_live.booking.payments import Payments
 from lml_live.booking.states import BookingState
 from lml_live.errors import InvalidInput, NotFound, Refused, Unauthorized
 from lml_live.gateway import paging
-from lml_live.gateway.callers import bearer_token
+from lml_live.gateway.callers import bearer_token, note_actor, origin_of
 from lml_live.gateway.desk import Desk
 from lml_live.gateway.holders import refused
 from lml_live.gateway.idempotency import IdempotencyKeys, read_key
@@ -212,6 +212,7 @@ def routes(services: BookingServices) -> list[web.RouteDef]:
                 lambda _, record: _quote(desk, record),
                 key=key,
                 expected_amount=body.expected_amount,
+                origin=origin_of(request),
             )
             if isinstance(outcome, Refusal):
                 return refused(desk, outcome)
@@ -243,7 +244,9 @@ def routes(services: BookingServices) -> list[web.RouteDef]:
         return _json(show(await visible(request)), 200)
 
     async def cancel_booking(request: web.Request) -> web.Response:
-        return _json(show(await checkout.cancel(await visible(request))), 200)
+        booking = await visible(request)
+        note_actor(request, "holder", booking.holder)
+        return _json(show(await checkout.cancel(booking)), 200)
 
     async def stripe_webhook(request: web.Request) -> web.Response:
         body = await read_raw(request)

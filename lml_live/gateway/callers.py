@@ -1,6 +1,7 @@
 """Who calls: the token of `Authorization: Bearer …`, and what it allows."""
 
 import re
+from collections.abc import Callable
 from typing import Final
 
 from aiohttp import web
@@ -8,6 +9,7 @@ from aiohttp import web
 from lml_live import limits
 from lml_live.errors import Forbidden, Unauthorized
 from lml_live.guard.staff import Role, Staff, StaffDesk
+from lml_live.infra.acting import ActorKind, act_as
 from lml_live.values import STAFF_TOKEN_PREFIX
 
 _BEARER: Final = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] +([A-Za-z0-9._~+/=-]+)")
@@ -30,6 +32,21 @@ async def find_staff(request: web.Request, desk: StaffDesk) -> Staff | None:
     return await desk.who(token) if token is not None and is_staff_token(token) else None
 
 
+ORIGIN: Final[web.AppKey[Callable[[web.Request], str]]] = web.AppKey("origin")
+"""What stands for a caller's network address in the audit trail."""
+
+
+def origin_of(request: web.Request) -> str:
+    """What stands for the caller's network address; empty where an application knows no addresses."""
+    find = request.app.get(ORIGIN)
+    return "" if find is None else find(request)
+
+
+def note_actor(request: web.Request, kind: ActorKind | None = None, actor_id: str = "") -> None:
+    """What this request changes is on record as this one's doing, or (without a kind) as from this address only."""
+    act_as(kind, actor_id, origin_of(request))
+
+
 CLERKS: Final[tuple[Role, ...]] = ("box_office", "manager")
 """Who works at the counter: clerks and up."""
 
@@ -49,4 +66,5 @@ async def require_staff(request: web.Request, desk: StaffDesk, *roles: Role) -> 
         raise Unauthorized("This needs a member of staff.")
     if not any(staff.may(role) for role in roles):
         raise Forbidden("This needs another role.")
+    note_actor(request, "staff", staff.id)
     return staff

@@ -187,6 +187,10 @@ class AddressOf:
         address = self.capped(request)
         return "" if address is None else address_mark(address, self._key)
 
+    def origin(self, request: web.Request) -> str:
+        """The same for the audit trail: of every address, exempt or not."""
+        return address_mark(self(request), self._key)
+
 
 @dataclass(frozen=True)
 class HolderServices:

@@ -68,12 +68,12 @@ OPERATIONS: Final = (
 
 @dataclass(frozen=True)
 class LayoutServices:
-    """What the handlers need. `copy_out` puts a deployed version where the CDN finds it; it must not raise."""
+    """What the handlers need. `deployed` puts a deployment on record, and the version where the CDN finds it."""
 
     desk: StaffDesk
     library: Library
     keys: IdempotencyKeys
-    copy_out: Callable[[LayoutVersion], Awaitable[None]]
+    deployed: Callable[[LayoutVersion], Awaitable[None]]
 
 
 def routes(services: LayoutServices) -> list[web.RouteDef]:
@@ -108,7 +108,7 @@ def routes(services: LayoutServices) -> list[web.RouteDef]:
         await require_staff(request, desk, "manager")
         wanted = await read_body(request, DeployRequest) if request.can_read_body else DeployRequest()
         version = await library.deploy(request.match_info["layout"], wanted.version)
-        await services.copy_out(version)
+        await services.deployed(version)
         return _answer(_shown(version))
 
     return bind(

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from lml_live.errors import Unauthorized
 from lml_live.gateway.bodies import SignIn
-from lml_live.gateway.callers import bearer_token, is_staff_token
+from lml_live.gateway.callers import bearer_token, is_staff_token, note_actor
 from lml_live.gateway.operations import API, Operation, bind
 from lml_live.gateway.problems import read_body
 from lml_live.guard.staff import SignedIn, StaffDesk
@@ -41,6 +41,7 @@ def routes(desk: StaffDesk, address_of: Callable[[web.Request], str | None]) -> 
 
     async def sign_in(request: web.Request) -> web.Response:
         body = await read_body(request, SignIn)
+        note_actor(request)
         signed_in = await desk.sign_in(body.email, body.password, address=address_of(request))
         return web.Response(
             status=201,

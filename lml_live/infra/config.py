@@ -57,6 +57,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     lease_seconds: int = limits.OUTBOX_LEASE_SECONDS
     match_seconds: int = limits.MATCH_SECONDS
     settle_seconds: int = limits.SETTLE_SECONDS
+    anchor_seconds: int = limits.ANCHOR_SECONDS
+    anchor_bucket: str | None = None
+    """Not the layouts' bucket, which is public; without it the data directory, which the next intruder may own, too."""
     log_level: str = "info"
 
 
@@ -90,6 +93,8 @@ DESCRIPTIONS: Final = {
     "lease_seconds": "When work that a worker died over is taken up by another",
     "match_seconds": "How often bookings are matched with what Stripe has booked",
     "settle_seconds": "What moved less than this ago is left for the next match",
+    "anchor_seconds": "How often the heads of the audit trail's chains are written to the object store",
+    "anchor_bucket": "Bucket for those anchors, best with Object Lock; without it `audit/` in `LML_DATA_DIR`",
     "log_level": "`debug`, `info`, `warning` or `error`",
 }
 """A line for each setting, for `lml serve --help` and `docs/running.md`."""
@@ -153,6 +158,7 @@ _INTEGERS: Final = {
     "lease_seconds": (limits.OUTBOX_LEASE_SECONDS_MIN, limits.OUTBOX_LEASE_SECONDS_MAX),
     "match_seconds": (limits.MATCH_SECONDS_MIN, limits.MATCH_SECONDS_MAX),
     "settle_seconds": (limits.SETTLE_SECONDS_MIN, limits.SETTLE_SECONDS_MAX),
+    "anchor_seconds": (limits.ANCHOR_SECONDS_MIN, limits.ANCHOR_SECONDS_MAX),
 }
 
 

@@ -61,6 +61,23 @@ class Objects:
                 ChecksumSHA256=checksum,
             )
 
+    async def add_object(self, key: str, data: bytes, *, content_type: str) -> None:
+        """Stores bytes under a key that is free. What is there already stays as it is."""
+        checksum = base64.b64encode(hashlib.sha256(data).digest()).decode()
+        with _driver_errors():
+            try:
+                await self._client.put_object(
+                    Bucket=self.bucket,
+                    Key=key,
+                    Body=data,
+                    ContentType=content_type,
+                    ChecksumSHA256=checksum,
+                    IfNoneMatch="*",
+                )
+            except ClientError as error:
+                if _code(error) != "PreconditionFailed":
+                    raise
+
     async def head_object(self, key: str) -> ObjectHead | None:
         """What the store has under a key, or None."""
         with _driver_errors():

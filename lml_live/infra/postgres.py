@@ -16,6 +16,7 @@ import asyncpg
 
 from lml_live import limits
 from lml_live.errors import Conflict, Unavailable
+from lml_live.infra.acting import acting
 from lml_live.infra.assets import asset_dir, asset_text
 
 if TYPE_CHECKING:
@@ -109,9 +110,13 @@ async def transaction(pool: Pool) -> AsyncIterator[Connection]:
     """A connection in one transaction (read committed): committed at the end, rolled back on any exception.
 
     A cancelled task's transaction is rolled back before its connection returns to the pool. `Unavailable` out of the
-    commit means that its outcome is unknown. Nothing inside may wait on the network (style.md, 21).
+    commit means that its outcome is unknown. Nothing inside may wait on the network (style.md, 21). Where a
+    request said who acts, the audit trail's triggers hear of it.
     """
     async with connection(pool) as acquired, acquired.transaction():
+        who = acting()
+        if who is not None:
+            await acquired.execute(statements("audit")["set_acting"], who.kind or "", who.id, who.origin)
         yield acquired
 
 

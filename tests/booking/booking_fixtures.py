@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import booking_house  # noqa: F401  # first: it knows where the inventory's house is
 import pytest
 from booking_house import BookingHouse
+from databases import past_guards
 from inventory_fixtures import inventory_dsn_fixture, scripts_keep_their_word  # noqa: F401
 from inventory_house import SCRIPTS
 
@@ -17,7 +18,7 @@ from lml_live.infra.redis import Pipe
 async def booking_dsn_fixture(inventory_dsn: str) -> str:
     """This process's database, emptied of bookings: a fresh one for each test costs half a second."""
     pool = await postgres.connect_pool(inventory_dsn, size_max=1)
-    await pool.execute("TRUNCATE booking, outbox, stripe_notice, stripe_transaction, money_match CASCADE")
+    await past_guards(pool, "TRUNCATE booking, outbox, stripe_notice, stripe_transaction, money_match CASCADE")
     await pool.close()
     return inventory_dsn
 

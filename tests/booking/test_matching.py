@@ -15,6 +15,7 @@ from booking_fixtures import (  # noqa: F401
 )
 from booking_house import PRICE, BookingHouse
 from click.testing import CliRunner, Result
+from databases import past_guards
 from waiting import eventually
 
 from lml_live import limits
@@ -58,9 +59,7 @@ async def sold(house: BookingHouse, event: str, *seats: int) -> list[Booking]:
 
 async def tamper(house: BookingHouse, booking: Booking, change: str) -> None:
     """Somebody edits a row by hand, past the table of moves, and leaves no trace."""
-    async with house.pool.acquire() as connected, connected.transaction():
-        await connected.execute("SET LOCAL session_replication_role = replica")
-        await connected.execute(f"UPDATE booking SET {change} WHERE id = $1", booking.id)
+    await past_guards(house.pool, f"UPDATE booking SET {change} WHERE id = $1", booking.id)
 
 
 async def let_a_day_pass(house: BookingHouse, *bookings: Booking) -> None:
@@ -68,7 +67,7 @@ async def let_a_day_pass(house: BookingHouse, *bookings: Booking) -> None:
     ids = [booking.id for booking in bookings] or None
     for table, moment in (("booking_history", "at"), ("stripe_transaction", "created")):
         earlier = f"UPDATE {table} SET {moment} = {moment} - interval '1 day'"
-        await house.pool.execute(f"{earlier} WHERE $1::text[] IS NULL OR booking_id = ANY ($1)", ids)
+        await past_guards(house.pool, f"{earlier} WHERE $1::text[] IS NULL OR booking_id = ANY ($1)", ids)
 
 
 def kinds(found: Match) -> dict[str | None, str]:
@@ -151,7 +150,7 @@ async def test_a_booking_that_is_gone_leaves_money_of_nobody(
     await tamper(house, booking, "intent_id = NULL")
     assert (await matching.match()).differences == (), "its charge names it"
     for table in ("booking_line", "booking_seat", "booking_area", "booking_history", "outbox"):
-        await house.pool.execute(f"DELETE FROM {table} WHERE booking_id = $1", booking.id)
+        await past_guards(house.pool, f"DELETE FROM {table} WHERE booking_id = $1", booking.id)
     await house.pool.execute("DELETE FROM booking WHERE id = $1", booking.id)
     found = await matching.match(since=booking.created)
     assert [(one.kind, one.intents) for one in found.differences] == [("money_without_booking", (booking.intent_id,))]
@@ -200,7 +199,7 @@ async def test_it_is_due_once_a_day_and_one_worker_does_it(
     house: BookingHouse, event: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def run_sql(statement: str) -> None:
-        await house.pool.execute(statement)
+        await past_guards(house.pool, statement)
 
     daily = Matching(house.pool, house.payments.read_transactions, match_seconds=86_400, settle_seconds=60)
     assert await daily.look(leads=True) is None, "nothing was ever sold"
@@ -235,7 +234,7 @@ async def test_a_worker_goes_on_matching_whatever_goes_wrong(
     for name in ("MATCH_LOOK_SECONDS", "MATCH_RETRY_SECONDS"):
         monkeypatch.setattr(limits, name, 0.001)
     await house.claimed(event, await house.take(event, 3))
-    await house.pool.execute("UPDATE booking_history SET at = now() - interval '1 day'")
+    await past_guards(house.pool, "UPDATE booking_history SET at = now() - interval '1 day'")
     faults: list[Exception] = [PaymentFault("refused", "Stripe refused."), RuntimeError("a defect")]
 
     async def read(since: datetime, after: str | None) -> Page:
@@ -280,7 +279,7 @@ async def test_the_command_lists_what_differs_and_ends_with_1(
     assert (clean.exit_code, clean.stdout) == (0, "")
     assert "0 differences" in clean.stderr
 
-    await house.pool.execute("UPDATE booking_history SET at = at - interval '1 minute'")
+    await past_guards(house.pool, "UPDATE booking_history SET at = at - interval '1 minute'")
     await tamper(house, booking, "state = 'confirmed', changed = now() - interval '1 minute'")
     found = await command("--since", f"{booking.created - timedelta(minutes=5):%Y-%m-%dT%H:%M:%SZ}")
     assert (found.exit_code, found.stdout) == (

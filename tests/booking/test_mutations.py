@@ -13,6 +13,7 @@ import pytest
 from booking_fixtures import event_fixture, house_fixture  # noqa: F401
 from booking_house import ANNA, BookingHouse
 from checker import check
+from databases import past_guards
 from inventory_house import SCRIPTS, held, refused
 
 from lml_live.booking import bookings
@@ -333,11 +334,14 @@ def trigger(old: str, new: str = "") -> Mutate:
     """A copy of the trigger of bookings with a part changed."""
 
     async def mutate(house: BookingHouse, _: pytest.MonkeyPatch) -> None:
-        migration = asset_text("sql", "migrations", "002_booking.sql")
-        begun, ended = migration.index("CREATE FUNCTION booking_moves()"), migration.index("CREATE TRIGGER")
+        migration = asset_text("sql", "migrations", "013_audit.sql")
+        begun, ended = (
+            migration.index("CREATE OR REPLACE FUNCTION booking_moves()"),
+            migration.index("-- Tells of rows"),
+        )
         text = migration[begun:ended]
         assert old in text
-        await house.pool.execute(text.replace("CREATE", "CREATE OR REPLACE", 1).replace(old, new))
+        await house.pool.execute(text.replace(old, new))
 
     return mutate
 
@@ -353,7 +357,12 @@ def both(*mutations: Mutate) -> Mutate:
 SEAT_TEST = "if #taken > 0 then"
 OWNER = " or record[BOOKING] ~= ARGV[4]"
 LEGAL = "IF NOT EXISTS (SELECT FROM booking_move WHERE from_state = OLD.state AND to_state = NEW.state) THEN"
-HISTORY = "INSERT INTO booking_history (booking_id, from_state, to_state) VALUES (NEW.id, OLD.state, NEW.state);"
+HISTORY = (
+    "INSERT INTO booking_history (booking_id, event_id, from_state, to_state, actor_kind, actor_id, reason, origin)\n"
+    "        VALUES (NEW.id, NEW.event_id, OLD.state, NEW.state, coalesce(actor, 'system'),\n"
+    "                nullif(current_setting('lml.actor_id', true), ''), NEW.intent_status,\n"
+    "                nullif(current_setting('lml.origin', true), ''));\n"
+)
 NO_CONFLICT = "ON CONFLICT (id) DO NOTHING"
 REVIVED = (
     "ON CONFLICT (id) DO UPDATE SET state = 'pending_payment', buyer_name = $8, buyer_email = $9, amount = $10,"
@@ -462,7 +471,7 @@ async def test_a_guard_that_is_taken_away_is_missed(
     await house.double.steering.reset()
     house.ops.clear()
     for table in ("outbox", "booking_history", "booking_line", "booking_seat", "booking_area", "booking"):
-        await house.pool.execute(f"DELETE FROM {table}")
+        await past_guards(house.pool, f"DELETE FROM {table}")
     await mutate(house, monkeypatch)
     await act(house, again)
     assert rule in await broken_rules(house, again)

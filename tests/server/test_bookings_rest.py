@@ -564,7 +564,7 @@ async def test_a_worker_matches_money_and_tells_what_differs(anna: Visitor, shop
         async with pool.acquire() as connected, connected.transaction():
             await connected.execute("SET LOCAL session_replication_role = replica")  # past the table of moves
             await connected.execute(f"UPDATE booking SET {past} WHERE id = $1", booking)
-        await pool.execute("UPDATE booking_history SET at = at - interval '2 hours'")
+            await connected.execute("UPDATE booking_history SET at = at - interval '2 hours'")
 
         async def is_told() -> bool:
             return await metric('lml_money_differences{kind="booking_without_money"}') > 0

@@ -505,3 +505,27 @@ async def test_a_customers_hold_is_there_after_redis_was_emptied(mortal_pair: tu
         assert (refused.status, refused.code) == (409, "seat_taken")
         moved = await counter.call("POST", f"/holds/{hold['id']}/move", {"seats": [counter.seats[7]], "reason": "view"})
         assert (moved.status, moved.body["seats"]) == (200, [counter.seats[7]])
+
+
+async def test_the_audit_trail_knows_who_it_was_and_from_where(counter: Counter) -> None:
+    """A sign-in and an act of staff are theirs, from their address; both are chained soon."""
+    signed_in = await counter.server.sign_in()
+    counter.tokens["chief"] = signed_in["Authorization"].removeprefix("Bearer ")
+    paused = await counter.call("POST", f"/events/{counter.event}/pause", who="chief", key=None)
+    assert paused.status == 200, paused.raw
+    async with counter.server.pool() as pool:
+        [row] = await pool.fetch(
+            "SELECT * FROM audit_record WHERE event_id = $1 AND detail -> 'state' ->> 1 = 'paused'", counter.event
+        )
+        [session] = await pool.fetch("SELECT * FROM audit_record WHERE action = 'session.made' ORDER BY number LIMIT 1")
+        staff = await pool.fetchval("SELECT staff_id FROM staff_session WHERE staff_id = $1 LIMIT 1", row["actor_id"])
+        assert (row["actor_kind"], row["worker"]) == ("staff", "lml worker")
+        assert staff is not None
+        assert session["origin"]
+        assert session["origin"] == row["origin"]
+
+        async def is_chained() -> bool:
+            found = "SELECT EXISTS (SELECT FROM audit_link WHERE chain = $1 AND log = 'act' AND number = $2)"
+            return bool(await pool.fetchval(found, counter.event, row["number"]))
+
+        await eventually(is_chained, 30)
