@@ -62,21 +62,24 @@ class Objects:
             )
 
     async def add_object(self, key: str, data: bytes, *, content_type: str) -> None:
-        """Stores bytes under a key that is free. What is there already stays as it is."""
+        """Stores bytes under a key that is free; the bucket is made where it is missing.
+
+        What is there already stays as it is.
+        """
         checksum = base64.b64encode(hashlib.sha256(data).digest()).decode()
+        wanted = {"Bucket": self.bucket, "Key": key, "Body": data, "ContentType": content_type}
         with _driver_errors():
-            try:
-                await self._client.put_object(
-                    Bucket=self.bucket,
-                    Key=key,
-                    Body=data,
-                    ContentType=content_type,
-                    ChecksumSHA256=checksum,
-                    IfNoneMatch="*",
-                )
-            except ClientError as error:
-                if _code(error) != "PreconditionFailed":
-                    raise
+            for missing in (False, True):
+                if missing:
+                    await self._create_bucket()
+                try:
+                    await self._client.put_object(**wanted, ChecksumSHA256=checksum, IfNoneMatch="*")
+                    return
+                except ClientError as error:
+                    if _code(error) == "PreconditionFailed":
+                        return
+                    if missing or _code(error) not in _MISSING:
+                        raise
 
     async def head_object(self, key: str) -> ObjectHead | None:
         """What the store has under a key, or None."""

@@ -51,6 +51,13 @@ async def test_what_the_store_has_forgotten_is_uploaded_again(library: Library, 
     assert (await ensure_published(library, objects)).uploaded == (name,)
 
 
+async def test_what_is_added_stays_as_it_was_first(objects: Objects) -> None:
+    assert await objects.get_object("audit/1") is None, "not even the bucket is there"
+    for data in (b"first", b"second"):
+        await objects.add_object("audit/1", data, content_type="text/plain")
+    assert await objects.get_object("audit/1") == b"first"
+
+
 async def test_what_is_not_there_is_none(objects: Objects) -> None:
     await objects.ensure_bucket()
     await objects.ensure_bucket()
