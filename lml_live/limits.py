@@ -379,6 +379,27 @@ ANCHOR_RETRY_SECONDS: Final = 60
 ANCHORS_CHECKED: Final = 100
 """Anchors that a check reads again, from the latest back; each has all chains, and the hash of the one before it."""
 
+# --- E-mail
+MAIL_LOOK_SECONDS: Final = 2.0
+MAIL_BATCH: Final = 20
+"""Mails that one connection takes, one after another."""
+MAIL_CALL_SECONDS: Final = 15
+"""One word of a mail server's."""
+MAIL_SEND_SECONDS: Final = 30
+"""A mail from its sender to the server's last word."""
+MAIL_BATCH_SECONDS: Final = 60
+"""After this no further mail of a batch is begun."""
+MAIL_LEASE_SECONDS: Final = 180
+"""When mails that a worker died over are taken up by another."""
+MAIL_BACK_OFF_SECONDS: Final = 60.0
+MAIL_BACK_OFF_SECONDS_MAX: Final = 4 * 3600.0
+MAIL_PAUSE_SECONDS_MAX: Final = 60.0
+MAIL_TRIES_MAX: Final = 30
+"""Refusals for now of one mail. With the back-off they come to more than the next bound, which so decides alone."""
+MAIL_AGE_SECONDS: Final = 3 * 24 * 3600
+"""What nobody could send for so long is news of long ago; and a server that is set late does not tell old tales."""
+MAILBOX_LISTED: Final = 100
+
 # --- PostgreSQL
 POSTGRES_POOL_MIN: Final = 1
 POSTGRES_POOL_MAX: Final = 10
@@ -405,6 +426,7 @@ assert REDIS_WATCH_SECONDS < REDIS_CALL_SECONDS
 assert HOLD_SEATS_MAX <= WORK_TOGETHER_MAX
 assert LOOK_SECONDS <= HOLD_SECONDS_MIN
 assert LOOK_SECONDS <= MARK_SECONDS_MIN
+assert MAIL_BATCH_SECONDS + 2 * MAIL_SEND_SECONDS + MAIL_CALL_SECONDS < MAIL_LEASE_SECONDS, "a lease outlives its batch"
 WORKER_START_SECONDS: Final = 60
 """Adopting an event of 200,000 seats takes seconds; a worker that is not ready after a minute hangs."""
 WORKER_START_TRIES: Final = 3

@@ -28,6 +28,8 @@ from lml_live.backoffice.trail import Trail
 from lml_live.booking.bookings import Bookings
 from lml_live.booking.checkout import Checkout
 from lml_live.booking.completer import Completer
+from lml_live.booking.letters import domain_of
+from lml_live.booking.mailer import Mailbox, Mailer
 from lml_live.booking.matching import Matching
 from lml_live.booking.payments import judge_amount, sells_nothing
 from lml_live.clock import system_clock_ms
@@ -59,6 +61,7 @@ from lml_live.infra.config import Settings
 from lml_live.infra.objects import Objects, load_driver, open_objects
 from lml_live.infra.redis import load_scripts
 from lml_live.infra.redis_topology import open_topology
+from lml_live.infra.smtp import Smtp
 from lml_live.infra.telemetry import METRICS
 from lml_live.inventory import seatmap
 from lml_live.inventory.book import Book
@@ -217,6 +220,13 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             mark_seconds=settings.mark_seconds,
             judge_amount=sells_nothing if payments is None else judge_amount,
         )
+        mailbox = Mailbox(pool) if settings.mailbox else None
+        sender = settings.mail_from or f"LML Live <tickets@{socket.gethostname()}>"
+        post = Smtp(settings.smtp_url, own_name=domain_of(sender)) if settings.smtp_url else mailbox
+        if post is not None:
+            pages = settings.public_url or f"http://127.0.0.1:{settings.port}"
+            mailer = Mailer(pool, post, checkout.access, sender=sender, public_url=pages)
+            stack.push_async_callback(_end, asyncio.create_task(mailer.run(), name="mails"))
         staff_holds = StaffHolds(book)
         holding = Holding(pool, staff_holds)
         holder_services = HolderServices(
@@ -260,6 +270,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
                 "postgres": postgres_answers,
                 "mongo": lambda: mongo.ping(database),
             },
+            mailbox=mailbox,
         )
         upkeep = Upkeep(book, pool, dsn, sweep_ms=settings.sweep_ms, mark_seconds=settings.mark_seconds)
         upkeep.settle_mark = checkout.settle_mark

@@ -41,6 +41,7 @@ PURE = {
     "guard.throttle",
     *("booking.states", "booking.money"),
     "backoffice.chain",
+    "booking.letters",
     *("gateway.wire", "gateway.session", "gateway.frames", "gateway.tokens"),
     "bench.figures",
     *("client.protocol", "client.effects", "client.pending", "client.picture", "client.requests"),
@@ -59,6 +60,7 @@ DRIVERS = {
     "asyncpg": "infra.postgres",
     "aioboto3": "infra.objects",
     "hiredis": "infra.redis",
+    "aiosmtplib": "infra.smtp",
     "stripe": "booking.stripe_payments",
 }
 # Types of rows and constraint violations are asyncpg's own words; calls are made through infra.postgres.
@@ -204,6 +206,7 @@ SETTINGS = {
     *("stripe_api_key", "stripe_publishable_key", "stripe_webhook_secret", "stripe_api_base"),
     *("pay_seconds", "poll_seconds", "mark_seconds", "lease_seconds", "match_seconds", "settle_seconds"),
     *("anchor_seconds", "anchor_bucket"),
+    *("smtp_url", "mail_from", "public_url", "mailbox"),
 }
 # How the environment may be seen: these hand it on to a child, or to `infra.config` which reads the settings.
 ENVIRONMENT = {

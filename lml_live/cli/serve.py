@@ -70,7 +70,7 @@ async def _serve(settings: Settings) -> None:
         prepared = await wiring.prepare(settings, report, demonstration=False)
         # One that the settings name needs no telling.
         login = prepared.admin_login if settings.admin_password is None else None
-        await run_workers(settings, listener, lambda: print_ready(listener, started, login))
+        await run_workers(settings, listener, lambda: print_ready(listener, started, login, settings))
 
 
 async def run_workers(settings: Settings, listener: socket.socket, on_ready: Callable[[], None]) -> None:
@@ -138,7 +138,7 @@ def report(line: str) -> None:
         click.echo(f"  {line}")
 
 
-def print_ready(listener: socket.socket, started: float, login: str | None) -> None:
+def print_ready(listener: socket.socket, started: float, login: str | None, settings: Settings) -> None:
     host, port = listener.getsockname()[:2]
     everywhere = host in ("0.0.0.0", "::")  # noqa: S104 - a comparison
     shown = "127.0.0.1" if everywhere else f"[{host}]" if ":" in host else host
@@ -146,6 +146,8 @@ def print_ready(listener: socket.socket, started: float, login: str | None) -> N
     click.echo(f"\nLML Live is ready ({time.monotonic() - started:.1f} s){', on all addresses' if everywhere else ''}")
     click.echo(f"  page   {address}/")
     click.echo(f"  docs   {address}/docs")
+    if settings.mailbox:
+        click.echo(f"  mails  {address}/mailbox")
     if login:
         click.echo(f"  login  {login}")
     click.echo("Ctrl-C stops it.")

@@ -61,11 +61,20 @@ async def _up(settings: Settings) -> None:
             await imported
             from lml_live import wiring
 
+            settings = _with_mailbox(settings, listener.getsockname()[1])
             settings = with_engines(settings, urls)
             offering, offered = _offer_login(settings)
             prepared = await wiring.prepare(offering, report)
             login = _keep_login(settings.data_dir, made=offered or prepared.admin_login is not None)
-            await run_workers(settings, listener, lambda: print_ready(listener, started, login))
+            await run_workers(settings, listener, lambda: print_ready(listener, started, login, settings))
+
+
+def _with_mailbox(settings: Settings, port: int) -> Settings:
+    """Without a mail server mails are kept to be looked at, where the database is this machine's own, too."""
+    if settings.smtp_url is not None or settings.postgres_dsn is not None:
+        return settings
+    public_url = settings.public_url or f"http://127.0.0.1:{port}"
+    return msgspec.structs.replace(settings, mailbox=1, public_url=public_url)
 
 
 def _offer_login(settings: Settings) -> tuple[Settings, bool]:

@@ -10,7 +10,20 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from lml_live import limits
-from lml_live.gateway import bookings, channels, counter, documents, events, holders, layouts, problems, seasons, staff
+from lml_live.booking.mailer import Mailbox
+from lml_live.gateway import (
+    bookings,
+    channels,
+    counter,
+    documents,
+    events,
+    holders,
+    layouts,
+    mailbox,
+    problems,
+    seasons,
+    staff,
+)
 from lml_live.gateway.bookings import BookingServices
 from lml_live.gateway.callers import ORIGIN
 from lml_live.gateway.counter import CounterServices
@@ -48,6 +61,7 @@ class Services:
     counter: CounterServices
     bookings: BookingServices
     probes: Mapping[str, Probe]
+    mailbox: Mailbox | None = None
 
 
 @web.middleware
@@ -185,5 +199,6 @@ def make_app(services: Services) -> web.Application:
     app.add_routes(layouts.routes(services.layouts))
     app.add_routes(documents.routes(OPERATIONS))
     app.add_routes(page_routes(payment_origin=payment_origin(services.bookings)))
+    app.add_routes(mailbox.routes(services.mailbox))
     app.add_routes(house_routes(services.probes))
     return app

@@ -4,6 +4,9 @@ import ipaddress
 import os
 import re
 from collections.abc import Mapping
+from email.errors import MessageError
+from email.message import EmailMessage
+from email.policy import SMTP
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -13,6 +16,7 @@ import msgspec
 from lml_live import limits
 from lml_live.errors import InvalidInput, Violation
 from lml_live.infra.redis_address import parse_address
+from lml_live.infra.smtp import parse_server
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -60,6 +64,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     anchor_seconds: int = limits.ANCHOR_SECONDS
     anchor_bucket: str | None = None
     """Not the layouts' bucket, which is public; without it the data directory, which the next intruder may own, too."""
+    smtp_url: str | None = None
+    """Without it nobody is written to, unless the mailbox keeps the mails."""
+    mail_from: str | None = None
+    public_url: str | None = None
+    mailbox: int = 0
+    """Mails are kept and shown to whoever sits at this machine; `lml up` sets it where there is no mail server."""
     log_level: str = "info"
 
 
@@ -95,6 +105,10 @@ DESCRIPTIONS: Final = {
     "settle_seconds": "What moved less than this ago is left for the next match",
     "anchor_seconds": "How often the heads of the audit trail's chains are written to the object store",
     "anchor_bucket": "Bucket for those anchors, best with Object Lock; without it `audit/` in `LML_DATA_DIR`",
+    "smtp_url": "Mail server: `smtps://user:password@host`, `smtp+starttls://…` or, on the way unread, `smtp://…`",
+    "mail_from": "Who writes to buyers: `Box office <tickets@example.org>`; needed with a mail server",
+    "public_url": "Where buyers reach the pages, for links in mails; needed with a mail server",
+    "mailbox": "1: mails are kept and shown at `/mailbox`, to this machine only, as `lml up` does by itself",
     "log_level": "`debug`, `info`, `warning` or `error`",
 }
 """A line for each setting, for `lml serve --help` and `docs/running.md`."""
@@ -122,6 +136,8 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     ]
     if not any(fault.path.startswith("LML_STRIPE_") for fault in faults):
         faults += _check_stripe(values)
+    if not any(fault.path in ("LML_SMTP_URL", "LML_MAIL_FROM", "LML_PUBLIC_URL") for fault in faults):
+        faults += _check_mail(values)
     if faults:
         listed = "; ".join(f"{fault.path} {fault.message}" for fault in faults)
         raise InvalidInput(f"The settings cannot be used: {listed}", errors=tuple(faults))
@@ -150,6 +166,7 @@ def mask_secrets(text: str) -> str:
 _INTEGERS: Final = {
     "port": (0, 65535),
     "workers": (1, 64),
+    "mailbox": (0, 1),
     "tick_ms": (limits.TICK_MS_MIN, limits.TICK_MS_MAX),
     "sweep_ms": (limits.SWEEP_MS_MIN, limits.SWEEP_MS_MAX),
     "pay_seconds": (limits.PAY_SECONDS_MIN, limits.PAY_SECONDS_MAX),
@@ -171,6 +188,7 @@ _ADDRESSES: Final = {
     "mongo_url": r"mongodb(\+srv)?://.",
     "s3_endpoint_url": r"https?://.",
     "cdn_base_url": r"https?://.",
+    "public_url": r"https?://[^/\s?#]+/?$",
 }
 
 _KEY_FORMS: Final = {"stripe_api_key": ("sk_", "rk_"), "stripe_publishable_key": ("pk_",)}
@@ -201,6 +219,31 @@ def _check_stripe(values: Mapping[str, object]) -> list[Violation]:
     return []
 
 
+def _check_mail(values: Mapping[str, object]) -> list[Violation]:
+    """A mail server wants a sender, and mails have links."""
+    if values.get("smtp_url") is None:
+        return []
+    if values.get("mailbox"):
+        return [Violation("LML_MAILBOX", "keeps what LML_SMTP_URL would send; set one of the two")]
+    return [
+        Violation(f"LML_{field.upper()}", "is not set, and LML_SMTP_URL is: mails need it")
+        for field in ("mail_from", "public_url")
+        if values.get(field) is None
+    ]
+
+
+def _read_sender(text: str) -> str:
+    message = EmailMessage(policy=SMTP)
+    try:
+        message["From"] = text
+        [address] = message["From"].addresses
+    except (MessageError, ValueError, IndexError):
+        address = None
+    if address is None or not address.username or "." not in address.domain or not address.addr_spec.isascii():
+        raise ValueError("is no sender; one such as `Box office <tickets@example.org>` is expected")
+    return text
+
+
 def stripe_base(text: str) -> str | None:
     """The address of a Stripe that is not the real one, without its last slash; None for the real one.
 
@@ -229,6 +272,10 @@ def _parse(field: str, text: str) -> object:
         raise ValueError(f"is no address of this kind; {DESCRIPTIONS[field].replace('`', '')} is expected")
     if field == "redis_url":
         parse_address(text)
+    if field == "smtp_url":
+        parse_server(text)
+    if field == "mail_from":
+        return _read_sender(text)
     if field == "stripe_api_base":
         return stripe_base(text)
     if field in _KEY_FORMS and not text.startswith(_KEY_FORMS[field]):

@@ -7,6 +7,7 @@ import io
 import itertools
 import json
 import os
+import re
 import secrets
 import signal
 import time
@@ -42,6 +43,8 @@ def shop(postgres_server: str, mongo_url: str, valkey_url: str, stripe_shared: S
         LML_STRIPE_WEBHOOK_SECRET=stripe_shared.webhook_secret,
         LML_STRIPE_API_BASE=stripe_shared.url,
         LML_POLL_SECONDS="3600",
+        LML_MAILBOX="1",
+        LML_PUBLIC_URL="https://tickets.example.org",
         LML_MATCH_SECONDS="2",  # what has moved has an hour to settle, so that nothing is due here by itself
     )
     _apart(furnish(server))
@@ -200,6 +203,31 @@ async def test_access_reads_and_cancels_from_anywhere(anna: Visitor, ben: Visito
         return (await ben.call("POST", f"/events/{anna.shop.event}/holds", wish)).status == 201
 
     await eventually(is_free_again)
+
+
+async def test_a_buyer_is_written_and_the_trail_says_who_cancelled(anna: Visitor, shop: LiveServer) -> None:
+    booking = await anna.booked(6)
+    cancelled = await anna.call("POST", f"/bookings/{booking['id']}/cancel")
+    assert cancelled.status == 200
+    link = f'<a href="https://tickets.example.org/bookings/{booking["id"]}#{booking["access"]}">'
+
+    async def is_written() -> bool:
+        async with anna.http.get("/mailbox") as answer:
+            mails = re.findall(r'href="(/mailbox/[0-9]+)">Cancelled: A test event<', await answer.text())
+        for mail in mails:
+            async with anna.http.get(mail) as answer:
+                if link in await answer.text():
+                    return True
+        return False
+
+    await eventually(is_written, 60)
+    async with shop.pool() as pool:
+        rows = await pool.fetch("SELECT * FROM booking_history WHERE booking_id = $1 ORDER BY number", booking["id"])
+    made, given_up, *_ = rows
+    assert (made["actor_kind"], given_up["actor_kind"]) == ("holder", "holder")
+    assert made["actor_id"] == given_up["actor_id"]
+    assert made["origin"]
+    assert made["origin"] == given_up["origin"]
 
 
 async def test_what_is_anothers_is_as_if_it_were_not_there(anna: Visitor, ben: Visitor) -> None:
