@@ -126,8 +126,8 @@ class Trail:
 async def _raise_floor(connected: Connection, row: asyncpg.Record, *, complete: bool) -> None:
     """Numbers are drawn before they are committed, and in another order: those below the floor are all that there are.
 
-    The highest number of a moment becomes the floor when every transaction of that moment has ended, and a minute has
-    passed, and all that was found above the old floor is chained.
+    The highest number of a moment becomes the floor when every transaction of that moment has ended, and some seconds
+    have passed, and all that was found above the old floor is chained.
     """
     # After a restore into another cluster its transactions begin anew, far below: then the moment is chosen again.
     waits = row["next_xid"] is not None and row["next_xid"] <= row["xmax"]

@@ -42,7 +42,7 @@ class TrailHouse:
         return made
 
     async def settle(self) -> None:
-        """A minute passes, twice: the floors come up to all that is chained."""
+        """Time passes, twice: the floors come up to all that is chained."""
         for _ in range(2):
             await self.chain()
             await self.pool.execute("UPDATE audit_floor SET next_at = next_at - interval '2 minutes'")
