@@ -131,7 +131,7 @@ class Checkout:
         quote: QuoteHold,
         booking: str,
         expected_amount: int | None,
-        origin: str,
+        origin: str = "",
     ) -> Booking | Refusal:
         assert mark.record is not None
         # What was marked is what is sold: the hold may have changed since it was read.

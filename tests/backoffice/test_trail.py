@@ -114,8 +114,7 @@ async def test_what_commits_late_with_a_low_number_is_chained_all_the_same(house
         assert floor < number
         await late.commit()
     assert await house.chain() == 1
-    await house.settle()
-    assert await house.pool.fetchval("SELECT number FROM audit_floor WHERE log = 'seat'") == number + 1
+    await house.floor_reaches("seat", number + 1)
     assert await house.faults() == []
     links = await house.pool.fetch("SELECT number FROM audit_link WHERE log = 'seat' ORDER BY seq DESC LIMIT 2")
     assert [row["number"] for row in links] == [number, number + 1], "in the order in which they could be seen"
@@ -133,9 +132,7 @@ async def test_after_a_restore_into_another_cluster_the_floor_goes_on(house: Tra
     await house.settle()
     await house.pool.execute("UPDATE audit_floor SET next_number = number, next_xid = 1 << 40, next_at = now()")
     await house.pool.execute(SEAT, "aida", "new")
-    await house.settle()
-    floor = await house.pool.fetchval("SELECT number FROM audit_floor WHERE log = 'seat'")
-    assert floor == await house.pool.fetchval("SELECT max(number) FROM status_change")
+    await house.floor_reaches("seat", await house.pool.fetchval("SELECT max(number) FROM status_change"))
 
 
 # --- Tampering
@@ -169,7 +166,7 @@ TAMPERED: list[tuple[str, str, tuple[str, str, int]]] = [
 
 @pytest.mark.parametrize(("statement", "found"), [row[1:] for row in TAMPERED], ids=[row[0] for row in TAMPERED])
 async def test_tampering_is_found_and_named(house: TrailHouse, statement: str, found: tuple[str, str, int]) -> None:
-    await house.settle()
+    await house.floor_reaches("seat", 3)
     assert await house.faults() == []
     await house.tamper(statement)
     await house.chain()

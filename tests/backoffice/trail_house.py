@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import AsyncIterator  # noqa: UP035
 
 from databases import past_guards
+from waiting import eventually
 
 from lml_live.backoffice.anchors import Anchoring, Verdict, verify
 from lml_live.backoffice.chain import Fault
@@ -47,6 +48,15 @@ class TrailHouse:
             await self.chain()
             await self.pool.execute("UPDATE audit_floor SET next_at = next_at - interval '2 minutes'")
         await self.chain()
+
+    async def floor_reaches(self, log: str, number: int) -> None:
+        """The floor of a log comes up to a number; other databases' transactions may keep it waiting meanwhile."""
+
+        async def reached() -> bool:
+            await self.settle()
+            return bool(await self.pool.fetchval("SELECT number FROM audit_floor WHERE log = $1", log) == number)
+
+        await eventually(reached, 60)
 
     async def faults(self) -> Sequence[Fault]:
         self.verdict = Verdict()
