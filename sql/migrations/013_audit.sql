@@ -67,7 +67,7 @@ BEGIN
 END $$;
 
 -- Tells of rows that were made, changed or removed. Arguments: what they are called, the column that names one, the
--- column with its event (or ''), columns whose values are nobody's business, columns that are none of a trail's.
+-- column with its event ('' for none, booking_id for the booking's), columns whose values are nobody's business, columns that are none of a trail's.
 CREATE FUNCTION audit_rows() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     secret text[] := TG_ARGV[3]::text[];
@@ -87,7 +87,8 @@ BEGIN
         told := jsonb_strip_nulls(one - secret - 'reason' - TG_ARGV[1]);
     END IF;
     INSERT INTO audit_record (event_id, action, subject_kind, subject_id, actor_kind, actor_id, reason, detail)
-    VALUES (nullif(one ->> TG_ARGV[2], ''),
+    VALUES (CASE TG_ARGV[2] WHEN 'booking_id' THEN (SELECT event_id FROM booking WHERE id = one ->> 'booking_id')
+                            ELSE nullif(one ->> TG_ARGV[2], '') END,
             TG_ARGV[0] || CASE TG_OP WHEN 'INSERT' THEN '.made' WHEN 'UPDATE' THEN '.changed' ELSE '.removed' END,
             TG_ARGV[0], one ->> TG_ARGV[1],
             coalesce(nullif(current_setting('lml.actor_kind', true), ''),
