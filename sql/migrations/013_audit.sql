@@ -67,7 +67,8 @@ BEGIN
 END $$;
 
 -- Tells of rows that were made, changed or removed. Arguments: what they are called, the column that names one, the
--- column with its event ('' for none, booking_id for the booking's), columns whose values are nobody's business, columns that are none of a trail's.
+-- column with its event ('' for none, booking_id for the booking's), columns whose values are nobody's business, columns
+-- that are none of a trail's.
 CREATE FUNCTION audit_rows() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     secret text[] := TG_ARGV[3]::text[];

@@ -149,7 +149,7 @@ async def test_a_booking_that_is_gone_leaves_money_of_nobody(
     [booking] = await sold(house, event, 3)
     await tamper(house, booking, "intent_id = NULL")
     assert (await matching.match()).differences == (), "its charge names it"
-    for table in ("booking_line", "booking_seat", "booking_area", "booking_history", "outbox"):
+    for table in ("booking_line", "booking_seat", "booking_area", "booking_history", "outbox", "mail"):
         await past_guards(house.pool, f"DELETE FROM {table} WHERE booking_id = $1", booking.id)
     await house.pool.execute("DELETE FROM booking WHERE id = $1", booking.id)
     found = await matching.match(since=booking.created)
