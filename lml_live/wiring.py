@@ -23,8 +23,8 @@ from lml_live.backoffice.blocking import Blocking, Refusals
 from lml_live.backoffice.deployed import DeployedLayouts
 from lml_live.backoffice.history import History
 from lml_live.backoffice.holding import Holding
-from lml_live.backoffice.turns import StaffTurns
 from lml_live.backoffice.trail import Trail
+from lml_live.backoffice.turns import StaffTurns
 from lml_live.booking.bookings import Bookings
 from lml_live.booking.checkout import Checkout
 from lml_live.booking.completer import Completer
