@@ -12,6 +12,7 @@ import asyncpg
 from msgspec import Struct
 
 from lml_live.booking import states
+from lml_live.booking.accounts import post_move
 from lml_live.booking.states import BookingState, IntentStatus
 from lml_live.clock import to_datetime
 from lml_live.infra import postgres
@@ -294,6 +295,7 @@ class Bookings:
             if to is None:
                 return state
             event = row["event_id"]
+            await post_move(connected, booking, row["currency"], state, to)
             if to in states.ENDED_UNSOLD:
                 await self._end(connected, booking, event, to)
             elif state in states.AWAITING_PAYMENT:

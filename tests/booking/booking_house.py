@@ -15,7 +15,7 @@ import msgspec
 
 sys.path.append(str(Path(__file__).parents[1] / "inventory"))
 
-from checker import AreaRow, BookingRow, HoldRow, IntentRow, Op, Run, check
+from checker import AreaRow, BookingRow, HoldRow, IntentRow, Op, PostingRow, Run, check
 from inventory_house import SECRET, House, held, seat_directory, seat_id
 
 from lml_live.booking.bookings import Booking, Bookings, Line
@@ -302,6 +302,23 @@ async def read_run(
             if record.state != "gone"
         },
         ops=ops,
+        postings=await read_postings(pool, event),
+    )
+
+
+async def read_postings(pool: postgres.Pool, event: str) -> tuple[PostingRow, ...]:
+    """An event's part of the ledger, and nobody's, in the order in which it was written."""
+    entries: dict[tuple[int, str, str, str], dict[str, int]] = {}
+    for row in await pool.fetch(
+        "SELECT t.number, t.booking_id, t.reason, e.currency, e.account, e.debit, e.credit"
+        " FROM ledger_transaction t JOIN ledger_entry e ON e.transaction = t.number"
+        " LEFT JOIN booking b ON b.id = t.booking_id WHERE coalesce(b.event_id, $1) = $1 ORDER BY t.number, e.account",
+        event,
+    ):
+        of = row["number"], row["booking_id"], row["reason"], row["currency"]
+        entries.setdefault(of, {})[row["account"]] = row["debit"] - row["credit"]
+    return tuple(
+        PostingRow(booking, reason, currency, found) for (_, booking, reason, currency), found in entries.items()
     )
 
 

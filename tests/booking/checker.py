@@ -105,6 +105,16 @@ class Op(Struct, frozen=True, kw_only=True):
     state: str = ""
 
 
+class PostingRow(Struct, frozen=True):
+    """A transaction of our ledger."""
+
+    booking: str
+    reason: str
+    currency: str
+    entries: dict[str, int]
+    """Account to its debit, less its credit."""
+
+
 class Run(Struct, frozen=True, kw_only=True):
     """Everything about one event's run, at rest."""
 
@@ -115,6 +125,7 @@ class Run(Struct, frozen=True, kw_only=True):
     """Seat id to its state in Redis: 0 available, 1 held, 2 sold."""
     holds: dict[str, HoldRow] = {}
     ops: tuple[Op, ...] = ()
+    postings: tuple[PostingRow, ...] = ()
 
 
 class Violation(Struct, frozen=True):
@@ -142,6 +153,7 @@ def check(run: Run, *, limbo_ms_max: int = LIMBO_MS_MAX) -> list[Violation]:
         "I11": _money_is_a_seat,
         "I13": _charged_once,
         "I14": _refunded_at_most,
+        "I15": _ledger_balances,
         "I17": _charged_as_quoted,
         "I19": _legal_moves,
         "I24": _one_answer_a_key,
@@ -377,6 +389,26 @@ def _refunded_at_most(run: Run) -> Iterator[str]:
             yield f"{intent.id} gave back more than it took"
         if len(set(intent.refund_keys)) < len(intent.refund_keys):
             yield f"{intent.id} gave back twice for one reason"
+
+
+def _ledger_balances(run: Run) -> Iterator[str]:
+    for posting in run.postings:
+        if sum(posting.entries.values()):
+            yield f"{posting.booking}: {posting.reason} does not balance"
+    at_stripe: Counter[tuple[str, str]] = Counter()
+    for intent in run.intents:
+        at_stripe[intent.booking or "", intent.currency.upper()] += intent.captured - intent.refunded
+    ours = {(posting.booking, posting.currency) for posting in run.postings}
+    for booking, currency in sorted(ours | {key for key, amount in at_stripe.items() if amount}):
+        sums: Counter[str] = Counter()
+        for posting in run.postings:
+            if (posting.booking, posting.currency) == (booking, currency):
+                sums.update(posting.entries)
+        if sums["stripe_balance"] != at_stripe[booking, currency]:
+            there = at_stripe[booking, currency]
+            yield f"{booking} has {sums['stripe_balance']} {currency} at Stripe in our ledger, and {there} in Stripe's"
+        if sums["buyer_receivable"]:
+            yield f"{booking} is owed {sums['buyer_receivable']} {currency} at rest"
 
 
 def _charged_as_quoted(run: Run) -> Iterator[str]:

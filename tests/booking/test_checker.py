@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from checker import AreaRow, BookingRow, HoldRow, IntentRow, Op, Run, check
+from checker import AreaRow, BookingRow, HoldRow, IntentRow, Op, PostingRow, Run, check
 from msgspec.structs import replace
 
 PAID = BookingRow(
@@ -81,6 +81,8 @@ OTHER_BODY = replace(BOOKED, asked="1-z", hold="1-z", outcome="fail", code="idem
 TOO_LATE = replace(HELD, client="cleo", key="k3", outcome="fail", code="seat_taken", hold="", got=(), began_ms=5)
 DENIED = replace(BOOKED, client="ben", key="k4", hold="1-b", outcome="fail", code="hold_expired", booking="", told="")
 LOOKED = Op(client="ben", act="look", outcome="ok", began_ms=60, ended_ms=61, epoch="2")
+SOLD = PostingRow("b-1", "sold", "EUR", {"buyer_receivable": 3000, "venue_payable": -2500, "tax_payable": -500})
+CAPTURED = PostingRow("b-1", "captured", "EUR", {"stripe_balance": 3000, "buyer_receivable": -3000})
 CLEAN = Run(
     bookings=(PAID, GONE, REFUSED),
     intents=(PAID_INTENT, GONE_INTENT),
@@ -88,6 +90,7 @@ CLEAN = Run(
     seats={"s1": 2, "s2": 2, "s3": 1, "s4": 0},
     holds={"1-a": HoldRow("sold", "b-1", ("s1", "s2")), "1-c": HoldRow("active", "", ("s3",), "ben", "k1")},
     ops=(HELD, BOOKED, AGAIN, OTHER_BODY, TOO_LATE, DENIED, LOOKED),
+    postings=(SOLD, CAPTURED),
 )
 
 
@@ -193,6 +196,13 @@ FORGED: list[tuple[str, str, dict[str, Any]]] = [
     ("charged twice", "I13", {"intents": (*CLEAN.intents, replace(PAID_INTENT, id="pi_7"))}),
     ("given back more than taken", "I14", {"intents": but_intent(PAID_INTENT, refunded=3001)}),
     ("given back twice for one reason", "I14", {"intents": but_intent(PAID_INTENT, refund_keys=("r-1", "r-1"))}),
+    ("a posting does not balance", "I15", {"postings": (replace(SOLD, entries={"buyer_receivable": 3000}), CAPTURED)}),
+    ("a capture is not booked", "I15", {"postings": (SOLD,)}),
+    ("a sale is not booked", "I15", {"postings": (CAPTURED,)}),
+    ("nothing is booked at all", "I15", {"postings": ()}),
+    ("booked in another currency", "I15", {"postings": tuple(replace(o, currency="USD") for o in CLEAN.postings)}),
+    ("booked for nobody", "I15", {"postings": (*CLEAN.postings, replace(CAPTURED, booking="b-7"))}),
+    ("Stripe has less than was booked", "I15", {"intents": but_intent(PAID_INTENT, captured=2999)}),
     ("charged another price", "I17", {"intents": but_intent(PAID_INTENT, amount=2999)}),
     ("claimed at another price", "I17", {"bookings": but(PAID, lines_amount=2999)}),
     (
@@ -220,5 +230,5 @@ def test_a_forged_run_turns_red(rule: str, forged: dict[str, Any]) -> None:
 
 
 def test_every_rule_has_a_forgery() -> None:
-    expected = {f"I{n}" for n in (1, 2, 3, 4, 5, 7, 10, 11, 12, 13, 14, 17, 19, 24, 25)}
+    expected = {f"I{n}" for n in (1, 2, 3, 4, 5, 7, 10, 11, 12, 13, 14, 15, 17, 19, 24, 25)}
     assert {rule for _, rule, _ in FORGED} == expected

@@ -1,0 +1,96 @@
+"""What every move of a booking books in the double-entry ledger, as one table. Pure.
+
+`sold`        the charge is authorised: the buyer owes the price, and we owe it to the venue, the state and ourselves
+`captured`    the money is at Stripe
+`unsold`      the authorisation was lost before it was captured: as if nothing had been sold
+
+So at rest, whatever happened, venue_payable + fee_income + tax_payable is what was captured less what was given back.
+Stripe's own fees are not in it: they are Stripe's account of us, not the buyer's money.
+"""
+
+from collections.abc import Iterable
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from lml_live.booking.states import AWAITING_PAYMENT, BookingState
+
+Account = Literal[
+    "buyer_receivable",
+    "stripe_balance",
+    "venue_payable",
+    "fee_income",
+    "tax_payable",
+]
+Posting = Literal["sold", "captured", "unsold"]
+
+
+class Shares(Struct, frozen=True):
+    """An amount, taken apart by whose it is; minor units."""
+
+    venue: int
+    fees: int
+    tax: int
+
+    @property
+    def total(self) -> int:
+        return self.venue + self.fees + self.tax
+
+
+class Entry(Struct, frozen=True):
+    """One side of a posting."""
+
+    account: Account
+    debit: int
+    credit: int
+
+
+_Part = Literal["total", "venue", "fees", "tax"]
+_Rows = tuple[tuple[Account, _Part], ...]
+
+_OWED: Final[_Rows] = (("venue_payable", "venue"), ("fee_income", "fees"), ("tax_payable", "tax"))
+
+POSTINGS: Final[dict[Posting, tuple[_Rows, _Rows]]] = {
+    # posting: (debited, credited)
+    "sold": ((("buyer_receivable", "total"),), _OWED),
+    "captured": ((("stripe_balance", "total"),), (("buyer_receivable", "total"),)),
+    "unsold": (_OWED, (("buyer_receivable", "total"),)),
+}
+
+
+def entries(posting: Posting, shares: Shares) -> tuple[Entry, ...]:
+    """A posting over these shares; accounts that get nothing have no entry, so nothing is booked of nothing."""
+    debited, credited = POSTINGS[posting]
+    return tuple(
+        Entry(account, part, 0) if side is debited else Entry(account, 0, part)
+        for side in (debited, credited)
+        for account, name in side
+        if (part := getattr(shares, name))
+    )
+
+
+def postings(state: BookingState, to: BookingState) -> tuple[Posting, ...]:
+    """What a booking's move books, in order."""
+    if state in AWAITING_PAYMENT:
+        match to:
+            case "authorized":
+                return ("sold",)
+            case "confirmed":
+                return ("sold", "captured")
+    if state == "authorized":
+        return ("captured",) if to == "confirmed" else ("unsold",)
+    return ()
+
+
+def share_out(lines: Iterable[tuple[int, int, int]]) -> Shares:
+    """Whose the lines' money is. Each is (amount, fee, tax); the tax is that contained in both, and split as they are.
+
+    What a split leaves over of the smallest unit is in the fee, not in the venue's tax.
+    """
+    venue = fees = tax = 0
+    for amount, fee, contained in lines:
+        of_fee = contained * fee // (amount + fee) if fee else 0
+        venue += amount - (contained - of_fee)
+        fees += fee - of_fee
+        tax += contained
+    return Shares(venue, fees, tax)

@@ -1,0 +1,174 @@
+"""What moves book: as a table, over random legal histories, and in PostgreSQL, which keeps every row and balance."""
+
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+from booking_fixtures import (  # noqa: F401
+    booking_dsn_fixture,
+    event_fixture,
+    house_fixture,
+    inventory_dsn_fixture,
+)
+from booking_house import PLACE, PRICE, BookingHouse, read_postings
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lml_live.booking.ledger import POSTINGS, Shares, entries, postings, share_out
+from lml_live.booking.states import MOVES, BookingState
+from lml_live.infra import postgres
+
+SHARES = Shares(venue=4_000, fees=250, tax=750)
+
+# a booking's state · where it goes · what that is to the accounts (debits above 0, credits below)
+BOOKED: list[tuple[BookingState, BookingState, dict[str, int]]] = [
+    (
+        "pending_payment",
+        "authorized",
+        {"buyer_receivable": 5_000, "venue_payable": -4_000, "fee_income": -250, "tax_payable": -750},
+    ),
+    (
+        "expiring",
+        "confirmed",
+        {"stripe_balance": 5_000, "venue_payable": -4_000, "fee_income": -250, "tax_payable": -750},
+    ),
+    ("authorized", "confirmed", {"stripe_balance": 5_000, "buyer_receivable": -5_000}),
+    (
+        "authorized",
+        "failed",
+        {"buyer_receivable": -5_000, "venue_payable": 4_000, "fee_income": 250, "tax_payable": 750},
+    ),
+    ("pending_payment", "failed", {}),
+    ("cancelling", "cancelled", {}),
+    ("pending_payment", "expiring", {}),
+]
+
+
+def booked(state: BookingState, to: BookingState, shares: Shares) -> Counter[str]:
+    sums: Counter[str] = Counter()
+    for posting in postings(state, to):
+        for entry in entries(posting, shares):
+            sums[entry.account] += entry.debit - entry.credit
+    return sums
+
+
+@pytest.mark.parametrize(("state", "to", "wanted"), BOOKED)
+def test_what_a_move_books(state: BookingState, to: BookingState, wanted: dict[str, int]) -> None:
+    assert {account: amount for account, amount in booked(state, to, SHARES).items() if amount} == wanted
+
+
+@pytest.mark.parametrize("posting", sorted(POSTINGS))
+def test_a_posting_balances_and_nothing_is_booked_of_nothing(posting: str) -> None:
+    made = entries(posting, SHARES)  # type: ignore[arg-type]
+    assert sum(one.debit for one in made) == sum(one.credit for one in made) == SHARES.total
+    assert entries(posting, Shares(0, 0, 0)) == ()  # type: ignore[arg-type]
+    assert {one.account for one in entries(posting, Shares(1, 0, 0))}.isdisjoint({"fee_income", "tax_payable"})  # type: ignore[arg-type]
+
+
+# lines of (amount, fee, tax) · venue, fees, tax
+SHARED = [
+    ([(4_750, 0, 0)], Shares(4_750, 0, 0)),
+    ([(10_700, 1_070, 770)], Shares(10_000, 1_000, 770)),
+    ([(100, 1, 7)], Shares(93, 1, 7)),
+    ([(0, 0, 0)], Shares(0, 0, 0)),
+    ([(0, 119, 19)], Shares(0, 100, 19)),
+    ([(119, 0, 19), (119, 0, 19)], Shares(200, 0, 38)),
+]
+
+
+@pytest.mark.parametrize(("lines", "wanted"), SHARED)
+def test_whose_a_price_is(lines: list[tuple[int, int, int]], wanted: Shares) -> None:
+    found = share_out(lines)
+    assert found == wanted
+    assert found.total == sum(amount + fee for amount, fee, _ in lines)
+
+
+LINE = st.tuples(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 100)).map(
+    lambda line: (line[0], line[1], (line[0] + line[1]) * line[2] // 100)
+)
+
+
+@settings(max_examples=40)
+@given(lines=st.lists(LINE, min_size=1, max_size=4), choices=st.lists(st.integers(0, 11), max_size=8))
+def test_every_legal_history_balances(lines: list[tuple[int, int, int]], choices: list[int]) -> None:
+    shares = share_out(lines)
+    assert min(shares.venue, shares.fees, shares.tax) >= 0
+    state: BookingState = "pending_payment"
+    sums: Counter[str] = Counter()
+    captured = 0
+    for choice in choices:
+        following = sorted(MOVES[state] & {"authorized", "confirmed", "cancelling", "cancelled", "expiring", "failed"})
+        if not following:
+            break
+        to = following[choice % len(following)]
+        sums.update(booked(state, to, shares))
+        captured = shares.total if to == "confirmed" else captured
+        state = to
+    assert sum(sums.values()) == 0
+    assert sums["stripe_balance"] == captured
+    owed = -sums["venue_payable"] - sums["fee_income"] - sums["tax_payable"]
+    assert owed == captured + sums["buyer_receivable"]
+    assert sums["buyer_receivable"] == (shares.total if state == "authorized" else 0)
+
+
+async def test_a_sale_is_booked_when_it_is_authorised_and_when_it_is_captured(house: BookingHouse, event: str) -> None:
+    booking = await house.claimed(event, await house.take(event, 3, floor=1))
+    assert await read_postings(house.pool, event) == ()
+    await house.pay(booking)
+    await house.completer.look_at(booking.id)
+    await house.completer.look_at(booking.id)
+    amount = PRICE + PLACE
+    [sold] = await read_postings(house.pool, event)
+    assert (sold.booking, sold.reason, sold.currency) == (booking.id, "sold", "EUR")
+    assert sold.entries == {"buyer_receivable": amount, "venue_payable": -amount}
+    await house.rest()
+    _, captured = await read_postings(house.pool, event)
+    assert captured.entries == {"stripe_balance": amount, "buyer_receivable": -amount}
+    await house.assert_right(event)
+
+
+@pytest.fixture
+async def pool(postgres_dsn: str) -> AsyncIterator[postgres.Pool]:
+    pool = await postgres.connect_pool(postgres_dsn, size_max=1)
+    await pool.execute("INSERT INTO ledger_transaction (booking_id, reason, key) VALUES ('b', 'sold', 'b:sold')")
+    await pool.execute(
+        "INSERT INTO ledger_entry VALUES (1, 'stripe_balance', 'EUR', 5, 0), (1, 'venue_payable', 'EUR', 0, 5)"
+    )
+    yield pool
+    await pool.close()
+
+
+# a statement · the guard that refuses it
+REFUSED = [
+    ("INSERT INTO ledger_entry VALUES (1, 'stripe_balance', 'USD', 5, 0)", "ledger_balances"),
+    (
+        "INSERT INTO ledger_entry VALUES (1, 'stripe_balance', 'USD', 5, 0), (1, 'venue_payable', 'CHF', 0, 5)",
+        "ledger_balances",
+    ),
+    ("INSERT INTO ledger_entry VALUES (1, 'fee_income', 'EUR', 1, 1)", "entry_has_one_side"),
+    ("INSERT INTO ledger_entry VALUES (1, 'fee_income', 'EUR', 0, 0)", "entry_has_one_side"),
+    ("INSERT INTO ledger_entry VALUES (1, 'our_pocket', 'EUR', 1, 0)", "ledger_entry_account_fkey"),
+    ("INSERT INTO ledger_transaction (booking_id, reason, key) VALUES ('b', 'sold', 'b:sold')", "booked_once"),
+    ("UPDATE ledger_entry SET debit = 6 WHERE debit = 5", "ledger_stays"),
+    ("UPDATE ledger_transaction SET reason = 'unsold'", "ledger_stays"),
+    ("DELETE FROM ledger_entry", "ledger_stays"),
+    ("DELETE FROM ledger_transaction WHERE false", "ledger_stays"),
+    ("DELETE FROM ledger_account WHERE name = 'disputed_funds'", "ledger_stays"),
+    ("TRUNCATE ledger_entry", "ledger_stays"),
+    ("TRUNCATE ledger_transaction CASCADE", "ledger_stays"),
+]
+
+
+async def test_postgresql_refuses_what_would_falsify_the_ledger(pool: postgres.Pool) -> None:
+    for statement, guard in REFUSED:
+        with pytest.raises(asyncpg.IntegrityConstraintViolationError) as refused:
+            await pool.execute(statement)
+        assert refused.value.constraint_name == guard, statement
+    assert await pool.fetchval("SELECT count(*) FROM ledger_entry") == 2
+
+
+async def test_the_accounts_of_the_table_are_those_of_postgresql(pool: postgres.Pool) -> None:
+    known = {row["name"] for row in await pool.fetch("SELECT name FROM ledger_account")}
+    used = {account for sides in POSTINGS.values() for side in sides for account, _ in side}
+    assert used <= known
