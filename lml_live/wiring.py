@@ -23,11 +23,13 @@ from lml_live.backoffice.deployed import DeployedLayouts
 from lml_live.backoffice.history import History
 from lml_live.backoffice.holding import Holding
 from lml_live.backoffice.turns import StaffTurns
+from lml_live.booking.aftercare import Aftercare
 from lml_live.booking.bookings import Bookings
 from lml_live.booking.checkout import Checkout
 from lml_live.booking.completer import Completer
 from lml_live.booking.matching import Matching
 from lml_live.booking.payments import judge_amount, sells_nothing
+from lml_live.booking.refunds import Refunds
 from lml_live.clock import system_clock_ms
 from lml_live.devstack.demo import load_demonstration
 from lml_live.errors import LmlError, Unavailable
@@ -47,6 +49,7 @@ from lml_live.gateway.idempotency import IdempotencyKeys
 from lml_live.gateway.layouts import LayoutServices
 from lml_live.gateway.live import Live
 from lml_live.gateway.operations import API
+from lml_live.gateway.refunds import RefundServices
 from lml_live.gateway.session import Visitor
 from lml_live.gateway.tokens import HolderTokens
 from lml_live.guard.partners import Partners
@@ -66,6 +69,7 @@ from lml_live.inventory.feed import Feed
 from lml_live.inventory.groups import GroupHolds
 from lml_live.inventory.holds import Holds
 from lml_live.inventory.records import Sale
+from lml_live.inventory.returns import Returns
 from lml_live.inventory.staff_holds import StaffHolds
 from lml_live.inventory.upkeep import Upkeep
 from lml_live.pricing.blocks import BlockKind, Blocks
@@ -199,8 +203,11 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
         payments = _payments(settings)
         if payments is not None:
             stack.push_async_callback(payments.close)
+        refunds = Refunds(pool)
         completer = Completer(
-            bookings, holds, payments, poll_seconds=settings.poll_seconds, lease_seconds=settings.lease_seconds
+            *(bookings, holds, payments, Aftercare(bookings, refunds, Returns(book), payments)),
+            poll_seconds=settings.poll_seconds,
+            lease_seconds=settings.lease_seconds,
         )
         checkout = Checkout(
             bookings,
@@ -241,6 +248,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             bookings=BookingServices(
                 live,
                 bookings,
+                refunds,
                 checkout,
                 completer,
                 keys,
@@ -248,6 +256,9 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
                 settings.stripe_webhook_secret,
                 live_mode=bool(settings.stripe_api_key and "_live_" in settings.stripe_api_key),
                 running_seconds=settings.mark_seconds * limits.RUNNING_SHARE_OF_MARK,
+            ),
+            refunds=RefundServices(
+                desk, refunds, completer, keys, settings.mark_seconds * limits.RUNNING_SHARE_OF_MARK
             ),
             probes={
                 "redis": redis_answers,

@@ -39,7 +39,7 @@ PURE = {
     *("inventory.rooms", "inventory.best", "inventory.plan"),
     *("pricing.quote", "pricing.events", "pricing.currencies"),
     "guard.throttle",
-    *("booking.states", "booking.money", "booking.ledger"),
+    *("booking.states", "booking.money", "booking.ledger", "booking.refunding"),
     *("gateway.wire", "gateway.session", "gateway.frames", "gateway.tokens"),
     "bench.figures",
     *("client.protocol", "client.effects", "client.pending", "client.picture", "client.requests"),

@@ -106,6 +106,7 @@ class Work(Struct, frozen=True):
     attempt: int
     tries: int
     intent: str | None
+    refund: str | None = None
 
 
 class Bookings:
@@ -329,11 +330,7 @@ class Bookings:
     async def _end(self, connected: Connection, booking: str, event: str, to: BookingState) -> None:
         await connected.execute(_SQL["lock_event_shared"], event)
         await connected.execute(_SQL["move_booking"], booking, to)
-        await connected.fetch(_SQL["lock_areas_of_booking"], booking, event)
-        await connected.execute(_SQL["give_places_back"], booking, event)
-        await connected.execute(_SQL["release_seats"], booking)
-        await connected.execute(_SQL["release_areas"], booking)
-        await _write_work(connected, booking, event, "free_booking")
+        await release_places(connected, booking, event)
 
     # --- Work
 
@@ -355,6 +352,7 @@ class Bookings:
                     row["attempt"],
                     row["tries"],
                     row["intent_id"],
+                    row["refund_id"],
                 )
                 for row in rows
             ),
@@ -376,11 +374,11 @@ class Bookings:
         async with postgres.connection(self._pool) as connected:
             return await connected.fetchval(_SQL["keep_notice"], notice, kind, intent) is not None
 
-    async def open_notices(self, count: int) -> list[tuple[str, str | None]]:
-        """(notice, booking) that nobody has looked into; None where no booking has that intent (yet)."""
+    async def open_notices(self, count: int) -> list[tuple[str, str, str | None]]:
+        """(notice, type, booking) that nobody has looked into; None where no booking has that intent (yet)."""
         async with postgres.connection(self._pool) as connected:
             rows = await connected.fetch(_SQL["open_notices"], count)
-        return [(row["id"], row["booking_id"]) for row in rows]
+        return [(row["id"], row["type"], row["booking_id"]) for row in rows]
 
     async def finish_notice(self, notice: str) -> None:
         async with postgres.connection(self._pool) as connected:
@@ -395,6 +393,15 @@ class Bookings:
         """Unfinished bookings whose intent was not looked at for so long; they count as looked at from here on."""
         async with postgres.connection(self._pool) as connected:
             return [row["id"] for row in await connected.fetch(_SQL["bookings_to_look_at"], count, seconds)]
+
+
+async def release_places(connected: Connection, booking: str, event: str) -> None:
+    """Lets all places of a booking go; its event is locked shared. The inventory is told after the commit."""
+    await connected.fetch(_SQL["lock_areas_of_booking"], booking, event)
+    await connected.execute(_SQL["give_places_back"], booking, event)
+    await connected.execute(_SQL["release_seats"], booking)
+    await connected.execute(_SQL["release_areas"], booking)
+    await _write_work(connected, booking, event, "free_booking")
 
 
 async def _write_work(connected: Connection, booking: str, event: str, act: str) -> None:

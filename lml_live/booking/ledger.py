@@ -3,9 +3,12 @@
 `sold`        the charge is authorised: the buyer owes the price, and we owe it to the venue, the state and ourselves
 `captured`    the money is at Stripe
 `unsold`      the authorisation was lost before it was captured: as if nothing had been sold
+`refund_…`    decided: we owe it to the buyer; refused by Stripe: as if it had not been; paid; and came back, however
+              late: we owe it to the buyer still
 
-So at rest, whatever happened, venue_payable + fee_income + tax_payable is what was captured less what was given back.
-Stripe's own fees are not in it: they are Stripe's account of us, not the buyer's money.
+So at rest, whatever happened, venue_payable + fee_income + tax_payable is what was captured less what was given back,
+but for what came back and is still the buyer's (refunds_due). Stripe's own fees are not in it: they are between Stripe
+and us, and no buyer's money.
 """
 
 from collections.abc import Iterable
@@ -21,20 +24,27 @@ Account = Literal[
     "venue_payable",
     "fee_income",
     "tax_payable",
+    "refunds_due",
 ]
-Posting = Literal["sold", "captured", "unsold"]
+Posting = Literal["sold", "captured", "unsold", "refund_begun", "refund_refused", "refund_paid", "refund_came_back"]
 
 
 class Shares(Struct, frozen=True):
-    """An amount, taken apart by whose it is; minor units."""
+    """An amount, taken apart by whose it is; minor units. `owed` is the buyer's already: a refund that came back."""
 
     venue: int
     fees: int
     tax: int
+    owed: int = 0
+
+    @property
+    def fresh(self) -> int:
+        """What is not the buyer's already."""
+        return self.venue + self.fees + self.tax
 
     @property
     def total(self) -> int:
-        return self.venue + self.fees + self.tax
+        return self.fresh + self.owed
 
 
 class Entry(Struct, frozen=True):
@@ -45,7 +55,7 @@ class Entry(Struct, frozen=True):
     credit: int
 
 
-_Part = Literal["total", "venue", "fees", "tax"]
+_Part = Literal["total", "fresh", "venue", "fees", "tax"]
 _Rows = tuple[tuple[Account, _Part], ...]
 
 _OWED: Final[_Rows] = (("venue_payable", "venue"), ("fee_income", "fees"), ("tax_payable", "tax"))
@@ -55,6 +65,10 @@ POSTINGS: Final[dict[Posting, tuple[_Rows, _Rows]]] = {
     "sold": ((("buyer_receivable", "total"),), _OWED),
     "captured": ((("stripe_balance", "total"),), (("buyer_receivable", "total"),)),
     "unsold": (_OWED, (("buyer_receivable", "total"),)),
+    "refund_begun": (_OWED, (("refunds_due", "fresh"),)),
+    "refund_refused": ((("refunds_due", "fresh"),), _OWED),
+    "refund_paid": ((("refunds_due", "total"),), (("stripe_balance", "total"),)),
+    "refund_came_back": ((("stripe_balance", "total"),), (("refunds_due", "total"),)),
 }
 
 

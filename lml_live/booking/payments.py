@@ -23,6 +23,15 @@ class Intent(Struct, frozen=True):
     client_secret: str | None
 
 
+class StripeRefund(Struct, frozen=True):
+    """A refund as Stripe has it now, in minor units. `key` is what we named it by, or None."""
+
+    id: str
+    key: str | None
+    amount: int
+    state: Literal["pending", "succeeded", "failed"]
+
+
 class PaymentFault(Exception):
     """A call that did not succeed.
 
@@ -57,6 +66,14 @@ class Payments(Protocol):
     async def capture(self, intent: str, key: str) -> Intent: ...
 
     async def cancel(self, intent: str, key: str) -> Intent: ...
+
+    async def refund(self, intent: str, amount: int, currency: str, booking: str, named: str, key: str) -> StripeRefund:
+        """Gives an amount of a captured intent back; `named` finds it again (`find_refunds`)."""
+        ...
+
+    async def find_refunds(self, intent: str) -> tuple[StripeRefund, ...]:
+        """All refunds of an intent, the first one first, whoever made them."""
+        ...
 
 
 # --- Amounts ----------------------------------------------------------------------------------------------------------

@@ -10,7 +10,19 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from lml_live import limits
-from lml_live.gateway import bookings, channels, counter, documents, events, holders, layouts, problems, seasons, staff
+from lml_live.gateway import (
+    bookings,
+    channels,
+    counter,
+    documents,
+    events,
+    holders,
+    layouts,
+    problems,
+    refunds,
+    seasons,
+    staff,
+)
 from lml_live.gateway.bookings import BookingServices
 from lml_live.gateway.counter import CounterServices
 from lml_live.gateway.events import EventServices
@@ -19,6 +31,7 @@ from lml_live.gateway.layouts import LayoutServices
 from lml_live.gateway.operations import Operation
 from lml_live.gateway.pages import STRIPE_JS, Probe, house_routes, page_routes
 from lml_live.gateway.problems import problems_middleware
+from lml_live.gateway.refunds import RefundServices
 from lml_live.infra.telemetry import METRICS
 
 _log = logging.getLogger(__name__)
@@ -30,6 +43,7 @@ OPERATIONS: Final[Sequence[Operation]] = (
     *seasons.OPERATIONS,
     *counter.OPERATIONS,
     *bookings.OPERATIONS,
+    *refunds.OPERATIONS,
     *staff.OPERATIONS,
     *layouts.OPERATIONS,
 )
@@ -45,6 +59,7 @@ class Services:
     holders: HolderServices
     counter: CounterServices
     bookings: BookingServices
+    refunds: RefundServices
     probes: Mapping[str, Probe]
 
 
@@ -169,6 +184,7 @@ def make_app(services: Services) -> web.Application:
     app.add_routes(seasons.routes(services.holders, services.holders.live.groups))
     app.add_routes(counter.routes(services.counter))
     app.add_routes(bookings.routes(services.bookings))
+    app.add_routes(refunds.routes(services.refunds))
     app.add_routes(staff.routes(services.events.desk, services.holders.address_of.capped))
     app.add_routes(layouts.routes(services.layouts))
     app.add_routes(documents.routes(OPERATIONS))

@@ -33,6 +33,11 @@ class BookingRow(Struct, frozen=True, kw_only=True):
     lines_amount: int
     lines_seats: tuple[str, ...]
     lines_areas: dict[str, int]
+    """Seats and places of its lines."""
+    lines_back: tuple[int, ...] = ()
+    """Lines that were given back, whose seats are `seats_back` and whose places `areas_back`."""
+    seats_back: tuple[str, ...] = ()
+    areas_back: dict[str, int] = {}
     moves: tuple[tuple[str | None, str, int], ...]
     """(from, to, at in ms), in order."""
 
@@ -73,6 +78,20 @@ class HoldRow(Struct, frozen=True):
     holder: str = ""
     key: str = ""
     """The idempotency key that made it, where that is one of the run's."""
+
+
+class RefundRow(Struct, frozen=True, kw_only=True):
+    """A refund as PostgreSQL has it."""
+
+    id: str
+    booking: str
+    key: str
+    amount: int
+    fresh: int
+    """What of it was not the buyer's already."""
+    lines: tuple[int, ...]
+    state: str
+    accepted: bool
 
 
 class Op(Struct, frozen=True, kw_only=True):
@@ -126,6 +145,7 @@ class Run(Struct, frozen=True, kw_only=True):
     holds: dict[str, HoldRow] = {}
     ops: tuple[Op, ...] = ()
     postings: tuple[PostingRow, ...] = ()
+    refunds: tuple[RefundRow, ...] = ()
 
 
 class Violation(Struct, frozen=True):
@@ -204,12 +224,13 @@ def _sale_follows_claim(run: Run) -> Iterator[str]:
         sold = [seat for seat, state in booking.seats.items() if state == "sold"]
         if sold and (booking.state not in SOLD or booking.moves[0][:2] != (None, "pending_payment")):
             yield f"{booking.id} is {booking.state} and has sold seats"
-        if booking.state in SOLD and len(sold) != len(booking.seats):
+        if booking.state in SOLD and set(booking.seats) - set(sold) != set(booking.seats_back):
             yield f"{booking.id} is {booking.state} and does not have all its seats"
     for name, hold in run.holds.items():
         if hold.state == "sold":
             owner = known.get(hold.booking)
-            if owner is None or owner.state not in SOLD or set(owner.seats) != set(hold.seats):
+            kept = set() if owner is None else set(owner.seats) - set(owner.seats_back)
+            if owner is None or owner.state not in SOLD or kept != set(hold.seats):
                 yield f"hold {name} shows as sold, and its booking {hold.booking} is not"
 
 
@@ -263,14 +284,29 @@ def _all_or_nothing(run: Run) -> Iterator[str]:
         if op.outcome == "ok" and op.act in ("hold", "book") and not whole:
             yield f"{op.client} asked for {op.seats} {op.areas} by {op.act} and got {op.got} {op.got_areas}"
     for booking in _real(run):
-        places = {area: sum(states.values()) for area, states in booking.areas.items()}
         if not booking.lines_seats and not booking.lines_areas:
             yield f"{booking.id} is a booking of nothing"
-        if sorted(booking.lines_seats) != sorted(booking.seats) or booking.lines_areas != places:
+        if sorted(booking.lines_seats) != sorted(booking.seats) or _places(booking) != _places_of_lines(booking):
             yield f"{booking.id} has other seats and places than lines"
-        if len({*booking.seats.values(), *(state for states in booking.areas.values() for state in states)}) > 1:
+        in_part = booking.state in SOLD and booking.lines_back
+        kinds = {*booking.seats.values(), *(state for states in booking.areas.values() for state in states)}
+        if len(kinds) > 1 and not (in_part and kinds == {"sold", "released"}):
             yield f"{booking.id} is sold in part"
     yield from _refused_and_done(run)
+
+
+def _places(booking: BookingRow) -> dict[str, int]:
+    """What a booking has, or had, of areas. A row counts what is kept, once a part of it was given back."""
+    kept = ("sold",) if booking.lines_back else ("claimed", "sold", "released")
+    counts = {area: sum(states.get(state, 0) for state in kept) for area, states in booking.areas.items()}
+    return {area: n for area, n in counts.items() if n}
+
+
+def _places_of_lines(booking: BookingRow) -> dict[str, int]:
+    if booking.lines_back and booking.state not in SOLD:
+        return {}
+    left = {area: n - booking.areas_back.get(area, 0) for area, n in booking.lines_areas.items()}
+    return {area: n for area, n in left.items() if n}
 
 
 def _refused_and_done(run: Run) -> Iterator[str]:
@@ -365,9 +401,13 @@ def _money_is_a_seat(run: Run) -> Iterator[str]:
             yield f"money is kept by {intent.id} without a seat ({owner.state if owner else 'no booking'})"
         elif owner.currency is None or owner.currency.lower() != intent.currency.lower():
             yield f"{owner.id} was paid in another currency"
+    back: Counter[str] = Counter()
+    for refund in run.refunds:
+        if refund.accepted:
+            back[refund.booking] += refund.amount if refund.state != "failed" else 0
     for booking in known.values():
-        if booking.state in SOLD and net[booking.id] != booking.amount:
-            yield f"{booking.id} owes {booking.amount} and paid {net[booking.id]}"
+        if booking.state in SOLD and net[booking.id] != (booking.amount or 0) - back[booking.id]:
+            yield f"{booking.id} owes {booking.amount} less {back[booking.id]} and paid {net[booking.id]}"
 
 
 def _limbo(run: Run, limbo_ms_max: int) -> Iterator[str]:
@@ -389,6 +429,27 @@ def _refunded_at_most(run: Run) -> Iterator[str]:
             yield f"{intent.id} gave back more than it took"
         if len(set(intent.refund_keys)) < len(intent.refund_keys):
             yield f"{intent.id} gave back twice for one reason"
+    yield from _refunded_as_decided(run)
+
+
+def _refunded_as_decided(run: Run) -> Iterator[str]:
+    paid = {booking.id: booking.amount or 0 for booking in run.bookings}
+    ours: Counter[str] = Counter()
+    for refund in run.refunds:
+        if refund.state != "failed":
+            ours[refund.booking] += refund.amount
+            if not refund.accepted:
+                yield f"{refund.id} was decided, and Stripe does not have it at rest"
+    for booking, amount in ours.items():
+        if amount > paid.get(booking, 0):
+            yield f"{booking} gives back {amount}, and was paid {paid.get(booking, 0)}"
+    for key, n in Counter((refund.booking, refund.key) for refund in run.refunds).items():
+        if n > 1:
+            yield f"{key} was refunded {n} times for one reason"
+    at_stripe = Counter({intent.booking or "": intent.refunded for intent in run.intents if intent.refunded})
+    for booking in sorted(set(ours) | set(at_stripe)):
+        if ours[booking] != at_stripe[booking]:
+            yield f"{booking} has {ours[booking]} given back, and Stripe {at_stripe[booking]}"
 
 
 def _ledger_balances(run: Run) -> Iterator[str]:
@@ -407,6 +468,12 @@ def _ledger_balances(run: Run) -> Iterator[str]:
         if sums["stripe_balance"] != at_stripe[booking, currency]:
             there = at_stripe[booking, currency]
             yield f"{booking} has {sums['stripe_balance']} {currency} at Stripe in our ledger, and {there} in Stripe's"
+        due = sum(
+            one.amount for one in run.refunds if one.booking == booking and one.state == "failed" and one.accepted
+        )
+        due -= sum(one.amount - one.fresh for one in run.refunds if one.booking == booking and one.state != "failed")
+        if -sums["refunds_due"] != due:
+            yield f"{booking} has {-sums['refunds_due']} {currency} of refunds due, and {due} came back"
         if sums["buyer_receivable"]:
             yield f"{booking} is owed {sums['buyer_receivable']} {currency} at rest"
 
@@ -470,6 +537,8 @@ def _acknowledged_is_there(run: Run) -> Iterator[str]:
         if op.outcome != "ok" or not op.booking:
             continue
         booking = known.get(op.booking)
+        if op.state == "confirmed" and booking is not None and booking.state == "refunded":
+            continue
         if booking is None:
             yield f"{op.booking} was acknowledged to {op.client} and is gone"
         elif op.state == "confirmed" and booking.state not in SOLD:

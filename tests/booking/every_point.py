@@ -14,7 +14,6 @@ from checker import check
 from inventory_house import SCRIPTS
 
 from lml_live.booking.bookings import Booking
-from lml_live.booking.completer import Completer
 from lml_live.devstack.servers import Postgres, Valkey
 from lml_live.devstack.stripe.process import StripeDouble
 from lml_live.errors import Unavailable
@@ -69,7 +68,7 @@ class Worker:
         """The call after which it happened."""
         bookings, holds = Mortal(house.bookings, "postgres", self), Mortal(house.holds, "valkey", self)
         payments = Mortal(house.payments, "stripe", self)
-        self.completer = Completer(bookings, holds, payments, poll_seconds=60)  # type: ignore[arg-type]
+        self.completer = house.new_completer(bookings, holds, payments)  # type: ignore[arg-type]
         self.checkout = house.new_checkout(self.completer)
         self.checkout._bookings, self.checkout._holds = bookings, holds  # type: ignore[assignment]
 

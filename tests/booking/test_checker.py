@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from checker import AreaRow, BookingRow, HoldRow, IntentRow, Op, PostingRow, Run, check
+from checker import AreaRow, BookingRow, HoldRow, IntentRow, Op, PostingRow, RefundRow, Run, check
 from msgspec.structs import replace
 
 PAID = BookingRow(
@@ -83,6 +83,17 @@ DENIED = replace(BOOKED, client="ben", key="k4", hold="1-b", outcome="fail", cod
 LOOKED = Op(client="ben", act="look", outcome="ok", began_ms=60, ended_ms=61, epoch="2")
 SOLD = PostingRow("b-1", "sold", "EUR", {"buyer_receivable": 3000, "venue_payable": -2500, "tax_payable": -500})
 CAPTURED = PostingRow("b-1", "captured", "EUR", {"stripe_balance": 3000, "buyer_receivable": -3000})
+BACK = RefundRow(id="r-1", booking="b-1", key="k", amount=1000, fresh=1000, lines=(), state="succeeded", accepted=True)
+PART_BACK = {
+    "refunds": (BACK,),
+    "postings": (
+        SOLD,
+        CAPTURED,
+        PostingRow("b-1", "refund_begun", "EUR", {"venue_payable": 1000, "refunds_due": -1000}),
+        PostingRow("b-1", "refund_paid", "EUR", {"refunds_due": 1000, "stripe_balance": -1000}),
+    ),
+}
+"""What is in the run where ten of the thirty were given back; Stripe and the booking say so, too."""
 CLEAN = Run(
     bookings=(PAID, GONE, REFUSED),
     intents=(PAID_INTENT, GONE_INTENT),
@@ -97,6 +108,7 @@ CLEAN = Run(
 def test_a_clean_run_is_clean() -> None:
     assert check(CLEAN) == []
     assert check(Run()) == []
+    assert check(replace(CLEAN, **part_back())) == []
 
 
 def but(booking: BookingRow, **changes: Any) -> tuple[BookingRow, ...]:
@@ -111,6 +123,15 @@ def but_intent(intent: IntentRow, **changes: Any) -> tuple[IntentRow, ...]:
 def by(forged: Op, *others: Op) -> dict[str, Any]:
     """The acts with one in the place of the honest one of the same client and key."""
     return {"ops": (*(op for op in CLEAN.ops if (op.client, op.key) != (forged.client, forged.key)), *others, forged)}
+
+
+def part_back(*refunds: RefundRow, **changes: Any) -> dict[str, Any]:
+    """Ten of the thirty were given back; with something forged."""
+    moves = (*PAID.moves, ("confirmed", "partially_refunded", 70))
+    bookings = but(PAID, state="partially_refunded", moves=moves)
+    intents = but_intent(PAID_INTENT, refunded=1000, refund_keys=("r-1",))
+    forged = {"refunds": refunds} if refunds else {}
+    return {**PART_BACK, "bookings": bookings, "intents": intents, **forged, **changes}
 
 
 TWIN = replace(PAID, id="b-9", hold="1-z", intent="pi_9", areas={}, lines_areas={})
@@ -196,6 +217,18 @@ FORGED: list[tuple[str, str, dict[str, Any]]] = [
     ("charged twice", "I13", {"intents": (*CLEAN.intents, replace(PAID_INTENT, id="pi_7"))}),
     ("given back more than taken", "I14", {"intents": but_intent(PAID_INTENT, refunded=3001)}),
     ("given back twice for one reason", "I14", {"intents": but_intent(PAID_INTENT, refund_keys=("r-1", "r-1"))}),
+    ("decided, and never made", "I14", part_back(BACK, replace(BACK, id="r-2", key="l", accepted=False))),
+    ("given back at Stripe for no reason of ours", "I14", part_back(refunds=())),
+    ("decided to give back more than was paid", "I14", part_back(replace(BACK, amount=3001))),
+    ("two refunds for one reason", "I14", part_back(BACK, replace(BACK, id="r-2", state="failed", accepted=False))),
+    ("a refund that is not booked", "I15", part_back(postings=CLEAN.postings)),
+    (
+        "what came back is not due",
+        "I15",
+        part_back(BACK, replace(BACK, id="r-2", key="l", state="failed")),
+    ),
+    ("a seat kept for nothing", "I11", part_back(refunds=(replace(BACK, state="failed"),))),
+    ("a line's seat given back, and sold", "I2", {"bookings": but(PAID, lines_back=(1,), seats_back=("s1",))}),
     ("a posting does not balance", "I15", {"postings": (replace(SOLD, entries={"buyer_receivable": 3000}), CAPTURED)}),
     ("a capture is not booked", "I15", {"postings": (SOLD,)}),
     ("a sale is not booked", "I15", {"postings": (CAPTURED,)}),

@@ -15,7 +15,7 @@ from booking_house import PLACE, PRICE, BookingHouse, read_postings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lml_live.booking.ledger import POSTINGS, Shares, entries, postings, share_out
+from lml_live.booking.ledger import POSTINGS, Posting, Shares, entries, postings, share_out
 from lml_live.booking.states import MOVES, BookingState
 from lml_live.infra import postgres
 
@@ -56,6 +56,26 @@ def booked(state: BookingState, to: BookingState, shares: Shares) -> Counter[str
 @pytest.mark.parametrize(("state", "to", "wanted"), BOOKED)
 def test_what_a_move_books(state: BookingState, to: BookingState, wanted: dict[str, int]) -> None:
     assert {account: amount for account, amount in booked(state, to, SHARES).items() if amount} == wanted
+
+
+ON_REFUNDS: list[tuple[Posting, dict[str, int]]] = [
+    (
+        "refund_begun",
+        {"venue_payable": 4_000, "fee_income": 250, "tax_payable": 750, "refunds_due": -5_000},
+    ),
+    (
+        "refund_refused",
+        {"venue_payable": -4_000, "fee_income": -250, "tax_payable": -750, "refunds_due": 5_000},
+    ),
+    ("refund_paid", {"refunds_due": 5_100, "stripe_balance": -5_100}),
+    ("refund_came_back", {"refunds_due": -5_100, "stripe_balance": 5_100}),
+]
+
+
+@pytest.mark.parametrize(("posting", "wanted"), ON_REFUNDS)
+def test_what_a_refund_books_of_which_a_part_was_the_buyers_already(posting: Posting, wanted: dict[str, int]) -> None:
+    made = entries(posting, Shares(4_000, 250, 750, owed=100))
+    assert {one.account: one.debit - one.credit for one in made} == wanted
 
 
 @pytest.mark.parametrize("posting", sorted(POSTINGS))
