@@ -30,6 +30,7 @@ from lml_live.booking.completer import Completer
 from lml_live.booking.matching import Matching
 from lml_live.booking.payments import judge_amount, sells_nothing
 from lml_live.booking.refunds import Refunds
+from lml_live.booking.tickets import Tickets
 from lml_live.clock import system_clock_ms
 from lml_live.devstack.demo import load_demonstration
 from lml_live.errors import LmlError, Unavailable
@@ -51,6 +52,7 @@ from lml_live.gateway.live import Live
 from lml_live.gateway.operations import API
 from lml_live.gateway.refunds import RefundServices
 from lml_live.gateway.session import Visitor
+from lml_live.gateway.tickets import TicketServices
 from lml_live.gateway.tokens import HolderTokens
 from lml_live.guard.partners import Partners
 from lml_live.guard.staff import StaffDesk
@@ -260,6 +262,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             refunds=RefundServices(
                 desk, refunds, completer, keys, settings.mark_seconds * limits.RUNNING_SHARE_OF_MARK
             ),
+            tickets=TicketServices(desk, Tickets(pool), keys),
             probes={
                 "redis": redis_answers,
                 "postgres": postgres_answers,

@@ -11,7 +11,7 @@ from typing import Final
 import asyncpg
 from msgspec import Struct
 
-from lml_live.booking import states
+from lml_live.booking import states, tickets
 from lml_live.booking.accounts import post_move
 from lml_live.booking.states import BookingState, IntentStatus
 from lml_live.clock import to_datetime
@@ -135,6 +135,7 @@ class Bookings:
                 await self._insert(connected, new)
                 if new.amount == 0:
                     await self._sell(connected, new.id, new.event, "confirmed")
+                    await tickets.issue(connected, new.id)
                 else:
                     await _write_work(connected, new.id, new.event, "create_intent")
         except _Refuse as refused:
@@ -305,6 +306,8 @@ class Bookings:
                     await _write_work(connected, booking, event, "capture_intent")
             else:
                 await connected.execute(_SQL["move_booking"], booking, to)
+            if to == "confirmed":
+                await tickets.issue(connected, booking)
             return to
 
     async def create_refused(self, booking: str) -> None:

@@ -12,6 +12,7 @@ from typing import Final
 import asyncpg
 from msgspec import Struct
 
+from lml_live.booking import tickets
 from lml_live.booking.accounts import post
 from lml_live.booking.bookings import release_places
 from lml_live.booking.ledger import Shares
@@ -227,11 +228,13 @@ class Refunds:
             await connected.execute(_SQL["move_booking"], booking, to)
         if to == "refunded" and state != "refunded":
             await release_places(connected, booking, event)
+            await tickets.void(connected, booking)
         elif to != "refunded" and lines:
             await connected.fetch(_SQL["lock_areas_of_lines"], booking, event, lines)
             await connected.execute(_SQL["give_line_places_back"], booking, event, lines)
             await connected.execute(_SQL["release_line_seats"], booking, lines)
             await connected.execute(_SQL["release_line_places"], booking, lines)
+            await tickets.void(connected, booking, lines)
             act = f"{booking}:keep_places:{refund}"
             await connected.execute(_SQL["write_work"], booking, event, "keep_places", act, refund)
 

@@ -22,6 +22,7 @@ from lml_live.gateway import (
     refunds,
     seasons,
     staff,
+    tickets,
 )
 from lml_live.gateway.bookings import BookingServices
 from lml_live.gateway.counter import CounterServices
@@ -32,6 +33,7 @@ from lml_live.gateway.operations import Operation
 from lml_live.gateway.pages import STRIPE_JS, Probe, house_routes, page_routes
 from lml_live.gateway.problems import problems_middleware
 from lml_live.gateway.refunds import RefundServices
+from lml_live.gateway.tickets import TicketServices
 from lml_live.infra.telemetry import METRICS
 
 _log = logging.getLogger(__name__)
@@ -44,6 +46,7 @@ OPERATIONS: Final[Sequence[Operation]] = (
     *counter.OPERATIONS,
     *bookings.OPERATIONS,
     *refunds.OPERATIONS,
+    *tickets.OPERATIONS,
     *staff.OPERATIONS,
     *layouts.OPERATIONS,
 )
@@ -60,6 +63,7 @@ class Services:
     counter: CounterServices
     bookings: BookingServices
     refunds: RefundServices
+    tickets: TicketServices
     probes: Mapping[str, Probe]
 
 
@@ -185,6 +189,7 @@ def make_app(services: Services) -> web.Application:
     app.add_routes(counter.routes(services.counter))
     app.add_routes(bookings.routes(services.bookings))
     app.add_routes(refunds.routes(services.refunds))
+    app.add_routes(tickets.routes(services.tickets, bookings.reader(services.bookings)))
     app.add_routes(staff.routes(services.events.desk, services.holders.address_of.capped))
     app.add_routes(layouts.routes(services.layouts))
     app.add_routes(documents.routes(OPERATIONS))

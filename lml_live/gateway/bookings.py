@@ -1,6 +1,6 @@
 """Bookings over REST: made of a hold, read and cancelled by holder or `access`; and Stripe's webhook."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
@@ -194,10 +194,27 @@ class BookingServices:
     running_seconds: float
 
 
+def reader(services: BookingServices) -> Callable[[web.Request], Awaitable[Booking]]:
+    """Finds the booking of a request for those who may see it; for all others there is none."""
+    live, checkout = services.live, services.checkout
+
+    async def visible(request: web.Request) -> Booking:
+        booking_id, token = request.match_info["booking"], bearer_token(request)
+        if token is None:
+            raise Unauthorized("This needs the holder's token or the booking's access.")
+        found = await services.bookings.load(booking_id) if values.is_id(booking_id) else None
+        read = live.tokens.read(token, live.clock())
+        if found is None or not (checkout.may_access(found.id, token) or (read and read.holder == found.holder)):
+            raise NotFound("There is no such booking.")
+        return found
+
+    return visible
+
+
 def routes(services: BookingServices) -> list[web.RouteDef]:
     """The routes of `OPERATIONS`."""
     live, bookings, checkout = services.live, services.bookings, services.checkout
-    clock, tokens = live.clock, live.tokens
+    clock, tokens, visible = live.clock, live.tokens, reader(services)
 
     def holder_of(request: web.Request) -> str:
         token = bearer_token(request)
@@ -237,17 +254,6 @@ def routes(services: BookingServices) -> list[web.RouteDef]:
         paid = [booking.id for booking in page if booking.state not in _NEVER_PAID]
         refunds = await services.refunds.of_bookings(paid) if paid else {}
         return _json(BookingList(tuple(show(one, refunds.get(one.id, ())) for one in page), following), 200)
-
-    async def visible(request: web.Request) -> Booking:
-        """The booking, for those who may see it; for all others there is none."""
-        booking_id, token = request.match_info["booking"], bearer_token(request)
-        if token is None:
-            raise Unauthorized("This needs the holder's token or the booking's access.")
-        found = await bookings.load(booking_id) if values.is_id(booking_id) else None
-        read = tokens.read(token, clock())
-        if found is None or not (checkout.may_access(found.id, token) or (read and read.holder == found.holder)):
-            raise NotFound("There is no such booking.")
-        return found
 
     async def read_booking(request: web.Request) -> web.Response:
         booking = await visible(request)

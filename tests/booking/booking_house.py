@@ -15,7 +15,7 @@ import msgspec
 
 sys.path.append(str(Path(__file__).parents[1] / "inventory"))
 
-from checker import AreaRow, BookingRow, HoldRow, IntentRow, Op, PostingRow, RefundRow, Run, check
+from checker import AreaRow, BookingRow, HoldRow, IntentRow, Op, PostingRow, RefundRow, Run, TicketRow, check
 from inventory_house import SECRET, House, held, seat_directory, seat_id
 
 from lml_live.booking.aftercare import Aftercare
@@ -25,6 +25,7 @@ from lml_live.booking.completer import Completer
 from lml_live.booking.payments import Payments
 from lml_live.booking.refunds import Refund, Refunds
 from lml_live.booking.stripe_payments import StripePayments
+from lml_live.booking.tickets import Tickets
 from lml_live.clock import to_ms
 from lml_live.devstack.stripe.ledger import Ledger
 from lml_live.devstack.stripe.process import StripeDouble
@@ -52,6 +53,7 @@ class BookingHouse(House):
         self.bookings = Bookings(pool)
         self.refunds = Refunds(pool)
         self.returns = Returns(self.book)
+        self.tickets = Tickets(pool)
         self.completer = self.new_completer()
         self.checkout = self.new_checkout(self.completer)
         self.price = PRICE
@@ -350,6 +352,10 @@ async def read_run(
         ops=ops,
         postings=await read_postings(pool, event),
         refunds=refunds,
+        tickets=tuple(
+            TicketRow(row["booking_id"], row["line"], row["state"])
+            for row in await pool.fetch("SELECT * FROM ticket WHERE event_id = $1 AND state <> 'void'", event)
+        ),
     )
 
 

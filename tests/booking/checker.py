@@ -94,6 +94,14 @@ class RefundRow(Struct, frozen=True, kw_only=True):
     accepted: bool
 
 
+class TicketRow(Struct, frozen=True):
+    """A ticket that is not void."""
+
+    booking: str
+    line: int
+    state: str
+
+
 class Op(Struct, frozen=True, kw_only=True):
     """What a client asked for and heard. `info`: it heard nothing, so that anything may have happened."""
 
@@ -146,6 +154,7 @@ class Run(Struct, frozen=True, kw_only=True):
     ops: tuple[Op, ...] = ()
     postings: tuple[PostingRow, ...] = ()
     refunds: tuple[RefundRow, ...] = ()
+    tickets: tuple[TicketRow, ...] = ()
 
 
 class Violation(Struct, frozen=True):
@@ -169,6 +178,7 @@ def check(run: Run, *, limbo_ms_max: int = LIMBO_MS_MAX) -> list[Violation]:
         "I4": _all_or_nothing,
         "I5": _areas_hold_what_they_can,
         "I7": _nothing_is_left_over,
+        "I7, tickets": _a_ticket_is_a_place,
         "I10": _cancelled_before_released,
         "I11": _money_is_a_seat,
         "I13": _charged_once,
@@ -368,6 +378,18 @@ def _nothing_is_left_over(run: Run) -> Iterator[str]:
     for name, hold in run.holds.items():
         if hold.state == "checkout" and hold.booking not in live:
             yield f"hold {name} is in checkout for ever"
+
+
+def _a_ticket_is_a_place(run: Run) -> Iterator[str]:
+    have: dict[str, list[int]] = defaultdict(list)
+    for ticket in run.tickets:
+        have[ticket.booking].append(ticket.line)
+    for booking in run.bookings:
+        places = len(booking.lines_seats) + sum(booking.lines_areas.values())
+        due = set(range(1, places + 1)) - set(booking.lines_back) if booking.state in SOLD - {"authorized"} else set()
+        if sorted(due) != sorted(have.pop(booking.id, [])):
+            yield f"{booking.id} is {booking.state}, and its tickets are not those of its places"
+    yield from (f"{booking} has tickets and is none" for booking in have)
 
 
 def _cancelled_before_released(run: Run) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from checker import AreaRow, BookingRow, HoldRow, IntentRow, Op, PostingRow, RefundRow, Run, check
+from checker import AreaRow, BookingRow, HoldRow, IntentRow, Op, PostingRow, RefundRow, Run, TicketRow, check
 from msgspec.structs import replace
 
 PAID = BookingRow(
@@ -102,6 +102,7 @@ CLEAN = Run(
     holds={"1-a": HoldRow("sold", "b-1", ("s1", "s2")), "1-c": HoldRow("active", "", ("s3",), "ben", "k1")},
     ops=(HELD, BOOKED, AGAIN, OTHER_BODY, TOO_LATE, DENIED, LOOKED),
     postings=(SOLD, CAPTURED),
+    tickets=tuple(TicketRow("b-1", line, "valid") for line in (1, 2, 3, 4)),
 )
 
 
@@ -134,6 +135,7 @@ def part_back(*refunds: RefundRow, **changes: Any) -> dict[str, Any]:
     return {**PART_BACK, "bookings": bookings, "intents": intents, **forged, **changes}
 
 
+WENT_BACK = but(PAID, state="partially_refunded", lines_back=(1,), seats_back=("s1",))
 TWIN = replace(PAID, id="b-9", hold="1-z", intent="pi_9", areas={}, lines_areas={})
 OVERLAP = replace(GONE, id="b-8", moves=((None, "pending_payment", 40), ("pending_payment", "cancelled", 70)))
 CROWD = replace(
@@ -190,6 +192,10 @@ FORGED: list[tuple[str, str, dict[str, Any]]] = [
     ("Redis offers a sold seat", "I7", {"seats": {**CLEAN.seats, "s1": 0}}),
     ("Redis shows a free seat as sold", "I7", {"seats": {**CLEAN.seats, "s4": 2}}),
     ("Redis keeps a seat for nobody", "I7", {"seats": {**CLEAN.seats, "s4": 1}}),
+    ("a place without a ticket", "I7, tickets", {"tickets": CLEAN.tickets[1:]}),
+    ("a ticket of a line that went back", "I7, tickets", part_back(replace(BACK, lines=(1,)), bookings=WENT_BACK)),
+    ("a ticket of a cancelled booking", "I7, tickets", {"tickets": (*CLEAN.tickets, TicketRow("b-2", 1, "valid"))}),
+    ("a ticket of nobody", "I7, tickets", {"tickets": (*CLEAN.tickets, TicketRow("b-6", 1, "valid"))}),
     ("released before canceled", "I10", {"intents": but_intent(GONE_INTENT, moves=(("canceled", 9),))}),
     ("released, never canceled", "I10", {"intents": but_intent(GONE_INTENT, moves=GONE_INTENT.moves[:1])}),
     (
@@ -264,4 +270,4 @@ def test_a_forged_run_turns_red(rule: str, forged: dict[str, Any]) -> None:
 
 def test_every_rule_has_a_forgery() -> None:
     expected = {f"I{n}" for n in (1, 2, 3, 4, 5, 7, 10, 11, 12, 13, 14, 15, 17, 19, 24, 25)}
-    assert {rule for _, rule, _ in FORGED} == expected
+    assert {rule for _, rule, _ in FORGED} == expected | {"I7, tickets"}

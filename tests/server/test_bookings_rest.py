@@ -384,6 +384,30 @@ async def test_a_clerk_gives_a_line_back_and_the_booking_shows_it(
     assert (await anna.call("GET", "/bookings")).body["items"][0]["refunds"] == [answer.body]
     held = await ben.hold(0)
     assert held, "the seat is on sale again"
+
+    [ticket] = (await anna.call("GET", f"{path}/tickets")).body["items"]
+    assert (ticket["line"], ticket["seat_id"], ticket["state"]) == (2, made["lines"][1]["seat_id"], "valid")
+    assert (await ben.call("GET", f"{path}/tickets")).code == "not_found"
+    assert (await ben.call("GET", f"{path}/tickets", token=made["access"])).status == 200
+    fresh = await anna.call("POST", f"{path}/reprint", {"reason": "wet"}, token=clerk)
+    assert (fresh.status, len(fresh.body["items"])) == (201, 1)
+    code = fresh.body["items"][0]["ticket"]
+    assert code != ticket["ticket"]
+
+    async def scan(code: str, *, token: str = clerk, key: str = "", gate: str = "north") -> Answer:
+        body = {"ticket": code, "event": shop.event, "gate": gate}
+        return await anna.call("POST", "/tickets/scan", body, token=token, key=key)
+
+    assert (await scan(code, token=ben.token)).code == "unauthorized"
+    assert (await scan("t-none")).code == "not_found"
+    assert (await scan(ticket["ticket"])).body["outcome"] == "void"
+    first = await scan(code, key="first")
+    assert (first.status, first.body["outcome"], first.body["booking"]) == (200, "admitted", made["id"])
+    assert (await scan(code, key="first")).body == first.body
+    second = await scan(code, gate="south")
+    assert second.body == {**first.body, "outcome": "used"}, "when and where the first was"
+    assert (await anna.call("POST", f"{path}/reprint", {"reason": "wet"}, token=clerk)).code == "conflict"
+    assert (await anna.call("POST", "/bookings/b-none/reprint", {"reason": "x"}, token=clerk)).code == "not_found"
     assert (await refund({"reason": "the band is ill"})).body["amount"] == SEAT
     assert (await anna.call("GET", path)).body["state"] == "refunded"
     assert (await stripe_double.steering.ledger()).net_captured() == {"eur": 0}
