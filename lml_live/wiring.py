@@ -27,6 +27,7 @@ from lml_live.booking.aftercare import Aftercare
 from lml_live.booking.bookings import Bookings
 from lml_live.booking.checkout import Checkout
 from lml_live.booking.completer import Completer
+from lml_live.booking.disputes import Disputes
 from lml_live.booking.matching import Matching
 from lml_live.booking.payments import judge_amount, sells_nothing
 from lml_live.booking.refunds import Refunds
@@ -207,7 +208,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             stack.push_async_callback(payments.close)
         refunds = Refunds(pool)
         completer = Completer(
-            *(bookings, holds, payments, Aftercare(bookings, refunds, Returns(book), payments)),
+            *(bookings, holds, payments, Aftercare(bookings, refunds, Disputes(pool), Returns(book), payments)),
             poll_seconds=settings.poll_seconds,
             lease_seconds=settings.lease_seconds,
         )

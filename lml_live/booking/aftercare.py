@@ -1,14 +1,16 @@
-"""What is done outside after a sale: refunds at Stripe, and places that were given back in part, in Redis.
+"""What is done outside after a sale: refunds and disputes at Stripe, places that were given back in part, in Redis.
 
-The completer's other half: it has the outbox rows and notices that are about refunds. The same holds: everything may
+The completer's other half: it has the outbox rows and notices that are about them. The same holds: everything may
 happen twice, late, or in another worker.
 """
 
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final
 
+from lml_live import limits
 from lml_live.booking.bookings import Bookings, Work
+from lml_live.booking.disputes import Disputes
 from lml_live.booking.payments import PaymentFault, Payments, StripeRefund
 from lml_live.booking.refunds import Refunds
 from lml_live.errors import Unavailable
@@ -17,14 +19,23 @@ from lml_live.inventory.returns import Returns
 log = logging.getLogger(__name__)
 
 _REFUND_NOTICES: Final = ("charge.refund", "refund.")
+_DISPUTE_NOTICES: Final = "charge.dispute."
 
 
 class Aftercare:
     """The acts after a sale. `acts` has them by the outbox's names."""
 
-    def __init__(self, bookings: Bookings, refunds: Refunds, returns: Returns, payments: Payments | None) -> None:
+    def __init__(
+        self,
+        bookings: Bookings,
+        refunds: Refunds,
+        disputes: Disputes,
+        returns: Returns,
+        payments: Payments | None,
+    ) -> None:
         self._bookings = bookings
         self._refunds = refunds
+        self._disputes = disputes
         self._returns = returns
         self._payments = payments
         self.acts: dict[str, Callable[[Work], Awaitable[None]]] = {
@@ -32,25 +43,41 @@ class Aftercare:
             "keep_places": self._keep_places,
         }
 
-    def looks_after(self, notice: str) -> bool:
-        """Whether this type of notice is about what happens after a sale."""
-        return notice.startswith(_REFUND_NOTICES)
+    def look_for(self, notice: str) -> Callable[[str], Awaitable[None]] | None:
+        """How a booking is looked at after this type of notice; None where that is no matter of this module's."""
+        if notice.startswith(_DISPUTE_NOTICES):
+            return self.look_at_disputes
+        return self.look_at_refunds if notice.startswith(_REFUND_NOTICES) else None
 
-    async def to_look_at(self, count: int, seconds: float) -> set[str]:
-        """Bookings that Stripe is to be asked about, because no notice may ever come."""
-        return await self._refunds.to_look_at(count, seconds)
+    async def to_look_at(self, count: int, seconds: float) -> list[Coroutine[Any, Any, None]]:
+        """The looks that are due, because no notice may ever come."""
+        refunded = await self._refunds.to_look_at(count, seconds)
+        disputed = await self._disputes.to_look_at(count, max(seconds, limits.DISPUTE_LOOK_SECONDS))
+        return [*map(self.look_at_refunds, refunded), *map(self.look_at_disputes, disputed)]
 
-    async def look_at(self, booking: str) -> None:
+    async def look_at_refunds(self, booking: str) -> None:
         """Asks Stripe what became of a booking's refunds."""
+        if (intent := await self._intent_of(booking)) is not None and self._payments is not None:
+            try:
+                found = await self._payments.find_refunds(intent)
+            except PaymentFault as fault:
+                log.warning("booking %s: its refunds could not be looked at: %s", booking, fault)
+                return
+            await self._refunds.found(booking, found)
+
+    async def look_at_disputes(self, booking: str) -> None:
+        """Asks Stripe how a booking's disputes stand."""
+        if (intent := await self._intent_of(booking)) is not None and self._payments is not None:
+            try:
+                found = await self._payments.find_disputes(intent)
+            except PaymentFault as fault:
+                log.warning("booking %s: its disputes could not be looked at: %s", booking, fault)
+                return
+            await self._disputes.found(booking, found)
+
+    async def _intent_of(self, booking: str) -> str | None:
         known = await self._bookings.load(booking)
-        if known is None or known.intent_id is None or self._payments is None:
-            return
-        try:
-            found = await self._payments.find_refunds(known.intent_id)
-        except PaymentFault as fault:
-            log.warning("booking %s: its refunds could not be looked at: %s", booking, fault)
-            return
-        await self._refunds.found(booking, found)
+        return None if known is None else known.intent_id
 
     async def _refund(self, work: Work) -> None:
         assert work.refund is not None

@@ -100,8 +100,7 @@ class Completer:
         # Each look costs a call: at Stripe's pace, and no more at once than a batch.
         unseen = await self._bookings.to_look_at(limits.OUTBOX_BATCH, self._poll_seconds)
         faults += await _all_of(self.look_at(booking) for booking in unseen)
-        refunded = await self._aftercare.to_look_at(limits.OUTBOX_BATCH, self._poll_seconds)
-        faults += await _all_of(self._aftercare.look_at(booking) for booking in refunded)
+        faults += await _all_of(await self._aftercare.to_look_at(limits.OUTBOX_BATCH, self._poll_seconds))
         if faults:
             raise faults[0]
         return bool(work or notices or overdue)
@@ -136,7 +135,7 @@ class Completer:
     async def _heed(self, notice: str, kind: str, booking: str | None) -> None:
         # A notice whose look fails is done with, too: the poller will look again.
         if booking is not None:
-            await (self._aftercare.look_at if self._aftercare.looks_after(kind) else self.look_at)(booking)
+            await (self._aftercare.look_for(kind) or self.look_at)(booking)
         await self._bookings.finish_notice(notice)
 
     async def look_at(self, booking: str) -> None:

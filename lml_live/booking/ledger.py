@@ -5,6 +5,7 @@
 `unsold`      the authorisation was lost before it was captured: as if nothing had been sold
 `refund_…`    decided: we owe it to the buyer; refused by Stripe: as if it had not been; paid; and came back, however
               late: we owe it to the buyer still
+`dispute…`    withdrawn by Stripe until the bank has decided; won: as if it had not been; lost: taken from whose it was
 
 So at rest, whatever happened, venue_payable + fee_income + tax_payable is what was captured less what was given back,
 but for what came back and is still the buyer's (refunds_due). Stripe's own fees are not in it: they are between Stripe
@@ -25,8 +26,20 @@ Account = Literal[
     "fee_income",
     "tax_payable",
     "refunds_due",
+    "disputed_funds",
 ]
-Posting = Literal["sold", "captured", "unsold", "refund_begun", "refund_refused", "refund_paid", "refund_came_back"]
+Posting = Literal[
+    "sold",
+    "captured",
+    "unsold",
+    "refund_begun",
+    "refund_refused",
+    "refund_paid",
+    "refund_came_back",
+    "disputed",
+    "dispute_won",
+    "dispute_lost",
+]
 
 
 class Shares(Struct, frozen=True):
@@ -55,7 +68,7 @@ class Entry(Struct, frozen=True):
     credit: int
 
 
-_Part = Literal["total", "fresh", "venue", "fees", "tax"]
+_Part = Literal["total", "fresh", "owed", "venue", "fees", "tax"]
 _Rows = tuple[tuple[Account, _Part], ...]
 
 _OWED: Final[_Rows] = (("venue_payable", "venue"), ("fee_income", "fees"), ("tax_payable", "tax"))
@@ -68,6 +81,9 @@ POSTINGS: Final[dict[Posting, tuple[_Rows, _Rows]]] = {
     "refund_begun": (_OWED, (("refunds_due", "fresh"),)),
     "refund_refused": ((("refunds_due", "fresh"),), _OWED),
     "refund_paid": ((("refunds_due", "total"),), (("stripe_balance", "total"),)),
+    "disputed": ((("disputed_funds", "total"),), (("stripe_balance", "total"),)),
+    "dispute_won": ((("stripe_balance", "total"),), (("disputed_funds", "total"),)),
+    "dispute_lost": ((*_OWED, ("refunds_due", "owed")), (("disputed_funds", "total"),)),
     "refund_came_back": ((("stripe_balance", "total"),), (("refunds_due", "total"),)),
 }
 

@@ -32,6 +32,15 @@ class StripeRefund(Struct, frozen=True):
     state: Literal["pending", "succeeded", "failed"]
 
 
+class StripeDispute(Struct, frozen=True):
+    """A dispute as Stripe has it now, in minor units; inquiries, which withdraw nothing, are none."""
+
+    id: str
+    amount: int
+    reason: str
+    state: Literal["open", "won", "lost"]
+
+
 class PaymentFault(Exception):
     """A call that did not succeed.
 
@@ -73,6 +82,10 @@ class Payments(Protocol):
 
     async def find_refunds(self, intent: str) -> tuple[StripeRefund, ...]:
         """All refunds of an intent, the first one first, whoever made them."""
+        ...
+
+    async def find_disputes(self, intent: str) -> tuple[StripeDispute, ...]:
+        """All disputes of an intent, the first one first."""
         ...
 
 

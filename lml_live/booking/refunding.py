@@ -110,6 +110,18 @@ def state_of_money(paid: Sequence[PaidLine], earlier: Sequence[Earlier]) -> Book
     return "refunded" if whole else "partially_refunded"
 
 
+def lost_shares(paid: Sequence[PaidLine], earlier: Sequence[Earlier], amount: int) -> Shares:
+    """Whose money a lost dispute over an amount takes: that of all who have some of it, then what the buyer is owed.
+
+    What is more than both, given back by us and by the bank, is the venue's loss, on whose behalf it was sold.
+    """
+    rest, owed = _what_is_left(paid, earlier)
+    fresh = min(amount, rest.total)
+    of_owed = min(owed, amount - fresh)
+    part = _part_of(rest, fresh)
+    return Shares(part.venue + amount - fresh - of_owed, part.fees, part.tax, of_owed)
+
+
 def _what_is_left(paid: Sequence[PaidLine], earlier: Sequence[Earlier]) -> tuple[Shares, int]:
     """Whose the money is that was not given back, and what is the buyer's again already."""
     whole = share_out((one.amount, one.fee, one.tax) for one in paid)

@@ -93,7 +93,7 @@ class Refunds:
                 return _read(known)
             if row["state"] not in REFUNDABLE:
                 return NotRefundable("conflict", f"This booking is {row['state']}: there is nothing to give back.")
-            paid, earlier = await _money_of(connected, booking)
+            paid, earlier = await money_of(connected, booking)
             plan = plan_refund(paid, earlier, lines=lines, amount=amount)
             if isinstance(plan, NotRefundable):
                 return plan
@@ -173,7 +173,7 @@ class Refunds:
     async def _take_over(self, connected: Connection, row: asyncpg.Record, one: StripeRefund) -> str | None:
         if row["state"] not in REFUNDABLE or one.state == "failed":
             return None
-        plan = plan_refund(*await _money_of(connected, row["id"]), amount=one.amount)
+        plan = plan_refund(*await money_of(connected, row["id"]), amount=one.amount)
         if isinstance(plan, NotRefundable):
             return None
         refund = refund_id(row["id"], one.id)
@@ -218,7 +218,7 @@ class Refunds:
 
     async def _free(self, connected: Connection, booking: str, event: str, refund: str, lines: Sequence[int]) -> None:
         """What an accepted refund makes of its booking, and of the places of its lines."""
-        paid, earlier = await _money_of(connected, booking)
+        paid, earlier = await money_of(connected, booking)
         row = await connected.fetchrow(_SQL["lock_booking"], booking)
         assert row is not None
         state: BookingState = row["state"]
@@ -244,7 +244,8 @@ def refund_id(booking: str, key: str) -> str:
     return "r-" + hashlib.sha256(f"{booking}\0{key}".encode()).hexdigest()[:24]
 
 
-async def _money_of(connected: Connection, booking: str) -> tuple[list[PaidLine], list[Earlier]]:
+async def money_of(connected: Connection, booking: str) -> tuple[list[PaidLine], list[Earlier]]:
+    """What a booking's lines cost, and all that was decided about giving it back."""
     lines = await connected.fetch(_SQL["load_lines"], booking)
     refunds = await connected.fetch(_SQL["list_refunds"], [booking])
     return (

@@ -15,7 +15,7 @@ import stripe
 
 from lml_live import limits
 from lml_live.booking.money import Page, Transaction, TransactionKind
-from lml_live.booking.payments import Intent, PaymentFault, StripeRefund, minor_amount, stripe_amount
+from lml_live.booking.payments import Intent, PaymentFault, StripeDispute, StripeRefund, minor_amount, stripe_amount
 from lml_live.infra.config import stripe_base
 
 log = logging.getLogger(__name__)
@@ -105,6 +105,10 @@ class StripePayments:
         page = await _ask(self._client.v1.refunds.list_async({"payment_intent": intent, "limit": _PAGE}))
         return tuple(_read_refund(one) for one in reversed(page.data))
 
+    async def find_disputes(self, intent: str) -> tuple[StripeDispute, ...]:
+        page = await _ask(self._client.v1.disputes.list_async({"payment_intent": intent, "limit": _PAGE}))
+        return tuple(_read_dispute(one) for one in reversed(page.data) if not one.status.startswith("warning_"))
+
 
 async def _call(answer: Awaitable[Any]) -> Intent:
     return _read(await _ask(answer))
@@ -162,6 +166,15 @@ def _read_refund(refund: Any) -> StripeRefund:
         state = "failed"
     named = refund.metadata.to_dict().get("key") if refund.metadata else None
     return StripeRefund(refund.id, named, minor_amount(refund.amount, refund.currency.upper()), state)
+
+
+def _read_dispute(dispute: Any) -> StripeDispute:
+    state: Literal["open", "won", "lost"] = "open"
+    if dispute.status in ("won", "prevented"):
+        state = "won"
+    elif dispute.status == "lost":
+        state = "lost"
+    return StripeDispute(dispute.id, minor_amount(dispute.amount, dispute.currency.upper()), dispute.reason, state)
 
 
 _KINDS: Final[dict[str, TransactionKind]] = {kind: kind for kind in get_args(TransactionKind)}

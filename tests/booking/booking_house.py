@@ -15,13 +15,26 @@ import msgspec
 
 sys.path.append(str(Path(__file__).parents[1] / "inventory"))
 
-from checker import AreaRow, BookingRow, HoldRow, IntentRow, Op, PostingRow, RefundRow, Run, TicketRow, check
+from checker import (
+    AreaRow,
+    BookingRow,
+    DisputeRow,
+    HoldRow,
+    IntentRow,
+    Op,
+    PostingRow,
+    RefundRow,
+    Run,
+    TicketRow,
+    check,
+)
 from inventory_house import SECRET, House, held, seat_directory, seat_id
 
 from lml_live.booking.aftercare import Aftercare
 from lml_live.booking.bookings import Booking, Bookings, Line
 from lml_live.booking.checkout import Buyer, Checkout, Quoted
 from lml_live.booking.completer import Completer
+from lml_live.booking.disputes import Disputes
 from lml_live.booking.payments import Payments
 from lml_live.booking.refunds import Refund, Refunds
 from lml_live.booking.stripe_payments import StripePayments
@@ -54,6 +67,7 @@ class BookingHouse(House):
         self.refunds = Refunds(pool)
         self.returns = Returns(self.book)
         self.tickets = Tickets(pool)
+        self.disputes = Disputes(pool)
         self.completer = self.new_completer()
         self.checkout = self.new_checkout(self.completer)
         self.price = PRICE
@@ -71,7 +85,7 @@ class BookingHouse(House):
     ) -> Completer:
         """Another worker's, with some of its world in another's place."""
         bookings, payments = bookings or self.bookings, payments or self.payments
-        aftercare = Aftercare(bookings, refunds or self.refunds, self.returns, payments)
+        aftercare = Aftercare(bookings, refunds or self.refunds, self.disputes, self.returns, payments)
         return Completer(bookings, holds or self.holds, payments, aftercare, poll_seconds=poll_seconds)
 
     def new_checkout(self, completer: Completer) -> Checkout:
@@ -207,7 +221,8 @@ class BookingHouse(House):
         """Pauses, leases and the poller's patience are over; what is leased is nobody's any more."""
         await self.pool.execute("UPDATE outbox SET due = now(), leased_until = NULL WHERE done IS NULL")
         await self.pool.execute("UPDATE booking SET looked_at = now() - interval '1 hour'")
-        await self.pool.execute("UPDATE refund SET looked_at = now() - interval '1 hour'")
+        for table in ("refund", "dispute"):
+            await self.pool.execute(f"UPDATE {table} SET looked_at = now() - interval '2 hours'")
 
     async def run_out(self, booking: Booking) -> None:
         """The time to pay is over."""
@@ -302,10 +317,13 @@ async def read_run(
         states[row["state"]] = states.get(row["state"], 0) + row["quantity"]
     refunds = await read_refunds(pool, event)
     back: dict[str, list[Any]] = {}
+    seats_back: dict[str, dict[str, int]] = {}
     for refund in refunds:
         if refund.accepted:
             gone = [line for line in lines.get(refund.booking, []) if line["line"] in refund.lines]
             back.setdefault(refund.booking, []).extend(gone)
+            free = {line["seat_id"]: refund.accepted_ms for line in gone if line["seat_id"]}
+            seats_back.setdefault(refund.booking, {}).update(free)
     bookings = tuple(
         BookingRow(
             id=row["id"],
@@ -323,7 +341,7 @@ async def read_run(
             lines_seats=tuple(line["seat_id"] for line in lines.get(row["id"], []) if line["seat_id"]),
             lines_areas=_sums((line["area_id"], 1) for line in lines.get(row["id"], []) if line["area_id"]),
             lines_back=tuple(line["line"] for line in back.get(row["id"], [])),
-            seats_back=tuple(line["seat_id"] for line in back.get(row["id"], []) if line["seat_id"]),
+            seats_back=seats_back.get(row["id"], {}),
             areas_back=_sums((line["area_id"], 1) for line in back.get(row["id"], []) if line["area_id"]),
             moves=tuple(moves[row["id"]]),
         )
@@ -356,6 +374,12 @@ async def read_run(
             TicketRow(row["booking_id"], row["line"], row["state"])
             for row in await pool.fetch("SELECT * FROM ticket WHERE event_id = $1 AND state <> 'void'", event)
         ),
+        disputes=tuple(
+            DisputeRow(row["booking_id"], row["amount"], row["state"])
+            for row in await pool.fetch(
+                "SELECT d.* FROM dispute d JOIN booking b ON b.id = d.booking_id WHERE b.event_id = $1", event
+            )
+        ),
     )
 
 
@@ -374,6 +398,7 @@ async def read_refunds(pool: postgres.Pool, event: str) -> tuple[RefundRow, ...]
             lines=tuple(row["lines"]),
             state=row["state"],
             accepted=row["accepted"] is not None,
+            accepted_ms=0 if row["accepted"] is None else to_ms(row["accepted"]),
         )
         for row in rows
     )
@@ -421,6 +446,7 @@ def read_intents(ledger: Ledger) -> tuple[IntentRow, ...]:
             currency=entry.intent.currency,
             captured=entry.captured,
             refunded=entry.refunded,
+            withdrawn=entry.withdrawn,
             refund_keys=tuple(keys.get(entry.intent.id, ())),
             moves=tuple((move.after, move.at_ms) for move in entry.history),
         )

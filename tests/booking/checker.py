@@ -36,7 +36,8 @@ class BookingRow(Struct, frozen=True, kw_only=True):
     """Seats and places of its lines."""
     lines_back: tuple[int, ...] = ()
     """Lines that were given back, whose seats are `seats_back` and whose places `areas_back`."""
-    seats_back: tuple[str, ...] = ()
+    seats_back: dict[str, int] = {}
+    """By when each was free again, in ms."""
     areas_back: dict[str, int] = {}
     moves: tuple[tuple[str | None, str, int], ...]
     """(from, to, at in ms), in order."""
@@ -52,6 +53,8 @@ class IntentRow(Struct, frozen=True, kw_only=True):
     currency: str
     captured: int
     refunded: int
+    withdrawn: int = 0
+    """By disputes that are open or lost."""
     refund_keys: tuple[str, ...] = ()
     """Why each refund that has not failed was made: the key of its reason."""
     moves: tuple[tuple[str, int], ...]
@@ -92,6 +95,15 @@ class RefundRow(Struct, frozen=True, kw_only=True):
     lines: tuple[int, ...]
     state: str
     accepted: bool
+    accepted_ms: int = 0
+
+
+class DisputeRow(Struct, frozen=True):
+    """A dispute as PostgreSQL has it."""
+
+    booking: str
+    amount: int
+    state: str
 
 
 class TicketRow(Struct, frozen=True):
@@ -155,6 +167,7 @@ class Run(Struct, frozen=True, kw_only=True):
     postings: tuple[PostingRow, ...] = ()
     refunds: tuple[RefundRow, ...] = ()
     tickets: tuple[TicketRow, ...] = ()
+    disputes: tuple[DisputeRow, ...] = ()
 
 
 class Violation(Struct, frozen=True):
@@ -221,7 +234,7 @@ def _sold_once(run: Run) -> Iterator[str]:
         live.update(seat for seat, state in booking.seats.items() if state in ("claimed", "sold"))
         if (time := _claim_time(booking)) is not None:
             for seat in booking.seats:
-                taken[seat].append((*time, booking.id))
+                taken[seat].append((time[0], min(time[1], booking.seats_back.get(seat, time[1])), booking.id))
     yield from (f"seat {seat} is sold {n} times" for seat, n in live.items() if n > 1)
     for seat, intervals in taken.items():
         yield from (f"seat {seat} was {one}'s and {two}'s at once" for one, two in _intervals_meet(intervals))
@@ -265,7 +278,7 @@ def _held_once(run: Run) -> Iterator[str]:
         if (time := _claim_time(booking)) is not None:
             ends[booking.hold] = time[1]
             for seat in booking.seats:
-                claims[seat].append((*time, booking.hold))
+                claims[seat].append((time[0], min(time[1], booking.seats_back.get(seat, time[1])), booking.hold))
     for op in run.ops:
         if op.act == "release" and op.outcome != "fail":
             ends[op.hold] = min(ends.get(op.hold, op.began_ms), op.began_ms)
@@ -415,10 +428,11 @@ def _money_is_a_seat(run: Run) -> Iterator[str]:
     for intent in run.intents:
         if intent.status in ("requires_capture", "processing"):
             yield f"{intent.id} is {intent.status} at rest"
-        if intent.captured == intent.refunded:
+        kept = intent.captured - intent.refunded - intent.withdrawn
+        if not kept:
             continue
         owner = known.get(intent.booking or "")
-        net[intent.booking or ""] += intent.captured - intent.refunded
+        net[intent.booking or ""] += kept
         if owner is None or owner.state not in SOLD:
             yield f"money is kept by {intent.id} without a seat ({owner.state if owner else 'no booking'})"
         elif owner.currency is None or owner.currency.lower() != intent.currency.lower():
@@ -427,6 +441,15 @@ def _money_is_a_seat(run: Run) -> Iterator[str]:
     for refund in run.refunds:
         if refund.accepted:
             back[refund.booking] += refund.amount if refund.state != "failed" else 0
+    disputed: dict[str, set[str]] = defaultdict(set)
+    for dispute in run.disputes:
+        disputed[dispute.booking].add(dispute.state)
+        back[dispute.booking] += dispute.amount if dispute.state != "won" else 0
+    for booking in known.values():
+        states = disputed[booking.id]
+        due = "disputed" if "open" in states else "charged_back" if "lost" in states else ""
+        if due != (booking.state if booking.state in ("disputed", "charged_back") else ""):
+            yield f"{booking.id} is {booking.state}, and its disputes are {sorted(states)}"
     for booking in known.values():
         if booking.state in SOLD and net[booking.id] != (booking.amount or 0) - back[booking.id]:
             yield f"{booking.id} owes {booking.amount} less {back[booking.id]} and paid {net[booking.id]}"
@@ -480,7 +503,8 @@ def _ledger_balances(run: Run) -> Iterator[str]:
             yield f"{posting.booking}: {posting.reason} does not balance"
     at_stripe: Counter[tuple[str, str]] = Counter()
     for intent in run.intents:
-        at_stripe[intent.booking or "", intent.currency.upper()] += intent.captured - intent.refunded
+        kept = intent.captured - intent.refunded - intent.withdrawn
+        at_stripe[intent.booking or "", intent.currency.upper()] += kept
     ours = {(posting.booking, posting.currency) for posting in run.postings}
     for booking, currency in sorted(ours | {key for key, amount in at_stripe.items() if amount}):
         sums: Counter[str] = Counter()
@@ -494,6 +518,9 @@ def _ledger_balances(run: Run) -> Iterator[str]:
             one.amount for one in run.refunds if one.booking == booking and one.state == "failed" and one.accepted
         )
         due -= sum(one.amount - one.fresh for one in run.refunds if one.booking == booking and one.state != "failed")
+        open_ = sum(one.amount for one in run.disputes if one.booking == booking and one.state == "open")
+        if sums["disputed_funds"] != open_:
+            yield f"{booking} has {sums['disputed_funds']} {currency} in dispute, and {open_} are"
         if -sums["refunds_due"] != due:
             yield f"{booking} has {-sums['refunds_due']} {currency} of refunds due, and {due} came back"
         if sums["buyer_receivable"]:

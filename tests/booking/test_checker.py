@@ -3,7 +3,19 @@
 from typing import Any
 
 import pytest
-from checker import AreaRow, BookingRow, HoldRow, IntentRow, Op, PostingRow, RefundRow, Run, TicketRow, check
+from checker import (
+    AreaRow,
+    BookingRow,
+    DisputeRow,
+    HoldRow,
+    IntentRow,
+    Op,
+    PostingRow,
+    RefundRow,
+    Run,
+    TicketRow,
+    check,
+)
 from msgspec.structs import replace
 
 PAID = BookingRow(
@@ -135,7 +147,7 @@ def part_back(*refunds: RefundRow, **changes: Any) -> dict[str, Any]:
     return {**PART_BACK, "bookings": bookings, "intents": intents, **forged, **changes}
 
 
-WENT_BACK = but(PAID, state="partially_refunded", lines_back=(1,), seats_back=("s1",))
+WENT_BACK = but(PAID, state="partially_refunded", lines_back=(1,), seats_back={"s1": 60})
 TWIN = replace(PAID, id="b-9", hold="1-z", intent="pi_9", areas={}, lines_areas={})
 OVERLAP = replace(GONE, id="b-8", moves=((None, "pending_payment", 40), ("pending_payment", "cancelled", 70)))
 CROWD = replace(
@@ -155,6 +167,11 @@ FORGED: list[tuple[str, str, dict[str, Any]]] = [
     ),
     ("a seat is claimed by one that let it go", "I1", {"bookings": but(GONE, seats={"s1": "claimed"})}),
     ("a seat was in two checkouts at once, and both let go", "I1", {"bookings": (*CLEAN.bookings, OVERLAP)}),
+    (
+        "a seat was sold again before its line went back",
+        "I1",
+        {"bookings": (*WENT_BACK, replace(TWIN, seats={"s1": "sold"}, lines_seats=("s1",)))},
+    ),
     (
         "a seat was sold again before its refund",
         "I1",
@@ -234,7 +251,15 @@ FORGED: list[tuple[str, str, dict[str, Any]]] = [
         part_back(BACK, replace(BACK, id="r-2", key="l", state="failed")),
     ),
     ("a seat kept for nothing", "I11", part_back(refunds=(replace(BACK, state="failed"),))),
-    ("a line's seat given back, and sold", "I2", {"bookings": but(PAID, lines_back=(1,), seats_back=("s1",))}),
+    ("a line's seat given back, and sold", "I2", {"bookings": but(PAID, lines_back=(1,), seats_back={"s1": 60})}),
+    ("disputed, and the booking does not know", "I11", {"disputes": (DisputeRow("b-1", 3000, "open"),)}),
+    (
+        "charged back, and nobody knows",
+        "I11",
+        {"bookings": but(PAID, state="charged_back"), "intents": but_intent(PAID_INTENT, withdrawn=3000)},
+    ),
+    ("withdrawn, and not booked", "I15", {"intents": but_intent(PAID_INTENT, withdrawn=3000)}),
+    ("in dispute, and not booked so", "I15", {"disputes": (DisputeRow("b-1", 3000, "open"),)}),
     ("a posting does not balance", "I15", {"postings": (replace(SOLD, entries={"buyer_receivable": 3000}), CAPTURED)}),
     ("a capture is not booked", "I15", {"postings": (SOLD,)}),
     ("a sale is not booked", "I15", {"postings": (CAPTURED,)}),

@@ -58,7 +58,7 @@ def test_what_a_move_books(state: BookingState, to: BookingState, wanted: dict[s
     assert {account: amount for account, amount in booked(state, to, SHARES).items() if amount} == wanted
 
 
-ON_REFUNDS: list[tuple[Posting, dict[str, int]]] = [
+AFTER_A_SALE: list[tuple[Posting, dict[str, int]]] = [
     (
         "refund_begun",
         {"venue_payable": 4_000, "fee_income": 250, "tax_payable": 750, "refunds_due": -5_000},
@@ -69,11 +69,17 @@ ON_REFUNDS: list[tuple[Posting, dict[str, int]]] = [
     ),
     ("refund_paid", {"refunds_due": 5_100, "stripe_balance": -5_100}),
     ("refund_came_back", {"refunds_due": -5_100, "stripe_balance": 5_100}),
+    ("disputed", {"disputed_funds": 5_100, "stripe_balance": -5_100}),
+    ("dispute_won", {"disputed_funds": -5_100, "stripe_balance": 5_100}),
+    (
+        "dispute_lost",
+        {"venue_payable": 4_000, "fee_income": 250, "tax_payable": 750, "refunds_due": 100, "disputed_funds": -5_100},
+    ),
 ]
 
 
-@pytest.mark.parametrize(("posting", "wanted"), ON_REFUNDS)
-def test_what_a_refund_books_of_which_a_part_was_the_buyers_already(posting: Posting, wanted: dict[str, int]) -> None:
+@pytest.mark.parametrize(("posting", "wanted"), AFTER_A_SALE)
+def test_what_is_booked_where_a_part_was_the_buyers_already(posting: Posting, wanted: dict[str, int]) -> None:
     made = entries(posting, Shares(4_000, 250, 750, owed=100))
     assert {one.account: one.debit - one.credit for one in made} == wanted
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lml_live.booking.ledger import Shares, share_out
-from lml_live.booking.refunding import Earlier, NotRefundable, PaidLine, Plan, plan_refund, state_of_money
+from lml_live.booking.refunding import Earlier, NotRefundable, PaidLine, Plan, lost_shares, plan_refund, state_of_money
 from lml_live.booking.states import BookingState
 
 # Two seats at 100 + 10, the tax (10 %) contained, and a place for nothing.
@@ -84,6 +84,24 @@ def test_what_cost_nothing_is_given_back_once() -> None:
     both = before(Shares(0, 0, 0), (1,)) + before(Shares(0, 0, 0), (2,))
     assert state_of_money(free, both) == "refunded"
     assert isinstance(plan_refund(free, both), NotRefundable)
+
+
+# what was given back before · the dispute's amount · whose money is lost
+LOST: list[tuple[tuple[Earlier, ...], int, Shares]] = [
+    ((), 220, ALL),
+    ((), 110, ONE),
+    (before(ONE, (1,)), 110, ONE),
+    (before(ONE, (1,)), 220, Shares(ONE.venue + 110, ONE.fees, ONE.tax)),
+    (before(ONE, (1,), "failed"), 220, Shares(ONE.venue, ONE.fees, ONE.tax, 110)),
+    (before(ALL, (1, 2, 3), "failed"), 50, Shares(0, 0, 0, 50)),
+]
+
+
+@pytest.mark.parametrize(("earlier", "amount", "wanted"), LOST)
+def test_whose_money_a_lost_dispute_takes(earlier: tuple[Earlier, ...], amount: int, wanted: Shares) -> None:
+    found = lost_shares(PAID, earlier, amount)
+    assert found == wanted
+    assert found.total == amount
 
 
 PRICE = st.tuples(st.integers(0, 50), st.integers(0, 20), st.integers(0, 30)).map(
