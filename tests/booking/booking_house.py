@@ -81,11 +81,12 @@ class BookingHouse(House):
         payments: Payments | None = None,
         refunds: Refunds | None = None,
         *,
+        returns: Returns | None = None,
         poll_seconds: float = 60,
     ) -> Completer:
         """Another worker's, with some of its world in another's place."""
         bookings, payments = bookings or self.bookings, payments or self.payments
-        aftercare = Aftercare(bookings, refunds or self.refunds, self.disputes, self.returns, payments)
+        aftercare = Aftercare(bookings, refunds or self.refunds, self.disputes, returns or self.returns, payments)
         return Completer(bookings, holds or self.holds, payments, aftercare, poll_seconds=poll_seconds)
 
     def new_checkout(self, completer: Completer) -> Checkout:
