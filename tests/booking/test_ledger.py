@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from lml_live.booking.ledger import POSTINGS, Posting, Shares, entries, postings, share_out
 from lml_live.booking.states import MOVES, BookingState
 from lml_live.infra import postgres
+from lml_live.infra.assets import asset_text
 
 SHARES = Shares(venue=4_000, fees=250, tax=750)
 
@@ -152,6 +153,25 @@ async def test_a_sale_is_booked_when_it_is_authorised_and_when_it_is_captured(ho
     _, captured = await read_postings(house.pool, event)
     assert captured.entries == {"stripe_balance": amount, "buyer_receivable": -amount}
     await house.assert_right(event)
+
+
+async def test_what_was_sold_before_the_ledger_is_booked_as_what_is_sold_now(house: BookingHouse, event: str) -> None:
+    booking = await house.sold(event, 3, 4)
+    lines = [(10_700, 1_070, 770), (100, 1, 7)]
+    async with house.pool.acquire() as connected, connected.transaction():
+        await connected.execute("SET LOCAL session_replication_role = replica")
+        for number, line in enumerate(lines, 1):
+            sql = "UPDATE booking_line SET amount = $2, fee = $3, tax = $4 WHERE line = $1"
+            await connected.execute(sql, number, *line)
+        await connected.execute("UPDATE booking SET amount = $1", sum(amount + fee for amount, fee, _ in lines))
+        await connected.execute("TRUNCATE ledger_transaction, ledger_entry, ticket")
+    for name, begin in (("011_ledger", "INSERT INTO ledger_transaction"), ("017_tickets", "INSERT INTO ticket")):
+        text = asset_text("sql", "migrations", f"{name}.sql")
+        await house.pool.execute(text[text.index(begin) :])
+    wanted = [entries(posting, share_out(lines)) for posting in ("sold", "captured")]
+    found = [one.entries for one in await read_postings(house.pool, event)]
+    assert found == [{one.account: one.debit - one.credit for one in made} for made in wanted]
+    assert [ticket.line for ticket in await house.tickets.of_booking(booking.id)] == [1, 2]
 
 
 @pytest.fixture
