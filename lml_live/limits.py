@@ -239,6 +239,7 @@ FIND_SLACK_SECONDS: Final = 60
 FIND_PAGES_MAX: Final = 50
 """Of 100 intents: more than three minutes of all that Stripe lets one account make (25 a second)."""
 COMPLETER_SECONDS: Final = 1.0
+DISPUTE_LOOK_SECONDS: Final = 3_600.0  # a bank takes weeks to decide
 OUTBOX_BATCH: Final = 16
 OUTBOX_LEASE_SECONDS: Final = 30
 """How long work is one worker's: one try. Shorter is right, too: both tries bear one key, and have one effect."""

@@ -25,13 +25,17 @@ from lml_live.backoffice.history import History
 from lml_live.backoffice.holding import Holding
 from lml_live.backoffice.trail import Trail
 from lml_live.backoffice.turns import StaffTurns
+from lml_live.booking.aftercare import Aftercare
 from lml_live.booking.bookings import Bookings
 from lml_live.booking.checkout import Checkout
 from lml_live.booking.completer import Completer
+from lml_live.booking.disputes import Disputes
 from lml_live.booking.letters import domain_of
 from lml_live.booking.mailer import Mailbox, Mailer
 from lml_live.booking.matching import Matching
 from lml_live.booking.payments import judge_amount, sells_nothing
+from lml_live.booking.refunds import Refunds
+from lml_live.booking.tickets import Tickets
 from lml_live.clock import system_clock_ms
 from lml_live.devstack.demo import load_demonstration
 from lml_live.errors import LmlError, Unavailable
@@ -51,7 +55,9 @@ from lml_live.gateway.idempotency import IdempotencyKeys
 from lml_live.gateway.layouts import LayoutServices
 from lml_live.gateway.live import Live
 from lml_live.gateway.operations import API
+from lml_live.gateway.refunds import RefundServices
 from lml_live.gateway.session import Visitor
+from lml_live.gateway.tickets import TicketServices
 from lml_live.gateway.tokens import HolderTokens
 from lml_live.guard.partners import Partners
 from lml_live.guard.staff import StaffDesk
@@ -71,6 +77,7 @@ from lml_live.inventory.feed import Feed
 from lml_live.inventory.groups import GroupHolds
 from lml_live.inventory.holds import Holds
 from lml_live.inventory.records import Sale
+from lml_live.inventory.returns import Returns
 from lml_live.inventory.staff_holds import StaffHolds
 from lml_live.inventory.upkeep import Upkeep
 from lml_live.pricing.blocks import BlockKind, Blocks
@@ -208,8 +215,11 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
         payments = _payments(settings)
         if payments is not None:
             stack.push_async_callback(payments.close)
+        refunds = Refunds(pool)
         completer = Completer(
-            bookings, holds, payments, poll_seconds=settings.poll_seconds, lease_seconds=settings.lease_seconds
+            *(bookings, holds, payments, Aftercare(bookings, refunds, Disputes(pool), Returns(book), payments)),
+            poll_seconds=settings.poll_seconds,
+            lease_seconds=settings.lease_seconds,
         )
         checkout = Checkout(
             bookings,
@@ -257,6 +267,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             bookings=BookingServices(
                 live,
                 bookings,
+                refunds,
                 checkout,
                 completer,
                 keys,
@@ -265,6 +276,10 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
                 live_mode=bool(settings.stripe_api_key and "_live_" in settings.stripe_api_key),
                 running_seconds=settings.mark_seconds * limits.RUNNING_SHARE_OF_MARK,
             ),
+            refunds=RefundServices(
+                desk, refunds, completer, keys, settings.mark_seconds * limits.RUNNING_SHARE_OF_MARK
+            ),
+            tickets=TicketServices(desk, Tickets(pool), keys),
             probes={
                 "redis": redis_answers,
                 "postgres": postgres_answers,

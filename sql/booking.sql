@@ -132,7 +132,7 @@ WHERE id IN (
     ORDER BY due, id
     LIMIT $1
     FOR UPDATE SKIP LOCKED)
-RETURNING id, booking_id, event_id, act, key, attempt, tries, intent_id;
+RETURNING id, booking_id, event_id, act, key, attempt, tries, intent_id, refund_id;
 
 -- name: lease_work_of_booking
 -- The same for one booking, for the request that is waiting for it.
@@ -142,7 +142,7 @@ WHERE id IN (
     WHERE booking_id = $1 AND done IS NULL AND due <= now() AND (leased_until IS NULL OR leased_until < now())
     ORDER BY id
     FOR UPDATE SKIP LOCKED)
-RETURNING id, booking_id, event_id, act, key, attempt, tries, intent_id;
+RETURNING id, booking_id, event_id, act, key, attempt, tries, intent_id, refund_id;
 
 -- name: finish_work
 -- It is done.
@@ -160,7 +160,7 @@ INSERT INTO stripe_notice (id, type, intent_id) VALUES ($1, $2, $3) ON CONFLICT 
 
 -- name: open_notices
 -- Notices that nobody has looked into yet.
-SELECT n.id, b.id AS booking_id FROM stripe_notice n LEFT JOIN booking b ON b.intent_id = n.intent_id
+SELECT n.id, n.type, b.id AS booking_id FROM stripe_notice n LEFT JOIN booking b ON b.intent_id = n.intent_id
 WHERE n.done IS NULL ORDER BY n.received LIMIT $1;
 
 -- name: finish_notice

@@ -21,6 +21,8 @@ ON CONFLICT (id) DO NOTHING;
 WITH moved AS (SELECT DISTINCT intent_id FROM stripe_transaction WHERE created > $1 AND created <= $2)
 SELECT booking_id AS id FROM booking_history WHERE at > $1 AND at <= $2
 UNION
+SELECT booking_id FROM refund WHERE accepted > $1 AND accepted <= $2
+UNION
 SELECT b.id FROM moved JOIN booking b USING (intent_id)
 UNION
 SELECT t.booking_id FROM moved JOIN stripe_transaction t USING (intent_id) WHERE t.booking_id IS NOT NULL
@@ -30,7 +32,9 @@ ORDER BY id;
 
 -- name: load_booked
 -- What bookings say of their money; a refused checkout says nothing of any.
-SELECT id, state, coalesce(amount, 0) AS amount, coalesce(currency, '') AS currency, intent_id, changed
+SELECT id, state, coalesce(amount, 0) AS amount, coalesce(currency, '') AS currency, intent_id, changed,
+       (SELECT coalesce(sum(r.amount - r.owed), 0)::bigint FROM refund r
+        WHERE r.booking_id = booking.id AND r.accepted IS NOT NULL) AS given_back
 FROM booking WHERE id = ANY ($1::text[]) ORDER BY id;
 
 -- name: load_money

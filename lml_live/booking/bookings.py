@@ -11,7 +11,8 @@ from typing import Final
 import asyncpg
 from msgspec import Struct
 
-from lml_live.booking import states
+from lml_live.booking import states, tickets
+from lml_live.booking.accounts import post_move
 from lml_live.booking.states import BookingState, IntentStatus
 from lml_live.clock import to_datetime
 from lml_live.infra import postgres
@@ -107,6 +108,7 @@ class Work(Struct, frozen=True):
     attempt: int
     tries: int
     intent: str | None
+    refund: str | None = None
 
 
 class Bookings:
@@ -135,6 +137,7 @@ class Bookings:
                 await self._insert(connected, new)
                 if new.amount == 0:
                     await self._sell(connected, new.id, new.event, "confirmed")
+                    await tickets.issue(connected, new.id)
                 else:
                     await _write_work(connected, new.id, new.event, "create_intent")
         except _Refuse as refused:
@@ -297,6 +300,7 @@ class Bookings:
             if to is None:
                 return state
             event = row["event_id"]
+            await post_move(connected, booking, row["currency"], state, to)
             if to in states.ENDED_UNSOLD:
                 await self._end(connected, booking, event, to)
             elif state in states.AWAITING_PAYMENT:
@@ -305,6 +309,8 @@ class Bookings:
                     await _write_work(connected, booking, event, "capture_intent")
             else:
                 await connected.execute(_SQL["move_booking"], booking, to)
+            if to == "confirmed":
+                await tickets.issue(connected, booking)
             return to
 
     async def create_refused(self, booking: str) -> None:
@@ -330,11 +336,7 @@ class Bookings:
     async def _end(self, connected: Connection, booking: str, event: str, to: BookingState) -> None:
         await connected.execute(_SQL["lock_event_shared"], event)
         await connected.execute(_SQL["move_booking"], booking, to)
-        await connected.fetch(_SQL["lock_areas_of_booking"], booking, event)
-        await connected.execute(_SQL["give_places_back"], booking, event)
-        await connected.execute(_SQL["release_seats"], booking)
-        await connected.execute(_SQL["release_areas"], booking)
-        await _write_work(connected, booking, event, "free_booking")
+        await release_places(connected, booking, event)
 
     # --- Work
 
@@ -356,6 +358,7 @@ class Bookings:
                     row["attempt"],
                     row["tries"],
                     row["intent_id"],
+                    row["refund_id"],
                 )
                 for row in rows
             ),
@@ -377,11 +380,11 @@ class Bookings:
         async with postgres.connection(self._pool) as connected:
             return await connected.fetchval(_SQL["keep_notice"], notice, kind, intent) is not None
 
-    async def open_notices(self, count: int) -> list[tuple[str, str | None]]:
-        """(notice, booking) that nobody has looked into; None where no booking has that intent (yet)."""
+    async def open_notices(self, count: int) -> list[tuple[str, str, str | None]]:
+        """(notice, type, booking) that nobody has looked into; None where no booking has that intent (yet)."""
         async with postgres.connection(self._pool) as connected:
             rows = await connected.fetch(_SQL["open_notices"], count)
-        return [(row["id"], row["booking_id"]) for row in rows]
+        return [(row["id"], row["type"], row["booking_id"]) for row in rows]
 
     async def finish_notice(self, notice: str) -> None:
         async with postgres.connection(self._pool) as connected:
@@ -396,6 +399,15 @@ class Bookings:
         """Unfinished bookings whose intent was not looked at for so long; they count as looked at from here on."""
         async with postgres.connection(self._pool) as connected:
             return [row["id"] for row in await connected.fetch(_SQL["bookings_to_look_at"], count, seconds)]
+
+
+async def release_places(connected: Connection, booking: str, event: str) -> None:
+    """Lets all places of a booking go; its event is locked shared. The inventory is told after the commit."""
+    await connected.fetch(_SQL["lock_areas_of_booking"], booking, event)
+    await connected.execute(_SQL["give_places_back"], booking, event)
+    await connected.execute(_SQL["release_seats"], booking)
+    await connected.execute(_SQL["release_areas"], booking)
+    await _write_work(connected, booking, event, "free_booking")
 
 
 async def _write_work(connected: Connection, booking: str, event: str, act: str) -> None:

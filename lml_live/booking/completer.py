@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from lml_live import limits
+from lml_live.booking.aftercare import Aftercare
 from lml_live.booking.bookings import Bookings, Work
 from lml_live.booking.payments import Intent, PaymentFault, Payments
 from lml_live.booking.states import IntentStatus
@@ -22,7 +23,12 @@ from lml_live.inventory.holds import Holds
 
 log = logging.getLogger(__name__)
 
-_FREE_REASONS: Final = {"cancelled": "own", "expired": "expired", "failed": "payment_failed"}
+_FREE_REASONS: Final = {
+    "cancelled": "own",
+    "expired": "expired",
+    "failed": "payment_failed",
+    "refunded": "staff",
+}
 
 
 class Completer:
@@ -33,6 +39,7 @@ class Completer:
         bookings: Bookings,
         holds: Holds,
         payments: Payments | None,
+        aftercare: Aftercare,
         *,
         poll_seconds: float,
         lease_seconds: float = limits.OUTBOX_LEASE_SECONDS,
@@ -40,6 +47,7 @@ class Completer:
         self._bookings = bookings
         self._holds = holds
         self._payments = payments
+        self._aftercare = aftercare
         self._poll_seconds = poll_seconds
         self._lease_seconds = lease_seconds
         self._wake = asyncio.Event()
@@ -85,13 +93,14 @@ class Completer:
         work = await self._bookings.lease_work(limits.OUTBOX_BATCH, self._lease_seconds)
         faults = await _all_of(self._perform(one) for one in work)
         notices = await self._bookings.open_notices(limits.OUTBOX_BATCH)
-        faults += await _all_of(self._heed(notice, booking) for notice, booking in notices)
+        faults += await _all_of(self._heed(*notice) for notice in notices)
         overdue = await self._bookings.to_expire(limits.OUTBOX_BATCH)
         for booking in overdue:
             await self._bookings.give_up(booking, "expiring")
         # Each look costs a call: at Stripe's pace, and no more at once than a batch.
         unseen = await self._bookings.to_look_at(limits.OUTBOX_BATCH, self._poll_seconds)
         faults += await _all_of(self.look_at(booking) for booking in unseen)
+        faults += await _all_of(await self._aftercare.to_look_at(limits.OUTBOX_BATCH, self._poll_seconds))
         if faults:
             raise faults[0]
         return bool(work or notices or overdue)
@@ -123,10 +132,10 @@ class Completer:
             for one in work:
                 await self._perform(one)
 
-    async def _heed(self, notice: str, booking: str | None) -> None:
+    async def _heed(self, notice: str, kind: str, booking: str | None) -> None:
         # A notice whose look fails is done with, too: the poller will look again.
         if booking is not None:
-            await self.look_at(booking)
+            await (self._aftercare.look_for(kind) or self.look_at)(booking)
         await self._bookings.finish_notice(notice)
 
     async def look_at(self, booking: str) -> None:
@@ -157,6 +166,7 @@ class Completer:
             "sell_hold": self._sell_hold,
             "free_booking": self._free_booking,
             "restore_hold": self._restore_hold,
+            **self._aftercare.acts,
         }
         try:
             await acts[work.act](work)

@@ -236,6 +236,7 @@ def _booked(row: asyncpg.Record) -> Booked:
         currency=row["currency"],
         intent=row["intent_id"],
         changed=row["changed"],
+        given_back=row["given_back"],
     )
 
 

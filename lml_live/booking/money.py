@@ -55,6 +55,8 @@ class Booked(Struct, frozen=True, kw_only=True):
     currency: str
     intent: str | None
     changed: datetime
+    given_back: int = 0
+    """By refunds that Stripe accepted, whatever became of them; what is sent anew counts once."""
 
 
 class Difference(Struct, frozen=True, kw_only=True):
@@ -133,12 +135,10 @@ def _expected(booked: Booked) -> tuple[int, int]:
     A disputed charge is withdrawn by some banks at once and by others never: Stripe has it or has it not.
     """
     match booked.state:
-        case "confirmed":
-            return booked.amount, booked.amount
-        case "partially_refunded":
-            return 1, booked.amount - 1
+        case "confirmed" | "partially_refunded":
+            return booked.amount - booked.given_back, booked.amount - booked.given_back
         case "disputed":
-            return 0, booked.amount
+            return 0, booked.amount - booked.given_back
         case _:
             return 0, 0
 

@@ -23,6 +23,24 @@ class Intent(Struct, frozen=True):
     client_secret: str | None
 
 
+class StripeRefund(Struct, frozen=True):
+    """A refund as Stripe has it now, in minor units. `key` is what we named it by, or None."""
+
+    id: str
+    key: str | None
+    amount: int
+    state: Literal["pending", "succeeded", "failed"]
+
+
+class StripeDispute(Struct, frozen=True):
+    """A dispute as Stripe has it now, in minor units; inquiries, which withdraw nothing, are none."""
+
+    id: str
+    amount: int
+    reason: str
+    state: Literal["open", "won", "lost"]
+
+
 class PaymentFault(Exception):
     """A call that did not succeed.
 
@@ -57,6 +75,18 @@ class Payments(Protocol):
     async def capture(self, intent: str, key: str) -> Intent: ...
 
     async def cancel(self, intent: str, key: str) -> Intent: ...
+
+    async def refund(self, intent: str, amount: int, currency: str, booking: str, named: str, key: str) -> StripeRefund:
+        """Gives an amount of a captured intent back; `named` finds it again (`find_refunds`)."""
+        ...
+
+    async def find_refunds(self, intent: str) -> tuple[StripeRefund, ...]:
+        """All refunds of an intent, the first one first, whoever made them."""
+        ...
+
+    async def find_disputes(self, intent: str) -> tuple[StripeDispute, ...]:
+        """All disputes of an intent, the first one first."""
+        ...
 
 
 # --- Amounts ----------------------------------------------------------------------------------------------------------

@@ -35,7 +35,8 @@ MOVES: Final[dict[BookingState, frozenset[BookingState]]] = {
     "authorized": frozenset({"confirmed", "failed"}),
     "confirmed": frozenset({"partially_refunded", "refunded", "disputed"}),
     "partially_refunded": frozenset({"refunded", "disputed"}),
-    "disputed": frozenset({"confirmed", "charged_back"}),
+    # Won, it is what its refunds have made of it.
+    "disputed": frozenset({"confirmed", "partially_refunded", "refunded", "charged_back"}),
     "refunded": frozenset(),
     "charged_back": frozenset(),
     "cancelled": frozenset(),

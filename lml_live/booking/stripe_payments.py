@@ -1,4 +1,4 @@
-"""Stripe, as the bookings need it: make, retrieve, capture and cancel a PaymentIntent, and list what was booked.
+"""Stripe, as the bookings need it: make, retrieve, capture, cancel and refund a PaymentIntent; list what was booked.
 
 The official `stripe` library, imported here alone (it takes a third of a second), speaks to Stripe, or to the double
 where the settings name its address. Cards are captured later (`capture_method: manual`), so that a charge that comes
@@ -8,14 +8,14 @@ too late costs a void and no refund (reliability.md, D4).
 import logging
 from collections.abc import Awaitable
 from datetime import UTC, datetime
-from typing import Any, Final, get_args
+from typing import Any, Final, Literal, get_args
 
 import aiohttp
 import stripe
 
 from lml_live import limits
 from lml_live.booking.money import Page, Transaction, TransactionKind
-from lml_live.booking.payments import Intent, PaymentFault, minor_amount, stripe_amount
+from lml_live.booking.payments import Intent, PaymentFault, StripeDispute, StripeRefund, minor_amount, stripe_amount
 from lml_live.infra.config import stripe_base
 
 log = logging.getLogger(__name__)
@@ -92,6 +92,23 @@ class StripePayments:
     async def cancel(self, intent: str, key: str) -> Intent:
         return await _call(self._client.v1.payment_intents.cancel_async(intent, {}, {"idempotency_key": key}))
 
+    async def refund(self, intent: str, amount: int, currency: str, booking: str, named: str, key: str) -> StripeRefund:
+        params: dict[str, Any] = {
+            "payment_intent": intent,
+            "amount": stripe_amount(amount, currency),
+            "metadata": {"booking": booking, "key": named},
+        }
+        return _read_refund(await _ask(self._client.v1.refunds.create_async(params, {"idempotency_key": key})))  # type: ignore[arg-type]
+
+    async def find_refunds(self, intent: str) -> tuple[StripeRefund, ...]:
+        # One page: a charge of a booking's lines has not so many, and the newest are listed first.
+        page = await _ask(self._client.v1.refunds.list_async({"payment_intent": intent, "limit": _PAGE}))
+        return tuple(_read_refund(one) for one in reversed(page.data))
+
+    async def find_disputes(self, intent: str) -> tuple[StripeDispute, ...]:
+        page = await _ask(self._client.v1.disputes.list_async({"payment_intent": intent, "limit": _PAGE}))
+        return tuple(_read_dispute(one) for one in reversed(page.data) if not one.status.startswith("warning_"))
+
 
 async def _call(answer: Awaitable[Any]) -> Intent:
     return _read(await _ask(answer))
@@ -139,6 +156,25 @@ def _booking_of(named: Any) -> str | None:
 
 def _read(intent: Any) -> Intent:
     return Intent(id=intent.id, status=intent.status, client_secret=intent.client_secret)
+
+
+def _read_refund(refund: Any) -> StripeRefund:
+    state: Literal["pending", "succeeded", "failed"] = "pending"
+    if refund.status == "succeeded":
+        state = "succeeded"
+    elif refund.status in ("failed", "canceled"):
+        state = "failed"
+    named = refund.metadata.to_dict().get("key") if refund.metadata else None
+    return StripeRefund(refund.id, named, minor_amount(refund.amount, refund.currency.upper()), state)
+
+
+def _read_dispute(dispute: Any) -> StripeDispute:
+    state: Literal["open", "won", "lost"] = "open"
+    if dispute.status in ("won", "prevented"):
+        state = "won"
+    elif dispute.status == "lost":
+        state = "lost"
+    return StripeDispute(dispute.id, minor_amount(dispute.amount, dispute.currency.upper()), dispute.reason, state)
 
 
 _KINDS: Final[dict[str, TransactionKind]] = {kind: kind for kind in get_args(TransactionKind)}

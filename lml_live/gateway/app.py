@@ -21,8 +21,10 @@ from lml_live.gateway import (
     layouts,
     mailbox,
     problems,
+    refunds,
     seasons,
     staff,
+    tickets,
 )
 from lml_live.gateway.bookings import BookingServices
 from lml_live.gateway.callers import ORIGIN
@@ -33,6 +35,8 @@ from lml_live.gateway.layouts import LayoutServices
 from lml_live.gateway.operations import Operation
 from lml_live.gateway.pages import STRIPE_JS, Probe, house_routes, page_routes
 from lml_live.gateway.problems import problems_middleware
+from lml_live.gateway.refunds import RefundServices
+from lml_live.gateway.tickets import TicketServices
 from lml_live.infra.acting import acting_ends
 from lml_live.infra.telemetry import METRICS
 
@@ -45,6 +49,8 @@ OPERATIONS: Final[Sequence[Operation]] = (
     *seasons.OPERATIONS,
     *counter.OPERATIONS,
     *bookings.OPERATIONS,
+    *refunds.OPERATIONS,
+    *tickets.OPERATIONS,
     *staff.OPERATIONS,
     *layouts.OPERATIONS,
 )
@@ -60,6 +66,8 @@ class Services:
     holders: HolderServices
     counter: CounterServices
     bookings: BookingServices
+    refunds: RefundServices
+    tickets: TicketServices
     probes: Mapping[str, Probe]
     mailbox: Mailbox | None = None
 
@@ -195,6 +203,8 @@ def make_app(services: Services) -> web.Application:
     app.add_routes(seasons.routes(services.holders, services.holders.live.groups))
     app.add_routes(counter.routes(services.counter))
     app.add_routes(bookings.routes(services.bookings))
+    app.add_routes(refunds.routes(services.refunds))
+    app.add_routes(tickets.routes(services.tickets, bookings.reader(services.bookings)))
     app.add_routes(staff.routes(services.events.desk, services.holders.address_of.capped))
     app.add_routes(layouts.routes(services.layouts))
     app.add_routes(documents.routes(OPERATIONS))

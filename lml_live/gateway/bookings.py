@@ -1,5 +1,6 @@
 """Bookings over REST: made of a hold, read and cancelled by holder or `access`; and Stripe's webhook."""
 
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
@@ -15,7 +16,8 @@ from lml_live.booking.checkout import Buyer, Checkout, Quoted
 from lml_live.booking.completer import Completer
 from lml_live.booking.notices import read_notice
 from lml_live.booking.payments import Payments
-from lml_live.booking.states import BookingState
+from lml_live.booking.refunds import Refund, Refunds
+from lml_live.booking.states import AWAITING_PAYMENT, ENDED_UNSOLD, BookingState
 from lml_live.errors import InvalidInput, NotFound, Refused, Unauthorized
 from lml_live.gateway import paging
 from lml_live.gateway.callers import bearer_token, note_actor, origin_of
@@ -25,6 +27,7 @@ from lml_live.gateway.idempotency import IdempotencyKeys, read_key
 from lml_live.gateway.live import Live
 from lml_live.gateway.operations import API, Operation, bind
 from lml_live.gateway.problems import read_body, read_raw
+from lml_live.gateway.refunds import RefundShown, show_refunds
 from lml_live.inventory.answers import Refusal
 from lml_live.inventory.records import Record
 from lml_live.pricing.events import Id, Name
@@ -89,6 +92,7 @@ class BookingShown(Struct, frozen=True, kw_only=True):
     expires_at: datetime
     access: str
     payment: PaymentShown
+    refunds: tuple[RefundShown, ...] = ()
 
 
 class BookingList(Struct, frozen=True):
@@ -97,6 +101,9 @@ class BookingList(Struct, frozen=True):
     items: tuple[BookingShown, ...]
     next: str | None
 
+
+_NEVER_PAID: Final = AWAITING_PAYMENT | ENDED_UNSOLD | {"authorized"}
+"""Where there is nothing that could have been given back."""
 
 _CODES: Final = (
     "unauthorized",
@@ -177,6 +184,7 @@ class BookingServices:
 
     live: Live
     bookings: Bookings
+    refunds: Refunds
     checkout: Checkout
     completer: Completer
     keys: IdempotencyKeys
@@ -186,10 +194,27 @@ class BookingServices:
     running_seconds: float
 
 
+def reader(services: BookingServices) -> Callable[[web.Request], Awaitable[Booking]]:
+    """Finds the booking of a request for those who may see it; for all others there is none."""
+    live, checkout = services.live, services.checkout
+
+    async def visible(request: web.Request) -> Booking:
+        booking_id, token = request.match_info["booking"], bearer_token(request)
+        if token is None:
+            raise Unauthorized("This needs the holder's token or the booking's access.")
+        found = await services.bookings.load(booking_id) if values.is_id(booking_id) else None
+        read = live.tokens.read(token, live.clock())
+        if found is None or not (checkout.may_access(found.id, token) or (read and read.holder == found.holder)):
+            raise NotFound("There is no such booking.")
+        return found
+
+    return visible
+
+
 def routes(services: BookingServices) -> list[web.RouteDef]:
     """The routes of `OPERATIONS`."""
     live, bookings, checkout = services.live, services.bookings, services.checkout
-    clock, tokens = live.clock, live.tokens
+    clock, tokens, visible = live.clock, live.tokens, reader(services)
 
     def holder_of(request: web.Request) -> str:
         token = bearer_token(request)
@@ -227,21 +252,14 @@ def routes(services: BookingServices) -> list[web.RouteDef]:
         found = await bookings.of_holder(holder, after=paging.read_cursor(request), limit=limit + 1)
         page = found[:limit]
         following = paging.write_cursor(page[-1].created, page[-1].id) if len(found) > limit else None
-        return _json(BookingList(tuple(map(show, page)), following), 200)
-
-    async def visible(request: web.Request) -> Booking:
-        """The booking, for those who may see it; for all others there is none."""
-        booking_id, token = request.match_info["booking"], bearer_token(request)
-        if token is None:
-            raise Unauthorized("This needs the holder's token or the booking's access.")
-        found = await bookings.load(booking_id) if values.is_id(booking_id) else None
-        read = tokens.read(token, clock())
-        if found is None or not (checkout.may_access(found.id, token) or (read and read.holder == found.holder)):
-            raise NotFound("There is no such booking.")
-        return found
+        paid = [booking.id for booking in page if booking.state not in _NEVER_PAID]
+        refunds = await services.refunds.of_bookings(paid) if paid else {}
+        return _json(BookingList(tuple(show(one, refunds.get(one.id, ())) for one in page), following), 200)
 
     async def read_booking(request: web.Request) -> web.Response:
-        return _json(show(await visible(request)), 200)
+        booking = await visible(request)
+        refunds = {} if booking.state in _NEVER_PAID else await services.refunds.of_bookings([booking.id])
+        return _json(show(booking, refunds.get(booking.id, ())), 200)
 
     async def cancel_booking(request: web.Request) -> web.Response:
         booking = await visible(request)
@@ -263,7 +281,7 @@ def routes(services: BookingServices) -> list[web.RouteDef]:
             services.completer.wake()
         return web.Response(status=200)
 
-    def show(booking: Booking) -> BookingShown:
+    def show(booking: Booking, refunds: Sequence[Refund] = ()) -> BookingShown:
         return BookingShown(
             id=booking.id,
             state=booking.state,
@@ -288,6 +306,7 @@ def routes(services: BookingServices) -> list[web.RouteDef]:
             expires_at=booking.expires_at.astimezone(UTC),
             access=checkout.access(booking.id),
             payment=_payment(booking, services.payments),
+            refunds=show_refunds(refunds),
         )
 
     return bind(

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 import booking_house  # noqa: F401  # first: it knows where the inventory's house is
 import pytest
 from booking_house import BookingHouse
-from databases import past_guards
 from inventory_fixtures import inventory_dsn_fixture, scripts_keep_their_word  # noqa: F401
 from inventory_house import SCRIPTS
 
@@ -14,11 +13,20 @@ from lml_live.infra import postgres
 from lml_live.infra.redis import Pipe
 
 
+async def empty(pool: postgres.Pool) -> None:
+    """No bookings, and no trace of any: the ledger's triggers, which keep it append-only, are out of the way."""
+    async with pool.acquire() as connected, connected.transaction():
+        await connected.execute("SET LOCAL session_replication_role = replica")
+        await connected.execute(
+            "TRUNCATE booking, outbox, stripe_notice, stripe_transaction, money_match, ledger_transaction CASCADE"
+        )
+
+
 @pytest.fixture(name="booking_dsn")
 async def booking_dsn_fixture(inventory_dsn: str) -> str:
     """This process's database, emptied of bookings: a fresh one for each test costs half a second."""
     pool = await postgres.connect_pool(inventory_dsn, size_max=1)
-    await past_guards(pool, "TRUNCATE booking, outbox, stripe_notice, stripe_transaction, money_match CASCADE")
+    await empty(pool)
     await pool.close()
     return inventory_dsn
 

@@ -15,20 +15,39 @@ import msgspec
 
 sys.path.append(str(Path(__file__).parents[1] / "inventory"))
 
-from checker import AreaRow, BookingRow, HoldRow, IntentRow, Op, Run, check
+from checker import (
+    AreaRow,
+    BookingRow,
+    DisputeRow,
+    HoldRow,
+    IntentRow,
+    Op,
+    PostingRow,
+    RefundRow,
+    Run,
+    TicketRow,
+    check,
+)
 from inventory_house import SECRET, House, held, seat_directory, seat_id
 
+from lml_live.booking.aftercare import Aftercare
 from lml_live.booking.bookings import Booking, Bookings, Line
 from lml_live.booking.checkout import Buyer, Checkout, Quoted
 from lml_live.booking.completer import Completer
+from lml_live.booking.disputes import Disputes
+from lml_live.booking.payments import Payments
+from lml_live.booking.refunds import Refund, Refunds
 from lml_live.booking.stripe_payments import StripePayments
+from lml_live.booking.tickets import Tickets
 from lml_live.clock import to_ms
 from lml_live.devstack.stripe.ledger import Ledger
 from lml_live.devstack.stripe.process import StripeDouble
 from lml_live.infra import postgres
 from lml_live.infra.redis import Pipe
 from lml_live.inventory.answers import Changed, Refusal
+from lml_live.inventory.holds import Holds
 from lml_live.inventory.records import Record
+from lml_live.inventory.returns import Returns
 from lml_live.inventory.upkeep import Upkeep
 
 PRICE, PLACE = 4_750, 1_650
@@ -45,11 +64,30 @@ class BookingHouse(House):
         self.dsn, self.double = dsn, double
         self.payments = StripePayments(double.secret_key, double.publishable_key, double.url)
         self.bookings = Bookings(pool)
-        self.completer = Completer(self.bookings, self.holds, self.payments, poll_seconds=60)
+        self.refunds = Refunds(pool)
+        self.returns = Returns(self.book)
+        self.tickets = Tickets(pool)
+        self.disputes = Disputes(pool)
+        self.completer = self.new_completer()
         self.checkout = self.new_checkout(self.completer)
         self.price = PRICE
         self.ops: list[Op] = []
         """What the house's own clients asked for and heard, where they note it (`try_*`)."""
+
+    def new_completer(
+        self,
+        bookings: Bookings | None = None,
+        holds: Holds | None = None,
+        payments: Payments | None = None,
+        refunds: Refunds | None = None,
+        *,
+        returns: Returns | None = None,
+        poll_seconds: float = 60,
+    ) -> Completer:
+        """Another worker's, with some of its world in another's place."""
+        bookings, payments = bookings or self.bookings, payments or self.payments
+        aftercare = Aftercare(bookings, refunds or self.refunds, self.disputes, returns or self.returns, payments)
+        return Completer(bookings, holds or self.holds, payments, aftercare, poll_seconds=poll_seconds)
 
     def new_checkout(self, completer: Completer) -> Checkout:
         return Checkout(self.bookings, self.holds, completer, SECRET, pay_seconds=600, mark_seconds=MARK_SECONDS)
@@ -98,6 +136,21 @@ class BookingHouse(House):
         async with aiohttp.ClientSession() as http, http.post(url, data=form) as answer:
             body = await answer.json()
         return str(body["error"]["code"] if "error" in body else body["status"])
+
+    async def sold(self, event: str, *seats: int, floor: int = 0, card: str = VISA, **more: Any) -> Booking:
+        """A booking that is paid for."""
+        booking = await self.claimed(event, await self.take(event, *seats, floor=floor), **more)
+        assert await self.pay(booking, card) in ("requires_capture", "succeeded")
+        await self.completer.look_at(booking.id)
+        await self.rest()
+        assert await self.state(booking) == "confirmed"
+        return booking
+
+    async def refund(self, booking: Booking, key: str = "r", **wish: Any) -> Refund:
+        """A clerk's decision to give money back; Stripe is not asked yet."""
+        made = await self.refunds.begin(booking.id, key, "the band is ill", "s-1", **wish)
+        assert isinstance(made, Refund), made
+        return made
 
     # --- Acts that are noted for the checker
 
@@ -169,6 +222,8 @@ class BookingHouse(House):
         """Pauses, leases and the poller's patience are over; what is leased is nobody's any more."""
         await self.pool.execute("UPDATE outbox SET due = now(), leased_until = NULL WHERE done IS NULL")
         await self.pool.execute("UPDATE booking SET looked_at = now() - interval '1 hour'")
+        for table in ("refund", "dispute"):
+            await self.pool.execute(f"UPDATE {table} SET looked_at = now() - interval '2 hours'")
 
     async def run_out(self, booking: Booking) -> None:
         """The time to pay is over."""
@@ -261,6 +316,15 @@ async def read_run(
     for row in await pool.fetch("SELECT * FROM booking_area"):
         states = areas.setdefault(row["booking_id"], {}).setdefault(row["area_id"], {})
         states[row["state"]] = states.get(row["state"], 0) + row["quantity"]
+    refunds = await read_refunds(pool, event)
+    back: dict[str, list[Any]] = {}
+    seats_back: dict[str, dict[str, int]] = {}
+    for refund in refunds:
+        if refund.accepted:
+            gone = [line for line in lines.get(refund.booking, []) if line["line"] in refund.lines]
+            back.setdefault(refund.booking, []).extend(gone)
+            free = {line["seat_id"]: refund.accepted_ms for line in gone if line["seat_id"]}
+            seats_back.setdefault(refund.booking, {}).update(free)
     bookings = tuple(
         BookingRow(
             id=row["id"],
@@ -277,6 +341,9 @@ async def read_run(
             lines_amount=sum(line["amount"] + line["fee"] for line in lines.get(row["id"], [])),
             lines_seats=tuple(line["seat_id"] for line in lines.get(row["id"], []) if line["seat_id"]),
             lines_areas=_sums((line["area_id"], 1) for line in lines.get(row["id"], []) if line["area_id"]),
+            lines_back=tuple(line["line"] for line in back.get(row["id"], [])),
+            seats_back=seats_back.get(row["id"], {}),
+            areas_back=_sums((line["area_id"], 1) for line in back.get(row["id"], []) if line["area_id"]),
             moves=tuple(moves[row["id"]]),
         )
         for row in await pool.fetch("SELECT * FROM booking WHERE event_id = $1 ORDER BY created, id", event)
@@ -302,6 +369,55 @@ async def read_run(
             if record.state != "gone"
         },
         ops=ops,
+        postings=await read_postings(pool, event),
+        refunds=refunds,
+        tickets=tuple(
+            TicketRow(row["booking_id"], row["line"], row["state"])
+            for row in await pool.fetch("SELECT * FROM ticket WHERE event_id = $1 AND state <> 'void'", event)
+        ),
+        disputes=tuple(
+            DisputeRow(row["booking_id"], row["amount"], row["state"])
+            for row in await pool.fetch(
+                "SELECT d.* FROM dispute d JOIN booking b ON b.id = d.booking_id WHERE b.event_id = $1", event
+            )
+        ),
+    )
+
+
+async def read_refunds(pool: postgres.Pool, event: str) -> tuple[RefundRow, ...]:
+    """An event's refunds, in the order in which they were decided."""
+    rows = await pool.fetch(
+        "SELECT r.* FROM refund r JOIN booking b ON b.id = r.booking_id WHERE b.event_id = $1 ORDER BY r.created", event
+    )
+    return tuple(
+        RefundRow(
+            id=row["id"],
+            booking=row["booking_id"],
+            key=row["key"],
+            amount=row["amount"],
+            fresh=row["amount"] - row["owed"],
+            lines=tuple(row["lines"]),
+            state=row["state"],
+            accepted=row["accepted"] is not None,
+            accepted_ms=0 if row["accepted"] is None else to_ms(row["accepted"]),
+        )
+        for row in rows
+    )
+
+
+async def read_postings(pool: postgres.Pool, event: str) -> tuple[PostingRow, ...]:
+    """An event's part of the ledger, and nobody's, in the order in which it was written."""
+    entries: dict[tuple[int, str, str, str], dict[str, int]] = {}
+    for row in await pool.fetch(
+        "SELECT t.number, t.booking_id, t.reason, e.currency, e.account, e.debit, e.credit"
+        " FROM ledger_transaction t JOIN ledger_entry e ON e.transaction = t.number"
+        " LEFT JOIN booking b ON b.id = t.booking_id WHERE coalesce(b.event_id, $1) = $1 ORDER BY t.number, e.account",
+        event,
+    ):
+        of = row["number"], row["booking_id"], row["reason"], row["currency"]
+        entries.setdefault(of, {})[row["account"]] = row["debit"] - row["credit"]
+    return tuple(
+        PostingRow(booking, reason, currency, found) for (_, booking, reason, currency), found in entries.items()
     )
 
 
@@ -331,6 +447,7 @@ def read_intents(ledger: Ledger) -> tuple[IntentRow, ...]:
             currency=entry.intent.currency,
             captured=entry.captured,
             refunded=entry.refunded,
+            withdrawn=entry.withdrawn,
             refund_keys=tuple(keys.get(entry.intent.id, ())),
             moves=tuple((move.after, move.at_ms) for move in entry.history),
         )

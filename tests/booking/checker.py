@@ -33,6 +33,12 @@ class BookingRow(Struct, frozen=True, kw_only=True):
     lines_amount: int
     lines_seats: tuple[str, ...]
     lines_areas: dict[str, int]
+    """Seats and places of its lines."""
+    lines_back: tuple[int, ...] = ()
+    """Lines that were given back, whose seats are `seats_back` and whose places `areas_back`."""
+    seats_back: dict[str, int] = {}
+    """By when each was free again, in ms."""
+    areas_back: dict[str, int] = {}
     moves: tuple[tuple[str | None, str, int], ...]
     """(from, to, at in ms), in order."""
 
@@ -47,6 +53,8 @@ class IntentRow(Struct, frozen=True, kw_only=True):
     currency: str
     captured: int
     refunded: int
+    withdrawn: int = 0
+    """By disputes that are open or lost."""
     refund_keys: tuple[str, ...] = ()
     """Why each refund that has not failed was made: the key of its reason."""
     moves: tuple[tuple[str, int], ...]
@@ -73,6 +81,37 @@ class HoldRow(Struct, frozen=True):
     holder: str = ""
     key: str = ""
     """The idempotency key that made it, where that is one of the run's."""
+
+
+class RefundRow(Struct, frozen=True, kw_only=True):
+    """A refund as PostgreSQL has it."""
+
+    id: str
+    booking: str
+    key: str
+    amount: int
+    fresh: int
+    """What of it was not the buyer's already."""
+    lines: tuple[int, ...]
+    state: str
+    accepted: bool
+    accepted_ms: int = 0
+
+
+class DisputeRow(Struct, frozen=True):
+    """A dispute as PostgreSQL has it."""
+
+    booking: str
+    amount: int
+    state: str
+
+
+class TicketRow(Struct, frozen=True):
+    """A ticket that is not void."""
+
+    booking: str
+    line: int
+    state: str
 
 
 class Op(Struct, frozen=True, kw_only=True):
@@ -105,6 +144,16 @@ class Op(Struct, frozen=True, kw_only=True):
     state: str = ""
 
 
+class PostingRow(Struct, frozen=True):
+    """A transaction of our ledger."""
+
+    booking: str
+    reason: str
+    currency: str
+    entries: dict[str, int]
+    """Account to its debit, less its credit."""
+
+
 class Run(Struct, frozen=True, kw_only=True):
     """Everything about one event's run, at rest."""
 
@@ -115,6 +164,10 @@ class Run(Struct, frozen=True, kw_only=True):
     """Seat id to its state in Redis: 0 available, 1 held, 2 sold."""
     holds: dict[str, HoldRow] = {}
     ops: tuple[Op, ...] = ()
+    postings: tuple[PostingRow, ...] = ()
+    refunds: tuple[RefundRow, ...] = ()
+    tickets: tuple[TicketRow, ...] = ()
+    disputes: tuple[DisputeRow, ...] = ()
 
 
 class Violation(Struct, frozen=True):
@@ -138,10 +191,12 @@ def check(run: Run, *, limbo_ms_max: int = LIMBO_MS_MAX) -> list[Violation]:
         "I4": _all_or_nothing,
         "I5": _areas_hold_what_they_can,
         "I7": _nothing_is_left_over,
+        "I7, tickets": _a_ticket_is_a_place,
         "I10": _cancelled_before_released,
         "I11": _money_is_a_seat,
         "I13": _charged_once,
         "I14": _refunded_at_most,
+        "I15": _ledger_balances,
         "I17": _charged_as_quoted,
         "I19": _legal_moves,
         "I24": _one_answer_a_key,
@@ -179,7 +234,7 @@ def _sold_once(run: Run) -> Iterator[str]:
         live.update(seat for seat, state in booking.seats.items() if state in ("claimed", "sold"))
         if (time := _claim_time(booking)) is not None:
             for seat in booking.seats:
-                taken[seat].append((*time, booking.id))
+                taken[seat].append((time[0], min(time[1], booking.seats_back.get(seat, time[1])), booking.id))
     yield from (f"seat {seat} is sold {n} times" for seat, n in live.items() if n > 1)
     for seat, intervals in taken.items():
         yield from (f"seat {seat} was {one}'s and {two}'s at once" for one, two in _intervals_meet(intervals))
@@ -192,12 +247,13 @@ def _sale_follows_claim(run: Run) -> Iterator[str]:
         sold = [seat for seat, state in booking.seats.items() if state == "sold"]
         if sold and (booking.state not in SOLD or booking.moves[0][:2] != (None, "pending_payment")):
             yield f"{booking.id} is {booking.state} and has sold seats"
-        if booking.state in SOLD and len(sold) != len(booking.seats):
+        if booking.state in SOLD and set(booking.seats) - set(sold) != set(booking.seats_back):
             yield f"{booking.id} is {booking.state} and does not have all its seats"
     for name, hold in run.holds.items():
         if hold.state == "sold":
             owner = known.get(hold.booking)
-            if owner is None or owner.state not in SOLD or set(owner.seats) != set(hold.seats):
+            kept = set() if owner is None else set(owner.seats) - set(owner.seats_back)
+            if owner is None or owner.state not in SOLD or kept != set(hold.seats):
                 yield f"hold {name} shows as sold, and its booking {hold.booking} is not"
 
 
@@ -222,7 +278,7 @@ def _held_once(run: Run) -> Iterator[str]:
         if (time := _claim_time(booking)) is not None:
             ends[booking.hold] = time[1]
             for seat in booking.seats:
-                claims[seat].append((*time, booking.hold))
+                claims[seat].append((time[0], min(time[1], booking.seats_back.get(seat, time[1])), booking.hold))
     for op in run.ops:
         if op.act == "release" and op.outcome != "fail":
             ends[op.hold] = min(ends.get(op.hold, op.began_ms), op.began_ms)
@@ -251,14 +307,29 @@ def _all_or_nothing(run: Run) -> Iterator[str]:
         if op.outcome == "ok" and op.act in ("hold", "book") and not whole:
             yield f"{op.client} asked for {op.seats} {op.areas} by {op.act} and got {op.got} {op.got_areas}"
     for booking in _real(run):
-        places = {area: sum(states.values()) for area, states in booking.areas.items()}
         if not booking.lines_seats and not booking.lines_areas:
             yield f"{booking.id} is a booking of nothing"
-        if sorted(booking.lines_seats) != sorted(booking.seats) or booking.lines_areas != places:
+        if sorted(booking.lines_seats) != sorted(booking.seats) or _places(booking) != _places_of_lines(booking):
             yield f"{booking.id} has other seats and places than lines"
-        if len({*booking.seats.values(), *(state for states in booking.areas.values() for state in states)}) > 1:
+        in_part = booking.state in SOLD and booking.lines_back
+        kinds = {*booking.seats.values(), *(state for states in booking.areas.values() for state in states)}
+        if len(kinds) > 1 and not (in_part and kinds == {"sold", "released"}):
             yield f"{booking.id} is sold in part"
     yield from _refused_and_done(run)
+
+
+def _places(booking: BookingRow) -> dict[str, int]:
+    """What a booking has, or had, of areas. A row counts what is kept, once a part of it was given back."""
+    kept = ("sold",) if booking.lines_back else ("claimed", "sold", "released")
+    counts = {area: sum(states.get(state, 0) for state in kept) for area, states in booking.areas.items()}
+    return {area: n for area, n in counts.items() if n}
+
+
+def _places_of_lines(booking: BookingRow) -> dict[str, int]:
+    if booking.lines_back and booking.state not in SOLD:
+        return {}
+    left = {area: n - booking.areas_back.get(area, 0) for area, n in booking.lines_areas.items()}
+    return {area: n for area, n in left.items() if n}
 
 
 def _refused_and_done(run: Run) -> Iterator[str]:
@@ -322,6 +393,18 @@ def _nothing_is_left_over(run: Run) -> Iterator[str]:
             yield f"hold {name} is in checkout for ever"
 
 
+def _a_ticket_is_a_place(run: Run) -> Iterator[str]:
+    have: dict[str, list[int]] = defaultdict(list)
+    for ticket in run.tickets:
+        have[ticket.booking].append(ticket.line)
+    for booking in run.bookings:
+        places = len(booking.lines_seats) + sum(booking.lines_areas.values())
+        due = set(range(1, places + 1)) - set(booking.lines_back) if booking.state in SOLD - {"authorized"} else set()
+        if sorted(due) != sorted(have.pop(booking.id, [])):
+            yield f"{booking.id} is {booking.state}, and its tickets are not those of its places"
+    yield from (f"{booking} has tickets and is none" for booking in have)
+
+
 def _cancelled_before_released(run: Run) -> Iterator[str]:
     intents = {intent.id: intent for intent in run.intents}
     for booking in _real(run):
@@ -345,17 +428,31 @@ def _money_is_a_seat(run: Run) -> Iterator[str]:
     for intent in run.intents:
         if intent.status in ("requires_capture", "processing"):
             yield f"{intent.id} is {intent.status} at rest"
-        if intent.captured == intent.refunded:
+        kept = intent.captured - intent.refunded - intent.withdrawn
+        if not kept:
             continue
         owner = known.get(intent.booking or "")
-        net[intent.booking or ""] += intent.captured - intent.refunded
+        net[intent.booking or ""] += kept
         if owner is None or owner.state not in SOLD:
             yield f"money is kept by {intent.id} without a seat ({owner.state if owner else 'no booking'})"
         elif owner.currency is None or owner.currency.lower() != intent.currency.lower():
             yield f"{owner.id} was paid in another currency"
+    back: Counter[str] = Counter()
+    for refund in run.refunds:
+        if refund.accepted:
+            back[refund.booking] += refund.amount if refund.state != "failed" else 0
+    disputed: dict[str, set[str]] = defaultdict(set)
+    for dispute in run.disputes:
+        disputed[dispute.booking].add(dispute.state)
+        back[dispute.booking] += dispute.amount if dispute.state != "won" else 0
     for booking in known.values():
-        if booking.state in SOLD and net[booking.id] != booking.amount:
-            yield f"{booking.id} owes {booking.amount} and paid {net[booking.id]}"
+        states = disputed[booking.id]
+        due = "disputed" if "open" in states else "charged_back" if "lost" in states else ""
+        if due != (booking.state if booking.state in ("disputed", "charged_back") else ""):
+            yield f"{booking.id} is {booking.state}, and its disputes are {sorted(states)}"
+    for booking in known.values():
+        if booking.state in SOLD and net[booking.id] != (booking.amount or 0) - back[booking.id]:
+            yield f"{booking.id} owes {booking.amount} less {back[booking.id]} and paid {net[booking.id]}"
 
 
 def _limbo(run: Run, limbo_ms_max: int) -> Iterator[str]:
@@ -377,6 +474,57 @@ def _refunded_at_most(run: Run) -> Iterator[str]:
             yield f"{intent.id} gave back more than it took"
         if len(set(intent.refund_keys)) < len(intent.refund_keys):
             yield f"{intent.id} gave back twice for one reason"
+    yield from _refunded_as_decided(run)
+
+
+def _refunded_as_decided(run: Run) -> Iterator[str]:
+    paid = {booking.id: booking.amount or 0 for booking in run.bookings}
+    ours: Counter[str] = Counter()
+    for refund in run.refunds:
+        if refund.state != "failed":
+            ours[refund.booking] += refund.amount
+            if not refund.accepted:
+                yield f"{refund.id} was decided, and Stripe does not have it at rest"
+    for booking, amount in ours.items():
+        if amount > paid.get(booking, 0):
+            yield f"{booking} gives back {amount}, and was paid {paid.get(booking, 0)}"
+    for key, n in Counter((refund.booking, refund.key) for refund in run.refunds).items():
+        if n > 1:
+            yield f"{key} was refunded {n} times for one reason"
+    at_stripe = Counter({intent.booking or "": intent.refunded for intent in run.intents if intent.refunded})
+    for booking in sorted(set(ours) | set(at_stripe)):
+        if ours[booking] != at_stripe[booking]:
+            yield f"{booking} has {ours[booking]} given back, and Stripe {at_stripe[booking]}"
+
+
+def _ledger_balances(run: Run) -> Iterator[str]:
+    for posting in run.postings:
+        if sum(posting.entries.values()):
+            yield f"{posting.booking}: {posting.reason} does not balance"
+    at_stripe: Counter[tuple[str, str]] = Counter()
+    for intent in run.intents:
+        kept = intent.captured - intent.refunded - intent.withdrawn
+        at_stripe[intent.booking or "", intent.currency.upper()] += kept
+    ours = {(posting.booking, posting.currency) for posting in run.postings}
+    for booking, currency in sorted(ours | {key for key, amount in at_stripe.items() if amount}):
+        sums: Counter[str] = Counter()
+        for posting in run.postings:
+            if (posting.booking, posting.currency) == (booking, currency):
+                sums.update(posting.entries)
+        if sums["stripe_balance"] != at_stripe[booking, currency]:
+            there = at_stripe[booking, currency]
+            yield f"{booking} has {sums['stripe_balance']} {currency} at Stripe in our ledger, and {there} in Stripe's"
+        due = sum(
+            one.amount for one in run.refunds if one.booking == booking and one.state == "failed" and one.accepted
+        )
+        due -= sum(one.amount - one.fresh for one in run.refunds if one.booking == booking and one.state != "failed")
+        open_ = sum(one.amount for one in run.disputes if one.booking == booking and one.state == "open")
+        if sums["disputed_funds"] != open_:
+            yield f"{booking} has {sums['disputed_funds']} {currency} in dispute, and {open_} are"
+        if -sums["refunds_due"] != due:
+            yield f"{booking} has {-sums['refunds_due']} {currency} of refunds due, and {due} came back"
+        if sums["buyer_receivable"]:
+            yield f"{booking} is owed {sums['buyer_receivable']} {currency} at rest"
 
 
 def _charged_as_quoted(run: Run) -> Iterator[str]:
@@ -438,6 +586,8 @@ def _acknowledged_is_there(run: Run) -> Iterator[str]:
         if op.outcome != "ok" or not op.booking:
             continue
         booking = known.get(op.booking)
+        if op.state == "confirmed" and booking is not None and booking.state == "refunded":
+            continue
         if booking is None:
             yield f"{op.booking} was acknowledged to {op.client} and is gone"
         elif op.state == "confirmed" and booking.state not in SOLD:

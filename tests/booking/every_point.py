@@ -14,7 +14,6 @@ from checker import check
 from inventory_house import SCRIPTS
 
 from lml_live.booking.bookings import Booking
-from lml_live.booking.completer import Completer
 from lml_live.devstack.servers import Postgres, Valkey
 from lml_live.devstack.stripe.process import StripeDouble
 from lml_live.errors import Unavailable
@@ -28,7 +27,9 @@ _PAUSE_SECONDS = 0.05
 Loss = Literal["worker", "postgres", "postgres, unheard", "valkey", "valkey, unheard"]
 """What is killed. `unheard`: it has done what it was asked, and dies before it can say so (F15: a lost COMMIT)."""
 ENGINE_LOSSES: tuple[Loss, ...] = ("postgres", "postgres, unheard", "valkey", "valkey, unheard")
-ENDINGS = ("confirmed", "cancelled")
+BUYING = ("confirmed", "cancelled")
+GIVING_BACK = ("refunded", "partially_refunded")
+ENDINGS = (*BUYING, *GIVING_BACK)
 
 
 class Died(BaseException):
@@ -69,7 +70,11 @@ class Worker:
         """The call after which it happened."""
         bookings, holds = Mortal(house.bookings, "postgres", self), Mortal(house.holds, "valkey", self)
         payments = Mortal(house.payments, "stripe", self)
-        self.completer = Completer(bookings, holds, payments, poll_seconds=60)  # type: ignore[arg-type]
+        self.refunds = Mortal(house.refunds, "postgres", self)
+        self.completer = house.new_completer(
+            *(bookings, holds, payments, self.refunds),  # type: ignore[arg-type]
+            returns=Mortal(house.returns, "valkey", self),  # type: ignore[arg-type]
+        )
         self.checkout = house.new_checkout(self.completer)
         self.checkout._bookings, self.checkout._holds = bookings, holds  # type: ignore[assignment]
 
@@ -174,8 +179,33 @@ async def live_through(stand: Stand, point: int | str, ending: str, loss: Loss) 
     event = await house.open_event(areas={"floor": 10})
     await house.double.steering.reset()
     house.ops.clear()
-    hold, key = await house.take(event, 3, floor=2), f"{ending}{point}{loss}"
+    key = f"{ending}{point}{loss}"
     client = Client(stand, point, loss)
+    if ending in GIVING_BACK:
+        booking = await house.sold(event, 3, floor=2, key=key)
+        lines = [1, 3] if ending == "partially_refunded" else None
+        await client.ask(lambda worker: worker.refunds.begin(booking.id, key, "ill", "s-1", lines=lines))
+        await client.ask(lambda worker: worker.completer.hurry(booking.id))
+    else:
+        booking = await buy(client, event, key, ending)
+    await client.turn()
+    # No time passes in a rest: Redis is to be there again, as its first caller would find it.
+    await client.ask(lambda _: house.book.recover(event, wait=True))
+    await client.ask(lambda _: stand.rest())
+    await client.ask(lambda _: stand.rest())
+    where = f"{loss} lost after call {point}, {client.first.struck or 'none'}"
+    assert await house.state(booking) == ending, where
+    assert len((await house.double.steering.ledger()).intents) == 1, where
+    assert check(await house.read_run(event)) == [], where
+    if not loss.startswith("valkey"):
+        await house.audit(event)  # with its log, which begins anew where Redis does
+    return client.first.struck if client.first.met else None
+
+
+async def buy(client: Client, event: str, key: str, ending: str) -> Booking:
+    """The purchase, as far as its buyer goes."""
+    house = client.stand.house
+    hold = await house.take(event, 3, floor=2)
 
     async def book(worker: Worker) -> Booking:
         made = await worker.checkout.book(event, "anna", hold, ANNA, house.quote, key=key, expected_amount=None)
@@ -190,18 +220,7 @@ async def live_through(stand: Stand, point: int | str, ending: str, loss: Loss) 
         assert await house.pay(booking) == "requires_capture"
     else:
         await client.ask(lambda worker: worker.checkout.cancel(booking))
-    await client.turn()
-    # No time passes in a rest: Redis is to be there again, as its first caller would find it.
-    await client.ask(lambda _: house.book.recover(event, wait=True))
-    await client.ask(lambda _: stand.rest())
-    await client.ask(lambda _: stand.rest())
-    where = f"{loss} lost after call {point}, {client.first.struck or 'none'}"
-    assert await house.state(booking) == ending, where
-    assert len((await house.double.steering.ledger()).intents) == 1, where
-    assert check(await house.read_run(event)) == [], where
-    if not loss.startswith("valkey"):
-        await house.audit(event)  # with its log, which begins anew where Redis does
-    return client.first.struck if client.first.met else None
+    return booking
 
 
 async def walk(stand: Stand, ending: str, loss: Loss, points: range) -> list[str]:

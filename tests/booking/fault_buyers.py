@@ -165,6 +165,27 @@ class Buyer:
         status, body = await self._call("GET", f"/bookings/{booking['id']}")
         if status == 200:
             self._note(act="read", outcome="ok", began_ms=now_ms(), booking=booking["id"], state=body["state"])
+        if self.rng.random() < 0.5:
+            await self._ask_for_money(booking)
+
+    async def _ask_for_money(self, booking: dict[str, Any]) -> None:
+        """A clerk gives it back, or a part of it, once it is paid for; two of them at once now and then."""
+        for _ in range(TRIES):
+            status, body = await self._call("GET", f"/bookings/{booking['id']}")
+            if status == 200 and body["state"] not in ("pending_payment", "authorized"):
+                break
+            await asyncio.sleep(PAUSE_SECONDS)
+        wish: dict[str, Any] = {"reason": "a fault run"}
+        match self.rng.randrange(3):
+            case 0:
+                wish["lines"] = [1]
+            case 1:
+                wish["amount"] = self.rng.randint(1, booking["amount"])
+        path, key = f"/bookings/{booking['id']}/refund", secrets.token_hex(6)
+        keys = [key, key if self.rng.random() < 0.5 else secrets.token_hex(6)] if self.rng.random() < 0.3 else [key]
+        clerk = (await self.stand.server.sign_in())["Authorization"]
+        for status, _ in await asyncio.gather(*(self._call("POST", path, wish, key=one, bearer=clerk) for one in keys)):
+            self.stand.fired[f"clerk refunds, {status}"] += 1
 
     async def _cancel(self, booking: str) -> None:
         began = now_ms()
@@ -197,10 +218,13 @@ class Buyer:
             await self.stand.double.steering.authenticate(intent, passed=passed)
             self.stand.fired["buyer authenticates"] += 1
 
-    async def _call(self, method: str, path: str, body: Any = None, *, key: str = "") -> tuple[int, Any]:
+    async def _call(
+        self, method: str, path: str, body: Any = None, *, key: str = "", bearer: str = ""
+    ) -> tuple[int, Any]:
         """Asks until there is a decision; 0 where none is heard in so many tries."""
         self.heard_all = True
-        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        bearer = bearer or (f"Bearer {self.token}" if self.token else "")
+        headers = {"Authorization": bearer} if bearer else {}
         if key:
             headers["Idempotency-Key"] = key
         for _ in range(TRIES):

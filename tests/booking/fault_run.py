@@ -37,7 +37,7 @@ from lml_live.devstack.stripe.process import StripeDouble  # noqa: E402
 BUYERS, SEATS = 4, 8
 BUSY_SECONDS = 2.0
 RUN_SECONDS_MAX = 15
-OPERATIONS: tuple[Operation, ...] = ("create", "retrieve", "confirm", "capture", "cancel")
+OPERATIONS: tuple[Operation, ...] = ("create", "retrieve", "confirm", "capture", "cancel", "refund")
 DECLINED: tuple[Operation, ...] = ("confirm", "capture")
 KILLS: tuple[FaultKind, ...] = ("kill_before", "kill_after")
 KINDS: tuple[FaultKind, ...] = tuple(kind for kind in get_args(FaultKind) if kind not in KILLS)

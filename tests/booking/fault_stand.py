@@ -73,6 +73,7 @@ class FaultStand:
         )
         await furnish(self.server)
         self.server.start()
+        await self.server.sign_in()  # the clerk's; kept for all runs
 
     async def stop(self) -> None:
         if hasattr(self, "server"):

@@ -3,7 +3,19 @@
 from typing import Any
 
 import pytest
-from checker import AreaRow, BookingRow, HoldRow, IntentRow, Op, Run, check
+from checker import (
+    AreaRow,
+    BookingRow,
+    DisputeRow,
+    HoldRow,
+    IntentRow,
+    Op,
+    PostingRow,
+    RefundRow,
+    Run,
+    TicketRow,
+    check,
+)
 from msgspec.structs import replace
 
 PAID = BookingRow(
@@ -81,6 +93,19 @@ OTHER_BODY = replace(BOOKED, asked="1-z", hold="1-z", outcome="fail", code="idem
 TOO_LATE = replace(HELD, client="cleo", key="k3", outcome="fail", code="seat_taken", hold="", got=(), began_ms=5)
 DENIED = replace(BOOKED, client="ben", key="k4", hold="1-b", outcome="fail", code="hold_expired", booking="", told="")
 LOOKED = Op(client="ben", act="look", outcome="ok", began_ms=60, ended_ms=61, epoch="2")
+SOLD = PostingRow("b-1", "sold", "EUR", {"buyer_receivable": 3000, "venue_payable": -2500, "tax_payable": -500})
+CAPTURED = PostingRow("b-1", "captured", "EUR", {"stripe_balance": 3000, "buyer_receivable": -3000})
+BACK = RefundRow(id="r-1", booking="b-1", key="k", amount=1000, fresh=1000, lines=(), state="succeeded", accepted=True)
+PART_BACK = {
+    "refunds": (BACK,),
+    "postings": (
+        SOLD,
+        CAPTURED,
+        PostingRow("b-1", "refund_begun", "EUR", {"venue_payable": 1000, "refunds_due": -1000}),
+        PostingRow("b-1", "refund_paid", "EUR", {"refunds_due": 1000, "stripe_balance": -1000}),
+    ),
+}
+"""What is in the run where ten of the thirty were given back; Stripe and the booking say so, too."""
 CLEAN = Run(
     bookings=(PAID, GONE, REFUSED),
     intents=(PAID_INTENT, GONE_INTENT),
@@ -88,12 +113,15 @@ CLEAN = Run(
     seats={"s1": 2, "s2": 2, "s3": 1, "s4": 0},
     holds={"1-a": HoldRow("sold", "b-1", ("s1", "s2")), "1-c": HoldRow("active", "", ("s3",), "ben", "k1")},
     ops=(HELD, BOOKED, AGAIN, OTHER_BODY, TOO_LATE, DENIED, LOOKED),
+    postings=(SOLD, CAPTURED),
+    tickets=tuple(TicketRow("b-1", line, "valid") for line in (1, 2, 3, 4)),
 )
 
 
 def test_a_clean_run_is_clean() -> None:
     assert check(CLEAN) == []
     assert check(Run()) == []
+    assert check(replace(CLEAN, **part_back())) == []
 
 
 def but(booking: BookingRow, **changes: Any) -> tuple[BookingRow, ...]:
@@ -110,6 +138,16 @@ def by(forged: Op, *others: Op) -> dict[str, Any]:
     return {"ops": (*(op for op in CLEAN.ops if (op.client, op.key) != (forged.client, forged.key)), *others, forged)}
 
 
+def part_back(*refunds: RefundRow, **changes: Any) -> dict[str, Any]:
+    """Ten of the thirty were given back; with something forged."""
+    moves = (*PAID.moves, ("confirmed", "partially_refunded", 70))
+    bookings = but(PAID, state="partially_refunded", moves=moves)
+    intents = but_intent(PAID_INTENT, refunded=1000, refund_keys=("r-1",))
+    forged = {"refunds": refunds} if refunds else {}
+    return {**PART_BACK, "bookings": bookings, "intents": intents, **forged, **changes}
+
+
+WENT_BACK = but(PAID, state="partially_refunded", lines_back=(1,), seats_back={"s1": 60})
 TWIN = replace(PAID, id="b-9", hold="1-z", intent="pi_9", areas={}, lines_areas={})
 OVERLAP = replace(GONE, id="b-8", moves=((None, "pending_payment", 40), ("pending_payment", "cancelled", 70)))
 CROWD = replace(
@@ -129,6 +167,11 @@ FORGED: list[tuple[str, str, dict[str, Any]]] = [
     ),
     ("a seat is claimed by one that let it go", "I1", {"bookings": but(GONE, seats={"s1": "claimed"})}),
     ("a seat was in two checkouts at once, and both let go", "I1", {"bookings": (*CLEAN.bookings, OVERLAP)}),
+    (
+        "a seat was sold again before its line went back",
+        "I1",
+        {"bookings": (*WENT_BACK, replace(TWIN, seats={"s1": "sold"}, lines_seats=("s1",)))},
+    ),
     (
         "a seat was sold again before its refund",
         "I1",
@@ -166,6 +209,10 @@ FORGED: list[tuple[str, str, dict[str, Any]]] = [
     ("Redis offers a sold seat", "I7", {"seats": {**CLEAN.seats, "s1": 0}}),
     ("Redis shows a free seat as sold", "I7", {"seats": {**CLEAN.seats, "s4": 2}}),
     ("Redis keeps a seat for nobody", "I7", {"seats": {**CLEAN.seats, "s4": 1}}),
+    ("a place without a ticket", "I7, tickets", {"tickets": CLEAN.tickets[1:]}),
+    ("a ticket of a line that went back", "I7, tickets", part_back(replace(BACK, lines=(1,)), bookings=WENT_BACK)),
+    ("a ticket of a cancelled booking", "I7, tickets", {"tickets": (*CLEAN.tickets, TicketRow("b-2", 1, "valid"))}),
+    ("a ticket of nobody", "I7, tickets", {"tickets": (*CLEAN.tickets, TicketRow("b-6", 1, "valid"))}),
     ("released before canceled", "I10", {"intents": but_intent(GONE_INTENT, moves=(("canceled", 9),))}),
     ("released, never canceled", "I10", {"intents": but_intent(GONE_INTENT, moves=GONE_INTENT.moves[:1])}),
     (
@@ -193,6 +240,33 @@ FORGED: list[tuple[str, str, dict[str, Any]]] = [
     ("charged twice", "I13", {"intents": (*CLEAN.intents, replace(PAID_INTENT, id="pi_7"))}),
     ("given back more than taken", "I14", {"intents": but_intent(PAID_INTENT, refunded=3001)}),
     ("given back twice for one reason", "I14", {"intents": but_intent(PAID_INTENT, refund_keys=("r-1", "r-1"))}),
+    ("decided, and never made", "I14", part_back(BACK, replace(BACK, id="r-2", key="l", accepted=False))),
+    ("given back at Stripe for no reason of ours", "I14", part_back(refunds=())),
+    ("decided to give back more than was paid", "I14", part_back(replace(BACK, amount=3001))),
+    ("two refunds for one reason", "I14", part_back(BACK, replace(BACK, id="r-2", state="failed", accepted=False))),
+    ("a refund that is not booked", "I15", part_back(postings=CLEAN.postings)),
+    (
+        "what came back is not due",
+        "I15",
+        part_back(BACK, replace(BACK, id="r-2", key="l", state="failed")),
+    ),
+    ("a seat kept for nothing", "I11", part_back(refunds=(replace(BACK, state="failed"),))),
+    ("a line's seat given back, and sold", "I2", {"bookings": but(PAID, lines_back=(1,), seats_back={"s1": 60})}),
+    ("disputed, and the booking does not know", "I11", {"disputes": (DisputeRow("b-1", 3000, "open"),)}),
+    (
+        "charged back, and nobody knows",
+        "I11",
+        {"bookings": but(PAID, state="charged_back"), "intents": but_intent(PAID_INTENT, withdrawn=3000)},
+    ),
+    ("withdrawn, and not booked", "I15", {"intents": but_intent(PAID_INTENT, withdrawn=3000)}),
+    ("in dispute, and not booked so", "I15", {"disputes": (DisputeRow("b-1", 3000, "open"),)}),
+    ("a posting does not balance", "I15", {"postings": (replace(SOLD, entries={"buyer_receivable": 3000}), CAPTURED)}),
+    ("a capture is not booked", "I15", {"postings": (SOLD,)}),
+    ("a sale is not booked", "I15", {"postings": (CAPTURED,)}),
+    ("nothing is booked at all", "I15", {"postings": ()}),
+    ("booked in another currency", "I15", {"postings": tuple(replace(o, currency="USD") for o in CLEAN.postings)}),
+    ("booked for nobody", "I15", {"postings": (*CLEAN.postings, replace(CAPTURED, booking="b-7"))}),
+    ("Stripe has less than was booked", "I15", {"intents": but_intent(PAID_INTENT, captured=2999)}),
     ("charged another price", "I17", {"intents": but_intent(PAID_INTENT, amount=2999)}),
     ("claimed at another price", "I17", {"bookings": but(PAID, lines_amount=2999)}),
     (
@@ -220,5 +294,5 @@ def test_a_forged_run_turns_red(rule: str, forged: dict[str, Any]) -> None:
 
 
 def test_every_rule_has_a_forgery() -> None:
-    expected = {f"I{n}" for n in (1, 2, 3, 4, 5, 7, 10, 11, 12, 13, 14, 17, 19, 24, 25)}
-    assert {rule for _, rule, _ in FORGED} == expected
+    expected = {f"I{n}" for n in (1, 2, 3, 4, 5, 7, 10, 11, 12, 13, 14, 15, 17, 19, 24, 25)}
+    assert {rule for _, rule, _ in FORGED} == expected | {"I7, tickets"}

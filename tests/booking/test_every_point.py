@@ -9,16 +9,23 @@ from pathlib import Path
 import pytest
 from booking_fixtures import booking_dsn_fixture, house_fixture, inventory_dsn_fixture  # noqa: F401
 from booking_house import BookingHouse
-from every_point import CALLS_MAX, ENDINGS, Loss, Stand, live_through, own_stand, walk
+from every_point import BUYING, CALLS_MAX, GIVING_BACK, Loss, Stand, live_through, own_stand, walk
 
 from lml_live.devstack.stripe.process import StripeDouble
 
 
-@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("ending", BUYING)
 async def test_whatever_call_was_a_workers_last_the_booking_ends_as_it_should(house: BookingHouse, ending: str) -> None:
     met = await walk(Stand(house), ending, "worker", range(1, CALLS_MAX))
     assert len(met) > 12, "a purchase has more calls than that"
     assert {"claim", "checkout_hold", "create"} <= set(met)
+
+
+@pytest.mark.parametrize("ending", GIVING_BACK)
+async def test_whatever_call_was_a_workers_last_the_money_goes_back_once(house: BookingHouse, ending: str) -> None:
+    met = await walk(Stand(house), ending, "worker", range(1, CALLS_MAX))
+    last = {"refunded": "free_booking", "partially_refunded": "keep_places"}[ending]
+    assert {"begin", "refund", "found", last} <= set(met)
 
 
 @pytest.fixture(name="stand")
@@ -38,6 +45,9 @@ POINTS: list[tuple[Loss, str, str]] = [
     ("valkey", "confirmed", "claim"),
     ("valkey, unheard", "confirmed", "sell_hold"),
     ("valkey", "cancelled", "intent_found"),
+    ("postgres, unheard", "refunded", "begin"),
+    ("postgres, unheard", "partially_refunded", "found"),
+    ("valkey, unheard", "partially_refunded", "keep_places"),
 ]
 
 

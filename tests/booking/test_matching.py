@@ -195,6 +195,28 @@ async def test_a_match_that_died_begins_again_where_the_last_one_ended(
     assert await house.state(second) == "confirmed"
 
 
+async def test_refunds_agree_and_one_that_came_back_is_told_until_it_is_given_anew(
+    house: BookingHouse, event: str, matching: Matching
+) -> None:
+    part, whole, amount = await sold(house, event, 3, 5, 7)
+    back = await house.sold(event, 9, holder="dora", card="pm_card_refundFail")
+    await house.refund(part, amount=PRICE - 1)
+    for booking in (whole, back):
+        await house.refund(booking)
+    await house.refund(amount, "one", amount=1_000)
+    await house.refund(amount, "two", amount=500)
+    await house.rest()
+    clean = await matching.match()
+    assert (clean.transactions, clean.differences) == (4 + 5, ())
+    await house.double.steering.advance(61)
+    await house.bookings.keep_notice("evt_1", "refund.failed", back.intent_id)
+    await house.rest()
+    assert kinds(await matching.match()) == {back.id: "money_without_sale"}
+    await house.refund(back, "anew")
+    await house.rest()
+    assert (await matching.match()).differences == ()
+
+
 async def test_it_is_due_once_a_day_and_one_worker_does_it(
     house: BookingHouse, event: str, caplog: pytest.LogCaptureFixture
 ) -> None:

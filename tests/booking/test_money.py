@@ -31,7 +31,9 @@ def moved(
 
 
 def booked(state: BookingState, amount: int = 4_750) -> Booked:
-    return Booked(id="b-1", state=state, amount=amount, currency="EUR", intent="pi_own", changed=NOON)
+    """Where a part was given back, 7.50 EUR were."""
+    back = {"partially_refunded": 750, "refunded": amount}.get(state, 0)
+    return Booked(id="b-1", state=state, amount=amount, currency="EUR", intent="pi_own", changed=NOON, given_back=back)
 
 
 OTHER = moved(4_750, intent="pi_other")
@@ -65,6 +67,8 @@ CASES: list[tuple[BookingState, list[Transaction], str | None]] = [
     ("refunded", moved(4_750), "money_without_sale"),
     ("partially_refunded", moved(4_750, -750), None),
     ("partially_refunded", moved(4_750), "amount_differs"),
+    ("partially_refunded", moved(4_750, -751), "amount_differs"),
+    ("partially_refunded", moved(4_750, -700, -50), None),
     ("partially_refunded", moved(4_750, -4_750), "booking_without_money"),
     ("disputed", moved(4_750), None),
     ("disputed", moved(4_750, -4_750), None),

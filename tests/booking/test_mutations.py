@@ -10,10 +10,9 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
-from booking_fixtures import event_fixture, house_fixture  # noqa: F401
+from booking_fixtures import empty, event_fixture, house_fixture  # noqa: F401
 from booking_house import ANNA, BookingHouse
 from checker import check
-from databases import past_guards
 from inventory_house import SCRIPTS, held, refused
 
 from lml_live.booking import bookings
@@ -470,8 +469,7 @@ async def test_a_guard_that_is_taken_away_is_missed(
     again = await house.open_event(areas={"floor": 10})
     await house.double.steering.reset()
     house.ops.clear()
-    for table in ("outbox", "booking_history", "booking_line", "booking_seat", "booking_area", "booking"):
-        await past_guards(house.pool, f"DELETE FROM {table}")
+    await empty(house.pool)
     await mutate(house, monkeypatch)
     await act(house, again)
     assert rule in await broken_rules(house, again)

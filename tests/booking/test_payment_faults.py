@@ -24,7 +24,6 @@ from waiting import eventually
 
 from lml_live import limits
 from lml_live.booking.bookings import Booking
-from lml_live.booking.completer import Completer
 from lml_live.devstack.stripe.faults import FaultKind, Operation
 from lml_live.devstack.stripe.process import StripeDouble
 from lml_live.infra import postgres
@@ -181,7 +180,7 @@ async def test_of_two_intents_the_first_that_was_told_stays(house: BookingHouse,
 @pytest.mark.parametrize("act", ["create", "capture", "cancel"])
 async def test_two_completers_at_the_same_work_have_one_effect(house: BookingHouse, event: str, act: Operation) -> None:
     hold = await house.take(event, 3)
-    other = Completer(house.bookings, house.holds, house.payments, poll_seconds=60)
+    other = house.new_completer()
     if act == "create":
         await house.double.steering.fault("create", "timeout_before")
     booking = await house.buy(event, hold)
@@ -271,7 +270,7 @@ async def test_notices_in_any_order_and_number_end_alike(house: BookingHouse, ev
     """Where there are notices nobody polls: what they tell of is known from them alone."""
     poller = house.completer
     if order != "never":
-        house.completer = Completer(house.bookings, house.holds, house.payments, poll_seconds=NEVER_POLLS)
+        house.completer = house.new_completer(poll_seconds=NEVER_POLLS)
     bookings = await _endings(house, event)
     if order != "never":
         if order == "late":

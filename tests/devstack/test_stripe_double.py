@@ -8,6 +8,7 @@ import stripe
 from stripe_house import WebhookEar
 
 from lml_live.devstack.stripe.process import StripeDouble
+from lml_live.errors import Unavailable
 
 CARD: dict[str, Any] = {"amount": 4_750, "currency": "eur", "payment_method_types": ["card"]}
 HOLD = {**CARD, "capture_method": "manual"}
@@ -392,6 +393,41 @@ async def test_a_refund_that_comes_back(stripe_double: StripeDouble, stripe_api:
     assert [booked.type for booked in ledger.balance_transactions] == ["charge", "refund", "refund_failure"]
     again = await stripe_api.v1.refunds.create_async({"payment_intent": intent.id})
     assert again.amount == 4_750
+
+
+async def test_a_bank_takes_a_payment_back_and_decides(stripe_double: StripeDouble, stripe_api: Api) -> None:
+    steering, disputes = stripe_double.steering, stripe_api.v1.disputes
+    paid = {**CARD, "payment_method": "pm_card_visa", "confirm": True}
+    won, lost = [await stripe_api.v1.payment_intents.create_async(paid) for _ in range(2)]
+    unpaid = await new_intent(stripe_api, "requires_capture")
+    with pytest.raises(Unavailable):
+        await steering.open_dispute(unpaid.id)
+    await stripe_api.v1.refunds.create_async({"payment_intent": won.id, "amount": 750})
+    first, second = await steering.open_dispute(won.id), await steering.open_dispute(lost.id, amount=4_000)
+    with pytest.raises(Unavailable):
+        await steering.open_dispute(won.id)
+    [found] = (await disputes.list_async({"payment_intent": won.id})).data
+    assert (found.id, found.amount, found.status) == (first, 4_000, "needs_response")
+    assert (await stripe_api.v1.charges.retrieve_async(str(won.latest_charge))).disputed
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        await stripe_api.v1.refunds.create_async({"payment_intent": won.id})
+    assert refused.value.code == "charge_disputed"
+    assert (await steering.ledger()).net_captured() == {"eur": 750}
+
+    await steering.close_dispute(first, won=True)
+    await steering.close_dispute(second, won=False)
+    with pytest.raises(Unavailable):
+        await steering.close_dispute(second, won=True)
+    assert [(await disputes.retrieve_async(one)).status for one in (first, second)] == ["won", "lost"]
+    ledger = await steering.ledger()
+    assert ledger.net_captured() == {"eur": 4_000 + 750}
+    adjusted = [(one.amount, one.reporting_category) for one in ledger.balance_transactions if one.type == "adjustment"]
+    assert adjusted == [(-4_000, "dispute"), (-4_000, "dispute"), (4_000, "dispute_reversal")]
+    told = [event.type for event in ledger.events if event.type.startswith("charge.dispute.")]
+    opened = ["charge.dispute.created", "charge.dispute.funds_withdrawn"]
+    closed = ["charge.dispute.closed", "charge.dispute.funds_reinstated", "charge.dispute.closed"]
+    assert told == [*opened, *opened, *closed]
+    assert (await stripe_api.v1.refunds.create_async({"payment_intent": won.id})).amount == 4_000
 
 
 # --- Lists

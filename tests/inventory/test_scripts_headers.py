@@ -21,6 +21,7 @@ from lml_live.inventory.answers import Refusal
 from lml_live.inventory.groups import EventChange, EventWish, GroupHolds
 from lml_live.inventory.holds import Asked, Holds
 from lml_live.inventory.records import KEY_NAMES, Entry, Record, Sale, SalesChannel, decode_record, pack_rules
+from lml_live.inventory.returns import Returns
 from lml_live.inventory.staff_holds import StaffHolds
 from lml_live.inventory.together import Act
 
@@ -220,6 +221,9 @@ class CallRecorder:
         self.given: dict[str, Any] = {}
         self.script = ""
 
+    async def seat_index(self, _: Sale) -> dict[str, int]:
+        return {"two": 2, "four": 4}
+
     async def sale(self, event: str) -> Sale:
         return self.facts(event)
 
@@ -348,6 +352,14 @@ CALLS: dict[str, tuple[Make, dict[str, Any]]] = {
         {**BOOKING, "reason": "expired", **LOSSES},
     ),
 }
+
+
+async def test_what_a_booking_keeps_is_where_the_header_says() -> None:
+    book = CallRecorder()
+    await Returns(book).keep_places("e", "42-h", "b1", ["four", "two"], AREAS)  # type: ignore[arg-type]
+    assert book.script == "keep_places"
+    packed = {"seats": msgspec.msgpack.encode([2, 4]), "areas": AREAS_PACKED}
+    assert book.given == {"stamp": "6:5", "skew_ms": 7, "hold_id": "42-h", **BOOKING, **packed}
 
 
 @pytest.mark.parametrize("name", CALLS)

@@ -367,6 +367,80 @@ async def test_another_price_is_a_conflict_and_the_hold_stays(anna: Visitor) -> 
     assert (await anna.book(hold, expected_amount=SEAT)).status == 201
 
 
+# --- Money back
+
+
+async def test_a_clerk_gives_a_line_back_and_the_booking_shows_it(
+    anna: Visitor, ben: Visitor, shop: LiveServer, stripe_double: StripeDouble
+) -> None:
+    await stripe_double.steering.change_settings(webhook_url=f"{shop.url}/api/v1/webhooks/stripe")
+    made = await anna.booked(0, 1)
+    await pay(made)
+    path = f"/bookings/{made['id']}"
+
+    async def is_confirmed() -> bool:
+        return bool((await anna.call("GET", path)).body["state"] == "confirmed")
+
+    await eventually(is_confirmed)
+    clerk = (await shop.sign_in())["Authorization"].removeprefix("Bearer ")
+
+    async def refund(body: Any, *, token: str = clerk, key: str | None = "", of: str = path) -> Answer:
+        return await anna.call("POST", f"{of}/refund", body, token=token, key=key)
+
+    wish = {"lines": [1], "reason": "a broken chair"}
+    for body in ({}, {"reason": ""}, {**wish, "amount": 1}, {**wish, "lines": []}, {**wish, "lines": [1, 1]},
+                 {**wish, "lines": ["1"]}, {**wish, "lines": [9]}, {"reason": "x", "amount": 0},
+                 {"reason": "x", "amount": -1}, {"reason": "x", "amount": 1.5}, {**wish, "staff": "me"}):  # fmt: skip
+        assert (await refund(body)).code == "invalid_message", body
+    assert (await refund({"reason": "x", "amount": 2 * SEAT + 1})).code == "conflict"
+    assert (await refund(wish, token=ben.token)).code == "unauthorized"
+    assert (await refund(wish, token=made["access"])).code == "unauthorized"
+    assert (await refund(wish, of="/bookings/b-none")).code == "not_found"
+    assert (await refund(wish, key=None)).code == "idempotency_required"
+    unpaid = await ben.booked(5)
+    assert (await refund({"reason": "x"}, of=f"/bookings/{unpaid['id']}")).code == "conflict"
+    assert (await stripe_double.steering.ledger()).refunds == []
+
+    answer = await refund(wish, key="one")
+    assert (answer.status, answer.body["amount"], answer.body["lines"]) == (201, SEAT, [1])
+    assert (answer.body["state"], answer.body["reason"]) == ("succeeded", "a broken chair")
+    assert (await refund(wish, key="one")).body == answer.body
+    assert (await refund({**wish, "lines": [2]}, key="one")).code == "idempotency_mismatch"
+    assert (await refund(wish)).code == "conflict", "that line was given back"
+    shown = (await anna.call("GET", path)).body
+    assert (shown["state"], shown["refunds"]) == ("partially_refunded", [answer.body])
+    assert (await anna.call("GET", "/bookings")).body["items"][0]["refunds"] == [answer.body]
+    held = await ben.hold(0)
+    assert held, "the seat is on sale again"
+
+    [ticket] = (await anna.call("GET", f"{path}/tickets")).body["items"]
+    assert (ticket["line"], ticket["seat_id"], ticket["state"]) == (2, made["lines"][1]["seat_id"], "valid")
+    assert (await ben.call("GET", f"{path}/tickets")).code == "not_found"
+    assert (await ben.call("GET", f"{path}/tickets", token=made["access"])).status == 200
+    fresh = await anna.call("POST", f"{path}/reprint", {"reason": "wet"}, token=clerk)
+    assert (fresh.status, len(fresh.body["items"])) == (201, 1)
+    code = fresh.body["items"][0]["ticket"]
+    assert code != ticket["ticket"]
+
+    async def scan(code: str, *, token: str = clerk, key: str = "", gate: str = "north") -> Answer:
+        body = {"ticket": code, "event": shop.event, "gate": gate}
+        return await anna.call("POST", "/tickets/scan", body, token=token, key=key)
+
+    assert (await scan(code, token=ben.token)).code == "unauthorized"
+    assert (await scan("t-none")).code == "not_found"
+    assert (await scan(ticket["ticket"])).body["outcome"] == "void"
+    first = await scan(code, key="first")
+    assert (first.status, first.body["outcome"], first.body["booking"]) == (200, "admitted", made["id"])
+    assert (await scan(code, key="first")).body == first.body
+    second = await scan(code, gate="south")
+    assert second.body == {**first.body, "outcome": "used"}, "when and where the first was"
+    assert (await anna.call("POST", f"{path}/reprint", {"reason": "wet"}, token=clerk)).code == "conflict"
+    assert (await anna.call("POST", "/bookings/b-none/reprint", {"reason": "x"}, token=clerk)).code == "not_found"
+    assert (await refund({"reason": "the band is ill"})).body["amount"] == SEAT
+    assert (await anna.call("GET", path)).body["state"] == "refunded"
+    assert (await stripe_double.steering.ledger()).net_captured() == {"eur": 0}
+
+
 # --- Idempotency
 
 

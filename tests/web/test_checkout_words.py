@@ -38,6 +38,22 @@ async def test_the_step_follows_from_the_booking(blank: Page, state: str, status
 
 
 @pytest.mark.parametrize(
+    ("state", "accepted", "words", "counts"),
+    [
+        ("pending", None, "being made", False),
+        ("pending", "2026-11-29T10:00:00Z", "on its way", True),
+        ("succeeded", "2026-11-29T10:00:00Z", "to your card", True),
+        ("failed", None, "could not be made", False),
+        ("failed", "2026-11-29T10:00:00Z", "bank did not take", False),
+    ],
+)
+async def test_a_refund_in_words(blank: Page, state: str, accepted: str | None, words: str, counts: bool) -> None:
+    found = await run(blank, "checkoutwords", "explainRefund", {"state": state, "accepted": accepted})
+    assert words in found["text"]
+    assert found["counts"] is counts
+
+
+@pytest.mark.parametrize(
     ("number", "expiry", "cvc", "wrong"),
     [
         ("4242 4242 4242 4242", "12 / 34", "123", []),

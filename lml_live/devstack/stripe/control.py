@@ -32,6 +32,15 @@ class Authenticate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     outcome: Literal["complete", "fail"]
 
 
+class OpenDispute(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    amount: int | None = None
+    reason: str = "fraudulent"
+
+
+class CloseDispute(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    outcome: Literal["won", "lost"]
+
+
 class ControlApi:
     """Its routes, each for the holder of the secret key only."""
 
@@ -55,6 +64,8 @@ class ControlApi:
             ("POST", "/_double/webhooks/release", self._release),
             ("POST", "/_double/events/{id}/resend", self._resend),
             ("POST", "/_double/payment_intents/{id}/authenticate", self._authenticate),
+            ("POST", "/_double/payment_intents/{id}/dispute", self._open_dispute),
+            ("POST", "/_double/disputes/{id}/close", self._close_dispute),
         ):
             router.add_route(method, path, self._guarded(act))
 
@@ -150,6 +161,18 @@ class ControlApi:
             act = self._api.act("authenticate")
             act.settle()
             return act.authenticate(request.match_info["id"], secret=None, passed=wish.outcome == "complete")
+
+    async def _open_dispute(self, request: web.Request) -> object:
+        wish = await _read(request, OpenDispute)
+        with self._api.store.transaction():
+            act = self._api.act("dispute")
+            act.settle()
+            return act.open_dispute(request.match_info["id"], wish.amount, wish.reason)
+
+    async def _close_dispute(self, request: web.Request) -> object:
+        wish = await _read(request, CloseDispute)
+        with self._api.store.transaction():
+            return self._api.act("dispute").close_dispute(request.match_info["id"], wish.outcome)
 
 
 async def _read(request: web.Request, shape: type[T]) -> T:

@@ -23,6 +23,8 @@ Operation = Literal[
     "refund",
     "refund_retrieve",
     "refund_list",
+    "dispute_list",
+    "dispute_retrieve",
     "payment_method",
     "charge",
     "events",

@@ -2,9 +2,9 @@
 
 import msgspec
 
-from lml_live.devstack.stripe import refunds
+from lml_live.devstack.stripe import disputes, refunds
 from lml_live.devstack.stripe.faults import Fault, WebhookFault
-from lml_live.devstack.stripe.objects import BalanceTransaction, Charge, Event, PaymentIntent, Refund
+from lml_live.devstack.stripe.objects import BalanceTransaction, Charge, Dispute, Event, PaymentIntent, Refund
 from lml_live.devstack.stripe.requests import Api, Seen
 from lml_live.devstack.stripe.world import Delivery, HistoryEntry
 
@@ -17,6 +17,8 @@ class LedgerIntent(msgspec.Struct, frozen=True, kw_only=True):
     captured: int
     refunded: int
     """Refunds of captured money that have not failed."""
+    withdrawn: int
+    """Disputes that are open or lost."""
     net_captured: int
 
 
@@ -27,6 +29,7 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
     intents: list[LedgerIntent]
     charges: list[Charge]
     refunds: list[Refund]
+    disputes: list[Dispute]
     balance_transactions: list[BalanceTransaction]
     events: list[Event]
     deliveries: list[Delivery]
@@ -54,19 +57,25 @@ def read_ledger(api: Api) -> Ledger:
     given_back: dict[str, list[Refund]] = {}
     for refund in every_refund:
         given_back.setdefault(refund.payment_intent, []).append(refund)
+    every_dispute = list(store.list_all("dispute", Dispute))
+    taken_back: dict[str, list[Dispute]] = {}
+    for dispute in every_dispute:
+        taken_back.setdefault(dispute.payment_intent, []).append(dispute)
     history: dict[str, list[HistoryEntry]] = {}
     for entry in store.list_all("history", HistoryEntry):
         history.setdefault(entry.intent, []).append(entry)
     intents = []
     for intent in store.list_all("payment_intent", PaymentIntent):
         taken, returned = captured.get(intent.id, 0), refunds.refunded(given_back.get(intent.id, []))
+        lost = disputes.withdrawn(taken_back.get(intent.id, []))
         intents.append(
             LedgerIntent(
                 intent=_without_secrets(intent),
                 history=history.get(intent.id, []),
                 captured=taken,
                 refunded=returned,
-                net_captured=taken - returned,
+                withdrawn=lost,
+                net_captured=taken - returned - lost,
             )
         )
     return Ledger(
@@ -74,6 +83,7 @@ def read_ledger(api: Api) -> Ledger:
         intents=intents,
         charges=charges,
         refunds=every_refund,
+        disputes=every_dispute,
         balance_transactions=list(store.list_all("balance_transaction", BalanceTransaction)),
         events=[_without_payload(event) for event in store.list_all("event", Event)],
         deliveries=list(store.list_all("delivery", Delivery)),

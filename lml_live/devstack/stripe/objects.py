@@ -232,10 +232,26 @@ class BalanceTransaction(msgspec.Struct, frozen=True, kw_only=True):
     reporting_category: str
     source: str
     status: Literal["pending"] = "pending"
-    type: Literal["charge", "refund", "refund_failure"]
+    type: Literal["charge", "refund", "refund_failure", "adjustment"]
 
 
-EventSubject = PaymentIntent | Charge | Refund
+class Dispute(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    object: Literal["dispute"] = "dispute"
+    amount: int
+    balance_transactions: tuple[BalanceTransaction, ...]
+    charge: str
+    created: int
+    currency: str
+    is_charge_refundable: bool = False
+    livemode: bool = False
+    metadata: Metadata = {}
+    payment_intent: str
+    reason: str
+    status: Literal["needs_response", "won", "lost"]
+
+
+EventSubject = PaymentIntent | Charge | Refund | Dispute
 
 
 class EventRequest(msgspec.Struct, frozen=True, kw_only=True):

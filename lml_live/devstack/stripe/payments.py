@@ -14,6 +14,7 @@ from lml_live.devstack.stripe.objects import (
     AutomaticPaymentMethods,
     CaptureMethod,
     Charge,
+    Dispute,
     PaymentIntent,
     PaymentMethod,
     Refund,
@@ -211,6 +212,8 @@ def create_refund(call: Call) -> Refund:
     wish = RefundWish(
         amount=form.integer("amount"), reason=form.choice("reason", _REFUND_REASONS), metadata=form.metadata({})
     )
+    if any(dispute.status != "won" for dispute in act.store.list_of("dispute", charge.id, Dispute)):
+        raise refusals.not_refundable(f"Charge {charge.id} has been charged back.", "charge_disputed", charge.id)
     before = act.store.list_of("refund", charge.id, Refund)
     change = refunds.create(charge, act.method(charge.payment_method), before, wish, act.mint)
     act.write_refund(change)

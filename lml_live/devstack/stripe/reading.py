@@ -11,6 +11,7 @@ from lml_live.devstack.stripe.form import Form
 from lml_live.devstack.stripe.objects import (
     BalanceTransaction,
     Charge,
+    Dispute,
     Event,
     ListOf,
     PaymentIntent,
@@ -30,9 +31,10 @@ LIST_FIELDS: Final = _PAGING
 EVENT_FIELDS: Final = _PAGING | {"type", "types", "delivery_success"}
 CHARGE_LIST_FIELDS: Final = _PAGING | {"payment_intent"}
 REFUND_LIST_FIELDS: Final = _PAGING | {"charge", "payment_intent"}
+DISPUTE_LIST_FIELDS: Final = REFUND_LIST_FIELDS
 BALANCE_FIELDS: Final = _PAGING | {"type", "source", "currency"}
 
-Listed = PaymentIntent | Charge | Refund | Event | BalanceTransaction
+Listed = PaymentIntent | Charge | Refund | Dispute | Event | BalanceTransaction
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +70,10 @@ def retrieve_refund(call: Call) -> Refund:
     return call.act.find("refund", call.object_id, Refund, "id")
 
 
+def retrieve_dispute(call: Call) -> Dispute:
+    return call.act.find("dispute", call.object_id, Dispute, "id")
+
+
 def retrieve_event(call: Call) -> Event:
     return call.act.find("event", call.object_id, Event, "id")
 
@@ -93,6 +99,17 @@ def list_refunds(call: Call) -> ListOf:
         Refund,
         "/v1/refunds",
         lambda refund: charge in (None, refund.charge) and intent in (None, refund.payment_intent),
+    )
+
+
+def list_disputes(call: Call) -> ListOf:
+    charge, intent = call.form.text("charge"), call.form.text("payment_intent")
+    return _page(
+        call,
+        "dispute",
+        Dispute,
+        "/v1/disputes",
+        lambda dispute: charge in (None, dispute.charge) and intent in (None, dispute.payment_intent),
     )
 
 
@@ -182,6 +199,7 @@ _KIND_BY_PREFIX: Final[dict[str, tuple[str, type[msgspec.Struct]]]] = {
     "pi": ("payment_intent", PaymentIntent),
     "ch": ("charge", Charge),
     "re": ("refund", Refund),
+    "dp": ("dispute", Dispute),
     "txn": ("balance_transaction", BalanceTransaction),
 }
 

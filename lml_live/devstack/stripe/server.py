@@ -55,6 +55,8 @@ ROUTES: Final = (
     _post("refund", "/v1/refunds", payments.create_refund, payments.REFUND_FIELDS),
     _get("refund_list", "/v1/refunds", reading.list_refunds, reading.REFUND_LIST_FIELDS),
     _get("refund_retrieve", "/v1/refunds/{id}", reading.retrieve_refund),
+    _get("dispute_list", "/v1/disputes", reading.list_disputes, reading.DISPUTE_LIST_FIELDS),
+    _get("dispute_retrieve", "/v1/disputes/{id}", reading.retrieve_dispute),
     _get("events", "/v1/events", reading.list_events, reading.EVENT_FIELDS),
     _get("events", "/v1/events/{id}", reading.retrieve_event),
     _get("balance", "/v1/balance_transactions", reading.list_balance, reading.BALANCE_FIELDS),

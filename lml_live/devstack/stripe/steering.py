@@ -69,6 +69,15 @@ class Steering:
         outcome = "complete" if passed else "fail"
         await self._call("POST", f"/payment_intents/{intent_id}/authenticate", {"outcome": outcome})
 
+    async def open_dispute(self, intent_id: str, *, amount: int | None = None) -> str:
+        """The buyer's bank takes a payment, or a part of it, back; answers the dispute's id."""
+        answer = await self._call("POST", f"/payment_intents/{intent_id}/dispute", {"amount": amount})
+        return str(msgspec.json.decode(answer)["id"])
+
+    async def close_dispute(self, dispute_id: str, *, won: bool) -> None:
+        """The bank decides, for us or for the buyer."""
+        await self._call("POST", f"/disputes/{dispute_id}/close", {"outcome": "won" if won else "lost"})
+
     async def _call(self, method: str, path: str, body: object = None) -> bytes:
         try:
             async with (

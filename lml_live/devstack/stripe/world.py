@@ -10,13 +10,15 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 
 from lml_live import limits
-from lml_live.devstack.stripe import intents, refunds, refusals
+from lml_live.devstack.stripe import disputes, intents, refunds, refusals
 from lml_live.devstack.stripe.cards import StoredMethod
+from lml_live.devstack.stripe.disputes import DisputeChange
 from lml_live.devstack.stripe.faults import Faults, release_order
 from lml_live.devstack.stripe.intents import Attempt, Change, Mint
 from lml_live.devstack.stripe.objects import (
     BalanceTransaction,
     Charge,
+    Dispute,
     Event,
     EventData,
     EventRequest,
@@ -161,6 +163,32 @@ class Act:
         for event_type in change.events:
             of_charge = event_type.startswith("charge.") and event_type != "charge.refund.updated"
             self._emit(event_type, charge if of_charge else refund)
+
+    def write_dispute(self, change: DisputeChange) -> None:
+        """Writes what a step has made of a dispute."""
+        dispute, charge = change.dispute, change.charge
+        self.store.put("dispute", dispute.id, dispute, parent=charge.id)
+        self.store.put("charge", charge.id, charge, parent=charge.payment_intent)
+        self._write_balance(change.balance)
+        for event_type in change.events:
+            self._emit(event_type, dispute)
+
+    def open_dispute(self, intent_id: str, amount: int | None, reason: str) -> Dispute:
+        """The buyer's bank takes a payment back, until it has decided."""
+        charge = self.charge_of(self.intent(intent_id))
+        if charge is None:
+            raise refusals.invalid("payment_intent", "There is no charge to be disputed.")
+        before = list(self.store.list_of("dispute", charge.id, Dispute))
+        change = disputes.open_one(charge, before, amount, reason, self.mint)
+        self.write_dispute(change)
+        return change.dispute
+
+    def close_dispute(self, dispute_id: str, outcome: Literal["won", "lost"]) -> Dispute:
+        """The bank has decided."""
+        dispute = self.find("dispute", dispute_id, Dispute)
+        change = disputes.close(dispute, self.find("charge", dispute.charge, Charge), outcome, self.mint)
+        self.write_dispute(change)
+        return change.dispute
 
     def _write_balance(self, balance: BalanceTransaction | None) -> None:
         if balance is not None:

@@ -5,12 +5,15 @@
 
 import { bookingAddress, cancelBooking, CallFailed, Follower } from "./bookingapi.js";
 import { cancelQuestion } from "./checkoutsteps.js";
-import { explainState } from "./checkoutwords.js";
+import { explainRefund, explainState } from "./checkoutwords.js";
 import { byId, element, fetchJson, fill, idFrom, setText } from "./dom.js";
 import { Layout } from "./layout.js";
 import { linesOf } from "./lines.js";
 import { readToken } from "./live.js";
 import { countdown, dateTime, money, plural, seatName } from "./words.js";
+
+/** What of the refunds shows: it changes while the booking's state stays. */
+const refundsKey = (booking) => (booking.refunds ?? []).map((refund) => `${refund.id} ${refund.state} ${refund.accepted}`).join();
 
 class BookingPage {
   constructor(id, access) {
@@ -51,13 +54,14 @@ class BookingPage {
   _seen(booking) {
     const first = this.booking === null;
     const before = this.booking?.state;
+    const refundsBefore = first ? "" : refundsKey(this.booking);
     this.booking = booking;
     if (first) {
       fill(byId("state"));
       this._build();
       this._loadEvent();
     }
-    if (before !== booking.state) this._show();
+    if (before !== booking.state || refundsBefore !== refundsKey(booking)) this._show();
     if (!first && before !== booking.state) setText(byId("spoken"), explainState(booking).title);
   }
 
@@ -84,6 +88,7 @@ class BookingPage {
       name: element("h2", { id: "event-name" }, "…"),
       where: element("p", { class: "muted" }),
       lines: element("ul", { class: "lines" }),
+      refunds: element("ul", { class: "lines", id: "refunds", "aria-label": "Refunds" }),
       acts: element("div", { class: "acts", id: "acts" }),
     };
     const total = element("p", { class: "total" }, element("span", {}, "Total"), element("span", { id: "total" }, money(this.booking.amount, this.booking.currency)));
@@ -92,7 +97,7 @@ class BookingPage {
       byId("booking"),
       parts.verdict,
       element("div", { class: "when" }, parts.name, parts.where),
-      element("div", {}, parts.lines, total),
+      element("div", {}, parts.lines, total, parts.refunds),
       parts.acts,
     );
     this.parts = parts;
@@ -131,6 +136,7 @@ class BookingPage {
     setText(parts.title, words.title);
     setText(parts.text, words.text);
     if (this.cancelAsked && words.tone === "good") setText(parts.text, "The payment was faster than the cancellation, so the seats are yours.");
+    this._showRefunds();
     const pending = booking.state === "pending_payment";
     this.time = pending ? element("span", { id: "time-left" }) : null;
     const eventAddress = `/events/${encodeURIComponent(booking.event)}`;
@@ -143,6 +149,17 @@ class BookingPage {
       element("p", { class: "note" }, this.time, "Keep the link of this page to yourself: who has it can see this booking. ", element("span", { class: "reference" }, `Booking ${booking.id} · ${plural(booking.lines.length, "place")}`)),
     );
     this._tick();
+  }
+
+  _showRefunds() {
+    const { booking, parts } = this;
+    const rows = (booking.refunds ?? []).map((refund) => {
+      const { text, counts } = explainRefund(refund);
+      const amount = money(refund.amount, booking.currency);
+      return element("li", { class: "line" }, element("span", {}, text, element("small", {}, refund.reason)), element("span", { class: "amount" }, counts ? `−${amount}` : amount));
+    });
+    parts.refunds.hidden = !rows.length;
+    fill(parts.refunds, ...rows);
   }
 
   _tick() {

@@ -59,6 +59,16 @@ export function explainState(booking) {
   }
 }
 
+/**
+ * A refund in words, and whether its amount counts as given back.
+ * @param {{state: string, accepted: string|null}} refund
+ */
+export function explainRefund(refund) {
+  if (refund.state === "failed") return { text: refund.accepted ? "Your bank did not take this refund: the box office will write to you" : "This refund could not be made", counts: false };
+  if (refund.state === "succeeded") return { text: "Refunded to your card", counts: true };
+  return refund.accepted ? { text: "Refund on its way to your card", counts: true } : { text: "Refund is being made", counts: false };
+}
+
 /** Where a refused checkout leaves the visitor: who may go on, and who has to choose again. */
 const ENDS = new Set(["hold_expired", "hold_not_found", "seat_taken", "area_full", "sale_closed", "conflict"]);
 

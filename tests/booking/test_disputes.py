@@ -1,0 +1,116 @@
+"""A buyer's bank takes a payment back: the seat stays, its tickets are flagged; won and lost."""
+
+import asyncpg
+import pytest
+from booking_fixtures import (  # noqa: F401
+    booking_dsn_fixture,
+    event_fixture,
+    house_fixture,
+    inventory_dsn_fixture,
+)
+from booking_house import PRICE, BookingHouse
+
+from lml_live.booking.bookings import Booking
+from lml_live.booking.refunding import NotRefundable
+from lml_live.inventory import seatmap
+
+SOLD = seatmap.BYTE_SOLD
+
+
+async def told(house: BookingHouse, booking: Booking, kind: str, number: int) -> None:
+    """A notice comes, twice."""
+    for _ in range(2):
+        await house.bookings.keep_notice(f"evt_{number}", f"charge.dispute.{kind}", booking.intent_id)
+        await house.completer.turn()
+
+
+async def tickets(house: BookingHouse, booking: Booking) -> list[str]:
+    return [one.state for one in await house.tickets.of_booking(booking.id)]
+
+
+async def disputed(house: BookingHouse, booking: Booking) -> str:
+    assert booking.intent_id is not None
+    return await house.double.steering.open_dispute(booking.intent_id)
+
+
+@pytest.mark.parametrize(("won", "state", "ticket"), [(True, "confirmed", "valid"), (False, "charged_back", "flagged")])
+async def test_a_dispute_is_opened_and_decided(
+    house: BookingHouse, event: str, won: bool, state: str, ticket: str
+) -> None:
+    booking = await house.sold(event, 3)
+    dispute = await disputed(house, booking)
+    await told(house, booking, "created", 1)
+    assert await house.state(booking) == "disputed"
+    assert await tickets(house, booking) == ["flagged"]
+    assert (await house.states(event))[3] == SOLD
+    await house.assert_right(event)
+    refused = await house.refunds.begin(booking.id, "r", "ill", "s-1")
+    assert isinstance(refused, NotRefundable), "the bank has the money"
+
+    await house.double.steering.close_dispute(dispute, won=won)
+    await told(house, booking, "closed", 2)
+    assert await house.state(booking) == state
+    assert await tickets(house, booking) == [ticket]
+    assert (await house.states(event))[3] == SOLD, "that it is sold again is for somebody to decide"
+    postings = [one.reason for one in (await house.read_run(event)).postings]
+    assert postings == ["sold", "captured", "disputed", "dispute_won" if won else "dispute_lost"]
+    await house.assert_right(event)
+
+
+async def test_without_notices_an_open_dispute_is_polled(house: BookingHouse, event: str) -> None:
+    booking = await house.sold(event, 3)
+    dispute = await disputed(house, booking)
+    await told(house, booking, "created", 1)
+    await house.double.steering.close_dispute(dispute, won=True)
+    await house.completer.turn()
+    assert await house.state(booking) == "disputed", "not asked again at once"
+    await house.rest()
+    assert await house.state(booking) == "confirmed"
+    await house.assert_right(event)
+
+
+async def test_what_is_heard_of_when_it_is_over_was_disputed_too(house: BookingHouse, event: str) -> None:
+    booking = await house.sold(event, 3)
+    await house.double.steering.close_dispute(await disputed(house, booking), won=False)
+    await told(house, booking, "created", 1)  # late: Stripe is asked how it stands
+    assert (await house.history(booking))[-2:] == ["disputed", "charged_back"]
+    await house.assert_right(event)
+
+
+async def test_what_is_left_after_a_refund_is_disputed_and_won(house: BookingHouse, event: str) -> None:
+    booking = await house.sold(event, 3, 4)
+    await house.refund(booking, lines=[1])
+    await house.rest()
+    dispute = await disputed(house, booking)
+    await told(house, booking, "created", 1)
+    assert await house.state(booking) == "disputed"
+    await house.assert_right(event)
+    await house.double.steering.close_dispute(dispute, won=True)
+    await told(house, booking, "closed", 2)
+    assert await house.state(booking) == "partially_refunded"
+    assert await tickets(house, booking) == ["valid"]
+    assert (await house.refund(booking, "rest")).amount == PRICE
+    await house.rest()
+    await house.assert_right(event)
+
+
+async def test_a_refund_on_its_way_and_a_dispute_at_once(house: BookingHouse, event: str) -> None:
+    """Stripe gives nothing back of what is disputed: the refund fails, and the dispute stands."""
+    booking = await house.sold(event, 3)
+    refund = await house.refund(booking)
+    await disputed(house, booking)
+    await told(house, booking, "created", 1)
+    await house.rest()
+    assert (await house.refunds.load(refund.id)).state == "failed"
+    assert await house.state(booking) == "disputed"
+    await house.assert_right(event)
+
+
+async def test_a_dispute_is_decided_once(house: BookingHouse, event: str) -> None:
+    booking = await house.sold(event, 3)
+    await house.double.steering.close_dispute(await disputed(house, booking), won=False)
+    await told(house, booking, "closed", 1)
+    for change in ("state = 'won'", "state = 'open', closed = NULL", "amount = 1"):
+        with pytest.raises(asyncpg.CheckViolationError) as refused:
+            await house.pool.execute(f"UPDATE dispute SET {change}")
+        assert refused.value.constraint_name == "dispute_moves_legally"

@@ -1,0 +1,138 @@
+"""Guards of money that goes back, taken away one by one: the checker turns red, so it would see the guard fail."""
+
+from collections.abc import Awaitable, Callable
+from types import MappingProxyType, ModuleType
+from typing import Any
+
+import pytest
+from booking_fixtures import (  # noqa: F401
+    booking_dsn_fixture,
+    event_fixture,
+    house_fixture,
+    inventory_dsn_fixture,
+)
+from booking_house import BookingHouse
+from checker import check
+
+from lml_live.booking import accounts, refunds, tickets
+from lml_live.booking.aftercare import Aftercare
+from lml_live.inventory.returns import Returns
+
+Act = Callable[[BookingHouse, str], Awaitable[None]]
+Mutate = Callable[[pytest.MonkeyPatch], None]
+
+
+async def given_back_in_part(house: BookingHouse, event: str) -> None:
+    booking = await house.sold(event, 3, 4, floor=2)
+    await house.refund(booking, lines=[1, 3])
+    await house.rest()
+
+
+async def given_back(house: BookingHouse, event: str) -> None:
+    await house.refund(await house.sold(event, 3))
+    await house.rest()
+
+
+async def made_and_never_heard(house: BookingHouse, event: str) -> None:
+    """A worker died after the call, and a day later the key is forgotten."""
+    booking = await house.sold(event, 3)
+    refund = await house.refund(booking, amount=1_000)
+    [work] = await house.bookings.lease_work(1, 30, booking=booking.id)
+    assert booking.intent_id is not None
+    await house.payments.refund(booking.intent_id, 1_000, "EUR", booking.id, refund.id, f"{work.key}:{work.attempt}")
+    await house.double.steering.advance(25 * 3600)
+    await house.rest()
+
+
+async def disputed(house: BookingHouse, event: str) -> None:
+    booking = await house.sold(event, 3)
+    assert booking.intent_id is not None
+    await house.double.steering.open_dispute(booking.intent_id)
+    await house.bookings.keep_notice("evt_1", "charge.dispute.created", booking.intent_id)
+    await house.rest()
+
+
+def statement(module: ModuleType, name: str, old: str, new: str) -> Mutate:
+    """A copy of a module's statements with a part of one changed."""
+
+    def mutate(monkeypatch: pytest.MonkeyPatch) -> None:
+        statements = dict(module._SQL)  # type: ignore[attr-defined]
+        assert old in statements[name]
+        statements[name] = statements[name].replace(old, new)
+        monkeypatch.setattr(module, "_SQL", MappingProxyType(statements))
+
+    return mutate
+
+
+def unbooked(reason: str) -> Mutate:
+    """Postings of one kind have no entries."""
+    return statement(
+        accounts,
+        "post",
+        "AS entry (account, debit, credit)",
+        f"AS entry (account, debit, credit) WHERE $2 <> '{reason}'",
+    )
+
+
+def nothing(owner: type, name: str) -> Mutate:
+    """A method that does nothing."""
+
+    async def does_nothing(*_: Any) -> None:
+        return None
+
+    return lambda monkeypatch: monkeypatch.setattr(owner, name, does_nothing)
+
+
+# what is taken away · how · the acts that need it · the rule that is broken then
+MUTATIONS: list[tuple[str, Mutate, Act, str]] = [
+    ("a capture is booked", unbooked("captured"), given_back, "I15"),
+    ("a refund is booked", unbooked("refund_paid"), given_back, "I15"),
+    ("a dispute is booked", unbooked("disputed"), disputed, "I15"),
+    ("a refund is looked for", nothing(Aftercare, "_find"), made_and_never_heard, "I14"),
+    ("Redis is told what is kept", nothing(Returns, "keep_places"), given_back_in_part, "I7"),
+    (
+        "the seats of lines go free",
+        statement(refunds, "release_line_seats", "state = 'sold'", "state = 'claimed'"),
+        given_back_in_part,
+        "I2",
+    ),
+    (
+        "the places of lines go free",
+        statement(refunds, "release_line_places", "a.state = 'sold'", "a.state = 'claimed'"),
+        given_back_in_part,
+        "I5",
+    ),
+    (
+        "an area counts them out",
+        statement(refunds, "give_line_places_back", "taken - n.places", "taken"),
+        given_back_in_part,
+        "I5",
+    ),
+    (
+        "tickets end with the money",
+        statement(tickets, "void", "state <> 'void'", "state = 'void'"),
+        given_back,
+        "I7, tickets",
+    ),
+    (
+        "tickets come with the sale",
+        statement(tickets, "issue", "WHERE b.id = $1", "WHERE b.id = $1 AND false"),
+        given_back_in_part,
+        "I7, tickets",
+    ),
+]
+
+
+@pytest.mark.parametrize(("mutate", "act", "rule"), [row[1:] for row in MUTATIONS], ids=[row[0] for row in MUTATIONS])
+async def test_a_guard_of_money_that_is_taken_away_is_missed(
+    house: BookingHouse, event: str, monkeypatch: pytest.MonkeyPatch, mutate: Mutate, act: Act, rule: str
+) -> None:
+    mutate(monkeypatch)
+    await act(house, event)
+    assert rule in {violation.rule for violation in check(await house.read_run(event))}
+
+
+@pytest.mark.parametrize("act", [given_back_in_part, given_back, made_and_never_heard, disputed])
+async def test_the_same_acts_are_clean_with_everything_as_it_is(house: BookingHouse, event: str, act: Act) -> None:
+    await act(house, event)
+    await house.assert_right(event)
