@@ -165,7 +165,7 @@ async def test_what_was_sold_before_the_ledger_is_booked_as_what_is_sold_now(hou
             await connected.execute(sql, number, *line)
         await connected.execute("UPDATE booking SET amount = $1", sum(amount + fee for amount, fee, _ in lines))
         await connected.execute("TRUNCATE ledger_transaction, ledger_entry, ticket")
-    for name, begin in (("011_ledger", "INSERT INTO ledger_transaction"), ("017_tickets", "INSERT INTO ticket")):
+    for name, begin in (("010_ledger", "INSERT INTO ledger_transaction"), ("014_tickets", "INSERT INTO ticket")):
         text = asset_text("sql", "migrations", f"{name}.sql")
         await house.pool.execute(text[text.index(begin) :])
     wanted = [entries(posting, share_out(lines)) for posting in ("sold", "captured")]

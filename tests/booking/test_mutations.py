@@ -333,7 +333,7 @@ def trigger(old: str, new: str = "") -> Mutate:
     """A copy of the trigger of bookings with a part changed."""
 
     async def mutate(house: BookingHouse, _: pytest.MonkeyPatch) -> None:
-        migration = asset_text("sql", "migrations", "013_audit.sql")
+        migration = asset_text("sql", "migrations", "012_audit.sql")
         begun, ended = (
             migration.index("CREATE OR REPLACE FUNCTION booking_moves()"),
             migration.index("-- Tells of rows"),
