@@ -137,9 +137,12 @@ class BookingHouse(House):
             body = await answer.json()
         return str(body["error"]["code"] if "error" in body else body["status"])
 
-    async def sold(self, event: str, *seats: int, floor: int = 0, card: str = VISA, **more: Any) -> Booking:
+    async def sold(
+        self, event: str, *seats: int, floor: int = 0, card: str = VISA, holder: str = "anna", key: str = "k"
+    ) -> Booking:
         """A booking that is paid for."""
-        booking = await self.claimed(event, await self.take(event, *seats, floor=floor), **more)
+        hold = await self.take(event, *seats, floor=floor, holder=holder)
+        booking = await self.claimed(event, hold, holder=holder, key=key)
         assert await self.pay(booking, card) in ("requires_capture", "succeeded")
         await self.completer.look_at(booking.id)
         await self.rest()

@@ -28,7 +28,8 @@ async def test_a_booking_keeps_what_it_still_owns(house: House) -> None:
     assert await returns.keep_places(event, hold, "b1", *kept)
     _, entry = await house.last_entry(event)
     assert (entry.act, entry.seat_bytes(), entry.area_counts()) == ("keep", {5: FREE}, {"pit": (8, 0, 2, 0)})
-    [(name, record)] = entry.holds
+    [change] = entry.holds
+    name, record = change.hold, change.record
     assert (name, record.state, record.seats) == (hold, "sold", (4, "a", 6, "a"))
     assert record.areas == ("pit", "a", 1, "pit", "b", 1)
     held(await holds.hold_seats(event, "anna", [(seat, "a") for seat in (5, 8, 9, 10)], [], key=None))
