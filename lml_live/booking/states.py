@@ -93,3 +93,10 @@ def next_state(state: BookingState, intent: IntentStatus) -> BookingState | None
 def may_move(state: BookingState, to: BookingState) -> bool:
     """Whether the table allows it."""
     return to in MOVES[state]
+
+
+def draw() -> str:
+    """The table as a Mermaid state diagram (docs/bookings.md; a test compares the two)."""
+    ends = "".join(f"    {state} --> [*]\n" for state in MOVES if not MOVES[state])
+    moves = "".join(f"    {state} --> {to}\n" for state in MOVES for to in sorted(MOVES[state]))
+    return f"stateDiagram-v2\n    [*] --> pending_payment\n{moves}{ends}"

@@ -3,6 +3,7 @@
 import itertools
 import secrets
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import get_args
 
 import asyncpg
@@ -68,6 +69,11 @@ async def pool(postgres_dsn: str) -> AsyncIterator[postgres.Pool]:
     pool = await postgres.connect_pool(postgres_dsn, size_max=2)
     yield pool
     await pool.close()
+
+
+def test_the_diagram_in_the_documents_is_the_table() -> None:
+    told = (Path(__file__).parents[2] / "docs" / "bookings.md").read_text(encoding="utf-8")
+    assert f"```mermaid\n{states.draw()}```" in told
 
 
 async def test_the_table_in_postgresql_is_the_table_in_python(pool: postgres.Pool) -> None:
