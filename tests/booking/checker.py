@@ -274,9 +274,11 @@ def _stale_fences(run: Run) -> Iterator[str]:
 def _held_once(run: Run) -> Iterator[str]:
     claims: dict[str, list[tuple[float, float, str]]] = defaultdict(list)
     ends: dict[str, float] = {}
+    given_back: dict[tuple[str, str], float] = {}
     for booking in _real(run):
         if (time := _claim_time(booking)) is not None:
             ends[booking.hold] = time[1]
+            given_back |= {(booking.hold, seat): at for seat, at in booking.seats_back.items()}
             for seat in booking.seats:
                 claims[seat].append((time[0], min(time[1], booking.seats_back.get(seat, time[1])), booking.hold))
     for op in run.ops:
@@ -288,7 +290,8 @@ def _held_once(run: Run) -> Iterator[str]:
         if op.act != "hold" or op.outcome != "ok" or op.ended_ms >= until:
             continue
         for seat in op.got:
-            held[op.epoch, seat].append((op.ended_ms, until, op.hold))
+            # A refund gives a seat back before its hold, which others are still in, would have run out.
+            held[op.epoch, seat].append((op.ended_ms, min(until, given_back.get((op.hold, seat), until)), op.hold))
             # A claim outlives every epoch: nobody else is granted its seat from its beginning to its end.
             for begun, ended, hold in claims[seat]:
                 if hold != op.hold and begun <= op.began_ms and op.ended_ms < ended:

@@ -296,3 +296,12 @@ def test_a_forged_run_turns_red(rule: str, forged: dict[str, Any]) -> None:
 def test_every_rule_has_a_forgery() -> None:
     expected = {f"I{n}" for n in (1, 2, 3, 4, 5, 7, 10, 11, 12, 13, 14, 15, 17, 19, 24, 25)}
     assert {rule for _, rule, _ in FORGED} == expected | {"I7, tickets"}
+
+
+@pytest.mark.parametrize(("began", "broken"), [(55, True), (65, False)])
+def test_a_seat_is_free_to_be_held_from_when_its_line_went_back(began: int, broken: bool) -> None:
+    """The hold that was bought would have run until 100; the seat went back at 60."""
+    bought = replace(HELD, client="anna", key="k0", hold="1-a", seats=("s1", "s2"), got=("s1", "s2"))
+    again = replace(GRABBED, began_ms=began, ended_ms=began + 1)
+    run = replace(CLEAN, bookings=WENT_BACK, ops=(*CLEAN.ops, bought, again))
+    assert any(found.rule == "I3" for found in check(run)) is broken
