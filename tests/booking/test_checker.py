@@ -301,7 +301,8 @@ def test_every_rule_has_a_forgery() -> None:
 @pytest.mark.parametrize(("began", "broken"), [(55, True), (65, False)])
 def test_a_seat_is_free_to_be_held_from_when_its_line_went_back(began: int, broken: bool) -> None:
     """The hold that was bought would have run until 100; the seat went back at 60."""
-    bought = replace(HELD, client="anna", key="k0", hold="1-a", seats=("s1", "s2"), got=("s1", "s2"))
+    taken = {"began_ms": 8, "ended_ms": 9, "seats": ("s1", "s2"), "got": ("s1", "s2")}
+    bought = replace(HELD, client="anna", key="k0", hold="1-a", **taken)
     again = replace(GRABBED, began_ms=began, ended_ms=began + 1)
     run = replace(CLEAN, bookings=WENT_BACK, ops=(*CLEAN.ops, bought, again))
     assert any(found.rule == "I3" for found in check(run)) is broken
