@@ -335,10 +335,15 @@ class Book:
                 return sale
             await connection.execute(_SQL["lock_adopting"], sale.number)
             sale = await self._reload(event, connection)  # another worker may have been first
+            pipe = self.pipe_of(sale)
+            generation = pipe.generation
             if await self._agrees(sale):
                 return sale
             # An old primary may live on beside a promoted one: who sees only that one must not take the event back.
             await self.redis.confirm(sale.group)
+            if self.pipe_of(sale) is not pipe or pipe.generation != generation:
+                # Asking takes a while: the node that did not agree may not be the one that was confirmed.
+                raise Unavailable("Redis was replaced meanwhile.", retry_after_ms=limits.RETRY_AFTER_MS)
             await self._adopt(connection, sale)
             return await self._reload(event, connection)
 

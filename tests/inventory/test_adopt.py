@@ -281,6 +281,32 @@ async def test_a_worker_without_redis_raises_no_epoch(own: tuple[House, Valkey])
     assert (await house.sale(scene.event)).epoch == 2
 
 
+async def test_a_worker_that_moves_on_while_it_asks_raises_no_epoch(
+    own: tuple[House, Valkey], valkey_own: ValkeyFactory
+) -> None:
+    """A worker that saw the old primary only asked which one it is now, and came to the new one before the answer did:
+    confirmed, it adopted the event there once more, though another worker had done so."""
+    house, old = own
+    event = await house.open_event()
+    other = await house.hire(old.url)
+    await other.holds.read_holds(event, "anna")
+    promoted = Pipe((await valkey_own()).url, SCRIPTS)
+    await promoted.start()
+    house.workers.append(Worker(promoted, house.pool))
+    await house.workers[-1].book.recover(event, wait=True)
+    assert (await house.sale(event)).epoch == 2
+
+    async def move_and_confirm(tag: str) -> None:
+        other.pipe._options = dict(promoted._options)
+        other.pipe.reconnect("the primary is another one now")
+        await other.pipe.ready()
+
+    other.pipe.confirm = move_and_confirm  # type: ignore[method-assign]
+    with pytest.raises(Unavailable):
+        await other.book.recover(event, wait=True)
+    assert (await other.book.recover(event, wait=True)).epoch == 2
+
+
 # --- Discovering
 
 
