@@ -19,6 +19,11 @@ WHERE booking_id = $1 AND state <> 'void' AND ($2::int[] IS NULL OR line = ANY (
 SELECT t.*, l.seat_id, l.area_id, l.type FROM ticket t JOIN booking_line l USING (booking_id, line)
 WHERE t.booking_id = $1 AND t.state <> 'void' ORDER BY t.line;
 
+-- name: lock_good_tickets
+-- The lines of a booking whose tickets are valid, and stay so until this transaction ends: nobody is let in on one that
+-- is about to be void.
+SELECT line FROM ticket WHERE booking_id = $1 AND state = 'valid' ORDER BY line FOR NO KEY UPDATE;
+
 -- name: was_reprinted
 -- Whether a request has printed tickets anew already.
 SELECT EXISTS (SELECT FROM ticket WHERE booking_id = $1 AND issue_key = $2);

@@ -107,8 +107,7 @@ class Tickets:
             if await connected.fetchrow(_SQL["lock_booking"], booking) is None:
                 return None
             if not await connected.fetchval(_SQL["was_reprinted"], booking, key):
-                rows = await connected.fetch(_SQL["list_tickets"], booking)
-                good = {row["line"] for row in rows if row["state"] == "valid"}
+                good = {row["line"] for row in await connected.fetch(_SQL["lock_good_tickets"], booking)}
                 wanted = sorted(good if lines is None else set(lines))
                 if not wanted or not good.issuperset(wanted):
                     return NotReprinted("There is no valid ticket to be printed anew for this.")

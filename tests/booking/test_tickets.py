@@ -12,9 +12,11 @@ from booking_fixtures import (  # noqa: F401
     inventory_dsn_fixture,
 )
 from booking_house import BookingHouse
+from waiting import eventually
 
 from lml_live.booking.bookings import Booking
 from lml_live.booking.tickets import TICKET_MOVES, TICKET_STATES, NotReprinted, Scanned, Ticket
+from lml_live.infra.postgres import statements
 
 
 async def codes(house: BookingHouse, booking: Booking) -> list[str]:
@@ -103,6 +105,22 @@ async def test_a_reprint_ends_the_old_codes_once(house: BookingHouse, event: str
     assert last[1] != two
     assert await house.tickets.reprint("b-none", None, "wet", "s-1", "p5") is None
     await house.assert_right(event)
+
+
+async def test_nobody_comes_in_on_a_ticket_that_is_being_printed_anew(house: BookingHouse, event: str) -> None:
+    """A scan between the reprint's look and its act let one in, and the new code another."""
+    booking = await house.sold(event, 3)
+    [code] = await codes(house, booking)
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    async with house.pool.acquire() as door:
+        admitted = door.transaction()
+        await admitted.start()
+        await door.execute(statements("tickets")["admit"], code, event, "north", "s-1", "k")
+        reprint = asyncio.create_task(house.tickets.reprint(booking.id, None, "wet", "s-1", "p"))
+        await eventually(lambda: house.pool.fetchval(waiting))
+        await admitted.commit()
+    assert isinstance(await reprint, NotReprinted)
+    assert await codes(house, booking) == [code]
 
 
 async def test_a_ticket_moves_as_the_table_says(house: BookingHouse, event: str) -> None:
