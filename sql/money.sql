@@ -33,8 +33,10 @@ ORDER BY id;
 -- name: load_booked
 -- What bookings say of their money; a refused checkout says nothing of any.
 SELECT id, state, coalesce(amount, 0) AS amount, coalesce(currency, '') AS currency, intent_id, changed,
-       (SELECT coalesce(sum(r.amount - r.owed), 0)::bigint FROM refund r
-        WHERE r.booking_id = booking.id AND r.accepted IS NOT NULL) AS given_back
+       ((SELECT coalesce(sum(r.amount - r.owed), 0) FROM refund r
+         WHERE r.booking_id = booking.id AND r.accepted IS NOT NULL)
+        + (SELECT coalesce(sum(d.amount), 0) FROM dispute d
+           WHERE d.booking_id = booking.id AND d.state = 'lost'))::bigint AS given_back
 FROM booking WHERE id = ANY ($1::text[]) ORDER BY id;
 
 -- name: load_money

@@ -56,7 +56,7 @@ class Booked(Struct, frozen=True, kw_only=True):
     intent: str | None
     changed: datetime
     given_back: int = 0
-    """By refunds that Stripe accepted, whatever became of them; what is sent anew counts once."""
+    """By refunds that Stripe accepted, whatever became of them, and by lost disputes; what is sent anew counts once."""
 
 
 class Difference(Struct, frozen=True, kw_only=True):
@@ -132,13 +132,15 @@ def _judge(booked: Booked, transactions: Sequence[Transaction]) -> Kind | None:
 def _expected(booked: Booked) -> tuple[int, int]:
     """What Stripe must have kept at least and at most.
 
-    A disputed charge is withdrawn by some banks at once and by others never: Stripe has it or has it not.
+    A disputed charge is withdrawn by some banks at once and by others never: Stripe has it or has it not. A bank may
+    take back a part; what it takes back of what was given back already is more than it should.
     """
+    kept = max(0, booked.amount - booked.given_back)
     match booked.state:
-        case "confirmed" | "partially_refunded":
-            return booked.amount - booked.given_back, booked.amount - booked.given_back
+        case "confirmed" | "partially_refunded" | "charged_back":
+            return kept, kept
         case "disputed":
-            return 0, booked.amount - booked.given_back
+            return 0, kept
         case _:
             return 0, 0
 

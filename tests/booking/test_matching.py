@@ -207,8 +207,15 @@ async def test_refunds_agree_and_one_that_came_back_is_told_until_it_is_given_an
     await house.refund(amount, "one", amount=1_000)
     await house.refund(amount, "two", amount=500)
     await house.rest()
+    disputed = await house.sold(event, 11, holder="emil")
+    assert disputed.intent_id is not None
+    dispute = await house.double.steering.open_dispute(disputed.intent_id, amount=1_000)
+    await house.double.steering.close_dispute(dispute, won=False)
+    await house.bookings.keep_notice("evt_0", "charge.dispute.closed", disputed.intent_id)
+    await house.rest()
+    assert await house.state(disputed) == "charged_back"
     clean = await matching.match()
-    assert (clean.transactions, clean.differences) == (4 + 5, ())
+    assert (clean.transactions, clean.differences) == (5 + 5 + 1, ())
     await house.double.steering.advance(61)
     await house.bookings.keep_notice("evt_1", "refund.failed", back.intent_id)
     await house.rest()
