@@ -241,8 +241,8 @@ def routes(services: BookingServices) -> list[web.RouteDef]:
             )
             if isinstance(outcome, Refusal):
                 return refused(desk, outcome)
-            shown = show(outcome)
-            return _json(shown, 202 if shown.payment.status == "preparing" else 201)
+            made = await show_one(outcome)
+            return _json(made, 202 if made.payment.status == "preparing" else 201)
 
         return await services.keys.once(request, holder, act, running_seconds=services.running_seconds)
 
@@ -252,19 +252,15 @@ def routes(services: BookingServices) -> list[web.RouteDef]:
         found = await bookings.of_holder(holder, after=paging.read_cursor(request), limit=limit + 1)
         page = found[:limit]
         following = paging.write_cursor(page[-1].created, page[-1].id) if len(found) > limit else None
-        paid = [booking.id for booking in page if booking.state not in _NEVER_PAID]
-        refunds = await services.refunds.of_bookings(paid) if paid else {}
-        return _json(BookingList(tuple(show(one, refunds.get(one.id, ())) for one in page), following), 200)
+        return _json(BookingList(await show(page), following), 200)
 
     async def read_booking(request: web.Request) -> web.Response:
-        booking = await visible(request)
-        refunds = {} if booking.state in _NEVER_PAID else await services.refunds.of_bookings([booking.id])
-        return _json(show(booking, refunds.get(booking.id, ())), 200)
+        return _json(await show_one(await visible(request)), 200)
 
     async def cancel_booking(request: web.Request) -> web.Response:
         booking = await visible(request)
         note_actor(request, "holder", booking.holder)
-        return _json(show(await checkout.cancel(booking)), 200)
+        return _json(await show_one(await checkout.cancel(booking)), 200)
 
     async def stripe_webhook(request: web.Request) -> web.Response:
         body = await read_raw(request)
@@ -281,7 +277,15 @@ def routes(services: BookingServices) -> list[web.RouteDef]:
             services.completer.wake()
         return web.Response(status=200)
 
-    def show(booking: Booking, refunds: Sequence[Refund] = ()) -> BookingShown:
+    async def show_one(booking: Booking) -> BookingShown:
+        return (await show([booking]))[0]
+
+    async def show(page: Sequence[Booking]) -> tuple[BookingShown, ...]:
+        paid = [booking.id for booking in page if booking.state not in _NEVER_PAID]
+        refunds = await services.refunds.of_bookings(paid) if paid else {}
+        return tuple(shown(one, refunds.get(one.id, ())) for one in page)
+
+    def shown(booking: Booking, refunds: Sequence[Refund]) -> BookingShown:
         return BookingShown(
             id=booking.id,
             state=booking.state,

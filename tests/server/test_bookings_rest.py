@@ -410,6 +410,7 @@ async def test_a_clerk_gives_a_line_back_and_the_booking_shows_it(
     shown = (await anna.call("GET", path)).body
     assert (shown["state"], shown["refunds"]) == ("partially_refunded", [answer.body])
     assert (await anna.call("GET", "/bookings")).body["items"][0]["refunds"] == [answer.body]
+    assert (await anna.call("POST", f"{path}/cancel", key="")).body == shown, "what is paid stays as it is"
     held = await ben.hold(0)
     assert held, "the seat is on sale again"
 
