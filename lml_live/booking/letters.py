@@ -70,6 +70,9 @@ def write(facts: Facts) -> Letter:
         case "failed":
             text = f"Your payment could not be taken, and your places are on sale again: {what}."
             return Letter(f"Not booked: {event}", (text, _NOT_CHARGED))
+        case "refunded" if not facts.amount:
+            text = f"We have taken places of your booking back: {what}. They cost nothing. What it is now you see here."
+            return Letter(f"Taken back: {event}", (text, _KEEP))
         case "refunded":
             text = f"We have given money back for your booking: {what}. What it is now you see here."
             return Letter(f"Refund: {event}", (text, "With most banks it arrives within ten days.", _KEEP))

@@ -10,6 +10,7 @@ from email.message import EmailMessage
 from email.policy import SMTP as POLICY
 from pathlib import Path
 
+import msgspec
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
@@ -18,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from mail_house import BOOKING, MailHouse, open_mail, serving
 
-from lml_live.booking.letters import Facts, compose, show_amount
+from lml_live.booking.letters import Facts, compose, show_amount, write
 from lml_live.booking.mailer import Mailbox
 from lml_live.errors import InvalidInput
 from lml_live.gateway import mailbox
@@ -251,6 +252,11 @@ def test_no_header_can_be_put_into_a_mail(kind: str) -> None:
     headers = raw.split(b"\r\n\r\n", 1)[0].decode()
     names = {line.partition(":")[0] for line in headers.split("\r\n") if not line.startswith((" ", "\t"))}
     assert names == {*("Subject", "From", "To", "Date", "Message-ID", "Auto-Submitted", "MIME-Version", "Content-Type")}
+
+
+def test_nobody_is_told_of_money_for_what_cost_nothing() -> None:
+    letter = write(msgspec.structs.replace(FACTS, kind="refunded", amount=0))
+    assert not any("money" in text or "bank" in text for text in letter.paragraphs)
 
 
 @pytest.mark.parametrize(
