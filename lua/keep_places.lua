@@ -4,14 +4,17 @@
 -- ARGV 1 stamp, 2 skew_ms, 3 hold_id, 4 booking, 5 origin, 6 seats, 7 areas
 -- RETURN kept, seq, record, now_ms | nothing | no_book | other_stamp, stamp
 -- `seats` is {index, …} rising, `areas` {area, type, n, …}: what is kept, never what goes, so that it may be told late,
--- twice or out of order. Acts only where the record bears this booking's id, and keeps nothing that it does not have.
+-- twice or out of order: before the sale, too, which then finds what is left. Acts only where the record bears this
+-- booking's id, and keeps nothing that it does not have.
 local stamp, hold_id = ARGV[1], ARGV[3]
 local seats, areas = cmsgpack.unpack(ARGV[6]), cmsgpack.unpack(ARGV[7])
 local found = redis.call('HMGET', KEYS[2], 'stamp', 'h:' .. hold_id)
 local refusal = stamp_refusal(found[1], stamp)
 if refusal then return refusal end
 local record = found[2] and cmsgpack.unpack(found[2])
-if not record or record[BOOKING] ~= ARGV[4] or record[STATE] ~= 'sold' then return {'nothing'} end
+if not record or record[BOOKING] ~= ARGV[4] or record[STATE] ~= 'checkout' and record[STATE] ~= 'sold' then
+  return {'nothing'}
+end
 local going = take_out_seats(record[SEATS], seats)
 local left_areas, going_areas = {}, {}
 for i = 1, #record[AREAS], 3 do
@@ -26,10 +29,11 @@ if #going == 0 and #going_areas == 0 then return {'nothing'} end
 
 -- Nothing below refuses.
 local now, changed_seats, changed_areas = server_time_ms(ARGV[2]), {}, {}
+local from = record[STATE] == 'sold' and 'sold' or 'held'
 local tally = tally_of(redis.call('HGET', KEYS[2], 'o:' .. record[HOLDER]))
 tally[1] = tally[1] - size_of(going, going_areas)
 set_seats(KEYS[1], runs_of(going, 2), AVAILABLE, changed_seats)
-move_areas(KEYS[3], going_areas, 'sold', 'available', changed_areas, record[CHANNEL])
+move_areas(KEYS[3], going_areas, from, 'available', changed_areas, record[CHANNEL])
 record[SEATS], record[AREAS] = seats_not_in(record[SEATS], going), left_areas
 record[SEQ] = write_log(KEYS[4], stamp, 'keep', ARGV[5], changed_seats, changed_areas, {{hold_id, record}})
 local packed = cmsgpack.pack(record)

@@ -19,9 +19,9 @@ async def test_a_booking_keeps_what_it_still_owns(house: House) -> None:
     holds, returns = house.holds, Returns(house.book)
     seats, areas = [(seat, "a") for seat in (4, 5, 6)], [("pit", "a", 3), ("pit", "b", 1)]
     hold = held(await holds.hold_seats(event, "anna", seats, areas, key=None)).hold
-    held(await holds.checkout_hold(event, "anna", hold, "b1"))
     kept = [seat_id(4), seat_id(6)], [("pit", "a", 1), ("pit", "b", 1)]
-    assert not await returns.keep_places(event, hold, "b1", *kept), "nothing is sold yet"
+    assert not await returns.keep_places(event, hold, "b1", *kept), "nothing is being paid for yet"
+    held(await holds.checkout_hold(event, "anna", hold, "b1"))
     held(await holds.sell_hold(event, hold, "b1"))
     assert not await returns.keep_places(event, hold, "b2", *kept), "another booking's"
 
@@ -46,4 +46,19 @@ async def test_a_booking_keeps_what_it_still_owns(house: House) -> None:
     await house.audit(event)
     held(await holds.free_booking(event, hold, "b1", "staff"))
     assert (await house.states(event))[6] == FREE
+    await house.audit(event)
+
+
+async def test_a_part_that_goes_back_before_the_sale_is_told_is_not_sold(house: House) -> None:
+    """Both are told after they are decided, and in any order."""
+    event = await house.open_event(areas={"pit": 10})
+    holds, returns = house.holds, Returns(house.book)
+    hold = held(await holds.hold_seats(event, "anna", [(4, "a"), (5, "a")], [("pit", "a", 3)], key=None)).hold
+    held(await holds.checkout_hold(event, "anna", hold, "b1"))
+    assert await returns.keep_places(event, hold, "b1", [seat_id(4)], [("pit", "a", 1)])
+    assert (await house.states(event))[4:6] == [seatmap.BYTE_HELD, FREE]
+    assert await house.area(event, "pit") == (9, 1, 0, 0)
+    held(await holds.sell_hold(event, hold, "b1"))
+    assert (await house.states(event))[4:6] == [SOLD, FREE]
+    assert await house.area(event, "pit") == (9, 0, 1, 0)
     await house.audit(event)
