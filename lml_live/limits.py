@@ -249,6 +249,8 @@ CAPTURE_ATTEMPTS_MAX: Final = 5
 """Keys under which a capture is tried before the payment counts as refused for good, and is voided."""
 OUTBOX_BACK_OFF_SECONDS: Final = 0.5
 OUTBOX_BACK_OFF_SECONDS_MAX: Final = 60.0
+NOTICE_BACK_OFF_SECONDS_MAX: Final = 3_600.0
+"""A notice whose look failed is looked into again when it is twice as old, and at least so often."""
 WEBHOOK_TOLERANCE_SECONDS: Final = 300
 MATCH_SECONDS: Final = 24 * 3600
 """How often bookings are matched with Stripe's money (reliability.md, D7: daily)."""

@@ -161,7 +161,13 @@ INSERT INTO stripe_notice (id, type, intent_id) VALUES ($1, $2, $3) ON CONFLICT 
 -- name: open_notices
 -- Notices that nobody has looked into yet.
 SELECT n.id, n.type, b.id AS booking_id FROM stripe_notice n LEFT JOIN booking b ON b.intent_id = n.intent_id
-WHERE n.done IS NULL ORDER BY n.received LIMIT $1;
+WHERE n.done IS NULL AND n.due <= now() ORDER BY n.due LIMIT $1;
+
+-- name: postpone_notice
+-- Its look failed: again after some seconds, and later and later, as it grows old, up to so many.
+UPDATE stripe_notice SET due = now() + greatest(
+    make_interval(secs => $2), least(now() - received, make_interval(secs => $3)))
+WHERE id = $1;
 
 -- name: finish_notice
 -- A notice was looked into.

@@ -1,7 +1,3 @@
--- name: lock_booking
--- The booking that is disputed, for a decision.
-SELECT * FROM booking WHERE id = $1 FOR UPDATE;
-
 -- name: list_disputes
 -- A booking's disputes, in order.
 SELECT * FROM dispute WHERE booking_id = $1 ORDER BY opened, id;

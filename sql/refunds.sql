@@ -1,7 +1,3 @@
--- name: lock_booking
--- The booking that a refund is about, for a decision.
-SELECT * FROM booking WHERE id = $1 FOR UPDATE;
-
 -- name: load_lines
 -- What the booking's lines cost.
 SELECT line, amount, fee, tax FROM booking_line WHERE booking_id = $1 ORDER BY line;
@@ -30,10 +26,6 @@ UPDATE refund SET stripe_id = $2, accepted = clock_timestamp(), looked_at = now(
 -- name: move_refund
 -- Changes a refund's state; the trigger refuses an illegal move.
 UPDATE refund SET state = $2, fault = $3 WHERE id = $1;
-
--- name: move_booking
--- Changes a booking's state; the trigger refuses an illegal move and writes the history.
-UPDATE booking SET state = $2 WHERE id = $1;
 
 -- name: touch_booking
 -- Its money has just moved: the next match of money leaves it until that has settled.

@@ -5,7 +5,7 @@ happen twice, late, or in another worker.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final
 
 from lml_live import limits
@@ -44,36 +44,30 @@ class Aftercare:
         }
 
     def look_for(self, notice: str) -> Callable[[str], Awaitable[None]] | None:
-        """How a booking is looked at after this type of notice; None where that is no matter of this module's."""
+        """How a booking is looked at after this type of notice; None where that is no matter of this module's.
+
+        It raises `PaymentFault` where Stripe cannot be asked: the notice is then to be heeded again.
+        """
         if notice.startswith(_DISPUTE_NOTICES):
-            return self.look_at_disputes
-        return self.look_at_refunds if notice.startswith(_REFUND_NOTICES) else None
+            return self._look_at_disputes
+        return self._look_at_refunds if notice.startswith(_REFUND_NOTICES) else None
 
     async def to_look_at(self, count: int, seconds: float) -> list[Coroutine[Any, Any, None]]:
         """The looks that are due, because no notice may ever come."""
         refunded = await self._refunds.to_look_at(count, seconds)
         disputed = await self._disputes.to_look_at(count, max(seconds, limits.DISPUTE_LOOK_SECONDS))
-        return [*map(self.look_at_refunds, refunded), *map(self.look_at_disputes, disputed)]
+        looks = [(self._look_at_refunds, one) for one in refunded] + [(self._look_at_disputes, one) for one in disputed]
+        return [_poll(look, booking) for look, booking in looks]
 
-    async def look_at_refunds(self, booking: str) -> None:
+    async def _look_at_refunds(self, booking: str) -> None:
         """Asks Stripe what became of a booking's refunds."""
         if (intent := await self._intent_of(booking)) is not None and self._payments is not None:
-            try:
-                found = await self._payments.find_refunds(intent)
-            except PaymentFault as fault:
-                log.warning("booking %s: its refunds could not be looked at: %s", booking, fault)
-                return
-            await self._refunds.found(booking, found)
+            await self._refunds.found(booking, await self._payments.find_refunds(intent))
 
-    async def look_at_disputes(self, booking: str) -> None:
+    async def _look_at_disputes(self, booking: str) -> None:
         """Asks Stripe how a booking's disputes stand."""
         if (intent := await self._intent_of(booking)) is not None and self._payments is not None:
-            try:
-                found = await self._payments.find_disputes(intent)
-            except PaymentFault as fault:
-                log.warning("booking %s: its disputes could not be looked at: %s", booking, fault)
-                return
-            await self._disputes.found(booking, found)
+            await self._disputes.found(booking, await self._payments.find_disputes(intent))
 
     async def _intent_of(self, booking: str) -> str | None:
         known = await self._bookings.load(booking)
@@ -88,31 +82,40 @@ class Aftercare:
         if refund.state == "pending" and refund.accepted is None:
             if self._payments is None:
                 raise Unavailable("No payment provider is set up.")
-            made = await self._find(booking.intent_id, refund.id) if work.tries > 1 or work.attempt else None
-            if made is None:
+            again = work.tries > 1 or work.attempt > 0
+            at_stripe = await self._payments.find_refunds(booking.intent_id) if again else ()
+            if not _has(at_stripe, refund.id):
                 try:
                     made = await self._payments.refund(
                         booking.intent_id, refund.amount, booking.currency, booking.id, refund.id,
                         f"{work.key}:{work.attempt}",
                     )  # fmt: skip
+                    at_stripe = (made,)
                 except PaymentFault as fault:
                     if fault.kind != "refused":
                         raise
                     # Refused for good, or because it is there: an earlier try may have worked (reliability.md, D6).
-                    made = await self._find(booking.intent_id, refund.id)
-                    if made is None:
+                    at_stripe = await self._payments.find_refunds(booking.intent_id)
+                    if not _has(at_stripe, refund.id):
                         log.error("booking %s: refund %s cannot be made: %s", booking.id, refund.id, fault)
                         await self._refunds.refuse(refund.id, str(fault))
-            if made is not None:
-                await self._refunds.found(booking.id, (made,))
+            # Also what was given back at Stripe itself: this one, as long as it was decided, may have been in its way.
+            await self._refunds.found(booking.id, at_stripe)
         await self._bookings.finish_work(work.id)
-
-    async def _find(self, intent: str, refund: str) -> StripeRefund | None:
-        assert self._payments is not None
-        found = await self._payments.find_refunds(intent)
-        return next((one for one in found if one.key == refund), None)
 
     async def _keep_places(self, work: Work) -> None:
         kept = await self._refunds.kept(work.booking)
         await self._returns.keep_places(kept.event, kept.hold, work.booking, kept.seats, kept.areas)
         await self._bookings.finish_work(work.id)
+
+
+def _has(at_stripe: Sequence[StripeRefund], refund: str) -> bool:
+    return any(one.key == refund for one in at_stripe)
+
+
+async def _poll(look: Callable[[str], Awaitable[None]], booking: str) -> None:
+    """A look that is due again by itself."""
+    try:
+        await look(booking)
+    except PaymentFault as fault:
+        log.warning("booking %s could not be looked at: %s", booking, fault)

@@ -11,6 +11,7 @@ from typing import Final
 import asyncpg
 from msgspec import Struct
 
+from lml_live import limits
 from lml_live.booking import states, tickets
 from lml_live.booking.accounts import post_move
 from lml_live.booking.states import BookingState, IntentStatus
@@ -381,10 +382,14 @@ class Bookings:
             return await connected.fetchval(_SQL["keep_notice"], notice, kind, intent) is not None
 
     async def open_notices(self, count: int) -> list[tuple[str, str, str | None]]:
-        """(notice, type, booking) that nobody has looked into; None where no booking has that intent (yet)."""
+        """(notice, type, booking) that are to be looked into; None where no booking has that intent (yet)."""
         async with postgres.connection(self._pool) as connected:
             rows = await connected.fetch(_SQL["open_notices"], count)
         return [(row["id"], row["type"], row["booking_id"]) for row in rows]
+
+    async def postpone_notice(self, notice: str, seconds: float) -> None:
+        async with postgres.connection(self._pool) as connected:
+            await connected.execute(_SQL["postpone_notice"], notice, seconds, limits.NOTICE_BACK_OFF_SECONDS_MAX)
 
     async def finish_notice(self, notice: str) -> None:
         async with postgres.connection(self._pool) as connected:

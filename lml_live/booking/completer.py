@@ -28,6 +28,8 @@ _FREE_REASONS: Final = {
     "expired": "expired",
     "failed": "payment_failed",
     "refunded": "staff",
+    "disputed": "staff",
+    "charged_back": "staff",
 }
 
 
@@ -133,9 +135,16 @@ class Completer:
                 await self._perform(one)
 
     async def _heed(self, notice: str, kind: str, booking: str | None) -> None:
-        # A notice whose look fails is done with, too: the poller will look again.
+        # A payment whose look fails is done with, too: the poller will look again. What comes after a sale it may never
+        # hear of otherwise.
         if booking is not None:
-            await (self._aftercare.look_for(kind) or self.look_at)(booking)
+            try:
+                await (self._aftercare.look_for(kind) or self.look_at)(booking)
+            except PaymentFault as fault:
+                log.warning("booking %s: %s will be looked into again: %s", booking, kind, fault)
+                wait = max(fault.wait_seconds, limits.OUTBOX_BACK_OFF_SECONDS)
+                await self._bookings.postpone_notice(notice, wait)
+                return
         await self._bookings.finish_notice(notice)
 
     async def look_at(self, booking: str) -> None:

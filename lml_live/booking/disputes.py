@@ -39,7 +39,7 @@ class Disputes:
     async def found(self, booking: str, at_stripe: Sequence[StripeDispute]) -> None:
         """Draws the consequences of what Stripe says of a booking's disputes."""
         async with postgres.transaction(self._pool) as connected:
-            row = await connected.fetchrow(_SQL["lock_booking"], booking)
+            row = await connected.fetchrow(_BOOKING["lock_booking"], booking)
             assert row is not None
             known = {one["id"]: one["state"] for one in await connected.fetch(_SQL["list_disputes"], booking)}
             for one in at_stripe:

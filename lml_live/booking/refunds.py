@@ -83,7 +83,7 @@ class Refunds:
         """
         refund = refund_id(booking, key)
         async with postgres.transaction(self._pool) as connected:
-            row = await connected.fetchrow(_SQL["lock_booking"], booking)
+            row = await connected.fetchrow(_BOOKING["lock_booking"], booking)
             if row is None or row["buyer_name"] is None:
                 return None
             if (known := await connected.fetchrow(_SQL["load_refund"], refund)) is not None:
@@ -142,18 +142,21 @@ class Refunds:
     async def found(self, booking: str, at_stripe: Sequence[StripeRefund]) -> None:
         """Draws the consequences of what Stripe says of a booking's refunds, told twice, late or out of order.
 
-        One that none of ours asked for was made at Stripe itself: it is booked as an amount, as far as there is one.
+        One that none of ours asked for was made at Stripe itself, or is a second one for the same reason (two calls
+        under two keys can both have worked): it is booked as an amount, as far as there is one.
         """
         async with postgres.transaction(self._pool) as connected:
-            row = await connected.fetchrow(_SQL["lock_booking"], booking)
+            row = await connected.fetchrow(_BOOKING["lock_booking"], booking)
             assert row is not None
             known = {one["id"]: one for one in await connected.fetch(_SQL["list_refunds"], [booking])}
             ours = {one["stripe_id"]: name for name, one in known.items()}
+            unheard = {name for name, one in known.items() if one["state"] == "pending" and one["accepted"] is None}
             for one in at_stripe:
-                refund = ours.get(one.id) or (one.key if one.key in known else None)
+                refund = ours.get(one.id) or (one.key if one.key in unheard else None)
                 if refund is None:
                     refund = await self._take_over(connected, row, one)
                 if refund is not None:
+                    unheard.discard(refund)
                     await self._accept(connected, row, refund, one.id, one.state)
 
     async def refuse(self, refund: str, fault: str) -> None:
@@ -161,7 +164,7 @@ class Refunds:
         async with postgres.transaction(self._pool) as connected:
             of = await connected.fetchrow(_SQL["load_refund"], refund)
             assert of is not None
-            row = await connected.fetchrow(_SQL["lock_booking"], of["booking_id"])
+            row = await connected.fetchrow(_BOOKING["lock_booking"], of["booking_id"])
             of = await connected.fetchrow(_SQL["load_refund"], refund)
             assert row is not None
             assert of is not None
@@ -219,13 +222,14 @@ class Refunds:
     async def _free(self, connected: Connection, booking: str, event: str, refund: str, lines: Sequence[int]) -> None:
         """What an accepted refund makes of its booking, and of the places of its lines."""
         paid, earlier = await money_of(connected, booking)
-        row = await connected.fetchrow(_SQL["lock_booking"], booking)
+        row = await connected.fetchrow(_BOOKING["lock_booking"], booking)
         assert row is not None
         state: BookingState = row["state"]
         to = state_of_money(paid, earlier)
         await connected.execute(_BOOKING["lock_event_shared"], event)
-        if to != state and may_move(state, to):
-            await connected.execute(_SQL["move_booking"], booking, to)
+        # While a bank decides, and after it has, the booking is what its disputes make of it (booking/disputes.py).
+        if to != state and state != "disputed" and may_move(state, to):
+            await connected.execute(_BOOKING["move_booking"], booking, to)
         if to == "refunded" and state != "refunded":
             await release_places(connected, booking, event)
             await tickets.void(connected, booking)

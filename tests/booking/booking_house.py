@@ -225,6 +225,7 @@ class BookingHouse(House):
         """Pauses, leases and the poller's patience are over; what is leased is nobody's any more."""
         await self.pool.execute("UPDATE outbox SET due = now(), leased_until = NULL WHERE done IS NULL")
         await self.pool.execute("UPDATE booking SET looked_at = now() - interval '1 hour'")
+        await self.pool.execute("UPDATE stripe_notice SET due = now() WHERE done IS NULL")
         for table in ("refund", "dispute"):
             await self.pool.execute(f"UPDATE {table} SET looked_at = now() - interval '2 hours'")
 

@@ -1,6 +1,7 @@
 """A buyer's bank takes a payment back: the seat stays, its tickets are flagged; won and lost."""
 
 import asyncpg
+import msgspec
 import pytest
 from booking_fixtures import (  # noqa: F401
     booking_dsn_fixture,
@@ -11,6 +12,7 @@ from booking_fixtures import (  # noqa: F401
 from booking_house import PRICE, BookingHouse
 
 from lml_live.booking.bookings import Booking
+from lml_live.booking.payments import StripeDispute, StripeRefund
 from lml_live.booking.refunding import NotRefundable
 from lml_live.inventory import seatmap
 
@@ -67,6 +69,50 @@ async def test_without_notices_an_open_dispute_is_polled(house: BookingHouse, ev
     await house.rest()
     assert await house.state(booking) == "confirmed"
     await house.assert_right(event)
+
+
+async def test_a_notice_whose_look_fails_is_heeded_again(house: BookingHouse, event: str) -> None:
+    """It was done with, and as nothing polls for disputes that nobody knows, nobody ever heard of this one."""
+    booking = await house.sold(event, 3)
+    await disputed(house, booking)
+    await house.double.steering.fault("dispute_list", "error_500")
+    await told(house, booking, "created", 1)
+    assert await house.state(booking) == "confirmed"
+    assert await house.pool.fetchval("SELECT due > now() FROM stripe_notice WHERE done IS NULL"), "not at once"
+    await house.rest()
+    assert await house.state(booking) == "disputed"
+    assert await house.pool.fetchval("SELECT count(*) FROM stripe_notice WHERE done IS NULL") == 0
+    await house.assert_right(event)
+
+
+async def test_a_refund_that_is_heard_of_late_does_not_end_a_dispute(house: BookingHouse, event: str) -> None:
+    """The booking was `partially_refunded`, and could be refunded, while the bank had its money."""
+    booking = await house.sold(event, 3, 4)
+    refund = await house.refund(booking, lines=[1])
+    await house.bookings.lease_work(1, 30, booking=booking.id)  # by a worker that dies before it hears the answer
+    assert booking.intent_id is not None
+    await house.payments.refund(booking.intent_id, PRICE, "EUR", booking.id, refund.id, "its answer is lost")
+    await disputed(house, booking)
+    await told(house, booking, "created", 1)
+    await house.rest()
+    assert (await house.refunds.load(refund.id)).state == "succeeded"
+    assert (await house.history(booking))[-2:] == ["confirmed", "disputed"]
+    assert (await house.states(event))[3:5] == [seatmap.BYTE_AVAILABLE, SOLD]
+    assert await tickets(house, booking) == ["flagged"]
+    await house.assert_right(event)
+
+
+async def test_all_is_given_back_and_lost_to_the_bank_besides(house: BookingHouse, event: str) -> None:
+    booking = await house.sold(event, 3)
+    refund = await house.refund(booking)
+    taken = StripeDispute("dp_1", PRICE, "fraudulent", "open")
+    await house.disputes.found(booking.id, [taken])
+    await house.refunds.found(booking.id, [StripeRefund("re_1", refund.id, PRICE, "succeeded")])
+    assert await house.state(booking) == "disputed"
+    await house.rest()
+    assert (await house.states(event))[3] == seatmap.BYTE_AVAILABLE, "it was given back"
+    await house.disputes.found(booking.id, [msgspec.structs.replace(taken, state="lost")])
+    assert await house.state(booking) == "charged_back"
 
 
 async def test_what_is_heard_of_when_it_is_over_was_disputed_too(house: BookingHouse, event: str) -> None:

@@ -15,7 +15,7 @@ from booking_house import BookingHouse
 from checker import check
 
 from lml_live.booking import accounts, refunds, tickets
-from lml_live.booking.aftercare import Aftercare
+from lml_live.booking.stripe_payments import StripePayments
 from lml_live.inventory.returns import Returns
 
 Act = Callable[[BookingHouse, str], Awaitable[None]]
@@ -74,11 +74,11 @@ def unbooked(reason: str) -> Mutate:
     )
 
 
-def nothing(owner: type, name: str) -> Mutate:
-    """A method that does nothing."""
+def nothing(owner: type, name: str, answer: object = None) -> Mutate:
+    """A method that does nothing, and answers this."""
 
-    async def does_nothing(*_: Any) -> None:
-        return None
+    async def does_nothing(*_: Any) -> object:
+        return answer
 
     return lambda monkeypatch: monkeypatch.setattr(owner, name, does_nothing)
 
@@ -88,7 +88,7 @@ MUTATIONS: list[tuple[str, Mutate, Act, str]] = [
     ("a capture is booked", unbooked("captured"), given_back, "I15"),
     ("a refund is booked", unbooked("refund_paid"), given_back, "I15"),
     ("a dispute is booked", unbooked("disputed"), disputed, "I15"),
-    ("a refund is looked for", nothing(Aftercare, "_find"), made_and_never_heard, "I14"),
+    ("a refund is looked for", nothing(StripePayments, "find_refunds", ()), made_and_never_heard, "I14"),
     ("Redis is told what is kept", nothing(Returns, "keep_places"), given_back_in_part, "I7"),
     (
         "the seats of lines go free",
