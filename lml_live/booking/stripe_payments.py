@@ -98,15 +98,16 @@ class StripePayments:
             "amount": stripe_amount(amount, currency),
             "metadata": {"booking": booking, "key": named},
         }
-        return _read_refund(await _ask(self._client.v1.refunds.create_async(params, {"idempotency_key": key})))  # type: ignore[arg-type]
+        made = await _ask(self._client.v1.refunds.create_async(params, {"idempotency_key": key}), _GIVING_BACK)  # type: ignore[arg-type]
+        return _read_refund(made)
 
     async def find_refunds(self, intent: str) -> tuple[StripeRefund, ...]:
         # One page: a charge of a booking's lines has not so many, and the newest are listed first.
-        page = await _ask(self._client.v1.refunds.list_async({"payment_intent": intent, "limit": _PAGE}))
+        page = await _ask(self._client.v1.refunds.list_async({"payment_intent": intent, "limit": _PAGE}), _GIVING_BACK)
         return tuple(_read_refund(one) for one in reversed(page.data))
 
     async def find_disputes(self, intent: str) -> tuple[StripeDispute, ...]:
-        page = await _ask(self._client.v1.disputes.list_async({"payment_intent": intent, "limit": _PAGE}))
+        page = await _ask(self._client.v1.disputes.list_async({"payment_intent": intent, "limit": _PAGE}), _GIVING_BACK)
         return tuple(_read_dispute(one) for one in reversed(page.data) if not one.status.startswith("warning_"))
 
 
@@ -115,6 +116,7 @@ async def _call(answer: Awaitable[Any]) -> Intent:
 
 
 _PAYING: Final = "read and write PaymentIntents, and restart; until then no payment begins or ends, and bookings wait"
+_GIVING_BACK: Final = "read and write refunds and read disputes, and restart; until then refunds and disputes wait"
 _MATCHING: Final = (
     "read balance transactions, charges, refunds and disputes, and restart; until then money is not matched"
 )

@@ -109,6 +109,21 @@ async def test_a_wrong_key_until_the_time_is_up_keeps_the_seat_until_stripe_says
     await house.assert_right(event)
 
 
+async def test_a_key_that_may_not_give_back_says_so_and_the_refund_waits(
+    house: BookingHouse, event: str, locked_out: Completer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log told whoever looked into it to set a right that the key had."""
+    booking = await house.sold(event, 3)
+    refund = await house.refund(booking)
+    with caplog.at_level(logging.ERROR):
+        await locked_out.turn()
+    assert "write refunds" in caplog.text
+    assert (await house.refunds.load(refund.id)).state == "pending"
+    await house.rest()  # by a worker that has the right one
+    assert await house.state(booking) == "refunded"
+    await house.assert_right(event)
+
+
 # --- A failure that was none
 
 
