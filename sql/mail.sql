@@ -11,10 +11,12 @@ WHERE id IN (
 RETURNING id, created < now() - make_interval(secs => $3) AS stale;
 
 -- name: load_mails
--- What mails say: of their bookings and events, as they are now.
+-- What mails say: of their bookings and events, as they are now. Places that were given back are none any more.
 SELECT m.id, m.kind, m.ordinal, m.tries, b.id AS booking_id, b.buyer_name, b.buyer_email, b.amount, b.currency,
        e.name AS event, e.venue, e.starts_at,
-       (SELECT count(*) FROM booking_line l WHERE l.booking_id = b.id)::int AS places
+       (SELECT count(*) FROM booking_line l WHERE l.booking_id = b.id AND NOT EXISTS (
+            SELECT FROM refund r WHERE r.booking_id = b.id AND r.accepted IS NOT NULL AND l.line = ANY (r.lines))
+       )::int AS places
 FROM mail m JOIN booking b ON b.id = m.booking_id JOIN event e ON e.id = b.event_id
 WHERE m.id = ANY ($1::bigint[]) ORDER BY m.due, m.id;
 

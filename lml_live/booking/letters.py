@@ -57,7 +57,7 @@ def write(facts: Facts) -> Letter:
     """The words of a mail."""
     event, venue = _one_line(facts.event), _one_line(facts.venue)
     what = f"{event}, {venue}, {facts.starts_at.astimezone(UTC):%d %B %Y, %H:%M} UTC"
-    count = "one place" if facts.places == 1 else f"{facts.places} places"
+    count = "One place" if facts.places == 1 else f"{facts.places} places"
     paid = f"{count}, {show_amount(facts.amount, facts.currency)}"
     match facts.kind:
         case "confirmed":
@@ -77,7 +77,7 @@ def write(facts: Facts) -> Letter:
             text = f"We have given money back for your booking: {what}. What it is now you see here."
             return Letter(f"Refund: {event}", (text, "With most banks it arrives within ten days.", _KEEP))
         case "event_changed":
-            return Letter(f"Changed: {event}", (f"Place or time have changed. Now it is: {what}. {paid}.", _KEEP))
+            return Letter(f"Changed: {event}", (f"Place or time have changed. Now it is: {what}. {count}.", _KEEP))
 
 
 def plain(facts: Facts, letter: Letter) -> str:

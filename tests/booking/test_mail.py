@@ -97,6 +97,19 @@ async def test_a_changed_event_tells_those_who_have_places_and_nobody_tells_what
     assert (await house.mails())[1:] == [("b1", "event_changed", 1), ("b1", "event_changed", 2)]
 
 
+async def test_a_changed_event_is_told_of_the_places_that_are_left(house: MailHouse) -> None:
+    """Who had given one of two back was told of two, and of the price of both."""
+    await house.book()
+    line = "INSERT INTO booking_line VALUES ('b1', $1, NULL, 'floor', 'adult', 2375, 0, 0)"
+    await house.pool.executemany(line, [(1,), (2,)])
+    await house.pool.execute(REFUND.replace("'{}'", "'{2}'"), "r1", datetime.datetime.now(datetime.UTC))
+    await house.pool.execute("UPDATE event SET venue = 'Park'")
+    await house.mailer.turn()
+    _, _, (_, message) = house.server.taken
+    text = message.get_body(("plain",)).get_content()
+    assert "Aïda & Co, Park, 01 December 2030, 19:30 UTC. One place." in " ".join(text.split())
+
+
 # --- Sent
 
 
