@@ -27,10 +27,8 @@ _FREE_REASONS: Final = {
     "cancelled": "own",
     "expired": "expired",
     "failed": "payment_failed",
-    "refunded": "staff",
-    "disputed": "staff",
-    "charged_back": "staff",
 }
+"""Why places are free of a booking that was not paid for; else a member of staff gave them back."""
 
 
 class Completer:
@@ -286,7 +284,7 @@ class Completer:
     async def _free_booking(self, work: Work) -> None:
         booking = await self._bookings.load(work.booking)
         assert booking is not None
-        reason = _FREE_REASONS.get(booking.state, "own")
+        reason = _FREE_REASONS.get(booking.state, "staff")
         await self._holds.free_booking(booking.event, booking.hold, booking.id, reason)  # type: ignore[arg-type]
         await self._bookings.finish_work(work.id)
 

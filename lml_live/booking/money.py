@@ -132,15 +132,15 @@ def _judge(booked: Booked, transactions: Sequence[Transaction]) -> Kind | None:
 def _expected(booked: Booked) -> tuple[int, int]:
     """What Stripe must have kept at least and at most.
 
-    A disputed charge is withdrawn by some banks at once and by others never: Stripe has it or has it not. A bank may
-    take back a part; what it takes back of what was given back already is more than it should.
+    A disputed charge is withdrawn by some banks at once and by others never: Stripe has it or has it not. What a bank
+    took back although it had been given back is below 0: a loss, but one that is booked.
     """
-    kept = max(0, booked.amount - booked.given_back)
+    kept = booked.amount - booked.given_back
     match booked.state:
-        case "confirmed" | "partially_refunded" | "charged_back":
+        case "confirmed" | "partially_refunded" | "refunded" | "charged_back":
             return kept, kept
         case "disputed":
-            return 0, kept
+            return min(0, kept), kept
         case _:
             return 0, 0
 

@@ -103,11 +103,15 @@ def state_of_money(paid: Sequence[PaidLine], earlier: Sequence[Earlier]) -> Book
     """What a booking is by its refunds that Stripe has accepted; disputes are another matter."""
     accepted = [one for one in earlier if one.accepted]
     price, back = sum(one.amount + one.fee for one in paid), sum(one.shares.fresh for one in accepted)
-    kept = {one.line for one in paid}.difference(line for one in accepted for line in one.lines)
     if not accepted:
         return "confirmed"
-    whole = back >= price if price else not kept
+    whole = back >= price if price else not kept_lines(paid, earlier)
     return "refunded" if whole else "partially_refunded"
+
+
+def kept_lines(paid: Sequence[PaidLine], earlier: Sequence[Earlier]) -> set[int]:
+    """The lines that no refund which Stripe has accepted gave back."""
+    return {one.line for one in paid}.difference(line for one in earlier if one.accepted for line in one.lines)
 
 
 def lost_shares(paid: Sequence[PaidLine], earlier: Sequence[Earlier], amount: int) -> Shares:

@@ -23,6 +23,7 @@ from lml_live.booking.refunding import (
     NotRefundable,
     PaidLine,
     RefundState,
+    kept_lines,
     plan_refund,
     state_of_money,
 )
@@ -230,10 +231,13 @@ class Refunds:
         # While a bank decides, and after it has, the booking is what its disputes make of it (booking/disputes.py).
         if to != state and state != "disputed" and may_move(state, to):
             await connected.execute(_BOOKING["move_booking"], booking, to)
-        if to == "refunded" and state != "refunded":
+        if state == "refunded":
+            return
+        # The last line may go although money is left: an earlier refund was refused after all.
+        if to == "refunded" or not kept_lines(paid, earlier):
             await release_places(connected, booking, event)
             await tickets.void(connected, booking)
-        elif to != "refunded" and lines:
+        elif lines:
             await connected.fetch(_SQL["lock_areas_of_lines"], booking, event, lines)
             await connected.execute(_SQL["give_line_places_back"], booking, event, lines)
             await connected.execute(_SQL["release_line_seats"], booking, lines)

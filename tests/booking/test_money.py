@@ -97,6 +97,8 @@ def test_a_bank_that_took_back_a_part_leaves_the_rest() -> None:
     found = money.compare(one, moved(4_750, -4_750))
     assert found is not None
     assert found.kind == "booking_without_money"
+    twice = msgspec.structs.replace(booked("refunded"), given_back=4_750 + 750)
+    assert money.compare(twice, moved(4_750, -4_750, -750)) is None, "a loss that the books have, too"
 
 
 def test_no_money_is_right_only_where_nothing_was_charged() -> None:

@@ -171,6 +171,28 @@ async def test_a_worker_that_dies_after_the_call_is_followed_by_another(house: B
     await house.assert_right(event)
 
 
+async def test_the_last_line_goes_back_and_an_earlier_refund_is_refused(
+    house: BookingHouse, event: str, stripe_api: stripe.StripeClient
+) -> None:
+    """The booking had money left and no place: Redis kept a hold of nothing for it."""
+    booking = await house.sold(event, 3)
+    assert booking.intent_id is not None
+    early = await house.refund(booking, "early", amount=1_000)
+    await house.bookings.lease_work(1, 30, booking=booking.id)
+    assert (await house.refund(booking, "rest")).lines == (1,)
+    await house.completer.turn()
+    await stripe_api.v1.refunds.create_async({"payment_intent": booking.intent_id, "amount": 1})
+    await house.rest()
+    assert (await house.refunds.load(early.id)).state == "failed"
+    assert await house.state(booking) == "partially_refunded"
+    assert (await house.reasons(event, booking.hold))[-1] == ("gone", "staff")
+    await house.assert_right(event)
+    assert (await house.refund(booking, "last")).amount == 999
+    await house.rest()
+    assert await house.state(booking) == "refunded"
+    await house.assert_right(event)
+
+
 async def test_two_calls_under_two_keys_that_both_worked_are_both_booked(house: BookingHouse, event: str) -> None:
     """The second was taken for the first: its money was missing at Stripe, and nowhere in our books."""
     booking = await house.sold(event, 3, 4)
@@ -227,6 +249,11 @@ async def test_what_stripe_refuses_is_as_if_it_had_not_been(
     ]
     assert await house.state(booking) == "partially_refunded"
     assert (await house.states(event))[3] == SOLD
+    made = (
+        "SELECT actor_kind, actor_id FROM audit_record WHERE action = 'refund.made' AND event_id = $1 ORDER BY number"
+    )
+    acted = [tuple(row) for row in await house.pool.fetch(made, event)]
+    assert acted == [("staff", "s-1"), ("system", None)], "no clerk decided the second"
     rest = await house.refund(booking, "rest")
     assert rest.amount == PRICE - 1
     await house.rest()
