@@ -53,6 +53,12 @@ async def test_a_refund_in_words(blank: Page, state: str, accepted: str | None, 
     assert found["counts"] is counts
 
 
+async def test_what_cost_nothing_goes_to_no_card(blank: Page) -> None:
+    refund = {"state": "succeeded", "accepted": "2030-01-01T00:00:00Z", "amount": 0}
+    found = await run(blank, "checkoutwords", "explainRefund", refund)
+    assert found == {"text": "Given back; it had cost nothing", "counts": False}
+
+
 @pytest.mark.parametrize(
     ("number", "expiry", "cvc", "wrong"),
     [

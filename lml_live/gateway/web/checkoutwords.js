@@ -61,9 +61,10 @@ export function explainState(booking) {
 
 /**
  * A refund in words, and whether its amount counts as given back.
- * @param {{state: string, accepted: string|null}} refund
+ * @param {{state: string, accepted: string|null, amount: number}} refund
  */
 export function explainRefund(refund) {
+  if (refund.amount === 0) return { text: "Given back; it had cost nothing", counts: false };
   if (refund.state === "failed") return { text: refund.accepted ? "Your bank did not take this refund: the box office will write to you" : "This refund could not be made", counts: false };
   if (refund.state === "succeeded") return { text: "Refunded to your card", counts: true };
   return refund.accepted ? { text: "Refund on its way to your card", counts: true } : { text: "Refund is being made", counts: false };
