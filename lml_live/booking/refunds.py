@@ -175,7 +175,8 @@ class Refunds:
                 await post(connected, row["id"], row["currency"], "refund_refused", shares, about=refund)
 
     async def _take_over(self, connected: Connection, row: asyncpg.Record, one: StripeRefund) -> str | None:
-        if row["state"] not in REFUNDABLE or one.state == "failed":
+        # Nobody gives back what is disputed, but what was given back before may be heard of only then.
+        if (row["state"] not in REFUNDABLE and row["state"] != "disputed") or one.state == "failed":
             return None
         plan = plan_refund(*await money_of(connected, row["id"]), amount=one.amount)
         if isinstance(plan, NotRefundable):

@@ -520,7 +520,14 @@ def _ledger_balances(run: Run) -> Iterator[str]:
         due = sum(
             one.amount for one in run.refunds if one.booking == booking and one.state == "failed" and one.accepted
         )
-        due -= sum(one.amount - one.fresh for one in run.refunds if one.booking == booking and one.state != "failed")
+        due -= sum(
+            one.amount - one.fresh
+            for one in run.refunds
+            if one.booking == booking and (one.state != "failed" or one.accepted)
+        )
+        # What the buyer is owed goes with a dispute that is lost, if it is more than all else.
+        lost = [one.entries for one in run.postings if (one.booking, one.reason) == (booking, "dispute_lost")]
+        due -= sum(entries.get("refunds_due", 0) for entries in lost)
         open_ = sum(one.amount for one in run.disputes if one.booking == booking and one.state == "open")
         if sums["disputed_funds"] != open_:
             yield f"{booking} has {sums['disputed_funds']} {currency} in dispute, and {open_} are"

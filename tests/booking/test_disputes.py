@@ -3,6 +3,7 @@
 import asyncpg
 import msgspec
 import pytest
+import stripe
 from booking_fixtures import (  # noqa: F401
     booking_dsn_fixture,
     event_fixture,
@@ -10,6 +11,7 @@ from booking_fixtures import (  # noqa: F401
     inventory_dsn_fixture,
 )
 from booking_house import PRICE, BookingHouse
+from checker import check
 
 from lml_live.booking.bookings import Booking
 from lml_live.booking.payments import StripeDispute, StripeRefund
@@ -100,6 +102,39 @@ async def test_a_refund_that_is_heard_of_late_does_not_end_a_dispute(house: Book
     assert (await house.states(event))[3:5] == [seatmap.BYTE_AVAILABLE, SOLD]
     assert await tickets(house, booking) == ["flagged"]
     await house.assert_right(event)
+
+
+async def test_what_was_refunded_at_stripe_before_is_booked_in_a_dispute_too(
+    house: BookingHouse, event: str, stripe_api: stripe.StripeClient
+) -> None:
+    """It was passed over as long as all was promised to ours, and for good when the dispute was heard of first."""
+    booking = await house.sold(event, 3)
+    refund = await house.refund(booking)
+    await house.bookings.lease_work(1, 30, booking=booking.id)
+    assert booking.intent_id is not None
+    await stripe_api.v1.refunds.create_async({"payment_intent": booking.intent_id, "amount": 1})
+    await disputed(house, booking)
+    await told(house, booking, "created", 1)
+    await house.rest()
+    assert (await house.refunds.load(refund.id)).state == "failed"
+    assert await house.state(booking) == "disputed"
+    assert (await house.states(event))[3] == SOLD
+    await house.assert_right(event)
+
+
+async def test_what_came_back_and_was_sent_anew_may_come_back_again(house: BookingHouse, event: str) -> None:
+    booking = await house.sold(event, 3, card="pm_card_refundFail")
+    for key, wish in (("first", {}), ("anew", {"amount": 1_000})):
+        await house.refund(booking, key, **wish)
+        await house.rest()
+        await house.double.steering.advance(61)
+        await house.bookings.keep_notice(f"evt_{key}", "refund.failed", booking.intent_id)
+        await house.rest()
+    assert {one.rule for one in check(await house.read_run(event))} == {"I11"}, "it is owed, and booked so"
+    dispute = await disputed(house, booking)
+    await house.double.steering.close_dispute(dispute, won=False)
+    await told(house, booking, "closed", 1)
+    assert {one.rule for one in check(await house.read_run(event))} == {"I11"}, "and lost, though it cannot be charged back"
 
 
 async def test_all_is_given_back_and_lost_to_the_bank_besides(house: BookingHouse, event: str) -> None:
