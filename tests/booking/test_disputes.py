@@ -134,7 +134,7 @@ async def test_what_came_back_and_was_sent_anew_may_come_back_again(house: Booki
     dispute = await disputed(house, booking)
     await house.double.steering.close_dispute(dispute, won=False)
     await told(house, booking, "closed", 1)
-    assert {one.rule for one in check(await house.read_run(event))} == {"I11"}, "and lost, though it cannot be charged back"
+    assert {one.rule for one in check(await house.read_run(event))} == {"I11"}, "lost, and not charged back"
 
 
 async def test_all_is_given_back_and_lost_to_the_bank_besides(house: BookingHouse, event: str) -> None:
