@@ -181,14 +181,9 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
         groups = GroupActs(acts, GroupHolds(book, secret), catalogue.list_group)
         live = Live(feed, acts, groups, HolderTokens(secret), system_clock_ms, load_send_frame())
 
-        async def apply_block(
-            event: str, seats: Sequence[int], areas: Mapping[str, int], kind: BlockKind, blocked: bool
-        ) -> Refusals:
+        async def block(event: str, seats: Sequence[int], areas: Mapping[str, int], kind: BlockKind) -> Refusals:
             state = seatmap.BYTE_HOUSE if kind == "house" else seatmap.BYTE_KILL
-            if blocked:
-                answer = await holds.block_seats(event, seats, areas, state)
-            else:
-                answer = await holds.unblock_seats(event, seats, areas)
+            answer = await holds.block_seats(event, seats, areas, state)
             return Refusals(answer.refused_seats, answer.refused_areas)
 
         trail = Trail(pool)
@@ -208,7 +203,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
         desk, keys, partners = StaffDesk(pool), IdempotencyKeys(pool), Partners(pool)
         turns = StaffTurns(pool)
         allotting = Allotting(catalogue, ChannelRows(pool), layouts, Channels(book), turns)
-        blocking = Blocking(catalogue, Blocks(pool), layouts, apply_block, turns)
+        blocking = Blocking(catalogue, Blocks(pool), layouts, block, holds.unblock_seats, turns)
         live.identify, live.sells, live.signed_out = _identify(desk, partners), partners.sells, desk.signed_out
         live.block = SocketBlocks(blocking, live.identify).ask
         bookings = Bookings(pool)

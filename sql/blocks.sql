@@ -54,6 +54,29 @@ LEFT JOIN area_block AS block ON block.event_id = area.event_id AND block.area_i
 WHERE area.event_id = $1 AND area.area_id = $2
 GROUP BY area.capacity
 
+-- name: count_off_sale
+-- How many places of these areas are off sale in all, by area; those without any are left out.
+SELECT area_id, sum(quantity)::integer AS places
+FROM area_block
+WHERE event_id = $1 AND area_id = ANY ($2::text[])
+GROUP BY area_id
+
+-- name: find_area_request
+-- What a request did to an area, where it was counted.
+SELECT kind, change FROM area_block_request WHERE event_id = $1 AND request = $2 AND area_id = $3
+
+-- name: note_area_request
+-- Notes that a request was counted, so that its repetition is not.
+INSERT INTO area_block_request (event_id, request, area_id, kind, change) VALUES ($1, $2, $3, $4, $5)
+
+-- name: drop_area_requests
+-- Forgets an event's requests that are older than keys live.
+DELETE FROM area_block_request WHERE event_id = $1 AND created < now() - make_interval(hours => $2)
+
+-- name: withdraw_area_request
+-- Forgets a request that the inventory refused.
+DELETE FROM area_block_request WHERE event_id = $1 AND request = $2 AND area_id = $3
+
 -- name: count_blocked
 -- How many places of an area a block of this kind takes off sale.
 SELECT quantity FROM area_block WHERE event_id = $1 AND area_id = $2 AND kind = $3

@@ -1,7 +1,8 @@
 """Taking seats and places off sale and putting them back: PostgreSQL first, then the inventory, in batches.
 
 Not all or nothing: what is held, in checkout or sold is refused and listed. After an `Unavailable` the same call may be
-made again for seats; places of areas that were written but not applied come right at the next adopt.
+made again: a blocked seat is blocked, and places are counted once for each `request`. The inventory is told how many
+places are off sale in all, not how many more: told twice, or after an adopt that has read them, is the same.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -23,8 +24,10 @@ class Refusals(msgspec.Struct, frozen=True):
     areas: dict[str, int] = {}
 
 
-ApplyBlock = Callable[[str, Sequence[int], Mapping[str, int], BlockKind, bool], Awaitable[Refusals]]
-"""(event id, seat indexes, places per area, kind, True to block or False to unblock): at most `BLOCK_BATCH` seats."""
+Block = Callable[[str, Sequence[int], Mapping[str, int], BlockKind], Awaitable[Refusals]]
+"""(event id, at most `BLOCK_BATCH` seat indexes to block, places per area that are off sale in all, kind)"""
+Unblock = Callable[[str, Sequence[int]], Awaitable[Sequence[int]]]
+"""(event id, at most `BLOCK_BATCH` seat indexes); answers those that were not blocked."""
 
 
 class Selection(msgspec.Struct, frozen=True):
@@ -63,16 +66,36 @@ class Blocking:
     """Blocks and unblocks on behalf of staff."""
 
     def __init__(
-        self, catalogue: Catalogue, blocks: Blocks, layouts: Layouts, apply: ApplyBlock, turns: StaffTurns
+        self,
+        catalogue: Catalogue,
+        blocks: Blocks,
+        layouts: Layouts,
+        block: Block,
+        unblock: Unblock,
+        turns: StaffTurns,
     ) -> None:
         self._catalogue = catalogue
         self._blocks = blocks
         self._layouts = layouts
-        self._apply = apply
+        self._block = block
+        self._unblock = unblock
         self._turns = turns
 
-    async def block(self, event_id: str, wanted: Selection, kind: BlockKind, reason: str, staff_id: str) -> BlockReport:
-        """Takes off sale what is free; blocked seats get the new kind. Raises `NotFound`, `InvalidInput`."""
+    async def block(
+        self,
+        event_id: str,
+        wanted: Selection,
+        kind: BlockKind,
+        reason: str,
+        staff_id: str,
+        *,
+        request: str | None = None,
+    ) -> BlockReport:
+        """Takes off sale what is free; blocked seats get the new kind.
+
+        `request` names the request and its repetitions (None: each counts for itself). Raises `NotFound`,
+        `InvalidInput`, `Refused` where another request had this name.
+        """
         event, layout = await self._find(event_id)
         indexes = resolve(event, layout, wanted)
         refused: list[int] = []
@@ -81,18 +104,25 @@ class Blocking:
             async with self._turns.take(event_id):
                 written = await self._blocks.block_seats(event_id, ids, kind, reason, staff_id)
                 free = [index for index in batch if layout.seat_ids[index] in written]
-                answer = await self._apply(event_id, free, {}, kind, True) if free else Refusals()
+                answer = await self._block(event_id, free, {}, kind) if free else Refusals()
                 if answer.seats:
                     left_alone = [layout.seat_ids[index] for index in answer.seats]
                     await self._blocks.withdraw_seats(event_id, left_alone, staff_id, reason)
             refused += [*(set(batch) - set(free)), *answer.seats]
-        full = await self._block_areas(event_id, wanted.areas, kind, reason, staff_id)
+        full = await self._block_areas(event_id, wanted.areas, kind, reason, staff_id, request)
         return _report(layout, indexes, wanted.areas, refused, full, ("seat_taken", "area_full"))
 
     async def unblock(
-        self, event_id: str, wanted: Selection, kind: BlockKind, reason: str | None, staff_id: str
+        self,
+        event_id: str,
+        wanted: Selection,
+        kind: BlockKind,
+        reason: str | None,
+        staff_id: str,
+        *,
+        request: str | None = None,
     ) -> BlockReport:
-        """Puts back on sale what is blocked; `kind` matters for areas only. Raises `NotFound`, `InvalidInput`."""
+        """Puts back on sale what is blocked; `kind` matters for areas only. Else as `block`."""
         event, layout = await self._find(event_id)
         indexes = resolve(event, layout, wanted)
         refused: list[int] = []
@@ -100,37 +130,48 @@ class Blocking:
             ids = [layout.seat_ids[index] for index in batch]
             async with self._turns.take(event_id):
                 await self._blocks.unblock_seats(event_id, ids, staff_id, reason)
-                refused += (await self._apply(event_id, batch, {}, kind, False)).seats
-        fewer = await self._unblock_areas(event_id, wanted.areas, kind, reason, staff_id)
+                refused += await self._unblock(event_id, batch)
+        fewer = await self._unblock_areas(event_id, wanted.areas, kind, reason, staff_id, request)
         return _report(layout, indexes, wanted.areas, refused, fewer, ("conflict", "conflict"))
 
-    async def _unblock_areas(
-        self, event_id: str, areas: Mapping[str, int], kind: BlockKind, reason: str | None, staff_id: str
-    ) -> dict[str, int]:
-        if not areas:
-            return {}
-        async with self._turns.take(event_id):
-            fewer = await self._blocks.unblock_areas(event_id, areas, kind, staff_id, reason)
-            applied = {area_id: places for area_id, places in areas.items() if area_id not in fewer}
-            if applied:
-                fewer |= (await self._apply(event_id, (), applied, kind, False)).areas
-        return fewer
-
     async def _block_areas(
-        self, event_id: str, areas: Mapping[str, int], kind: BlockKind, reason: str, staff_id: str
-    ) -> dict[str, int]:
+        self,
+        event_id: str,
+        areas: Mapping[str, int],
+        kind: BlockKind,
+        reason: str,
+        staff_id: str,
+        request: str | None,
+    ) -> Mapping[str, int]:
         if not areas:
             return {}
         async with self._turns.take(event_id):
-            full = await self._blocks.block_areas(event_id, areas, kind, reason, staff_id)
-            applied = {area_id: places for area_id, places in areas.items() if area_id not in full}
-            if applied:
-                answer = await self._apply(event_id, (), applied, kind, True)
-                if answer.areas:
-                    withdrawn = {area_id: areas[area_id] for area_id in answer.areas}
-                    await self._blocks.unblock_areas(event_id, withdrawn, kind, staff_id, reason, refused=True)
-                full |= answer.areas
-        return full
+            counted = await self._blocks.block_areas(event_id, areas, kind, reason, staff_id, request)
+            if not counted.off_sale:
+                return counted.short
+            full = (await self._block(event_id, (), counted.off_sale, kind)).areas
+            if full:
+                withdrawn = {area_id: areas[area_id] for area_id in full}
+                await self._blocks.withdraw_areas(event_id, withdrawn, kind, staff_id, reason, request)
+        return {**counted.short, **full}
+
+    async def _unblock_areas(
+        self,
+        event_id: str,
+        areas: Mapping[str, int],
+        kind: BlockKind,
+        reason: str | None,
+        staff_id: str,
+        request: str | None,
+    ) -> Mapping[str, int]:
+        if not areas:
+            return {}
+        async with self._turns.take(event_id):
+            counted = await self._blocks.unblock_areas(event_id, areas, kind, staff_id, reason, request)
+            if counted.off_sale:
+                # Nothing of it is refused but where claims have what is still to be blocked: that yields, as in adopt.
+                await self._block(event_id, (), counted.off_sale, kind)
+        return counted.short
 
     async def _find(self, event_id: str) -> tuple[Event, LayoutFacts]:
         event = await self._catalogue.load_event(event_id)

@@ -255,9 +255,10 @@ class LiveClient:
         *,
         kind: Literal["house", "kill"],
         reason: str,
+        key: str | None = None,
     ) -> BlockResult | Refusal:
         """For a manager's token: take off sale what is free of these; see `Protocol.block`."""
-        number, effects = self._protocol.block(_monotonic_ms(), seats, areas, kind=kind, reason=reason)
+        number, effects = self._protocol.block(_monotonic_ms(), seats, areas, kind=kind, reason=reason, key=key)
         return cast("BlockResult | Refusal", await self._answer(number, effects))
 
     async def unblock(
@@ -267,9 +268,10 @@ class LiveClient:
         *,
         kind: Literal["house", "kill"] = "house",
         reason: str | None = None,
+        key: str | None = None,
     ) -> BlockResult | Refusal:
         """For a manager's token: put back on sale what is blocked of these; see `Protocol.unblock`."""
-        number, effects = self._protocol.unblock(_monotonic_ms(), seats, areas, kind=kind, reason=reason)
+        number, effects = self._protocol.unblock(_monotonic_ms(), seats, areas, kind=kind, reason=reason, key=key)
         return cast("BlockResult | Refusal", await self._answer(number, effects))
 
     async def ping(self) -> PingResult | Refusal:

@@ -1,7 +1,8 @@
 """Requests on their way: which wait, which are unanswered, and which may be asked again. Pure.
 
 Every transmission has an id of its own on the wire, for an id is answered once; the caller's number stays. Only `hold`,
-`hold_best`, `hold_group` and `move_group` carry a key, so only they are ever asked again (contract, section 3, `key`).
+`hold_best`, `hold_group`, `move_group`, `block` and `unblock` carry a key, so only they are ever asked again (contract,
+section 3, `key`).
 """
 
 from collections import deque
@@ -41,7 +42,8 @@ class Request:
 
         In its own epoch the key sees to that. In another one a seat still cannot be taken twice (it is refused as
         taken), but places of an area could, and so could seats that the server chooses, where the first transmission
-        was granted and survived. Over several events the key is of no epoch (docs/decisions/008).
+        was granted and survived. Over several events the key is of no epoch (docs/decisions/008), and neither is that
+        of staff, who count in PostgreSQL.
         """
         if self.transmissions >= TRANSMISSIONS_MAX:
             return False
@@ -50,7 +52,7 @@ class Request:
                 return self.epoch == epoch or not areas
             case wire.HoldBest():
                 return self.epoch == epoch
-            case wire.HoldGroup() | wire.MoveGroup():
+            case wire.HoldGroup() | wire.MoveGroup() | wire.Block() | wire.Unblock():
                 return True
         return False
 

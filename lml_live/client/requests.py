@@ -140,10 +140,17 @@ class Requests(ABC):
         *,
         kind: Literal["house", "kill"],
         reason: str,
+        key: str | None = None,
     ) -> tuple[int, Effects]:
-        """For a manager's token: take seats and places off sale, as far as they are free. Never asked again: places
-        are counted, and twice asked is twice as many."""
-        message = wire.Block(id=0, seats=list(seats), areas=dict(areas or {}), kind=kind, reason=reason)
+        """For a manager's token: take seats and places off sale, as far as they are free. As `hold`."""
+        message = wire.Block(
+            id=0,
+            seats=list(seats),
+            areas=dict(areas or {}),
+            kind=kind,
+            reason=reason,
+            key=key or self._new_key(),
+        )
         return self._request(now_ms, message)
 
     def unblock(
@@ -154,9 +161,17 @@ class Requests(ABC):
         *,
         kind: Literal["house", "kill"] = "house",
         reason: str | None = None,
+        key: str | None = None,
     ) -> tuple[int, Effects]:
         """For a manager's token: put blocked seats, and places of this kind, back on sale. As `block`."""
-        message = wire.Unblock(id=0, seats=list(seats), areas=dict(areas or {}), kind=kind, reason=reason)
+        message = wire.Unblock(
+            id=0,
+            seats=list(seats),
+            areas=dict(areas or {}),
+            kind=kind,
+            reason=reason,
+            key=key or self._new_key(),
+        )
         return self._request(now_ms, message)
 
     def ping(self, now_ms: int) -> tuple[int, Effects]:

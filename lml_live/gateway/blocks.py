@@ -1,5 +1,6 @@
 """Blocking and unblocking over the live socket, for managers; in batches over REST (`events`)."""
 
+import hashlib
 from collections.abc import Awaitable, Callable
 
 from lml_live.backoffice.blocking import Blocking, Selection
@@ -38,12 +39,15 @@ class SocketBlocks:
         if not request.seats and not request.areas:
             return Refusal("invalid_message", "Name at least one seat or area.")
         wanted = Selection(seats=[layout.seat_ids[seat] for seat in request.seats], areas=request.areas)
+        named = None if request.key is None else _name(staff.staff, type(request).__name__, request.key)
         answer: type[wire.Blocked] | type[wire.Unblocked]
         if isinstance(request, wire.Block):
-            report = await self._blocking.block(event, wanted, request.kind, request.reason, staff.staff)
+            report = await self._blocking.block(event, wanted, request.kind, request.reason, staff.staff, request=named)
             answer = wire.Blocked
         else:
-            report = await self._blocking.unblock(event, wanted, request.kind, request.reason, staff.staff)
+            report = await self._blocking.unblock(
+                event, wanted, request.kind, request.reason, staff.staff, request=named
+            )
             answer = wire.Unblocked
         refused = {layout.index_of[seat.seat_id] for seat in report.refused_seats}
         return answer(
@@ -53,3 +57,8 @@ class SocketBlocks:
             refused_seats=tuple(sorted(refused)),
             refused_areas={area.area_id: area.available for area in report.refused_areas},
         )
+
+
+def _name(staff: str, act: str, key: str) -> str:
+    """What names a request and its repetitions, as `idempotency.request_seed` does over REST."""
+    return hashlib.sha256("\0".join((staff, act, key)).encode()).hexdigest()

@@ -96,7 +96,7 @@ def _describe(operation: Operation, by_shape: Mapping[str, Any]) -> dict[str, An
                 {"name": query.name, "in": "query", "description": query.says, "schema": by_shape[_key(query.type)]}
                 for query in operation.query
             ),
-            *([_KEY_PARAMETER] if operation.idempotent else ()),
+            *([_KEY_PARAMETER | {"required": operation.idempotent is True}] if operation.idempotent else ()),
         ],
         "responses": {
             **{

@@ -13,7 +13,7 @@ from lml_live.errors import NotFound
 from lml_live.gateway import paging
 from lml_live.gateway.bodies import BlockRequest, EventList, UnblockRequest
 from lml_live.gateway.callers import find_staff, require_staff
-from lml_live.gateway.idempotency import IdempotencyKeys, request_seed
+from lml_live.gateway.idempotency import HEADER, IdempotencyKeys, request_seed
 from lml_live.gateway.operations import API, Operation, bind
 from lml_live.gateway.problems import Handler, read_body
 from lml_live.guard.staff import StaffDesk
@@ -97,6 +97,7 @@ OPERATIONS: Final = (
         body=BlockRequest,
         answers={200: BlockReport},
         codes=(*_MANAGER_CODES, "not_found"),
+        idempotent="optional",
     ),
     Operation(
         name="unblock_seats",
@@ -107,6 +108,7 @@ OPERATIONS: Final = (
         body=UnblockRequest,
         answers={200: BlockReport},
         codes=(*_MANAGER_CODES, "not_found"),
+        idempotent="optional",
     ),
 )
 
@@ -175,17 +177,35 @@ def routes(services: EventServices) -> list[web.RouteDef]:
 
     async def block_seats(request: web.Request) -> web.Response:
         staff = await require_staff(request, desk, "manager")
-        body = await read_body(request, BlockRequest)
-        wanted = Selection(body.seats, body.runs, body.areas)
-        event_id = request.match_info["event"]
-        return _answer(await services.blocking.block(event_id, wanted, body.kind, body.reason, staff.id))
+
+        async def act(named: str | None) -> web.Response:
+            body = await read_body(request, BlockRequest)
+            wanted = Selection(body.seats, body.runs, body.areas)
+            event_id = request.match_info["event"]
+            blocking = services.blocking
+            return _answer(await blocking.block(event_id, wanted, body.kind, body.reason, staff.id, request=named))
+
+        return await once_if_named(request, staff.id, act)
 
     async def unblock_seats(request: web.Request) -> web.Response:
         staff = await require_staff(request, desk, "manager")
-        body = await read_body(request, UnblockRequest)
-        wanted = Selection(body.seats, body.runs, body.areas)
-        event_id = request.match_info["event"]
-        return _answer(await services.blocking.unblock(event_id, wanted, body.kind, body.reason, staff.id))
+
+        async def act(named: str | None) -> web.Response:
+            body = await read_body(request, UnblockRequest)
+            wanted = Selection(body.seats, body.runs, body.areas)
+            event_id = request.match_info["event"]
+            blocking = services.blocking
+            return _answer(await blocking.unblock(event_id, wanted, body.kind, body.reason, staff.id, request=named))
+
+        return await once_if_named(request, staff.id, act)
+
+    async def once_if_named(
+        request: web.Request, staff_id: str, act: Callable[[str | None], Awaitable[web.Response]]
+    ) -> web.Response:
+        """Twice is once where the request has a key: places are counted, and twice asked is twice as many."""
+        if HEADER not in request.headers:
+            return await act(None)
+        return await services.keys.once(request, staff_id, lambda: act(request_seed(staff_id, request)))
 
     async def visible(request: web.Request) -> Event:
         event = await catalogue.load_event(request.match_info["event"])

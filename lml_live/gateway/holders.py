@@ -137,6 +137,7 @@ OPERATIONS: Final = (
         body=HoldChangeBody,
         answers={200: wire.Hold, 204: None},
         codes=_REFUSED,
+        idempotent="optional",
     ),
     Operation(
         name="release_hold",
@@ -152,9 +153,10 @@ OPERATIONS: Final = (
         method="POST",
         path=f"{API}/holds/{{hold}}/extend",
         who="holder",
-        summary="Put a hold's deadline off once more. An Idempotency-Key makes a retry harmless.",
+        summary="Put a hold's deadline off once more.",
         answers={200: wire.Hold},
         codes=_REFUSED,
+        idempotent="optional",
     ),
 )
 

@@ -42,8 +42,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     answers: Mapping[int, Any]
     codes: tuple[str, ...] = ()
     query: tuple[Query, ...] = ()
-    idempotent: bool = False
-    """Whether `Idempotency-Key` is required."""
+    idempotent: bool | Literal["optional"] = False
+    """Whether there is an `Idempotency-Key`, and whether it must be sent."""
     content_type: str = "application/json"
 
     def __post_init__(self) -> None:

@@ -238,13 +238,17 @@ BlockedPlaces = Annotated[
 
 
 class Block(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="block"):
-    """For managers: take seats and places off sale. Not all or nothing; answered by `blocked`."""
+    """For managers: take seats and places off sale. Not all or nothing; answered by `blocked`.
+
+    Places are counted once for each `key` of one member of staff; without one, each time that it is sent.
+    """
 
     id: RequestId
     seats: BlockedSeats = []
     areas: BlockedPlaces = {}
     kind: Literal["house", "kill"]
     reason: Reason
+    key: Key | None = None
 
 
 class Unblock(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="unblock"):
@@ -255,6 +259,7 @@ class Unblock(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="unbloc
     areas: BlockedPlaces = {}
     kind: Literal["house", "kill"] = "house"
     reason: Reason | None = None
+    key: Key | None = None
 
 
 class Ping(Struct, frozen=True, gc=False, omit_defaults=True, tag="ping"):

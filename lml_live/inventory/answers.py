@@ -32,7 +32,7 @@ class Refusal(Struct, frozen=True):
 
 
 class Blocked(Struct, frozen=True):
-    """What `block` or `unblock` did; the refused were left alone. Areas with what they have instead of enough."""
+    """What was blocked or assigned; the refused were left alone. Areas with what they have instead of enough."""
 
     seq: int
     epoch: int
@@ -104,8 +104,7 @@ def read_changed(sale: Sale, answer: Sequence[Any], hold: str) -> Changed:
 
 
 def read_blocked(sale: Sale, answer: Sequence[Any]) -> Blocked:
-    """The answer of block_seats and unblock_seats."""
-
+    """The answer of block_seats and assign_seats."""
     areas = msgspec.msgpack.decode(answer[3], type=list[str | int])
     return Blocked(
         seq=int(answer[1]),

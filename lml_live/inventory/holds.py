@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal
 
+import msgspec
 from msgspec import Struct
 
 from lml_live import limits
@@ -382,20 +383,20 @@ class Holds:
     async def block_seats(
         self, event: str, seats: Sequence[int], areas: Mapping[str, int], state: int, *, origin: str = ""
     ) -> Blocked:
-        """Takes at most a batch of seats and places off sale; `state` is the seat map's BYTE_HOUSE or BYTE_KILL."""
+        """Takes at most a batch of seats off sale, and sets how many places of areas are; twice is once.
+
+        `state` is the seat map's BYTE_HOUSE or BYTE_KILL.
+        """
         args: list[Part] = [self._book.skew_ms, origin, state, pack(sorted(seats)), _pack_counts(areas)]
-        return await self._block(event, "block_seats", args)
-
-    async def unblock_seats(
-        self, event: str, seats: Sequence[int], areas: Mapping[str, int], *, origin: str = ""
-    ) -> Blocked:
-        """Puts at most a batch of blocked seats and places on sale again."""
-        args: list[Part] = [self._book.skew_ms, origin, pack(sorted(seats)), _pack_counts(areas)]
-        return await self._block(event, "unblock_seats", args)
-
-    async def _block(self, event: str, script: str, args: Sequence[Part]) -> Blocked:
-        sale, answer = await self._book.run(event, script, _SEATS_BOOK_AREAS_LOG, lambda _: args)
+        sale, answer = await self._book.run(event, "block_seats", _SEATS_BOOK_AREAS_LOG, lambda _: args)
         return read_blocked(sale, answer)
+
+    async def unblock_seats(self, event: str, seats: Sequence[int], *, origin: str = "") -> tuple[int, ...]:
+        """Puts at most a batch of blocked seats on sale again; answers those that were not blocked."""
+        args: list[Part] = [self._book.skew_ms, origin, pack(sorted(seats))]
+        _, answer = await self._book.run(event, "unblock_seats", ("seats", "book", "log"), lambda _: args)
+        refused: tuple[int, ...] = msgspec.msgpack.decode(answer[2], type=tuple[int, ...])
+        return refused
 
     # --- Shared
 

@@ -6,11 +6,24 @@ Each change is put on record in the status-change log in its own transaction: ne
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
+from msgspec import Struct
+
+from lml_live import limits
+from lml_live.errors import Refused
 from lml_live.infra import postgres
 from lml_live.infra.postgres import Connection, Pool
 
 BlockKind = Literal["house", "kill"]
 """`house`: staff may sell from it; `kill`: nobody may."""
+
+
+class Counted(Struct, frozen=True):
+    """What became of places: areas that have not so many, with how many they have; and how many are off sale now, in
+    all, of each of the others."""
+
+    short: Mapping[str, int]
+    off_sale: Mapping[str, int]
+
 
 _EVENT: Final = postgres.statements("catalogue")
 _SQL: Final = postgres.statements("blocks")
@@ -50,18 +63,24 @@ class Blocks:
             await connected.execute(_SQL[statement], event_id, seat_ids, staff_id, reason)
 
     async def block_areas(
-        self, event_id: str, areas: Mapping[str, int], kind: BlockKind, reason: str, staff_id: str
-    ) -> dict[str, int]:
-        """Takes so many more places of each area off sale. Returns the areas that have not so many, with how many are
-        not blocked yet."""
+        self, event_id: str, areas: Mapping[str, int], kind: BlockKind, reason: str, staff_id: str, request: str | None
+    ) -> Counted:
+        """Takes so many more places of each area off sale, once for each `request` (None: each time).
+
+        Raises `idempotency_mismatch` where the request was another one.
+        """
         short: dict[str, int] = {}
         async with postgres.transaction(self._pool) as connected:
             await connected.execute(_EVENT["lock_event"], event_id)
             for area_id, quantity in areas.items():
+                if await _was_counted(connected, event_id, request, area_id, kind, quantity):
+                    continue
                 named = (event_id, area_id, kind, quantity, reason, staff_id)
                 if await connected.fetchval(_SQL["block_area"], *named) is None:
                     short[area_id] = await connected.fetchval(_SQL["count_unblocked"], event_id, area_id) or 0
-        return short
+                else:
+                    await _note(connected, event_id, request, area_id, kind, quantity)
+            return await _counted(connected, event_id, areas, short)
 
     async def unblock_areas(
         self,
@@ -70,24 +89,64 @@ class Blocks:
         kind: BlockKind,
         staff_id: str,
         reason: str | None,
-        *,
-        refused: bool = False,
-    ) -> dict[str, int]:
-        """Puts so many places of each area back on sale. Returns the areas that have fewer of this kind, with how many.
-
-        `refused` says that the inventory would not block them: the log then shows the block as withdrawn.
-        """
-        act = "withdraw" if refused else "unblock"
+        request: str | None,
+    ) -> Counted:
+        """Puts so many places of each area back on sale, once for each `request`. Short: those that have fewer of this
+        kind, with how many. Raises as `block_areas`."""
         short: dict[str, int] = {}
         async with postgres.transaction(self._pool) as connected:
             await connected.execute(_EVENT["lock_event"], event_id)
             for area_id, quantity in areas.items():
+                if await _was_counted(connected, event_id, request, area_id, kind, -quantity):
+                    continue
                 if await _lessen(connected, event_id, area_id, kind, quantity):
-                    record = (event_id, act, area_id, quantity, staff_id, reason)
+                    record = (event_id, "unblock", area_id, quantity, staff_id, reason)
                     await connected.execute(_SQL["record_area_unblock"], *record)
+                    await _note(connected, event_id, request, area_id, kind, -quantity)
                 else:
                     short[area_id] = await connected.fetchval(_SQL["count_blocked"], event_id, area_id, kind) or 0
-        return short
+            return await _counted(connected, event_id, areas, short)
+
+    async def withdraw_areas(
+        self,
+        event_id: str,
+        areas: Mapping[str, int],
+        kind: BlockKind,
+        staff_id: str,
+        reason: str | None,
+        request: str | None,
+    ) -> None:
+        """Takes back blocks that the inventory refused; the log shows them as withdrawn, the request may come again."""
+        async with postgres.transaction(self._pool) as connected:
+            await connected.execute(_EVENT["lock_event"], event_id)
+            for area_id, quantity in areas.items():
+                if await _lessen(connected, event_id, area_id, kind, quantity):
+                    record = (event_id, "withdraw", area_id, quantity, staff_id, reason)
+                    await connected.execute(_SQL["record_area_unblock"], *record)
+                await connected.execute(_SQL["withdraw_area_request"], event_id, request, area_id)
+
+
+async def _was_counted(
+    connected: Connection, event_id: str, request: str | None, area_id: str, kind: BlockKind, change: int
+) -> bool:
+    row = await connected.fetchrow(_SQL["find_area_request"], event_id, request, area_id)
+    if row is not None and tuple(row) != (kind, change):
+        raise Refused("idempotency_mismatch", "This key was used for another request.")
+    return row is not None
+
+
+async def _note(
+    connected: Connection, event_id: str, request: str | None, area_id: str, kind: BlockKind, change: int
+) -> None:
+    if request is not None:
+        await connected.execute(_SQL["drop_area_requests"], event_id, limits.IDEMPOTENCY_HOURS)
+        await connected.execute(_SQL["note_area_request"], event_id, request, area_id, kind, change)
+
+
+async def _counted(connected: Connection, event_id: str, areas: Mapping[str, int], short: Mapping[str, int]) -> Counted:
+    off_sale = dict.fromkeys((area_id for area_id in areas if area_id not in short), 0)
+    rows = await connected.fetch(_SQL["count_off_sale"], event_id, list(off_sale))
+    return Counted(short, off_sale | {row["area_id"]: row["places"] for row in rows})
 
 
 async def _lessen(connected: Connection, event_id: str, area_id: str, kind: BlockKind, quantity: int) -> bool:

@@ -875,14 +875,23 @@ async def test_a_blocked_seat_can_be_blocked_otherwise_and_unblocked(house: Hous
     assert (answer.refused_seats, answer.refused_areas) == ((), {})
     assert (await house.states(event))[:4] == [HOUSE, KILL, KILL, FREE]
     held(await holds.hold_seats(event, "anna", adults(5), [], key=None))
-    undone = await holds.unblock_seats(event, [5, 1, 0, 3], {"pit": 3, "stage": 1, "nowhere": 1}, origin="o")
-    assert undone.refused_seats == (3, 5)
-    assert undone.refused_areas == {"stage": 0, "nowhere": -1}
+    assert await holds.unblock_seats(event, [5, 1, 0, 3], origin="o") == (3, 5)
     assert (await house.states(event))[:6] == [FREE, FREE, KILL, FREE, FREE, HELD]
-    assert await house.area(event, "pit") == (9, 0, 0, 1)
     _, entry = await house.last_entry(event)
     assert (entry.act, entry.origin) == ("unblock", "o")
     assert entry.seat_bytes() == {0: FREE, 1: FREE}
+
+
+async def test_so_many_places_are_blocked_as_were_named_last(house: House, holds: Holds, event: str) -> None:
+    held(await holds.hold_seats(event, "anna", [], [("stage", "a", 2)], key=None))
+    for places, left in ((4, 6), (4, 6), (1, 9), (10, 0), (0, 10)):
+        answer = await holds.block_seats(event, [], {"pit": places, "stage": 2}, seatmap.BYTE_HOUSE)
+        assert answer.refused_areas == {"stage": 1}
+        assert await house.area(event, "pit") == (left, 0, 0, places)
+    answer = await holds.block_seats(event, [], {"pit": 11, "stage": 1, "nowhere": 0}, seatmap.BYTE_HOUSE)
+    assert answer.refused_areas == {"pit": 10, "nowhere": -1}
+    assert await house.area(event, "stage") == (0, 2, 0, 1)
+    await house.audit(event)
 
 
 async def test_seats_keep_their_channel(house: House, holds: Holds) -> None:
@@ -973,7 +982,7 @@ async def test_scripts_that_redis_forgot_are_loaded_again(house: House, holds: H
 async def test_the_log_is_bounded(house: House, holds: Holds) -> None:
     event = await house.open_event()
     for _ in range(6):
-        await asyncio.gather(*(holds.unblock_seats(event, [0], {}) for _ in range(1_000)))
+        await asyncio.gather(*(holds.unblock_seats(event, [0]) for _ in range(1_000)))
     sale = await house.sale(event)
     length = await house.pipe.call("XLEN", sale.key("log"))
     assert limits.LOG_ENTRIES_MAX <= length < limits.LOG_ENTRIES_MAX + 200

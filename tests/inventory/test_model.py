@@ -335,21 +335,20 @@ class Inventory(RuleBasedStateMachine):
 
     @rule(chosen=seats, n=st.integers(0, 2), back=st.booleans())
     def block(self, chosen: list[int], n: int, back: bool) -> None:
-        areas = {"pit": n} if n else {}
         if back:
-            answer = self.run(self.house.holds.unblock_seats(self.event, chosen, areas))
             done = self.blocked & set(chosen)
-            fits = n <= self.blocked_places
+            refused = self.run(self.house.holds.unblock_seats(self.event, chosen))
             self.blocked -= done
         else:
-            answer = self.run(self.house.holds.block_seats(self.event, chosen, areas, seatmap.BYTE_HOUSE))
+            answer = self.run(self.house.holds.block_seats(self.event, chosen, {"pit": n}, seatmap.BYTE_HOUSE))
             done = (self.free_seats() | self.blocked) & set(chosen)
-            fits = n <= self.free_places(None)
+            fits = n <= max(self.blocked_places, self.blocked_places + self.free_places(None))
             self.blocked |= done
-        assert set(answer.refused_seats) == set(chosen) - done
-        assert bool(answer.refused_areas) == (not fits)
-        if fits:
-            self.blocked_places += -n if back else n
+            assert bool(answer.refused_areas) == (not fits)
+            if fits:
+                self.blocked_places = n
+            refused = answer.refused_seats
+        assert set(refused) == set(chosen) - done
 
     @rule(channel=st.sampled_from(["", *CHANNELS]), chosen=seats, n=st.none() | st.integers(0, 4))
     def assign(self, channel: str, chosen: list[int], n: int | None) -> None:

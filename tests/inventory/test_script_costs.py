@@ -141,7 +141,7 @@ async def staffs_acts(clock: Clock) -> None:
     await clock.time("withdraw_hold", staff.withdraw_hold(event, hold))
     every_other = next(iter(batches(range(0, 2 * limits.BLOCK_BATCH, 2))))
     await clock.time("block_seats", house.holds.block_seats(event, every_other, {}, seatmap.BYTE_HOUSE))
-    await clock.time("unblock_seats", house.holds.unblock_seats(event, every_other, {}))
+    await clock.time("unblock_seats", house.holds.unblock_seats(event, every_other))
 
 
 async def acts_of_a_group(clock: Clock) -> None:

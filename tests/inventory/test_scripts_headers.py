@@ -339,8 +339,8 @@ CALLS: dict[str, tuple[Make, dict[str, Any]]] = {
         {"state": 3, "seats": msgspec.msgpack.encode([2, 4]), "areas": msgspec.msgpack.encode(["pit", "", 2])},
     ),
     "unblock_seats": (
-        lambda holds: holds.unblock_seats("e", [4, 2], {"pit": 2}, origin="socket"),
-        {"seats": msgspec.msgpack.encode([2, 4]), "areas": msgspec.msgpack.encode(["pit", "", 2])},
+        lambda holds: holds.unblock_seats("e", [4, 2], origin="socket"),
+        {"seats": msgspec.msgpack.encode([2, 4])},
     ),
     "restore_hold": (
         lambda holds: holds.restore_hold("e", "42-h", "b1"),

@@ -13,7 +13,7 @@ from lml_live.errors import Conflict, InvalidInput, LmlError, NotFound, Refused
 from lml_live.infra import postgres
 from lml_live.infra.postgres import Pool
 from lml_live.pricing import events
-from lml_live.pricing.blocks import Blocks
+from lml_live.pricing.blocks import BlockKind, Blocks
 from lml_live.pricing.catalogue import CHANNEL, Catalogue
 from lml_live.pricing.events import EventAct, EventChanges, EventState, LayoutChoice, LimitChanges, SaleLimits
 from lml_live.pricing.quote import Price, PriceTable, Quote, Wish
@@ -303,13 +303,22 @@ async def test_seats_are_blocked_but_not_those_in_checkout(catalogue: Catalogue,
 
 async def test_places_are_blocked_up_to_the_areas_capacity(catalogue: Catalogue, pool: Pool) -> None:
     event, blocks = await catalogue.create_event(new_event()), Blocks(pool)
-    assert await blocks.block_areas(event.id, {"floor": 60}, "house", "press", "s1") == {}
-    assert await blocks.block_areas(event.id, {"floor": 41}, "kill", "mixer", "s1") == {"floor": 40}
-    assert await blocks.block_areas(event.id, {"floor": 40}, "kill", "mixer", "s1") == {}
-    assert await blocks.unblock_areas(event.id, {"floor": 61}, "house", "s2", None) == {"floor": 60}
-    assert await blocks.unblock_areas(event.id, {"floor": 10}, "house", "s2", None) == {}
-    assert await blocks.unblock_areas(event.id, {"floor": 50}, "house", "s2", "x", refused=True) == {}
-    assert await blocks.unblock_areas(event.id, {"floor": 1}, "house", "s2", None) == {"floor": 0}
+
+    async def block(places: int, kind: BlockKind, why: str) -> tuple[dict[str, int], dict[str, int]]:
+        counted = await blocks.block_areas(event.id, {"floor": places}, kind, why, "s1", None)
+        return dict(counted.short), dict(counted.off_sale)
+
+    async def unblock(places: int) -> tuple[dict[str, int], dict[str, int]]:
+        counted = await blocks.unblock_areas(event.id, {"floor": places}, "house", "s2", None, None)
+        return dict(counted.short), dict(counted.off_sale)
+
+    assert await block(60, "house", "press") == ({}, {"floor": 60})
+    assert await block(41, "kill", "mixer") == ({"floor": 40}, {})
+    assert await block(40, "kill", "mixer") == ({}, {"floor": 100})
+    assert await unblock(61) == ({"floor": 60}, {})
+    assert await unblock(10) == ({}, {"floor": 90})
+    await blocks.withdraw_areas(event.id, {"floor": 50}, "house", "s2", "x", None)
+    assert await unblock(1) == ({"floor": 0}, {})
     async with postgres.connection(pool) as connected:
         told = await connected.fetch(
             "SELECT act, quantity, status, reason FROM status_change WHERE event_id = $1 ORDER BY number", event.id
