@@ -52,12 +52,14 @@ class Conversation:
     (`hello`, choosing seats, a book that is another) is a task.
     """
 
-    def __init__(self, live: Live, audience: Audience, subscriber: Subscriber, mark: str) -> None:
+    def __init__(self, live: Live, audience: Audience, subscriber: Subscriber, mark: str, origin: str) -> None:
         self._live = live
         self.audience = audience
         self._subscriber = subscriber
         self._mark = mark
         """What stands for the client's address in the inventory's counts."""
+        self._origin = origin
+        """The same in the audit trail."""
         self._loop = asyncio.get_running_loop()
         self._clock = live.clock
         self._ask_at_once = live.acts.ask
@@ -341,7 +343,7 @@ class Conversation:
             case wire.Block() | wire.Unblock():
                 token = self._session.staff_token
                 assert token is not None, "the session lets only staff ask for it"
-                return await self._live.block(self.audience.desk, token, request)
+                return await self._live.block(self.audience.desk, token, request, self._origin)
             case _:
                 desk, whence = self.audience.desk, self._mark
                 return await self._live.groups.ask(desk, holder, request, origin, through, whence)
