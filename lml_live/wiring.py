@@ -9,9 +9,9 @@ import contextlib
 import logging
 import secrets
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from aiohttp import web
@@ -231,7 +231,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
         if post is not None:
             pages = settings.public_url or f"http://127.0.0.1:{settings.port}"
             mailer = Mailer(pool, post, checkout.access, sender=sender, public_url=pages)
-            stack.push_async_callback(_end, asyncio.create_task(mailer.run(), name="mails"))
+            stack.push_async_callback(_end, _start(mailer.run(), "mails"))
         staff_holds = StaffHolds(book)
         holding = Holding(pool, staff_holds)
         holder_services = HolderServices(
@@ -291,8 +291,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
                 match_seconds=settings.match_seconds,
                 settle_seconds=settings.settle_seconds,
             )
-            matched = asyncio.create_task(matching.run(lambda: upkeep.leads), name="match")
-            stack.push_async_callback(_end, matched)
+            stack.push_async_callback(_end, _start(matching.run(lambda: upkeep.leads), "match"))
         for name, work in (
             ("feed", feed.run()),
             ("sockets", live.keep()),
@@ -305,7 +304,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             ("audit", trail.run(lambda: upkeep.leads)),
             ("anchors", _anchor(settings, pool, upkeep)),
         ):
-            stack.push_async_callback(_end, asyncio.create_task(work, name=name))
+            stack.push_async_callback(_end, _start(work, name))
         yield services, live
 
 
@@ -340,6 +339,18 @@ async def _anchor(settings: Settings, pool: postgres.Pool, upkeep: Upkeep) -> No
     """Anchors the audit trail's chains now and then, in the one worker that leads, until cancelled."""
     async with anchor_store(settings) as store:
         await Anchoring(pool, store, anchor_seconds=settings.anchor_seconds).run(lambda: upkeep.leads)
+
+
+def _start(loop: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
+    """Starts one of the worker's loops. Should a defect end it, that is told: nobody would miss it for weeks."""
+
+    def ended(task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.critical("this worker has no more %r: restart it", name, exc_info=error)
+
+    task = asyncio.create_task(loop, name=name)
+    task.add_done_callback(ended)
+    return task
 
 
 async def _end(task: "asyncio.Task[None]") -> None:

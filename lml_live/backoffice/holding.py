@@ -22,9 +22,9 @@ from lml_live.errors import NotFound, Unavailable
 from lml_live.infra import postgres
 from lml_live.infra.postgres import Connection, Pool
 from lml_live.inventory.answers import Changed, Refusal
-from lml_live.inventory.holds import AreaWishes
 from lml_live.inventory.records import Record
 from lml_live.inventory.staff_holds import StaffHolds, Undone
+from lml_live.inventory.wishes import AreaWishes
 from lml_live.values import new_id
 
 _SQL: Final = postgres.statements("staff_holds")

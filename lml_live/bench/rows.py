@@ -2,13 +2,13 @@
 
 from typing import Final
 
-from lml_live.bench import adopting, best, crowds, fan_out, rooms, store, worker
+from lml_live.bench import adopting, best, crowds, fan_out, pipe, rooms, store, worker
 from lml_live.bench.plan import Row
 
 ROWS: Final[tuple[Row, ...]] = (
     store.VALKEY_HOLD,
     store.GUARDS,
-    store.PIPE,
+    pipe.PIPE,
     worker.HOLDS,
     worker.PACED,
     fan_out.FAN_OUT,

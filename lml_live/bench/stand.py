@@ -28,6 +28,8 @@ from lml_live.inventory.together import Together
 
 SECRET: Final = b"the benchmark's own secret ......"
 EPOCH: Final = 1
+AOF: Final = {"appendonly": "yes", "appendfsync": "everysec", "in_flight": bounds.IN_FLIGHT}
+"""How the Valkey of the rows about holds is set up and asked."""
 OPEN_SINCE_MS: Final = 1_000
 MAX_SEATS: Final = 8
 

@@ -19,6 +19,7 @@ from lml_live.booking.bookings import Bookings, Work
 from lml_live.booking.payments import Intent, PaymentFault, Payments
 from lml_live.booking.states import IntentStatus
 from lml_live.errors import LmlError, Unavailable
+from lml_live.infra.acting import acting_ends
 from lml_live.inventory.holds import Holds
 
 log = logging.getLogger(__name__)
@@ -109,9 +110,11 @@ class Completer:
         """Does now what is due for one booking, and waits as long as a request may wait. What is left is done later.
 
         A call to Stripe that takes longer goes on: ended half-way, its outcome would be unknown, and nobody would try
-        again before its lease is over.
+        again before its lease is over. What follows is the program's doing, as where its loop comes first, and not of
+        whoever asks.
         """
-        task = asyncio.create_task(self._hurry(booking), name=f"hurry {booking}")
+        with acting_ends():
+            task = asyncio.create_task(self._hurry(booking), name=f"hurry {booking}")
         self._hurrying.add(task)
         task.add_done_callback(self._hurried)
         done, _ = await asyncio.wait({task}, timeout=limits.PAYMENT_WAIT_SECONDS)

@@ -6,7 +6,7 @@ read at all is cut. Nobody else notices (performance.md, section 2; reliability.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from lml_live import limits
@@ -168,7 +168,9 @@ class Audience:
         if self.view == STAFF and tick.seats:
             details = tuple((seat, byte) for seat, (_, byte) in sorted(tick.seats.items()))
             channels = {name: channel.number for name, channel in self.room.sale.channels.items()}
-            self.broadcast_message(wire.Details(seq=tick.seq, seats=details, channels=channels))
+            # Who is not welcomed yet, or anew, gets them with the welcome.
+            greeted = [subscriber for subscriber in self.subscribers if subscriber.epoch is not None]
+            self._tell(greeted, wire.Details(seq=tick.seq, seats=details, channels=channels))
 
     def broadcast_idle(self, now: float) -> None:
         """An idle room says where it is, every `PING_SECONDS`."""
@@ -178,8 +180,12 @@ class Audience:
 
     def broadcast_message(self, message: Any) -> None:
         """Tells everybody one message, encoded once per format."""
+        self._tell(tuple(self.subscribers), message)
+
+    @staticmethod
+    def _tell(subscribers: Iterable[Subscriber], message: Any) -> None:
         framed: dict[wire.Format, bytes] = {}
-        for subscriber in tuple(self.subscribers):
+        for subscriber in subscribers:
             fmt = subscriber.format
             if fmt not in framed:
                 framed[fmt] = frames.message_frame(fmt.encode(message), binary=fmt.binary)

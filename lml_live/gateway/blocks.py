@@ -8,6 +8,7 @@ from lml_live.errors import Forbidden, Unauthorized
 from lml_live.gateway import wire
 from lml_live.gateway.desk import Desk
 from lml_live.gateway.session import Visitor
+from lml_live.infra.acting import act_as
 from lml_live.inventory.answers import Refusal
 
 Identify = Callable[[str], Awaitable[Visitor | None]]
@@ -20,8 +21,12 @@ class SocketBlocks:
         self._blocking = blocking
         self._identify = identify
 
-    async def ask(self, desk: Desk, token: str, request: wire.StaffRequest) -> wire.Blocked | wire.Unblocked | Refusal:
+    async def ask(
+        self, desk: Desk, token: str, request: wire.StaffRequest, origin: str
+    ) -> wire.Blocked | wire.Unblocked | Refusal:
         """Does what the staff of this token ask for. Who signed out since `hello`, or is manager no longer, is refused.
+
+        For a task of its own: what it changes is on record as done by them, from `origin` (`callers.origin_of`).
 
         Raises `Unauthorized`, `Forbidden`, `NotFound`, `InvalidInput`, `Unavailable`.
         """
@@ -30,6 +35,7 @@ class SocketBlocks:
             raise Unauthorized("You have signed out.")
         if not staff.manages:
             raise Forbidden("This needs another role.")
+        act_as("staff", staff.staff, origin)
         layout, event = desk.layout, desk.event.id
         unknown = tuple(seat for seat in request.seats if seat >= layout.seat_count)
         if unknown:

@@ -15,6 +15,7 @@ from lml_live import limits
 from lml_live.errors import Forbidden, Overloaded, Unavailable
 from lml_live.gateway import wire
 from lml_live.gateway.audience import Audience, Subscriber, unheard
+from lml_live.gateway.callers import origin_of
 from lml_live.gateway.conversation import Conversation
 from lml_live.gateway.live import Live
 from lml_live.guard.throttle import AddressCaps
@@ -86,7 +87,7 @@ async def _converse(request: web.Request, live: Live, audience: Audience, mark: 
     _bound_buffers(transport)
     subscriber = Subscriber(transport, fmt, f"{_WORKER}:{next(_numbers)}:")
     audience = live.join(audience, subscriber)
-    conversation = Conversation(live, audience, subscriber, mark)
+    conversation = Conversation(live, audience, subscriber, mark, origin_of(request))
     # From here on the framework hands over what comes in as it is, what came with the handshake first.
     request.protocol.set_parser(cast(Any, conversation))
     try:

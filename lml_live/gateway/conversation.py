@@ -25,8 +25,6 @@ log = logging.getLogger(__name__)
 
 _PLAIN: Final = (wire.HoldRequest, wire.Release)
 """What one call of a script decides, unless it turns out otherwise."""
-_WHOLE: Final = (wire.GroupChanged, wire.Blocked, wire.Unblocked)
-"""Answers that come ready to be sent."""
 _FED: Final = (False, b"")
 """Tells the framework that it need not close, and that nothing is left over."""
 _ANSWERS: Final[dict[type[Struct], type[wire.Held] | type[wire.Released] | type[wire.Extended]]] = {
@@ -38,7 +36,9 @@ _ANSWERS: Final[dict[type[Struct], type[wire.Held] | type[wire.Released] | type[
 
 OneEvent = wire.HoldRequest | wire.HoldBest | wire.Release | wire.Extend
 Request = OneEvent | wire.GroupRequest | wire.StaffRequest
+Answer = wire.HoldAnswer | wire.StaffAnswer | wire.Error
 Outcome = Changed | Refusal | wire.GroupChanged | wire.StaffAnswer | wire.Error
+"""What became of a request; all but the first two are answers already."""
 _KINDS: Final = {kind: str(kind.__struct_config__.tag) for kind in get_args(Request)}
 """What metrics and logs call a request."""
 
@@ -52,14 +52,14 @@ class Conversation:
     (`hello`, choosing seats, a book that is another) is a task.
     """
 
-    def __init__(self, live: Live, audience: Audience, subscriber: Subscriber, mark: str) -> None:
+    def __init__(self, live: Live, audience: Audience, subscriber: Subscriber, mark: str, origin: str) -> None:
         self._live = live
-        self._mark = mark
-        """Stands for the network address, where that is counted."""
         self.audience = audience
         self._subscriber = subscriber
         self._mark = mark
         """What stands for the client's address in the inventory's counts."""
+        self._origin = origin
+        """The same in the audit trail."""
         self._loop = asyncio.get_running_loop()
         self._clock = live.clock
         self._ask_at_once = live.acts.ask
@@ -279,15 +279,13 @@ class Conversation:
         self._asked = None
         try:
             outcome = asked.read(answer)
-            if outcome is not None:
-                self._finish(outcome)
         except Exception:  # the socket loop: one request's defect must not end the socket in silence (style.md, 14)
             log.exception("a %s failed", _KINDS[type(request)])
             outcome = self._failed()
-            self._finish(outcome)
         if outcome is None:
             self._start(self._act_long(request, self._subscriber.asked), "act")
         else:
+            self._finish(outcome)
             self._rest()
 
     def set_exception(self, error: Exception) -> None:
@@ -345,7 +343,7 @@ class Conversation:
             case wire.Block() | wire.Unblock():
                 token = self._session.staff_token
                 assert token is not None, "the session lets only staff ask for it"
-                return await self._live.block(self.audience.desk, token, request)
+                return await self._live.block(self.audience.desk, token, request, self._origin)
             case _:
                 desk, whence = self.audience.desk, self._mark
                 return await self._live.groups.ask(desk, holder, request, origin, through, whence)
@@ -367,30 +365,37 @@ class Conversation:
 
     def _finish(self, outcome: Outcome) -> None:
         """Answers the request."""
-        request, self._request = self._request, None
+        request = self._request
         assert request is not None
-        subscriber = self._subscriber
+        kind, subscriber = type(request), self._subscriber
+        try:
+            answer = self._answer(request, outcome)
+        except Exception:  # the socket loop: one request's defect must not end the socket in silence (style.md, 14)
+            log.exception("the answer to a %s failed", _KINDS[kind])
+            answer = _refused(request, self._failed())
+        self._request = None
         subscriber.asked = ""
         kept_back, subscriber.asked_news = subscriber.asked_news, None
-        kind, ended = type(request), "ok"
-        if isinstance(outcome, _WHOLE):
-            subscriber.send(outcome)
-        elif isinstance(outcome, Refusal | wire.Error):
-            ended = outcome.code
-            subscriber.send(_refused(request, outcome) if isinstance(outcome, Refusal) else outcome)
+        subscriber.send(answer)
+        ended = "ok"
+        if isinstance(answer, wire.Error):
+            ended = answer.code
             if kept_back is not None:
                 self.audience.send_hold_changed(subscriber, kept_back)
-        else:
-            subscriber.send(
-                _ANSWERS[kind](
-                    id=request.id,
-                    epoch=str(outcome.epoch),
-                    seq=outcome.seq,
-                    hold=show_changed(self.audience.desk, outcome),
-                    now_ms=outcome.now_ms,
-                )
-            )
         METRICS.count_act(_KINDS[kind], ended, time.monotonic() - self._started)
+
+    def _answer(self, request: Request, outcome: Outcome) -> Answer:
+        if isinstance(outcome, Refusal):
+            return _refused(request, outcome)
+        if not isinstance(outcome, Changed):
+            return outcome
+        return _ANSWERS[type(request)](
+            id=request.id,
+            epoch=str(outcome.epoch),
+            seq=outcome.seq,
+            hold=show_changed(self.audience.desk, outcome),
+            now_ms=outcome.now_ms,
+        )
 
     async def _close(self) -> None:
         """Closes in bounded time; what the peer does not read is dropped with the socket."""

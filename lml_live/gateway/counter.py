@@ -39,7 +39,7 @@ from lml_live.gateway.tokens import HolderToken
 from lml_live.guard.staff import Staff, StaffDesk
 from lml_live.inventory.answers import Refusal
 from lml_live.inventory.groups import GroupChanged
-from lml_live.inventory.holds import AreaWishes
+from lml_live.inventory.wishes import AreaWishes
 
 _CLERK_CODES: Final = ("unauthorized", "forbidden", "not_found")
 _TAKING: Final = ("seat_taken", "cooling_down", "unknown_seat", "unknown_area", "area_full", "limit_exceeded")

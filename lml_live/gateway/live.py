@@ -38,7 +38,10 @@ async def _nobody(_token: str) -> Visitor | None:
     return None
 
 
-async def _no_blocks(_desk: Desk, _token: str, _request: wire.StaffRequest) -> wire.StaffAnswer | Refusal:
+Block = Callable[[Desk, str, wire.StaffRequest, str], Awaitable[wire.StaffAnswer | Refusal]]
+
+
+async def _no_blocks(*_asked: object) -> wire.StaffAnswer | Refusal:
     """Where there is no back office."""
     return Refusal("forbidden", "Nothing is taken off sale here.")
 
@@ -79,7 +82,7 @@ class Live(Listener):
         """Whether who buys through a channel may go on after the token's end: a partner's key may have been taken."""
         self.signed_out: Callable[[Collection[str]], Awaitable[Collection[str]]] = _all_signed_in
         """Which of these staff tokens are good no more."""
-        self.block: Callable[[Desk, str, wire.StaffRequest], Awaitable[wire.StaffAnswer | Refusal]] = _no_blocks
+        self.block: Block = _no_blocks
         """Does what the staff of a token ask for; see `SocketBlocks.ask`."""
         self.turnstile = Turnstile()
         self._collector = Collector()

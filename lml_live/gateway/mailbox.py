@@ -2,7 +2,7 @@
 
 There only where the settings say so. Every mail has a booking's secret in it, so nobody else may look: the caller must
 be this machine, under a name of this machine (a page of the web that points its own name here is refused), and through
-no proxy.
+no proxy that says so (one that adds no header of its own cannot be told from a browser here).
 """
 
 import html

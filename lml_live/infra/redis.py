@@ -117,12 +117,10 @@ class Sink(Protocol):
 
 
 class Prepared(msgspec.Struct, frozen=True):
-    """A script's call as far as it is always the same: its name, keys and first arguments, encoded once."""
+    """A script's call as far as it is always the same: its keys and first arguments, encoded once."""
 
-    script: str
-    keys: tuple[str, ...]
-    args: tuple[bytes, ...]
     count: int
+    """Its parts, which the last arguments are added to."""
     encoded: bytes
 
 
@@ -231,7 +229,7 @@ class Pipe:
         """The part of a call that `send` need not encode again."""
         parts: list[Part] = [b"EVALSHA", self._scripts[script].sha, len(keys), *keys, *args]
         encoded = encode_call(parts).partition(b"\r\n")[2]
-        return Prepared(script, tuple(keys), tuple(args), len(parts), encoded)
+        return Prepared(len(parts), encoded)
 
     def send(self, call: Prepared, args: Sequence[bytes], sink: Sink) -> None:
         """Sends a prepared call with the last of its arguments. The sink is told `ScriptForgotten` where it must be

@@ -12,6 +12,7 @@ from msgspec import Struct
 from lml_live import limits
 
 SCHEMES: Final = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
+_NO_SERVER: Final = "is no mail server; smtps://user:password@mail.example.org, say, is expected"
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 SendMail = Callable[[str, EmailMessage], Awaitable[None]]
@@ -42,16 +43,22 @@ class MailServer(Struct, frozen=True):
 
 def parse_server(url: str) -> MailServer:
     """Reads `smtp://`, `smtp+starttls://` or `smtps://[user:password@]host[:port]`. Raises `ValueError`."""
-    address = urlsplit(url)
-    if address.scheme not in SCHEMES or not address.hostname or address.path.strip("/") or address.query:
-        raise ValueError("is no mail server; smtps://user:password@mail.example.org, say, is expected")
+    try:
+        address = urlsplit(url)
+        port = address.port
+    except ValueError:
+        raise ValueError(_NO_SERVER) from None  # its words quote the address: a part of a password, perhaps
+    if address.scheme not in SCHEMES or not address.hostname or address.path.strip("/"):
+        raise ValueError(_NO_SERVER)
+    if address.query or address.fragment:
+        raise ValueError(f"{_NO_SERVER}; write ? in a password as %3F, # as %23, / as %2F")
     if address.username and address.scheme == "smtp" and address.hostname not in _LOOPBACK:
         raise ValueError("would send a password that anybody on the way can read; use smtps or smtp+starttls")
     user = unquote(address.username) if address.username else None
     password = unquote(address.password) if address.password else None
     if (user is None) != (password is None):
         raise ValueError("has a user without a password, or the other way round")
-    return MailServer(address.scheme, address.hostname, address.port or SCHEMES[address.scheme], user, password)
+    return MailServer(address.scheme, address.hostname, port or SCHEMES[address.scheme], user, password)
 
 
 class Smtp:

@@ -17,16 +17,9 @@ from lml_live.errors import Refused
 from lml_live.infra.redis import Part
 from lml_live.inventory.answers import STAFF_HOLD, Changed, Refusal, read_answer
 from lml_live.inventory.book import Book
-from lml_live.inventory.holds import (
-    AreaWishes,
-    SeatWishes,
-    Windows,
-    expect_open,
-    hash_request,
-    is_staff_hold,
-    orphan_args,
-)
+from lml_live.inventory.holds import expect_open, is_staff_hold
 from lml_live.inventory.records import WEB, Sale, decode_record, pack
+from lml_live.inventory.wishes import AreaWishes, SeatWishes, Windows, hash_request, orphan_args
 
 _KEYS: Final = ("seats", "book", "deadlines", "areas", "log")
 

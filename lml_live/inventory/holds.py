@@ -6,7 +6,7 @@ changed, or the outcome is unknown: the same key makes a retry harmless).
 
 import hashlib
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
@@ -39,13 +39,17 @@ from lml_live.inventory.records import (
     pack_release,
 )
 from lml_live.inventory.together import Act
-
-SeatWishes = Sequence[tuple[int, str]]
-"""(seat index, price type)"""
-AreaWishes = Sequence[tuple[str, str, int]]
-"""(area id, price type, places)"""
-Windows = Callable[[Iterable[int], str], list[list[int]]]
-"""What the orphan rule looks at around these seats under this rule: `Plan.windows` of the event's layout."""
+from lml_live.inventory.wishes import (
+    AreaWishes,
+    SeatWishes,
+    Windows,
+    hash_request,
+    hash_wish,
+    orphan_args,
+    pack_areas,
+    pack_counts,
+    pack_seats,
+)
 
 
 class Asked(Struct, frozen=True, gc=False):
@@ -157,7 +161,7 @@ class Holds:
         if key is not None:
             digest = self._digest(sale, holder, key)
             hold = f"{sale.number}-{digest}"
-            marker = pack((hold, _request_hash("hold", "", seats, areas, asked)))
+            marker = pack((hold, hash_wish("hold", "", seats, areas, asked)))
         else:
             hold = f"{sale.number}-{secrets.token_hex(10)}"
         rising, channel = sorted(seats), sale.channel(through)
@@ -229,14 +233,14 @@ class Holds:
     ) -> Changed | Refusal:
         if is_staff_hold(hold):
             return STAFF_HOLD
-        request = _request_hash(script, hold, seats, areas, asked)
+        request = hash_wish(script, hold, seats, areas, asked)
 
         def args(sale: Sale) -> Sequence[Part]:
             expect_open(sale)
             digest = self._digest(sale, holder, key)
             return [
                 *(self._book.skew_ms, holder, hold, digest, request, origin, sale.on_sale_at_ms, sale.max_seats),
-                *(limits.KEYS_PER_HOLD_MAX, _pack_seats(seats), _pack_areas(areas), *more),
+                *(limits.KEYS_PER_HOLD_MAX, pack_seats(seats), pack_areas(areas), *more),
                 *orphan_args(sale, seats, windows),
             ]
 
@@ -302,7 +306,7 @@ class Holds:
         """Puts the deadline off by the event's hold time from now, at most `extensions` times, within the lifetime."""
         if is_staff_hold(hold):
             return STAFF_HOLD
-        request = _request_hash("extend", hold, (), (), None)
+        request = hash_wish("extend", hold, (), (), None)
 
         def args(sale: Sale) -> Sequence[Part]:
             expect_open(sale)
@@ -387,7 +391,7 @@ class Holds:
 
         `state` is the seat map's BYTE_HOUSE or BYTE_KILL.
         """
-        args: list[Part] = [self._book.skew_ms, origin, state, pack(sorted(seats)), _pack_counts(areas)]
+        args: list[Part] = [self._book.skew_ms, origin, state, pack(sorted(seats)), pack_counts(areas)]
         sale, answer = await self._book.run(event, "block_seats", _SEATS_BOOK_AREAS_LOG, lambda _: args)
         return read_blocked(sale, answer)
 
@@ -470,41 +474,3 @@ def staff_hold_id(number: int, request: str) -> str:
 def is_staff_hold(hold: str) -> bool:
     """Whether a hold is the box office's for a customer. PostgreSQL has it, too, so only staff change it."""
     return "-s-" in hold
-
-
-def _request_hash(act: str, hold: str, seats: SeatWishes, areas: AreaWishes, asked: object) -> str:
-    return hash_request((act, hold, sorted(seats), sorted(areas)) if asked is None else (act, hold, asked))
-
-
-def orphan_args(sale: Sale, seats: SeatWishes, windows: Windows | None) -> tuple[str, bytes]:
-    """The last two arguments of the scripts that hold: the rule, and what it must look at."""
-    if sale.orphan_rule == "off":
-        return "off", b""
-    assert windows is not None, "an event with an orphan rule is held with its layout at hand"
-    around = windows([seat for seat, _ in seats], sale.orphan_rule)
-    return sale.orphan_rule, pack([_short(window) for window in around])
-
-
-def _short(window: Sequence[int]) -> Sequence[int]:
-    """A window as the scripts read it: [first, last] rising stands for all between, so two others are given falling."""
-    first, last = window[0], window[-1]
-    if len(window) > 1 and window == list(range(first, last + 1)):
-        return (first, last)
-    return (last, first) if len(window) == 2 and first < last else window
-
-
-def hash_request(request: object) -> str:
-    """What a key stands for, as its marker keeps it."""
-    return hashlib.blake2b(pack(request), digest_size=16).hexdigest()
-
-
-def _pack_seats(seats: SeatWishes) -> bytes:
-    return pack([part for wish in sorted(seats) for part in wish])
-
-
-def _pack_areas(areas: AreaWishes) -> bytes:
-    return pack([part for wish in areas for part in wish])
-
-
-def _pack_counts(areas: Mapping[str, int]) -> bytes:
-    return pack([part for area, n in areas.items() for part in (area, "", n)])

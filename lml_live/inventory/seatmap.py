@@ -36,17 +36,6 @@ _WIRE_STATE_BY_BYTE: Final = {BYTE_HELD: HELD, BYTE_SOLD: SOLD, BYTE_HOUSE: BLOC
 _UNPACK_TABLES: Final = tuple(bytes(packed >> 2 * place & 3 for packed in range(256)) for place in range(4))
 
 
-def seat_byte(state: int, channel: int = CHANNEL_OPEN) -> int:
-    """The inventory byte of a seat in `state` (one of `BYTE_…`) that belongs to `channel` (0 to 31).
-
-    Raises `ValueError` for anything else: such a byte would be read as another seat's truth.
-    """
-    if not BYTE_AVAILABLE <= state <= BYTE_KILL:
-        raise ValueError(f"a seat's state is {BYTE_AVAILABLE} to {BYTE_KILL}, not {state}")
-    _refuse_unknown_channel(channel)
-    return channel << CHANNEL_SHIFT | state
-
-
 def view_table(channel: int) -> bytes:
     """What viewers of `channel` see: 256 bytes for `bytes.translate`, from inventory byte to wire state.
 

@@ -14,8 +14,9 @@ from lml_live.infra.redis import Part
 from lml_live.inventory import seatmap
 from lml_live.inventory.answers import Changed, Refusal, read_answer
 from lml_live.inventory.book import Book
-from lml_live.inventory.holds import AreaWishes, SeatWishes, staff_hold_id
-from lml_live.inventory.records import BOX_OFFICE, Record, Sale, decode_record, pack
+from lml_live.inventory.holds import staff_hold_id
+from lml_live.inventory.records import BOX_OFFICE, Record, Sale, decode_record
+from lml_live.inventory.wishes import AreaWishes, SeatWishes, pack_areas, pack_seats
 
 _SEATS_BOOK_DEADLINES_AREAS_LOG: Final = ("seats", "book", "deadlines", "areas", "log")
 _SEATS_BOOK_AREAS_LOG: Final = ("seats", "book", "areas", "log")
@@ -56,7 +57,7 @@ class StaffHolds:
                 raise Refused("sale_closed", "The sale is over.")
             return [
                 *(self._book.skew_ms, holder, hold, "", limits.HOLD_SEATS_MAX, limits.HOLDS_PER_HOLDER_MAX),
-                *(limits.UNTIL_RELEASED_MS, _also(over_house), _pack_seats(seats), _pack_areas(areas)),
+                *(limits.UNTIL_RELEASED_MS, _also(over_house), pack_seats(seats), pack_areas(areas)),
                 sale.channel(BOX_OFFICE),
             ]
 
@@ -74,7 +75,7 @@ class StaffHolds:
         def args(sale: Sale) -> Sequence[Part]:
             return [
                 *(self._book.skew_ms, hold, "", limits.HOLD_SEATS_MAX, _also(over_house)),
-                *(_pack_seats(seats), _pack_areas(areas), sale.channel(BOX_OFFICE)),
+                *(pack_seats(seats), pack_areas(areas), sale.channel(BOX_OFFICE)),
             ]
 
         sale, answer = await self._book.run(event, "move_hold", _SEATS_BOOK_AREAS_LOG, args)
@@ -132,11 +133,3 @@ def _also(over_house: bool) -> int:
 def _refusal(answer: Changed | Refusal) -> Refusal:
     assert isinstance(answer, Refusal), "the script's other answers were read before"
     return answer
-
-
-def _pack_seats(seats: SeatWishes) -> bytes:
-    return pack([part for wish in sorted(seats) for part in wish])
-
-
-def _pack_areas(areas: Sequence[tuple[str, str, int]]) -> bytes:
-    return pack([part for wish in areas for part in wish])

@@ -52,14 +52,24 @@ class _Waiting:
         self.sink = sink
 
     def tell(self, answer: Any) -> None:
-        if not self.sink.done():
-            self.sink.set_result(answer)
+        """Hands the answer over. Raises nothing: others' answers follow in the same step."""
+        try:
+            if type(answer) is list and answer[0] == b"failed":
+                self.fail(StoreFault(answer[1].decode(errors="replace")))
+            elif not self.sink.done():
+                self.sink.set_result(answer)
+        except Exception:  # one caller's defect is not the others' (style.md, 14)
+            log.exception("a caller could not take its answer")
 
     def fail(self, error: Exception) -> None:
-        if not self.sink.done():
-            self.sink.set_exception(error)
-            if isinstance(self.sink, asyncio.Future):
-                self.sink.exception()  # a caller that gave up does not make asyncio complain
+        """The same of an error."""
+        try:
+            if not self.sink.done():
+                self.sink.set_exception(error)
+                if isinstance(self.sink, asyncio.Future):
+                    self.sink.exception()  # a caller that gave up does not make asyncio complain
+        except Exception:  # as above
+            log.exception("a caller could not be told that %s", error)
 
 
 class Together:
@@ -218,23 +228,18 @@ class _Call:
     def set_result(self, answer: Any, /) -> None:
         try:
             answers = self._shared_out(answer)
-        except LookupError:
+        except (LookupError, TypeError):
             answers = []
         if len(answers) != len(self._acts):
             self.set_exception(StoreFault(f"{self._script} answered {answer!r:.200} to {len(self._acts)} acts"))
             return
-        try:
-            for one, own in zip(self._acts, answers, strict=True):
-                if own[0] == b"failed":
-                    one.fail(StoreFault(own[1].decode(errors="replace")))
-                else:
-                    one.tell(own)
-        finally:
-            self._queue.answered()
+        for one, own in zip(self._acts, answers, strict=True):
+            one.tell(own)
+        self._queue.answered()
 
     def _shared_out(self, answer: Any) -> list[Any]:
         """What each act's own script would have answered."""
-        if self._script is not _TOGETHER or answer[0] != b"together":
+        if self._script != _TOGETHER or answer[0] != b"together":
             # One act's answer; or the book is not the one that was spoken to, which all of them are told.
             return [answer] * len(self._acts)
         times, ending = answer[1], answer[2]

@@ -28,8 +28,8 @@ from lml_live.backoffice.holding import Act, Holding
 from lml_live.errors import NotFound, Unavailable
 from lml_live.inventory import seatmap
 from lml_live.inventory.answers import Changed, Refusal
-from lml_live.inventory.holds import AreaWishes
 from lml_live.inventory.staff_holds import StaffHolds, Undone
+from lml_live.inventory.wishes import AreaWishes
 
 FREE, HELD, SOLD, HOUSE, KILL = range(5)
 IDS = [seat_id(index) for index in range(24)]

@@ -37,7 +37,7 @@ from waiting import eventually
 
 from lml_live import limits
 from lml_live.client import HoldResult, LiveClient, Refusal
-from lml_live.gateway import wire
+from lml_live.gateway import conversation, wire
 from lml_live.infra.config import Settings
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -277,6 +277,28 @@ async def test_requests_that_come_at_once_are_answered_in_order(server: LiveServ
         for number, message in enumerate((best, held), 7):
             line.say({"type": "release", "id": number, "hold": message["hold"]["id"]})
             await line.hear("released")
+
+
+async def test_an_answer_that_cannot_be_made_is_an_outcome_that_is_unknown(
+    server: LiveServer, event: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A defect of ours there left the socket deaf for ever, and who waited in the same call without an answer."""
+    async with calling(server, event, hello={}) as caller, calling(server, event, hello={}) as other:
+        for line in (caller, other):
+            await line.hear("welcome")
+        with monkeypatch.context() as broken:
+            broken.setattr(conversation, "show_changed", None)
+            for request in ({"type": "hold", "seats": [3]}, {"type": "hold_best", "quantity": 1}):
+                error = await caller.ask({**request, "id": 1}, "held", "error")
+                assert (error["id"], error["code"]) == (1, "unavailable")
+                told = await caller.hear("hold_changed")
+                assert told["reason"] == "own", "it worked all the same"
+                await caller.say({"type": "release", "id": 2, "hold": told["hold"]})
+                assert (await caller.hear("error"))["id"] == 2
+                assert (await caller.hear("hold_changed"))["state"] == "gone"
+        held = await caller.ask({"type": "hold", "id": 3, "seats": [4]}, "held")
+        await caller.ask({"type": "release", "id": 4, "hold": held["hold"]["id"]}, "released")
+        assert (await other.ask({"type": "ping", "id": 1}, "pong"))["id"] == 1
 
 
 async def test_who_closes_at_once_is_answered_before(server: LiveServer, event: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from databases import clone_database
-from inventory_house import SCRIPTS, House
+from inventory_house import SCRIPTS, House, read_prepared
 from script_headers import assert_answer_as_said, assert_call_as_said
 
 from lml_live.infra import postgres
@@ -32,8 +32,9 @@ def scripts_keep_their_word(monkeypatch: pytest.MonkeyPatch) -> None:
     send = Pipe.send
 
     def checked_send(self: Pipe, call: Prepared, args: Sequence[bytes], sink: Sink) -> None:
-        assert_call_as_said(call.script, call.keys, [*call.args, *args])
-        send(self, call, args, CheckedSink(call.script, sink))
+        script, keys, first = read_prepared(call)
+        assert_call_as_said(script, keys, [*first, *args])
+        send(self, call, args, CheckedSink(script, sink))
 
     monkeypatch.setattr(Pipe, "send", checked_send)
 

@@ -5,13 +5,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import hiredis
 import msgspec
 from msgspec import structs
 
 from lml_live import limits
 from lml_live.clock import to_datetime
 from lml_live.infra import postgres
-from lml_live.infra.redis import Pipe, load_scripts
+from lml_live.infra.redis import Pipe, Prepared, load_scripts
 from lml_live.inventory import seatmap
 from lml_live.inventory.answers import Changed, Refusal
 from lml_live.inventory.book import Book
@@ -96,6 +97,16 @@ class Worker:
         """(seq, seats, areas), as a room reads them."""
         _, seq, seats, areas, _ = await self.book.read_inventory(event)
         return seq, seats, areas
+
+
+def read_prepared(call: Prepared) -> tuple[str, list[str], list[bytes]]:
+    """Which script a prepared call runs, with which keys and first arguments."""
+    reader = hiredis.Reader()
+    reader.feed(b"*%d\r\n" % call.count + call.encoded)
+    _, sha, count, *parts = reader.gets()
+    [script] = [script.name for script in SCRIPTS.values() if script.sha == sha.decode()]
+    keys = int(count)
+    return script, [key.decode() for key in parts[:keys]], parts[keys:]
 
 
 class House(Worker):

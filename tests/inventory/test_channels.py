@@ -70,7 +70,7 @@ async def test_a_hold_goes_on_through_its_channel(house: House) -> None:
     await house.holds.release_hold(event, "cleo", agency.hold)
     assert (await house.allotments(event))["pit"] == (2, 4, 0)
     raw = (await house.inventory(event))[1]
-    assert raw[2] == seatmap.seat_byte(seatmap.BYTE_AVAILABLE, 2), "what is given back is the agency's again"
+    assert raw[2] == 2 << seatmap.CHANNEL_SHIFT, "what is given back is the agency's again"
     await house.audit(event)
 
 
@@ -141,7 +141,7 @@ async def test_opening_gives_all_that_is_left_to_all(house: House) -> None:
     await house.audit(event)
     with pytest.raises(Refused, match="given seats again"):
         await house.channels.open_seats(event, "web", 4711, 0, 24, [])
-    assert (await house.inventory(event))[1][0] == seatmap.seat_byte(0, 1)
+    assert (await house.inventory(event))[1][0] == 1 << seatmap.CHANNEL_SHIFT
 
 
 async def test_adopt_lays_channels_over_the_inventory(house: House) -> None:
@@ -171,7 +171,7 @@ async def test_adopt_lays_channels_over_the_inventory(house: House) -> None:
     await house.audit(event)
     _, raw, areas = await house.inventory(event)
     assert {seat: byte >> 3 for seat, byte in enumerate(raw) if byte >> 3} == {0: 1, 2: 2, 3: 2, 9: 3}
-    assert raw[9] == seatmap.seat_byte(seatmap.BYTE_HOUSE, 3)
+    assert raw[9] == 3 << seatmap.CHANNEL_SHIFT | seatmap.BYTE_HOUSE
     assert areas["pit"] == (5, 3, 2, 0)
     assert (await house.allotments(event))["pit"] == (2, 4, 5)
     held(await house.holds.add_to_hold(event, "cleo", hold.hold, adults(3), [], key=None))

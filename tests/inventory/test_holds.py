@@ -897,13 +897,13 @@ async def test_so_many_places_are_blocked_as_were_named_last(house: House, holds
 async def test_seats_keep_their_channel(house: House, holds: Holds) -> None:
     event = await house.open_event(channels=[f"partner-{n}" for n in range(1, 10)])
     sale = await house.sale(event)
-    other = seatmap.seat_byte(seatmap.BYTE_AVAILABLE, 9)
+    other = 9 << seatmap.CHANNEL_SHIFT
     await house.pipe.call("SETRANGE", sale.key("seats"), 4, bytes([other, other]))
     await house.remember_start(event)
     wish = adults(3, 4, 5, 6)
     hold = held(await holds.hold_seats(event, "anna", wish, [], key=None, through="partner-9")).hold
     _, entry = await house.last_entry(event)
-    assert entry.seats == (3, 1, HELD, 4, 2, seatmap.seat_byte(HELD, 9), 6, 1, HELD)
+    assert entry.seats == (3, 1, HELD, 4, 2, other | HELD, 6, 1, HELD)
     await house.audit(event)
     held(await holds.release_hold(event, "anna", hold))
     _, entry = await house.last_entry(event)

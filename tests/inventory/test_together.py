@@ -5,11 +5,12 @@ from collections import Counter
 from collections.abc import Awaitable
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from inventory_fixtures import house_fixture, inventory_dsn_fixture, pool_fixture, scripts_keep_their_word  # noqa: F401
-from inventory_house import SCRIPTS, House, adults, held, refused
+from inventory_house import SCRIPTS, House, adults, held, read_prepared, refused
 
 from lml_live import limits
 from lml_live.errors import Overloaded, Unavailable
@@ -19,6 +20,7 @@ from lml_live.inventory import seatmap
 from lml_live.inventory.answers import Changed, Refusal
 from lml_live.inventory.feed import Feed
 from lml_live.inventory.records import Record, pack_hold, pack_release, pack_rules
+from lml_live.inventory.together import AGAIN, Act
 
 FREE, HELD = seatmap.BYTE_AVAILABLE, seatmap.BYTE_HELD
 
@@ -35,7 +37,7 @@ def calls_fixture(house: House, monkeypatch: pytest.MonkeyPatch) -> list[tuple[s
     send = house.pipe.send
 
     def counted(call: Prepared, args: list[bytes], sink: Sink) -> None:
-        calls.append((call.script, len(args)))
+        calls.append((read_prepared(call)[0], len(args)))
         send(call, args, sink)
 
     monkeypatch.setattr(house.pipe, "send", counted)
@@ -309,6 +311,51 @@ async def test_an_answer_that_makes_no_sense_is_told(house: House, event: str, m
         answers = await asyncio.gather(*tasks, return_exceptions=True)
         assert [type(answer) for answer in answers] == [StoreFault] * 2
     assert house.book.together._queues[event]._on_the_way == 0
+
+
+class Careless:
+    """A sink that cannot take what it is told."""
+
+    @staticmethod
+    def done() -> bool:
+        return False
+
+    @staticmethod
+    def set_result(_: Any, /) -> None:
+        raise ValueError("the answer")
+
+    @staticmethod
+    def set_exception(_: Exception, /) -> None:
+        raise ValueError("the error")
+
+
+@pytest.mark.parametrize("fails", [None, "send", "take"])
+async def test_a_caller_that_cannot_take_its_answer_harms_no_other(
+    house: House, event: str, monkeypatch: pytest.MonkeyPatch, fails: str | None
+) -> None:
+    """The answers of a call are told one after the other: those after it were never told, nor what waited sent."""
+    sale, together = await house.sale(event), house.book.together
+    if fails == "take":
+        sale = msgspec.structs.replace(sale, run_id="another")
+    with monkeypatch.context() as broken:
+        if fails == "send":
+            broken.setattr(house.pipe, "prepare", None)
+        acts = [
+            Act("hold_seats", name, 1, pack_hold("anna", name, "", b"", "", adults(seat), (), 0, "", b"", b""))
+            for seat, name in enumerate(("1-a", "1-b", "1-c"))
+        ]
+        first = together.wait(sale, acts[0])
+        together.decide(sale, acts[1], Careless())
+        last = together.wait(sale, acts[2])
+        answers = await asyncio.wait_for(asyncio.gather(first, last, return_exceptions=True), 10)
+    if fails == "send":
+        assert [type(answer) for answer in answers] == [TypeError] * 2
+    elif fails == "take":
+        assert answers == [AGAIN] * 2
+    else:
+        assert [answer[:4] for answer in answers] == [b"held"] * 2
+    assert together.waiting == together._queues[event]._on_the_way == 0
+    held(await hold(house, event, "ben", 9))
 
 
 @pytest.mark.parametrize("first", [True, False])

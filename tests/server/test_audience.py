@@ -224,6 +224,22 @@ async def test_staff_who_signed_out_are_shown_out(setting: Setting, monkeypatch:
     assert [len(line.messages()) for line in (said["staff-ben"], public)] == [1, 1]
 
 
+async def test_staff_who_are_not_welcomed_yet_get_no_details(setting: Setting) -> None:
+    """Their indexes are of the layout and epoch of a welcome that is still to come, which brings them all."""
+    subscriber, line = setting.subscriber()
+    audience = setting.live.enter(await setting.audience(), subscriber, STAFF)
+    setting.hold(3)
+    assert line.messages() == []
+    await setting.live.welcome(audience, subscriber, setting.session(), Greet("staff-anna", "anna", None, False))
+    setting.hold(4)
+    setting.renew()
+    setting.hold(5)
+    await eventually(lambda: line.messages()[-1]["type"] == "welcome" and len(line.messages()) > 1)
+    told = [(message["type"], message.get("seats")) for message in line.messages() if message["type"] != "diff"]
+    assert [kind for kind, _ in told] == ["welcome", "details", "welcome"]
+    assert told[1][1] == [[4, 1]]
+
+
 async def test_an_ended_partners_customer_watches_on_with_what_it_has(setting: Setting) -> None:
     """A new epoch's welcome, which nobody asks for, gave a new token to everybody."""
     now, channel = 1_000_000, "agency"

@@ -223,11 +223,13 @@ async def test_a_buyer_is_written_and_the_trail_says_who_cancelled(anna: Visitor
     await eventually(is_written, 60)
     async with shop.pool() as pool:
         rows = await pool.fetch("SELECT * FROM booking_history WHERE booking_id = $1 ORDER BY number", booking["id"])
-    made, given_up, *_ = rows
+    made, given_up, *others = rows
     assert (made["actor_kind"], given_up["actor_kind"]) == ("holder", "holder")
     assert made["actor_id"] == given_up["actor_id"]
     assert made["origin"]
     assert made["origin"] == given_up["origin"]
+    ends = [(row["to_state"], row["actor_kind"], row["actor_id"], row["origin"]) for row in others]
+    assert ends == [("cancelled", "system", None, None)], "that is what Stripe said, whoever asked it"
 
 
 async def test_what_is_anothers_is_as_if_it_were_not_there(anna: Visitor, ben: Visitor) -> None:

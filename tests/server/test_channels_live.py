@@ -132,6 +132,12 @@ async def test_managers_block_over_the_socket(counter: Counter, lines: Lines) ->
     await public.hear_seats({0: BLOCKED, 1: BLOCKED, 2: HELD})
     (seat,) = await counter.details(0)
     assert (seat["status"], seat["reason"]) == ("kill", "mixer")
+    await counter.block("house", 3)
+    async with counter.server.pool() as pool:
+        rows = await pool.fetch("SELECT staff_id, origin FROM status_change WHERE event_id = $1", counter.event)
+        by = {(row["staff_id"], row["origin"]) for row in rows}
+        assert len(by) == 1, "over the socket as over REST: the same member of staff, from the same address"
+        assert all(by.pop())
     assert (await manager.ask("block", areas={"floor": 4}, kind="house", reason="press"))["areas"] == {"floor": 4}
     back = await manager.ask("unblock", seats=[1, 5], areas={"floor": 4})
     assert (back["type"], back["seats"], back["refused_seats"], back["areas"]) == ("unblocked", [1], [5], {"floor": 4})

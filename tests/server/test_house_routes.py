@@ -16,6 +16,7 @@ from openapi_spec_validator import validate
 from serving import LiveServer, OwnServer
 from waiting import eventually
 
+from lml_live import wiring
 from lml_live.gateway import wire
 from lml_live.gateway.app import OPERATIONS, Services, make_app
 from lml_live.gateway.operations import undocumented_routes
@@ -172,3 +173,17 @@ async def test_what_is_away_is_named(own_server: OwnServer) -> None:
         await asyncio.to_thread(server.stop)
         assert server.process is not None
         assert server.process.returncode == 0
+
+
+async def test_a_loop_that_a_defect_ends_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing awaits a worker's loops until it stops: mails or anchors were gone without a word."""
+
+    async def breaks() -> None:
+        raise ValueError("a defect")
+
+    async def has_nothing_to_do() -> None:
+        pass
+
+    for loop, name in ((breaks(), "mails"), (has_nothing_to_do(), "copies")):
+        await asyncio.wait([wiring._start(loop, name)])
+    assert [record.getMessage() for record in caplog.records] == ["this worker has no more 'mails': restart it"]
