@@ -77,7 +77,7 @@ def write(facts: Facts) -> Letter:
             text = f"We have given money back for your booking: {what}. What it is now you see here."
             return Letter(f"Refund: {event}", (text, "With most banks it arrives within ten days.", _KEEP))
         case "event_changed":
-            return Letter(f"Changed: {event}", (f"Place or time have changed. Now it is: {what}.", _KEEP))
+            return Letter(f"Changed: {event}", (f"Place or time have changed. Now it is: {what}. {count}.", _KEEP))
 
 
 def plain(facts: Facts, letter: Letter) -> str:
