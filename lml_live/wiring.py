@@ -233,7 +233,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             mailer = Mailer(pool, post, checkout.access, sender=sender, public_url=pages)
             stack.push_async_callback(_end, _start(mailer.run(), "mails"))
         staff_holds = StaffHolds(book)
-        holding = Holding(pool, staff_holds)
+        holding = Holding(pool, staff_holds, turns)
         holder_services = HolderServices(
             live,
             library,

@@ -11,6 +11,7 @@ Releases and moves are done in the inventory first, then put on record, in the s
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import datetime
 from typing import Final, Literal
 
@@ -18,6 +19,7 @@ import asyncpg
 from msgspec import Struct
 
 from lml_live import limits
+from lml_live.backoffice.turns import StaffTurns
 from lml_live.errors import NotFound, Unavailable
 from lml_live.infra import postgres
 from lml_live.infra.postgres import Connection, Pool
@@ -60,9 +62,10 @@ class CustomerHold(Struct, frozen=True, kw_only=True):
 class Holding:
     """The acts of staff on holds."""
 
-    def __init__(self, pool: Pool, staff_holds: StaffHolds) -> None:
+    def __init__(self, pool: Pool, staff_holds: StaffHolds, turns: StaffTurns) -> None:
         self._pool = pool
         self._inventory = staff_holds
+        self._turns = turns
 
     async def add_customer(self, staff: str) -> str:
         """A new holder who is a customer of the box office; answers the holder's id."""
@@ -98,22 +101,23 @@ class Holding:
             await connected.execute(_SQL["begin_hold"], *row, *columns)
             if await connected.fetchval(_SQL["lock_state"], hold) == "ended":
                 return _ENDED
-        outcome = await self._inventory.hold_for_customer(event, holder, hold, seats, areas, over_house=over_house)
-        async with postgres.transaction(self._pool) as connected:
-            if isinstance(outcome, Refusal):
-                await connected.execute(_SQL["drop_refused"], hold)
-                return outcome
-            await _same_epoch(connected, event, outcome.epoch)
-            state = await connected.fetchval(_SQL["lock_state"], hold)
-            if state == "taking":
-                await connected.execute(_SQL["keep_hold"], hold)
-                # As the inventory has it: a colleague may have moved what was listed as `taking`.
-                assert outcome.record is not None, "what was granted is there"
-                taken = [seat_ids[seat] for seat, _ in outcome.record.seat_types()]
-                places = _count(outcome.record.area_types())
-                if over_house:
-                    await connected.execute(_SQL["use_up_house_blocks"], event, taken)
-                await _record(connected, event, "hold", "held", hold, holder, act, taken, places)
+        async with self._turn(event, over_house):
+            outcome = await self._inventory.hold_for_customer(event, holder, hold, seats, areas, over_house=over_house)
+            async with postgres.transaction(self._pool) as connected:
+                if isinstance(outcome, Refusal):
+                    await connected.execute(_SQL["drop_refused"], hold)
+                    return outcome
+                await _same_epoch(connected, event, outcome.epoch)
+                state = await connected.fetchval(_SQL["lock_state"], hold)
+                if state == "taking":
+                    await connected.execute(_SQL["keep_hold"], hold)
+                    # As the inventory has it: a colleague may have moved what was listed as `taking`.
+                    assert outcome.record is not None, "what was granted is there"
+                    taken = [seat_ids[seat] for seat, _ in outcome.record.seat_types()]
+                    places = _count(outcome.record.area_types())
+                    if over_house:
+                        await connected.execute(_SQL["use_up_house_blocks"], event, taken)
+                    await _record(connected, event, "hold", "held", hold, holder, act, taken, places)
         if state == "ended":
             # A colleague released what was listed as `taking`, before the inventory had it.
             await self._inventory.withdraw_hold(event, hold)
@@ -132,25 +136,30 @@ class Holding:
         over_house: bool,
     ) -> Changed | Refusal:
         """Moves anybody's hold to other seats and places: all of it in one step, or nothing. Twice is once."""
-        outcome = await self._inventory.move_hold(event, hold, seats, areas, over_house=over_house)
-        if isinstance(outcome, Refusal):
-            return outcome
-        record = outcome.record
-        assert record is not None, "a moved hold is there"
-        async with postgres.transaction(self._pool) as connected:
-            await _same_epoch(connected, event, outcome.epoch)
-            row = await connected.fetchrow(_SQL["lock_hold"], hold)
-            old, old_areas = _contents(row, outcome.before, seat_ids)
-            new = [seat_ids[seat] for seat, _ in record.seat_types()]
-            if row is not None:
-                columns = _columns(seat_ids, record.seat_types(), record.area_types())
-                await connected.execute(_SQL["rewrite_hold"], hold, *columns)
-            if over_house:
-                await connected.execute(_SQL["use_up_house_blocks"], event, new)
-            changes = _differences(old, old_areas, new, _count(record.area_types()))
-            for status, some_seats, some_areas in changes:
-                await _record(connected, event, "move", status, hold, record.holder, act, some_seats, some_areas)
-        return Changed(hold, record, outcome.epoch, outcome.seq, outcome.now_ms)
+        async with self._turn(event, over_house):
+            outcome = await self._inventory.move_hold(event, hold, seats, areas, over_house=over_house)
+            if isinstance(outcome, Refusal):
+                return outcome
+            record = outcome.record
+            assert record is not None, "a moved hold is there"
+            async with postgres.transaction(self._pool) as connected:
+                await _same_epoch(connected, event, outcome.epoch)
+                row = await connected.fetchrow(_SQL["lock_hold"], hold)
+                old, old_areas = _contents(row, outcome.before, seat_ids)
+                new = [seat_ids[seat] for seat, _ in record.seat_types()]
+                if row is not None:
+                    columns = _columns(seat_ids, record.seat_types(), record.area_types())
+                    await connected.execute(_SQL["rewrite_hold"], hold, *columns)
+                if over_house:
+                    await connected.execute(_SQL["use_up_house_blocks"], event, new)
+                changes = _differences(old, old_areas, new, _count(record.area_types()))
+                for status, some_seats, some_areas in changes:
+                    await _record(connected, event, "move", status, hold, record.holder, act, some_seats, some_areas)
+            return Changed(hold, record, outcome.epoch, outcome.seq, outcome.now_ms)
+
+    def _turn(self, event: str, over_house: bool) -> AbstractAsyncContextManager[None]:
+        """What uses up blocks takes turns with those who block, lest it uses up a block that is newer than its hold."""
+        return self._turns.take(event) if over_house else nullcontext()
 
     async def release(self, event: str, seat_ids: Sequence[str], hold: str, act: Act) -> Undone | Refusal | None:
         """Releases anybody's hold. None where the inventory had lost it and only its row was left to end."""

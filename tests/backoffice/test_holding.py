@@ -3,6 +3,7 @@
 The log beside them says who did what to which seat, when and why, and nobody can change it.
 """
 
+import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from waiting import eventually
 
 sys.path.append(str(Path(__file__).parents[1] / "inventory"))
 
@@ -25,6 +27,7 @@ from inventory_house import House, adults, held, refused, seat_id
 from lml_live import limits
 from lml_live.backoffice.history import History
 from lml_live.backoffice.holding import Act, Holding
+from lml_live.backoffice.turns import StaffTurns
 from lml_live.errors import NotFound, Unavailable
 from lml_live.inventory import seatmap
 from lml_live.inventory.answers import Changed, Refusal
@@ -43,7 +46,7 @@ class Office:
     def __init__(self, house: House) -> None:
         self.house = house
         self.inventory = StaffHolds(house.book)
-        self.holding = Holding(house.pool, self.inventory)
+        self.holding = Holding(house.pool, self.inventory, StaffTurns(house.pool))
         self.history = History(house.pool, self.inventory)
         self.event = self.customer = ""
 
@@ -227,10 +230,10 @@ class Dying(StaffHolds):
 
 
 async def die(office: Office, act: Callable[[], Awaitable[Any]], **how: Any) -> None:
-    office.holding = Holding(office.house.pool, Dying(office, **how))
+    office.holding = Holding(office.house.pool, Dying(office, **how), StaffTurns(office.house.pool))
     with pytest.raises(Unavailable):
         await act()
-    office.holding = Holding(office.house.pool, office.inventory)
+    office.holding = Holding(office.house.pool, office.inventory, StaffTurns(office.house.pool))
 
 
 @pytest.mark.parametrize("before", [True, False])
@@ -277,10 +280,44 @@ async def test_a_release_overtakes_a_hold_that_is_being_made(office: Office, hou
 
     slow = Office(house)
     slow.event, slow.customer = office.event, office.customer
-    slow.holding = Holding(house.pool, Slow(house.book))
+    slow.holding = Holding(house.pool, Slow(house.book), StaffTurns(house.pool))
     refused(await slow.hold(3), "hold_not_found")
     assert (await house.states(office.event)).count(HELD) == 0
     refused(await office.hold(3), "hold_not_found")
+
+
+async def test_a_newer_block_is_not_used_up(office: Office, house: House) -> None:
+    """Between the two stores of a move onto a house seat, a colleague ended the hold and blocked the seat anew: the
+    move then took away the row of that block, and the seat was blocked in Redis alone."""
+    blocked: list[asyncio.Task[None]] = []
+
+    async def block_anew() -> None:
+        async with StaffTurns(house.pool).take(office.event):
+            await house.block_rows(office.event, {20: "house"}, {})
+            await house.holds.block_seats(office.event, [20], {}, seatmap.BYTE_HOUSE)
+
+    async def waits_for_a_turn() -> bool:
+        query = "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = 7204 AND NOT granted)"
+        return blocked[0].done() or bool(await house.pool.fetchval(query))
+
+    class Slow(StaffHolds):
+        async def move_hold(self, *args: Any, **more: Any) -> Any:
+            moved = await StaffHolds.move_hold(self, *args, **more)
+            assert isinstance(moved, Undone)
+            await house.pool.execute(
+                "DELETE FROM seat_block WHERE event_id = $1 AND seat_id = $2", office.event, IDS[20]
+            )
+            held(await house.holds.release_hold(office.event, "anna", moved.hold))
+            blocked.append(asyncio.create_task(block_anew()))
+            await eventually(waits_for_a_turn)
+            return moved
+
+    annas = held(await house.holds.hold_seats(office.event, "anna", adults(7), [], key=None))
+    office.holding = Holding(house.pool, Slow(house.book), StaffTurns(house.pool))
+    await office.move(annas.hold, 20, over_house=True)
+    await blocked[0]
+    assert (await house.states(office.event))[20] == HOUSE
+    assert (await office.blocks())[20] == "house"
 
 
 async def test_a_release_and_a_move_that_died_are_done_again(office: Office, house: House) -> None:
