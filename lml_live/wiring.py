@@ -38,7 +38,7 @@ from lml_live.booking.refunds import Refunds
 from lml_live.booking.tickets import Tickets
 from lml_live.clock import system_clock_ms
 from lml_live.devstack.demo import load_demonstration
-from lml_live.errors import LmlError, Unavailable
+from lml_live.errors import Conflict, LmlError, Unavailable
 from lml_live.gateway.acts import Acts
 from lml_live.gateway.app import Runner, Services, make_app
 from lml_live.gateway.blocks import SocketBlocks
@@ -67,6 +67,7 @@ from lml_live.infra.config import Settings
 from lml_live.infra.objects import Objects, load_driver, open_objects
 from lml_live.infra.redis import load_scripts
 from lml_live.infra.redis_topology import open_topology
+from lml_live.infra.rights import grant_rights, shorten, sign_in_of
 from lml_live.infra.smtp import Smtp
 from lml_live.infra.telemetry import METRICS
 from lml_live.inventory import seatmap
@@ -104,8 +105,16 @@ class Prepared(msgspec.Struct, frozen=True):
 async def prepare(settings: Settings, report: Callable[[str], None], *, demonstration: bool = True) -> Prepared:
     """Brings the engines to what this version needs; every step says a line through `report`. Safe to repeat."""
     dsn, url = _given(settings)
-    for name in await postgres.migrate(dsn):
+    owner = settings.postgres_owner_dsn
+    for name in await postgres.migrate(owner or dsn):
         report(f"migration {name} applied")
+    if owner is not None:
+        role, password = sign_in_of(dsn)
+        left = await grant_rights(owner, role, password)
+        if left.too_little and not left.newer:
+            raise Conflict(f"PostgreSQL: {role} lacks {shorten(left.too_little)}, and the owner may not grant it.")
+        if left:
+            report(f"PostgreSQL: the rights of {role} are not as they should be; `lml doctor` says where")
     async with AsyncExitStack() as stack:
         pool = await postgres.connect_pool(dsn, application_name="lml prepare", size_max=4)
         stack.push_async_callback(pool.close)

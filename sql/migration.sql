@@ -14,6 +14,11 @@ CREATE TABLE IF NOT EXISTS migration (
 -- Tells whether this database was ever migrated.
 SELECT to_regclass('migration') IS NOT NULL
 
+-- name: may_migrate
+-- Whether this role can make tables here, and change those that are there.
+SELECT has_schema_privilege(current_schema(), 'CREATE')
+       AND coalesce((SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = to_regclass('migration')), true)
+
 -- name: list_migrations
 -- The landed migrations with the hashes that they had.
 SELECT name, hash FROM migration ORDER BY name

@@ -8,7 +8,7 @@ SELECT EXISTS (SELECT FROM staff WHERE 'admin' = ANY (roles))
 
 -- name: lock_staff
 -- Makes processes that would create the first administrator wait for one another.
-LOCK TABLE staff IN SHARE ROW EXCLUSIVE MODE
+SELECT pg_advisory_xact_lock(7205, 0)
 
 -- name: create_staff
 -- Writes a new member of staff, or gives the account of this e-mail address this password and these roles.

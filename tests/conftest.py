@@ -32,6 +32,7 @@ from lml_live.devstack.child import Engine
 from lml_live.devstack.servers import Mongo, ObjectStore, Postgres, Valkey
 from lml_live.infra import postgres
 from lml_live.infra.mongo import Database, close_database, connect_database
+from lml_live.infra.rights import grant_rights, sign_in_of
 from lml_live.venues.library import apply_schema
 
 pytest_plugins = ("serving", "stripe_house")
@@ -186,6 +187,7 @@ def postgres_server() -> str:
 
 async def _migrate(engine: Postgres) -> None:
     await postgres.migrate(engine.url)
+    await grant_rights(engine.url, *sign_in_of(engine.server_url))
 
 
 @pytest.fixture

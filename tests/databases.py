@@ -55,10 +55,20 @@ async def past_guards(pool: "asyncpg.Pool[asyncpg.Record]", statement: str, *arg
         await connected.execute(statement, *arguments)
 
 
+def as_server(dsn: str) -> str:
+    """The address of one of the run's databases, as the role that the server signs in as."""
+    return f"postgresql://lml_server:lml@{dsn.rsplit('@', 1)[1]}"
+
+
 async def clone_database(server: str) -> str:
     """A new database on the run's server (any of its addresses), with all migrations applied; answers its address."""
     base, name = server.rsplit("/", 1)[0], f"test_{secrets.token_hex(6)}"
-    await _execute(f"{base}/postgres", f"CREATE DATABASE {name} TEMPLATE lml STRATEGY file_copy")
+    await _execute(
+        f"{base}/postgres",
+        f"CREATE DATABASE {name} TEMPLATE lml STRATEGY file_copy",
+        # The rights to tables come with the template, the database's own do not.
+        f"REVOKE TEMPORARY ON DATABASE {name} FROM PUBLIC",
+    )
     return f"{base}/{name}"
 
 
@@ -97,9 +107,10 @@ async def give_back(dsn: str) -> None:
     await _execute(f"{base}/postgres", f"DROP DATABASE {name} WITH (FORCE)")
 
 
-async def _execute(dsn: str, statement: str) -> None:
+async def _execute(dsn: str, *statements: str) -> None:
     connection = await asyncpg.connect(dsn)
     try:
-        await connection.execute(statement)
+        for statement in statements:
+            await connection.execute(statement)
     finally:
         await connection.close()

@@ -23,7 +23,7 @@ from typing import Any
 import aiohttp
 import psutil
 import pytest
-from databases import clone_database
+from databases import as_server, clone_database
 from waiting import ValkeyFactory, eventually
 
 from lml_live.backoffice.deployed import DeployedLayouts
@@ -91,7 +91,8 @@ class LiveServer:
         environ = {
             **os.environ,
             "LML_PORT": "0",
-            "LML_POSTGRES_DSN": self.dsn,
+            "LML_POSTGRES_DSN": as_server(self.dsn),
+            "LML_POSTGRES_OWNER_DSN": self.dsn,
             "LML_MONGO_URL": self.mongo_url,
             "LML_MONGO_DATABASE": self.mongo_name,
             "LML_REDIS_URL": self.redis_url,

@@ -201,7 +201,16 @@ def test_every_module_says_what_it_is_for() -> None:
 # What an operator may choose. A new one is added here by somebody who has asked: can it switch a guarantee off?
 SETTINGS = {
     *("host", "port", "workers", "data_dir", "log_level", "origins", "trusted_proxies", "caps_exempt"),
-    *("redis_url", "postgres_dsn", "mongo_url", "mongo_database", "s3_bucket", "s3_endpoint_url", "cdn_base_url"),
+    *(
+        "redis_url",
+        "postgres_dsn",
+        "postgres_owner_dsn",
+        "mongo_url",
+        "mongo_database",
+        "s3_bucket",
+        "s3_endpoint_url",
+        "cdn_base_url",
+    ),
     *("secret", "admin_email", "admin_password", "tick_ms", "sweep_ms"),
     *("stripe_api_key", "stripe_publishable_key", "stripe_webhook_secret", "stripe_api_base"),
     *("pay_seconds", "poll_seconds", "mark_seconds", "lease_seconds", "match_seconds", "settle_seconds"),

@@ -191,7 +191,8 @@ async def open_house(stand: Stand, *, helper: bool | None = None, beside: House 
         settings = {
             "LML_HOST": LOOPBACK,
             "LML_PORT": "0",
-            "LML_POSTGRES_DSN": database_server.url,
+            "LML_POSTGRES_DSN": database_server.server_url,
+            "LML_POSTGRES_OWNER_DSN": database_server.url,
             "LML_MONGO_URL": mongo.url,
             "LML_MONGO_DATABASE": _DATABASE,
             "LML_REDIS_URL": valkey.url,

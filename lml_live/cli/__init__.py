@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "money": "lml_live.cli.money:money_group",
     "audit": "lml_live.cli.audit:audit_group",
     "partner": "lml_live.cli.partners:partner_group",
+    "migrate": "lml_live.cli.migrate:migrate_command",
     "doctor": "lml_live.cli.doctor:doctor",
     "bench": "lml_live.cli.bench:bench",
     "worker": "lml_live.cli.serve:worker",

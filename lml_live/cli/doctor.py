@@ -24,6 +24,7 @@ from lml_live.infra.assets import asset_dir
 from lml_live.infra.config import Settings, load_settings, mask_secrets
 from lml_live.infra.redis import Pipe
 from lml_live.infra.redis_topology import open_topology
+from lml_live.infra.rights import compare_rights, shorten, sign_in_of
 
 _OPEN_FILES_MIN: Final = 10_240
 """A worker needs one for each client; below this ten thousand clients on one worker do not fit."""
@@ -222,8 +223,37 @@ async def _postgres(dsn: str, clocks: dict[str, float]) -> AsyncIterator[Finding
     pending = await postgres.pending_migrations(dsn)
     if pending:
         yield Finding("warn", "PostgreSQL", f"migrations wait ({', '.join(pending)}); the next start applies them")
-    else:
-        yield Finding("ok", "PostgreSQL", "all migrations are applied")
+        return
+    yield Finding("ok", "PostgreSQL", "all migrations are applied")
+    async for finding in _rights(dsn):
+        yield finding
+
+
+async def _rights(dsn: str) -> AsyncIterator[Finding]:
+    """Whether the server's role may do what it must, and no more."""
+    role, _ = sign_in_of(dsn)
+    connection = await postgres.connect(dsn, application_name="lml doctor")
+    try:
+        with postgres.driver_errors():
+            differs = await compare_rights(connection, role)
+    finally:
+        await connection.close(timeout=limits.POSTGRES_CONNECT_SECONDS)
+    if differs.too_little:
+        yield Finding(
+            "fail", "PostgreSQL", f"{role} lacks {shorten(differs.too_little)}: run `lml migrate` as the owner"
+        )
+    owns = any(right.startswith(("OWNERSHIP", "SUPERUSER")) for right in differs.too_much)
+    if owns:
+        advice = "give the server a role of its own with `lml migrate`"
+        yield Finding(
+            "warn",
+            "PostgreSQL",
+            f"{role} owns the tables, so nothing keeps it from changing ledger and trail: {advice}",
+        )
+    elif differs.too_much:
+        yield Finding("warn", "PostgreSQL", f"{role} may do more than it must: {shorten(differs.too_much)}")
+    if not differs:
+        yield Finding("ok", "PostgreSQL", f"{role} may do what it must, and no more")
 
 
 async def _mongo(url: str, _: dict[str, float]) -> AsyncIterator[Finding]:

@@ -59,6 +59,8 @@ class EngineUrls(msgspec.Struct, frozen=True):
     mongo_url: str
     s3_endpoint_url: str | None
     """None where a bucket of Amazon's is named by the settings."""
+    postgres_owner_dsn: str | None = None
+    """None where PostgreSQL is given by the settings, without its owner."""
     stripe: StripeKeys | None = None
     """None where a key of the real Stripe is given by the settings."""
 
@@ -82,6 +84,8 @@ class StackRecord(msgspec.Struct, frozen=True):
 class _Secrets(msgspec.Struct, frozen=True):
     redis: str
     postgres: str
+    # Directories of before the server had a role of its own have no password for it.
+    postgres_server: str = ""
     # Directories of before the double have none: then it makes new ones, for it has no state there either.
     stripe_secret_key: str = ""
     stripe_publishable_key: str = ""
@@ -104,9 +108,11 @@ async def engines(settings: Settings, report: Report, *, webhook_url: str | None
         keepers: list[asyncio.Task[None]] = []
         try:
             await _start_all(list(stack.values()), report)
+            server_dsn, owner_dsn = _postgres_dsns(settings, stack)
             urls = EngineUrls(
                 redis_url=settings.redis_url or stack["valkey"].url,
-                postgres_dsn=settings.postgres_dsn or stack["postgres"].url,
+                postgres_dsn=server_dsn,
+                postgres_owner_dsn=owner_dsn,
                 mongo_url=settings.mongo_url or stack["mongo"].url,
                 s3_endpoint_url=stack["s3"].url if "s3" in stack else settings.s3_endpoint_url,
                 stripe=_stripe_keys(stack),
@@ -147,6 +153,7 @@ def with_engines(settings: Settings, urls: EngineUrls) -> Settings:
         settings,
         redis_url=urls.redis_url,
         postgres_dsn=urls.postgres_dsn,
+        postgres_owner_dsn=urls.postgres_owner_dsn,
         mongo_url=urls.mongo_url,
         s3_endpoint_url=urls.s3_endpoint_url,
     )
@@ -218,6 +225,15 @@ def _given(settings: Settings) -> list[str]:
     return [name for name, value in given.items() if value]
 
 
+def _postgres_dsns(settings: Settings, stack: dict[str, Engine]) -> tuple[str, str | None]:
+    """As whom the server signs in, and as whom it migrates before."""
+    if settings.postgres_dsn is not None:
+        return settings.postgres_dsn, settings.postgres_owner_dsn
+    database = stack["postgres"]
+    assert isinstance(database, Postgres)
+    return database.server_url, database.url
+
+
 def _stripe_keys(stack: dict[str, Engine]) -> StripeKeys | None:
     double = stack.get("stripe")
     if not isinstance(double, StripeDouble):
@@ -232,7 +248,12 @@ def _stack(settings: Settings, before: StackRecord | None, webhook_url: str | No
     if not settings.redis_url:
         stack["valkey"] = Valkey(data / "valkey", log=data / "log" / "valkey.log", password=words.redis)
     if not settings.postgres_dsn:
-        stack["postgres"] = Postgres(data / "postgres", log=data / "log" / "postgres.log", password=words.postgres)
+        stack["postgres"] = Postgres(
+            data / "postgres",
+            log=data / "log" / "postgres.log",
+            password=words.postgres,
+            server_password=words.postgres_server,
+        )
     if not settings.mongo_url:
         stack["mongo"] = _mongo(settings, before)
     if not (settings.s3_endpoint_url or settings.s3_bucket):
@@ -378,15 +399,16 @@ def _secrets(data: Path) -> _Secrets:
     path = data / "secrets.json"
     try:
         known = msgspec.json.decode(path.read_bytes(), type=_Secrets)
-        if known.stripe_secret_key:
-            return known
-        return _keep_secrets(path, msgspec.structs.replace(known, **_stripe_secrets()))
+        missing: dict[str, str] = {} if known.stripe_secret_key else _stripe_secrets()
+        if not known.postgres_server:
+            missing["postgres_server"] = secrets.token_urlsafe(24)
+        return _keep_secrets(path, msgspec.structs.replace(known, **missing)) if missing else known
     except FileNotFoundError as error:
         if (data / "postgres").exists():
             raise Unavailable(
                 f"{path} is missing, and with it the password of PostgreSQL's data: put it back, or delete {data}"
             ) from error
-        words = {"redis": secrets.token_urlsafe(24), "postgres": secrets.token_urlsafe(24)}
+        words = {name: secrets.token_urlsafe(24) for name in ("redis", "postgres", "postgres_server")}
         return _keep_secrets(path, _Secrets(**words, **_stripe_secrets()))
     except msgspec.MsgspecError as error:
         raise Unavailable(f"{path} cannot be read ({error}); it holds the passwords of the engines' data") from error

@@ -105,7 +105,10 @@ class Valkey(Engine):
 
 
 class Postgres(Engine):
-    """PostgreSQL with one user `lml` and one database `lml`; passwords by SCRAM over the loopback, no Unix socket.
+    """PostgreSQL with one database `lml`, its owner `lml`, and `lml_server`, as whom the server is to sign in.
+
+    Passwords by SCRAM over the loopback, no Unix socket. The server's role is made where the database is migrated
+    (`rights.grant_rights`).
 
     As root it runs as an unprivileged user, with the data where that user can reach it (`binaries.postgres_home`).
     `options` are further server settings; they win over ours.
@@ -120,12 +123,14 @@ class Postgres(Engine):
         *,
         port: int | None = None,
         log: Path | None = None,
-        password: str = "lml",  # noqa: S107 - the tests' password; `lml up` makes one at random
+        password: str = "lml",  # noqa: S107 - the tests' passwords; `lml up` makes them at random
+        server_password: str = "lml",  # noqa: S107
         options: dict[str, str] | None = None,
     ) -> None:
         self.home = binaries.postgres_home(directory.absolute())
         super().__init__(self.home.data, port=port, log=log or directory.with_name(f"{directory.name}.log"))
         self.password = password
+        self.server_password = server_password
         self.options = options or {}
         self._fresh = False
 
@@ -133,8 +138,13 @@ class Postgres(Engine):
     def url(self) -> str:
         return self.dsn("lml")
 
+    @property
+    def server_url(self) -> str:
+        """The same database as the server's role."""
+        return f"postgresql://lml_server:{quote(self.server_password, safe='')}@{LOOPBACK}:{self.port}/lml"
+
     def dsn(self, database: str) -> str:
-        """The address of one database."""
+        """The address of one database, as its owner."""
         return f"postgresql://lml:{quote(self.password, safe='')}@{LOOPBACK}:{self.port}/{database}"
 
     @property

@@ -31,6 +31,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     data_dir: Path = Path(".lml")
     redis_url: str | None = None
     postgres_dsn: str | None = None
+    postgres_owner_dsn: str | None = None
+    """Who migrates, and grants the server's role its rights; workers are never told."""
     mongo_url: str | None = None
     mongo_database: str = "lml"
     s3_bucket: str | None = None
@@ -80,6 +82,7 @@ DESCRIPTIONS: Final = {
     "data_dir": "Where `lml up` keeps its engines, their data, logs and secrets",
     "redis_url": "Redis or Valkey: `redis://…`, `redis+sentinel://…/service` or `redis+cluster://…`",
     "postgres_dsn": "PostgreSQL: `postgresql://user:password@host/database`",
+    "postgres_owner_dsn": "The same database as its owner, who migrates and grants; without it the server's role does",
     "mongo_url": "MongoDB, a replica set: `mongodb://…`",
     "mongo_database": "The database in MongoDB",
     "s3_bucket": "Bucket for published layouts",
@@ -134,6 +137,8 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         for name in source
         if name.startswith("LML_") and name not in _FIELDS and not name.startswith("LML_TEST_")
     ]
+    if "postgres_owner_dsn" in values and "postgres_dsn" not in values:
+        faults.append(Violation("LML_POSTGRES_OWNER_DSN", "does nothing without LML_POSTGRES_DSN, the server's role"))
     if not any(fault.path.startswith("LML_STRIPE_") for fault in faults):
         faults += _check_stripe(values)
     if not any(fault.path in ("LML_SMTP_URL", "LML_MAIL_FROM", "LML_PUBLIC_URL") for fault in faults):
@@ -185,6 +190,7 @@ assert DESCRIPTIONS.keys() == set(Settings.__struct_fields__)
 _ADDRESSES: Final = {
     "redis_url": r"(rediss?://[^/?#]*?(:\d{1,5})?(/|\?|$)|rediss?\+(sentinel|cluster)://.|unix:///)",
     "postgres_dsn": r"postgres(ql)?://.",
+    "postgres_owner_dsn": r"postgres(ql)?://.",
     "mongo_url": r"mongodb(\+srv)?://.",
     "s3_endpoint_url": r"https?://.",
     "cdn_base_url": r"https?://.",

@@ -176,22 +176,25 @@ async def migrate(dsn: str) -> list[str]:
 
     Each file is one transaction, recorded in the table `migration` with its hash. Processes that start at once take
     turns. Migrations that this program does not know are left alone: during a rolling update an older program meets
-    a newer database. Raises `Conflict` where a landed file was edited since, `Unavailable` where the server is away.
+    a newer database. Raises `Conflict` where a landed file was edited since or the address is not the owner's and
+    something is missing, `Unavailable` where the server is away.
     """
     named = statements("migration")
-    connected = await _connect_for_migrations(dsn)
-    try:
-        with driver_errors():
-            await connected.execute(named["lock_migrations"])
+    async with migrating(dsn) as connected:
+        # Asked first: where nothing is missing nothing is written, so that a role that only serves may ask, too.
+        landed = await _landed(connected)
+        pending = _pending(landed)
+        if pending:
+            if not await connected.fetchval(named["may_migrate"]):
+                raise Conflict(
+                    f"The database lacks {', '.join(name for name, _ in pending)}, and this role may not migrate:"
+                    " set LML_POSTGRES_OWNER_DSN, or run `lml migrate` as the owner."
+                )
             await connected.execute(named["create_migration_table"])
-            landed = await _landed(connected)
-            pending = _pending(landed)
-            for name, text in pending:
-                async with connected.transaction():
-                    await connected.execute(text)
-                    await connected.execute(named["record_migration"], name, _hash(text))
-    finally:
-        await connected.close(timeout=limits.POSTGRES_CONNECT_SECONDS)
+        for name, text in pending:
+            async with connected.transaction():
+                await connected.execute(text)
+                await connected.execute(named["record_migration"], name, _hash(text))
     return [name for name, _ in pending]
 
 
@@ -200,11 +203,28 @@ async def pending_migrations(dsn: str) -> list[str]:
     connected = await _connect_for_migrations(dsn)
     try:
         with driver_errors():
-            known = await connected.fetchval(statements("migration")["has_migration_table"])
-            landed = await _landed(connected) if known else {}
+            landed = await _landed(connected)
     finally:
         await connected.close(timeout=limits.POSTGRES_CONNECT_SECONDS)
     return [name for name, _ in _pending(landed)]
+
+
+async def is_newer(connected: Connection) -> bool:
+    """Whether a program that knows more migrations than this one has been at the database."""
+    known = {path.stem for path in asset_dir("sql").joinpath("migrations").glob("*.sql")}
+    return not (await _landed(connected)).keys() <= known
+
+
+@asynccontextmanager
+async def migrating(dsn: str) -> "AsyncIterator[asyncpg.Connection[asyncpg.Record]]":
+    """A patient connection outside any pool; of those on one database, one at a time. Raises as `connection` does."""
+    connected = await _connect_for_migrations(dsn)
+    try:
+        with driver_errors():
+            await connected.execute(statements("migration")["lock_migrations"])
+            yield connected
+    finally:
+        await connected.close(timeout=limits.POSTGRES_CONNECT_SECONDS)
 
 
 async def _connect_for_migrations(dsn: str) -> "asyncpg.Connection[asyncpg.Record]":
@@ -224,7 +244,9 @@ async def _connect_for_migrations(dsn: str) -> "asyncpg.Connection[asyncpg.Recor
         )
 
 
-async def _landed(connected: "asyncpg.Connection[asyncpg.Record]") -> dict[str, str]:
+async def _landed(connected: Connection) -> dict[str, str]:
+    if not await connected.fetchval(statements("migration")["has_migration_table"]):
+        return {}
     return {row["name"]: row["hash"] for row in await connected.fetch(statements("migration")["list_migrations"])}
 
 

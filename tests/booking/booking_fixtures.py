@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import booking_house  # noqa: F401  # first: it knows where the inventory's house is
 import pytest
 from booking_house import BookingHouse
+from databases import as_server
 from inventory_fixtures import inventory_dsn_fixture, scripts_keep_their_word  # noqa: F401
 from inventory_house import SCRIPTS
 
@@ -33,15 +34,16 @@ async def booking_dsn_fixture(inventory_dsn: str) -> str:
 
 @pytest.fixture(name="house")
 async def house_fixture(valkey_url: str, booking_dsn: str, stripe_double: StripeDouble) -> AsyncIterator[BookingHouse]:
-    pool = await postgres.connect_pool(booking_dsn)
+    pool, server = await postgres.connect_pool(booking_dsn), await postgres.connect_pool(as_server(booking_dsn))
     pipe = Pipe(valkey_url, SCRIPTS)
     await pipe.start()
-    house = BookingHouse(pipe, pool, booking_dsn, stripe_double)
+    house = BookingHouse(pipe, pool, server, booking_dsn, stripe_double)
     yield house
     await house.completer.close()
     await house.payments.close()
     for worker in house.workers:
         await worker.pipe.close()
+    await server.close()
     await pool.close()
 
 

@@ -57,10 +57,14 @@ MARK_SECONDS = 5
 
 
 class BookingHouse(House):
-    """One worker that sells. `price` is what a seat costs now."""
+    """One worker that sells, signed in as the server's role; `pool` is the owner's, to arrange and to look.
 
-    def __init__(self, pipe: Pipe, pool: postgres.Pool, dsn: str, double: StripeDouble) -> None:
+    `price` is what a seat costs now.
+    """
+
+    def __init__(self, pipe: Pipe, owner: postgres.Pool, pool: postgres.Pool, dsn: str, double: StripeDouble) -> None:
         super().__init__(pipe, pool)
+        self.pool = owner
         self.dsn, self.double = dsn, double
         self.payments = StripePayments(double.secret_key, double.publishable_key, double.url)
         self.bookings = Bookings(pool)

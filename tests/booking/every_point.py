@@ -19,6 +19,7 @@ from lml_live.devstack.stripe.process import StripeDouble
 from lml_live.errors import Unavailable
 from lml_live.infra import postgres
 from lml_live.infra.redis import Pipe
+from lml_live.infra.rights import grant_rights, sign_in_of
 
 CALLS_MAX = 80
 PATIENCE = 100
@@ -156,14 +157,17 @@ async def own_stand(directory: Path, double: StripeDouble) -> AsyncIterator[Stan
     try:
         await asyncio.gather(database.start(), valkey.start())
         await postgres.migrate(database.url)
+        await grant_rights(database.url, *sign_in_of(database.server_url))
         pool, pipe = await postgres.connect_pool(database.url), Pipe(valkey.url, SCRIPTS)
+        server = await postgres.connect_pool(database.server_url)
         await pipe.start()
-        house = BookingHouse(pipe, pool, database.url, double)
+        house = BookingHouse(pipe, pool, server, database.url, double)
         yield Stand(house, {"postgres": database, "valkey": valkey})
         await house.completer.close()
         await house.payments.close()
         await house.book.close()
         await pipe.close()
+        await server.close()
         await pool.close()
     finally:
         await valkey.kill()

@@ -99,7 +99,7 @@ async def mortal_house_fixture(
     await mortal_double.steering.reset()
     pool, pipe = await postgres.connect_pool(booking_dsn), Pipe(valkey_url, SCRIPTS)
     await pipe.start()
-    house = BookingHouse(pipe, pool, booking_dsn, mortal_double)
+    house = BookingHouse(pipe, pool, pool, booking_dsn, mortal_double)
     yield house
     await house.completer.close()
     await house.payments.close()

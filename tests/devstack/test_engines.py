@@ -202,8 +202,10 @@ async def test_the_whole_stack_answers_and_is_found(run_directory: Path) -> None
             assert url == urls.mongo_url
         assert urls.s3_endpoint_url is not None
         await set_and_get(urls.redis_url)
-        connection = await asyncpg.connect(urls.postgres_dsn)
+        assert urls.postgres_owner_dsn is not None
+        connection = await asyncpg.connect(urls.postgres_owner_dsn)
         await connection.close()
+        assert urls.postgres_dsn.startswith("postgresql://lml_server:"), "a role that is made with the first migration"
         secret = run_directory / "data" / "secrets.json"
         assert secret.stat().st_mode & 0o077 == 0
     assert running_engines(settings) is None
