@@ -79,8 +79,8 @@ UPDATE booking_seat SET state = 'released' WHERE booking_id = $1 AND state <> 'r
 UPDATE booking_area SET state = 'released' WHERE booking_id = $1 AND state <> 'released';
 
 -- name: load_booking
--- One booking.
-SELECT * FROM booking WHERE id = $1;
+-- One booking, and its PaymentIntent where it has one.
+SELECT b.*, p.intent_id, p.client_secret FROM booking b LEFT JOIN payment p ON p.booking_id = b.id WHERE b.id = $1;
 
 -- name: lock_booking
 -- One booking, for a decision about it.
@@ -92,20 +92,33 @@ SELECT * FROM booking_line WHERE booking_id = ANY ($1::text[]) ORDER BY booking_
 
 -- name: list_bookings
 -- A holder's bookings, the newest first, after a cursor; refused checkouts are none.
-SELECT * FROM booking
-WHERE holder = $1 AND buyer_name IS NOT NULL
-  AND ($2::timestamptz IS NULL OR (created, id) < ($2, $3))
-ORDER BY created DESC, id DESC
+SELECT b.*, p.intent_id, p.client_secret FROM booking b LEFT JOIN payment p ON p.booking_id = b.id
+WHERE b.holder = $1 AND b.buyer_name IS NOT NULL
+  AND ($2::timestamptz IS NULL OR (b.created, b.id) < ($2, $3))
+ORDER BY b.created DESC, b.id DESC
 LIMIT $4;
 
 -- name: move_booking
 -- Changes a booking's state; the trigger refuses an illegal move and writes the history.
 UPDATE booking SET state = $2 WHERE id = $1;
 
--- name: note_intent
--- Keeps what Stripe said of a booking's PaymentIntent.
-UPDATE booking SET intent_id = $2, client_secret = coalesce($3, client_secret), intent_status = $4, looked_at = now()
-WHERE id = $1;
+-- name: load_payment
+-- The payment of a booking that is locked: read after the lock, for what was read with it is older.
+SELECT state, intent_id FROM payment WHERE booking_id = $1;
+
+-- name: keep_intent
+-- A payment has its PaymentIntent.
+UPDATE payment SET intent_id = $2, client_secret = $3, state = $4, looked_at = now() WHERE booking_id = $1;
+
+-- name: note_payment
+-- Keeps what Stripe said of an intent, where it is this payment's and in a state that may come before; nothing else.
+UPDATE payment SET state = $3, looked_at = now()
+WHERE booking_id = $1 AND intent_id = $2 AND state = ANY ($4::text[])
+RETURNING booking_id;
+
+-- name: abandon_payment
+-- There never will be an intent; nothing where there is one.
+UPDATE payment SET state = 'abandoned' WHERE booking_id = $1 AND state = 'preparing' RETURNING booking_id;
 
 -- name: write_work
 -- Decides that something is to be done outside; once, however often it is decided.
@@ -124,35 +137,76 @@ WHERE booking_id = $1 AND act = 'create_intent' AND done IS NULL AND tries = 0
 RETURNING id;
 
 -- name: lease_work
--- Takes what is due, for as long as one try may last. That it is tried is on record before it is sent.
-UPDATE outbox SET tries = tries + 1, leased_until = now() + make_interval(secs => $2)
-WHERE id IN (
-    SELECT id FROM outbox
-    WHERE done IS NULL AND due <= now() AND (leased_until IS NULL OR leased_until < now())
-    ORDER BY due, id
-    LIMIT $1
-    FOR UPDATE SKIP LOCKED)
-RETURNING id, booking_id, event_id, act, key, attempt, tries, intent_id, refund_id;
+-- Takes what is due, for as long as one try may last. That it is tried is on record before it is sent, and of what is for
+-- Stripe under which key.
+WITH leased AS (
+    UPDATE outbox SET tries = tries + 1, leased_until = now() + make_interval(secs => $2)
+    WHERE id IN (
+        SELECT id FROM outbox
+        WHERE done IS NULL AND due <= now() AND (leased_until IS NULL OR leased_until < now())
+        ORDER BY due, id
+        LIMIT $1
+        FOR UPDATE SKIP LOCKED)
+    RETURNING id, booking_id, event_id, act, key, attempt, tries, intent_id, refund_id),
+begun AS (
+    INSERT INTO payment_attempt AS known (booking_id, key, act)
+    SELECT booking_id, key || ':' || attempt, act FROM leased
+    WHERE act IN ('create_intent', 'capture_intent', 'cancel_intent', 'cancel_surplus', 'refund')
+    ON CONFLICT (booking_id, key) DO UPDATE SET tries = known.tries + 1 WHERE known.outcome IS NULL)
+SELECT * FROM leased;
 
 -- name: lease_work_of_booking
 -- The same for one booking, for the request that is waiting for it.
-UPDATE outbox SET tries = tries + 1, leased_until = now() + make_interval(secs => $2)
-WHERE id IN (
-    SELECT id FROM outbox
-    WHERE booking_id = $1 AND done IS NULL AND due <= now() AND (leased_until IS NULL OR leased_until < now())
-    ORDER BY id
-    FOR UPDATE SKIP LOCKED)
-RETURNING id, booking_id, event_id, act, key, attempt, tries, intent_id, refund_id;
+WITH leased AS (
+    UPDATE outbox SET tries = tries + 1, leased_until = now() + make_interval(secs => $2)
+    WHERE id IN (
+        SELECT id FROM outbox
+        WHERE booking_id = $1 AND done IS NULL AND due <= now() AND (leased_until IS NULL OR leased_until < now())
+        ORDER BY id
+        FOR UPDATE SKIP LOCKED)
+    RETURNING id, booking_id, event_id, act, key, attempt, tries, intent_id, refund_id),
+begun AS (
+    INSERT INTO payment_attempt AS known (booking_id, key, act)
+    SELECT booking_id, key || ':' || attempt, act FROM leased
+    WHERE act IN ('create_intent', 'capture_intent', 'cancel_intent', 'cancel_surplus', 'refund')
+    ON CONFLICT (booking_id, key) DO UPDATE SET tries = known.tries + 1 WHERE known.outcome IS NULL)
+SELECT * FROM leased;
 
 -- name: finish_work
 -- It is done.
 UPDATE outbox SET done = now(), leased_until = NULL, fault = NULL WHERE id = $1;
 
+-- name: finish_attempt
+-- It is done, and so is the attempt at Stripe that did it, or found it done.
+WITH finished AS (UPDATE outbox SET done = now(), leased_until = NULL, fault = NULL WHERE id = $1)
+UPDATE payment_attempt SET outcome = $4, fault = NULL, ended = clock_timestamp()
+WHERE booking_id = $2 AND key = $3 AND outcome IS NULL;
+
 -- name: postpone_work
--- It did not succeed: again later, under a new key where the old one is worn out.
-UPDATE outbox SET due = now() + make_interval(secs => $2), leased_until = NULL, fault = $3,
-                  attempt = attempt + $4
+-- It did not succeed: again later.
+UPDATE outbox SET due = now() + make_interval(secs => $2), leased_until = NULL, fault = $3
 WHERE id = $1 AND done IS NULL;
+
+-- name: postpone_attempt
+-- Stripe did not say yes: again later. An attempt that ends here is followed by another one, with another key; one whose
+-- outcome is not known goes on. The number is that of the attempt, so that who comes late raises it no further.
+WITH postponed AS (
+    UPDATE outbox SET due = now() + make_interval(secs => $2), leased_until = NULL, fault = $3,
+                      attempt = CASE WHEN $6::text IS NULL THEN attempt ELSE greatest(attempt, $7::int + 1) END
+    WHERE id = $1 AND done IS NULL)
+UPDATE payment_attempt SET fault = $3, outcome = $6::text,
+                           ended = CASE WHEN $6::text IS NOT NULL THEN clock_timestamp() END
+WHERE booking_id = $4 AND key = $5 AND outcome IS NULL;
+
+-- name: begin_attempt
+-- A call to Stripe that no row of the outbox is for by itself.
+INSERT INTO payment_attempt AS known (booking_id, key, act) VALUES ($1, $2, $3)
+ON CONFLICT (booking_id, key) DO UPDATE SET tries = known.tries + 1 WHERE known.outcome IS NULL;
+
+-- name: end_attempt
+-- What became of it.
+UPDATE payment_attempt SET outcome = $3, ended = clock_timestamp()
+WHERE booking_id = $1 AND key = $2 AND outcome IS NULL;
 
 -- name: keep_notice
 -- Keeps a notice of Stripe's; nothing where it came before.
@@ -160,7 +214,7 @@ INSERT INTO stripe_notice (id, type, intent_id) VALUES ($1, $2, $3) ON CONFLICT 
 
 -- name: open_notices
 -- Notices that nobody has looked into yet.
-SELECT n.id, n.type, b.id AS booking_id FROM stripe_notice n LEFT JOIN booking b ON b.intent_id = n.intent_id
+SELECT n.id, n.type, p.booking_id FROM stripe_notice n LEFT JOIN payment p ON p.intent_id = n.intent_id
 WHERE n.done IS NULL AND n.due <= now() ORDER BY n.due LIMIT $1;
 
 -- name: postpone_notice
@@ -180,12 +234,13 @@ SELECT id FROM booking WHERE state = 'pending_payment' AND expires_at <= now() O
 -- name: bookings_to_look_at
 -- Takes bookings whose payment is undecided and that nobody asked Stripe about for a while: one worker looks at each,
 -- and while Stripe does not answer, each has its turn.
-UPDATE booking SET looked_at = now()
-WHERE id IN (
-    SELECT id FROM booking
-    WHERE state IN ('pending_payment', 'authorized', 'cancelling', 'expiring') AND intent_id IS NOT NULL
+UPDATE payment SET looked_at = now()
+WHERE booking_id IN (
+    SELECT booking_id FROM payment
+    WHERE state IN ('requires_payment_method', 'requires_confirmation', 'requires_action', 'processing',
+                    'requires_capture')
       AND looked_at < now() - make_interval(secs => $2)
     ORDER BY looked_at
     LIMIT $1
     FOR UPDATE SKIP LOCKED)
-RETURNING id;
+RETURNING booking_id AS id;

@@ -23,7 +23,7 @@ SELECT booking_id AS id FROM booking_history WHERE at > $1 AND at <= $2
 UNION
 SELECT booking_id FROM refund WHERE accepted > $1 AND accepted <= $2
 UNION
-SELECT b.id FROM moved JOIN booking b USING (intent_id)
+SELECT p.booking_id FROM moved JOIN payment p USING (intent_id)
 UNION
 SELECT t.booking_id FROM moved JOIN stripe_transaction t USING (intent_id) WHERE t.booking_id IS NOT NULL
 UNION
@@ -32,16 +32,17 @@ ORDER BY id;
 
 -- name: load_booked
 -- What bookings say of their money; a refused checkout says nothing of any.
-SELECT id, state, coalesce(amount, 0) AS amount, coalesce(currency, '') AS currency, intent_id, changed,
+SELECT b.id, b.state, coalesce(b.amount, 0) AS amount, coalesce(b.currency, '') AS currency, p.intent_id, b.changed,
        ((SELECT coalesce(sum(r.amount - r.owed), 0) FROM refund r
-         WHERE r.booking_id = booking.id AND r.accepted IS NOT NULL)
+         WHERE r.booking_id = b.id AND r.accepted IS NOT NULL)
         + (SELECT coalesce(sum(d.amount), 0) FROM dispute d
-           WHERE d.booking_id = booking.id AND d.state = 'lost'))::bigint AS given_back
-FROM booking WHERE id = ANY ($1::text[]) ORDER BY id;
+           WHERE d.booking_id = b.id AND d.state = 'lost'))::bigint AS given_back
+FROM booking b LEFT JOIN payment p ON p.booking_id = b.id WHERE b.id = ANY ($1::text[]) ORDER BY b.id;
 
 -- name: load_money
 -- All money of bookings: of their own intents, and of all whose charges name them.
-SELECT b.id AS owner, t.* FROM booking b JOIN stripe_transaction t USING (intent_id) WHERE b.id = ANY ($1::text[])
+SELECT p.booking_id AS owner, t.* FROM payment p JOIN stripe_transaction t USING (intent_id)
+WHERE p.booking_id = ANY ($1::text[])
 UNION
 SELECT n.booking_id AS owner, t.* FROM stripe_transaction n JOIN stripe_transaction t USING (intent_id)
 WHERE n.booking_id = ANY ($1::text[])
@@ -52,7 +53,7 @@ ORDER BY owner, created, id;
 SELECT t.* FROM stripe_transaction t
 WHERE t.intent_id IN (
     SELECT intent_id FROM stripe_transaction WHERE created > $1 AND created <= $2 UNION SELECT unnest($3::text[]))
-  AND NOT EXISTS (SELECT FROM booking b WHERE b.intent_id = t.intent_id)
+  AND NOT EXISTS (SELECT FROM payment p WHERE p.intent_id = t.intent_id)
   AND NOT EXISTS (
       SELECT FROM stripe_transaction n JOIN booking b ON b.id = n.booking_id WHERE n.intent_id = t.intent_id)
 ORDER BY t.intent_id, t.created, t.id;

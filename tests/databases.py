@@ -16,7 +16,7 @@ _FREE: Final[deque[str]] = deque()
 _AS_MADE: Final[dict[str, str]] = {}
 """What `_SHAPE` answered when each was new."""
 
-# Whatever is created, dropped or altered changes a row of these; the rows of `booking_move` came with a
+# Whatever is created, dropped or altered changes a row of these; the rows of these tables of moves came with a
 # migration. (Those of `ledger_account` did, too, and a trigger keeps them.)
 _SHAPE: Final = """
     SELECT concat_ws(' ',
@@ -27,7 +27,9 @@ _SHAPE: Final = """
         (SELECT sum(hashtext(concat(oid, ' ', xmin))) FROM pg_proc),
         (SELECT sum(hashtext(concat(oid, ' ', xmin))) FROM pg_type),
         (SELECT count(*) FROM pg_db_role_setting),
-        (SELECT sum(hashtext(concat(from_state, ' ', to_state))) FROM booking_move))
+        (SELECT sum(hashtext(concat(from_state, ' ', to_state))) FROM booking_move),
+        (SELECT sum(hashtext(concat(from_state, ' ', to_state))) FROM payment_move),
+        (SELECT sum(hashtext(concat(booking_state, ' ', payment_state))) FROM payment_fit))
 """
 _EMPTY: Final = """
     DO $$
@@ -37,7 +39,7 @@ _EMPTY: Final = """
         -- Neither foreign keys nor the triggers that keep logs append-only stand in the way.
         SET LOCAL session_replication_role = replica;
         FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' LOOP
-            IF name NOT IN ('migration', 'booking_move', 'ledger_account') THEN
+            IF name NOT IN ('migration', 'booking_move', 'payment_move', 'payment_fit', 'ledger_account') THEN
                 EXECUTE format('DELETE FROM %I', name);
             END IF;
         END LOOP;
@@ -58,6 +60,15 @@ async def past_guards(pool: "asyncpg.Pool[asyncpg.Record]", statement: str, *arg
 def as_server(dsn: str) -> str:
     """The address of one of the run's databases, as the role that the server signs in as."""
     return f"postgresql://lml_server:lml@{dsn.rsplit('@', 1)[1]}"
+
+
+FIT_PAYMENT: Final = """
+    UPDATE payment SET intent_id = 'pi_' || booking_id, state = fit.state
+    FROM (SELECT max(payment_state) AS state FROM payment_fit
+          WHERE booking_state = $2 GROUP BY booking_state HAVING count(*) < 3) AS fit
+    WHERE booking_id = $1 AND payment.state <> fit.state
+"""
+"""Brings the payment of a booking that a test moves by hand to what the booking's next state needs."""
 
 
 async def clone_database(server: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final
 
 from lml_live import limits
-from lml_live.booking.bookings import Bookings, Work
+from lml_live.booking.bookings import Bookings, Outcome, Work
 from lml_live.booking.disputes import Disputes
 from lml_live.booking.payments import PaymentFault, Payments, StripeRefund
 from lml_live.booking.refunds import Refunds
@@ -79,6 +79,7 @@ class Aftercare:
         booking = await self._bookings.load(work.booking)
         assert booking is not None
         assert booking.intent_id is not None
+        outcome: Outcome = "found"
         if refund.state == "pending" and refund.accepted is None:
             if self._payments is None:
                 raise Unavailable("No payment provider is set up.")
@@ -87,10 +88,9 @@ class Aftercare:
             if not _has(at_stripe, refund.id):
                 try:
                     made = await self._payments.refund(
-                        booking.intent_id, refund.amount, booking.currency, booking.id, refund.id,
-                        f"{work.key}:{work.attempt}",
-                    )  # fmt: skip
-                    at_stripe = (made,)
+                        booking.intent_id, refund.amount, booking.currency, booking.id, refund.id, work.stripe_key
+                    )
+                    at_stripe, outcome = (made,), "done"
                 except PaymentFault as fault:
                     if fault.kind != "refused":
                         raise
@@ -99,14 +99,15 @@ class Aftercare:
                     if not _has(at_stripe, refund.id):
                         log.error("booking %s: refund %s cannot be made: %s", booking.id, refund.id, fault)
                         await self._refunds.refuse(refund.id, str(fault))
+                        outcome = "refused"
             # Also what was given back at Stripe itself: this one, as long as it was decided, may have been in its way.
             await self._refunds.found(booking.id, at_stripe)
-        await self._bookings.finish_work(work.id)
+        await self._bookings.finish_work(work, outcome)
 
     async def _keep_places(self, work: Work) -> None:
         kept = await self._refunds.kept(work.booking)
         await self._returns.keep_places(kept.event, kept.hold, work.booking, kept.seats, kept.areas)
-        await self._bookings.finish_work(work.id)
+        await self._bookings.finish_work(work)
 
 
 def _has(at_stripe: Sequence[StripeRefund], refund: str) -> bool:

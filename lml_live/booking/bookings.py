@@ -6,7 +6,7 @@ transaction and sent afterwards by `completer`; no network call is ever made ins
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, Literal
 
 import asyncpg
 from msgspec import Struct
@@ -14,6 +14,7 @@ from msgspec import Struct
 from lml_live import limits
 from lml_live.booking import states, tickets
 from lml_live.booking.accounts import post_move
+from lml_live.booking.payment_states import may_follow
 from lml_live.booking.states import BookingState, IntentStatus
 from lml_live.clock import to_datetime
 from lml_live.infra import postgres
@@ -110,6 +111,16 @@ class Work(Struct, frozen=True):
     tries: int
     intent: str | None
     refund: str | None = None
+
+    @property
+    def stripe_key(self) -> str:
+        """The key at Stripe: one for all tries of an attempt."""
+        return f"{self.key}:{self.attempt}"
+
+
+Outcome = Literal["done", "found", "refused", "worn"]
+"""How an attempt at Stripe ended: it said that it did it; asked, it had nothing left to do; it never will; it keeps
+answering this key with a failure. Until then it is unknown."""
 
 
 class Bookings:
@@ -256,11 +267,13 @@ class Bookings:
             if row is None or row["state"] != "pending_payment":
                 return None if row is None else row["state"]
             if await connected.fetchval(_SQL["strike_create"], booking) is not None:
+                await connected.execute(_SQL["abandon_payment"], booking)
                 ended: BookingState = "cancelled" if to == "cancelling" else "expired"
                 await self._end(connected, booking, row["event_id"], ended)
                 return ended
             await connected.execute(_SQL["move_booking"], booking, to)
-            if row["intent_id"] is not None:
+            payment = await connected.fetchrow(_SQL["load_payment"], booking)
+            if payment is not None and payment["intent_id"] is not None:
                 await _write_work(connected, booking, row["event_id"], "cancel_intent")
             return to
 
@@ -274,48 +287,59 @@ class Bookings:
         async with postgres.transaction(self._pool) as connected:
             row = await connected.fetchrow(_SQL["lock_booking"], booking)
             assert row is not None
-            if row["intent_id"] == intent:
+            payment = await connected.fetchrow(_SQL["load_payment"], booking)
+            assert payment is not None
+            if payment["intent_id"] == intent:
                 return True
-            if row["intent_id"] is not None or row["state"] not in states.AWAITING_PAYMENT:
+            if payment["state"] != "preparing" or row["state"] not in states.AWAITING_PAYMENT:
                 await connected.execute(_SQL["write_surplus"], booking, f"{booking}:cancel_surplus:{intent}", intent)
                 return False
-            await connected.execute(_SQL["note_intent"], booking, intent, client_secret, status)
-            if row["state"] in ("cancelling", "expiring"):
+            await connected.execute(_SQL["keep_intent"], booking, intent, client_secret, status)
+            state = await self._follow(connected, row, status)
+            if state in ("cancelling", "expiring"):
                 await _write_work(connected, booking, row["event_id"], "cancel_intent")
         return True
 
     async def intent_found(self, booking: str, intent: str, status: IntentStatus) -> BookingState | None:
         """Draws the consequences of an intent's state as just retrieved; answers the booking's state afterwards.
 
-        Harmless when told twice, late or out of order: the table of moves decides (reliability.md, D7, I18).
+        Harmless when told twice, late or out of order: the tables of moves decide (reliability.md, D7, I18).
         """
         async with postgres.transaction(self._pool) as connected:
             row = await connected.fetchrow(_SQL["lock_booking"], booking)
             if row is None:
                 return None
-            state: BookingState = row["state"]
-            if row["intent_id"] != intent:
+            noted = await connected.fetchval(_SQL["note_payment"], booking, intent, status, list(may_follow(status)))
+            if noted is None:
+                # Another intent's, or older than what is known already: whoever asked had a slow answer.
+                state: BookingState = row["state"]
                 return state
-            await connected.execute(_SQL["note_intent"], booking, intent, None, status)
-            to = states.next_state(state, status)
-            if to is None:
-                return state
-            event = row["event_id"]
-            await post_move(connected, booking, row["currency"], state, to)
-            if to in states.ENDED_UNSOLD:
-                await self._end(connected, booking, event, to)
-            elif state in states.AWAITING_PAYMENT:
-                await self._sell(connected, booking, event, to)
-                if to == "authorized":
-                    await _write_work(connected, booking, event, "capture_intent")
-            else:
-                await connected.execute(_SQL["move_booking"], booking, to)
-            if to == "confirmed":
-                await tickets.issue(connected, booking)
-            return to
+            return await self._follow(connected, row, status)
+
+    async def _follow(self, connected: Connection, row: asyncpg.Record, status: IntentStatus) -> BookingState:
+        """What a booking becomes of its payment, which was just noted; the booking is locked."""
+        booking, event, state = row["id"], row["event_id"], row["state"]
+        to = states.next_state(state, status)
+        if to is None:
+            return state  # type: ignore[no-any-return]
+        await post_move(connected, booking, row["currency"], state, to)
+        if to in states.ENDED_UNSOLD:
+            await self._end(connected, booking, event, to)
+        elif state in states.AWAITING_PAYMENT:
+            await self._sell(connected, booking, event, to)
+            if to == "authorized":
+                await _write_work(connected, booking, event, "capture_intent")
+        else:
+            await connected.execute(_SQL["move_booking"], booking, to)
+        if to == "confirmed":
+            await tickets.issue(connected, booking)
+        return to
 
     async def create_refused(self, booking: str) -> None:
-        """Stripe will never make this intent (its parameters are refused): nothing can be charged."""
+        """Stripe will never make this intent (its parameters are refused): nothing can be charged.
+
+        Nothing happens where another worker has made one meanwhile.
+        """
         async with postgres.transaction(self._pool) as connected:
             row = await connected.fetchrow(_SQL["lock_booking"], booking)
             assert row is not None
@@ -324,7 +348,7 @@ class Bookings:
                 "cancelling": "cancelled",
                 "expiring": "expired",
             }
-            if row["state"] in ended:
+            if row["state"] in ended and await connected.fetchval(_SQL["abandon_payment"], booking) is not None:
                 await self._end(connected, booking, row["event_id"], ended[row["state"]])
 
     async def _sell(self, connected: Connection, booking: str, event: str, to: BookingState) -> None:
@@ -366,13 +390,35 @@ class Bookings:
             key=lambda work: work.id,
         )
 
-    async def finish_work(self, work: int) -> None:
+    async def finish_work(self, work: Work, outcome: Outcome | None = None) -> None:
+        """It is done; `outcome` of what was for Stripe."""
         async with postgres.connection(self._pool) as connected:
-            await connected.execute(_SQL["finish_work"], work)
+            if outcome is None:
+                await connected.execute(_SQL["finish_work"], work.id)
+            else:
+                await connected.execute(_SQL["finish_attempt"], work.id, work.booking, work.stripe_key, outcome)
 
-    async def postpone_work(self, work: int, seconds: float, fault: str, *, new_key: bool = False) -> None:
+    async def postpone_work(self, work: Work, seconds: float, fault: str) -> None:
+        """It did not succeed, for reasons of ours; an attempt at Stripe goes on, for nobody knows how it ended."""
         async with postgres.connection(self._pool) as connected:
-            await connected.execute(_SQL["postpone_work"], work, seconds, fault, int(new_key))
+            await connected.execute(_SQL["postpone_work"], work.id, seconds, fault)
+
+    async def postpone_attempt(self, work: Work, seconds: float, fault: str, *, worn: bool) -> None:
+        """Stripe did not do it; a key that is worn is followed by another one."""
+        ended: Outcome | None = "worn" if worn else None
+        async with postgres.connection(self._pool) as connected:
+            await connected.execute(
+                *(_SQL["postpone_attempt"], work.id, seconds, fault, work.booking, work.stripe_key, ended, work.attempt)
+            )
+
+    async def begin_attempt(self, booking: str, key: str, act: Literal["void_intent"]) -> None:
+        """A call to Stripe is about to be made that is no work of its own."""
+        async with postgres.connection(self._pool) as connected:
+            await connected.execute(_SQL["begin_attempt"], booking, key, act)
+
+    async def end_attempt(self, booking: str, key: str, outcome: Outcome) -> None:
+        async with postgres.connection(self._pool) as connected:
+            await connected.execute(_SQL["end_attempt"], booking, key, outcome)
 
     # --- Notices, poller, expiry
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from lml_live import limits
 from lml_live.booking.aftercare import Aftercare
-from lml_live.booking.bookings import Bookings, Work
+from lml_live.booking.bookings import Bookings, Outcome, Work
 from lml_live.booking.payments import Intent, PaymentFault, Payments
 from lml_live.booking.states import IntentStatus
 from lml_live.errors import LmlError, Unavailable
@@ -183,17 +183,18 @@ class Completer:
         except PaymentFault as fault:
             wait = max(fault.wait_seconds, _back_off(work.tries))
             log.warning("booking %s: %s will be tried again in %.1f s: %s", work.booking, work.act, wait, fault)
-            await self._bookings.postpone_work(work.id, wait, str(fault), new_key=fault.kind == "worn")
+            await self._bookings.postpone_attempt(work, wait, str(fault), worn=fault.kind == "worn")
         except LmlError as error:
             log.warning("booking %s: %s will be tried again: %s", work.booking, work.act, error)
-            await self._bookings.postpone_work(work.id, _back_off(work.tries), error.message)
+            await self._bookings.postpone_work(work, _back_off(work.tries), error.message)
         except Exception:  # the worker's loop: one piece of work must not hold up the others (style.md, 14)
             log.exception("booking %s: %s failed", work.booking, work.act)
-            await self._bookings.postpone_work(work.id, _back_off(work.tries), "a defect; see the log")
+            await self._bookings.postpone_work(work, _back_off(work.tries), "a defect; see the log")
 
     async def _create(self, work: Work) -> None:
         booking = await self._bookings.load(work.booking)
         assert booking is not None
+        outcome: Outcome = "found"
         if booking.intent_id is None:
             payments = self._provider()
             intents: tuple[Intent, ...] = ()
@@ -204,21 +205,21 @@ class Completer:
             if not intents:
                 try:
                     made = await payments.create(
-                        booking.id, booking.amount, booking.currency, booking.buyer_email, _key(work)
+                        booking.id, booking.amount, booking.currency, booking.buyer_email, work.stripe_key
                     )
                 except PaymentFault as fault:
                     if fault.kind != "refused":
                         raise
                     log.error("booking %s: no intent can be made: %s", booking.id, fault)
                     await self._bookings.create_refused(booking.id)
-                    await self._bookings.finish_work(work.id)
+                    await self._bookings.finish_work(work, "refused")
                     return
-                intents = (made,)
+                intents, outcome = (made,), "done"
             for intent in intents:
                 if not await self._bookings.intent_made(booking.id, intent.id, intent.client_secret, intent.status):
                     log.warning("booking %s: another intent was made, and is cancelled", booking.id)
                     self.wake()
-        await self._bookings.finish_work(work.id)
+        await self._bookings.finish_work(work, outcome)
 
     async def _capture(self, work: Work) -> None:
         booking = await self._bookings.load(work.booking)
@@ -227,9 +228,10 @@ class Completer:
         payments = self._provider()
         # Retrieve first: an earlier try may have worked, and its answer been lost (reliability.md, D6).
         intent = await payments.retrieve(booking.intent_id)
+        outcome: Outcome = "found"
         if intent.status == "requires_capture":
             try:
-                intent = await payments.capture(intent.id, _key(work))
+                intent, outcome = await payments.capture(intent.id, work.stripe_key), "done"
             except PaymentFault as fault:
                 if fault.kind != "refused":
                     raise
@@ -239,62 +241,68 @@ class Completer:
                 raise PaymentFault("worn", "The capture was refused.")
             # The money will not come. The intent ends, so that it never can, and the seats go after it (D3).
             log.error("booking %s: its authorised payment could not be captured", booking.id)
-            intent = await payments.cancel(intent.id, f"{_key(work)}:void")
+            key, outcome = f"{work.stripe_key}:void", "refused"
+            await self._bookings.begin_attempt(booking.id, key, "void_intent")
+            intent = await payments.cancel(intent.id, key)
+            await self._bookings.end_attempt(booking.id, key, "done")
         await self._found(booking.id, intent)
-        await self._bookings.finish_work(work.id)
+        await self._bookings.finish_work(work, outcome)
 
     async def _cancel(self, work: Work) -> None:
         booking = await self._bookings.load(work.booking)
         assert booking is not None
         assert booking.intent_id is not None
+        outcome: Outcome = "found"
         if booking.state in ("cancelling", "expiring"):
             # Stripe would void an authorisation that was faster than we, and that the buyer was shown.
-            intent = await self._cancelled(booking.intent_id, _key(work), unless=("requires_capture", "succeeded"))
+            intent, outcome = await self._cancelled(booking.intent_id, work, unless=("requires_capture", "succeeded"))
             await self._found(booking.id, intent)
-        await self._bookings.finish_work(work.id)
+        await self._bookings.finish_work(work, outcome)
 
     async def _cancel_surplus(self, work: Work) -> None:
         assert work.intent is not None
-        intent = await self._cancelled(work.intent, _key(work), unless=("succeeded",))
+        intent, outcome = await self._cancelled(work.intent, work, unless=("succeeded",))
         if intent.status == "succeeded":
             # We tell nobody its secret, so it was paid by hand, with our own key.
             log.error("booking %s: intent %s is not its own and was paid: refund it by hand", work.booking, intent.id)
-        await self._bookings.finish_work(work.id)
+        await self._bookings.finish_work(work, outcome)
 
-    async def _cancelled(self, intent_id: str, key: str, *, unless: tuple[IntentStatus, ...]) -> Intent:
+    async def _cancelled(
+        self, intent_id: str, work: Work, *, unless: tuple[IntentStatus, ...]
+    ) -> tuple[Intent, Outcome]:
         """An intent that is cancelled now, or that was found in one of these states and left as it is."""
         payments = self._provider()
         # Retrieve first: an earlier try may have worked, and its answer been lost (reliability.md, D6).
         intent = await payments.retrieve(intent_id)
         if intent.status in (*unless, "canceled"):
-            return intent
+            return intent, "found"
         try:
-            return await payments.cancel(intent_id, key)
+            return await payments.cancel(intent_id, work.stripe_key), "done"
         except PaymentFault as fault:
             if fault.kind == "unknown":
                 raise
             intent = await payments.retrieve(intent_id)
             if intent.status not in (*unless, "canceled"):
                 raise PaymentFault("worn", str(fault)) from fault
-            return intent
+            return intent, "found"
 
     async def _sell_hold(self, work: Work) -> None:
         booking = await self._bookings.load(work.booking)
         assert booking is not None
         await self._holds.sell_hold(booking.event, booking.hold, booking.id)
-        await self._bookings.finish_work(work.id)
+        await self._bookings.finish_work(work)
 
     async def _free_booking(self, work: Work) -> None:
         booking = await self._bookings.load(work.booking)
         assert booking is not None
         reason = _FREE_REASONS.get(booking.state, "staff")
         await self._holds.free_booking(booking.event, booking.hold, booking.id, reason)  # type: ignore[arg-type]
-        await self._bookings.finish_work(work.id)
+        await self._bookings.finish_work(work)
 
     async def _restore_hold(self, work: Work) -> None:
         hold = await self._bookings.hold_of(work.booking)
         await self._holds.restore_hold(work.event, hold, work.booking)
-        await self._bookings.finish_work(work.id)
+        await self._bookings.finish_work(work)
 
     def _provider(self) -> Payments:
         if self._payments is None:
@@ -310,11 +318,6 @@ async def _all_of(acts: Iterable[Coroutine[Any, Any, None]]) -> list[Exception]:
         if not isinstance(fault, LmlError):
             log.error("completing failed", exc_info=fault)
     return sorted(faults, key=lambda fault: isinstance(fault, LmlError))
-
-
-def _key(work: Work) -> str:
-    """The key at Stripe: one for all tries of an attempt."""
-    return f"{work.key}:{work.attempt}"
 
 
 def _back_off(tries: int) -> float:

@@ -42,7 +42,11 @@ RIGHTS: Final[Mapping[str, frozenset[str]]] = {
     "money_match": _ADD,
     # Bookings. Whose they are, what they are of and what they cost cannot be changed.
     "booking_move": _may("SELECT"),
-    "booking": _may("SELECT", "INSERT", update="state changed intent_id client_secret intent_status looked_at"),
+    "booking": _may("SELECT", "INSERT", update="state changed"),
+    "payment_move": _may("SELECT"),
+    "payment_fit": _may("SELECT"),
+    "payment": _may("SELECT", "INSERT", update="state intent_id client_secret looked_at"),
+    "payment_attempt": _may("SELECT", "INSERT", update="tries outcome ended fault"),
     "booking_line": _ADD,
     "booking_seat": _may("SELECT", "INSERT", update="state"),
     "booking_area": _may("SELECT", "INSERT", update="state quantity"),
@@ -50,7 +54,7 @@ RIGHTS: Final[Mapping[str, frozenset[str]]] = {
     "dispute": _may("SELECT", "INSERT", update="state closed looked_at"),
     "ticket": _may("SELECT", "INSERT", update="state used_at used_gate used_by used_key"),
     "outbox": _may("SELECT", "INSERT", update="tries attempt due leased_until done struck fault"),
-    "stripe_notice": _may("SELECT", "INSERT", update="done"),
+    "stripe_notice": _may("SELECT", "INSERT", update="due done"),
     "mail": _may("SELECT", "INSERT", update="due tries leased_until sent given_up fault"),
     "mail_kept": _ADD,
     "idempotency_key": _may("SELECT", "INSERT", "DELETE", update="request_hash attempt status body location created"),
@@ -69,6 +73,7 @@ RIGHTS: Final[Mapping[str, frozenset[str]]] = {
     "area_channel": _may("SELECT", "INSERT", "DELETE", update="places"),
     "seat_block": _may("SELECT", "INSERT", "DELETE", update="kind reason staff_id"),
     "area_block": _may("SELECT", "INSERT", "DELETE", update="quantity reason staff_id"),
+    "area_block_request": _may("SELECT", "INSERT", "DELETE"),
     "customer": _ADD,
     "staff_hold": _may(
         "SELECT", "INSERT", "DELETE", update="state seat_ids seat_types area_ids area_types area_quantities"

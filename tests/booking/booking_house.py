@@ -228,7 +228,7 @@ class BookingHouse(House):
     async def pass_time(self) -> None:
         """Pauses, leases and the poller's patience are over; what is leased is nobody's any more."""
         await self.pool.execute("UPDATE outbox SET due = now(), leased_until = NULL WHERE done IS NULL")
-        await self.pool.execute("UPDATE booking SET looked_at = now() - interval '1 hour'")
+        await self.pool.execute("UPDATE payment SET looked_at = now() - interval '1 hour'")
         await self.pool.execute("UPDATE stripe_notice SET due = now() WHERE done IS NULL")
         for table in ("refund", "dispute"):
             await self.pool.execute(f"UPDATE {table} SET looked_at = now() - interval '2 hours'")
@@ -324,6 +324,9 @@ async def read_run(
     for row in await pool.fetch("SELECT * FROM booking_area"):
         states = areas.setdefault(row["booking_id"], {}).setdefault(row["area_id"], {})
         states[row["state"]] = states.get(row["state"], 0) + row["quantity"]
+    attempts: dict[str, set[str]] = {}
+    for row in await pool.fetch("SELECT booking_id, key FROM payment_attempt"):
+        attempts.setdefault(row["booking_id"], set()).add(row["key"])
     refunds = await read_refunds(pool, event)
     back: dict[str, list[Any]] = {}
     seats_back: dict[str, dict[str, int]] = {}
@@ -344,6 +347,8 @@ async def read_run(
             amount=row["amount"],
             currency=row["currency"],
             intent=row["intent_id"],
+            payment=row["payment_state"],
+            attempts=frozenset(attempts.get(row["id"], ())),
             seats=seats.get(row["id"], {}),
             areas=areas.get(row["id"], {}),
             lines_amount=sum(line["amount"] + line["fee"] for line in lines.get(row["id"], [])),
@@ -354,7 +359,11 @@ async def read_run(
             areas_back=_sums((line["area_id"], 1) for line in back.get(row["id"], []) if line["area_id"]),
             moves=tuple(moves[row["id"]]),
         )
-        for row in await pool.fetch("SELECT * FROM booking WHERE event_id = $1 ORDER BY created, id", event)
+        for row in await pool.fetch(
+            "SELECT b.*, p.intent_id, p.state AS payment_state FROM booking b"
+            " LEFT JOIN payment p ON p.booking_id = b.id WHERE b.event_id = $1 ORDER BY b.created, b.id",
+            event,
+        )
     )
     _, bytes_of_seats, counts = await house.inventory(event)
     name_of = {index: name for name, index in index_of.items()}
@@ -362,6 +371,7 @@ async def read_run(
     taken = {row["area_id"]: row for row in await pool.fetch("SELECT * FROM event_area WHERE event_id = $1", event)}
     return Run(
         bookings=bookings,
+        sent=tuple(one.idempotency_key for one in ledger.requests if one.method != "GET" and one.idempotency_key),
         intents=read_intents(ledger),
         areas={name: AreaRow(row["capacity"], row["taken"], *counts[name]) for name, row in taken.items()},
         seats={name: bytes_of_seats[index] & 7 for name, index in index_of.items()},

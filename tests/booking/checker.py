@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from lml_live.booking.payment_states import PAYMENT_FITS
 from lml_live.booking.states import AWAITING_PAYMENT, ENDED_UNSOLD, MOVES, SOLD, BookingState
 
 
@@ -26,6 +27,10 @@ class BookingRow(Struct, frozen=True, kw_only=True):
     amount: int | None
     currency: str | None
     intent: str | None
+    payment: str | None = None
+    """What its payment says; None where it has none."""
+    attempts: frozenset[str] = frozenset()
+    """The keys of all attempts at Stripe that are on record."""
     seats: dict[str, str]
     """Seat id to claimed, sold or released."""
     areas: dict[str, dict[str, int]]
@@ -168,6 +173,8 @@ class Run(Struct, frozen=True, kw_only=True):
     refunds: tuple[RefundRow, ...] = ()
     tickets: tuple[TicketRow, ...] = ()
     disputes: tuple[DisputeRow, ...] = ()
+    sent: tuple[str, ...] = ()
+    """The key of every call at Stripe that was to change something."""
 
 
 class Violation(Struct, frozen=True):
@@ -195,6 +202,8 @@ def check(run: Run, *, limbo_ms_max: int = LIMBO_MS_MAX) -> list[Violation]:
         "I10": _cancelled_before_released,
         "I11": _money_is_a_seat,
         "I13": _charged_once,
+        "I13, payments": _payments_as_at_stripe,
+        "I13, attempts": _sent_as_recorded,
         "I14": _refunded_at_most,
         "I15": _ledger_balances,
         "I17": _charged_as_quoted,
@@ -469,6 +478,26 @@ def _limbo(run: Run, limbo_ms_max: int) -> Iterator[str]:
 def _charged_once(run: Run) -> Iterator[str]:
     charged = Counter(intent.booking for intent in run.intents if intent.captured)
     yield from (f"{booking} was charged {n} times" for booking, n in charged.items() if n > 1)
+
+
+def _payments_as_at_stripe(run: Run) -> Iterator[str]:
+    """A booking's payment is where the booking needs it, and Stripe says the same of its intent."""
+    intents = {intent.id: intent.status for intent in run.intents}
+    for booking in _real(run):
+        if booking.amount and booking.payment not in PAYMENT_FITS[booking.state]:
+            yield f"booking {booking.id} is {booking.state}, and its payment {booking.payment}"
+        status = intents.get(booking.intent or "")
+        if status is not None and booking.payment != status and booking.state not in AWAITING_PAYMENT:
+            yield f"the payment of booking {booking.id} is {booking.payment}, and Stripe says {status}"
+
+
+def _sent_as_recorded(run: Run) -> Iterator[str]:
+    """Nothing was sent to Stripe under a key of ours that was not on record before."""
+    known = {booking.id: booking.attempts for booking in run.bookings}
+    for key in run.sent:
+        booking = key.partition(":")[0]
+        if booking in known and key not in known[booking]:
+            yield f"no attempt has the key {key}, and it was sent"
 
 
 def _refunded_at_most(run: Run) -> Iterator[str]:

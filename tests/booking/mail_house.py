@@ -10,6 +10,7 @@ from email.policy import SMTP as POLICY
 from typing import Any
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+from databases import FIT_PAYMENT
 
 from lml_live.booking.mailer import Mailer, Post
 from lml_live.infra import postgres
@@ -110,6 +111,7 @@ class MailHouse:
 
     async def move(self, booking: str, *states: str) -> None:
         for state in states:
+            await self.pool.execute(FIT_PAYMENT, booking, state)
             await self.pool.execute("UPDATE booking SET state = $2 WHERE id = $1", booking, state)
 
     async def mails(self) -> list[tuple[str, str, int]]:

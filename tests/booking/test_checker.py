@@ -28,6 +28,8 @@ PAID = BookingRow(
     amount=3000,
     currency="EUR",
     intent="pi_1",
+    payment="succeeded",
+    attempts=frozenset({"b-1:create_intent:0"}),
     seats={"s1": "sold", "s2": "sold"},
     areas={"floor": {"sold": 2}},
     lines_amount=3000,
@@ -52,6 +54,8 @@ GONE = replace(
     holder="ben",
     state="cancelled",
     intent="pi_2",
+    payment="canceled",
+    attempts=frozenset(),
     seats={"s1": "released"},
     areas={"floor": {"released": 1}},
     lines_seats=("s1",),
@@ -114,6 +118,7 @@ CLEAN = Run(
     holds={"1-a": HoldRow("sold", "b-1", ("s1", "s2")), "1-c": HoldRow("active", "", ("s3",), "ben", "k1")},
     ops=(HELD, BOOKED, AGAIN, OTHER_BODY, TOO_LATE, DENIED, LOOKED),
     postings=(SOLD, CAPTURED),
+    sent=("b-1:create_intent:0", "somebody's own"),
     tickets=tuple(TicketRow("b-1", line, "valid") for line in (1, 2, 3, 4)),
 )
 
@@ -260,6 +265,14 @@ FORGED: list[tuple[str, str, dict[str, Any]]] = [
     ),
     ("withdrawn, and not booked", "I15", {"intents": but_intent(PAID_INTENT, withdrawn=3000)}),
     ("in dispute, and not booked so", "I15", {"disputes": (DisputeRow("b-1", 3000, "open"),)}),
+    ("sold, and the payment waits", "I13, payments", {"bookings": but(PAID, payment="processing")}),
+    ("ended before Stripe said so", "I13, payments", {"bookings": but(GONE, payment="requires_capture")}),
+    (
+        "a payment that Stripe knows otherwise",
+        "I13, payments",
+        {"intents": but_intent(GONE_INTENT, status="processing")},
+    ),
+    ("sent without being on record", "I13, attempts", {"sent": ("b-1:create_intent:0", "b-1:create_intent:1")}),
     ("a posting does not balance", "I15", {"postings": (replace(SOLD, entries={"buyer_receivable": 3000}), CAPTURED)}),
     ("a capture is not booked", "I15", {"postings": (SOLD,)}),
     ("a sale is not booked", "I15", {"postings": (CAPTURED,)}),
@@ -295,7 +308,7 @@ def test_a_forged_run_turns_red(rule: str, forged: dict[str, Any]) -> None:
 
 def test_every_rule_has_a_forgery() -> None:
     expected = {f"I{n}" for n in (1, 2, 3, 4, 5, 7, 10, 11, 12, 13, 14, 15, 17, 19, 24, 25)}
-    assert {rule for _, rule, _ in FORGED} == expected | {"I7, tickets"}
+    assert {rule for _, rule, _ in FORGED} == expected | {"I7, tickets", "I13, payments", "I13, attempts"}
 
 
 @pytest.mark.parametrize(("began", "broken"), [(55, True), (65, False)])

@@ -17,6 +17,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from databases import FIT_PAYMENT
 from mail_house import BOOKING, MailHouse, open_mail, serving
 
 from lml_live.booking.letters import Facts, compose, show_amount, write
@@ -88,6 +89,7 @@ async def test_a_changed_event_tells_those_who_have_places_and_nobody_tells_what
     async with house.pool.acquire() as connected:
         undone = connected.transaction()
         await undone.start()
+        await connected.execute(FIT_PAYMENT, "b2", "expired")
         await connected.execute("UPDATE booking SET state = 'expired' WHERE id = 'b2'")
         await undone.rollback()
     await house.pool.execute("UPDATE event SET name = 'Aïda', epoch = 2")

@@ -18,7 +18,6 @@ from inventory_house import SCRIPTS, held, refused
 from lml_live.booking import bookings
 from lml_live.booking.bookings import Booking, Claimed, Known, NewBooking, NotClaimed
 from lml_live.errors import Unavailable
-from lml_live.infra.assets import asset_text
 from lml_live.infra.redis import Script
 from lml_live.inventory.answers import Changed, Refusal
 
@@ -93,6 +92,7 @@ async def test_a_release_before_the_cancel_is_seen(
     """D3 off: whatever was sent is struck, and the seats go at once; then the buyer pays."""
     change_statement(monkeypatch, "strike_create", "AND done IS NULL AND tries = 0", "")
     await house.pool.execute("ALTER TABLE outbox DROP CONSTRAINT struck_is_unsent")
+    await trigger(FITS, "IF false THEN")(house, monkeypatch)
     booking = await house.claimed(event, await house.take(event, 3))
     assert await house.bookings.give_up(booking.id, "cancelling") == "cancelled"
     assert await house.pay(booking) == "requires_capture"
@@ -119,6 +119,7 @@ async def test_places_that_are_never_given_back_are_seen(
 
 async def test_an_illegal_move_is_seen(house: BookingHouse, event: str) -> None:
     await house.pool.execute("INSERT INTO booking_move VALUES ('cancelled', 'confirmed')")
+    await house.pool.execute("INSERT INTO payment_fit VALUES ('confirmed', 'canceled')")
     booking = await house.claimed(event, await house.take(event, 3))
     assert (await house.checkout.cancel(booking)).state == "cancelled"
     await house.pool.execute("UPDATE booking SET state = 'confirmed' WHERE id = $1", booking.id)
@@ -333,12 +334,7 @@ def trigger(old: str, new: str = "") -> Mutate:
     """A copy of the trigger of bookings with a part changed."""
 
     async def mutate(house: BookingHouse, _: pytest.MonkeyPatch) -> None:
-        migration = asset_text("sql", "migrations", "012_audit.sql")
-        begun, ended = (
-            migration.index("CREATE OR REPLACE FUNCTION booking_moves()"),
-            migration.index("-- Tells of rows"),
-        )
-        text = migration[begun:ended]
+        text = await house.pool.fetchval("SELECT pg_get_functiondef('booking_moves'::regproc)")
         assert old in text
         await house.pool.execute(text.replace(old, new))
 
@@ -361,10 +357,12 @@ def both(*mutations: Mutate) -> Mutate:
 SEAT_TEST = "if #taken > 0 then"
 OWNER = " or record[BOOKING] ~= ARGV[4]"
 LEGAL = "IF NOT EXISTS (SELECT FROM booking_move WHERE from_state = OLD.state AND to_state = NEW.state) THEN"
+FITS = "IF NOT EXISTS (SELECT FROM payment_fit WHERE booking_state = NEW.state AND payment_state = paid) THEN"
+REVIVED_PAYMENT = "IF paid IS NULL THEN INSERT INTO payment (booking_id) VALUES (NEW.id); END IF; IF false THEN"
 HISTORY = (
     "INSERT INTO booking_history (booking_id, event_id, from_state, to_state, actor_kind, actor_id, reason, origin)\n"
     "        VALUES (NEW.id, NEW.event_id, OLD.state, NEW.state, coalesce(actor, 'system'),\n"
-    "                nullif(current_setting('lml.actor_id', true), ''), NEW.intent_status,\n"
+    "                nullif(current_setting('lml.actor_id', true), ''), paid,\n"
     "                nullif(current_setting('lml.origin', true), ''));\n"
 )
 NO_CONFLICT = "ON CONFLICT (id) DO NOTHING"
@@ -436,7 +434,12 @@ MUTATIONS: list[tuple[str, Mutate, Act, str]] = [
     ),
     (
         "a refused checkout never becomes a claim",
-        both(may_change_bookings, statement("insert_booking", NO_CONFLICT, REVIVED), trigger(LEGAL, "IF false THEN")),
+        both(
+            may_change_bookings,
+            statement("insert_booking", NO_CONFLICT, REVIVED),
+            trigger(LEGAL, "IF false THEN"),
+            trigger(FITS, REVIVED_PAYMENT),
+        ),
         claimed_late,
         "I19",
     ),
@@ -451,6 +454,7 @@ MUTATIONS: list[tuple[str, Mutate, Act, str]] = [
         "a claim is not refused afterwards",
         both(
             may_change_bookings,
+            trigger(FITS, "IF false THEN"),
             statement(
                 "insert_refused", NO_CONFLICT, "ON CONFLICT (id) DO UPDATE SET state = 'failed', buyer_name = NULL"
             ),

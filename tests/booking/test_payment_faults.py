@@ -19,6 +19,7 @@ from booking_fixtures import (  # noqa: F401
     scripts_keep_their_word,
 )
 from booking_house import BookingHouse
+from databases import past_guards
 from inventory_house import SCRIPTS
 from waiting import eventually
 
@@ -313,7 +314,9 @@ async def test_what_cannot_be_done_keeps_nothing_else_waiting(house: BookingHous
         broken.id,
         event,
     )
-    await house.pool.execute("UPDATE booking SET intent_id = NULL WHERE id = $1", broken.id)
+    await past_guards(
+        house.pool, "UPDATE payment SET intent_id = NULL, state = 'preparing' WHERE booking_id = $1", broken.id
+    )
     await house.run_out(overdue)
     await house.completer.turn()
     assert await house.state(overdue) == "expiring"

@@ -8,6 +8,7 @@ from typing import get_args
 
 import asyncpg
 import pytest
+from databases import FIT_PAYMENT
 
 from lml_live.booking import states
 from lml_live.booking.states import MOVES, STATES, BookingState, IntentStatus, may_move, next_state
@@ -99,6 +100,7 @@ async def test_the_trigger_refuses_every_illegal_move_and_records_every_legal_on
             booking,
             before,
         )
+        await pool.execute(FIT_PAYMENT, booking, after)
         move = pool.execute("UPDATE booking SET state = $2 WHERE id = $1", booking, after)
         history = [(None, before)]
         if before == after:
