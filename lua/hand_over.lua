@@ -16,10 +16,10 @@ local refusal = stamp_refusal(found[1], stamp)
 if refusal then return refusal end
 
 -- Nothing below refuses.
-local now, had, has, answer = server_time_ms(ARGV[2]), tally_of(found[2]), tally_of(found[3]), {'handed'}
+local now, had, has = server_time_ms(ARGV[2]), tally_of(found[2]), tally_of(found[3])
 local bookings, gone, moved, stays, is_moved = {}, {}, {}, {had[1]}, {}
-answer[2] = now
-for i = 11, #ARGV do bookings[ARGV[i]] = true end
+local answer = {'handed', now}
+for _, booking in ipairs({unpack(ARGV, 11)}) do bookings[booking] = true end
 
 local function word_of(record)
   if record[STATE] ~= 'active' then return bookings[record[BOOKING]] and 'moved' or 'marked' end
@@ -43,7 +43,7 @@ local function hand(hold_id, record)
 end
 
 local rules = {tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[7])}
-if found[4] then hand_losses(KEYS[1], KEYS[2], from, to, found[4], found[5], rules, now) end
+if found[4] then hand_losses(from, to, found[4], found[5], rules, now) end
 for _, booked in ipairs({true, false}) do
   for i = 2, #had do
     local raw = redis.call('HGET', KEYS[1], 'h:' .. had[i])

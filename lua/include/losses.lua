@@ -1,8 +1,9 @@
--- What becomes of losses (fairness.lua) that are handed over. Put after `fairness`, where a header says `INCLUDE losses`.
+-- What becomes of losses (fairness.lua) that are handed over. Put after `fairness`, where a header says `INCLUDE losses`
+-- and KEYS are 1 book, 2 deadlines.
 
 -- Adds what a holder lost to what another one did: `rules` are the budget of expired holds, the shortest and the longest
 -- pause, and how long a hold can live. A tombstone for each that expired keeps it counted as long as it could have been.
-local function hand_losses(book, deadlines, from, to, raw_theirs, raw_mine, rules, now)
+local function hand_losses(from, to, raw_theirs, raw_mine, rules, now)
   local budget, cooldown_ms, cooldown_max_ms, lifetime_ms = unpack(rules)
   local theirs, mine = cmsgpack.unpack(raw_theirs), raw_mine and cmsgpack.unpack(raw_mine) or {0, 0}
   local count, latest = theirs[1], math.max(theirs[2], mine[2])
@@ -21,11 +22,11 @@ local function hand_losses(book, deadlines, from, to, raw_theirs, raw_mine, rule
   end
   if count <= 0 and latest <= now then return end
   theirs[1] = 0
-  redis.call('HSET', book, 'x:' .. to, cmsgpack.pack(merged), 'x:' .. from, cmsgpack.pack(theirs))
+  redis.call('HSET', KEYS[1], 'x:' .. to, cmsgpack.pack(merged), 'x:' .. from, cmsgpack.pack(theirs))
   for i = 1, math.max(count, 1) do
     local tombstone = {to, 'gone', 0, '', {}, {}, count > 0 and 'expired' or 'own', {}, 0, now, now, now, 0}
     local hold_id = from .. ':' .. now .. ':' .. i
-    redis.call('HSET', book, 'h:' .. hold_id, cmsgpack.pack(tombstone))
-    redis.call('ZADD', deadlines, math.max(now + lifetime_ms, latest) + TOMBSTONE_MS, hold_id)
+    redis.call('HSET', KEYS[1], 'h:' .. hold_id, cmsgpack.pack(tombstone))
+    redis.call('ZADD', KEYS[2], math.max(now + lifetime_ms, latest) + TOMBSTONE_MS, hold_id)
   end
 end
