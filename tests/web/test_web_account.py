@@ -19,7 +19,7 @@ PASSWORD = "a horse of another colour"
 
 @pytest_asyncio.fixture(loop_scope="session", params=[DESK, PHONE], ids=["desk", "phone"])
 async def page(browser: Browser, request: pytest.FixtureRequest) -> AsyncIterator[Page]:
-    context = await browser.new_context(viewport=request.param)
+    context = await browser.new_context(viewport=request.param, bypass_csp=True)
     yield await context.new_page()
     await context.close()
 

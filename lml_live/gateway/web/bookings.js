@@ -42,7 +42,8 @@ async function card(booking) {
 }
 
 function tellNone() {
-  tell("No bookings yet", "What you book in this browser is listed here. A booking made elsewhere opens with its own link, or once you sign in.", element("a", { class: "button primary", href: "/" }, "All events"));
+  const here = "What you book in this browser is listed here. A booking made elsewhere opens with its own link, or once you sign in.";
+  tell("No bookings yet", signedIn() ? "What you book while you are signed in is listed here, whatever device you are on." : here, element("a", { class: "button primary", href: "/" }, "All events"));
 }
 
 async function load() {
