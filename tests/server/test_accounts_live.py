@@ -11,6 +11,8 @@ from lines import Lines
 from serving import ADMIN, LiveServer
 from waiting import eventually
 
+from lml_live.client import LiveClient, ask_for_account, choose_password, sign_in, sign_out
+from lml_live.errors import Refused
 from lml_live.gateway import wire
 from lml_live.gateway.tokens import HolderTokens
 from lml_live.guard.accounts import Accounts
@@ -223,3 +225,22 @@ async def test_customers_of_the_counter_are_not_handed_over(buyer: Buyer) -> Non
     buyer.token = staff["Authorization"].removeprefix("Bearer ")
     buyer.token = (await buyer.call("POST", "/holders", status=201))["token"]
     assert "handed_over" not in await buyer.sign_in()
+
+
+async def test_the_python_client_signs_in_and_out(buyer: Buyer) -> None:
+    url, session = buyer.server.url, buyer.http
+    await buyer.anonymous()
+    hold = await buyer.hold(9)
+    await ask_for_account(url, buyer.email, session=session)
+    link = await invitation(buyer.server, buyer.email)
+    begun = await choose_password(url, link, PASSWORD, token=buyer.token, session=session)
+    assert begun.handed_over is not None
+    assert begun.handed_over.holds == (hold["id"],)
+    again = await sign_in(url, buyer.email, PASSWORD)
+    async with LiveClient(url, buyer.server.event, token=again.token, session=session) as live:
+        assert live.holder == begun.holder == again.holder
+        assert list(live.holds) == [hold["id"]]
+    await sign_out(url, again.token)
+    with pytest.raises(Refused) as refused:
+        await sign_out(url, again.token)
+    assert refused.value.code == "unauthorized"
