@@ -353,6 +353,7 @@ STAFF_SESSION_SECONDS: Final = 12 * 3600
 STAFF_LOOK_SECONDS: Final = 10.0
 """How often a worker asks whether the staff who watch are still signed in: in 30 s those who are not are gone."""
 STAFF_TOKENS_ASKED_MAX: Final = 1_000
+PASSWORD_CHARS_MIN: Final = 10
 PASSWORD_CHARS_MAX: Final = 256
 PASSWORD_HASHES_AT_ONCE: Final = 2
 """Each hash takes 64 MiB and a core's tenth of a second (argon2id, RFC 9106's second choice)."""
@@ -361,6 +362,24 @@ SIGN_IN_WINDOW_SECONDS: Final = 900
 SIGN_IN_ATTEMPTS_PER_ADDRESS: Final = 20
 SIGN_IN_ATTEMPTS_PER_EMAIL: Final = 50
 """More than an address has, so that nobody can lock a colleague out from one place."""
+
+# --- Buyers' accounts
+ACCOUNT_SESSION_SECONDS: Final = 30 * 24 * 3600
+"""A buyer stays signed in for a month on each device; the holder's tokens of a session are renewed within it."""
+SESSIONS_PER_ACCOUNT_MAX: Final = 20
+SOCKETS_PER_ACCOUNT_MAX: Final = 50
+"""Of one worker: more than anybody watches with, and few enough that an account is no way around an address's cap."""
+INVITATION_SECONDS: Final = 3600
+INVITATION_KEPT_SECONDS: Final = 24 * 3600
+INVITATIONS_PER_EMAIL: Final = 5
+"""Mails to one address in `SIGN_IN_WINDOW_SECONDS`; whoever asks for more hears the same answer."""
+HAND_OVER_LOOK_SECONDS: Final = 2.0
+"""How often is looked for hand-overs that were begun and not ended."""
+HAND_OVER_RETRY_SECONDS: Final = 10.0
+HAND_OVER_SECONDS_MAX: Final = 3600.0
+"""What could not be handed over by then stays where it is: no hold that was there at the beginning lives so long."""
+HAND_OVER_EVENTS_AT_ONCE: Final = 200
+HAND_OVERS_AT_ONCE: Final = 20
 
 # --- The audit trail
 AUDIT_LOOK_SECONDS: Final = 0.5

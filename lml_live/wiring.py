@@ -30,6 +30,7 @@ from lml_live.booking.bookings import Bookings
 from lml_live.booking.checkout import Checkout
 from lml_live.booking.completer import Completer
 from lml_live.booking.disputes import Disputes
+from lml_live.booking.handing import Handing
 from lml_live.booking.letters import domain_of
 from lml_live.booking.mailer import Mailbox, Mailer
 from lml_live.booking.matching import Matching
@@ -39,6 +40,7 @@ from lml_live.booking.tickets import Tickets
 from lml_live.clock import system_clock_ms
 from lml_live.devstack.demo import load_demonstration
 from lml_live.errors import Conflict, LmlError, Unavailable
+from lml_live.gateway.accounts import AccountServices
 from lml_live.gateway.acts import Acts
 from lml_live.gateway.app import Runner, Services, make_app
 from lml_live.gateway.blocks import SocketBlocks
@@ -59,7 +61,9 @@ from lml_live.gateway.refunds import RefundServices
 from lml_live.gateway.session import Visitor
 from lml_live.gateway.tickets import TicketServices
 from lml_live.gateway.tokens import HolderTokens
+from lml_live.guard.accounts import Accounts
 from lml_live.guard.partners import Partners
+from lml_live.guard.passwords import Passwords
 from lml_live.guard.staff import StaffDesk
 from lml_live.guard.throttle import AddressCaps
 from lml_live.infra import mongo, postgres
@@ -76,6 +80,7 @@ from lml_live.inventory.channels import Channels
 from lml_live.inventory.checker import Checker
 from lml_live.inventory.feed import Feed
 from lml_live.inventory.groups import GroupHolds
+from lml_live.inventory.handing import HandOvers
 from lml_live.inventory.holds import Holds
 from lml_live.inventory.records import Sale
 from lml_live.inventory.returns import Returns
@@ -209,7 +214,8 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
         async def redis_answers() -> None:
             await asyncio.gather(*(pipe.call("PING") for pipe in redis.nodes()))
 
-        desk, keys, partners = StaffDesk(pool), IdempotencyKeys(pool), Partners(pool)
+        passwords = Passwords()
+        desk, keys, partners = StaffDesk(pool, passwords), IdempotencyKeys(pool), Partners(pool)
         turns = StaffTurns(pool)
         allotting = Allotting(catalogue, ChannelRows(pool), layouts, Channels(book), turns)
         blocking = Blocking(catalogue, Blocks(pool), layouts, block, holds.unblock_seats, turns)
@@ -237,9 +243,14 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
         mailbox = Mailbox(pool) if settings.mailbox else None
         sender = settings.mail_from or f"LML Live <tickets@{socket.gethostname()}>"
         post = Smtp(settings.smtp_url, own_name=domain_of(sender)) if settings.smtp_url else mailbox
+        accounts = Accounts(pool, passwords, secret, sends_mail=post is not None)
+        live.members.ended = accounts.ended
+        handing = Handing(pool, HandOvers(book))
         if post is not None:
             pages = settings.public_url or f"http://127.0.0.1:{settings.port}"
-            mailer = Mailer(pool, post, checkout.access, sender=sender, public_url=pages)
+            mailer = Mailer(
+                pool, post, checkout.access, sender=sender, public_url=pages, invitation=accounts.invitation
+            )
             stack.push_async_callback(_end, _start(mailer.run(), "mails"))
         staff_holds = StaffHolds(book)
         holding = Holding(pool, staff_holds, turns)
@@ -284,6 +295,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
                 desk, refunds, completer, keys, settings.mark_seconds * limits.RUNNING_SHARE_OF_MARK
             ),
             tickets=TicketServices(desk, Tickets(pool), keys),
+            accounts=AccountServices(live, accounts, handing, holder_services.address_of.capped),
             probes={
                 "redis": redis_answers,
                 "postgres": postgres_answers,
@@ -307,6 +319,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             ("upkeep", upkeep.run()),
             ("drift", Checker(book, holds, pool).run(lambda: upkeep.leads)),
             ("completer", completer.run()),
+            ("hand-overs", handing.run(lambda: upkeep.leads)),
             ("notices", _listen(dsn, live, upkeep)),
             ("copies", _keep_copies(settings, library, upkeep)),
             ("openings", _open_allotments(allotting, upkeep)),

@@ -20,6 +20,12 @@ SELECT m.id, m.kind, m.ordinal, m.tries, b.id AS booking_id, b.buyer_name, b.buy
 FROM mail m JOIN booking b ON b.id = m.booking_id JOIN event e ON e.id = b.event_id
 WHERE m.id = ANY ($1::bigint[]) ORDER BY m.due, m.id;
 
+-- name: load_invitations
+-- The same of mails that invite somebody to choose a password, while that may still be done.
+SELECT m.id, m.tries, i.id AS invitation, i.email, i.used IS NULL AND i.expires_at > now() AS good
+FROM mail m JOIN account_invitation i ON i.id = m.invitation_id
+WHERE m.id = ANY ($1::bigint[]) ORDER BY m.due, m.id;
+
 -- name: finish_mail
 -- A server took it.
 UPDATE mail SET sent = now(), leased_until = NULL, fault = NULL WHERE id = $1 AND sent IS NULL AND given_up IS NULL;

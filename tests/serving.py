@@ -263,7 +263,7 @@ def open_house(postgres_server: str, mongo_url: str, valkey_url: str, **environ:
 def shared_server(postgres_server: str, mongo_url: str, valkey_url: str) -> Iterator[LiveServer]:
     """One server for all tests of this process; most tests want `live_server`."""
     dsn = _apart(clone_database(postgres_server))
-    server = LiveServer(dsn, mongo_url, f"test_{secrets.token_hex(6)}", valkey_url)
+    server = LiveServer(dsn, mongo_url, f"test_{secrets.token_hex(6)}", valkey_url, LML_MAILBOX="1")
     _apart(furnish(server))
     server.start()
     yield server

@@ -16,11 +16,14 @@ from msgspec import Struct
 
 from lml_live.pricing.currencies import DECIMALS
 
-MailKind = Literal["confirmed", "cancelled", "expired", "failed", "refunded", "event_changed"]
+MailKind = Literal["confirmed", "cancelled", "expired", "failed", "refunded", "event_changed", "invited"]
 
 
 class Facts(Struct, frozen=True, kw_only=True):
-    """What a mail tells of. `link` leads to the booking, with its secret."""
+    """What a mail tells of. `link` leads to the booking, with its secret.
+
+    An invitation is of no booking: `booking` names it instead, and only `email` and `link` say something.
+    """
 
     id: int
     kind: MailKind
@@ -53,8 +56,20 @@ _NOT_CHARGED: Final = (
 _KEEP: Final = "Whoever has the link above sees your booking, as you do: keep it to yourself."
 
 
+_INVITED: Final = Letter(
+    "Your account: choose a password",
+    (
+        "Somebody, probably you, asked to sign in with this address. Choose a password here, within the hour:",
+        "If you have an account already, this gives it a new password.",
+        "If it was not you, do nothing: nothing happens without this link. Give it to nobody.",
+    ),
+)
+
+
 def write(facts: Facts) -> Letter:
     """The words of a mail."""
+    if facts.kind == "invited":
+        return _INVITED
     event, venue = _one_line(facts.event), _one_line(facts.venue)
     what = f"{event}, {venue}, {facts.starts_at.astimezone(UTC):%d %B %Y, %H:%M} UTC"
     count = "One place" if facts.places == 1 else f"{facts.places} places"
@@ -83,7 +98,7 @@ def write(facts: Facts) -> Letter:
 def plain(facts: Facts, letter: Letter) -> str:
     """The mail as plain text."""
     first, *others = letter.paragraphs
-    parts = (f"Dear {_one_line(facts.name)},", first, facts.link, *others, f"Booking {facts.booking}")
+    parts = (_greeting(facts), first, facts.link, *others, *_reference(facts))
     return "\n\n".join(parts) + "\n"
 
 
@@ -95,11 +110,11 @@ def compose(facts: Facts, sender: str, at: datetime) -> EmailMessage:
     body = "".join(
         f"<p>{part}</p>"
         for part in (
-            f"Dear {html.escape(_one_line(facts.name))},",
+            html.escape(_greeting(facts)),
             html.escape(first),
             f'<a href="{link}">{link}</a>',
             *map(html.escape, others),
-            f"Booking {html.escape(facts.booking)}",
+            *map(html.escape, _reference(facts)),
         )
     )
     message = EmailMessage(policy=SMTP)
@@ -117,6 +132,14 @@ def compose(facts: Facts, sender: str, at: datetime) -> EmailMessage:
     head = f'<meta charset="utf-8"><title>{html.escape(letter.subject)}</title>'
     message.add_alternative(f'<!doctype html><html lang="en">{head}{body}</html>', subtype="html")
     return message
+
+
+def _greeting(facts: Facts) -> str:
+    return f"Dear {_one_line(facts.name)}," if facts.name else "Hello,"
+
+
+def _reference(facts: Facts) -> tuple[str, ...]:
+    return () if facts.kind == "invited" else (f"Booking {facts.booking}",)
 
 
 def ascii_domain(address: str) -> str:

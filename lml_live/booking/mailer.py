@@ -38,12 +38,26 @@ class Post(Protocol):
 
 
 class Mailer:
-    """The mails' loop of one worker. `access` makes a booking's secret, `public_url` is where its page is."""
+    """The mails' loop of one worker.
 
-    def __init__(self, pool: Pool, post: Post, access: Callable[[str], str], *, sender: str, public_url: str) -> None:
+    `access` makes a booking's secret, `invitation` that of somebody who may choose a password; `public_url` is where
+    the pages are.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        post: Post,
+        access: Callable[[str], str],
+        *,
+        sender: str,
+        public_url: str,
+        invitation: Callable[[str], str] = str,
+    ) -> None:
         self._pool = pool
         self._post = post
         self._access = access
+        self._invitation = invitation
         self._sender = sender
         self._public_url = public_url.rstrip("/")
         self._pause = 0.0
@@ -73,8 +87,14 @@ class Mailer:
             for row in rows:
                 if row["stale"]:
                     await connected.execute(_SQL["give_up_mail"], row["id"], "nobody sent it in time")
-            loaded = await connected.fetch(_SQL["load_mails"], [row["id"] for row in rows if not row["stale"]])
+            fresh = [row["id"] for row in rows if not row["stale"]]
+            loaded = await connected.fetch(_SQL["load_mails"], fresh)
+            invited = await connected.fetch(_SQL["load_invitations"], fresh) if len(loaded) < len(fresh) else []
+            for row in invited:
+                if not row["good"]:
+                    await connected.execute(_SQL["give_up_mail"], row["id"], "the link is good no more")
         waiting = [(self._facts(row), row["tries"]) for row in loaded]
+        waiting += [(self._invite(row), row["tries"]) for row in invited if row["good"]]
         done = len(rows) - len(waiting)
         if done:
             log.error("%d mails were given up: nobody sent them in time", done)
@@ -146,6 +166,23 @@ class Mailer:
             venue=fields["venue"],
             starts_at=fields["starts_at"],
             link=f"{self._public_url}/bookings/{booking}#{self._access(booking)}",
+        )
+
+    def _invite(self, row: asyncpg.Record) -> Facts:
+        """An invitation's secret stands behind `#`, as a booking's does."""
+        return Facts(
+            id=row["id"],
+            kind="invited",
+            booking=row["invitation"],
+            name="",
+            email=row["email"],
+            amount=0,
+            currency="",
+            places=0,
+            event="",
+            venue="",
+            starts_at=datetime.now(UTC),
+            link=f"{self._public_url}/account#{self._invitation(row['invitation'])}",
         )
 
 

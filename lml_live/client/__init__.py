@@ -1,5 +1,6 @@
 """A client of the live socket: a protocol without I/O, and shells."""
 
+from lml_live.client.account import Begun, ask_for_account, choose_password, sign_in, sign_out
 from lml_live.client.aio import LiveClient
 from lml_live.client.effects import (
     Answered,
@@ -23,6 +24,7 @@ from lml_live.client.protocol import Protocol
 __all__ = [
     "Answered",
     "AreasChanged",
+    "Begun",
     "BlockResult",
     "Effect",
     "Effects",
@@ -38,4 +40,8 @@ __all__ = [
     "SeatsChanged",
     "Synced",
     "Warned",
+    "ask_for_account",
+    "choose_password",
+    "sign_in",
+    "sign_out",
 ]

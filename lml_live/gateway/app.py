@@ -12,6 +12,7 @@ from aiohttp import web
 from lml_live import limits
 from lml_live.booking.mailer import Mailbox
 from lml_live.gateway import (
+    accounts,
     bookings,
     channels,
     counter,
@@ -26,6 +27,7 @@ from lml_live.gateway import (
     staff,
     tickets,
 )
+from lml_live.gateway.accounts import AccountServices
 from lml_live.gateway.bookings import BookingServices
 from lml_live.gateway.callers import ORIGIN
 from lml_live.gateway.counter import CounterServices
@@ -52,6 +54,7 @@ OPERATIONS: Final[Sequence[Operation]] = (
     *refunds.OPERATIONS,
     *tickets.OPERATIONS,
     *staff.OPERATIONS,
+    *accounts.OPERATIONS,
     *layouts.OPERATIONS,
 )
 """Every REST call: the routes and `/openapi.json` are made of this one table."""
@@ -68,6 +71,7 @@ class Services:
     bookings: BookingServices
     refunds: RefundServices
     tickets: TicketServices
+    accounts: AccountServices
     probes: Mapping[str, Probe]
     mailbox: Mailbox | None = None
 
@@ -205,7 +209,8 @@ def make_app(services: Services) -> web.Application:
     app.add_routes(bookings.routes(services.bookings))
     app.add_routes(refunds.routes(services.refunds))
     app.add_routes(tickets.routes(services.tickets, bookings.reader(services.bookings)))
-    app.add_routes(staff.routes(services.events.desk, services.holders.address_of.capped))
+    app.add_routes(staff.routes(services.events.desk, services.holders.address_of.capped, services.accounts))
+    app.add_routes(accounts.routes(services.accounts))
     app.add_routes(layouts.routes(services.layouts))
     app.add_routes(documents.routes(OPERATIONS))
     app.add_routes(page_routes(payment_origin=payment_origin(services.bookings)))

@@ -11,6 +11,7 @@ from lml_live.backoffice.allotting import ChannelReport
 from lml_live.backoffice.history import SeatDetails, StatusChange
 from lml_live.backoffice.holding import CustomerHold
 from lml_live.gateway import wire
+from lml_live.guard.staff import Role
 from lml_live.pricing.blocks import BlockKind
 from lml_live.pricing.events import Id, Moment, Name, PublicEvent
 
@@ -19,10 +20,55 @@ PlaceCount = Annotated[int, Meta(ge=1, le=limits.AREA_CAPACITY_MAX)]
 
 
 class SignIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of `POST /sessions`."""
+    """The body of `POST /sessions`. `as` says who signs in where one address is a buyer's and of the staff, too;
+    absent, it is staff."""
 
     email: Annotated[str, Meta(min_length=1, max_length=320)]
     password: Annotated[str, Meta(min_length=1, max_length=limits.PASSWORD_CHARS_MAX)]
+    role: Literal["buyer", "staff"] | UnsetType = msgspec.field(name="as", default=UNSET)
+
+
+class Invite(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of `POST /accounts`."""
+
+    email: Annotated[str, Meta(min_length=1, max_length=320)]
+
+
+class AcceptInvitation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of `POST /accounts/password`. `invitation` is what stands behind `#` in the mail's link."""
+
+    invitation: Annotated[str, Meta(min_length=1, max_length=256)]
+    password: Annotated[str, Meta(min_length=limits.PASSWORD_CHARS_MIN, max_length=limits.PASSWORD_CHARS_MAX)]
+
+
+class KeptHold(msgspec.Struct, frozen=True):
+    """A hold that stays the browser's, and why: `limit_exceeded`, `hold_expired`, or (for now) `hold_in_checkout`."""
+
+    hold: str
+    code: str
+
+
+class HandedOver(msgspec.Struct, frozen=True):
+    """What became of the holds and bookings of who signed in. Not `complete`: the rest follows by itself."""
+
+    holds: tuple[str, ...] = ()
+    kept: tuple[KeptHold, ...] = ()
+    bookings: tuple[str, ...] = ()
+    complete: bool = True
+
+
+class SessionBegun(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The answer to `POST /sessions`; the token is told this once. A buyer has no roles, but a holder.
+
+    `handed_over` is there where the call had the token of an anonymous holder.
+    """
+
+    token: str
+    roles: tuple[Role, ...]
+    expires_at: datetime
+    email: str | None = None
+    holder: str | None = None
+    handed_over: HandedOver | None = None
 
 
 class EventList(msgspec.Struct, frozen=True):

@@ -204,6 +204,8 @@ def reader(services: BookingServices) -> Callable[[web.Request], Awaitable[Booki
             raise Unauthorized("This needs the holder's token or the booking's access.")
         found = await services.bookings.load(booking_id) if values.is_id(booking_id) else None
         read = live.tokens.read(token, live.clock())
+        if read is not None:
+            await live.require_session(read)
         if found is None or not (checkout.may_access(found.id, token) or (read and read.holder == found.holder)):
             raise NotFound("There is no such booking.")
         return found
@@ -216,15 +218,16 @@ def routes(services: BookingServices) -> list[web.RouteDef]:
     live, bookings, checkout = services.live, services.bookings, services.checkout
     clock, tokens, visible = live.clock, live.tokens, reader(services)
 
-    def holder_of(request: web.Request) -> str:
+    async def holder_of(request: web.Request) -> str:
         token = bearer_token(request)
         read = tokens.read(token, clock()) if token is not None else None
         if read is None:
             raise Unauthorized("This needs a holder's token.")
+        await live.require_session(read)
         return read.holder
 
     async def create_booking(request: web.Request) -> web.Response:
-        holder, key = holder_of(request), read_key(request)
+        holder, key = await holder_of(request), read_key(request)
 
         async def act() -> web.Response:
             body = await read_body(request, BookingBody)
@@ -247,7 +250,7 @@ def routes(services: BookingServices) -> list[web.RouteDef]:
         return await services.keys.once(request, holder, act, running_seconds=services.running_seconds)
 
     async def list_bookings(request: web.Request) -> web.Response:
-        holder = holder_of(request)
+        holder = await holder_of(request)
         limit = paging.read_limit(request)
         found = await bookings.of_holder(holder, after=paging.read_cursor(request), limit=limit + 1)
         page = found[:limit]

@@ -225,6 +225,9 @@ class Conversation:
                     self._carry_out(known)
                     return
                 greet = known
+            elif greet.session and (hang := await self._refused_member(greet)) is not None:
+                self._carry_out(hang)
+                return
             subscriber.channel = greet.channel
             view = view_of(greet.channel) if greet.credential is None else STAFF
             self.audience = self._live.enter(self.audience, subscriber, view)
@@ -237,6 +240,18 @@ class Conversation:
             self._subscriber.send(wire.Error(code=error.code, message=error.message, retry_after_ms=limits.BYE_MS))
             self._subscriber.send(wire.Bye(reason="unavailable", retry_after_ms=limits.BYE_MS))
             self._end(wire.CLOSE_TRY_LATER, "unavailable")
+
+    async def _refused_member(self, greet: Greet) -> Hang | None:
+        """Why a buyer who has signed in is not let in, or None."""
+        members = self._live.members
+        if not await members.lasts(greet.session):
+            said = wire.Error(code="unauthorized", message="You have signed out: say hello without a token.")
+            return Hang(wire.CLOSE_UNAUTHORIZED, "signed out", said)
+        assert greet.holder is not None, "a token with a session names a holder"
+        if not self._subscriber.gone and not members.enter(self._subscriber, greet.holder, greet.session):
+            said = wire.Error(code="rate_limited", message="Too many sockets.", retry_after_ms=limits.BYE_MS)
+            return Hang(wire.CLOSE_TRY_LATER, "too many sockets", said)
+        return None
 
     async def _renew(self, effect: Renew) -> None:
         """Answers a ping of a partner's customer whose token is in its last quarter."""

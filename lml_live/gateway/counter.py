@@ -4,7 +4,7 @@ A clerk may act on every hold of the house, but hold seats only for customers of
 managers only, as everywhere. What is asked for is looked up after the role, so that a refusal tells nobody what exists.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -130,7 +130,7 @@ class CounterServices:
     holding: Holding
     history: History
     keys: IdempotencyKeys
-    buyer: Callable[[web.Request], HolderToken]
+    buyer: Callable[[web.Request], Awaitable[HolderToken]]
     mark_address: Callable[[web.Request], str]
 
 
@@ -198,7 +198,7 @@ def routes(services: CounterServices) -> list[web.RouteDef]:
     async def move_hold(request: web.Request) -> web.Response:
         if is_staff_token(bearer_token(request)):
             return await move_for_staff(request)
-        buyer, key, hold = services.buyer(request), read_key(request), request.match_info["hold"]
+        buyer, key, hold = await services.buyer(request), read_key(request), request.match_info["hold"]
         body = await read_body(request, MoveBody)
         desk = await acts.desk_of_hold(hold)
         if body.over_house:

@@ -207,17 +207,18 @@ class HolderServices:
     partners: Partners
     buckets: "RequestBuckets" = field(default_factory=lambda: RequestBuckets())
 
-    def caller(self, request: web.Request) -> str:
+    async def caller(self, request: web.Request) -> str:
         """The holder who calls. Raises `Unauthorized`, and `Overloaded` where they ask too often."""
-        return self.buyer(request).holder
+        return (await self.buyer(request)).holder
 
-    def buyer(self, request: web.Request) -> HolderToken:
+    async def buyer(self, request: web.Request) -> HolderToken:
         """The same, with the sales channel that they buy through."""
         token, now_ms = bearer_token(request), self.live.clock()
         read = self.live.tokens.read(token, now_ms) if token is not None else None
         if read is None:
             raise Unauthorized("This needs a holder's token: POST /holders gives one.")
         self.buckets.take(f"holder {read.holder}", now_ms)
+        await self.live.require_session(read)
         return read
 
     async def visitor(self, request: web.Request) -> Visitor:
@@ -322,7 +323,7 @@ def routes(services: HolderServices) -> list[web.RouteDef]:
     async def create_holder(request: web.Request) -> web.Response:
         token = bearer_token(request)
         now_ms = clock()
-        channel = WEB
+        channel, session = WEB, ""
         if is_staff_token(token):
             staff = await require_staff(request, services.desk, *CLERKS)
             holder, channel = await services.holding.add_customer(staff.id), BOX_OFFICE
@@ -336,7 +337,8 @@ def routes(services: HolderServices) -> list[web.RouteDef]:
             read = tokens.read(token, now_ms)
             if read is None:
                 raise Unauthorized("This token is not valid.")
-            holder, channel = read.holder, read.channel
+            await live.require_session(read)
+            holder, channel, session = read.holder, read.channel, read.session
             if channel not in HOUSE_CHANNELS and not await live.sells(channel):
                 raise Forbidden("Who gave this token sells here no longer: it is good until it ends.")
         else:
@@ -344,11 +346,11 @@ def routes(services: HolderServices) -> list[web.RouteDef]:
             if address is not None:
                 buckets.take(f"address {address}", now_ms)
             holder = values.new_id("h")
-        answer = NewHolder(holder, tokens.issue(holder, now_ms, channel))
+        answer = NewHolder(holder, tokens.issue(holder, now_ms, channel, session))
         return _json(answer, status=201, headers={"Cache-Control": "no-store"})
 
     async def hold_seats(request: web.Request) -> web.Response:
-        buyer, key = services.buyer(request), read_key(request)
+        buyer, key = await services.buyer(request), read_key(request)
         body = await read_body(request, HoldBody)
         desk = await _public_desk(request.match_info["event"])
         seats = indexes_of(desk, body.seats)
@@ -363,7 +365,7 @@ def routes(services: HolderServices) -> list[web.RouteDef]:
         return answer_hold(desk, outcome, status=201)
 
     async def hold_best(request: web.Request) -> web.Response:
-        buyer, key = services.buyer(request), read_key(request)
+        buyer, key = await services.buyer(request), read_key(request)
         body = await read_body(request, HoldBestBody)
         desk = await _public_desk(request.match_info["event"])
         address = services.address_of.mark(request)
@@ -379,12 +381,12 @@ def routes(services: HolderServices) -> list[web.RouteDef]:
         return desk
 
     async def read_hold(request: web.Request) -> web.Response:
-        holder, hold = caller(request), request.match_info["hold"]
+        holder, hold = await caller(request), request.match_info["hold"]
         desk = await acts.desk_of_hold(hold)
         return answer_hold(desk, await acts.holds.read_hold(desk.event.id, holder, hold))
 
     async def change_hold(request: web.Request) -> web.Response:
-        holder, hold = caller(request), request.match_info["hold"]
+        holder, hold = await caller(request), request.match_info["hold"]
         body = await read_body(request, HoldChangeBody)
         key = read_key(request) if HEADER in request.headers else None
         desk = await acts.desk_of_hold(hold)
@@ -401,12 +403,12 @@ def routes(services: HolderServices) -> list[web.RouteDef]:
         return answer_hold(desk, outcome)
 
     async def release_hold(request: web.Request) -> web.Response:
-        holder, hold = caller(request), request.match_info["hold"]
+        holder, hold = await caller(request), request.match_info["hold"]
         desk = await acts.desk_of_hold(hold)
         return answer_hold(desk, await acts.release(desk.event.id, holder, hold, (), {}))
 
     async def extend_hold(request: web.Request) -> web.Response:
-        holder, hold = caller(request), request.match_info["hold"]
+        holder, hold = await caller(request), request.match_info["hold"]
         key = read_key(request) if HEADER in request.headers else None
         desk = await acts.desk_of_hold(hold)
         return answer_hold(desk, await acts.extend(desk.event.id, holder, hold, key=key))

@@ -18,8 +18,9 @@ from lml_live.gateway.desk import Desk, show_areas
 from lml_live.gateway.direct import SendFrame
 from lml_live.gateway.fan_out import SLICE, Turns
 from lml_live.gateway.groups import GroupActs
+from lml_live.gateway.members import Members
 from lml_live.gateway.session import Greet, Session, Visitor
-from lml_live.gateway.tokens import HolderTokens, needs_renewal
+from lml_live.gateway.tokens import HolderToken, HolderTokens, needs_renewal
 from lml_live.gateway.turnstile import Turnstile
 from lml_live.infra.telemetry import METRICS
 from lml_live.inventory.answers import Refusal
@@ -84,6 +85,7 @@ class Live(Listener):
         """Which of these staff tokens are good no more."""
         self.block: Block = _no_blocks
         """Does what the staff of a token ask for; see `SocketBlocks.ask`."""
+        self.members = Members()
         self.turnstile = Turnstile()
         self._collector = Collector()
         self._came = self._left = 0
@@ -128,7 +130,7 @@ class Live(Listener):
         `Unauthorized` where a partner's customer needs a new token and the partner has ended."""
         now_ms = self.clock()
         holder = greet.holder or values.new_id("h")
-        token = await self._renewed(holder, greet.token, greet.channel, renew=greet.renew)
+        token = await self._renewed(holder, greet.token, greet.channel, greet.session, renew=greet.renew)
         if token is None:
             raise Unauthorized("Your token has ended, and who gave it sells here no longer.")
         audience.name(subscriber, holder)
@@ -149,13 +151,18 @@ class Live(Listener):
                 subscriber.early_news = None
         session.greeted(holder, token, now_ms)
 
-    async def _renewed(self, holder: str, own: str | None, channel: str, *, renew: bool) -> str | None:
+    async def _renewed(self, holder: str, own: str | None, channel: str, session: str, *, renew: bool) -> str | None:
         """The token to go on with: the client's own while it is good, else a new one, or None where none is due."""
         if own is not None and not renew:
             return own
         if channel in HOUSE_CHANNELS or await self.sells(channel):
-            return self.tokens.issue(holder, self.clock(), channel)
+            return self.tokens.issue(holder, self.clock(), channel, session)
         return own
+
+    async def require_session(self, token: HolderToken) -> None:
+        """Raises `Unauthorized` where the buyer of a token has signed out. An anonymous holder's asks nobody."""
+        if token.session and not await self.members.lasts(token.session):
+            raise Unauthorized("You have signed out.")
 
     async def _own_holds(self, audience: Audience, holder: str) -> OwnHolds:
         """The holder's holds of the room's epoch; a room that is one behind catches up first."""
@@ -225,6 +232,7 @@ class Live(Listener):
 
     def leave(self, audience: Audience, subscriber: Subscriber) -> None:
         audience.remove(subscriber)
+        self.members.leave(subscriber)
         self._left += 1
         if not audience.subscribers and self.audiences.get((audience.event, audience.view)) is audience:
             del self.audiences[audience.event, audience.view]
@@ -301,8 +309,9 @@ class Live(Listener):
                 if audience.view != STAFF:
                     known = self.tokens.read(token, self.clock())
                     due = known is None or needs_renewal(known, self.clock())
+                    session = self.members.session_of(subscriber)
                     # Watching goes on, with an ended token as well.
-                    token = await self._renewed(holder, token, subscriber.channel, renew=due) or token
+                    token = await self._renewed(holder, token, subscriber.channel, session, renew=due) or token
                 own = await self._own_holds(audience, holder)
                 if audience.room.epoch != epoch:
                     return
@@ -358,7 +367,7 @@ class Live(Listener):
             METRICS.rooms.set(len(self.feed.rooms))
 
     async def _end_signed_out(self) -> None:
-        """Ends the sockets of staff who have signed out, or whose session has ended."""
+        """Ends the sockets of those who have signed out, or whose session has ended."""
         watching = [
             subscriber
             for audience in self.audiences.values()
@@ -368,13 +377,13 @@ class Live(Listener):
         ]
         try:
             ended = set(await self.signed_out({subscriber.token for subscriber in watching})) if watching else set()
+            members = await self.members.signed_out()
         except Unavailable as error:
-            log.warning("whether staff signed out is asked later: %s", error)
+            log.warning("who signed out is asked later: %s", error)
             return
-        for subscriber in watching:
-            if subscriber.token in ended:
-                subscriber.send(wire.Error(code="unauthorized", message="You have signed out."))
-                subscriber.hang_up(wire.CLOSE_UNAUTHORIZED)
+        for subscriber in (*(one for one in watching if one.token in ended), *members):
+            subscriber.send(wire.Error(code="unauthorized", message="You have signed out."))
+            subscriber.hang_up(wire.CLOSE_UNAUTHORIZED)
 
     async def farewell(self) -> None:
         """A restart: `bye` to everybody, who come back spread over `BYE_MS`, and close."""

@@ -22,6 +22,7 @@ _PAGES: Final = {
     "/events/{event}": _EVENT_PAGE,
     "/bookings": "bookings.html",
     "/bookings/{booking}": "booking.html",
+    "/account": "account.html",
 }
 STRIPE_JS: Final = "https://js.stripe.com"
 """Where the real Stripe's script comes from; it may come from nowhere else."""

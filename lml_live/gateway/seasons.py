@@ -100,7 +100,7 @@ def routes(services: HolderServices, groups: GroupActs) -> list[web.RouteDef]:
     caller = services.caller
 
     async def hold_group(request: web.Request) -> web.Response:
-        buyer, key, group = services.buyer(request), read_key(request), _group(request)
+        buyer, key, group = await services.buyer(request), read_key(request), _group(request)
         body = await read_body(request, GroupHoldBody)
         events = body.events or await groups.events_of(group)
         asks, address = _asks(events, body.seats, body.areas), services.address_of.mark(request)
@@ -108,7 +108,7 @@ def routes(services: HolderServices, groups: GroupActs) -> list[web.RouteDef]:
         return await answer_group(groups, group, outcome, status=201)
 
     async def list_group_holds(request: web.Request) -> web.Response:
-        holder, group = caller(request), _group(request)
+        holder, group = await caller(request), _group(request)
         limit = min(paging.read_limit(request), limits.EVENTS_PER_CALL_MAX)
         shown, last = await groups.own_holds(group, holder, limit=limit, after=paging.read_cursor(request))
         items = tuple(
@@ -119,7 +119,7 @@ def routes(services: HolderServices, groups: GroupActs) -> list[web.RouteDef]:
         return _json(HoldsOfGroupPage(items, None if last is None else paging.write_cursor(*last)))
 
     async def move_group(request: web.Request) -> web.Response:
-        buyer, key, group = services.buyer(request), read_key(request), _group(request)
+        buyer, key, group = await services.buyer(request), read_key(request), _group(request)
         body = await read_body(request, GroupMoveBody)
         asks, address = _asks(body.events, body.seats, body.areas), services.address_of.mark(request)
         outcome = await groups.move(
@@ -128,7 +128,7 @@ def routes(services: HolderServices, groups: GroupActs) -> list[web.RouteDef]:
         return await answer_group(groups, group, outcome)
 
     async def release_group(request: web.Request) -> web.Response:
-        holder, group = caller(request), _group(request)
+        holder, group = await caller(request), _group(request)
         body = await read_body(request, GroupHoldIds)
         outcome = await groups.release(group, holder, body.holds)
         if isinstance(outcome, GroupRefusal):
@@ -136,7 +136,7 @@ def routes(services: HolderServices, groups: GroupActs) -> list[web.RouteDef]:
         return web.Response(status=204)
 
     async def extend_group(request: web.Request) -> web.Response:
-        holder, group = caller(request), _group(request)
+        holder, group = await caller(request), _group(request)
         key = read_key(request) if HEADER in request.headers else None
         body = await read_body(request, GroupHoldIds)
         return await answer_group(groups, group, await groups.extend(group, holder, body.holds, key=key))

@@ -45,6 +45,8 @@ class Greet(Struct, frozen=True):
     """A token that is no holder's: who presents it is to be found out first, and told to `introduced`."""
     renew: bool = False
     """Whether the token is in its last quarter, so that a new one is due."""
+    session: str = ""
+    """That of a buyer who has signed in: whether it lasts is to be found out first."""
 
 
 class Act(Struct, frozen=True, gc=False):
@@ -92,6 +94,8 @@ class Session:
         self._ask_again_ms = 0
         """From when on the next ping may ask whether a partner still sells."""
         self._staff_token: str | None = None
+        self._signed_in = ""
+        """The session of a buyer who has signed in."""
         self.channel = WEB
 
     def introduced(self, greet: Greet, visitor: Visitor | None) -> Greet | Hang:
@@ -163,13 +167,14 @@ class Session:
             token = self._tokens.read(message.token, now_ms)
             if token is None or (holder is not None and token.holder != holder):
                 return _REFUSED_TOKEN
-            holder, self.channel = token.holder, token.channel
+            holder, self.channel, self._signed_in = token.holder, token.channel, token.session
             own, renew = message.token, needs_renewal(token, now_ms)
         elif self._token is not None and self._token.end_ms > now_ms:
             own, renew = self._written, needs_renewal(self._token, now_ms)
         return Greet(
             *(holder, own, read_resume(message.resume), DEFLATE in message.accept, self.channel),
             renew=renew,
+            session=self._signed_in,
         )
 
     def _needs_renewal(self, now_ms: int) -> bool:
@@ -180,7 +185,7 @@ class Session:
         """The answer to a ping, with a new token where one is due and the holder may have one."""
         renewed = None
         if renew and self.holder is not None and self._needs_renewal(now_ms):
-            renewed = self._tokens.issue(self.holder, now_ms, self.channel)
+            renewed = self._tokens.issue(self.holder, now_ms, self.channel, self._signed_in)
             self._token, self._written = self._tokens.read(renewed, now_ms), renewed
         return wire.Pong(id=number, now_ms=now_ms, token=renewed)
 

@@ -1,7 +1,8 @@
 """Holder tokens: who an anonymous or signed-in holder is, signed, good for 24 hours. Pure.
 
 A token names a holder, not an event, and is `lmlh_` + base64url(`{"h": holder, "e": end in ms}`) + `.` + HMAC-SHA256;
-with `"c": channel` where its holder buys through another sales channel than the web.
+with `"c": channel` where its holder buys through another sales channel than the web, and `"s": session` where a buyer
+has signed in: then it is good as long as that lasts, too, which PostgreSQL is asked.
 It is renewed in its last quarter (contract, section 2). It travels in `hello` or the Authorization header only.
 """
 
@@ -21,11 +22,13 @@ RENEWAL_MS: Final = LIFE_MS // 4
 
 
 class HolderToken(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a token says: the holder, when the token ends (milliseconds since 1970), and the sales channel."""
+    """What a token says: the holder, when the token ends (milliseconds since 1970), the sales channel, and the session
+    of a buyer who has signed in."""
 
     holder: str = msgspec.field(name="h")
     end_ms: int = msgspec.field(name="e")
     channel: str = msgspec.field(name="c", default=WEB)
+    session: str = msgspec.field(name="s", default="")
 
 
 _decoder = msgspec.json.Decoder(HolderToken)
@@ -38,9 +41,9 @@ class HolderTokens:
         # A key of its own, so that no other use of the secret can ever sign a token.
         self._key = hmac.digest(secret, b"lml holder token v1", "sha256")
 
-    def issue(self, holder: str, now_ms: int, channel: str = WEB) -> str:
+    def issue(self, holder: str, now_ms: int, channel: str = WEB, session: str = "") -> str:
         """A token for the holder, who buys through `channel`; good for 24 hours from now."""
-        body = _encode(msgspec.json.encode(HolderToken(holder, now_ms + LIFE_MS, channel)))
+        body = _encode(msgspec.json.encode(HolderToken(holder, now_ms + LIFE_MS, channel, session)))
         return f"{PREFIX}{body}.{self._sign(body)}"
 
     def read(self, token: str, now_ms: int) -> HolderToken | None:
@@ -53,6 +56,8 @@ class HolderTokens:
         try:
             read = _decoder.decode(_decode(body))
         except (msgspec.DecodeError, binascii.Error):
+            return None
+        if read.session and not values.is_id(read.session):
             return None
         return read if read.end_ms > now_ms and values.is_id(read.holder) and values.is_id(read.channel) else None
 

@@ -40,9 +40,9 @@ RIGHTS: Final[Mapping[str, frozenset[str]]] = {
     "status_change": _ADD,
     "stripe_transaction": _ADD,
     "money_match": _ADD,
-    # Bookings. Whose they are, what they are of and what they cost cannot be changed.
+    # Bookings. What they are of and what they cost cannot be changed, and whose they are only with a hand-over.
     "booking_move": _may("SELECT"),
-    "booking": _may("SELECT", "INSERT", update="state changed"),
+    "booking": _may("SELECT", "INSERT", update="state changed holder"),
     "payment_move": _may("SELECT"),
     "payment_fit": _may("SELECT"),
     "payment": _may("SELECT", "INSERT", update="state intent_id client_secret looked_at"),
@@ -82,6 +82,10 @@ RIGHTS: Final[Mapping[str, frozenset[str]]] = {
     "house": _ADD,
     "staff": _may("SELECT", "INSERT", update="password_hash roles"),
     "staff_session": _may("SELECT", "INSERT", "DELETE"),
+    "account": _may("SELECT", "INSERT", update="password_hash"),
+    "account_session": _may("SELECT", "INSERT", "DELETE"),
+    "account_invitation": _may("SELECT", "INSERT", "DELETE", update="used"),
+    "hand_over": _may("SELECT", "INSERT", update="due done"),
     "sign_in_attempt": _may("SELECT", "INSERT", "DELETE", update="attempts since"),
     "partner": _may("SELECT", "INSERT", update="ended"),
     "migration": _may("SELECT"),

@@ -96,7 +96,12 @@ class Sale(Struct, frozen=True, kw_only=True):
 
     def key(self, name: str) -> str:
         """The Redis key of one of `KEY_NAMES`."""
-        return f"lml{FORMAT}:{{{self.group}}}:{self.event}:{name}"
+        return key_of(self.group, self.event, name)
+
+
+def key_of(group: str, event: str, name: str) -> str:
+    """The Redis key of one of `KEY_NAMES` of an event."""
+    return f"lml{FORMAT}:{{{group}}}:{event}:{name}"
 
 
 class Record(Struct, frozen=True, array_like=True, gc=False):

@@ -55,7 +55,8 @@ local function forgive(book, record, now)
   local raw = redis.call('HGET', book, field)
   if not raw then return end
   local lost = cmsgpack.unpack(raw)
-  if record[REASON] == 'expired' then lost[1] = lost[1] - 1 end
+  -- Not below none: what was handed over with its holder (hand_over.lua) counts elsewhere.
+  if record[REASON] == 'expired' then lost[1] = math.max(0, lost[1] - 1) end
   local latest = lost[2]
   for i = 4, #lost, 2 do latest = math.max(latest, lost[i]) end
   if lost[1] > 0 or latest > now then

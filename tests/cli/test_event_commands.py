@@ -12,7 +12,7 @@ import redis.asyncio
 from click.testing import CliRunner, Result
 
 from lml_live.cli import lml
-from lml_live.guard import staff as guard_staff
+from lml_live.guard import passwords
 from lml_live.guard.staff import StaffDesk
 from lml_live.infra import postgres
 from lml_live.inventory.checker import Checker
@@ -140,7 +140,7 @@ async def test_a_database_that_lacks_migrations_is_refused(
 
 
 async def test_staff_are_added(run: Run, postgres_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guard_staff, "_HASHER", argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+    monkeypatch.setattr(passwords, "_HASHER", argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
     added = await run("staff", "add", "door@example.com", "--role", "box_office")
     chosen = "correct horse battery"
     asked = await run(

@@ -36,7 +36,7 @@ async def policies(payment: str | None) -> dict[str, dict[str, list[str]]]:
     app.add_routes(page_routes(payment_origin=payment))
     found: dict[str, dict[str, list[str]]] = {}
     async with TestClient(TestServer(app)) as client:
-        for path in ("/events/any", "/", "/bookings", "/bookings/any"):
+        for path in ("/events/any", "/", "/bookings", "/bookings/any", "/account"):
             async with client.get(path) as answer:
                 parts = [part.split() for part in answer.headers["Content-Security-Policy"].split(";")]
             found[path] = {name: sources for name, *sources in parts}

@@ -24,7 +24,7 @@ from lml_live.gateway.events import EventServices
 from lml_live.gateway.idempotency import IdempotencyKeys
 from lml_live.gateway.operations import undocumented_routes
 from lml_live.gateway.problems import problems_middleware
-from lml_live.guard import staff as guard_staff
+from lml_live.guard import passwords
 from lml_live.guard.staff import StaffDesk
 from lml_live.infra import postgres
 from lml_live.infra.postgres import Pool
@@ -109,7 +109,7 @@ class House:
 
 @pytest.fixture
 async def house(postgres_dsn: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
-    monkeypatch.setattr(guard_staff, "_HASHER", argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+    monkeypatch.setattr(passwords, "_HASHER", argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
     pool = await postgres.connect_pool(postgres_dsn)
     desk, catalogue, inventory, halls = StaffDesk(pool), Catalogue(pool, Halls()), Inventory(), Halls()
     turns = StaffTurns(pool)

@@ -17,7 +17,7 @@ from lml_live.gateway import layouts
 from lml_live.gateway.idempotency import IdempotencyKeys
 from lml_live.gateway.layouts import LayoutServices
 from lml_live.gateway.problems import problems_middleware
-from lml_live.guard import staff as guard_staff
+from lml_live.guard import passwords
 from lml_live.guard.staff import StaffDesk
 from lml_live.infra import postgres
 from lml_live.pricing.catalogue import Catalogue
@@ -81,7 +81,7 @@ async def pool(postgres_dsn: str) -> AsyncIterator[postgres.Pool]:
 
 @pytest.fixture
 async def house(library: Library, pool: postgres.Pool, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
-    monkeypatch.setattr(guard_staff, "_HASHER", argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+    monkeypatch.setattr(passwords, "_HASHER", argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
     desk, copied, tokens = StaffDesk(pool), [], {}
 
     async def copy_out(version: LayoutVersion) -> None:

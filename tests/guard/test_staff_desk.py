@@ -8,9 +8,9 @@ import pytest
 
 from lml_live import limits
 from lml_live.errors import InvalidInput, Overloaded, Unauthorized
-from lml_live.guard import staff
+from lml_live.guard import passwords
 from lml_live.guard.partners import Partner, Partners
-from lml_live.guard.staff import Staff, StaffDesk
+from lml_live.guard.staff import FIRST_ADMIN_EMAIL, Role, Staff, StaffDesk
 from lml_live.infra import postgres
 from lml_live.infra.postgres import Pool
 
@@ -20,7 +20,7 @@ EMAIL, PASSWORD = "boss@example.com", "correct horse battery"
 @pytest.fixture(autouse=True)
 def cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Argon2id as weak as it may be: the tests are about what surrounds it."""
-    monkeypatch.setattr(staff, "_HASHER", argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+    monkeypatch.setattr(passwords, "_HASHER", argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
 
 
 @pytest.fixture
@@ -79,8 +79,8 @@ async def test_a_refusal_looks_the_same_whatever_was_wrong(desk: StaffDesk) -> N
 
 async def test_an_unknown_address_costs_a_hash_too(desk: StaffDesk, monkeypatch: pytest.MonkeyPatch) -> None:
     checked = []
-    matches = staff._matches
-    monkeypatch.setattr(staff, "_matches", lambda *args: checked.append(args) or matches(*args))
+    matches = passwords._matches
+    monkeypatch.setattr(passwords, "_matches", lambda *args: checked.append(args) or matches(*args))
     for email in (EMAIL, "nobody@example.com"):
         with pytest.raises(Unauthorized):
             await desk.sign_in(email, "wrong")
@@ -126,7 +126,7 @@ async def test_few_hashes_wait(desk: StaffDesk, monkeypatch: pytest.MonkeyPatch)
 async def test_processes_that_start_at_once_make_one_administrator(pool: Pool) -> None:
     made = await asyncio.gather(*(StaffDesk(pool).ensure_admin() for _ in range(4)))
     (first,) = [pair for pair in made if pair is not None]
-    assert first[0] == staff.FIRST_ADMIN_EMAIL
+    assert first[0] == FIRST_ADMIN_EMAIL
     assert (await StaffDesk(pool).sign_in(*first)).roles == ("admin",)
     assert await StaffDesk(pool).ensure_admin(EMAIL, PASSWORD) is None
 
@@ -157,7 +157,7 @@ async def test_an_account_is_made_and_given_another_password(desk: StaffDesk) ->
         (("admin",), "box_office", True),
     ],
 )
-def test_roles(roles: tuple[staff.Role, ...], role: staff.Role, may: bool) -> None:
+def test_roles(roles: tuple[Role, ...], role: Role, may: bool) -> None:
     assert Staff("s1", EMAIL, roles).may(role) is may
 
 

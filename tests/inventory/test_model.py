@@ -23,6 +23,7 @@ from lml_live.infra import postgres
 from lml_live.infra.redis import Pipe
 from lml_live.inventory import seatmap
 from lml_live.inventory.answers import Changed, Refusal
+from lml_live.inventory.handing import HandOvers
 from lml_live.inventory.holds import is_staff_hold
 from lml_live.inventory.rooms import PUBLIC, STAFF, Room
 from lml_live.inventory.staff_holds import StaffHolds, Undone
@@ -330,6 +331,32 @@ class Inventory(RuleBasedStateMachine):
         elif works:
             hold.state, hold.booking, hold.now = "active", "", self.now
             hold.deadline = min(max(hold.deadline, self.now + limits.CHECKOUT_GRACE_MS), hold.lifetime)
+
+    # --- Signing in
+
+    @precondition(lambda self: self.order)
+    @rule(holder=holders, to=holders, known=st.booleans())
+    def hand_over(self, holder: str, to: str, known: bool) -> None:
+        """`known`: whether PostgreSQL has given the bookings to the account."""
+        if holder == to:
+            return
+        theirs = {name: hold for name, hold in self.live().items() if hold.holder == holder}
+        bookings = [hold.booking for hold in theirs.values() if hold.booking] if known else []
+        moved: list[str] = []
+        kept: dict[str, str] = {}
+        for name, hold in sorted(theirs.items(), key=lambda item: item[1].state == "active"):
+            if hold.state != "active" and not known:
+                kept[name] = "hold_in_checkout"
+            elif hold.state == "active" and hold.deadline <= self.now:
+                kept[name] = "hold_expired"
+            elif hold.state == "active" and self.tally(to) + hold.size > MAX_SEATS:
+                kept[name] = "limit_exceeded"
+            else:
+                hold.holder = to
+                moved.append(name)
+                self.holds[name] = self.holds.pop(name)  # the account's latest
+        answer = self.run(HandOvers(self.house.book).hand_over(self.event, holder, to, bookings))
+        assert (list(answer.holds), answer.kept) == (moved, kept)
 
     # --- Staff and time
 

@@ -89,6 +89,9 @@ class TestHeader:
             if kind == "KEYS" and re.search(r"\b(hold|release)(\(|, )act, ", script.body):
                 assert (named[0], named[3]) == ("seats", "areas")
                 used |= {1, 4}
+            if kind == "KEYS" and "hand_losses(" in script.body:
+                assert named[:2] == ("book", "deadlines")
+                used |= {1, 2}
             if whole:
                 assert named[:4] == ("seats", "book", "deadlines", "areas")
                 used |= {1, 2, 3, 4}

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
+import asyncpg
 import psutil
 import pytest
 from databases import clone_database
@@ -24,6 +25,8 @@ from waiting import eventually
 
 from lml_live import limits
 from lml_live.devstack.stripe.process import StripeDouble
+from lml_live.guard.accounts import Accounts
+from lml_live.guard.passwords import Passwords
 
 SEAT = 4_500 + 250
 BUYER = {"name": "Anna Muster", "email": "anna@example.org"}
@@ -230,6 +233,42 @@ async def test_a_buyer_is_written_and_the_trail_says_who_cancelled(anna: Visitor
     assert made["origin"] == given_up["origin"]
     ends = [(row["to_state"], row["actor_kind"], row["actor_id"], row["origin"]) for row in others]
     assert ends == [("cancelled", "system", None, None)], "that is what Stripe said, whoever asked it"
+
+
+async def test_signing_in_takes_bookings_along_while_they_are_paid(
+    anna: Visitor, shop: LiveServer, stripe_double: StripeDouble
+) -> None:
+    """The booking is the account's, its payment goes on, and what was sent before is answered as it was."""
+    await stripe_double.steering.change_settings(webhook_url=f"{shop.url}/api/v1/webhooks/stripe")
+    anonymous, hold = anna.token, await anna.hold(1, 2)
+    made = (await anna.book(hold, key="first")).body
+    email = f"anna-{secrets.token_hex(4)}@example.org"
+    await anna.call("POST", "/accounts", {"email": email}, key=None)
+    async with shop.pool() as pool:
+        number = await pool.fetchval("SELECT id FROM account_invitation WHERE email = $1", email)
+        secret = await pool.fetchval("SELECT secret FROM house")
+        invitation = Accounts(pool, Passwords(), secret, sends_mail=True).invitation(number)
+    chosen = {"invitation": invitation, "password": "a horse of another colour"}
+    begun = (await anna.call("POST", "/accounts/password", chosen, key=None)).body
+    assert begun["handed_over"] == {"holds": [hold], "kept": [], "bookings": [made["id"]], "complete": True}
+    assert (await anna.book(hold, key="first")).body["id"] == made["id"]
+    assert (await anna.call("GET", f"/bookings/{made['id']}")).code == "not_found"
+    anna.token = begun["token"]
+    assert [one["id"] for one in (await anna.call("GET", "/bookings")).body["items"]] == [made["id"]]
+    await pay(made)
+
+    async def is_confirmed() -> bool:
+        shown = await anna.call("GET", f"/bookings/{made['id']}", token=made["access"])
+        held = await anna.call("GET", f"/holds/{hold}")
+        return (shown.body["state"], held.body.get("state")) == ("confirmed", "sold")
+
+    await eventually(is_confirmed)
+    assert (await anna.call("GET", "/bookings", token=anonymous)).body["items"] == []
+    async with shop.pool() as pool:
+        rows = await pool.fetch("SELECT * FROM audit_record WHERE subject_id = $1", made["id"])
+        assert [(row["action"], row["actor_id"]) for row in rows] == [("booking.handed_over", begun["holder"])]
+        with pytest.raises(asyncpg.CheckViolationError, match="is not handed over"):
+            await pool.execute("UPDATE booking SET holder = 'h-thief' WHERE id = $1", made["id"])
 
 
 async def test_what_is_anothers_is_as_if_it_were_not_there(anna: Visitor, ben: Visitor) -> None:

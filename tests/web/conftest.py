@@ -87,6 +87,7 @@ def _application(office: BoxOffice) -> web.Application:
     application.router.add_get("/events/{event}", file("event.html"))
     application.router.add_get("/bookings", file("bookings.html"))
     application.router.add_get("/bookings/{booking}", file("booking.html"))
+    application.router.add_get("/account", file("account.html"))
     application.router.add_get("/blank", blank)
     application.router.add_get("/test/scenario.js", scenario)
     application.router.add_static("/web", WEB)

@@ -59,7 +59,7 @@ export async function call(method, path, { token, key, body }) {
   }
   const answer = await response.json().catch(() => null);
   if (!response.ok) throw new CallFailed(response.status, answer ?? {});
-  if (answer === null) throw new CallFailed(0);
+  if (answer === null && response.status !== 202 && response.status !== 204) throw new CallFailed(0);
   return answer;
 }
 

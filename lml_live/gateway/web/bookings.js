@@ -4,6 +4,7 @@ import { bookingAddress, CallFailed, listBookings } from "./bookingapi.js";
 import { explainState } from "./checkoutwords.js";
 import { byId, element, fetchJson, fill } from "./dom.js";
 import { readToken } from "./live.js";
+import { accountName, showAccount, signedIn } from "./signedin.js";
 import { dateTime, money, plural } from "./words.js";
 
 const PAGE = 20;
@@ -41,7 +42,8 @@ async function card(booking) {
 }
 
 function tellNone() {
-  tell("No bookings yet", "What you book in this browser is listed here. A booking made elsewhere opens with its own link.", element("a", { class: "button primary", href: "/" }, "All events"));
+  const here = "What you book in this browser is listed here. A booking made elsewhere opens with its own link, or once you sign in.";
+  tell("No bookings yet", signedIn() ? "What you book while you are signed in is listed here, whatever device you are on." : here, element("a", { class: "button primary", href: "/" }, "All events"));
 }
 
 async function load() {
@@ -69,5 +71,7 @@ async function load() {
   more.disabled = false;
 }
 
+showAccount();
+if (signedIn()) byId("whose").textContent = `What ${accountName() || "you"} booked, on any device.`;
 more.addEventListener("click", load);
 load();

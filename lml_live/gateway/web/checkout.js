@@ -15,6 +15,7 @@ import { randomKey } from "./keys.js";
 import { linesOf } from "./lines.js";
 import { readToken } from "./live.js";
 import { makePayment } from "./payment.js";
+import { accountName, signedIn } from "./signedin.js";
 import { countdown, money, plural } from "./words.js";
 
 const WARN_MS = 60_000;
@@ -47,6 +48,7 @@ export class Checkout {
   begin(hold) {
     this._reset();
     this.hold = hold;
+    if (signedIn() && !this.email.input.value) this.email.input.value = accountName();
     this._open();
     this._show("details");
   }

@@ -3,13 +3,22 @@
 import { bookingAddress } from "./bookingapi.js";
 import { explainState } from "./checkoutwords.js";
 import { element } from "./dom.js";
+import { signedIn } from "./signedin.js";
 import { money } from "./words.js";
+
+/** Who has signed in finds this booking on every device; the way there and back keeps the seats. */
+function accountHint() {
+  if (signedIn()) return element("p", { class: "hint" }, "It will be among your account's bookings.");
+  const link = element("a", { href: "/account", class: "account-link" }, "Sign in");
+  link.href = `/account?back=${encodeURIComponent(location.pathname)}`;
+  return element("p", { class: "hint" }, "Have an account? ", link, ": your seats come along.");
+}
 
 /** @type {Object<string, (checkout: object) => {title: string, body: Node[], acts: Node[]}>} */
 export const STEPS = Object.freeze({
   details: (checkout) => ({
     title: "Checkout",
-    body: [checkout.name.row, checkout.email.row, element("p", { class: "hint" }, "The e-mail address gets the receipt.")],
+    body: [checkout.name.row, checkout.email.row, element("p", { class: "hint" }, "The e-mail address gets the receipt."), accountHint()],
     acts: [primary("continue-button", "Continue to payment"), plain("Back to my seats", () => checkout.close())],
   }),
 

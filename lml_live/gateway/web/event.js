@@ -16,6 +16,7 @@ import { Panel } from "./panel.js";
 import { SeatList } from "./seatlist.js";
 import { SeatMap } from "./seatmap.js";
 import { AVAILABLE } from "./seats.js";
+import { showAccount } from "./signedin.js";
 import { bannerWords, dateTime, explain, explainHoldChange, money, seatName, STATE_WORDS, statusWords } from "./words.js";
 
 const TOASTS_MAX = 3;
@@ -226,6 +227,7 @@ class EventPage {
         this._cover("The seating plan has changed", "Loading the new one…");
         return this._reload();
       case "token_lost":
+        showAccount();
         return this.toast(explain({ code: "unauthorized" }, {}), "warn");
       case "fault":
         return console.warn("The server refused:", notice.code, notice.message);
@@ -485,4 +487,5 @@ window.lml = {
 
 // A page that comes back as it was left, from the bank say, may show what is long over.
 addEventListener("pageshow", ({ persisted }) => persisted && location.reload());
+showAccount();
 page.start();

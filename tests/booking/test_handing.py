@@ -1,0 +1,105 @@
+"""A hand-over meets a checkout, a death and a lost Redis, and ends the same: booking and hold are the account's."""
+
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+from booking_fixtures import booking_dsn_fixture, event_fixture, house_fixture, inventory_dsn_fixture  # noqa: F401
+from booking_house import BookingHouse
+from inventory_house import held
+
+from lml_live import limits
+from lml_live.booking.bookings import Booking
+from lml_live.booking.checkout import Buyer
+from lml_live.booking.handing import Handed, Handing
+from lml_live.errors import Unavailable
+from lml_live.inventory.handing import HandedOver, HandOvers
+from lml_live.inventory.records import KEY_NAMES
+
+ACCOUNT = "h-account"
+
+
+class Away(HandOvers):
+    """Redis does not answer once the bookings are moved; or the worker dies there, which leaves the same behind."""
+
+    async def hand_over(self, event: str, holder: str, to: str, bookings: Sequence[str]) -> HandedOver:
+        raise Unavailable("Redis is away.")
+
+
+@pytest.fixture
+async def handing(house: BookingHouse) -> AsyncIterator[Handing]:
+    await house.pool.execute(
+        "INSERT INTO account (id, email, password_hash, holder) VALUES ('a-1', 'anna@example.org', '', $1)", ACCOUNT
+    )
+    yield Handing(house.pool, HandOvers(house.book))
+    await house.pool.execute("DELETE FROM account")
+
+
+async def owners(house: BookingHouse, event: str, hold: str) -> tuple[str | None, str]:
+    """Whose the booking is, and whose the hold."""
+    booking = await house.pool.fetchval("SELECT holder FROM booking WHERE hold_id = $1", hold)
+    return booking, (await house.records(event))[hold].holder
+
+
+async def go_on(house: BookingHouse, handing: Handing) -> None:
+    """What the leader does once it is due."""
+    await house.pool.execute("UPDATE hand_over SET due = now() WHERE done IS NULL")
+    assert await handing.turn() == 1
+
+
+async def test_a_checkout_under_way_is_followed_once_it_is_claimed(
+    house: BookingHouse, event: str, handing: Handing
+) -> None:
+    """Between mark and claim nothing moves: the claim's holder is the record's. Then both do."""
+    hold = await house.take(event, 1)
+    booking = house.checkout.booking_id("anna", "k")
+    held(await house.holds.checkout_hold(event, "anna", hold, booking))
+    assert await handing.begin("anna", ACCOUNT) == Handed((), {hold: "hold_in_checkout"}, (), complete=False)
+    made = await house.checkout.book(
+        event, "anna", hold, Buyer("Anna", "anna@example.org"), house.quote, key="k", expected_amount=None
+    )
+    assert isinstance(made, Booking), made
+    assert await owners(house, event, hold) == ("anna", "anna")
+    await go_on(house, handing)
+    assert await owners(house, event, hold) == (ACCOUNT, ACCOUNT)
+    assert await handing.turn() == 0
+    await house.pay(made)
+    await house.completer.look_at(made.id)
+    await house.rest()
+    assert (await house.records(event))[hold].state == "sold"
+    await house.audit(event)
+
+
+@pytest.mark.parametrize("lost", [False, True])
+async def test_who_dies_between_postgresql_and_redis_is_followed_by_another(
+    house: BookingHouse, event: str, handing: Handing, lost: bool
+) -> None:
+    """The booking is the account's at once, and its hold and the others within a round; so too by adopt."""
+    paid, free = await house.take(event, 1), await house.take(event, 2)
+    await house.claimed(event, paid)
+    handed = await Handing(house.pool, Away(house.book)).begin("anna", ACCOUNT)
+    assert (len(handed.bookings), handed.holds, handed.complete) == (1, (), False)
+    assert await owners(house, event, paid) == (ACCOUNT, "anna")
+    if lost:
+        sale = await house.book.sale(event)
+        await house.book.pipe_of(sale).call("UNLINK", *map(sale.key, KEY_NAMES))
+        await house.book.recover(event, wait=True)
+        await house.remember_start(event)
+        assert await owners(house, event, paid) == (ACCOUNT, ACCOUNT)
+    await go_on(house, handing)
+    assert await owners(house, event, paid) == (ACCOUNT, ACCOUNT)
+    if not lost:
+        assert (await house.records(event))[free].holder == ACCOUNT
+    assert await house.pool.fetchval("SELECT done IS NOT NULL FROM hand_over")
+    await house.audit(event)
+
+
+async def test_what_never_works_is_given_up(house: BookingHouse, event: str, handing: Handing) -> None:
+    hold = await house.take(event, 1)
+    away = Handing(house.pool, Away(house.book))
+    await away.begin("anna", ACCOUNT)
+    await house.pool.execute(
+        "UPDATE hand_over SET created = now() - make_interval(secs => $1)", limits.HAND_OVER_SECONDS_MAX + 1
+    )
+    await go_on(house, away)
+    assert await handing.turn() == 0
+    assert (await house.records(event))[hold].holder == "anna"
