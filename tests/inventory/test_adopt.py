@@ -446,7 +446,7 @@ async def test_nothing_is_done_while_the_book_is_adopted(house: House) -> None:
         lambda: holds.sell_hold(event, scene.ben.hold, "b-ben"),
         lambda: holds.free_booking(event, scene.ben.hold, "b-ben", "expired"),
         lambda: holds.block_seats(event, [15], {}, seatmap.BYTE_HOUSE),
-        lambda: holds.unblock_seats(event, [20], {}),
+        lambda: holds.unblock_seats(event, [20]),
         lambda: staff.hold_for_customer(event, "kim", "1-s-x", adults(15), [], over_house=False),
         lambda: staff.move_hold(event, hold, adults(15), [], over_house=False),
         lambda: staff.withdraw_hold(event, hold),

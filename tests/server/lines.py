@@ -63,12 +63,15 @@ class Line:
         return message
 
     async def hear(self, *kinds: str, **fields: Any) -> Message:
-        """The next message of one of these kinds, with these fields; what comes before it is only kept."""
+        """The next message of one of these kinds, with these fields; what comes before it is only kept.
+
+        Of a field that is a mapping, `fields` may name some keys only.
+        """
         async with asyncio.timeout(15):
             while True:
                 message = await self.receive(15)
                 assert message is not None, f"closed with {self.code} before any {kinds}; heard {self.heard[-3:]}"
-                if message["type"] in kinds and all(message.get(name) == value for name, value in fields.items()):
+                if message["type"] in kinds and all(_has(message.get(name), value) for name, value in fields.items()):
                     return message
 
     async def hear_seats(self, states: dict[int, int]) -> None:
@@ -213,3 +216,7 @@ async def booking_side(server: LiveServer) -> AsyncIterator[Holds]:
     finally:
         close_database(database)
         await pipe.close()
+
+
+def _has(found: Any, wanted: Any) -> bool:
+    return found | wanted == found if isinstance(found, dict) and isinstance(wanted, dict) else bool(found == wanted)

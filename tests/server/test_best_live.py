@@ -102,6 +102,7 @@ async def test_into_and_replace(live_server: LiveServer, lines: Lines, fmt: wire
 
 async def test_a_keyed_retry_hears_of_its_own_block(live_server: LiveServer, lines: Lines, fmt: wire.Format) -> None:
     line = await lines.greeted(live_server, fmt)
+    version = line.heard[0]["event"]["prices_version"]
     first = await best(line, 2, key="k")
     again = await best(line, 2, key="k")
     assert (again["type"], again["hold"]) == ("held", first["hold"])
@@ -109,15 +110,15 @@ async def test_a_keyed_retry_hears_of_its_own_block(live_server: LiveServer, lin
     added = await best(line, 2, into=first["hold"]["id"], key="more")
     assert (await best(line, 2, into=first["hold"]["id"], key="more"))["hold"] == added["hold"]
     await manage(live_server, "PATCH", "", {"prices": _prices(9000)})
-    await line.hear("event")
+    await line.hear("event", prices_version=version + 1)
     # No seat is cheap enough any more: the retry must hear of what it was granted all the same.
     cheap = await best(line, 2, max_price=5000, key="cheap")
     assert refusal(cheap)[0] == "no_best_seats"
     await manage(live_server, "PATCH", "", {"prices": _prices(100)})
-    await line.hear("event")
+    await line.hear("event", prices_version=version + 2)
     granted = await best(line, 2, max_price=5000, key="cheap")
     await manage(live_server, "PATCH", "", {"prices": _prices(9000)})
-    await line.hear("event")
+    await line.hear("event", prices_version=version + 3)
     assert (await best(line, 2, max_price=5000, key="cheap"))["hold"]["seats"] == granted["hold"]["seats"]
     await line.ask("release", hold=granted["hold"]["id"])
     assert refusal(await best(line, 2, max_price=5000, key="cheap"))[0] == "hold_not_found"
@@ -171,7 +172,7 @@ async def test_the_rule_is_published_and_pushed_and_holds(
     line = await lines.greeted(live_server, fmt)
     assert line.heard[0]["limits"]["orphan_rule"] == "off"
     await manage(live_server, "PATCH", "", {"limits": {"orphan_rule": "strict"}})
-    assert (await line.hear("event"))["limits"]["orphan_rule"] == "strict"
+    await line.hear("event", limits={"orphan_rule": "strict"})
     assert refusal(await line.ask("hold", seats=[1, 3])) == ("orphan_seat", [0, 2])
     hold = (await line.ask("hold", seats=[0, 1]))["hold"]
     assert refusal(await line.ask("hold", into=hold["id"], seats=[3, 4])) == ("orphan_seat", [2])
@@ -179,7 +180,7 @@ async def test_the_rule_is_published_and_pushed_and_holds(
     assert (await line.ask("hold", replace=hold["id"], seats=[24, 25]))["type"] == "held", "of two rows"
     assert (await line.ask("release", hold=hold["id"], seats=[24]))["type"] == "released"
     await manage(live_server, "PATCH", "", {"limits": {"orphan_rule": "off"}})
-    await line.hear("event")
+    await line.hear("event", limits={"orphan_rule": "off"})
     assert (await line.ask("hold", seats=[1, 3]))["type"] == "held"
 
 
