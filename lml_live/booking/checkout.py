@@ -165,6 +165,8 @@ class Checkout:
             return refusal
         made = await self._bookings.load(booking)
         if made is None:
+            # The sweep had refused it when this call marked it once more.
+            await self._holds.restore_hold(event, mark.hold, booking)
             return Refusal("conflict", "This checkout was refused before: begin a new one.")
         return _same_request(made, mark.hold, buyer, expected_amount)
 
@@ -188,9 +190,9 @@ class Checkout:
         if await self._bookings.refuse(booking, event, mark.record.holder, mark):
             log.warning("booking %s was never claimed: its hold is given back", booking)
             await self._completer.hurry(booking)
-        elif await self._bookings.hold_of(booking) != mark.hold:
-            # A key that was used for two holds: the booking is the other's, so this one's claim can never commit.
-            log.warning("booking %s is of another hold: hold %s is given back", booking, mark.hold)
+        elif await self._bookings.hold_of(booking) != mark.hold or await self._bookings.load(booking) is None:
+            # A key that was used for two holds, or again after its refusal: this hold's claim can never commit.
+            log.warning("booking %s is another's or was refused: hold %s is given back", booking, mark.hold)
             await self._holds.restore_hold(event, mark.hold, booking)
 
 

@@ -1,6 +1,7 @@
 """A seat is bought, declined, cancelled, run out: on real engines and the Stripe double, turn by turn."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from booking_fixtures import (  # noqa: F401
@@ -415,6 +416,39 @@ async def test_a_mark_without_a_claim_is_settled_by_the_sweep_and_a_late_claim_f
     refused(await late, "conflict")
     assert await house.pool.fetchval("SELECT count(*) FROM booking_seat") == 0
     house.bookings.claim = claim  # type: ignore[method-assign]
+    await house.claimed(event, hold, key="again")
+
+
+@pytest.mark.parametrize("dies", [False, True])
+async def test_a_hold_that_is_marked_after_its_refusal_is_given_back(
+    house: BookingHouse, event: str, dies: bool
+) -> None:
+    """A repetition that had looked before the sweep refused the first marked the hold again: it stayed in checkout for
+    ever, for the sweep took the refused checkout for a booking that decides."""
+    hold = await house.take(event, 3)
+    mark = house.holds.checkout_hold
+
+    async def mark_late(*args: Any, **more: Any) -> Any:
+        await mark(*args, **more)  # the first of this key, whose worker died
+        await house.settle_old_marks(event)
+        await house.rest()
+        assert (await house.records(event))[hold].state == "active"
+        marked = await mark(*args, **more)
+        if dies:
+            raise Unavailable("The worker is no more.")
+        return marked
+
+    house.holds.checkout_hold = mark_late  # type: ignore[method-assign]
+    if dies:
+        with pytest.raises(Unavailable):
+            await house.buy(event, hold)
+        assert (await house.records(event))[hold].state == "checkout"
+        house.holds.checkout_hold = mark  # type: ignore[method-assign]
+        await house.settle_old_marks(event)
+    else:
+        refused(await house.buy(event, hold), "conflict")
+        house.holds.checkout_hold = mark  # type: ignore[method-assign]
+    assert (await house.reasons(event, hold))[-1] == ("active", "payment_failed")
     await house.claimed(event, hold, key="again")
 
 
