@@ -13,13 +13,13 @@ from lml_live.guard.passwords import Passwords
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-DESK, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+PHONE = {"width": 390, "height": 844}
 PASSWORD = "a horse of another colour"
 
 
-@pytest_asyncio.fixture(loop_scope="session", params=[DESK, PHONE], ids=["desk", "phone"])
-async def page(browser: Browser, request: pytest.FixtureRequest) -> AsyncIterator[Page]:
-    context = await browser.new_context(viewport=request.param, bypass_csp=True)
+@pytest_asyncio.fixture(loop_scope="session")
+async def page(browser: Browser) -> AsyncIterator[Page]:
+    context = await browser.new_context(viewport=PHONE, bypass_csp=True)
     yield await context.new_page()
     await context.close()
 
