@@ -68,7 +68,7 @@ OPERATIONS: Final = (
         who="anyone",
         summary="The live socket (a websocket; see /asyncapi.json). A foreign Origin is refused.",
         answers={101: None},
-        codes=("not_found", "forbidden", "rate_limited"),
+        codes=("bad_request", "not_found", "forbidden", "rate_limited"),
     ),
     Operation(
         name="read_availability",

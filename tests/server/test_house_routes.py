@@ -118,6 +118,15 @@ async def test_the_documents_are_those_of_this_server(http: aiohttp.ClientSessio
     assert spoken <= messages
 
 
+async def test_who_calls_the_socket_plainly_is_told_as_the_document_says(
+    live_server: LiveServer, http: aiohttp.ClientSession
+) -> None:
+    status, _, raw = await read(http, f"/api/v1/events/{live_server.event}/live")
+    assert (status, json.loads(raw)["code"]) == (400, "bad_request")
+    calls = json.loads((await read(http, "/openapi.json"))[2])
+    assert "400" in calls["paths"]["/api/v1/events/{event}/live"]["get"]["responses"]
+
+
 async def test_pages_and_their_files_are_served(live_server: LiveServer, http: aiohttp.ClientSession) -> None:
     for path in ("/", f"/events/{live_server.event}", "/bookings", "/bookings/any", "/docs"):
         status, headers, raw = await read(http, path)
