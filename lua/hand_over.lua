@@ -19,7 +19,7 @@ if refusal then return refusal end
 local now, had, has = server_time_ms(ARGV[2]), tally_of(found[2]), tally_of(found[3])
 local bookings, gone, moved, stays, is_moved = {}, {}, {}, {had[1]}, {}
 local answer = {'handed', now}
-for _, booking in ipairs({unpack(ARGV, 11)}) do bookings[booking] = true end
+for i = 11, #ARGV do bookings[ARGV[i]] = true end
 
 local function word_of(record)
   if record[STATE] ~= 'active' then return bookings[record[BOOKING]] and 'moved' or 'marked' end

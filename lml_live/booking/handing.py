@@ -76,8 +76,12 @@ class Handing:
                 float(limits.HAND_OVER_SECONDS_MAX),
             )
         for row in rows:
-            handed = await self._carry_out(row["id"], row["from_holder"], row["to_holder"])
-            if row["late"] and not handed.complete:
+            complete = False
+            try:
+                complete = (await self._carry_out(row["id"], row["from_holder"], row["to_holder"])).complete
+            except Exception:  # one that cannot be done must not keep the others (style.md, 14)
+                log.exception("hand-over %d failed", row["id"])
+            if row["late"] and not complete:
                 log.warning("hand-over %d is given up: what is left stays its holder's", row["id"])
                 await self._finish(row["id"])
         return len(rows)

@@ -1,6 +1,7 @@
 """A hand-over meets a checkout, a death and a lost Redis, and ends the same: booking and hold are the account's."""
 
 from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
 
 import pytest
 from booking_fixtures import booking_dsn_fixture, event_fixture, house_fixture, inventory_dsn_fixture  # noqa: F401
@@ -103,3 +104,31 @@ async def test_what_never_works_is_given_up(house: BookingHouse, event: str, han
     await go_on(house, away)
     assert await handing.turn() == 0
     assert (await house.records(event))[hold].holder == "anna"
+
+
+async def test_one_that_cannot_be_done_keeps_no_other(house: BookingHouse, event: str, handing: Handing) -> None:
+    """A defect in one ended the whole turn: what was due behind it waited for ever, and it was never given up."""
+
+    class Defective(HandOvers):
+        async def hand_over(self, event: str, holder: str, to: str, bookings: Sequence[str]) -> HandedOver:
+            if holder == "anna":
+                raise RuntimeError("a defect")
+            return await super().hand_over(event, holder, to, bookings)
+
+    await house.take(event, 1)
+    bens = held(await house.holds.hold_seats(event, "ben", [(2, "adult")], [], key=None)).hold
+    add = (
+        "INSERT INTO hand_over (from_holder, to_holder, due, created) VALUES ($1, $2, now() - $3::interval, now() - $3)"
+    )
+    for holder, age in (("anna", timedelta(days=1)), ("ben", timedelta(seconds=1))):
+        await house.pool.execute(add, holder, ACCOUNT, age)
+    assert await Handing(house.pool, Defective(house.book)).turn() == 2
+    assert (await house.records(event))[bens].holder == ACCOUNT
+    assert await house.pool.fetchval("SELECT count(*) FROM hand_over WHERE done IS NULL") == 0
+
+
+async def test_an_account_may_have_very_many_bookings(house: BookingHouse, event: str, handing: Handing) -> None:
+    """More than Lua unpacks at once: the script failed, and nothing was handed over."""
+    hold = await house.take(event, 1)
+    bookings = [f"b-{n}" for n in range(20_000)]
+    assert await HandOvers(house.book).hand_over(event, "anna", ACCOUNT, bookings) == HandedOver((hold,), {})
