@@ -123,12 +123,15 @@ class Blocks:
                 if await _lessen(connected, event_id, area_id, kind, quantity):
                     record = (event_id, "withdraw", area_id, quantity, staff_id, reason)
                     await connected.execute(_SQL["record_area_unblock"], *record)
-                await connected.execute(_SQL["withdraw_area_request"], event_id, request, area_id)
+                if request is not None:
+                    await connected.execute(_SQL["withdraw_area_request"], event_id, request, area_id)
 
 
 async def _was_counted(
     connected: Connection, event_id: str, request: str | None, area_id: str, kind: BlockKind, change: int
 ) -> bool:
+    if request is None:
+        return False
     row = await connected.fetchrow(_SQL["find_area_request"], event_id, request, area_id)
     if row is not None and tuple(row) != (kind, change):
         raise Refused("idempotency_mismatch", "This key was used for another request.")
