@@ -82,7 +82,7 @@ class TestHeader:
         script = header(name)
         for kind, named in (("KEYS", script.keys), ("ARGV", script.args)):
             used = {int(number) for number in re.findall(rf"\b{kind}\[(\d+)\]", script.body)}
-            spread = re.search(rf"unpack\({kind}", script.body)
+            spread = re.search(rf"unpack\({kind}|, #{kind} do", script.body)
             # end_for_good takes KEYS whole: seats, book, deadlines, areas.
             whole = kind == "KEYS" and "end_for_good(KEYS," in script.body
             # The acts of the include work on KEYS 1 seats and 4 areas.

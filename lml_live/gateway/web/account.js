@@ -127,9 +127,10 @@ async function begin(path, body) {
   const begun = await call("POST", path, { token: readToken(), body });
   password.value = "";
   keepSession(begun);
-  const handed = begun.handed_over;
-  if (handed?.kept?.length) {
-    const stay = plural(handed.kept.length, "hold");
+  // What is being paid for comes along by itself, and what has expired is nobody's.
+  const full = (begun.handed_over?.kept ?? []).filter((hold) => hold.code === "limit_exceeded");
+  if (full.length) {
+    const stay = plural(full.length, "hold");
     showSignedIn(`${stay} could not come along: your account has as many places as one may have.`);
   } else {
     location.assign(back());
