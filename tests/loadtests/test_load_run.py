@@ -46,13 +46,13 @@ async def test_a_short_run_on_its_own_server_is_clean(run_directory: Path) -> No
     report, history = run_directory / "report.json", run_directory / "history.jsonl"
     code, output = await run(
         run_directory,
-        *("--users", "40", "--run-time", "8s", "--report", str(report), "--history", str(history)),
+        *("--users", "30", "--run-time", "5s", "--report", str(report), "--history", str(history)),
     )
     assert code == 0, output
     assert output.rstrip().endswith("VERDICT: clean")
     said = json.loads(report.read_bytes())
     assert said["clean"] is True
-    assert said["viewers"] >= 15
+    assert said["viewers"] >= 10
     assert said["holds_granted"] > 0
     assert said["hold_latency"]["p99_ms"] > 0
     assert said["bookings"]["confirmed"] > 0
