@@ -154,7 +154,8 @@ def test_no_sql_in_python() -> None:
 
 
 def sql_rooms() -> list[str]:
-    return sorted(path.stem for path in (ROOT / "sql").glob("*.sql"))
+    # The whole schema is run by nobody: it is there to be read, and tests/infra/test_schema.py keeps it true.
+    return sorted(path.stem for path in (ROOT / "sql").glob("*.sql") if path.stem != "schema")
 
 
 def test_every_statement_has_a_caller() -> None:

@@ -22,8 +22,8 @@ from lml_live.infra import assets, postgres
 from lml_live.infra.rights import RIGHTS, Differences, compare_rights, grant_rights, sign_in_of
 
 SQL = assets.asset_dir("sql")
-NOT_THE_SERVERS = {"migration", "stripe_double", "rights"}
-"""The owner's own, and the double's, which are SQLite's."""
+NOT_THE_SERVERS = {"migration", "stripe_double", "rights", "schema"}
+"""The owner's own, the double's, which are SQLite's, and what is only there to be read."""
 
 
 @pytest.fixture
