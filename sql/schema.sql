@@ -1,22 +1,28 @@
 -- The whole schema of PostgreSQL, as all of sql/migrations/ leave it: written to be read.
 --
--- This file is run by nobody but a test (tests/infra/test_schema.py), which makes a database of it and compares that with
--- a migrated one, object by object; and by whoever likes to look at an empty database: `psql -v ON_ERROR_STOP=1 -f`.
--- A database that is to last comes from the migrations, whose runner keeps the table `migration` (sql/migration.sql): with
--- that it knows what has landed, and a database without it begins at 001. What the migrations did to rows of before is
--- not told here; rows that they made for good are.
+-- Nobody runs this file but a test (tests/infra/test_schema.py), which builds it beside a migrated schema and compares the
+-- two, object by object, and whoever would like to look at it empty (`psql -v ON_ERROR_STOP=1 -f sql/schema.sql`). A
+-- database that is to last comes from the migrations: their runner keeps the table `migration` (sql/migration.sql), which
+-- says what has landed. What migrations did to rows that were there is not told here; rows that they put in for good are.
 --
--- How it is changed: a new migration, and the same thing here, in the section where it belongs, as if it had always been
--- so (no ALTER, no DROP). Each table has a sentence; each value of a state, each named constraint and each index says what
--- it prevents or who asks for it.
+-- How it is changed: by a new migration, and here, in the section where the new thing belongs, as if it had always been so
+-- (no ALTER, no DROP). Each table has a sentence; each value of a state, each named constraint and each index says what it
+-- prevents, or who asks for it. What is missing here, or is otherwise, the test names.
 --
 -- Not here: who may do what. The server signs in as a role that owns nothing and is granted, table by table and column
 -- by column, what its statements need (lml_live/infra/rights.py, docs/decisions/019). Of what is "only ever added to" it
--- may neither UPDATE nor DELETE; the triggers below refuse the owner as well.
+-- may neither UPDATE nor DELETE anything; the triggers below refuse the owner as well.
 --
--- Rules for all: ids are opaque text of [A-Za-z0-9-]{1,64}. Money is whole minor units (bigint) with its currency in the
--- same row, or that of the booking or event which the row belongs to. Times are timestamptz. A state is text with a CHECK,
--- for a value can then come with a migration that locks nothing for long.
+-- Everywhere: our own ids are opaque text of [A-Za-z0-9-]{1,64}. Money is whole minor units (bigint) with its currency in
+-- the same row, or in that of the booking or event which the row belongs to. Times are timestamptz. A state is text with a
+-- CHECK that names its values.
+--
+--    1  the house: staff, sign-ins, partners        7  the ledger, and Stripe's account of the same money
+--    2  events: prices, areas, channels             8  the outbox, and Stripe's notices
+--    3  blocks, and holds for customers             9  buyers' accounts
+--    4  bookings: moves, lines, seats, places      10  e-mail
+--    5  payments: moves, attempts                  11  requests that are sent again
+--    6  refunds, disputes, tickets                 12  who did what: status changes, the audit trail
 
 
 -- === 1. The house: who serves, who works here, who sells for us ======================================================
@@ -41,7 +47,7 @@ CREATE TABLE staff (
     created        timestamptz NOT NULL DEFAULT now(),
     -- Who signs in with an address is one person.
     CONSTRAINT one_staff_per_email UNIQUE (email),
-    -- Else the same address could be there twice, in two spellings.
+    -- In two spellings an address could be there twice.
     CONSTRAINT staff_email_is_lower_case CHECK (email = lower(email)),
     -- No role that no code knows, and nobody without one:
     --   box_office: counter and door; manager: layouts, events, blocks; admin: everything, staff and partners included.
@@ -373,13 +379,13 @@ CREATE TABLE booking (
         'authorized',          -- the money is reserved, the seats are sold; to be captured
         'confirmed',           -- captured, or nothing was due
         'partially_refunded',  -- a part of the money went back
-        'refunded',            -- all of it did; the seats are on sale again
+        'refunded',            -- all of it did; its places are on sale again
         'disputed',            -- the buyer's bank asks for it back; the seats stay, the tickets are flagged
         'charged_back',        -- the bank got it
         'cancelling',          -- the buyer wants out; Stripe has not said yet that it cannot be charged
-        'cancelled',           -- it has: the seats are free
+        'cancelled',           -- it has: its places are free
         'expiring',            -- not paid in time; as cancelling
-        'expired',
+        'expired',             -- it has, as of cancelled
         'failed')),            -- refused at the claim, by Stripe, or at the capture; nothing was charged
     -- Sums beyond what JSON can carry exactly, and negative ones.
     CONSTRAINT booking_amount_is_an_amount CHECK (amount BETWEEN 0 AND 9007199254740991),
@@ -387,13 +393,13 @@ CREATE TABLE booking (
     CONSTRAINT booking_is_whole CHECK (
         state = 'failed' OR num_nonnulls(buyer_name, buyer_email, amount, currency, prices_version, expires_at) = 6)
 );
--- An event's bookings, for staff and for adopt.
+-- An event's bookings, for its staff.
 CREATE INDEX booking_by_event ON booking (event_id, created, id);
 -- A holder's own, the newest first.
 CREATE INDEX booking_by_holder ON booking (holder, created DESC, id);
 -- Whether a staff hold became a booking is asked by its id.
 CREATE INDEX booking_by_hold ON booking (hold_id);
--- What is to be given up, or finished; the sold and the ended, which are nearly all, are not searched for it.
+-- What is to be given up; the sold and the ended, which are nearly all, are not searched for it.
 CREATE INDEX booking_unfinished ON booking (expires_at)
     WHERE state IN ('pending_payment', 'authorized', 'cancelling', 'expiring');
 
@@ -1002,7 +1008,7 @@ CREATE TABLE account (
     CONSTRAINT one_account_per_email UNIQUE (email),
     -- What one buyer holds is not another's.
     CONSTRAINT one_account_per_holder UNIQUE (holder),
-    -- Else the same address could be there twice, in two spellings.
+    -- In two spellings an address could be there twice.
     CONSTRAINT account_email_is_lower_case CHECK (email = lower(email)),
     -- A holder like any other, in tokens and Redis.
     CONSTRAINT account_holder_is_an_id CHECK (holder ~ '^[A-Za-z0-9-]{1,64}$')
@@ -1084,7 +1090,7 @@ CREATE TABLE mail (
     given_up       timestamptz,                 -- none ever will
     fault          text,                        -- why the last try did not succeed; never an address
     created        timestamptz NOT NULL DEFAULT now(),
-    -- Nobody is told the same thing twice because two workers found it out.
+    -- Nobody is told the same thing twice because two workers found it out. (An invitation, of no booking, is one each.)
     CONSTRAINT one_mail_of_a_kind UNIQUE (booking_id, kind, ordinal),
     -- A mail about nothing, or to two people.
     CONSTRAINT mail_is_about_one CHECK (num_nonnulls(booking_id, invitation_id) = 1),
