@@ -393,7 +393,7 @@ CREATE TABLE booking (
     CONSTRAINT booking_is_whole CHECK (
         state = 'failed' OR num_nonnulls(buyer_name, buyer_email, amount, currency, prices_version, expires_at) = 6)
 );
--- An event's bookings, for its staff.
+-- An event's bookings: who bought is told of another time or place.
 CREATE INDEX booking_by_event ON booking (event_id, created, id);
 -- A holder's own, the newest first.
 CREATE INDEX booking_by_holder ON booking (holder, created DESC, id);
@@ -859,7 +859,7 @@ CREATE TABLE ledger_transaction (
     -- Nothing is booked twice, however often it is found out.
     CONSTRAINT booked_once UNIQUE (key)
 );
--- What was booked for one booking, and in a time.
+-- For whoever reads the ledger (the server never does): what was booked for one booking, and in a time.
 CREATE INDEX ledger_transaction_by_booking ON ledger_transaction (booking_id, number);
 CREATE INDEX ledger_transaction_by_time ON ledger_transaction (at);  -- As above.
 
