@@ -178,6 +178,7 @@ async def _measure_pipe(stand: Stand) -> list[Figure]:
             peers={_REDIS_PY: Slices(tuple(calls.client_us[_REDIS_PY][1:]))},
             goal=PIPE.goal(figure),
             flags=AOF,
+            raw={"calls": calls.calls},
         )
         for figure, rate in ((_PIPE_CPU, _PIPE_RATE), (_PIPE_CPU_TOGETHER, _PIPE_TOGETHER))
     ]
@@ -186,6 +187,8 @@ async def _measure_pipe(stand: Stand) -> list[Figure]:
         "µs",
         Slices(tuple(calls.packing_us[1:])),
         workload="the CPU of this process for packing such a hold, which Redis is spared",
+        flags=AOF,
+        raw={"packed_a_slice": _PACKED},
     )
     return [*rates, *costs, packing]
 

@@ -34,6 +34,8 @@ def _watch(group: str, seconds: float, cpu_of: dict[str, tuple[int, ...]]) -> Wa
 # --- A busy room
 
 _BUSY_ROOMS: Final = (1_000, 5_000)
+_BUSY_WITHOUT: Final = "busy_room_{}"
+_BUSY_HELPED: Final = "busy_room_c_{}"
 _OPERATIONS_PER_SECOND: Final = 1_000
 """Of two seats each: 2,000 seat changes a second."""
 _BUSY_HOLDERS: Final = 128
@@ -52,19 +54,30 @@ async def _connect_holders(driver: Child, home: house.House, group: str) -> str:
 
 async def _measure_busy(stand: Stand) -> list[Figure]:
     figures: list[Figure] = []
+    for helper, name in ((False, _BUSY_WITHOUT), (True, _BUSY_HELPED)):
+        try:
+            figures += await _busy_rooms(stand, name, helper=helper)
+        except house.NoHelper as error:
+            names = [name.format(size) for size in _BUSY_ROOMS]
+            figures += [not_measured(each, "cores", error.message, goal=BUSY_ROOM.goal(each)) for each in names]
+    return figures
+
+
+async def _busy_rooms(stand: Stand, figure: str, *, helper: bool) -> list[Figure]:
+    figures: list[Figure] = []
     async with AsyncExitStack() as stack:
-        home = await stack.enter_async_context(house.open_house(stand))
+        home = await stack.enter_async_context(house.open_house(stand, helper=helper))
         driver, viewers = await _children(stack)
         event = await _connect_holders(driver, home, "watched")
         await _connect_holders(driver, home, _NOBODY)
         connected = 0
         seconds = min(2.0, stand.seconds)
         for size in _BUSY_ROOMS:
-            name = f"busy_room_{size}"
+            name = figure.format(size)
             if why := bounds.too_many_sockets(size):
                 figures.append(not_measured(name, "cores", why, goal=BUSY_ROOM.goal(name)))
                 continue
-            stand.say(f"  {size:,} viewers")
+            stand.say(f"  {size:,} viewers, {'with' if helper else 'without'} the helper")
             await viewers.ask(
                 Connect(group=_WATCHERS, host=LOOPBACK, port=home.port, event=event, count=size - connected)
             )
@@ -93,12 +106,13 @@ async def _measure_busy(stand: Stand) -> list[Figure]:
                     name,
                     "cores",
                     Slices(tuple(watched - alone for watched, alone in pairs)),
-                    workload=f"worker cores for {size:,} viewers of {_BUSY}: with them less without them,"
+                    workload=f"worker cores, {'with helper' if helper else 'pure Python'}, for {size:,} viewers of"
+                    f" {_BUSY}: with them less without them,"
                     " until all is told, by the seconds of changes (above 1 it falls behind)",
                     peers={"in all": slices["watched"], _NOBODY: slices[_NOBODY]},
                     goal=BUSY_ROOM.goal(name),
                     reason=None if told > 0.8 * 1000 / limits.TICK_MS else f"only {told:.1f} diffs a second were told",
-                    flags=house.FLAGS,
+                    flags={**house.FLAGS, "helper": helper},
                     raw={
                         "diffs_per_second": told,
                         **{group: counters(done[1:]) for group, done in taken.items()},
@@ -118,6 +132,8 @@ BUSY_ROOM: Final = Row(
     (
         Promise("busy_room_1000", "cores"),
         Promise("busy_room_5000", "cores", Goal("value", "most", 0.6)),
+        Promise("busy_room_c_1000", "cores"),
+        Promise("busy_room_c_5000", "cores", Goal("value", "most", 0.45)),
     ),
     _measure_busy,
 )

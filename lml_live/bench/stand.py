@@ -32,6 +32,9 @@ AOF: Final = {"appendonly": "yes", "appendfsync": "everysec", "in_flight": bound
 """How the Valkey of the rows about holds is set up and asked."""
 OPEN_SINCE_MS: Final = 1_000
 MAX_SEATS: Final = 8
+ADDRESS_HOLDS: Final = 100
+ADDRESS_SEATS: Final = 500
+"""As an event has them that says nothing else (pricing.events.SaleLimits)."""
 
 Side = Callable[[], Awaitable[float]]
 """Measures one slice of one side; answers the figure of that slice."""
@@ -166,6 +169,8 @@ class LoneValkey(Struct, frozen=True):
             layout_hash="0" * 64,
             seat_count=len(seats),
             areas=dict(areas or {}),
+            address_holds=ADDRESS_HOLDS,
+            address_seats=ADDRESS_SEATS,
         )
         book, fresh_book, fresh_deadlines = sale.key("book"), sale.key("new_book"), sale.key("new_deadlines")
         await self.pipe.call("DEL", book)
@@ -204,13 +209,20 @@ class LoneEvent:
         """The same event through another pipe, whose scripts may be others."""
         return LoneEvent(pipe, self.sale)
 
-    async def hold(self, seats: Sequence[int], *, number: int, keyed: bool = True) -> Changed:
-        """A hold of these seats by a holder of its own. Raises `Unavailable` where it is refused: nothing may be."""
+    async def hold(self, seats: Sequence[int], *, number: int, keyed: bool = True, counted: bool = True) -> Changed:
+        """A hold of these seats by a holder of its own, from an address of its own, which is `counted` as shipped.
+
+        Raises `Unavailable` where it is refused: nothing may be.
+        """
         wishes = [(seat, "adult") for seat in seats]
         key = f"key-{number}" if keyed else None
         return granted(
             await self.holds.hold_seats(
-                self.sale.event, f"holder-{number}", wishes, (), key=key, origin="bench:1:1", windows=_row_of_twenty
+                *(self.sale.event, f"holder-{number}", wishes, ()),
+                key=key,
+                origin="bench:1:1",
+                windows=_row_of_twenty,
+                address=f"{number:016x}" if counted else "",
             )
         )
 

@@ -7,6 +7,8 @@ import statistics
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Final
 
+from msgspec import Struct
+
 from lml_live.bench import bounds
 from lml_live.bench.counters import cpu_ns
 from lml_live.bench.figures import Figure, Goal, Slices, measured, not_measured
@@ -43,7 +45,7 @@ class _Meter:
 
 
 async def _holds_and_releases(
-    meter: _Meter, event: LoneEvent, *, keyed: bool = True, batches: int = bounds.BATCHES
+    meter: _Meter, event: LoneEvent, *, keyed: bool = True, counted: bool = True, batches: int = bounds.BATCHES
 ) -> tuple[float, float]:
     """µs of Valkey for a hold of two seats and for its release, over so many pipelines."""
     holding = releasing = 0.0
@@ -53,7 +55,10 @@ async def _holds_and_releases(
         # Pairs spread over the whole hall: the same few bytes again and again would be warmer than a sale's.
         first = [(numbers[0] * 7 + place) % pairs * 2 for place in range(bounds.IN_FLIGHT)]
         spent, held = await meter(
-            [event.hold((seat, seat + 1), number=n, keyed=keyed) for seat, n in zip(first, numbers, strict=True)]
+            [
+                event.hold((seat, seat + 1), number=n, keyed=keyed, counted=counted)
+                for seat, n in zip(first, numbers, strict=True)
+            ]
         )
         holding += spent
         spent, _ = await meter(
@@ -102,7 +107,8 @@ async def _measure_hold(stand: Stand) -> list[Figure]:
             figure,
             "µs",
             slices,
-            workload=f"two adjacent seats of {_SEATS:,}, with a key, all guards on; {way}",
+            workload=f"two adjacent seats of {_SEATS:,}, with a key, all guards on as shipped, each buyer at an address"
+            f" of their own; {way}",
             peers={_EMPTY: taken[_EMPTY]},
             limit=_EMPTY,
             goal=VALKEY_HOLD.goal(figure),
@@ -152,6 +158,7 @@ GUARDS_CUT: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
 }
 """What is cut out of a copy of hold_seats.lua, guard by guard, for a Valkey of the benchmark's own alone."""
 _GUARD_KEY: Final = "guard_key"
+_GUARD_ADDRESS: Final = "guard_address_limits"
 _GUARD_ORPHANS: Final = "guard_orphan_rule"
 
 
@@ -175,7 +182,8 @@ async def _measure_guards(stand: Stand) -> list[Figure]:
     meter = _Meter(valkey)
     scripts = load_scripts()
     text = scripts["hold_seats"].text
-    without: dict[str, tuple[LoneEvent, bool]] = {_GUARD_KEY: (event, False)}
+    whole = _Way(event)
+    without = {_GUARD_KEY: _Way(event, keyed=False), _GUARD_ADDRESS: _Way(event, counted=False)}
     figures = []
     for name, cuts in GUARDS_CUT.items():
         cut = without_guard(text, cuts)
@@ -186,10 +194,10 @@ async def _measure_guards(stand: Stand) -> list[Figure]:
         pipe = Pipe(valkey.engine.url, scripts | {"hold_seats": Script("hold_seats", cut, sha)}, name="lml-bench-cut")
         await pipe.start()
         stand.stack.push_async_callback(pipe.close)
-        without[name] = event.through(pipe), True
-    sides = {name: _guard(meter, (event, True), cut) for name, cut in without.items()}
-    sides[_GUARD_ORPHANS] = _guard(meter, (event.under("strict"), True), (event, True))
-    sides[_WHOLE] = lambda: _one_pipeline(meter, event, keyed=True)
+        without[name] = _Way(event.through(pipe))
+    sides = {name: _guard(meter, whole, cut) for name, cut in without.items()}
+    sides[_GUARD_ORPHANS] = _guard(meter, _Way(event.under("strict")), whole)
+    sides[_WHOLE] = lambda: _one_pipeline(meter, whole)
     taken = await stand.alternate(sides)
     return figures + [
         measured(
@@ -199,6 +207,7 @@ async def _measure_guards(stand: Stand) -> list[Figure]:
             workload=f"the median of {_PAIRS} differences, a hold with the guard less one without; {_PIPELINE}",
             peers={_WHOLE: taken[_WHOLE]},
             flags=AOF,
+            raw={"valkey_calls": meter.calls, "valkey_cpu_ns": meter.cpu_ns},
         )
         for name, costs in taken.items()
         if name != _WHOLE
@@ -208,30 +217,37 @@ async def _measure_guards(stand: Stand) -> list[Figure]:
 _WHOLE: Final = "the whole hold"
 
 
-def _guard(meter: _Meter, with_it: tuple[LoneEvent, bool], without: tuple[LoneEvent, bool]) -> Side:
-    """What a guard costs: (event, keyed) with it less the other, right after one another, in turning order."""
+class _Way(Struct, frozen=True):
+    """How a hold is made: with a key or without, from an address that is counted or from none."""
+
+    event: LoneEvent
+    keyed: bool = True
+    counted: bool = True
+
+
+def _guard(meter: _Meter, with_it: _Way, without: _Way) -> Side:
+    """What a guard costs: the hold with it less the other, right after one another, in turning order."""
 
     async def cost() -> float:
         differences = []
         for pair in range(_PAIRS):
             spent = {}
             for guarded in (True, False) if pair % 2 else (False, True):
-                event, keyed = with_it if guarded else without
-                spent[guarded] = await _one_pipeline(meter, event, keyed=keyed)
+                spent[guarded] = await _one_pipeline(meter, with_it if guarded else without)
             differences.append(spent[True] - spent[False])
         return statistics.median(differences)
 
     return cost
 
 
-async def _one_pipeline(meter: _Meter, event: LoneEvent, *, keyed: bool) -> float:
-    return (await _holds_and_releases(meter, event, keyed=keyed, batches=1))[0]
+async def _one_pipeline(meter: _Meter, way: _Way) -> float:
+    return (await _holds_and_releases(meter, way.event, keyed=way.keyed, counted=way.counted, batches=1))[0]
 
 
 GUARDS: Final = Row(
     "guards",
     "what each guard of a hold costs Valkey: the hold as shipped less the hold without it",
-    tuple(Promise(name, "µs") for name in (*GUARDS_CUT, _GUARD_KEY, _GUARD_ORPHANS)),
+    tuple(Promise(name, "µs") for name in (*GUARDS_CUT, _GUARD_KEY, _GUARD_ADDRESS, _GUARD_ORPHANS)),
     _measure_guards,
 )
 
@@ -373,6 +389,7 @@ async def _measure_large(stand: Stand) -> list[Figure]:
             limit=peer,
             goal=LARGE_EVENT.goal(_LARGE_EVENT),
             flags=AOF,
+            raw={"valkey_calls": meter.calls, "valkey_cpu_ns": meter.cpu_ns},
         )
     ]
 

@@ -291,7 +291,7 @@ class Season(RuleBasedStateMachine):
 
 
 def test_random_steps_over_a_season(valkey_url: str, inventory_dsn: str) -> None:
-    """Ten stories of twenty steps; a failure prints the story."""
+    """Fifteen stories of twenty steps; a failure prints the story."""
 
     class Story(Season):
         dsn, valkey = inventory_dsn, valkey_url
@@ -299,7 +299,7 @@ def test_random_steps_over_a_season(valkey_url: str, inventory_dsn: str) -> None
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         Story,
         settings=settings(
-            max_examples=10,
+            max_examples=15,
             stateful_step_count=20,
             deadline=None,
             suppress_health_check=list(HealthCheck),
