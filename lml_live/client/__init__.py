@@ -20,6 +20,7 @@ from lml_live.client.effects import (
     Warned,
 )
 from lml_live.client.protocol import Protocol
+from lml_live.client.staff import SeatsRefused, StaffClient
 
 __all__ = [
     "Answered",
@@ -38,6 +39,8 @@ __all__ = [
     "Protocol",
     "Refusal",
     "SeatsChanged",
+    "SeatsRefused",
+    "StaffClient",
     "Synced",
     "Warned",
     "ask_for_account",
