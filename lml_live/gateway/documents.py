@@ -158,11 +158,29 @@ def _failures(codes: Sequence[str], problem: Any) -> dict[str, Any]:
 # --- AsyncAPI ---------------------------------------------------------------------------------------------------------
 
 
+_CLOSED: Final = {
+    wire.CLOSE_NORMAL: "as the client did",
+    wire.CLOSE_GOING_AWAY: "going away",
+    wire.CLOSE_PROTOCOL_ERROR: "protocol error",
+    wire.CLOSE_UNSUPPORTED: "unsupported frame type",
+    wire.CLOSE_BAD_DATA: "bad data",
+    wire.CLOSE_POLICY: "policy: a flood, or strikes",
+    wire.CLOSE_TOO_BIG: "too big",
+    wire.CLOSE_INTERNAL: "internal",
+    wire.CLOSE_RESTART: "restart: come back",
+    wire.CLOSE_TRY_LATER: "try again later",
+    wire.CLOSE_UNAUTHORIZED: "the token ended, or is none",
+}
+
 _SOCKET: Final = f"""\
 One socket per event and browser. Subprotocols `{wire.SUBPROTOCOL_JSON}` (text frames; the default) and
 `{wire.SUBPROTOCOL_MSGPACK}` (binary frames) carry the same messages, one a frame; every message is a map with a
 string `type`. States and counts are absolute. Drop a `diff` whose `seq` is not above your own; apply it where `prev`
-is not above it; anything else is a gap: send `hello` with `resume`."""
+is not above it; anything else is a gap: send `hello` with `resume`.
+
+`error.code` is one of the codes that REST has, too: {", ".join(f"`{code}`" for code in STATUS_BY_CODE)}.
+
+The server closes with {", ".join(f"{code} ({why})" for code, why in _CLOSED.items())}."""
 
 
 def asyncapi_document() -> dict[str, Any]:

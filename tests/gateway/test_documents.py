@@ -79,6 +79,13 @@ def test_every_message_of_the_socket_is_described() -> None:
         assert listed == tags <= set(messages)
 
 
+def test_error_and_close_codes_of_the_socket_are_published() -> None:
+    said = documents.asyncapi_document()["info"]["description"]
+    assert [code for code in STATUS_BY_CODE if f"`{code}`" not in said] == []
+    closing = {value for name, value in vars(wire).items() if name.startswith("CLOSE_")}
+    assert [code for code in closing if f"{code} (" not in said] == []
+
+
 def test_every_reference_leads_somewhere() -> None:
     for document in (documents.openapi_document(OPERATIONS), documents.asyncapi_document()):
         for reference in re.findall(r'"\$ref":"#/([^"]+)"', msgspec.json.encode(document).decode()):
