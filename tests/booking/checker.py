@@ -198,6 +198,7 @@ def check(run: Run, *, limbo_ms_max: int = LIMBO_MS_MAX) -> list[Violation]:
         "I4": _all_or_nothing,
         "I5": _areas_hold_what_they_can,
         "I7": _nothing_is_left_over,
+        "I9": _over_is_over,
         "I7, tickets": _a_ticket_is_a_place,
         "I10": _cancelled_before_released,
         "I11": _money_is_a_seat,
@@ -403,6 +404,22 @@ def _nothing_is_left_over(run: Run) -> Iterator[str]:
     for name, hold in run.holds.items():
         if hold.state == "checkout" and hold.booking not in live:
             yield f"hold {name} is in checkout for ever"
+
+
+def _over_is_over(run: Run) -> Iterator[str]:
+    """Acts that were granted on a hold which its holder knew to be over before they began."""
+    deadlines = {op.hold: float(op.until_ms) for op in run.ops if op.act == "hold" and op.outcome == "ok"}
+    for op in run.ops:
+        if op.act == "book" and op.began_ms < deadlines.get(op.hold, 0):
+            deadlines[op.hold] = float("inf")  # who begins to pay in time is given more
+    given_back = {op.hold: op.ended_ms for op in run.ops if op.act == "release" and op.outcome == "ok"}
+    for op in run.ops:
+        if op.outcome != "ok" or op.act not in ("hold", "book", "release"):
+            continue
+        if op.began_ms > given_back.get(op.hold, float("inf")):
+            yield f"{op.client} was granted to {op.act} with {op.hold}, which had been given back"
+        if op.act == "book" and op.began_ms > deadlines.get(op.hold, float("inf")):
+            yield f"{op.client} booked {op.hold}, which had ended at {deadlines[op.hold]:.0f}"
 
 
 def _a_ticket_is_a_place(run: Run) -> Iterator[str]:

@@ -97,6 +97,7 @@ OTHER_BODY = replace(BOOKED, asked="1-z", hold="1-z", outcome="fail", code="idem
 TOO_LATE = replace(HELD, client="cleo", key="k3", outcome="fail", code="seat_taken", hold="", got=(), began_ms=5)
 DENIED = replace(BOOKED, client="ben", key="k4", hold="1-b", outcome="fail", code="hold_expired", booking="", told="")
 LOOKED = Op(client="ben", act="look", outcome="ok", began_ms=60, ended_ms=61, epoch="2")
+GAVE_BACK = Op(client="anna", act="release", outcome="ok", began_ms=3, ended_ms=4, hold="1-a")
 SOLD = PostingRow("b-1", "sold", "EUR", {"buyer_receivable": 3000, "venue_payable": -2500, "tax_payable": -500})
 CAPTURED = PostingRow("b-1", "captured", "EUR", {"stripe_balance": 3000, "buyer_receivable": -3000})
 BACK = RefundRow(id="r-1", booking="b-1", key="k", amount=1000, fresh=1000, lines=(), state="succeeded", accepted=True)
@@ -214,6 +215,13 @@ FORGED: list[tuple[str, str, dict[str, Any]]] = [
     ("Redis offers a sold seat", "I7", {"seats": {**CLEAN.seats, "s1": 0}}),
     ("Redis shows a free seat as sold", "I7", {"seats": {**CLEAN.seats, "s4": 2}}),
     ("Redis keeps a seat for nobody", "I7", {"seats": {**CLEAN.seats, "s4": 1}}),
+    ("a hold is booked that was given back", "I9", {"ops": (*CLEAN.ops, GAVE_BACK)}),
+    (
+        "a hold that was given back is granted again",
+        "I9",
+        by(replace(HELD, began_ms=9), replace(GAVE_BACK, hold="1-c")),
+    ),
+    ("a hold is booked after its time", "I9", {"ops": (*CLEAN.ops, replace(HELD, key="k0", hold="1-a", until_ms=8))}),
     ("a place without a ticket", "I7, tickets", {"tickets": CLEAN.tickets[1:]}),
     ("a ticket of a line that went back", "I7, tickets", part_back(replace(BACK, lines=(1,)), bookings=WENT_BACK)),
     ("a ticket of a cancelled booking", "I7, tickets", {"tickets": (*CLEAN.tickets, TicketRow("b-2", 1, "valid"))}),
@@ -307,8 +315,13 @@ def test_a_forged_run_turns_red(rule: str, forged: dict[str, Any]) -> None:
 
 
 def test_every_rule_has_a_forgery() -> None:
-    expected = {f"I{n}" for n in (1, 2, 3, 4, 5, 7, 10, 11, 12, 13, 14, 15, 17, 19, 24, 25)}
+    expected = {f"I{n}" for n in (1, 2, 3, 4, 5, 7, 9, 10, 11, 12, 13, 14, 15, 17, 19, 24, 25)}
     assert {rule for _, rule, _ in FORGED} == expected | {"I7, tickets", "I13, payments", "I13, attempts"}
+
+
+def test_who_begins_to_pay_in_time_is_given_more() -> None:
+    mine = replace(HELD, client="anna", key="k0", hold="1-a", seats=("s1", "s2"), got=("s1", "s2"), until_ms=10)
+    assert not [found for found in check(replace(CLEAN, ops=(*CLEAN.ops, mine))) if found.rule == "I9"]
 
 
 @pytest.mark.parametrize(("began", "broken"), [(55, True), (65, False)])
