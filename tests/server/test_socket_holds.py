@@ -297,11 +297,15 @@ async def test_what_booking_does_is_told(live_server: LiveServer, lines: Lines, 
         assert (told["reason"], told["booking"]) == ("booked", "b-2")
         await watcher.hear_seats({1: SOLD})
         assert watcher.areas["floor"]["sold"] == 1
+        assert refusal(await watcher.ask("hold", seats=[1]))[0] == "seat_taken"
+        assert refusal(await watcher.ask("release", hold=hold))[0] == "hold_not_found"
         assert (await line.hello())["holds"][0]["state"] == "sold"
         await booking.free_booking(event, hold, "b-2", "staff")
         told = await line.hear("hold_changed", state="gone")
         assert told["reason"] == "staff"
         await watcher.hear_seats({1: AVAILABLE})
+    for secret in (hold, line.token, line.holder, "b-1", "b-2"):
+        assert secret not in str(watcher.heard), "of others one sees seats and counts"
 
 
 # --- The sale's life

@@ -127,6 +127,10 @@ async def test_best_seats_are_a_whole_table_where_it_fits(event: str, live_serve
     holds(await line.ask("hold_best", quantity=4, replace=hold, section="Box 1"), *BOX)
     refused = await line.ask("hold_best", quantity=3, section="Tables")
     assert refused["code"] == "no_best_seats"
+    fifth = await line.ask("hold_best", quantity=7, section="Stalls")
+    assert fifth["code"] == "no_best_seats", "the accessible places are for those who ask for them"
+    wish = {"quantity": 3, "accessible": 1, "companions": 1}
+    assert {WHEELCHAIR, COMPANION} < set((await line.ask("hold_best", **wish))["hold"]["seats"])
 
 
 async def test_rest_and_staff_sell_tables_whole(event: str, counter: Counter) -> None:  # noqa: F811
