@@ -66,17 +66,26 @@ class Acts:
         if into is not None and alone is not None:
             # The hold may have the accessible place already: only in one step with reading it is that known.
             return await self._change_in_one_step(
-                desk, holder, into, seat_wishes, area_wishes, (), {}, key, ("add", seat_wishes, area_wishes), origin
+                *(desk, holder, into, seat_wishes, area_wishes, (), {}, key),
+                *(("add", seat_wishes, area_wishes), origin, address),
             )
         if alone is not None:
             return alone
         if into is not None:
             return await self.holds.add_to_hold(
-                event, holder, into, seat_wishes, area_wishes, key=key, origin=origin, windows=desk.plan.windows
+                *(event, holder, into, seat_wishes, area_wishes),
+                key=key,
+                origin=origin,
+                windows=desk.plan.windows,
+                address=address,
             )
         if replace is not None:
             return await self.holds.replace_hold(
-                event, holder, replace, seat_wishes, area_wishes, key=key, origin=origin, windows=desk.plan.windows
+                *(event, holder, replace, seat_wishes, area_wishes),
+                key=key,
+                origin=origin,
+                windows=desk.plan.windows,
+                address=address,
             )
         return await self.holds.hold_seats(
             *(event, holder, seat_wishes, area_wishes),
@@ -150,7 +159,7 @@ class Acts:
         places = _released_places(areas)
         if _may_leave_a_companion(desk, seats):
             asked = ("release", sorted(seats), places)
-            outcome = await self._change_in_one_step(desk, holder, hold, [], [], seats, areas, None, asked, origin)
+            outcome = await self._change_in_one_step(desk, holder, hold, [], [], seats, areas, None, asked, origin, "")
             # Where nothing can be added to the hold, nothing can come between looking and giving back.
             if not isinstance(outcome, Refusal) or outcome.code not in _NOTHING_IS_ADDED:
                 return outcome
@@ -163,11 +172,14 @@ class Acts:
         return await self.holds.extend_hold(event, holder, hold, key=key, origin=origin)
 
     async def change(
-        self, event: str, holder: str, hold: str, add: Wishes, release: Wishes, key: str | None
+        self, event: str, holder: str, hold: str, add: Wishes, release: Wishes, *, key: str | None, address: str
     ) -> Changed | Refusal:
-        """Adds, releases, or does both in one step: then it is a `replace` of what the hold was when it was read."""
+        """Adds, releases, or does both in one step: then it is a `replace` of what the hold was when it was read.
+
+        What is added counts for `address`, as for `Holds.hold_seats`.
+        """
         if not (release[0] or release[1]):
-            return await self.hold(event, holder, *add, into=hold, key=key)
+            return await self.hold(event, holder, *add, into=hold, key=key, address=address)
         if not (add[0] or add[1]):
             return await self.release(event, holder, hold, [seat_of(wish) for wish in release[0]], release[1])
         desk = await self.desks.desk(event)
@@ -181,7 +193,7 @@ class Acts:
             return _TWICE
         asked = (sorted(wished_seats), sorted(wished_areas), leaving, release[1])
         return await self._change_in_one_step(
-            desk, holder, hold, wished_seats, wished_areas, leaving, release[1], key, asked, ""
+            desk, holder, hold, wished_seats, wished_areas, leaving, release[1], key, asked, "", address
         )
 
     async def _change_in_one_step(
@@ -196,11 +208,12 @@ class Acts:
         key: str | None,
         asked: object,
         origin: str,
+        address: str,
     ) -> Changed | Refusal:
         outcome: Changed | Refusal
         for _ in range(limits.CHANGE_TRIES):
             outcome = await self._change_both(
-                desk, holder, hold, seats, areas, leaving, leaving_areas, key, asked, origin
+                desk, holder, hold, seats, areas, leaving, leaving_areas, key, asked, origin, address
             )
             if not isinstance(outcome, Refusal) or outcome.code != _CHANGED:
                 break
@@ -218,6 +231,7 @@ class Acts:
         key: str | None,
         asked: object,
         origin: str,
+        address: str,
     ) -> Changed | Refusal:
         event = desk.event.id
         now = await self.holds.read_hold(event, holder, hold)
@@ -253,6 +267,7 @@ class Acts:
             expected_seq=expected_seq,
             asked=asked,
             windows=desk.plan.windows if not is_less else _no_windows,
+            address=address,
         )
         if refusal is not None and isinstance(outcome, Refusal) and outcome.code == _CHANGED:
             return refusal

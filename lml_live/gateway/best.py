@@ -126,11 +126,27 @@ class BestSeats:
         key, origin, windows = request.key, request.origin, desk.plan.windows
         if asked.into is not None:
             return await holds.add_to_hold(
-                *who, asked.into, wishes, areas, key=key, origin=origin, asked=request.said, windows=windows
+                *who,
+                asked.into,
+                wishes,
+                areas,
+                key=key,
+                origin=origin,
+                asked=request.said,
+                windows=windows,
+                address=request.address,
             )
         if asked.replace is not None:
             return await holds.replace_hold(
-                *who, asked.replace, wishes, areas, key=key, origin=origin, asked=request.said, windows=windows
+                *who,
+                asked.replace,
+                wishes,
+                areas,
+                key=key,
+                origin=origin,
+                asked=request.said,
+                windows=windows,
+                address=request.address,
             )
         return await holds.hold_seats(
             *who,

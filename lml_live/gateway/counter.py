@@ -208,7 +208,10 @@ def routes(services: CounterServices) -> list[web.RouteDef]:
         seats = indexes_of(desk, body.seats)
         if isinstance(seats, Refusal):
             return refused(desk, seats)
-        outcome = await acts.hold(desk.event.id, buyer.holder, seats, body.areas, replace=hold, key=key)
+        address = services.mark_address(request)
+        outcome = await acts.hold(
+            desk.event.id, buyer.holder, seats, body.areas, replace=hold, key=key, address=address
+        )
         return answer_hold(desk, outcome)
 
     async def move_to_event(

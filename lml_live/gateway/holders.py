@@ -398,7 +398,9 @@ def routes(services: HolderServices) -> list[web.RouteDef]:
         assert not isinstance(add, Refusal)
         assert not isinstance(release, Refusal)
         outcome = await acts.change(
-            desk.event.id, holder, hold, (add, body.add.areas), (release, body.release.areas), key
+            *(desk.event.id, holder, hold, (add, body.add.areas), (release, body.release.areas)),
+            key=key,
+            address=services.address_of.mark(request),
         )
         return answer_hold(desk, outcome)
 

@@ -184,13 +184,17 @@ class Holds:
         origin: str = "",
         asked: object = None,
         windows: Windows | None = None,
+        address: str = "",
     ) -> Changed | Refusal:
         """`hold` with `into`: the deadline stays; limits and the orphan rule judge the union.
 
-        `asked` and `windows` as in `hold_seats`.
+        `asked`, `windows` and `address` as in `hold_seats`.
         """
         return await self._change_hold(
-            "add_to_hold", event, holder, hold, seats, areas, key, origin, asked=asked, windows=windows
+            *("add_to_hold", event, holder, hold, seats, areas, key, origin),
+            asked=asked,
+            windows=windows,
+            address=address,
         )
 
     async def replace_hold(
@@ -206,15 +210,19 @@ class Holds:
         expected_seq: int | None = None,
         asked: object = None,
         windows: Windows | None = None,
+        address: str = "",
     ) -> Changed | Refusal:
         """`hold` with `replace`: the hold's own seats count as free; refused, it changes nothing.
 
         With `expected_seq`, that of the record which the caller read, it is refused as `conflict` where the hold
-        changed since. `asked` and `windows` as in `hold_seats`.
+        changed since. `asked`, `windows` and `address` as in `hold_seats`.
         """
         expected = "" if expected_seq is None else str(expected_seq)
         return await self._change_hold(
-            "replace_hold", event, holder, hold, seats, areas, key, origin, expected, asked=asked, windows=windows
+            *("replace_hold", event, holder, hold, seats, areas, key, origin, expected),
+            asked=asked,
+            windows=windows,
+            address=address,
         )
 
     async def _change_hold(
@@ -230,6 +238,7 @@ class Holds:
         *more: Part,
         asked: object,
         windows: Windows | None,
+        address: str,
     ) -> Changed | Refusal:
         if is_staff_hold(hold):
             return STAFF_HOLD
@@ -242,6 +251,7 @@ class Holds:
                 *(self._book.skew_ms, holder, hold, digest, request, origin, sale.on_sale_at_ms, sale.max_seats),
                 *(limits.KEYS_PER_HOLD_MAX, pack_seats(seats), pack_areas(areas), *more),
                 *orphan_args(sale, seats, windows),
+                *(address, sale.address_holds, sale.address_seats),
             ]
 
         return await self._act(event, script, _SEATS_BOOK_AREAS_LOG, args, lambda: hold)

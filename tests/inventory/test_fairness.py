@@ -222,3 +222,23 @@ async def test_an_address_has_so_many_places(house: House, make: Any) -> None:
     assert "cafe" not in str(await house.book_fields(sale.event)).replace("a:cafe", ""), (
         "nothing but the tally knows it"
     )
+
+
+async def test_what_is_added_or_exchanged_counts_for_the_address(house: House, make: Any) -> None:
+    """A hold of one seat each was a way around: it could grow where nobody counted."""
+    sale = await make(address_seats=5)
+    first = held(await sale.take("anna", 1, 2, address="cafe")).hold
+    held(await sale.take("ben", 4, address="cafe"))
+    add, replace = house.holds.add_to_hold, house.holds.replace_hold
+    for act, seats in ((add, (5, 6, 7)), (replace, (1, 2, 5, 6, 7))):
+        answer = await act(sale.event, "anna", first, adults(*seats), [], key=None, address="cafe")
+        refused(answer, "limit_exceeded")
+    held(await add(sale.event, "anna", first, adults(5, 6), [], key=None, address="cafe"))
+    refused(await sale.take("carl", 8, address="cafe"), "limit_exceeded")
+    held(await replace(sale.event, "anna", first, adults(1, 2, 7), [], key=None, address="cafe"))
+    held(await sale.take("carl", 8, address="cafe"))
+    held(await replace(sale.event, "anna", first, adults(9, 10, 11), [], key=None, address="cafe"))
+    refused(
+        await replace(sale.event, "anna", first, adults(9, 10, 11, 12), [], key=None, address="cafe"), "limit_exceeded"
+    )
+    held(await replace(sale.event, "anna", first, adults(9, 10, 11, 12), [], key=None, address="home"))

@@ -310,6 +310,7 @@ BOUNDS = {"max_holds": limits.HOLDS_PER_HOLDER_MAX, "max_keys": limits.KEYS_PER_
 WISHES = {"seats": SEATS_PACKED, "areas": AREAS_PACKED}
 LOSSES = {"expired_holds": 2, "cooldown_ms": 10_000, "cooldown_max_ms": 600_000, "rehold_ms": 20_000}
 BOOKING = {"booking": "b1", "origin": ""}
+ADDRESS = {"address": "ad", "address_holds": 7, "address_seats": 30}
 
 
 def around(seats: Iterable[int], rule: str) -> list[list[int]]:
@@ -324,14 +325,16 @@ Make = Callable[[Holds], Any]
 CALLS: dict[str, tuple[Make, dict[str, Any]]] = {
     "find_key": (lambda holds: holds.find_key("e", "anna", "", key="k", asked=("best", 2)), {}),
     "add_to_hold": (
-        lambda holds: holds.add_to_hold("e", "anna", "42-h", SEATS, AREAS, key="k", origin="socket", windows=around),
-        {**WISHES, **RULE},
+        lambda holds: holds.add_to_hold(
+            "e", "anna", "42-h", SEATS, AREAS, key="k", origin="socket", windows=around, address="ad"
+        ),
+        {**WISHES, **RULE, **ADDRESS},
     ),
     "replace_hold": (
         lambda holds: holds.replace_hold(
-            "e", "anna", "42-h", SEATS, AREAS, key="k", origin="socket", expected_seq=8, windows=around
+            "e", "anna", "42-h", SEATS, AREAS, key="k", origin="socket", expected_seq=8, windows=around, address="ad"
         ),
-        {**WISHES, "expected_seq": "8", **RULE},
+        {**WISHES, "expected_seq": "8", **RULE, **ADDRESS},
     ),
     "extend_hold": (lambda holds: holds.extend_hold("e", "anna", "42-h", key="k", origin="socket"), {}),
     "read_hold": (lambda holds: holds.read_hold("e", "anna", "42-h"), {}),
