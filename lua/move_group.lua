@@ -16,7 +16,7 @@ local holder, request = ARGV[2], {digest = ARGV[3], hash = ARGV[4], origin = ARG
 local books, refusals = open_books(ARGV[6], holder, request.digest, ARGV[8])
 if #refusals > 0 then return {'refused', unpack(refusals)} end
 local now = server_time_ms(ARGV[1])
-local known = answer_of_group_key(books, request.hash, now) or answer_of_ids(books, now)
+local known = answer_of_group_key(books, holder, request.hash, now) or answer_of_ids(books, holder, now)
 if known then return known end
 local deadline, lifetime, extensions = math.huge, math.huge, 0
 for i, book in ipairs(books) do

@@ -19,24 +19,26 @@ local function open_books(packed, holder, digest, address)
   return books, others
 end
 
--- What each event has of its hold now: {seq, record, …} in the events' order, '' for one that is gone; and whether
--- any is there, and why the last that is not went.
-local function holds_of(books)
-  local holds, any, reason = {}, false, 'own'
+-- What each event has of the holder's hold now: {seq, record, …} in the events' order, '' for one that is gone, or
+-- another's by now (hand_over.lua); whether any is there, why the last that is not went, and whether any is another's.
+local function holds_of(books, holder)
+  local holds, any, reason, others = {}, false, 'own', false
   for i, book in ipairs(books) do
     local record = book.raw and cmsgpack.unpack(book.raw)
     holds[2 * i - 1], holds[2 * i] = record and record[SEQ] or 0, ''
-    if record and record[STATE] ~= 'gone' then
+    if record and record[HOLDER] ~= holder then
+      others = others or record[STATE] ~= 'gone'
+    elseif record and record[STATE] ~= 'gone' then
       holds[2 * i], any = book.raw, true
     elseif record then
       reason = record[REASON]
     end
   end
-  return holds, any, reason
+  return holds, any, reason, others
 end
 
 -- The answer to a request whose key was applied before, in any of its events (an adopt forgets keys), or nil.
-local function answer_of_group_key(books, request_hash, now)
+local function answer_of_group_key(books, holder, request_hash, now)
   local applied = false
   for _, book in ipairs(books) do
     if book.marker then
@@ -45,17 +47,20 @@ local function answer_of_group_key(books, request_hash, now)
     end
   end
   if not applied then return nil end
-  local holds, any, reason = holds_of(books)
+  local holds, any, reason = holds_of(books, holder)
   if not any then return {reason == 'expired' and 'expired' or 'not_found'} end
   return {'same', now, unpack(holds)}
 end
 
 -- The answer to a request whose new holds are there already, or nil: only this holder's key makes their ids, and the
--- key itself was forgotten by an adopt.
-local function answer_of_ids(books, now)
-  local holds = holds_of(books)
+-- key itself was forgotten by an adopt. Handed over they are another's, and nothing may be written in their place.
+local function answer_of_ids(books, holder, now)
+  local holds, _, _, others = holds_of(books, holder)
   for i, book in ipairs(books) do
     if not book.change.is_there and holds[2 * i] ~= '' then return {'same', now, unpack(holds)} end
+  end
+  for _, book in ipairs(others and books or {}) do
+    if not book.change.is_there and book.raw then return {'not_found'} end
   end
 end
 

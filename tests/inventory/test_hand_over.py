@@ -3,6 +3,7 @@
 from typing import Any
 
 import msgspec
+import pytest
 from inventory_fixtures import (  # noqa: F401
     house_fixture,
     inventory_dsn_fixture,
@@ -12,7 +13,9 @@ from inventory_fixtures import (  # noqa: F401
 from inventory_house import House, adults, held, refused
 
 from lml_live import limits
+from lml_live.errors import Unavailable
 from lml_live.inventory.answers import Changed
+from lml_live.inventory.groups import EventWish, GroupChanged, GroupRefusal
 from lml_live.inventory.handing import HandedOver, HandOvers
 
 HOLD_MS = 300_000
@@ -65,6 +68,30 @@ async def test_a_repeated_request_of_the_anonymous_holder_takes_nothing_again(ho
     refused(again, "hold_not_found")
     held(await house.holds.release_hold(event, "anna", hold))
     refused(await house.holds.hold_seats(event, "anon", adults(1), [], key="k"), "hold_not_found")
+
+
+@pytest.mark.parametrize("adopted", [False, True])
+async def test_a_repeated_request_over_several_events_answers_nothing_of_the_accounts(
+    house: House, adopted: bool
+) -> None:
+    """It was shown the account's holds, and after an adopt, which forgets keys, nothing else kept it from writing over
+    them: the ids of such holds are made of holder and key."""
+    events = [await house.open_event(group="season") for _ in range(2)]
+    wishes = [EventWish(event, adults(1), []) for event in events]
+    assert isinstance(await house.groups.hold_group("anon", wishes, key="k"), GroupChanged)
+    holds = [await hand(house, event) for event in events]
+    if adopted:
+        for event in events:
+            with pytest.raises(Unavailable):
+                await house.book.distrust(event)
+            await house.book.recover(event, wait=True)
+            await house.remember_start(event)
+    again = await house.groups.hold_group("anon", wishes, key="k")
+    assert isinstance(again, GroupRefusal), again
+    assert again.code == "hold_not_found"
+    for event, handed in zip(events, holds, strict=True):
+        held(await house.holds.extend_hold(event, "anna", *handed.holds))
+        await house.audit(event)
 
 
 async def test_what_the_account_has_no_room_for_stays(house: House) -> None:
