@@ -13,6 +13,7 @@ and of another there for longer than a round.
 import asyncio
 import logging
 from collections.abc import Callable
+from datetime import datetime
 from typing import Final
 
 from msgspec import Struct
@@ -48,10 +49,9 @@ class Handing:
     async def begin(self, holder: str, to: str) -> Handed:
         """Hands over what a holder has to an account's. Raises `Unavailable` where nothing was written down."""
         async with postgres.connection(self._pool) as connected:
-            number = await connected.fetchval(
-                _SQL["begin_hand_over"], holder, to, float(limits.HAND_OVER_RETRY_SECONDS)
-            )
-        return await self._carry_out(number, holder, to)
+            row = await connected.fetchrow(_SQL["begin_hand_over"], holder, to, float(limits.HAND_OVER_RETRY_SECONDS))
+        assert row is not None, "begin_hand_over always returns a row"
+        return await self._carry_out(row["id"], row["due"], holder, to)
 
     async def run(self, leads: Callable[[], bool]) -> None:
         """Ends what others began, in the worker that leads, until cancelled."""
@@ -78,23 +78,30 @@ class Handing:
         for row in rows:
             complete = False
             try:
-                complete = (await self._carry_out(row["id"], row["from_holder"], row["to_holder"])).complete
+                handed = await self._carry_out(row["id"], row["due"], row["from_holder"], row["to_holder"])
+                complete = handed.complete
             except Exception:  # one that cannot be done must not keep the others (style.md, 14)
                 log.exception("hand-over %d failed", row["id"])
             if row["late"] and not complete:
                 log.warning("hand-over %d is given up: what is left stays its holder's", row["id"])
-                await self._finish(row["id"])
+                await self._finish(row["id"], row["due"])
         return len(rows)
 
-    async def _carry_out(self, number: int, holder: str, to: str) -> Handed:
+    async def _carry_out(self, number: int, due: datetime, holder: str, to: str) -> Handed:
         bookings: tuple[str, ...] = ()
         holds: list[str] = []
         kept: dict[str, str] = {}
         try:
             async with postgres.transaction(self._pool) as connected:
+                if await connected.fetchval(_SQL["keep_open"], number) is None:
+                    return Handed((), {}, (), complete=True)  # whoever came later has done it all
+                await connected.execute(_SQL["lock_events_shared"], holder)
                 events = await connected.fetch(_SQL["events_to_look_at"], holder, to)
                 bookings = tuple(row["id"] for row in await connected.fetch(_SQL["hand_bookings"], holder, to))
-            for event in await self._hand_overs.find(holder, [(row["id"], row["group_id"]) for row in events]):
+            found = set(await self._hand_overs.find(holder, [(row["id"], row["group_id"]) for row in events]))
+            # Where there are bookings, an adopt that began before they changed hands writes the old holder: only the
+            # script, which waits for it, sees that.
+            for event in [row["id"] for row in events if row["booked"] or row["id"] in found]:
                 async with postgres.connection(self._pool) as connected:
                     theirs = [row["id"] for row in await connected.fetch(_SQL["bookings_of_event"], to, event)]
                 try:
@@ -108,9 +115,9 @@ class Handing:
             return Handed(tuple(holds), kept, bookings, complete=False)
         complete = "hold_in_checkout" not in kept.values()
         if complete:
-            await self._finish(number)
+            await self._finish(number, due)
         return Handed(tuple(holds), kept, bookings, complete)
 
-    async def _finish(self, number: int) -> None:
+    async def _finish(self, number: int, due: datetime) -> None:
         async with postgres.connection(self._pool) as connected:
-            await connected.execute(_SQL["finish_hand_over"], number)
+            await connected.execute(_SQL["finish_hand_over"], number, due)

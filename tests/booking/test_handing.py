@@ -1,20 +1,26 @@
 """A hand-over meets a checkout, a death and a lost Redis, and ends the same: booking and hold are the account's."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from booking_fixtures import booking_dsn_fixture, event_fixture, house_fixture, inventory_dsn_fixture  # noqa: F401
 from booking_house import BookingHouse
 from inventory_house import held
+from waiting import eventually
 
 from lml_live import limits
 from lml_live.booking.bookings import Booking
 from lml_live.booking.checkout import Buyer
 from lml_live.booking.handing import Handed, Handing
 from lml_live.errors import Unavailable
+from lml_live.inventory import book
 from lml_live.inventory.handing import HandedOver, HandOvers
 from lml_live.inventory.records import KEY_NAMES
+from lml_live.inventory.recovery import Overlay
+from lml_live.inventory.rows import load_overlay
 
 ACCOUNT = "h-account"
 
@@ -92,6 +98,50 @@ async def test_who_dies_between_postgresql_and_redis_is_followed_by_another(
         assert (await house.records(event))[free].holder == ACCOUNT
     assert await house.pool.fetchval("SELECT done IS NOT NULL FROM hand_over")
     await house.audit(event)
+
+
+async def test_who_is_done_first_ends_nobody_elses_round(house: BookingHouse, event: str, handing: Handing) -> None:
+    """Signed in twice at once: the one said that both were done, and what the other found was nobody's to do."""
+
+    class SignsInAgain(HandOvers):
+        async def find(self, holder: str, events: Sequence[tuple[str, str]]) -> list[str]:
+            await Handing(house.pool, Away(house.book)).begin(holder, ACCOUNT)
+            return await super().find(holder, events)
+
+    await house.take(event, 1)
+    assert (await Handing(house.pool, SignsInAgain(house.book)).begin("anna", ACCOUNT)).complete
+    hold = await house.take(event, 2)
+    await house.claimed(event, hold)
+    await go_on(house, handing)
+    assert await owners(house, event, hold) == (ACCOUNT, ACCOUNT)
+
+
+async def test_an_adopt_that_read_the_bookings_before_is_waited_for(
+    house: BookingHouse, event: str, handing: Handing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis is empty, so nothing was found in it: the adopt wrote the booking's hold for the old holder, for good."""
+    hold = await house.take(event, 1)
+    await house.claimed(event, hold)
+    begun: list[asyncio.Task[Handed]] = []
+
+    async def waits_or_ended() -> bool:
+        waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 7202 AND NOT granted"
+        return begun[0].done() or bool(await house.pool.fetchval(waiting))
+
+    async def load(*about: Any) -> Overlay:
+        overlay = await load_overlay(*about)
+        begun.append(asyncio.create_task(handing.begin("anna", ACCOUNT)))
+        await eventually(waits_or_ended)
+        return overlay
+
+    monkeypatch.setattr(book, "load_overlay", load)
+    sale = await house.book.sale(event)
+    await house.book.pipe_of(sale).call("UNLINK", *map(sale.key, KEY_NAMES))
+    await house.book.recover(event, wait=True)
+    await house.remember_start(event)
+    if not (await begun[0]).complete:
+        await go_on(house, handing)
+    assert await owners(house, event, hold) == (ACCOUNT, ACCOUNT)
 
 
 async def test_what_never_works_is_given_up(house: BookingHouse, event: str, handing: Handing) -> None:
