@@ -177,7 +177,9 @@ class AddressOf:
         self._key = hashlib.blake2b(secret, digest_size=32, person=b"lml addresses").digest()
 
     def __call__(self, request: web.Request) -> str:
-        return client_address(request.remote or "", request.headers.get("X-Forwarded-For"), self._trusted)
+        # All lines of it: a proxy may add one of its own behind that of a caller who would like to be somebody else.
+        hops = ",".join(request.headers.getall("X-Forwarded-For", ()))
+        return client_address(request.remote or "", hops, self._trusted)
 
     def capped(self, request: web.Request) -> str | None:
         """The address, or None where it is exempt from caps."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import ipaddress
 import json
 import logging
 import time
@@ -12,10 +13,13 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 import pytest_asyncio
+from aiohttp.test_utils import make_mocked_request
+from multidict import CIMultiDict
 from socket_house import BAD_TOKENS, LiveServer, bad_tokens
 
 from lml_live import limits
 from lml_live.gateway import tokens
+from lml_live.gateway.holders import AddressOf
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -255,3 +259,24 @@ async def test_a_signature_is_compared_in_constant_time(server: LiveServer, monk
         compared.clear()
         assert server.tokens.read(bad[kind], int(time.time() * 1000)) is None
         assert compared == [bad[kind].removeprefix("lmlh_").partition(".")[2]], kind
+
+
+# --- Who calls
+
+
+@pytest.mark.parametrize(
+    ("peer", "lines", "address"),
+    [
+        ("192.0.2.9", ["1.1.1.1"], "192.0.2.9"),
+        ("10.0.0.1", [], "10.0.0.1"),
+        ("10.0.0.1", ["192.0.2.9"], "192.0.2.9"),
+        ("10.0.0.1", ["1.1.1.1, 192.0.2.9"], "192.0.2.9"),
+        ("10.0.0.1", ["1.1.1.1", "192.0.2.9"], "192.0.2.9"),
+        ("10.0.0.1", ["1.1.1.1", "192.0.2.9, 10.0.0.2"], "192.0.2.9"),
+    ],
+)
+async def test_nobody_chooses_the_address_that_is_counted(peer: str, lines: list[str], address: str) -> None:
+    """HAProxy adds a line of its own behind the caller's, and the caller's was believed: a new address a request."""
+    headers = CIMultiDict([("X-Forwarded-For", line) for line in lines])
+    request = make_mocked_request("GET", "/", headers=headers).clone(remote=peer)
+    assert AddressOf([ipaddress.ip_network("10.0.0.0/8")], [], b"secret")(request) == address
