@@ -33,6 +33,10 @@ RETURNING id, email, holder
 -- The account that signs in with this e-mail address, with its password's hash.
 SELECT id, email, holder, password_hash FROM account WHERE email = $1
 
+-- name: keep_password
+-- Whether the password that was compared is the account's still; it stays so until this transaction ends.
+SELECT id FROM account WHERE id = $1 AND password_hash = $2 FOR SHARE
+
 -- name: open_account_session
 -- Begins a session; it ends by PostgreSQL's clock.
 INSERT INTO account_session (id, account_id, expires_at) VALUES ($1, $2, now() + make_interval(secs => $3))

@@ -7,8 +7,12 @@ ON CONFLICT (subject) DO UPDATE SET
 RETURNING attempts, extract(epoch FROM since + make_interval(secs => $2) - now())::float8 AS seconds_left
 
 -- name: forget_attempts
--- Forgets the attempts of somebody who has signed in.
-DELETE FROM sign_in_attempt WHERE subject = ANY ($1::bytea[])
+-- Forgets the attempts on an e-mail address, whose owner has signed in.
+DELETE FROM sign_in_attempt WHERE subject = $1
+
+-- name: take_attempt_back
+-- An attempt from a network address that succeeded is none.
+UPDATE sign_in_attempt SET attempts = attempts - 1 WHERE subject = $1 AND attempts > 0
 
 -- name: drop_old_attempts
 -- Forgets attempts whose window is over, some at a time.

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from lml_live import limits
 from lml_live.errors import InvalidInput, Unauthorized, Unavailable, Violation
-from lml_live.guard.passwords import Attempts, Passwords, check_credentials, clean_email, is_email
+from lml_live.guard.passwords import Attempts, Passwords, check_credentials, clean_email, is_email, wrong
 from lml_live.infra import postgres
 from lml_live.infra.postgres import Connection, Pool
 from lml_live.values import is_id, new_id
@@ -92,9 +92,11 @@ class Accounts:
             await attempts.count(connected)
             known = await connected.fetchrow(_SQL["find_account"], email) if is_email(email) else None
         await self._passwords.verify(None if known is None else known["password_hash"], password)
-        # Nothing below refuses.
         assert known is not None, "nobody's password is never right"
         async with postgres.transaction(self._pool) as connected:
+            # To compare takes a while, and whoever chose another password meanwhile has ended all sessions by it.
+            if await connected.fetchval(_SQL["keep_password"], known["id"], known["password_hash"]) is None:
+                raise wrong()
             await attempts.forget(connected)
             return await _open(connected, known["id"], email, known["holder"])
 

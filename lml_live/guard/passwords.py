@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import re
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -43,7 +43,7 @@ class Passwords:
         async with self._hashing():
             right = await asyncio.to_thread(_matches, known, password)
         if stored is None or not right:
-            raise Unauthorized("The e-mail address or the password is wrong.")
+            raise wrong()
 
     async def _nobody_hash(self) -> str:
         if self._nobody is None:
@@ -79,9 +79,13 @@ class Attempts:
         await _count(connected, self._email, limits.SIGN_IN_ATTEMPTS_PER_EMAIL)
 
     async def forget(self, connected: Connection) -> None:
-        """It succeeded: nothing speaks against the two any more."""
-        subjects: Sequence[bytes | None] = (self._email, self._address)
-        await connected.execute(_SQL["forget_attempts"], [subject for subject in subjects if subject is not None])
+        """It succeeded: nothing speaks against the e-mail address any more, and no more than before against the other.
+
+        Anybody has an account of their own to sign in to between two guesses at others'.
+        """
+        await connected.execute(_SQL["forget_attempts"], self._email)
+        if self._address is not None:
+            await connected.execute(_SQL["take_attempt_back"], self._address)
         await connected.execute(_SQL["drop_old_attempts"], float(limits.SIGN_IN_WINDOW_SECONDS))
 
 
@@ -105,6 +109,11 @@ def check_credentials(email: str, password: str) -> None:
         faults.append(Violation("password", f"has not {bounds} characters"))
     if faults:
         raise InvalidInput("Nobody could sign in with this.", errors=tuple(faults))
+
+
+def wrong() -> Unauthorized:
+    """The one refusal of a sign-in, whatever was wrong."""
+    return Unauthorized("The e-mail address or the password is wrong.")
 
 
 def digest(text: str) -> bytes:

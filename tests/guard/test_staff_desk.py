@@ -9,7 +9,9 @@ import pytest
 from lml_live import limits
 from lml_live.errors import InvalidInput, Overloaded, Unauthorized
 from lml_live.guard import passwords
+from lml_live.guard.accounts import Accounts
 from lml_live.guard.partners import Partner, Partners
+from lml_live.guard.passwords import Passwords
 from lml_live.guard.staff import FIRST_ADMIN_EMAIL, Role, Staff, StaffDesk
 from lml_live.infra import postgres
 from lml_live.infra.postgres import Pool
@@ -115,6 +117,43 @@ async def test_who_signs_in_starts_to_count_anew(desk: StaffDesk, monkeypatch: p
     monkeypatch.setattr(limits, "SIGN_IN_ATTEMPTS_PER_ADDRESS", 2)
     for _ in range(5):
         await desk.sign_in(EMAIL, PASSWORD, address="192.0.2.1")
+
+
+async def test_signing_in_between_two_guesses_is_no_way_around(
+    desk: StaffDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody has an account of their own: each sign-in gave the address all of its attempts at others' again."""
+    monkeypatch.setattr(limits, "SIGN_IN_ATTEMPTS_PER_ADDRESS", 3)
+    for victim in ("a@example.com", "b@example.com"):
+        await desk.sign_in(EMAIL, PASSWORD, address="192.0.2.1")
+        with pytest.raises(Unauthorized):
+            await desk.sign_in(victim, "wrong", address="192.0.2.1")
+    await desk.sign_in(EMAIL, PASSWORD, address="192.0.2.1")
+    with pytest.raises(Unauthorized):
+        await desk.sign_in("c@example.com", "wrong", address="192.0.2.1")
+    with pytest.raises(Overloaded):
+        await desk.sign_in("d@example.com", "wrong", address="192.0.2.1")
+
+
+async def test_who_signs_in_while_the_password_is_changed_has_no_session(pool: Pool) -> None:
+    """Compared with the old password, opened after the new one had ended all sessions: it was good for weeks."""
+    accounts = Accounts(pool, Passwords(), b"s" * 32, sends_mail=True)
+
+    async def choose(password: str) -> None:
+        await accounts.invite("anna@example.com")
+        async with postgres.connection(pool) as connected:
+            number = await connected.fetchval("SELECT id FROM account_invitation ORDER BY created DESC LIMIT 1")
+        await accounts.accept(accounts.invitation(number), password)
+
+    class Slow(Passwords):
+        async def verify(self, stored: str | None, password: str) -> None:
+            await super().verify(stored, password)
+            await choose("another password")
+
+    await choose(PASSWORD)
+    with pytest.raises(Unauthorized):
+        await Accounts(pool, Slow(), b"s" * 32, sends_mail=True).sign_in("anna@example.com", PASSWORD)
+    await accounts.sign_in("anna@example.com", "another password")
 
 
 async def test_few_hashes_wait(desk: StaffDesk, monkeypatch: pytest.MonkeyPatch) -> None:
