@@ -281,6 +281,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             ),
             bookings=BookingServices(
                 live,
+                holder_services.buyer,
                 bookings,
                 refunds,
                 checkout,

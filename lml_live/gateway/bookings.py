@@ -28,6 +28,7 @@ from lml_live.gateway.live import Live
 from lml_live.gateway.operations import API, Operation, bind
 from lml_live.gateway.problems import read_body, read_raw
 from lml_live.gateway.refunds import RefundShown, show_refunds
+from lml_live.gateway.tokens import HolderToken
 from lml_live.inventory.answers import Refusal
 from lml_live.inventory.records import Record
 from lml_live.pricing.events import Id, Name
@@ -142,7 +143,7 @@ OPERATIONS: Final = (
         summary="The caller's own bookings, the newest first.",
         query=paging.QUERY,
         answers={200: BookingList},
-        codes=("unauthorized", "invalid_message"),
+        codes=("unauthorized", "invalid_message", "rate_limited"),
     ),
     Operation(
         name="read_booking",
@@ -183,6 +184,8 @@ class BookingServices:
     """
 
     live: Live
+    buyer: Callable[[web.Request], Awaitable[HolderToken]]
+    """The holder who calls. Raises `Unauthorized`, and `Overloaded` where they ask too often."""
     bookings: Bookings
     refunds: Refunds
     checkout: Checkout
@@ -216,18 +219,10 @@ def reader(services: BookingServices) -> Callable[[web.Request], Awaitable[Booki
 def routes(services: BookingServices) -> list[web.RouteDef]:
     """The routes of `OPERATIONS`."""
     live, bookings, checkout = services.live, services.bookings, services.checkout
-    clock, tokens, visible = live.clock, live.tokens, reader(services)
-
-    async def holder_of(request: web.Request) -> str:
-        token = bearer_token(request)
-        read = tokens.read(token, clock()) if token is not None else None
-        if read is None:
-            raise Unauthorized("This needs a holder's token.")
-        await live.require_session(read)
-        return read.holder
+    visible = reader(services)
 
     async def create_booking(request: web.Request) -> web.Response:
-        holder, key = await holder_of(request), read_key(request)
+        holder, key = (await services.buyer(request)).holder, read_key(request)
 
         async def act() -> web.Response:
             body = await read_body(request, BookingBody)
@@ -250,7 +245,7 @@ def routes(services: BookingServices) -> list[web.RouteDef]:
         return await services.keys.once(request, holder, act, running_seconds=services.running_seconds)
 
     async def list_bookings(request: web.Request) -> web.Response:
-        holder = await holder_of(request)
+        holder = (await services.buyer(request)).holder
         limit = paging.read_limit(request)
         found = await bookings.of_holder(holder, after=paging.read_cursor(request), limit=limit + 1)
         page = found[:limit]
@@ -271,9 +266,8 @@ def routes(services: BookingServices) -> list[web.RouteDef]:
             raise NotFound("No webhooks are expected here.")
         given = request.headers.getall("Stripe-Signature", [])
         try:
-            notice = read_notice(
-                body, given[0] if len(given) == 1 else "", services.webhook_secret, clock(), live=services.live_mode
-            )
+            signature = given[0] if len(given) == 1 else ""
+            notice = read_notice(body, signature, services.webhook_secret, live.clock(), live=services.live_mode)
         except InvalidInput as error:
             raise Refused("bad_request", error.message) from error
         if await bookings.keep_notice(notice.id, notice.type, notice.intent):

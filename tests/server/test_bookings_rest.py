@@ -509,9 +509,15 @@ async def test_fifty_at_once_are_one_booking(anna: Visitor, stripe_double: Strip
     answers = await asyncio.gather(*(anna.book(hold, key="one") for _ in range(50)))
     made = [answer for answer in answers if answer.status < 300]
     assert len({answer.body["id"] for answer in made}) == 1
-    assert {answer.code for answer in answers if answer.status >= 300} <= {"idempotency_in_progress"}
-    assert len((await anna.call("GET", "/bookings")).body["items"]) == 1
+    assert {answer.code for answer in answers if answer.status >= 300} <= {"idempotency_in_progress", "rate_limited"}
+    assert len((await eventually(lambda: own_bookings(anna))).body["items"]) == 1
     assert len((await stripe_double.steering.ledger()).intents) == 1
+
+
+async def own_bookings(anna: Visitor) -> Answer | None:
+    """Once she may ask again."""
+    answer = await anna.call("GET", "/bookings")
+    return None if answer.status == 429 else answer
 
 
 async def test_a_forgotten_key_still_knows_its_booking(anna: Visitor, shop: LiveServer) -> None:
@@ -581,7 +587,7 @@ async def test_a_worker_that_died_between_mark_and_claim_is_finished_by_the_same
             if answer.status < 300:
                 return answer
             heard.append(answer.code)
-            assert answer.code in ("idempotency_in_progress", "unavailable"), answer.body
+            assert answer.code in ("idempotency_in_progress", "rate_limited", "unavailable"), answer.body
             return None
 
         made: Answer = await eventually(is_answered, 30)

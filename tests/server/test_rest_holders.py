@@ -417,8 +417,10 @@ async def test_other_methods_are_not_known(me: Holder) -> None:
     assert (await me.call("GET", f"/no/{secrets.token_hex(4)}")).code == "not_found"
 
 
-async def test_who_asks_too_often_waits(me: Holder) -> None:
-    answers = await asyncio.gather(*(me.call("GET", "/holds/1-ffffffffffffffffffff") for _ in range(60)))
+@pytest.mark.parametrize("path", ["/holds/1-ffffffffffffffffffff", "/bookings"])
+async def test_who_asks_too_often_waits(me: Holder, path: str) -> None:
+    """Of bookings as many were answered as came, each of which asks PostgreSQL."""
+    answers = await asyncio.gather(*(me.call("GET", path) for _ in range(60)))
     refused = [answer for answer in answers if answer.status == 429]
     assert refused
     assert all(answer.code == "rate_limited" and int(answer.headers["Retry-After"]) >= 1 for answer in refused)
