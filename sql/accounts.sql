@@ -1,3 +1,7 @@
+-- name: lock_invitations
+-- One after another for an address, lest each finds that there were few.
+SELECT pg_advisory_xact_lock(7206, hashtext($1))
+
 -- name: count_invitations
 -- How often this address was written to lately.
 SELECT count(*) FROM account_invitation WHERE email = $1 AND created > now() - make_interval(secs => $2)

@@ -54,6 +54,7 @@ class Accounts:
             await Attempts(email, address).count(connected)
         async with postgres.transaction(self._pool) as connected:
             await connected.execute(_SQL["drop_old_invitations"], float(limits.INVITATION_KEPT_SECONDS))
+            await connected.execute(_SQL["lock_invitations"], email)
             sent = await connected.fetchval(_SQL["count_invitations"], email, float(limits.SIGN_IN_WINDOW_SECONDS))
             if sent < limits.INVITATIONS_PER_EMAIL:  # a mailbox is not to be filled by whoever likes to
                 await connected.execute(_SQL["invite"], new_id("i"), email, float(limits.INVITATION_SECONDS))

@@ -55,8 +55,11 @@ class StaffDesk:
 
     async def has(self, email: str) -> bool:
         """Whether this is the address of somebody who is staff. For the server's own choice; never told to anybody."""
+        email = clean_email(email)
+        if not is_email(email):
+            return False
         async with postgres.connection(self._pool) as connected:
-            return await connected.fetchrow(_SQL["find_staff_by_email"], clean_email(email)) is not None
+            return await connected.fetchrow(_SQL["find_staff_by_email"], email) is not None
 
     async def sign_in(self, email: str, password: str, *, address: str | None = None) -> SignedIn:
         """A session of `STAFF_SESSION_SECONDS`.

@@ -156,6 +156,14 @@ async def test_who_signs_in_while_the_password_is_changed_has_no_session(pool: P
     await accounts.sign_in("anna@example.com", "another password")
 
 
+async def test_a_mailbox_gets_so_many_mails_however_many_ask_at_once(pool: Pool) -> None:
+    accounts = Accounts(pool, Passwords(), b"s" * 32, sends_mail=True)
+    await asyncio.gather(*(accounts.invite("flood@example.com") for _ in range(3 * limits.INVITATIONS_PER_EMAIL)))
+    async with postgres.connection(pool) as connected:
+        mails = "SELECT count(*) FROM mail JOIN account_invitation i ON i.id = invitation_id WHERE email = $1"
+        assert await connected.fetchval(mails, "flood@example.com") == limits.INVITATIONS_PER_EMAIL
+
+
 async def test_few_hashes_wait(desk: StaffDesk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "PASSWORD_HASHES_WAITING_MAX", 0)
     with pytest.raises(Overloaded):

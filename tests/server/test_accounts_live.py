@@ -175,7 +175,7 @@ async def test_a_new_password_signs_out_everywhere_else(buyer: Buyer) -> None:
 async def test_nobody_finds_out_who_has_an_account(buyer: Buyer) -> None:
     await buyer.register()
     buyer.token = ""
-    for email in (buyer.email, "nobody@example.org", ADMIN[0]):
+    for email in (buyer.email, "nobody@example.org", ADMIN[0], "no\0body@example.org"):
         body = {"email": email, "password": "certainly not this one"}
         refusals = [
             await buyer.call("POST", "/sessions", {**body, **role}, status=401)
@@ -183,7 +183,8 @@ async def test_nobody_finds_out_who_has_an_account(buyer: Buyer) -> None:
         ]
         assert all(refusal == refusals[0] for refusal in refusals)
         assert (refusals[0]["code"], "seats" in refusals[0]) == ("unauthorized", False)
-        assert await buyer.call("POST", "/accounts", {"email": email}, status=202) is None
+        if "\0" not in email:
+            assert await buyer.call("POST", "/accounts", {"email": email}, status=202) is None
 
 
 @pytest.mark.parametrize("forged", ["", "i-1", "i-1.00", "x.y.z", "i-0123456789abcdef0123." + "0" * 64])
