@@ -33,7 +33,7 @@ from lml_live.gateway.session import Visitor
 from lml_live.gateway.tokens import HolderToken
 from lml_live.guard.partners import Partners
 from lml_live.guard.staff import StaffDesk
-from lml_live.guard.throttle import Network, TokenBucket, address_mark, client_address, in_networks
+from lml_live.guard.throttle import Network, TokenBucket, address_counted, address_mark, client_address, in_networks
 from lml_live.inventory.answers import Changed, Refusal
 from lml_live.inventory.records import BOX_OFFICE, HOUSE_CHANNELS, WEB
 from lml_live.inventory.rooms import PUBLIC, STAFF, view_of
@@ -182,9 +182,9 @@ class AddressOf:
         return client_address(request.remote or "", hops, self._trusted)
 
     def capped(self, request: web.Request) -> str | None:
-        """The address, or None where it is exempt from caps."""
+        """What is counted of the address, or None where it is exempt from caps."""
         address = self(request)
-        return None if in_networks(address, self._exempt) else address
+        return None if in_networks(address, self._exempt) else address_counted(address)
 
     def mark(self, request: web.Request) -> str:
         """What stands for the address in the inventory's counts; empty where it is exempt from caps."""

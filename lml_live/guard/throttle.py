@@ -34,7 +34,7 @@ class TokenBucket:
 
 
 class AddressCaps:
-    """Counts what each address has open; networks in `exempt` are not counted."""
+    """Counts what each address (`address_counted`) has open; networks in `exempt` are not counted."""
 
     def __init__(self, most: int, exempt: Iterable[Network]) -> None:
         self._most = most
@@ -45,12 +45,14 @@ class AddressCaps:
         """Whether one more is allowed; if so it counts until `leave`."""
         if self.is_exempt(address):
             return True
+        address = address_counted(address)
         if self._open.get(address, 0) >= self._most:
             return False
         self._open[address] = self._open.get(address, 0) + 1
         return True
 
     def leave(self, address: str) -> None:
+        address = address_counted(address)
         if address in self._open:
             self._open[address] -= 1
             if not self._open[address]:
@@ -70,21 +72,22 @@ def in_networks(address: str, networks: Iterable[Network]) -> bool:
     return any(parsed in network for network in networks)
 
 
-def address_mark(address: str, key: bytes) -> str:
-    """Tells one address from another without naming it, for counts that are kept: 16 hex digits of a keyed hash.
-
-    Of IPv6 the network part counts: whoever has one address there has all the others too.
-    """
+def address_counted(address: str) -> str:
+    """What counts as one address. Of IPv6 that is the network part: whoever has one address there has all of them."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
-        text = address
-    else:
-        mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
-        text = str(mapped or parsed)
-        if isinstance(parsed, ipaddress.IPv6Address) and mapped is None:
-            text = str(ipaddress.ip_network((parsed, 64), strict=False))
-    return hashlib.blake2b(text.encode(), digest_size=8, key=key).hexdigest()
+        return address
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.ip_network((parsed, 64), strict=False))
+
+
+def address_mark(address: str, key: bytes) -> str:
+    """Tells one counted address from another without naming it, for counts that are kept: 16 digits of a keyed hash."""
+    return hashlib.blake2b(address_counted(address).encode(), digest_size=8, key=key).hexdigest()
 
 
 def client_address(peer: str, forwarded_for: str | None, trusted: Iterable[Network]) -> str:

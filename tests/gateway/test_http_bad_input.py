@@ -20,6 +20,7 @@ from socket_house import BAD_TOKENS, LiveServer, bad_tokens
 from lml_live import limits
 from lml_live.gateway import tokens
 from lml_live.gateway.holders import AddressOf
+from lml_live.guard.throttle import AddressCaps
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -280,3 +281,25 @@ async def test_nobody_chooses_the_address_that_is_counted(peer: str, lines: list
     headers = CIMultiDict([("X-Forwarded-For", line) for line in lines])
     request = make_mocked_request("GET", "/", headers=headers).clone(remote=peer)
     assert AddressOf([ipaddress.ip_network("10.0.0.0/8")], [], b"secret")(request) == address
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("2001:db8:1:2::1", "2001:db8:1:2:ffff::7", True),
+        ("2001:db8:1:2::1", "2001:db8:1:3::1", False),
+        ("::ffff:192.0.2.9", "192.0.2.9", True),
+        ("192.0.2.9", "192.0.2.10", False),
+        ("unix:", "unix:", True),
+    ],
+)
+async def test_all_addresses_of_a_customer_are_one(one: str, other: str, same: bool) -> None:
+    """Of IPv6 everybody has 2^64: only holds were counted by network, not sockets, sign-ins and new holders."""
+    address_of = AddressOf([], [], b"secret")
+    requests = [make_mocked_request("GET", "/").clone(remote=address) for address in (one, other)]
+    for count in (address_of.capped, address_of.mark):
+        assert (count(requests[0]) == count(requests[1])) is same
+    caps = AddressCaps(1, [])
+    assert (caps.enter(one), caps.enter(other)) == (True, not same)
+    caps.leave(one)
+    assert caps.enter(one)
