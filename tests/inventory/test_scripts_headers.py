@@ -407,7 +407,6 @@ RELEASE_VALUES = {
     "hold_field": "h:42-h",
     "hold_id": "42-h",
     "holder": "anna",
-    "name": b"\xa442-h",
     "seats": b"\x92\x02\x04",
     "areas": AREAS_PACKED,
 }
@@ -488,6 +487,7 @@ async def test_each_value_of_a_release_is_where_the_header_says() -> None:
     assert {name: given[name] for name in RELEASE_VALUES} == RELEASE_VALUES
     assert {name: given[name] for name in RULES_VALUES} == RULES_VALUES
     assert msgspec.msgpack.decode(as_bytes(given["origin"])) == "socket"
+    assert msgspec.msgpack.decode(as_bytes(given["name"])) == "42-h"
     ending = b"".join(map(msgspec.msgpack.encode, ((), 3, 1, 2, 3, 4)))
     tombstone = decode_record(as_bytes(given["tombstone"]) + ending)
     assert tombstone == Record("anna", "gone", 0, "", (), (), "own", (), 3, 1, 2, 3, 4)
