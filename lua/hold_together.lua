@@ -15,7 +15,7 @@ local acts, fields, at = {}, {'stamp'}, {}
 for i = 3, #ARGV do
   local act, top = {cmsgpack.unpack(ARGV[i])}, #fields
   acts[i - 2], at[i - 2], fields[top + 1], fields[top + 2] = act, top + 1, act[2], act[3]
-  if act[1] == 'hold' then fields[top + 3], fields[top + 4] = act[15], act[16] end
+  if act[1] == 'hold' then fields[top + 3], fields[top + 4] = act[15], act[16] ~= '' and act[16] or nil end
 end
 local found = redis.call('HMGET', KEYS[2], unpack(fields))
 local refusal = stamp_refusal(found[1], ARGV[1])
@@ -34,7 +34,7 @@ for i = 1, #acts do
   if newer[act[4]] then
     refusal = {'later'}
   elseif is_hold then
-    local listed = kept[act[16]] or found[at[i] + 3]
+    local listed = act[16] ~= '' and (kept[act[16]] or found[at[i] + 3])
     fine, refusal, tally, there = pcall(hold, act, raw, known, found[at[i] + 2], listed, now, newer)
     record, places = act[9] .. times, act[10]
   else

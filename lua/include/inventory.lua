@@ -253,7 +253,8 @@ end
 -- A hold that its holder wants to change: the record, or nil and the refusal.
 local function own_active_hold(raw, holder, now)
   if not raw then return nil, {'not_found'} end
-  local record = cmsgpack.unpack(raw)
+  -- Behind its first byte a record is values one after the other: as a table it would grow, and move, with each.
+  local record = {cmsgpack.unpack(string.sub(raw, 2))}
   if record[HOLDER] ~= holder then return nil, {'not_found'} end
   if record[STATE] == 'gone' then return nil, {record[REASON] == 'expired' and 'expired' or 'not_found'} end
   if record[STATE] == 'checkout' then return nil, {'in_checkout'} end
