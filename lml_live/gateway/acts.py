@@ -113,9 +113,9 @@ class Acts:
         """
         if isinstance(request, wire.Release):
             seats = request.seats
-            if len(set(seats)) != len(seats):
-                return _TWICE
             if seats:
+                if len(set(seats)) != len(seats):
+                    return _TWICE
                 desk = self.desks.known(event)
                 if desk is None or _may_leave_a_companion(desk, seats):
                     return None

@@ -67,7 +67,7 @@ class Desk(Struct, frozen=True):
 
     def seat_wishes(self, seats: Sequence[wire.SeatWish]) -> list[tuple[int, str]] | Refusal:
         """Seats with the price type of each, or why they cannot be wished for."""
-        layout, default_types, price = self.layout, self.default_types, self.prices.line
+        layout, default_types, prices = self.layout, self.default_types, self.prices.lines
         seat_count, categories = layout.seat_count, layout.categories
         wishes: list[tuple[int, str]] = []
         unknown: list[int] = []
@@ -79,7 +79,7 @@ class Desk(Struct, frozen=True):
                 continue
             category = categories[seat]
             price_type = price_type or default_types.get(category, "")
-            if price(category, price_type) is None:
+            if (category, price_type) not in prices:
                 unpriced = True
             wishes.append((seat, price_type))
         if unknown:
@@ -135,7 +135,7 @@ class Desk(Struct, frozen=True):
 
     def show_hold(self, hold: str, record: Record, *, seat_ids: bool = False) -> wire.Hold:
         """A hold with its prices. `seats` are indexes, or seat ids where REST asks."""
-        layout, price_of = self.layout, self.prices.line
+        layout, prices = self.layout, self.prices.lines
         categories, ids = layout.categories, layout.seat_ids
         lines: list[wire.HoldLine] = []
         counts: dict[str, int] = {}
@@ -143,7 +143,7 @@ class Desk(Struct, frozen=True):
         seats, types = record.split_seats()
         for seat, price_type in zip(seats, types, strict=False):
             line += 1
-            price = price_of(categories[seat], price_type) or self._price(categories[seat])
+            price = prices.get((categories[seat], price_type)) or self._price(categories[seat])
             amount += price.amount + price.fee
             lines.append(
                 wire.HoldLine(
@@ -158,7 +158,7 @@ class Desk(Struct, frozen=True):
             )
         for area, price_type, n in record.area_types() if record.areas else ():
             category = self.area_categories[area]
-            price = price_of(category, price_type) or self._price(category)
+            price = prices.get((category, price_type)) or self._price(category)
             amount += n * (price.amount + price.fee)
             counts[area] = counts.get(area, 0) + n
             for _ in range(n):

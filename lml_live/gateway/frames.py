@@ -1,6 +1,5 @@
 """Websocket frames of the server, built once and written to many (RFC 6455, section 5). Pure."""
 
-from struct import Struct
 from typing import Final
 
 _FIN: Final = 0x80
@@ -9,9 +8,6 @@ _BINARY: Final = 0x2
 _CLOSE: Final = 0x8
 _PING: Final = 0x9
 _PONG: Final = 0xA
-_HEAD_SMALL: Final = Struct(">BB").pack
-_HEAD_MEDIUM: Final = Struct(">BBH").pack
-_HEAD_LARGE: Final = Struct(">BBQ").pack
 _REASON_BYTES_MAX: Final = 123
 """A close frame carries 125 bytes with its code."""
 
@@ -39,7 +35,7 @@ def close_frame(code: int, reason: str) -> bytes:
 def _frame(opcode: int, payload: bytes) -> bytes:
     length = len(payload)
     if length < 126:
-        return _HEAD_SMALL(_FIN | opcode, length) + payload
+        return b"%c%c%b" % (_FIN | opcode, length, payload)
     if length < 65536:
-        return _HEAD_MEDIUM(_FIN | opcode, 126, length) + payload
-    return _HEAD_LARGE(_FIN | opcode, 127, length) + payload
+        return b"%c\x7e%c%c%b" % (_FIN | opcode, length >> 8, length & 255, payload)
+    return b"%c\x7f%b%b" % (_FIN | opcode, length.to_bytes(8, "big"), payload)

@@ -6,6 +6,7 @@ the wire (`omit_defaults`).
 """
 
 import re
+from collections.abc import Callable
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -515,23 +516,21 @@ class Format:
         self.subprotocol = subprotocol
         self.binary = binary
         if binary:
-            self._encoder: msgspec.json.Encoder | msgspec.msgpack.Encoder = msgspec.msgpack.Encoder()
+            encoder: msgspec.json.Encoder | msgspec.msgpack.Encoder = msgspec.msgpack.Encoder()
             self._client: Any = msgspec.msgpack.Decoder(ClientMessage)
             self._server: Any = msgspec.msgpack.Decoder(ServerMessage)
             self._id: Any = msgspec.msgpack.Decoder(_IdOnly)
         else:
-            self._encoder = msgspec.json.Encoder()
+            encoder = msgspec.json.Encoder()
             self._client = msgspec.json.Decoder(ClientMessage)
             self._server = msgspec.json.Decoder(ServerMessage)
             self._id = msgspec.json.Decoder(_IdOnly)
-
-    def encode(self, message: Any) -> bytes:
-        """The frame's payload."""
-        return self._encoder.encode(message)
+        self.encode: Callable[[Any], bytes] = encoder.encode
+        """A message as the frame's payload."""
 
     def raw(self, value: Any) -> msgspec.Raw:
         """`value` encoded now, to be put into messages later without encoding it again."""
-        return msgspec.Raw(self._encoder.encode(value))
+        return msgspec.Raw(self.encode(value))
 
     def decode_client(self, payload: bytes) -> ClientMessage:
         """What a client said. Raises `Malformed`; the decoder's own words never echo the input."""

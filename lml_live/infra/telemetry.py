@@ -26,18 +26,23 @@ class _Tallies(Collector):
 
     def __init__(self) -> None:
         self.messages: defaultdict[str, int] = defaultdict(int)
-        self.acts: defaultdict[tuple[str, str], int] = defaultdict(int)
+        self.refused: defaultdict[tuple[str, str], int] = defaultdict(int)
+        """By act and outcome, but for `ok`: that is what is left of those that ended."""
         self.times: dict[str, list[float]] = {}
         """By act: how many ended in each bucket, the last without an upper bound, and the sum of their seconds."""
 
     def collect(self) -> Iterator[Metric]:
         messages = CounterMetricFamily("lml_messages", "Messages received.", labels=["type"])
-        messages.add_metric(["act"], sum(self.acts.values()))
+        messages.add_metric(["act"], sum(sum(times[:-1]) for times in self.times.values()))
         for kind, count in self.messages.items():
             messages.add_metric([kind], count)
         acts = CounterMetricFamily("lml_acts", "Holder acts by outcome.", labels=["act", "outcome"])
-        for labels, ended in self.acts.items():
+        for labels, ended in self.refused.items():
             acts.add_metric(labels, ended)
+        for act, times in self.times.items():
+            granted = sum(times[:-1]) - sum(ended for (known, _), ended in self.refused.items() if known == act)
+            if granted:
+                acts.add_metric([act, "ok"], granted)
         seconds = HistogramMetricFamily("lml_act_seconds", "From a request's arrival to its answer.", labels=["act"])
         for act, (*counts, total) in self.times.items():
             below = 0.0
@@ -98,7 +103,8 @@ class Metrics:
     def count_act(self, act: str, outcome: str, seconds: float) -> None:
         """One act of a holder was answered with `ok` or a refusal's code, so long after it came."""
         tallies = self._tallies
-        tallies.acts[act, outcome] += 1
+        if outcome != "ok":
+            tallies.refused[act, outcome] += 1
         times = tallies.times.get(act)
         if times is None:
             times = tallies.times[act] = [0] * (len(_ACT_SECONDS) + 1) + [0.0]

@@ -42,8 +42,11 @@ class Blocked(Struct, frozen=True):
 
 def read_act(sale: Sale, act: Act, answer: Any) -> Changed | Refusal:
     """The answer to an act that `Together` had decided."""
-    if type(answer) is not bytes:
-        return read_answer(sale, answer, act.hold)
+    return read_granted(sale, act, answer) if type(answer) is bytes else read_answer(sale, answer, act.hold)
+
+
+def read_granted(sale: Sale, act: Act, answer: bytes) -> Changed:
+    """The answer to an act that was granted as it was asked for."""
     if answer.startswith(b"held"):
         record = decode_record(act.begun + answer[4:])
         return Changed(act.hold, record, sale.epoch, record.seq, record.created_ms)

@@ -26,6 +26,7 @@ from lml_live.inventory.answers import (
     read_answer,
     read_blocked,
     read_changed,
+    read_granted,
 )
 from lml_live.inventory.book import Book
 from lml_live.inventory.records import (
@@ -60,9 +61,11 @@ class Asked(Struct, frozen=True, gc=False):
 
     def read(self, answer: Any) -> Changed | Refusal | None:
         """None where the book is another than was thought: nothing was changed, and the long way must be gone."""
-        if type(answer) is not bytes and answer[0] in (b"no_book", b"other_stamp", b"again"):
+        if type(answer) is bytes:
+            return read_granted(self.sale, self.act, answer)
+        if answer[0] in (b"no_book", b"other_stamp", b"again"):
             return None
-        return read_act(self.sale, self.act, answer)
+        return read_answer(self.sale, answer, self.act.hold)
 
 
 class OwnHolds(Struct, frozen=True):
@@ -157,14 +160,14 @@ class Holds:
         through: str,
         address: str,
     ) -> Act:
-        digest, marker = "", b""
+        digest, marker, rising = "", b"", sorted(seats)
         if key is not None:
             digest = self._digest(sale, holder, key)
             hold = f"{sale.number}-{digest}"
-            marker = pack((hold, hash_wish("hold", "", seats, areas, asked)))
+            marker = pack((hold, hash_wish("hold", "", rising, areas, asked)))
         else:
             hold = f"{sale.number}-{secrets.token_hex(10)}"
-        rising, channel = sorted(seats), sale.channel(through)
+        channel = sale.channel(through)
         _, around = orphan_args(sale, seats, windows)
         begun = pack_new_record(holder, rising, areas, digest, channel)
         packed = pack_hold(holder, hold, digest, marker, origin, rising, areas, channel, address, begun, around)

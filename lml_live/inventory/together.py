@@ -8,7 +8,6 @@ the busier an event, the more acts a call carries (docs/decisions/015-holds-wait
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterator
 from typing import Any, Final, Literal
 
 from msgspec import Struct
@@ -43,33 +42,32 @@ class Act(Struct, frozen=True, gc=False):
     """A new hold's record, which the answer completes."""
 
 
-class _Waiting:
-    __slots__ = ("act", "sale", "sink")
+_Waiting = tuple[Sale, Act, Sink]
+"""Who waits for what, under which rules."""
 
-    def __init__(self, sale: Sale, act: Act, sink: Sink) -> None:
-        self.sale = sale
-        self.act = act
-        self.sink = sink
 
-    def tell(self, answer: Any) -> None:
-        """Hands the answer over. Raises nothing: others' answers follow in the same step."""
-        try:
-            if type(answer) is list and answer[0] == b"failed":
-                self.fail(StoreFault(answer[1].decode(errors="replace")))
-            elif not self.sink.done():
-                self.sink.set_result(answer)
-        except Exception:  # one caller's defect is not the others' (style.md, 14)
-            log.exception("a caller could not take its answer")
+def _tell(sink: Sink, answer: Any) -> None:
+    """Hands the answer over. Raises nothing: others' answers follow in the same step."""
+    try:
+        if type(answer) is list and answer[0] == b"failed":
+            _fail(sink, StoreFault(answer[1].decode(errors="replace")))
+        else:
+            sink.set_result(answer)
+    except asyncio.InvalidStateError:
+        pass  # its caller gave up waiting
+    except Exception:  # one caller's defect is not the others' (style.md, 14)
+        log.exception("a caller could not take its answer")
 
-    def fail(self, error: Exception) -> None:
-        """The same of an error."""
-        try:
-            if not self.sink.done():
-                self.sink.set_exception(error)
-                if isinstance(self.sink, asyncio.Future):
-                    self.sink.exception()  # a caller that gave up does not make asyncio complain
-        except Exception:  # as above
-            log.exception("a caller could not be told that %s", error)
+
+def _fail(sink: Sink, error: Exception) -> None:
+    """The same of an error."""
+    try:
+        if not sink.done():
+            sink.set_exception(error)
+            if isinstance(sink, asyncio.Future):
+                sink.exception()  # a caller that gave up does not make asyncio complain
+    except Exception:  # as above
+        log.exception("a caller could not be told that %s", error)
 
 
 class Together:
@@ -126,7 +124,7 @@ class _Queue:
         self._prepared_for: tuple[Sale | None, int] = (None, 0)
 
     def add(self, sale: Sale, act: Act, sink: Sink) -> None:
-        self._waiting.append(_Waiting(sale, act, sink))
+        self._waiting.append((sale, act, sink))
         if not self._due and self._on_the_way < self._together.calls_max:
             self._due = True
             self._loop.call_soon(self._send_due)
@@ -150,35 +148,34 @@ class _Queue:
     def _send_all(self) -> None:
         while self._waiting and self._on_the_way < self._together.calls_max:
             try:
-                pipe = self._together.redis.of(self._waiting[0].sale.group)
+                pipe = self._together.redis.of(self._waiting[0][0].group)
             except Unavailable as error:  # no node has the event's keys now
-                self._next().fail(error)
+                self._together.waiting -= 1
+                _fail(self._waiting.popleft()[2], error)
                 continue
-            if acts := list(self._take(pipe)):
+            if acts := self._take(pipe):
                 self._on_the_way += 1
                 _Call(self, pipe, acts).send()
 
-    def _next(self) -> _Waiting:
-        self._together.waiting -= 1
-        return self._waiting.popleft()
-
-    def _take(self, pipe: Pipe) -> Iterator[_Waiting]:
+    def _take(self, pipe: Pipe) -> list[_Waiting]:
         """The next acts that can be decided in one call: under the same rules, no hold twice, within the bounds."""
-        waiting, known, work = self._waiting, set[str](), 0
-        sale = waiting[0].sale
-        while waiting and len(known) < self._together.at_once:
-            act = waiting[0].act
+        together, waiting, known, work = self._together, self._waiting, set[str](), 0
+        rules, taken = waiting[0][0], list[_Waiting]()
+        while waiting and len(known) < together.at_once:
+            first = sale, act, sink = waiting[0]
             work += act.work
-            if waiting[0].sale is not sale or act.hold in known or (known and work > limits.WORK_TOGETHER_MAX):
-                return
+            if sale is not rules or act.hold in known or (known and work > limits.WORK_TOGETHER_MAX):
+                break
             known.add(act.hold)
-            first = self._next()
-            if first.sink.done():
+            waiting.popleft()
+            together.waiting -= 1
+            if sink.done():
                 continue  # its caller gave up waiting: nothing was sent, nothing is changed
             if sale.run_id == pipe.run_id:
-                yield first
+                taken.append(first)
             else:
-                first.tell(AGAIN)
+                _tell(sink, AGAIN)
+        return taken
 
     def prepared(self, pipe: Pipe, sale: Sale, script: str) -> Prepared:
         """The head of a call, encoded once for as long as rules and clock stay."""
@@ -205,7 +202,7 @@ class _Call:
         self._queue = queue
         self._pipe = pipe
         self._acts = acts
-        self._script: str = acts[0].act.script if len(acts) == 1 else _TOGETHER
+        self._script: str = acts[0][1].script if len(acts) == 1 else _TOGETHER
         self._loaded = False
 
     def send(self) -> None:
@@ -213,8 +210,8 @@ class _Call:
         try:
             if self._loaded:
                 self._pipe.load(self._script)
-            call = self._queue.prepared(self._pipe, self._acts[0].sale, self._script)
-            self._pipe.send(call, [one.act.packed for one in self._acts], self)
+            call = self._queue.prepared(self._pipe, self._acts[0][0], self._script)
+            self._pipe.send(call, [act.packed for _, act, _ in self._acts], self)
         except LmlError as error:
             self.set_exception(error)
         except Exception as error:  # one call's defect must not end the event's queue in silence (style.md, 14)
@@ -233,8 +230,8 @@ class _Call:
         if len(answers) != len(self._acts):
             self.set_exception(StoreFault(f"{self._script} answered {answer!r:.200} to {len(self._acts)} acts"))
             return
-        for one, own in zip(self._acts, answers, strict=True):
-            one.tell(own)
+        for (_, _, sink), own in zip(self._acts, answers, strict=True):
+            _tell(sink, own)
         self._queue.answered()
 
     def _shared_out(self, answer: Any) -> list[Any]:
@@ -253,6 +250,6 @@ class _Call:
                 self.send()
                 return
             error = Unavailable("Redis keeps no scripts.", retry_after_ms=limits.RETRY_AFTER_MS)
-        for one in self._acts:
-            one.fail(error)
+        for _, _, sink in self._acts:
+            _fail(sink, error)
         self._queue.answered()

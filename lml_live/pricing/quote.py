@@ -4,7 +4,7 @@ A price holds for a category (of seats or areas) and a type ("standard", "child"
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Final
 
 import msgspec
@@ -80,18 +80,15 @@ class PriceTable:
     """A price list made ready for quoting: every hold is quoted, so the tax of each price is computed once."""
 
     def __init__(self, prices: PriceList) -> None:
-        self._currency = prices.currency
+        self.currency: Final = prices.currency
         self._lines: dict[tuple[str, str], PricedLine] = {}
+        self.lines: Final[Mapping[tuple[str, str], PricedLine]] = self._lines
         """By category and type; that of the type "" is the category's first."""
         for price in prices.prices:
             tax = contained_tax(price.amount + price.fee, parse_tax_rate(price.tax_rate))
             line = PricedLine(price.type, price.amount, price.fee, tax)
             self._lines.setdefault((price.category, ""), line)
             self._lines[price.category, price.type] = line
-
-    @property
-    def currency(self) -> str:
-        return self._currency
 
     def line(self, category: str, price_type: str) -> PricedLine | None:
         """The price of one place; an empty type is the category's first. None where there is no such price."""
@@ -105,7 +102,7 @@ class PriceTable:
             if line is None:
                 return UnknownPrice(position, wish.category, wish.type)
             lines.append(line)
-        return Quote(tuple(lines), sum(line.amount + line.fee for line in lines), self._currency)
+        return Quote(tuple(lines), sum(line.amount + line.fee for line in lines), self.currency)
 
 
 def contained_tax(gross: int, rate: int) -> int:
