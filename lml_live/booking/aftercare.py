@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final
 
 from lml_live import limits
-from lml_live.booking.bookings import Bookings, Outcome, Work
+from lml_live.booking.bookings import Bookings
 from lml_live.booking.disputes import Disputes
+from lml_live.booking.outbox import Outcome, Work
 from lml_live.booking.payments import PaymentFault, Payments, StripeRefund
 from lml_live.booking.refunds import Refunds
 from lml_live.errors import Unavailable

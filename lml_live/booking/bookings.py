@@ -6,14 +6,15 @@ transaction and sent afterwards by `completer`; no network call is ever made ins
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final, Literal
+from typing import Final
 
 import asyncpg
 from msgspec import Struct
 
-from lml_live import limits
 from lml_live.booking import states, tickets
 from lml_live.booking.accounts import post_move
+from lml_live.booking.inbox import Inbox
+from lml_live.booking.outbox import Outbox, write_work
 from lml_live.booking.payment_states import may_follow
 from lml_live.booking.states import BookingState, IntentStatus
 from lml_live.clock import to_datetime
@@ -99,32 +100,8 @@ class _Refuse(Exception):
         self.refusal = refusal
 
 
-class Work(Struct, frozen=True):
-    """One thing to be done outside, leased to the caller. `intent` is there where it is not the booking's own."""
-
-    id: int
-    booking: str
-    event: str
-    act: str
-    key: str
-    attempt: int
-    tries: int
-    intent: str | None
-    refund: str | None = None
-
-    @property
-    def stripe_key(self) -> str:
-        """The key at Stripe: one for all tries of an attempt."""
-        return f"{self.key}:{self.attempt}"
-
-
-Outcome = Literal["done", "found", "refused", "worn"]
-"""How an attempt at Stripe ended: it said that it did it; asked, it had nothing left to do; it never will; it keeps
-answering this key with a failure. Until then it is unknown."""
-
-
-class Bookings:
-    """The bookings of the house."""
+class Bookings(Outbox, Inbox):
+    """The bookings of the house, with what they decided and what Stripe said of them."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -151,7 +128,7 @@ class Bookings:
                     await self._sell(connected, new.id, new.event, "confirmed")
                     await tickets.issue(connected, new.id)
                 else:
-                    await _write_work(connected, new.id, new.event, "create_intent")
+                    await write_work(connected, new.id, new.event, "create_intent")
         except _Refuse as refused:
             return refused.refusal
         except asyncpg.UniqueViolationError as error:
@@ -221,7 +198,7 @@ class Bookings:
             )
             if inserted is None:
                 return False
-            await _write_work(connected, booking, event, "restore_hold")
+            await write_work(connected, booking, event, "restore_hold")
         return True
 
     # --- Read
@@ -274,7 +251,7 @@ class Bookings:
             await connected.execute(_SQL["move_booking"], booking, to)
             payment = await connected.fetchrow(_SQL["load_payment"], booking)
             if payment is not None and payment["intent_id"] is not None:
-                await _write_work(connected, booking, row["event_id"], "cancel_intent")
+                await write_work(connected, booking, row["event_id"], "cancel_intent")
             return to
 
     async def intent_made(self, booking: str, intent: str, client_secret: str | None, status: IntentStatus) -> bool:
@@ -297,7 +274,7 @@ class Bookings:
             await connected.execute(_SQL["keep_intent"], booking, intent, client_secret, status)
             state = await self._follow(connected, row, status)
             if state in ("cancelling", "expiring"):
-                await _write_work(connected, booking, row["event_id"], "cancel_intent")
+                await write_work(connected, booking, row["event_id"], "cancel_intent")
         return True
 
     async def intent_found(self, booking: str, intent: str, status: IntentStatus) -> BookingState | None:
@@ -328,7 +305,7 @@ class Bookings:
         elif state in states.AWAITING_PAYMENT:
             await self._sell(connected, booking, event, to)
             if to == "authorized":
-                await _write_work(connected, booking, event, "capture_intent")
+                await write_work(connected, booking, event, "capture_intent")
         else:
             await connected.execute(_SQL["move_booking"], booking, to)
         if to == "confirmed":
@@ -356,90 +333,14 @@ class Bookings:
         await connected.execute(_SQL["move_booking"], booking, to)
         await connected.execute(_SQL["sell_seats"], booking)
         await connected.execute(_SQL["sell_areas"], booking)
-        await _write_work(connected, booking, event, "sell_hold")
+        await write_work(connected, booking, event, "sell_hold")
 
     async def _end(self, connected: Connection, booking: str, event: str, to: BookingState) -> None:
         await connected.execute(_SQL["lock_event_shared"], event)
         await connected.execute(_SQL["move_booking"], booking, to)
         await release_places(connected, booking, event)
 
-    # --- Work
-
-    async def lease_work(self, count: int, seconds: float, *, booking: str | None = None) -> list[Work]:
-        """Takes work that is due, of one booking or of any; it is on record as tried before this returns."""
-        async with postgres.transaction(self._pool) as connected:
-            if booking is None:
-                rows = await connected.fetch(_SQL["lease_work"], count, seconds)
-            else:
-                rows = await connected.fetch(_SQL["lease_work_of_booking"], booking, seconds)
-        return sorted(
-            (
-                Work(
-                    row["id"],
-                    row["booking_id"],
-                    row["event_id"],
-                    row["act"],
-                    row["key"],
-                    row["attempt"],
-                    row["tries"],
-                    row["intent_id"],
-                    row["refund_id"],
-                )
-                for row in rows
-            ),
-            key=lambda work: work.id,
-        )
-
-    async def finish_work(self, work: Work, outcome: Outcome | None = None) -> None:
-        """It is done; `outcome` of what was for Stripe."""
-        async with postgres.connection(self._pool) as connected:
-            if outcome is None:
-                await connected.execute(_SQL["finish_work"], work.id)
-            else:
-                await connected.execute(_SQL["finish_attempt"], work.id, work.booking, work.stripe_key, outcome)
-
-    async def postpone_work(self, work: Work, seconds: float, fault: str) -> None:
-        """It did not succeed, for reasons of ours; an attempt at Stripe goes on, for nobody knows how it ended."""
-        async with postgres.connection(self._pool) as connected:
-            await connected.execute(_SQL["postpone_work"], work.id, seconds, fault)
-
-    async def postpone_attempt(self, work: Work, seconds: float, fault: str, *, worn: bool) -> None:
-        """Stripe did not do it; a key that is worn is followed by another one."""
-        ended: Outcome | None = "worn" if worn else None
-        async with postgres.connection(self._pool) as connected:
-            await connected.execute(
-                *(_SQL["postpone_attempt"], work.id, seconds, fault, work.booking, work.stripe_key, ended, work.attempt)
-            )
-
-    async def begin_attempt(self, booking: str, key: str, act: Literal["void_intent"]) -> None:
-        """A call to Stripe is about to be made that is no work of its own."""
-        async with postgres.connection(self._pool) as connected:
-            await connected.execute(_SQL["begin_attempt"], booking, key, act)
-
-    async def end_attempt(self, booking: str, key: str, outcome: Outcome) -> None:
-        async with postgres.connection(self._pool) as connected:
-            await connected.execute(_SQL["end_attempt"], booking, key, outcome)
-
-    # --- Notices, poller, expiry
-
-    async def keep_notice(self, notice: str, kind: str, intent: str | None) -> bool:
-        """Keeps one of Stripe's notices; False where it came before."""
-        async with postgres.connection(self._pool) as connected:
-            return await connected.fetchval(_SQL["keep_notice"], notice, kind, intent) is not None
-
-    async def open_notices(self, count: int) -> list[tuple[str, str, str | None]]:
-        """(notice, type, booking) that are to be looked into; None where no booking has that intent (yet)."""
-        async with postgres.connection(self._pool) as connected:
-            rows = await connected.fetch(_SQL["open_notices"], count)
-        return [(row["id"], row["type"], row["booking_id"]) for row in rows]
-
-    async def postpone_notice(self, notice: str, seconds: float) -> None:
-        async with postgres.connection(self._pool) as connected:
-            await connected.execute(_SQL["postpone_notice"], notice, seconds, limits.NOTICE_BACK_OFF_SECONDS_MAX)
-
-    async def finish_notice(self, notice: str) -> None:
-        async with postgres.connection(self._pool) as connected:
-            await connected.execute(_SQL["finish_notice"], notice)
+    # --- Poller, expiry
 
     async def to_expire(self, count: int) -> list[str]:
         """Bookings that were not paid in time."""
@@ -458,11 +359,7 @@ async def release_places(connected: Connection, booking: str, event: str) -> Non
     await connected.execute(_SQL["give_places_back"], booking, event)
     await connected.execute(_SQL["release_seats"], booking)
     await connected.execute(_SQL["release_areas"], booking)
-    await _write_work(connected, booking, event, "free_booking")
-
-
-async def _write_work(connected: Connection, booking: str, event: str, act: str) -> None:
-    await connected.execute(_SQL["write_work"], booking, event, act, f"{booking}:{act}")
+    await write_work(connected, booking, event, "free_booking")
 
 
 def _columns(line: Line) -> tuple[object, ...]:

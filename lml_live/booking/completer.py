@@ -15,7 +15,8 @@ from typing import Any, Final
 
 from lml_live import limits
 from lml_live.booking.aftercare import Aftercare
-from lml_live.booking.bookings import Bookings, Outcome, Work
+from lml_live.booking.bookings import Bookings
+from lml_live.booking.outbox import Outcome, Work
 from lml_live.booking.payments import Intent, PaymentFault, Payments
 from lml_live.booking.states import IntentStatus
 from lml_live.errors import LmlError, Unavailable

@@ -15,7 +15,7 @@ from booking_house import ANNA, BookingHouse
 from checker import check
 from inventory_house import SCRIPTS, held, refused
 
-from lml_live.booking import bookings
+from lml_live.booking import bookings, outbox
 from lml_live.booking.bookings import Booking, Claimed, Known, NewBooking, NotClaimed
 from lml_live.errors import Unavailable
 from lml_live.infra.redis import Script
@@ -37,7 +37,8 @@ def change_statement(monkeypatch: pytest.MonkeyPatch, name: str, old: str, new: 
     statements = dict(bookings._SQL)
     assert old in statements[name]
     statements[name] = statements[name].replace(old, new)
-    monkeypatch.setattr(bookings, "_SQL", MappingProxyType(statements))
+    for module in (bookings, outbox):
+        monkeypatch.setattr(module, "_SQL", MappingProxyType(statements))
 
 
 def change_script(house: BookingHouse, name: str, old: str, new: str) -> None:

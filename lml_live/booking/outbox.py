@@ -1,0 +1,100 @@
+"""The outbox as PostgreSQL keeps it: what was decided and is still to be done outside, who is at it, how it ended."""
+
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from lml_live.infra import postgres
+from lml_live.infra.postgres import Connection, Pool
+
+_SQL: Final = postgres.statements("booking")
+
+
+class Work(Struct, frozen=True):
+    """One thing to be done outside, leased to the caller. `intent` is there where it is not the booking's own."""
+
+    id: int
+    booking: str
+    event: str
+    act: str
+    key: str
+    attempt: int
+    tries: int
+    intent: str | None
+    refund: str | None = None
+
+    @property
+    def stripe_key(self) -> str:
+        """The key at Stripe: one for all tries of an attempt."""
+        return f"{self.key}:{self.attempt}"
+
+
+Outcome = Literal["done", "found", "refused", "worn"]
+"""How an attempt at Stripe ended: it said that it did it; asked, it had nothing left to do; it never will; it keeps
+answering this key with a failure. Until then it is unknown."""
+
+
+class Outbox:
+    """The work of all bookings."""
+
+    _pool: Pool
+
+    async def lease_work(self, count: int, seconds: float, *, booking: str | None = None) -> list[Work]:
+        """Takes work that is due, of one booking or of any; it is on record as tried before this returns."""
+        async with postgres.transaction(self._pool) as connected:
+            if booking is None:
+                rows = await connected.fetch(_SQL["lease_work"], count, seconds)
+            else:
+                rows = await connected.fetch(_SQL["lease_work_of_booking"], booking, seconds)
+        return sorted(
+            (
+                Work(
+                    row["id"],
+                    row["booking_id"],
+                    row["event_id"],
+                    row["act"],
+                    row["key"],
+                    row["attempt"],
+                    row["tries"],
+                    row["intent_id"],
+                    row["refund_id"],
+                )
+                for row in rows
+            ),
+            key=lambda work: work.id,
+        )
+
+    async def finish_work(self, work: Work, outcome: Outcome | None = None) -> None:
+        """It is done; `outcome` of what was for Stripe."""
+        async with postgres.connection(self._pool) as connected:
+            if outcome is None:
+                await connected.execute(_SQL["finish_work"], work.id)
+            else:
+                await connected.execute(_SQL["finish_attempt"], work.id, work.booking, work.stripe_key, outcome)
+
+    async def postpone_work(self, work: Work, seconds: float, fault: str) -> None:
+        """It did not succeed, for reasons of ours; an attempt at Stripe goes on, for nobody knows how it ended."""
+        async with postgres.connection(self._pool) as connected:
+            await connected.execute(_SQL["postpone_work"], work.id, seconds, fault)
+
+    async def postpone_attempt(self, work: Work, seconds: float, fault: str, *, worn: bool) -> None:
+        """Stripe did not do it; a key that is worn is followed by another one."""
+        ended: Outcome | None = "worn" if worn else None
+        async with postgres.connection(self._pool) as connected:
+            await connected.execute(
+                *(_SQL["postpone_attempt"], work.id, seconds, fault, work.booking, work.stripe_key, ended, work.attempt)
+            )
+
+    async def begin_attempt(self, booking: str, key: str, act: Literal["void_intent"]) -> None:
+        """A call to Stripe is about to be made that is no work of its own."""
+        async with postgres.connection(self._pool) as connected:
+            await connected.execute(_SQL["begin_attempt"], booking, key, act)
+
+    async def end_attempt(self, booking: str, key: str, outcome: Outcome) -> None:
+        async with postgres.connection(self._pool) as connected:
+            await connected.execute(_SQL["end_attempt"], booking, key, outcome)
+
+
+async def write_work(connected: Connection, booking: str, event: str, act: str) -> None:
+    """Decides, in this transaction, that something is to be done outside; once, however often it is decided."""
+    await connected.execute(_SQL["write_work"], booking, event, act, f"{booking}:{act}")
