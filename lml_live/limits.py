@@ -428,7 +428,13 @@ POSTGRES_POOL_MIN: Final = 1
 POSTGRES_POOL_MAX: Final = 10
 """Connections of one worker. PostgreSQL's own bound is 100 by default: eight workers and their listeners fit."""
 POSTGRES_ACQUIRE_SECONDS: Final = 3
-"""How long a request waits for a free connection before it hears `unavailable`."""
+"""How long a request waits for a free connection, or a claim for its turn, before it hears `unavailable`."""
+CLAIMS_TOGETHER_MAX: Final = 64
+"""Claims of one event in one transaction. More save little more, and whoever waits for it waits for all of it."""
+CLAIM_COMMITS_MAX: Final = 2
+"""Such transactions of one event under way in a worker: while one is written to the disk, the next is filled."""
+CLAIMS_WAITING_MAX: Final = 4_096
+"""Claims of all events that wait in a worker: each is a request with its body in memory."""
 POSTGRES_CONNECT_SECONDS: Final = 5
 POSTGRES_COMMAND_SECONDS: Final = 6
 """The driver's own patience with one statement: the server's timeout must speak first, for it says what happened."""

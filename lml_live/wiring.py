@@ -222,6 +222,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
         live.identify, live.sells, live.signed_out = _identify(desk, partners), partners.sells, desk.signed_out
         live.block = SocketBlocks(blocking, live.identify).ask
         bookings = Bookings(pool)
+        stack.push_async_callback(bookings.close)
         payments = _payments(settings)
         if payments is not None:
             stack.push_async_callback(payments.close)

@@ -2,18 +2,43 @@
 -- Keeps adopt out while a claim or a sale is written; adopt takes the same lock exclusive.
 SELECT pg_advisory_xact_lock_shared(7202, (SELECT number FROM event WHERE id = $1)::int);
 
--- name: load_fence
--- The event's epoch and state, to be compared with those under which the hold was marked.
-SELECT epoch, state FROM event WHERE id = $1;
-
--- name: insert_booking
--- Claims a hold for a buyer; nothing where the booking's id is there already, whoever put it there.
-INSERT INTO booking (id, event_id, hold_id, holder, epoch, state, hold_created, lifetime_end, buyer_name, buyer_email,
-                     amount, currency, prices_version, expires_at, channel, origin)
-VALUES ($1, $2, $3, $4, $5, 'pending_payment', $6, $7, $8, $9, $10, $11, $12,
-        now() + make_interval(secs => $13), $14, $15)
-ON CONFLICT (id) DO NOTHING
-RETURNING id;
+-- name: claim
+-- Claims holds of one event for their buyers, each under the epoch that it was marked in; nothing where the event has
+-- moved on or sells no more, and nothing of a booking whose id is there already, whoever put it there. Answers the event
+-- as it is and the ids that were claimed. Bookings and seats are written in the order of their ids, whatever hold they
+-- are of: two batches that share any of them meet at the first, and never wait for one another in a ring.
+WITH fence AS (SELECT epoch, state FROM event WHERE id = $1),
+asked AS (
+    SELECT * FROM unnest($2::text[], $3::text[], $4::text[], $5::bigint[], $6::timestamptz[], $7::timestamptz[],
+                         $8::text[], $9::text[], $10::bigint[], $11::text[], $12::bigint[], $13::float8[], $14::smallint[],
+                         $15::text[])
+    AS a (id, hold_id, holder, epoch, hold_created, lifetime_end, buyer_name, buyer_email, amount, currency,
+          prices_version, pay_seconds, channel, origin)),
+claimed AS (
+    INSERT INTO booking (id, event_id, hold_id, holder, epoch, state, hold_created, lifetime_end, buyer_name,
+                         buyer_email, amount, currency, prices_version, expires_at, channel, origin)
+    SELECT id, $1, hold_id, holder, epoch, 'pending_payment', hold_created, lifetime_end, buyer_name, buyer_email,
+           amount, currency, prices_version, now() + make_interval(secs => pay_seconds), channel, origin
+    FROM asked JOIN fence USING (epoch) WHERE fence.state NOT IN ('paused', 'closed')
+    ORDER BY id
+    ON CONFLICT (id) DO NOTHING
+    RETURNING id, amount),
+-- The quoted lines: the price that was shown is the price that is charged.
+quoted AS (
+    SELECT l.* FROM unnest($16::text[], $17::int[], $18::text[], $19::text[], $20::text[], $21::bigint[], $22::bigint[],
+                           $23::bigint[]) AS l (id, line, seat_id, area_id, type, amount, fee, tax)
+    JOIN claimed USING (id)),
+lined AS (
+    INSERT INTO booking_line (booking_id, line, seat_id, area_id, type, amount, fee, tax) SELECT * FROM quoted),
+seated AS (
+    INSERT INTO booking_seat (booking_id, event_id, seat_id, type, state)
+    SELECT id, $1, seat_id, type, 'claimed' FROM quoted WHERE seat_id IS NOT NULL ORDER BY seat_id),
+-- What costs nothing is sold at once; for the rest Stripe is asked.
+decided AS (
+    INSERT INTO outbox (booking_id, event_id, act, key)
+    SELECT id, $1, act, id || ':' || act
+    FROM claimed, LATERAL (SELECT CASE amount WHEN 0 THEN 'sell_hold' ELSE 'create_intent' END) AS due (act))
+SELECT epoch, state, ARRAY(SELECT id FROM claimed) AS claimed FROM fence;
 
 -- name: insert_refused
 -- Takes a booking's id out of the world, so that a claim of it that sleeps somewhere can never commit.
@@ -22,21 +47,11 @@ VALUES ($1, $2, $3, $4, $5, 'failed', $6, $7)
 ON CONFLICT (id) DO NOTHING
 RETURNING id;
 
--- name: insert_lines
--- The quoted lines: the price that was shown is the price that is charged.
-INSERT INTO booking_line (booking_id, line, seat_id, area_id, type, amount, fee, tax)
-SELECT $1, * FROM unnest($2::int[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::bigint[]);
-
--- name: claim_seats
--- Claims the seats, in the order of their ids so that two claims never wait for one another in a ring.
-INSERT INTO booking_seat (booking_id, event_id, seat_id, type, state)
-SELECT $1, $2, seat_id, type, 'claimed' FROM unnest($3::text[], $4::text[]) AS s (seat_id, type) ORDER BY seat_id;
-
 -- name: claim_areas
--- Claims area places.
+-- Claims area places of bookings of one event.
 INSERT INTO booking_area (booking_id, event_id, area_id, type, quantity, state)
-SELECT $1, $2, area_id, type, quantity, 'claimed'
-FROM unnest($3::text[], $4::text[], $5::int[]) AS a (area_id, type, quantity);
+SELECT booking_id, $1, area_id, type, quantity, 'claimed'
+FROM unnest($2::text[], $3::text[], $4::text[], $5::int[]) AS a (booking_id, area_id, type, quantity);
 
 -- name: lock_areas
 -- Takes the rows of areas in the order of their ids, so that two claims never wait for one another in a ring. NO KEY:
@@ -46,8 +61,9 @@ SELECT area_id FROM event_area WHERE event_id = $1 AND area_id = ANY ($2::text[]
 -- name: take_places
 -- Counts claimed places; the constraint area_is_never_oversold refuses what is too much.
 UPDATE event_area SET taken = taken + sums.quantity
-FROM (SELECT area_id, sum(quantity)::int AS quantity FROM booking_area WHERE booking_id = $1 GROUP BY area_id) AS sums
-WHERE event_area.event_id = $2 AND event_area.area_id = sums.area_id;
+FROM (SELECT area_id, sum(quantity)::int AS quantity FROM unnest($2::text[], $3::int[]) AS a (area_id, quantity)
+      GROUP BY area_id) AS sums
+WHERE event_area.event_id = $1 AND event_area.area_id = sums.area_id;
 
 -- name: lock_areas_of_booking
 -- The same for the areas of a booking that gives its places back: in the order of their ids, as every claim does.
@@ -63,12 +79,12 @@ FROM (SELECT area_id, sum(quantity)::int AS quantity FROM booking_area
 WHERE event_area.event_id = $2 AND event_area.area_id = sums.area_id;
 
 -- name: sell_seats
--- A claim becomes a sale.
-UPDATE booking_seat SET state = 'sold' WHERE booking_id = $1 AND state = 'claimed';
+-- Claims become sales.
+UPDATE booking_seat SET state = 'sold' WHERE booking_id = ANY ($1::text[]) AND state = 'claimed';
 
 -- name: sell_areas
 -- Claimed places become sold ones.
-UPDATE booking_area SET state = 'sold' WHERE booking_id = $1 AND state = 'claimed';
+UPDATE booking_area SET state = 'sold' WHERE booking_id = ANY ($1::text[]) AND state = 'claimed';
 
 -- name: release_seats
 -- A booking that ended unsold lets its seats go.
@@ -101,6 +117,10 @@ LIMIT $4;
 -- name: move_booking
 -- Changes a booking's state; the trigger refuses an illegal move and writes the history.
 UPDATE booking SET state = $2 WHERE id = $1;
+
+-- name: confirm_free
+-- The same for bookings that cost nothing.
+UPDATE booking SET state = 'confirmed' WHERE id = ANY ($1::text[]);
 
 -- name: load_payment
 -- The payment of a booking that is locked: read after the lock, for what was read with it is older.

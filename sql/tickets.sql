@@ -3,11 +3,11 @@
 SELECT state FROM booking WHERE id = $1 AND buyer_name IS NOT NULL FOR UPDATE;
 
 -- name: issue
--- One ticket for each line of a booking, or for these.
+-- One ticket for each line of bookings, or for these lines of one.
 INSERT INTO ticket (id, booking_id, event_id, line, issue_key, staff_id, reason)
 SELECT 't-' || replace(gen_random_uuid()::text, '-', ''), b.id, b.event_id, l.line, $3, $4, $5
 FROM booking b JOIN booking_line l ON l.booking_id = b.id
-WHERE b.id = $1 AND ($2::int[] IS NULL OR l.line = ANY ($2));
+WHERE b.id = ANY ($1::text[]) AND ($2::int[] IS NULL OR l.line = ANY ($2));
 
 -- name: void
 -- The tickets of a booking, or of these lines, let nobody in any more.

@@ -13,28 +13,18 @@ from msgspec import Struct
 
 from lml_live.booking import states, tickets
 from lml_live.booking.accounts import post_move
+from lml_live.booking.claims import Claimed, Known, Line, NewBooking, NotClaimed
 from lml_live.booking.inbox import Inbox
 from lml_live.booking.outbox import Outbox, write_work
 from lml_live.booking.payment_states import may_follow
 from lml_live.booking.states import BookingState, IntentStatus
+from lml_live.booking.together import Together
 from lml_live.clock import to_datetime
 from lml_live.infra import postgres
 from lml_live.infra.postgres import Connection, Pool
 from lml_live.inventory.answers import Changed
 
 _SQL: Final = postgres.statements("booking")
-
-
-class Line(Struct, frozen=True):
-    """One place of a booking with the price it was quoted at; minor units."""
-
-    line: int
-    seat_id: str | None
-    area_id: str | None
-    type: str
-    amount: int
-    fee: int
-    tax: int
 
 
 class Booking(Struct, frozen=True, kw_only=True):
@@ -57,54 +47,16 @@ class Booking(Struct, frozen=True, kw_only=True):
     lines: tuple[Line, ...]
 
 
-class NewBooking(Struct, frozen=True, kw_only=True):
-    """A claim to be made: the marked hold, its buyer, and its quoted lines."""
-
-    id: str
-    event: str
-    holder: str
-    mark: Changed
-    buyer_name: str
-    buyer_email: str
-    currency: str
-    prices_version: int
-    lines: tuple[Line, ...]
-    pay_seconds: int
-    origin: str = ""
-    """Stands for the network address that it was made from."""
-
-    @property
-    def amount(self) -> int:
-        return sum(line.amount + line.fee for line in self.lines)
-
-
-class Claimed(Struct, frozen=True):
-    """The claim is durable."""
-
-
-class NotClaimed(Struct, frozen=True):
-    """Nothing was claimed; `code` is one of the contract's. `epoch_moved` says that the mark is gone by itself."""
-
-    code: str
-    message: str
-    epoch_moved: bool = False
-
-
-class Known(Struct, frozen=True):
-    """There is a row of this id already: it decides."""
-
-
-class _Refuse(Exception):
-    def __init__(self, refusal: NotClaimed | Known) -> None:
-        super().__init__()
-        self.refusal = refusal
-
-
 class Bookings(Outbox, Inbox):
     """The bookings of the house, with what they decided and what Stripe said of them."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self._together = Together(pool)
+
+    async def close(self) -> None:
+        """Ends what is still claimed for requests that no longer wait: each claim is durable, or it is not."""
+        await self._together.close()
 
     # --- Claim
 
@@ -113,70 +65,7 @@ class Bookings(Outbox, Inbox):
 
         Raises `Unavailable` where PostgreSQL does not answer: the outcome is then unknown, and `load` tells.
         """
-        try:
-            async with postgres.transaction(self._pool) as connected:
-                await connected.execute(_SQL["lock_event_shared"], new.event)
-                fence = await connected.fetchrow(_SQL["load_fence"], new.event)
-                if fence is None or fence["epoch"] != new.mark.epoch:
-                    raise _Refuse(NotClaimed("unavailable", "The seat map is being restored.", epoch_moved=True))
-                if fence["state"] == "paused":
-                    raise _Refuse(NotClaimed("sale_paused", "The sale is paused."))
-                if fence["state"] == "closed":
-                    raise _Refuse(NotClaimed("sale_closed", "The sale is over."))
-                await self._insert(connected, new)
-                if new.amount == 0:
-                    await self._sell(connected, new.id, new.event, "confirmed")
-                    await tickets.issue(connected, new.id)
-                else:
-                    await write_work(connected, new.id, new.event, "create_intent")
-        except _Refuse as refused:
-            return refused.refusal
-        except asyncpg.UniqueViolationError as error:
-            if error.constraint_name == "one_sale_per_seat":
-                return NotClaimed("seat_taken", "A seat of this hold is somebody else's.")
-            raise
-        except asyncpg.CheckViolationError as error:
-            if error.constraint_name == "area_is_never_oversold":
-                return NotClaimed("area_full", "There are not enough places left.")
-            raise
-        return Claimed()
-
-    async def _insert(self, connected: Connection, new: NewBooking) -> None:
-        record = new.mark.record
-        assert record is not None
-        inserted = await connected.fetchval(
-            _SQL["insert_booking"],
-            new.id,
-            new.event,
-            new.mark.hold,
-            new.holder,
-            new.mark.epoch,
-            to_datetime(record.created_ms),
-            to_datetime(record.lifetime_ms),
-            new.buyer_name,
-            new.buyer_email,
-            new.amount,
-            new.currency,
-            new.prices_version,
-            float(new.pay_seconds),
-            record.channel,
-            new.origin or None,
-        )
-        if inserted is None:
-            raise _Refuse(Known())
-        columns = list(zip(*((*_columns(line),) for line in new.lines), strict=True))
-        await connected.execute(_SQL["insert_lines"], new.id, *columns)
-        seats = [(line.seat_id, line.type) for line in new.lines if line.seat_id is not None]
-        await connected.execute(
-            _SQL["claim_seats"], new.id, new.event, [seat for seat, _ in seats], [kind for _, kind in seats]
-        )
-        areas = record.area_types()
-        if areas:
-            await connected.execute(
-                _SQL["claim_areas"], new.id, new.event, *(list(part) for part in zip(*areas, strict=True))
-            )
-            await connected.fetch(_SQL["lock_areas"], new.event, sorted({area for area, _, _ in areas}))
-            await connected.execute(_SQL["take_places"], new.id, new.event)
+        return await self._together.claim(new)
 
     async def refuse(self, booking: str, event: str, holder: str, mark: Changed) -> bool:
         """Ends a mark without a claim: the booking's id is `failed` from here on, and the hold is to be restored.
@@ -331,8 +220,8 @@ class Bookings(Outbox, Inbox):
     async def _sell(self, connected: Connection, booking: str, event: str, to: BookingState) -> None:
         await connected.execute(_SQL["lock_event_shared"], event)
         await connected.execute(_SQL["move_booking"], booking, to)
-        await connected.execute(_SQL["sell_seats"], booking)
-        await connected.execute(_SQL["sell_areas"], booking)
+        await connected.execute(_SQL["sell_seats"], [booking])
+        await connected.execute(_SQL["sell_areas"], [booking])
         await write_work(connected, booking, event, "sell_hold")
 
     async def _end(self, connected: Connection, booking: str, event: str, to: BookingState) -> None:
@@ -360,10 +249,6 @@ async def release_places(connected: Connection, booking: str, event: str) -> Non
     await connected.execute(_SQL["release_seats"], booking)
     await connected.execute(_SQL["release_areas"], booking)
     await write_work(connected, booking, event, "free_booking")
-
-
-def _columns(line: Line) -> tuple[object, ...]:
-    return (line.line, line.seat_id, line.area_id, line.type, line.amount, line.fee, line.tax)
 
 
 async def _with_lines(connected: Connection, rows: Sequence[asyncpg.Record]) -> list[Booking]:

@@ -16,7 +16,8 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from lml_live import limits
-from lml_live.booking.bookings import Booking, Bookings, Claimed, Line, NewBooking, NotClaimed
+from lml_live.booking.bookings import Booking, Bookings
+from lml_live.booking.claims import Claimed, Line, NewBooking, NotClaimed
 from lml_live.booking.completer import Completer
 from lml_live.booking.payments import JudgeAmount, judge_amount
 from lml_live.errors import Unavailable

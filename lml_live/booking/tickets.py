@@ -55,9 +55,9 @@ class NotReprinted(Struct, frozen=True):
     message: str
 
 
-async def issue(connected: Connection, booking: str) -> None:
-    """Issues the tickets of a booking in the transaction that confirms it."""
-    await connected.execute(_SQL["issue"], booking, None, None, None, None)
+async def issue(connected: Connection, *bookings: str) -> None:
+    """Issues the tickets of bookings in the transaction that confirms them."""
+    await connected.execute(_SQL["issue"], bookings, None, None, None, None)
 
 
 async def void(connected: Connection, booking: str, lines: Sequence[int] | None = None) -> None:
@@ -112,7 +112,7 @@ class Tickets:
                 if not wanted or not good.issuperset(wanted):
                     return NotReprinted("There is no valid ticket to be printed anew for this.")
                 await connected.execute(_SQL["void"], booking, wanted)
-                await connected.execute(_SQL["issue"], booking, wanted, key, staff, reason)
+                await connected.execute(_SQL["issue"], [booking], wanted, key, staff, reason)
             return [_read(row) for row in await connected.fetch(_SQL["list_tickets"], booking)]
 
 

@@ -11,8 +11,8 @@ from msgspec import Meta, Struct
 
 from lml_live import values
 from lml_live.booking.bookings import Booking, Bookings
-from lml_live.booking.bookings import Line as BookingLine
 from lml_live.booking.checkout import Buyer, Checkout, Quoted
+from lml_live.booking.claims import Line as BookingLine
 from lml_live.booking.completer import Completer
 from lml_live.booking.notices import read_notice
 from lml_live.booking.payments import Payments

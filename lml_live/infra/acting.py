@@ -36,9 +36,9 @@ def act_as(kind: ActorKind | None, actor_id: str, origin: str) -> None:
 
 
 @contextmanager
-def acting_ends() -> Iterator[None]:
-    """Whoever acts in here acts in here only: a connection's requests share one task."""
-    token = _ACTING.set(None)
+def acting_ends(who: Acting | None = None) -> Iterator[None]:
+    """Whoever acts in here, `who` to begin with, acts in here only: a connection's requests share one task."""
+    token = _ACTING.set(who)
     try:
         yield
     finally:

@@ -31,8 +31,9 @@ from checker import (
 from inventory_house import SECRET, House, held, seat_directory, seat_id
 
 from lml_live.booking.aftercare import Aftercare
-from lml_live.booking.bookings import Booking, Bookings, Line
+from lml_live.booking.bookings import Booking, Bookings
 from lml_live.booking.checkout import Buyer, Checkout, Quoted
+from lml_live.booking.claims import Line
 from lml_live.booking.completer import Completer
 from lml_live.booking.disputes import Disputes
 from lml_live.booking.payments import Payments

@@ -15,8 +15,9 @@ from booking_house import ANNA, BookingHouse
 from checker import check
 from inventory_house import SCRIPTS, held, refused
 
-from lml_live.booking import bookings, outbox
-from lml_live.booking.bookings import Booking, Claimed, Known, NewBooking, NotClaimed
+from lml_live.booking import bookings, claims, outbox
+from lml_live.booking.bookings import Booking
+from lml_live.booking.claims import Claimed, Known, NewBooking, NotClaimed
 from lml_live.errors import Unavailable
 from lml_live.infra.redis import Script
 from lml_live.inventory.answers import Changed, Refusal
@@ -37,7 +38,7 @@ def change_statement(monkeypatch: pytest.MonkeyPatch, name: str, old: str, new: 
     statements = dict(bookings._SQL)
     assert old in statements[name]
     statements[name] = statements[name].replace(old, new)
-    for module in (bookings, outbox):
+    for module in (bookings, claims, outbox):
         monkeypatch.setattr(module, "_SQL", MappingProxyType(statements))
 
 
@@ -362,14 +363,16 @@ FITS = "IF NOT EXISTS (SELECT FROM payment_fit WHERE booking_state = NEW.state A
 REVIVED_PAYMENT = "IF paid IS NULL THEN INSERT INTO payment (booking_id) VALUES (NEW.id); END IF; IF false THEN"
 HISTORY = (
     "INSERT INTO booking_history (booking_id, event_id, from_state, to_state, actor_kind, actor_id, reason, origin)\n"
-    "        VALUES (NEW.id, NEW.event_id, OLD.state, NEW.state, coalesce(actor, 'system'),\n"
-    "                nullif(current_setting('lml.actor_id', true), ''), paid,\n"
-    "                nullif(current_setting('lml.origin', true), ''));\n"
+    "    VALUES (NEW.id, NEW.event_id, OLD.state, NEW.state,\n"
+    "            coalesce(nullif(current_setting('lml.actor_kind', true), ''), 'system'),\n"
+    "            nullif(current_setting('lml.actor_id', true), ''), paid,\n"
+    "            nullif(current_setting('lml.origin', true), ''));\n"
 )
 NO_CONFLICT = "ON CONFLICT (id) DO NOTHING"
 REVIVED = (
-    "ON CONFLICT (id) DO UPDATE SET state = 'pending_payment', buyer_name = $8, buyer_email = $9, amount = $10,"
-    " currency = $11, prices_version = $12, expires_at = now() + interval '1 hour'"
+    "ON CONFLICT (id) DO UPDATE SET state = 'pending_payment', buyer_name = excluded.buyer_name, buyer_email ="
+    " excluded.buyer_email, amount = excluded.amount, currency = excluded.currency,"
+    " prices_version = excluded.prices_version, expires_at = now() + interval '1 hour'"
 )
 DUE_LATER = "CASE WHEN $3 = 'capture_intent' THEN now() + interval '1 hour' ELSE now() END"
 
@@ -406,7 +409,7 @@ MUTATIONS: list[tuple[str, Mutate, Act, str]] = [
         one_hold,
         "I4",
     ),
-    ("all seats are claimed", statement("claim_seats", "ORDER BY seat_id", "ORDER BY seat_id LIMIT 1"), plain, "I4"),
+    ("all seats are claimed", statement("claim", "ORDER BY seat_id", "ORDER BY seat_id LIMIT 1"), plain, "I4"),
     (
         "all types of an area are sold",
         statement("sell_areas", "AND state = 'claimed'", "AND state = 'claimed' AND type = 'adult'"),
@@ -421,7 +424,7 @@ MUTATIONS: list[tuple[str, Mutate, Act, str]] = [
     ),
     (
         "the fence of a claim",
-        statement("load_fence", "SELECT epoch", "SELECT 1 AS epoch"),
+        statement("claim", "SELECT epoch, state FROM event", "SELECT 1::bigint AS epoch, state FROM event"),
         claimed_in_another_epoch,
         "I2",
     ),
@@ -437,7 +440,7 @@ MUTATIONS: list[tuple[str, Mutate, Act, str]] = [
         "a refused checkout never becomes a claim",
         both(
             may_change_bookings,
-            statement("insert_booking", NO_CONFLICT, REVIVED),
+            statement("claim", NO_CONFLICT, REVIVED),
             trigger(LEGAL, "IF false THEN"),
             trigger(FITS, REVIVED_PAYMENT),
         ),

@@ -116,7 +116,7 @@ MUTATIONS: list[tuple[str, Mutate, Act, str]] = [
     ),
     (
         "tickets come with the sale",
-        statement(tickets, "issue", "WHERE b.id = $1", "WHERE b.id = $1 AND false"),
+        statement(tickets, "issue", "WHERE b.id = ANY ($1::text[])", "WHERE b.id = ANY ($1::text[]) AND false"),
         given_back_in_part,
         "I7, tickets",
     ),
