@@ -42,7 +42,7 @@ class _Hall(Struct, frozen=True):
     areas: tuple[AreaFacts, ...]
 
 
-class _OneHall:
+class OneHall:
     """The only layout there is. (`Layouts` of the catalogue.)"""
 
     def __init__(self, seats: int) -> None:
@@ -64,9 +64,9 @@ async def _measure_adopt(stand: Stand) -> list[Figure]:
     await postgres.migrate(database.url)
     pool = await postgres.connect_pool(database.url, application_name="lml bench", size_max=4)
     try:
-        hall = _OneHall(_SEATS)
+        hall = OneHall(_SEATS)
         book = Book(valkey.pipe, pool, hall.directory)
-        event = await _open_event(Catalogue(pool, hall))
+        event = await open_event(Catalogue(pool, hall))
         await book.recover(event, wait=True)
         stand.say(f"  {_HOLDS:,} holds")
         await _fill(Holds(book, SECRET), event)
@@ -102,7 +102,8 @@ async def _measure_adopt(stand: Stand) -> list[Figure]:
     ]
 
 
-async def _open_event(catalogue: Catalogue) -> str:
+async def open_event(catalogue: Catalogue) -> str:
+    """A fresh event on sale; answers its id."""
     event = await catalogue.create_event(
         NewEvent(
             id=f"bench-{secrets.token_hex(6)}",

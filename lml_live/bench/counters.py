@@ -1,5 +1,6 @@
 """What the system counts: CPU time, memory, open files, and which machine this is."""
 
+import contextlib
 import importlib.metadata
 import os
 import platform
@@ -11,6 +12,8 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
+
+import psutil
 
 from lml_live.bench.figures import Machine
 
@@ -27,6 +30,17 @@ def cpu_ns(pids: Iterable[int]) -> int:
     for pid in pids:
         for task in Path(f"/proc/{pid}/task").iterdir():
             total += int((task / "schedstat").read_text().split()[0])
+    return total
+
+
+def cpu_with_ended_ns(pid: int) -> int:
+    """CPU time of a process, its children that live, and (in ticks of the system's) those that have ended."""
+    ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    ended = sum(map(int, ticks[13:15])) * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+    total = cpu_ns([pid]) + ended
+    for child in psutil.Process(pid).children():
+        with contextlib.suppress(OSError):  # it has ended since
+            total += cpu_ns([child.pid])
     return total
 
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from lml_live.bench import adopting, best, crowds, fan_out, pipe, rooms, store, worker
+from lml_live.bench import adopting, best, commits, crowds, fan_out, pipe, rooms, store, worker
 from lml_live.bench.plan import Row
 
 ROWS: Final[tuple[Row, ...]] = (
@@ -18,6 +18,7 @@ ROWS: Final[tuple[Row, ...]] = (
     rooms.IDLE_SOCKET,
     store.LARGE_EVENT,
     adopting.ADOPT,
+    commits.BOOKING_COMMIT,
     rooms.SLOW_READER,
     crowds.WELCOME_BURST,
     crowds.ONE_EVENT,

@@ -53,6 +53,7 @@ class Stand:
         self._directories = 0
         self._valkey: LoneValkey | None = None
         self._postgres: Postgres | None = None
+        self._durable: Postgres | None = None
         self._mongo: Mongo | None = None
 
     async def lone_valkey(self) -> "LoneValkey":
@@ -78,6 +79,15 @@ class Stand:
             await engine.start()
             self._postgres = engine
         return self._postgres
+
+    async def durable_postgres(self) -> Postgres:
+        """A PostgreSQL that nothing else uses, as shipped: what it has committed is on the disk."""
+        if self._durable is None:
+            engine = Postgres(self.directory / "durable")
+            self.stack.push_async_callback(engine.stop)
+            await engine.start()
+            self._durable = engine
+        return self._durable
 
     async def mongo(self) -> Mongo:
         """A MongoDB for layouts. Not measured."""

@@ -67,6 +67,11 @@ def postgres_install() -> Path:
     return install
 
 
+def pgbench() -> Path:
+    """PostgreSQL's own benchmark, of the same wheel."""
+    return _program(postgres_install() / "bin" / "pgbench")
+
+
 class PostgresHome(msgspec.Struct, frozen=True):
     """Where PostgreSQL's programs and data are, and who runs it. `account` is None when we do so ourselves."""
 
