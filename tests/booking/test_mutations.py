@@ -268,6 +268,26 @@ async def more_than_fit(house: BookingHouse, event: str) -> None:
     await house.book.recover(event, wait=True)
 
 
+async def two_book_at_once(house: BookingHouse, event: str) -> None:
+    """Their claims wait together, and are one transaction."""
+    claim, both_are_here = house.bookings.claim, asyncio.Barrier(2)
+
+    async def wait_then_claim(new: NewBooking) -> Claimed | NotClaimed | Known:
+        async with both_are_here:
+            return await claim(new)
+
+    holds = {who: await grant(house, event, n, floor=n, holder=who) for n, who in ((2, "anna"), (3, "ben"))}
+    house.bookings.claim = wait_then_claim  # type: ignore[method-assign]
+    try:
+        made = await asyncio.gather(*(house.try_book(event, hold, holder=who) for who, hold in holds.items()))
+    finally:
+        house.bookings.claim = claim  # type: ignore[method-assign]
+    for booking in made:
+        assert isinstance(booking, Booking), booking
+        await house.pay(booking)
+    await settle(house)
+
+
 async def two_types_in_an_area(house: BookingHouse, event: str) -> None:
     answer = await house.holds.hold_seats(event, "anna", [], [("floor", "adult", 1), ("floor", "child", 2)], key=None)
     await pay_and_settle(house, await house.claimed(event, held(answer).hold))
@@ -421,6 +441,18 @@ MUTATIONS: list[tuple[str, Mutate, Act, str]] = [
         schema("ALTER TABLE event_area DROP CONSTRAINT area_is_never_oversold"),
         more_than_fit,
         "I5",
+    ),
+    (
+        "the places of all that are claimed together are counted",
+        statement("take_places", "sum(quantity)", "max(quantity)"),
+        two_book_at_once,
+        "I5",
+    ),
+    (
+        "the seats of all that are claimed together are",
+        statement("claim", "FROM quoted WHERE", "FROM quoted WHERE id = (SELECT max(id) FROM claimed) AND"),
+        two_book_at_once,
+        "I4",
     ),
     (
         "the fence of a claim",
