@@ -37,8 +37,9 @@ _SQL: Final = postgres.statements("booking")
 
 _ROUNDS: Final = 40
 """Bookings of each caller in one slice: 2,560 in all."""
-_PGBENCH_ROUNDS: Final = {16: 64, 64: 16}
-"""Transactions of each client of `pgbench` in one slice, by the number of clients: 1,024 in all."""
+_PGBENCH_ROUNDS: Final = {16: 256, 64: 64}
+"""Transactions of each client of `pgbench` in one slice, by the number of clients: 4,096 in all, so that what its fresh
+connections must learn first weighs little."""
 _EPOCH: Final = 0
 """Of an event that no inventory was ever built for: Redis is none of this row's business."""
 _NOW_MS: Final = 1_800_000_000_000
