@@ -200,19 +200,26 @@ async def _measure(stand: Stand) -> list[Figure]:
         sides = {
             _COMMIT: side(_COMMIT, lambda: commits.ours(refused=False)),
             _HALVED: side(_HALVED, lambda: commits.ours(refused=True)),
-            **{name: side(name, partial(commits.pgbench, clients)) for name, clients in _PGBENCH.items()},
         }
+        missing = None
+        try:
+            binaries.pgbench()
+        except Unavailable as error:
+            missing = error.message
+        else:
+            sides |= {name: side(name, partial(commits.pgbench, clients)) for name, clients in _PGBENCH.items()}
         taken = await stand.alternate(sides)
     finally:
         await bookings.close()
         await pool.close()
-    return _figures(taken, {name: found[1:] for name, found in slices.items()})
+    return _figures(taken, {name: found[1:] for name, found in slices.items()}, missing)
 
 
-def _figures(taken: Mapping[str, Slices], slices: Mapping[str, Sequence[_Slice]]) -> list[Figure]:
+def _figures(taken: Mapping[str, Slices], slices: Mapping[str, Sequence[_Slice]], missing: str | None) -> list[Figure]:
+    """`missing` says why `pgbench` is."""
     ours = slices[_COMMIT]
-    rates = {name: taken[name] for name in _PGBENCH}
-    best = max(rates, key=lambda name: rates[name].median or 0.0)
+    rates = {name: taken[name] for name in _PGBENCH if name in taken}
+    best = max(rates, key=lambda name: rates[name].median or 0.0, default=None)
     flags = {"fsync": "on", "synchronous_commit": "on", "in_flight": bounds.IN_FLIGHT}
     raw = {
         "bookings": sum(one.bookings for one in ours),
@@ -236,6 +243,7 @@ def _figures(taken: Mapping[str, Slices], slices: Mapping[str, Sequence[_Slice]]
             " `pgbench` runs the same statements, one transaction a booking",
             peers=rates,
             limit=best,
+            reason=missing,
             goal=BOOKING_COMMIT.goal(_COMMIT),
             flags=flags,
             raw=raw,
@@ -253,7 +261,7 @@ def _figures(taken: Mapping[str, Slices], slices: Mapping[str, Sequence[_Slice]]
             "µs",
             cpu(_COMMIT),
             workload="CPU of all of PostgreSQL for a booking of the same claims",
-            peers={name: cpu(name) for name in _PGBENCH},
+            peers={name: cpu(name) for name in rates},
             flags=flags,
         ),
         measured(
