@@ -479,47 +479,50 @@ CREATE INDEX booking_history_by_booking ON booking_history (booking_id, number);
 -- costs a sale next to nothing.
 CREATE INDEX booking_history_by_time ON booking_history USING brin (at) WITH (pages_per_range = 32);
 
--- Refuses a move that the tables do not know and one that the payment does not bear, whoever writes; keeps the history;
--- and makes the payment of a booking that costs something.
+-- Begins the history of bookings that are made, and makes the payments of those that cost something; once a statement,
+-- for claims that wait together are made together.
+CREATE FUNCTION bookings_made() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    -- Who acts in this transaction, where a request said so; a claim is its holder's.
+    actor     text := coalesce(nullif(current_setting('lml.actor_kind', true), ''), 'holder');
+    actor_is  text := nullif(current_setting('lml.actor_id', true), '');
+    came_from text := nullif(current_setting('lml.origin', true), '');
+BEGIN
+    INSERT INTO booking_history (booking_id, event_id, from_state, to_state, actor_kind, actor_id, origin)
+    SELECT id, event_id, NULL, state, actor, coalesce(actor_is, holder), coalesce(origin, came_from) FROM made;
+    INSERT INTO payment (booking_id) SELECT id FROM made WHERE amount > 0;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER bookings_made AFTER INSERT ON booking
+    REFERENCING NEW TABLE AS made FOR EACH STATEMENT EXECUTE FUNCTION bookings_made();
+
+-- Refuses a move that the tables do not know and one that the payment does not bear, whoever writes; keeps the history.
+-- An update that moves nothing asks no function.
 CREATE FUNCTION booking_moves() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
-    -- Who acts in this transaction, where a request said so; a claim is its holder's, all else is ours.
-    actor text := nullif(current_setting('lml.actor_kind', true), '');
-    paid  text;
+    paid text;
 BEGIN
-    IF TG_OP = 'UPDATE' THEN
-        IF NEW.state = OLD.state THEN
-            RETURN NEW;
-        END IF;
-        IF NOT EXISTS (SELECT FROM booking_move WHERE from_state = OLD.state AND to_state = NEW.state) THEN
-            RAISE EXCEPTION 'booking % may not go from % to %', NEW.id, OLD.state, NEW.state
-                USING ERRCODE = 'check_violation', CONSTRAINT = 'booking_moves_legally';
-        END IF;
-        IF NEW.amount > 0 THEN
-            SELECT state INTO paid FROM payment WHERE booking_id = NEW.id;
-            IF NOT EXISTS (SELECT FROM payment_fit WHERE booking_state = NEW.state AND payment_state = paid) THEN
-                RAISE EXCEPTION 'booking % may not be % while its payment is %', NEW.id, NEW.state, paid
-                    USING ERRCODE = 'check_violation', CONSTRAINT = 'booking_fits_its_payment';
-            END IF;
-        END IF;
-        INSERT INTO booking_history (booking_id, event_id, from_state, to_state, actor_kind, actor_id, reason, origin)
-        VALUES (NEW.id, NEW.event_id, OLD.state, NEW.state, coalesce(actor, 'system'),
-                nullif(current_setting('lml.actor_id', true), ''), paid,
-                nullif(current_setting('lml.origin', true), ''));
-        NEW.changed := clock_timestamp();
-        RETURN NEW;
+    IF NOT EXISTS (SELECT FROM booking_move WHERE from_state = OLD.state AND to_state = NEW.state) THEN
+        RAISE EXCEPTION 'booking % may not go from % to %', NEW.id, OLD.state, NEW.state
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'booking_moves_legally';
     END IF;
-    INSERT INTO booking_history (booking_id, event_id, from_state, to_state, actor_kind, actor_id, origin)
-    VALUES (NEW.id, NEW.event_id, NULL, NEW.state, coalesce(actor, 'holder'),
-            coalesce(nullif(current_setting('lml.actor_id', true), ''), NEW.holder),
-            coalesce(NEW.origin, nullif(current_setting('lml.origin', true), '')));
     IF NEW.amount > 0 THEN
-        INSERT INTO payment (booking_id) VALUES (NEW.id);
+        SELECT state INTO paid FROM payment WHERE booking_id = NEW.id;
+        IF NOT EXISTS (SELECT FROM payment_fit WHERE booking_state = NEW.state AND payment_state = paid) THEN
+            RAISE EXCEPTION 'booking % may not be % while its payment is %', NEW.id, NEW.state, paid
+                USING ERRCODE = 'check_violation', CONSTRAINT = 'booking_fits_its_payment';
+        END IF;
     END IF;
+    INSERT INTO booking_history (booking_id, event_id, from_state, to_state, actor_kind, actor_id, reason, origin)
+    VALUES (NEW.id, NEW.event_id, OLD.state, NEW.state,
+            coalesce(nullif(current_setting('lml.actor_kind', true), ''), 'system'),
+            nullif(current_setting('lml.actor_id', true), ''), paid,
+            nullif(current_setting('lml.origin', true), ''));
+    NEW.changed := clock_timestamp();
     RETURN NEW;
 END $$;
-CREATE TRIGGER booking_moves_on_update BEFORE UPDATE ON booking FOR EACH ROW EXECUTE FUNCTION booking_moves();
-CREATE TRIGGER booking_moves_on_insert AFTER INSERT ON booking FOR EACH ROW EXECUTE FUNCTION booking_moves();
+CREATE TRIGGER booking_moves_on_update BEFORE UPDATE ON booking FOR EACH ROW
+    WHEN (OLD.state IS DISTINCT FROM NEW.state) EXECUTE FUNCTION booking_moves();
 
 
 -- === 5. Payments: a booking's PaymentIntent, and every attempt at Stripe =============================================

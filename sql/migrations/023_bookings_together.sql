@@ -19,7 +19,7 @@ CREATE TRIGGER bookings_made AFTER INSERT ON booking
 -- The same as before, for what is left of it: moves. One that moves nothing asks no function.
 CREATE OR REPLACE FUNCTION booking_moves() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
-    paid  text;
+    paid text;
 BEGIN
     IF NOT EXISTS (SELECT FROM booking_move WHERE from_state = OLD.state AND to_state = NEW.state) THEN
         RAISE EXCEPTION 'booking % may not go from % to %', NEW.id, OLD.state, NEW.state
