@@ -430,7 +430,7 @@ POSTGRES_POOL_MAX: Final = 10
 POSTGRES_ACQUIRE_SECONDS: Final = 3
 """How long a request waits for a free connection, or a claim for its turn, before it hears `unavailable`."""
 CLAIMS_TOGETHER_MAX: Final = 32
-"""Claims of one event in one transaction. Twice as many cost each a tenth less. But buyers who are answered together
+"""Claims of one event in one transaction. Twice as many cost each an eighth less. But buyers who are answered together
 come back together: 64 would be one transaction again and again, with nobody at work while it is written to the disk."""
 CLAIM_COMMITS_MAX: Final = 2
 """Such transactions of one event under way in a worker: while one is written to the disk, the next is made."""
