@@ -42,8 +42,8 @@ SELECT epoch, state, ARRAY(SELECT id FROM claimed) AS claimed FROM fence;
 
 -- name: insert_refused
 -- Takes a booking's id out of the world, so that a claim of it that sleeps somewhere can never commit.
-INSERT INTO booking (id, event_id, hold_id, holder, epoch, state, hold_created, lifetime_end)
-VALUES ($1, $2, $3, $4, $5, 'failed', $6, $7)
+INSERT INTO booking (id, event_id, hold_id, holder, epoch, state, hold_created, lifetime_end, currency)
+SELECT $1, id, $3, $4, $5, 'failed', $6, $7, currency FROM event WHERE id = $2
 ON CONFLICT (id) DO NOTHING
 RETURNING id;
 

@@ -25,6 +25,14 @@
 --    6  refunds, disputes, tickets                 12  who did what: status changes, the audit trail
 
 
+-- Refuses a row, for all guards that need no thought of their own: the trigger says when, and lends its name.
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '% of % is refused by %', lower(TG_OP), TG_TABLE_NAME, TG_NAME
+        USING ERRCODE = 'check_violation', CONSTRAINT = TG_NAME;
+END $$;
+
+
 -- === 1. The house: who serves, who works here, who sells for us ======================================================
 
 -- One row: what all servers of a house share.
@@ -131,6 +139,8 @@ CREATE TABLE event (
     created                 timestamptz NOT NULL DEFAULT now(),
     -- Two events under one number would mix up their hold ids and their advisory locks.
     CONSTRAINT event_number_is_unique UNIQUE (number),
+    -- What a booking's currency is held against.
+    CONSTRAINT event_has_one_currency UNIQUE (id, currency),
     -- They stand in addresses, Redis keys and hash tags.
     CONSTRAINT event_id_is_an_id CHECK (id ~ '^[A-Za-z0-9-]{1,64}$'),
     CONSTRAINT event_group_is_an_id CHECK (group_id ~ '^[A-Za-z0-9-]{1,64}$'),  -- As above.
@@ -357,7 +367,7 @@ INSERT INTO booking_move (from_state, to_state) VALUES
 -- a claim. What it is of and what it costs is never changed; whose it is, only by a hand-over (section 9).
 CREATE TABLE booking (
     id              text PRIMARY KEY,
-    event_id        text NOT NULL REFERENCES event,
+    event_id        text NOT NULL,
     hold_id         text NOT NULL,
     holder          text NOT NULL,
     epoch           bigint NOT NULL,          -- the fence: the inventory's epoch when the hold was marked
@@ -366,7 +376,7 @@ CREATE TABLE booking (
     buyer_name      text,
     buyer_email     text,
     amount          bigint,                   -- minor units, all lines, fees included
-    currency        text,                     -- the event's
+    currency        text NOT NULL,            -- the event's
     prices_version  bigint,                   -- the price list that was shown
     expires_at      timestamptz,              -- when an unpaid claim begins to be given up
     hold_created    timestamptz NOT NULL,     -- the hold's, so that it can be given back as it was
@@ -389,9 +399,14 @@ CREATE TABLE booking (
         'failed')),            -- refused at the claim, by Stripe, or at the capture; nothing was charged
     -- Sums beyond what JSON can carry exactly, and negative ones.
     CONSTRAINT booking_amount_is_an_amount CHECK (amount BETWEEN 0 AND 9007199254740991),
-    -- A claim of nobody, at no price, or that never ends.
+    -- A claim of nobody, at no price, or that never ends; and a refused checkout that is half a claim.
     CONSTRAINT booking_is_whole CHECK (
-        state = 'failed' OR num_nonnulls(buyer_name, buyer_email, amount, currency, prices_version, expires_at) = 6)
+        num_nonnulls(buyer_name, buyer_email, amount, prices_version, expires_at) = 5
+        OR state = 'failed' AND num_nonnulls(buyer_name, buyer_email, amount, prices_version, expires_at) = 0),
+    -- What its places, its tickets and its work are held against: they are of its event.
+    CONSTRAINT booking_is_of_one_event UNIQUE (id, event_id),
+    -- Money of a currency that the event does not sell in; and a booking of no event.
+    CONSTRAINT booking_currency_is_the_events FOREIGN KEY (event_id, currency) REFERENCES event (id, currency)
 );
 -- An event's bookings: who bought is told of another time or place.
 CREATE INDEX booking_by_event ON booking (event_id, created, id);
@@ -399,9 +414,13 @@ CREATE INDEX booking_by_event ON booking (event_id, created, id);
 CREATE INDEX booking_by_holder ON booking (holder, created DESC, id);
 -- Whether a staff hold became a booking is asked by its id.
 CREATE INDEX booking_by_hold ON booking (hold_id);
--- What is to be given up; the sold and the ended, which are nearly all, are not searched for it.
-CREATE INDEX booking_unfinished ON booking (expires_at)
-    WHERE state IN ('pending_payment', 'authorized', 'cancelling', 'expiring');
+-- What is to be given up; all else, which is nearly all, is not searched for it.
+CREATE INDEX booking_unpaid ON booking (expires_at) WHERE state = 'pending_payment';
+
+-- A booking begins unpaid, or as a refused checkout: it comes to anything else by moves.
+CREATE TRIGGER booking_begins_unpaid BEFORE INSERT ON booking FOR EACH ROW
+    WHEN (NEW.state <> 'pending_payment' AND (NEW.state <> 'failed' OR NEW.amount IS NOT NULL))
+    EXECUTE FUNCTION refuse();
 
 -- What was bought, place by place, at the price that was shown; minor units of the booking's currency.
 CREATE TABLE booking_line (
@@ -422,12 +441,13 @@ CREATE TABLE booking_line (
 
 -- The seats of bookings.
 CREATE TABLE booking_seat (
-    booking_id  text NOT NULL REFERENCES booking,
-    event_id    text NOT NULL REFERENCES event,
+    booking_id  text NOT NULL,
+    event_id    text NOT NULL,
     seat_id     text NOT NULL,
     type        text NOT NULL,
     state       text NOT NULL,
     PRIMARY KEY (booking_id, seat_id),
+    FOREIGN KEY (booking_id, event_id) REFERENCES booking (id, event_id),
     CONSTRAINT booking_seat_state_is_known CHECK (state IN (
         'claimed',      -- the booking's, whether it is paid or not
         'sold',
@@ -438,13 +458,14 @@ CREATE UNIQUE INDEX one_sale_per_seat ON booking_seat (event_id, seat_id) WHERE 
 
 -- The places of bookings in standing areas; event_area.taken counts those that are not released.
 CREATE TABLE booking_area (
-    booking_id  text NOT NULL REFERENCES booking,
+    booking_id  text NOT NULL,
     event_id    text NOT NULL,
     area_id     text NOT NULL,
     type        text NOT NULL,
     quantity    integer NOT NULL,             -- falls where a part goes back
     state       text NOT NULL,
     PRIMARY KEY (booking_id, area_id, type),
+    FOREIGN KEY (booking_id, event_id) REFERENCES booking (id, event_id),
     FOREIGN KEY (event_id, area_id) REFERENCES event_area,
     -- A claim of no place, or one that would free places of others.
     CONSTRAINT booking_area_is_something CHECK (quantity > 0),
@@ -452,6 +473,31 @@ CREATE TABLE booking_area (
 );
 -- Adopt reads what is claimed or sold of an event; what was released is history.
 CREATE INDEX booking_area_live ON booking_area (event_id, area_id) WHERE state IN ('claimed', 'sold');
+
+-- Places begin claimed.
+CREATE TRIGGER seat_begins_claimed BEFORE INSERT ON booking_seat FOR EACH ROW
+    WHEN (NEW.state <> 'claimed') EXECUTE FUNCTION refuse();
+CREATE TRIGGER place_begins_claimed BEFORE INSERT ON booking_area FOR EACH ROW
+    WHEN (NEW.state <> 'claimed') EXECUTE FUNCTION refuse();
+-- They stay the same place of the same booking. How they move the triggers say that log it (section 12).
+CREATE TRIGGER seat_stays_the_same BEFORE UPDATE OF booking_id, event_id, seat_id, type ON booking_seat
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse();
+CREATE TRIGGER place_stays_the_same BEFORE UPDATE OF booking_id, event_id, area_id, type ON booking_area
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse();
+
+-- What has ended unsold keeps no place; asked at the commit, for the booking moves first and its places follow.
+CREATE FUNCTION ended_has_no_places() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM booking_seat WHERE booking_id = NEW.id AND state <> 'released')
+       OR EXISTS (SELECT FROM booking_area WHERE booking_id = NEW.id AND state <> 'released') THEN
+        RAISE EXCEPTION 'booking % is %, and has places', NEW.id, NEW.state
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'ended_has_no_places';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER ended_has_no_places AFTER UPDATE OF state ON booking
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.state IN ('cancelled', 'expired', 'failed'))
+    EXECUTE FUNCTION ended_has_no_places();
 
 -- Every change of a booking's state, with who did it: written by the trigger below, only ever added to (section 12), and
 -- a part of the audit trail.
@@ -598,6 +644,10 @@ CREATE TABLE payment (
     -- A state that only Stripe can have said, of nothing; or an intent that we forget to look at.
     CONSTRAINT payment_has_an_intent CHECK ((intent_id IS NULL) = (state IN ('preparing', 'abandoned')))
 );
+-- The trigger of bookings makes it, and nobody else; it begins in preparation.
+CREATE TRIGGER payment_begins_with_its_booking BEFORE INSERT ON payment FOR EACH ROW
+    WHEN (NEW.state <> 'preparing' OR pg_trigger_depth() = 0)
+    EXECUTE FUNCTION refuse();
 -- Only the undecided ones are asked about; the poller never walks through all that was ever paid.
 CREATE INDEX payment_undecided ON payment (looked_at) WHERE state IN (
     'requires_payment_method', 'requires_confirmation', 'requires_action', 'processing', 'requires_capture');
@@ -653,6 +703,9 @@ CREATE TRIGGER attempt_stays BEFORE UPDATE ON payment_attempt FOR EACH ROW
     WHEN (OLD.outcome IS NOT NULL
           OR (OLD.booking_id, OLD.key, OLD.act, OLD.begun) IS DISTINCT FROM (NEW.booking_id, NEW.key, NEW.act, NEW.begun))
     EXECUTE FUNCTION attempt_stays();
+-- Nor is it forgotten.
+CREATE TRIGGER attempts_stay BEFORE DELETE OR TRUNCATE ON payment_attempt
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse();
 
 
 -- === 6. Money back, and who comes in: refunds, disputes, tickets =====================================================
@@ -697,6 +750,13 @@ CREATE TABLE refund (
 CREATE INDEX refund_by_booking ON refund (booking_id, created, id);
 -- Those on their way, which the poller asks about.
 CREATE INDEX refund_unfinished ON refund (looked_at) WHERE state = 'pending' AND accepted IS NOT NULL;
+-- Which moved money in a day: the daily match.
+CREATE INDEX refund_by_acceptance ON refund (accepted) WHERE accepted IS NOT NULL;
+
+-- A refund begins as a decision: Stripe takes it afterwards.
+CREATE TRIGGER refund_begins_undone BEFORE INSERT ON refund FOR EACH ROW
+    WHEN (NEW.state <> 'pending' OR NEW.accepted IS NOT NULL)
+    EXECUTE FUNCTION refuse();
 
 -- Never more than was captured, no line twice, nothing decided otherwise afterwards: whoever writes, and however many do
 -- at once, for each waits here for the booking's row.
@@ -786,8 +846,8 @@ CREATE TRIGGER dispute_moves BEFORE UPDATE ON dispute FOR EACH ROW EXECUTE FUNCT
 -- Tickets: one for each place of a paid booking, known by a code that nobody can guess, good for one admission.
 CREATE TABLE ticket (
     id          text PRIMARY KEY,             -- the code: 122 random bits
-    booking_id  text NOT NULL REFERENCES booking,
-    event_id    text NOT NULL REFERENCES event,
+    booking_id  text NOT NULL,
+    event_id    text NOT NULL,                -- the booking's; asked below
     line        integer NOT NULL,
     state       text NOT NULL DEFAULT 'valid',
     issued      timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -812,6 +872,20 @@ CREATE TABLE ticket (
 CREATE UNIQUE INDEX one_ticket_per_place ON ticket (booking_id, line) WHERE state <> 'void';
 -- A booking's tickets, in order.
 CREATE INDEX ticket_by_booking ON ticket (booking_id, line, issued);
+
+-- A ticket begins valid, for its booking's event, when that is paid for.
+CREATE FUNCTION tickets_are_of_a_sale() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM added JOIN booking b ON b.id = added.booking_id
+               WHERE added.state <> 'valid' OR added.used_at IS NOT NULL OR added.event_id <> b.event_id
+                  OR b.state NOT IN ('confirmed', 'partially_refunded')) THEN
+        RAISE EXCEPTION 'a ticket begins valid, for its booking''s event, when that is paid'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'tickets_are_of_a_sale';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER tickets_are_of_a_sale AFTER INSERT ON ticket
+    REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION tickets_are_of_a_sale();
 
 -- Refuses a second admission, the way back from void, and a ticket that becomes another place's. Which moves are legal is
 -- in lml_live/booking/tickets.py as well; a test compares the two.
@@ -862,9 +936,9 @@ CREATE TABLE ledger_transaction (
     -- Nothing is booked twice, however often it is found out.
     CONSTRAINT booked_once UNIQUE (key)
 );
--- For whoever reads the ledger (the server never does): what was booked for one booking, and in a time.
-CREATE INDEX ledger_transaction_by_booking ON ledger_transaction (booking_id, number);
-CREATE INDEX ledger_transaction_by_time ON ledger_transaction (at);  -- As above.
+-- What was booked in a time, for the people who read the ledger (the server never does). It only grows, so that a summary
+-- of its blocks is enough; who asks for one booking waits while all of it is read, and no sale pays for that.
+CREATE INDEX ledger_transaction_by_time ON ledger_transaction USING brin (at) WITH (pages_per_range = 32);
 
 -- The two sides of each.
 CREATE TABLE ledger_entry (
@@ -881,12 +955,24 @@ CREATE TABLE ledger_entry (
 );
 
 -- Debits are credits, in each transaction and currency: every statement that adds entries balances in itself, so there
--- is no moment at which the ledger does not, and one look a statement does for all its rows.
+-- is no moment at which the ledger does not, and one look a statement does for all its rows. And of a booking that is
+-- there, they are in its currency.
 CREATE FUNCTION ledger_balances() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    wrong record;
 BEGIN
-    IF EXISTS (SELECT FROM added GROUP BY transaction, currency HAVING sum(debit) <> sum(credit)) THEN
+    SELECT sum(debit) <> sum(credit) AS sums INTO wrong
+    FROM added GROUP BY transaction, currency
+    HAVING sum(debit) <> sum(credit)
+        OR currency <> (SELECT b.currency FROM ledger_transaction t JOIN booking b ON b.id = t.booking_id
+                        WHERE t.number = added.transaction)
+    LIMIT 1;
+    IF wrong.sums THEN
         RAISE EXCEPTION 'a ledger transaction does not balance'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'ledger_balances';
+    ELSIF FOUND THEN
+        RAISE EXCEPTION 'a ledger transaction is in another currency than its booking'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'ledger_currency_is_the_bookings';
     END IF;
     RETURN NULL;
 END $$;
@@ -917,12 +1003,16 @@ CREATE TABLE stripe_transaction (
     currency    text NOT NULL,
     created     timestamptz NOT NULL,         -- by Stripe's clock
     CONSTRAINT transaction_kind_is_known CHECK (kind IN (  -- What moved it, and thus on which side it is compared.
-        'charge', 'refund', 'dispute'))
+        'charge', 'refund', 'dispute')),
+    -- Nothing could be compared with it.
+    CONSTRAINT transaction_currency_is_iso CHECK (currency ~ '^[A-Z]{3}$')
 );
 -- What moved in a day; of one intent; of one booking, where the charge names one.
 CREATE INDEX stripe_transaction_by_time ON stripe_transaction (created);
 CREATE INDEX stripe_transaction_by_intent ON stripe_transaction (intent_id);  -- As above.
 CREATE INDEX stripe_transaction_by_booking ON stripe_transaction (booking_id) WHERE booking_id IS NOT NULL;  -- As above.
+CREATE TRIGGER stripe_transactions_stay BEFORE UPDATE OR DELETE OR TRUNCATE ON stripe_transaction
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse();
 
 -- One row for each match that came to its end; the next begins where the latest ended. A match that a crash ended has
 -- none, and is done again.
@@ -946,8 +1036,8 @@ CREATE TABLE money_match (
 -- its tries; whoever sends takes a lease first. No transaction waits for the network.
 CREATE TABLE outbox (
     id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    booking_id    text NOT NULL REFERENCES booking,
-    event_id      text NOT NULL REFERENCES event,
+    booking_id    text NOT NULL,
+    event_id      text NOT NULL,
     act           text NOT NULL,
     key           text NOT NULL,              -- with `attempt`, the idempotency key at Stripe
     intent_id     text,                       -- of cancel_surplus: the intent that is not the booking's
@@ -960,6 +1050,7 @@ CREATE TABLE outbox (
     struck        boolean NOT NULL DEFAULT false,  -- done by not being done: decided before it was ever sent
     fault         text,                       -- why the last try did not succeed
     created       timestamptz NOT NULL DEFAULT now(),
+    FOREIGN KEY (booking_id, event_id) REFERENCES booking (id, event_id),
     -- What is decided twice is done once.
     CONSTRAINT outbox_key_is_unique UNIQUE (key),
     CONSTRAINT outbox_act_is_known CHECK (act IN (
@@ -1107,6 +1198,8 @@ CREATE TABLE mail (
     -- A mail that was sent and never will be.
     CONSTRAINT mail_ends_once CHECK (num_nonnulls(sent, given_up) < 2)
 );
+-- Invitations are swept away, and their mails with them.
+CREATE INDEX mail_by_invitation ON mail (invitation_id) WHERE invitation_id IS NOT NULL;
 -- What is due; what was sent, which is nearly all, is not searched for it.
 CREATE INDEX mail_open ON mail (due) WHERE sent IS NULL AND given_up IS NULL;
 
@@ -1125,15 +1218,10 @@ CREATE FUNCTION write_next_mail(booking text, what text) RETURNS void LANGUAGE s
     SELECT booking, what, coalesce(max(ordinal), 0) + 1 FROM mail WHERE booking_id = booking AND kind = what;
 $$;
 
--- Tells a buyer what became of the booking. (Its first branch is of a time when refunds were told here, too; the trigger
--- asks for it no more.)
+-- Tells a buyer what became of the booking.
 CREATE FUNCTION mail_of_moves() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF NEW.state IN ('partially_refunded', 'refunded') THEN
-        PERFORM write_next_mail(NEW.id, 'refunded');
-    ELSE
-        INSERT INTO mail (booking_id, kind) VALUES (NEW.id, NEW.state) ON CONFLICT DO NOTHING;
-    END IF;
+    INSERT INTO mail (booking_id, kind) VALUES (NEW.id, NEW.state) ON CONFLICT DO NOTHING;
     RETURN NULL;
 END $$;
 -- Of a dispute the buyer knows already, and of one that they lost their bank tells them.
@@ -1145,12 +1233,11 @@ CREATE TRIGGER mail_of_moves AFTER UPDATE ON booking FOR EACH ROW
 -- Tells of every refund that Stripe took, whatever the booking is afterwards.
 CREATE FUNCTION mail_of_refunds() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF NEW.accepted IS NOT NULL AND (TG_OP = 'INSERT' OR OLD.accepted IS NULL) THEN
-        PERFORM write_next_mail(NEW.booking_id, 'refunded');
-    END IF;
+    PERFORM write_next_mail(NEW.booking_id, 'refunded');
     RETURN NULL;
 END $$;
-CREATE TRIGGER mail_of_refunds AFTER INSERT OR UPDATE ON refund FOR EACH ROW EXECUTE FUNCTION mail_of_refunds();
+CREATE TRIGGER mail_of_refunds AFTER UPDATE ON refund FOR EACH ROW
+    WHEN (OLD.accepted IS NULL AND NEW.accepted IS NOT NULL) EXECUTE FUNCTION mail_of_refunds();
 
 -- Tells all who have bought of another time or place.
 CREATE FUNCTION mail_of_changed_event() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -1239,7 +1326,25 @@ END $$;
 CREATE TRIGGER status_change_stays BEFORE UPDATE OR DELETE OR TRUNCATE ON status_change
     FOR EACH STATEMENT EXECUTE FUNCTION status_change_stays();
 
--- Tells of seats that were sold, or set free; one insert a statement, however many it sells.
+-- How a place may move, and while its booking is what. Asked of each place that the log below looks at anyway, in the same
+-- statement: one of its own would cost far more. SQL, so that PostgreSQL puts it where it is asked.
+CREATE FUNCTION place_may_move(was text, is_now text, booking text) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN was = is_now THEN true
+                WHEN was = 'claimed' AND is_now = 'sold' THEN booking IN ('authorized', 'confirmed')
+                WHEN was = 'claimed' AND is_now = 'released' THEN booking IN ('cancelled', 'expired', 'failed')
+                WHEN was = 'sold' AND is_now = 'released' THEN booking IN (
+                    'confirmed', 'partially_refunded', 'refunded', 'disputed', 'charged_back', 'failed')
+                ELSE false END;
+$$;
+-- Whatever else a place should become.
+CREATE FUNCTION refuse_place(place text, was text, is_now text, booking text) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'place % may not go from % to % while its booking is %', place, was, is_now, booking
+        USING ERRCODE = 'check_violation', CONSTRAINT = 'places_follow_their_booking';
+END $$;
+
+-- Tells of seats that were sold, or set free, and refuses those that go where their booking is not; one insert a statement,
+-- however many it sells.
 CREATE FUNCTION booking_seats_sold_or_freed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO status_change (event_id, act, seat_id, status, hold_id, holder, booking_id)
@@ -1248,7 +1353,9 @@ BEGIN
     FROM now_is
     JOIN was ON was.booking_id = now_is.booking_id AND was.seat_id = now_is.seat_id
     JOIN booking b ON b.id = now_is.booking_id
-    WHERE was.state <> now_is.state AND 'sold' IN (was.state, now_is.state)
+    WHERE CASE WHEN place_may_move(was.state, now_is.state, b.state)
+               THEN was.state <> now_is.state AND 'sold' IN (was.state, now_is.state)
+               ELSE refuse_place(now_is.seat_id, was.state, now_is.state, b.state) END
     ORDER BY now_is.seat_id;
     RETURN NULL;
 END $$;
@@ -1270,8 +1377,11 @@ BEGIN
     FROM now_is
     JOIN was ON was.booking_id = now_is.booking_id AND was.area_id = now_is.area_id AND was.type = now_is.type
     JOIN booking b ON b.id = now_is.booking_id
-    WHERE 'sold' IN (was.state, now_is.state)
-      AND (was.state <> now_is.state OR was.quantity > now_is.quantity)
+    WHERE CASE WHEN place_may_move(was.state, now_is.state, b.state)
+                    AND (was.quantity = now_is.quantity OR was.quantity > now_is.quantity AND was.state = 'sold')
+               THEN 'sold' IN (was.state, now_is.state)
+                    AND (was.state <> now_is.state OR was.quantity > now_is.quantity)
+               ELSE refuse_place(now_is.area_id, was.state, now_is.state, b.state) END
     ORDER BY now_is.area_id, now_is.type;
     RETURN NULL;
 END $$;

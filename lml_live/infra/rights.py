@@ -30,7 +30,7 @@ _ADD: Final = _may("SELECT", "INSERT")
 RIGHTS: Final[Mapping[str, frozenset[str]]] = {
     # Money and trails.
     "ledger_account": frozenset(),  # A foreign key looks there, as the owner.
-    "ledger_transaction": _may("INSERT", "SELECT (number)"),
+    "ledger_transaction": _may("INSERT", "SELECT (number)", "SELECT (booking_id)"),
     "ledger_entry": _may("INSERT"),
     "audit_record": _ADD,
     "audit_link": _ADD,
