@@ -379,13 +379,11 @@ async def test_its_booking_decides_from_the_claim_on(office: Office, house: Hous
     held(await house.holds.checkout_hold(office.event, office.customer, made.hold, booking))
     await house.claim(office.event, made.hold, marked.record, booking=booking)
     assert await office.listed() == []
-    await house.pool.execute("UPDATE booking_seat SET state = 'sold' WHERE booking_id = $1", booking)
-    await house.pool.execute("UPDATE booking_area SET state = 'sold' WHERE booking_id = $1", booking)
+    await house.move_claim(booking, "confirmed", "sold")
     await office.lose_redis()
     assert (await house.states(office.event))[3] == SOLD
     refused(await office.release(made.hold), "hold_not_found")
-    await house.pool.execute("UPDATE booking_seat SET state = 'released' WHERE booking_id = $1", booking)
-    await house.pool.execute("UPDATE booking_area SET state = 'released' WHERE booking_id = $1", booking)
+    await house.move_claim(booking, "refunded", "released")
     await office.lose_redis()
     assert (await house.states(office.event))[3] == FREE, "a sale that was undone is no hold again"
     assert [(act, places, status) for act, places, status, *_ in await office.log()][1:] == [
@@ -398,7 +396,7 @@ async def test_a_claim_that_ended_unsold_is_no_change_of_status(office: Office, 
     anna = held(await house.holds.hold_seats(office.event, "anna", adults(0), [], key=None))
     assert anna.record is not None
     await house.claim(office.event, anna.hold, anna.record, booking=f"b-{office.event}")
-    await house.pool.execute("UPDATE booking_seat SET state = 'released' WHERE event_id = $1", office.event)
+    await house.move_claim(f"b-{office.event}", "cancelled", "released")
     assert await office.log() == []
 
 

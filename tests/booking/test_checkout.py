@@ -269,12 +269,14 @@ async def test_the_index_refuses_a_seat_that_is_somebody_elses_and_the_hold_come
 ) -> None:
     hold = await house.take(event, 3, 4, floor=1)
     await house.pool.execute(
-        "INSERT INTO booking (id, event_id, hold_id, holder, epoch, state, hold_created, lifetime_end)"
-        " VALUES ('b-other', $1, 'h', 'ben', 1, 'failed', now(), now())",
+        "INSERT INTO booking (id, event_id, hold_id, holder, epoch, state, hold_created, lifetime_end, currency,"
+        " buyer_name, buyer_email, amount, prices_version, expires_at) VALUES ('b-other', $1, 'h', 'ben', 1,"
+        " 'pending_payment', now(), now(), 'EUR', 'Ben', 'ben@example.org', 0, 1, now() + interval '1 hour')",
         event,
     )
     await house.pool.execute(
-        "INSERT INTO booking_seat (booking_id, event_id, seat_id, type, state) VALUES ('b-other', $1, $2, 'a', 'sold')",
+        "INSERT INTO booking_seat (booking_id, event_id, seat_id, type, state)"
+        " VALUES ('b-other', $1, $2, 'a', 'claimed')",
         event,
         seat_id(4),
     )

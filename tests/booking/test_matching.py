@@ -95,7 +95,8 @@ async def test_every_difference_is_listed_and_counted_until_it_is_mended(
     assert gauges() == {}
 
     await let_a_day_pass(house, moneyless, twice)  # found by their money alone, one even where no charge names it
-    await house.pool.execute("UPDATE stripe_transaction SET booking_id = NULL WHERE booking_id = $1", moneyless.id)
+    nameless = "UPDATE stripe_transaction SET booking_id = NULL WHERE booking_id = $1"
+    await past_guards(house.pool, nameless, moneyless.id)
     await tamper(house, unsold, "state = 'cancelled'")
     assert moneyless.intent_id is not None
     await stripe_api.v1.refunds.create_async({"payment_intent": moneyless.intent_id})
@@ -224,7 +225,7 @@ async def test_refunds_agree_and_one_that_came_back_is_told_until_it_is_given_an
     async def match_later() -> Match:
         """The double's clock is ahead by now: what it books is in the match after the next."""
         await matching.match()
-        await house.pool.execute("UPDATE stripe_transaction SET created = created - interval '2 minutes'")
+        await past_guards(house.pool, "UPDATE stripe_transaction SET created = created - interval '2 minutes'")
         return await matching.match(since=part.created - timedelta(hours=1))
 
     assert kinds(await match_later()) == {back.id: "money_without_sale"}

@@ -212,38 +212,44 @@ class House(Worker):
         await self.pool.execute(
             "INSERT INTO booking (id, event_id, hold_id, holder, epoch, state, hold_created, lifetime_end,"
             " buyer_name, buyer_email, amount, currency, prices_version, expires_at)"
-            " VALUES ($1, $2, $3, $4, $5, $6, $7, $8,"
+            " VALUES ($1, $2, $3, $4, $5, 'pending_payment', $6, $7,"
             " 'Anna', 'anna@example.org', 0, 'EUR', 1, now() + interval '1 hour')",
             booking,
             event,
             hold,
             record.holder,
             sale.epoch,
-            "confirmed" if sold else "pending_payment",
             to_datetime(record.created_ms),
             to_datetime(record.lifetime_ms),
         )
-        state = "sold" if sold else "claimed"
         for seat, price_type in record.seat_types():
             await self.pool.execute(
-                "INSERT INTO booking_seat (booking_id, event_id, seat_id, type, state) VALUES ($1, $2, $3, $4, $5)",
+                "INSERT INTO booking_seat (booking_id, event_id, seat_id, type, state)"
+                " VALUES ($1, $2, $3, $4, 'claimed')",
                 booking,
                 event,
                 seat_id(seat),
                 price_type,
-                state,
             )
         for area, price_type, quantity in record.area_types():
             await self.pool.execute(
                 "INSERT INTO booking_area (booking_id, event_id, area_id, type, quantity, state)"
-                " VALUES ($1, $2, $3, $4, $5, $6)",
+                " VALUES ($1, $2, $3, $4, $5, 'claimed')",
                 booking,
                 event,
                 area,
                 price_type,
                 quantity,
-                state,
             )
+        if sold:
+            await self.move_claim(booking, "confirmed", "sold")
+
+    async def move_claim(self, booking: str, state: str, places: str) -> None:
+        """The booking's rows go on, its places after it."""
+        async with self.pool.acquire() as connected, connected.transaction():
+            await connected.execute("UPDATE booking SET state = $2 WHERE id = $1 AND state <> $2", booking, state)
+            await connected.execute("UPDATE booking_seat SET state = $2 WHERE booking_id = $1", booking, places)
+            await connected.execute("UPDATE booking_area SET state = $2 WHERE booking_id = $1", booking, places)
 
     async def block_rows(self, event: str, seats: Mapping[int, str], areas: Mapping[str, int]) -> None:
         """What staff blocked, as PostgreSQL has it."""

@@ -211,7 +211,7 @@ async def test_killed_with_its_tail_cut(own: tuple[House, Valkey]) -> None:
     assert record is not None
     assert (record.state, record.seats) == ("checkout", (14, "adult"))
     held(await holds.free_booking(event, gina.hold, f"b-gina-{event}"[:60], "expired"))
-    await house.pool.execute("UPDATE booking_seat SET state = 'released' WHERE booking_id LIKE 'b-gina%'")
+    await house.move_claim(f"b-gina-{event}"[:60], "expired", "released")
     assert (await house.states(event))[14:16] == [FREE, FREE]
     await house.pool.execute("UPDATE event SET redis_run_id = NULL WHERE id = $1", event)
     await house.book.reload(event)

@@ -271,8 +271,7 @@ async def epoch_after(house: House, event: str, before: int) -> bool:
 
 async def test_a_sale_that_redis_was_not_told_is_told_again(house: House, checker: Checker, event: str) -> None:
     booking = f"b-{event}-6"
-    await house.pool.execute("UPDATE booking_seat SET state = 'sold' WHERE booking_id = $1", booking)
-    await house.pool.execute("UPDATE booking_area SET state = 'sold' WHERE booking_id = $1", booking)
+    await house.move_claim(booking, "confirmed", "sold")
     # While the outbox has it, it is on its way.
     await house.pool.execute(
         "INSERT INTO outbox (booking_id, event_id, act, key) VALUES ($1, $2, 'sell_hold', $1)", booking, event

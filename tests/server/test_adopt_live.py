@@ -74,23 +74,26 @@ class House:
                 await connection.execute(
                     "INSERT INTO booking (id, event_id, hold_id, holder, epoch, state, hold_created, lifetime_end,"
                     " buyer_name, buyer_email, amount, currency, prices_version, expires_at)"
-                    " VALUES ($1, $2, $3, $4, $5, $6, now(), now() + interval '30 minutes',"
+                    " VALUES ($1, $2, $3, $4, $5, 'pending_payment', now(), now() + interval '30 minutes',"
                     " 'Anna', 'anna@example.org', 0, 'EUR', 1, now() + interval '1 hour')",
                     *(booking, self.server.event, hold.id, self.clients[number].holder, marked.epoch),
-                    "confirmed" if sold else "pending_payment",
                 )
-                state = "sold" if sold else "claimed"
                 ids = [(await self.seat_ids())[int(seat)] for seat in hold.seats]
                 await connection.executemany(
-                    "INSERT INTO booking_seat (booking_id, event_id, seat_id, type, state) VALUES ($1, $2, $3, $4, $5)",
-                    [(booking, self.server.event, seat_id, hold.lines[0].type, state) for seat_id in ids],
+                    "INSERT INTO booking_seat (booking_id, event_id, seat_id, type, state)"
+                    " VALUES ($1, $2, $3, $4, 'claimed')",
+                    [(booking, self.server.event, seat_id, hold.lines[0].type) for seat_id in ids],
                 )
                 for area, quantity in hold.areas.items():
                     await connection.execute(
                         "INSERT INTO booking_area (booking_id, event_id, area_id, type, quantity, state)"
-                        " VALUES ($1, $2, $3, $4, $5, $6)",
-                        *(booking, self.server.event, area, hold.lines[-1].type, quantity, state),
+                        " VALUES ($1, $2, $3, $4, $5, 'claimed')",
+                        *(booking, self.server.event, area, hold.lines[-1].type, quantity),
                     )
+                if sold:
+                    await connection.execute("UPDATE booking SET state = 'confirmed' WHERE id = $1", booking)
+                    for table in ("booking_seat", "booking_area"):
+                        await connection.execute(f"UPDATE {table} SET state = 'sold' WHERE booking_id = $1", booking)
             if sold:
                 assert await acts.sell_hold(self.server.event, hold.id, booking) is not None
 
