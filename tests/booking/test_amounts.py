@@ -78,8 +78,10 @@ async def test_a_total_above_what_stripe_takes_is_refused_and_the_hold_stays(hou
     assert await house.state(house.checkout.booking_id("anna", "k")) is None
 
 
-async def test_yen_and_kronur_reach_stripe_in_its_units(house: BookingHouse, event: str) -> None:
+async def test_yen_and_kronur_reach_stripe_in_its_units(house: BookingHouse) -> None:
     for holder, seat, currency, units in (("anna", 3, "JPY", 4_750), ("ben", 5, "ISK", 475_000)):
+        event = await house.open_event()
+        await house.pool.execute("UPDATE event SET currency = $2 WHERE id = $1", event, currency)
 
         def quote(name: str, record: Record, currency: str = currency) -> Quoted:
             return Quoted(house.quote(name, record).lines, currency, 1)
