@@ -266,8 +266,8 @@ async def test_no_claim_waits_for_another_event(house: BookingHouse, event: str)
     "shared",
     [
         "INSERT INTO booking_seat SELECT 'b-x', $1, lpad(to_hex($2::int), 64, '0'), 'adult', 'claimed'",
-        "INSERT INTO booking (id, event_id, hold_id, holder, epoch, state, hold_created, lifetime_end)"
-        " SELECT 'b-' || $2::int, $1, 'h', 'x', 1, 'failed', now(), now()",
+        "INSERT INTO booking (id, event_id, hold_id, holder, epoch, state, hold_created, lifetime_end, currency)"
+        " SELECT 'b-' || $2::int, $1, 'h', 'x', 1, 'failed', now(), now(), 'EUR'",
     ],
     ids=["seats", "bookings"],
 )
