@@ -4,7 +4,6 @@ No switch for this exists in the product: a test changes its own database, its o
 """
 
 import asyncio
-import hashlib
 from collections.abc import Awaitable, Callable
 from types import MappingProxyType
 from typing import Any
@@ -13,13 +12,12 @@ import pytest
 from booking_fixtures import empty, event_fixture, house_fixture  # noqa: F401
 from booking_house import ANNA, BookingHouse
 from checker import check
-from inventory_house import SCRIPTS, held, refused
+from inventory_house import change_script, held, refused
 
 from lml_live.booking import bookings, claims, outbox
 from lml_live.booking.bookings import Booking
 from lml_live.booking.claims import Claimed, Known, NewBooking, NotClaimed
 from lml_live.errors import Unavailable
-from lml_live.infra.redis import Script
 from lml_live.inventory.answers import Changed, Refusal
 
 
@@ -40,18 +38,6 @@ def change_statement(monkeypatch: pytest.MonkeyPatch, name: str, old: str, new: 
     statements[name] = statements[name].replace(old, new)
     for module in (bookings, claims, outbox):
         monkeypatch.setattr(module, "_SQL", MappingProxyType(statements))
-
-
-def change_script(house: BookingHouse, name: str, old: str, new: str) -> None:
-    """A copy of a script with a line changed, for this house alone. Redis knows it by another name."""
-    script = SCRIPTS[name]
-    assert old in script.text
-    text = script.text.replace(old, new)
-    house.pipe._scripts = {**SCRIPTS, name: Script(name, text, _sha(text))}
-
-
-def _sha(text: str) -> str:
-    return hashlib.sha1(text.encode()).hexdigest()
 
 
 async def free_behind_its_back(house: BookingHouse, event: str, seat: int) -> None:

@@ -1,5 +1,6 @@
 """A small house for the inventory's tests: events straight into PostgreSQL, workers, and the books' auditor."""
 
+import hashlib
 import secrets
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ from msgspec import structs
 from lml_live import limits
 from lml_live.clock import to_datetime
 from lml_live.infra import postgres
-from lml_live.infra.redis import Pipe, Prepared, load_scripts
+from lml_live.infra.redis import Pipe, Prepared, Script, load_scripts
 from lml_live.inventory import seatmap
 from lml_live.inventory.answers import Changed, Refusal
 from lml_live.inventory.book import Book
@@ -67,6 +68,14 @@ def refused(answer: Changed | Refusal | None, code: str) -> Refusal:
     assert isinstance(answer, Refusal), answer
     assert answer.code == code, answer
     return answer
+
+
+def change_script(worker: "Worker", name: str, old: str, new: str) -> None:
+    """A copy of a script with a line changed, for this worker alone. Redis knows it by another name."""
+    script = SCRIPTS[name]
+    assert old in script.text, f"{name} has no such line"
+    text = script.text.replace(old, new)
+    worker.pipe._scripts = {**SCRIPTS, name: Script(name, text, hashlib.sha1(text.encode()).hexdigest())}
 
 
 class Worker:
