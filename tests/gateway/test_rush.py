@@ -8,8 +8,11 @@ from collections.abc import Iterator
 import pytest
 
 from lml_live import limits
+from lml_live.errors import Overloaded
 from lml_live.gateway.collector import Collector
+from lml_live.gateway.connection import Doorman
 from lml_live.gateway.turnstile import Turnstile
+from lml_live.guard.throttle import AddressCaps
 
 
 @pytest.fixture
@@ -48,6 +51,21 @@ async def test_who_gives_up_at_the_turnstile_takes_nobodys_turn(monkeypatch: pyt
     for _ in range(3):
         await asyncio.sleep(0)
     await asyncio.wait_for(turnstile.enter(half_in=False), 5)
+
+
+def test_who_comes_when_the_worker_is_full_is_told_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "SOCKETS_MAX", 3)
+    doorman = Doorman((), AddressCaps(2, ()))
+    for address in ("192.0.2.1", "192.0.2.1", "192.0.2.2"):
+        doorman.enter(address)
+    for address in ("192.0.2.1", "192.0.2.3"):
+        with pytest.raises(Overloaded) as refused:
+            doorman.enter(address)
+        assert refused.value.retry_after_ms == limits.BYE_MS
+    doorman.leave("192.0.2.1")
+    doorman.enter("192.0.2.3")
+    with pytest.raises(Overloaded):
+        doorman.enter("192.0.2.1")  # who was refused was not counted, and the worker is full again
 
 
 class Node:

@@ -4,9 +4,13 @@ One test a row of the bad-input matrix; the last lines of each prove that the se
 """
 
 import asyncio
+import base64
 import contextlib
 import json
 import logging
+import os
+import socket
+import struct
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -38,6 +42,7 @@ from waiting import eventually
 from lml_live import limits
 from lml_live.client import HoldResult, LiveClient, Refusal
 from lml_live.gateway import conversation, wire
+from lml_live.infra import postgres
 from lml_live.infra.config import Settings
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -670,6 +675,65 @@ async def test_who_does_not_read_is_cut_and_nobody_else_waits(
         await other.wait_for(lambda live: live.seats == bytes(SEATS))
         assert other.connected
         assert await stalled.hear_the_end() is None, "cut without a goodbye that it would not read"
+
+
+# --- What hostile sockets take ----------------------------------------------------------------------------------------
+
+
+async def test_what_hostile_sockets_take_is_given_back(
+    server: LiveServer, socket_settings: Settings, event: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """I29: five hundred that break off or fall silent, wherever they are, leave nothing open behind them."""
+    monkeypatch.setattr(limits, "HELLO_SECONDS_MAX", 1)
+    hello = msgspec.json.encode({"type": "hello"})
+    masked = bytes((FIN | TEXT, 0x80 | len(hello))) + bytes(4) + hello
+    upgrade = (
+        f"GET {server.live_path(event)} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {base64.b64encode(bytes(16)).decode()}\r\n\r\n"
+    ).encode()
+    silent = [upgrade, upgrade + masked[:9]]
+    ways = [*silent, b"", b"\x16\x03\x01", upgrade[:60], upgrade + masked, upgrade + b"\xff" * 40]
+
+    async def gauge(name: str) -> float:
+        async with ClientSession() as session, session.get(f"{server.url}/metrics") as answer:
+            lines = (await answer.text()).splitlines()
+        return next(float(line.split()[-1]) for line in lines if line.startswith(f"{name} "))
+
+    async def taken() -> tuple[int, float, int]:
+        """Descriptors of this process, sockets counted, connections to the worker's database."""
+        return len(os.listdir("/proc/self/fd")), await gauge("lml_sockets"), await pool.fetchval(CONNECTIONS)
+
+    assert socket_settings.postgres_dsn is not None
+    loop, pool = asyncio.get_running_loop(), await postgres.connect_pool(socket_settings.postgres_dsn, size_max=1)
+    before = await taken()
+    for _ in range(2):
+        crowd = []
+        for number in range(250):
+            line = socket.socket()
+            line.setblocking(False)
+            crowd.append(line)
+            await loop.sock_connect(line, ("127.0.0.1", server.port))
+            await loop.sock_sendall(line, ways[number % len(ways)])
+        assert len(os.listdir("/proc/self/fd")) > before[0] + 250, "they are there"
+        for number, line in enumerate(crowd):
+            if number < len(silent):  # the server's patience is at an end before ours
+                async with asyncio.timeout(20):
+                    while await loop.sock_recv(line, 4_096):
+                        pass
+            if number % 3:  # a reset, where the others say goodbye
+                line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            line.close()
+
+    async def given_back() -> bool:
+        now = await taken()
+        # A pool of ours may have grown meanwhile, up to its bound.
+        return now[0] < before[0] + 10 and now[1] == before[1] and now[2] <= before[2] + limits.POSTGRES_POOL_MAX
+
+    await eventually(given_back)
+    await pool.close()
+
+
+CONNECTIONS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
 
 
 # --- A good client beside all this ------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from typing import Any, Self
 import aiohttp
 import msgspec
 from serving import LiveServer
+from views import Truth, check
 
 from lml_live.backoffice.deployed import DeployedLayouts
 from lml_live.gateway import wire
@@ -141,6 +142,11 @@ class Line:
         if kind in ("welcome", "resumed", "diff"):
             self.seq = message["seq"]
 
+    def judged(self, truth: Truth | None = None) -> list[tuple[str, str]]:
+        """What is wrong with what was heard so far (`views`)."""
+        welcomes = [message for message in self.heard if message["type"] == "welcome"]
+        return check(self.heard, truth, bytes(self.unpack(welcomes[-1])) if truth and welcomes else None)
+
     async def close(self) -> None:
         await self.socket.close()
 
@@ -168,6 +174,9 @@ class Lines:
     ) -> None:
         assert self._session is not None
         await self._session.close()
+        if kind is None:
+            for line in self._lines:
+                assert line.judged() == [], "what a socket was told is not coherent"
 
     async def open(
         self,

@@ -21,6 +21,7 @@ from lml_live.gateway.fan_out import SLICE, FanOut, Turns
 from lml_live.gateway.live import Live
 from lml_live.gateway.session import Greet, Session
 from lml_live.gateway.tokens import LIFE_MS, RENEWAL_MS, HolderTokens
+from lml_live.inventory import seatmap
 from lml_live.inventory.diffs import Change
 from lml_live.inventory.feed import Feed
 from lml_live.inventory.holds import OwnHolds
@@ -347,6 +348,54 @@ async def test_rooms_share_what_a_pass_of_the_loop_writes(setting: Setting) -> N
     assert written == [[1] * SLICE, [0] * SLICE], "a hold waits for one slice, however many rooms are told"
     await until_quiet()
     assert [[len(line.frames) for line in room] for room in lines] == [[1] * SLICE] * 2
+
+
+async def test_a_rush_is_welcomed_with_one_encoding_a_version_and_format(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F34: ten thousand that come back at once cost ten thousand writes, and no more seat maps than there are kinds."""
+    made: list[int] = []
+    pack, deflate = seatmap.pack, seatmap.deflate
+    monkeypatch.setattr(seatmap, "pack", lambda states: made.append(0) or pack(states))
+    monkeypatch.setattr(seatmap, "deflate", lambda packed: made.append(1) or deflate(packed))
+    kinds = [(wire.JSON, False), (wire.MSGPACK, False), (wire.JSON, True), (wire.MSGPACK, True)]
+
+    async def rush(count: int) -> set[str]:
+        lines = []
+        for number in range(count):
+            fmt, deflated = kinds[number % len(kinds)]
+            subscriber, line = setting.subscriber(fmt)
+            audience = setting.live.join(await setting.audience(), subscriber)
+            greet = Greet(None, None, None, deflated)
+            lines.append(line)
+            await setting.live.welcome(audience, subscriber, setting.session(), greet)
+        return {message["seats"] for line in lines[::4] for message in line.messages()}
+
+    [first] = await rush(200)
+    assert (made.count(0), made.count(1)) == (4, 2)
+    assert {first} == await rush(200)
+    assert (made.count(0), made.count(1)) == (4, 2), "the same version, and nothing is encoded again"
+    setting.hold(3)
+    assert {first} != await rush(200)
+    assert (made.count(0), made.count(1)) == (8, 4)
+
+
+async def test_what_is_kept_for_those_who_do_not_read_is_the_size_of_the_hall(setting: Setting) -> None:
+    """Merged per seat, once for all of them, however many ticks they miss."""
+    lines = [(await setting.come())[1] for _ in range(20)]
+    audience = await setting.audience()
+    for line in lines:
+        line.unread = 1
+    for number in range(1_000):
+        setting.hold(number % 50)
+        await asyncio.sleep(0)
+    await until_quiet()
+    for line in lines:
+        assert len(line.frames) == 1
+        line.unread = 0
+    audience.serve_slow(time.monotonic())
+    for line in lines:
+        assert line.messages()[1:] == [{"type": "diff", "prev": 0, "seq": 1_000, "held": list(range(50))}]
 
 
 async def test_who_does_not_read_is_cut(setting: Setting) -> None:

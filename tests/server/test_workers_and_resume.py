@@ -1,20 +1,23 @@
 """Two workers on one port: the same truth from both, clients that come back to either, and the end of each."""
 
 import asyncio
+import base64
 import os
 import signal
 from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
-from lines import Line, Lines
+from lines import SEAT_COUNT, Line, Lines
 from serving import LiveServer, OwnServer
+from views import Truth
 from waiting import eventually
 
 from lml_live.client import HoldResult, LiveClient, Synced
 from lml_live.client.effects import Effect
 from lml_live.devstack.servers import Valkey
 from lml_live.gateway import wire
+from lml_live.inventory import seatmap
 from lml_live.values import AVAILABLE, HELD
 
 
@@ -96,6 +99,14 @@ async def test_both_workers_tell_the_same(live_pair: LiveServer, lines: Lines) -
     for line in everybody:
         await line.hear_seats(expected)
     assert len({bytes(line.seats) for line in everybody}) == 1
+    path = f"/api/v1/events/{live_pair.event}/availability"
+    async with live_pair.session() as http, http.get(path) as answer:
+        said = await answer.json()
+    seats = seatmap.unpack(base64.b64decode(said["seats"]), SEAT_COUNT)
+    for line in everybody:
+        while line.seq < said["seq"]:
+            await line.hear("diff")
+        assert line.judged(Truth(said["epoch"], said["seq"], bytes(seats), said["areas"])) == []
     holders = {line.holder for line in everybody}
     assert len(holders) == len(everybody)
 
