@@ -5,6 +5,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 import pytest
+from drawn_halls import Hall
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -16,7 +17,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from inventory_fixtures import inventory_dsn_fixture, scripts_keep_their_word  # noqa: F401
-from inventory_house import SCRIPTS, House
+from inventory_house import SCRIPTS, House, seat_id
 
 from lml_live import limits
 from lml_live.infra import postgres
@@ -25,6 +26,7 @@ from lml_live.inventory import seatmap
 from lml_live.inventory.answers import Changed, Refusal
 from lml_live.inventory.handing import HandOvers
 from lml_live.inventory.holds import is_staff_hold
+from lml_live.inventory.returns import Returns
 from lml_live.inventory.rooms import PUBLIC, STAFF, Room
 from lml_live.inventory.staff_holds import StaffHolds, Undone
 from lml_live.values import AVAILABLE
@@ -33,6 +35,9 @@ T = TypeVar("T")
 
 SEATS, AREAS, MAX_SEATS = 10, {"pit": 5}, 6
 HOLD_MS, LIFETIME_MS, EXTENSIONS = 100_000, 250_000, 2
+REHOLD_MS = 60_000
+WINDOWS = Hall("." * SEATS).plan.windows
+"""All seats stand in one row."""
 HOLDERS = ("anna", "ben", "cleo")
 THROUGH = {"cleo": "agency"}
 """All others buy on the web."""
@@ -73,7 +78,13 @@ class Inventory(RuleBasedStateMachine):
         self.now = 0
         self.holds: dict[str, Held] = {}
         self.order: list[str] = []
+        self.requests: dict[str, tuple[str, str, tuple[list[int], dict[str, int]]]] = {}
+        """The key, who asked and for what, by the hold that it made."""
+        self.lost: dict[str, dict[int, int]] = {holder: {} for holder in HOLDERS}
+        """Until when a holder does not get back what he let expire."""
         self.blocked: set[int] = set()
+        self.killed: set[int] = set()
+        """Those of them that staff may not sell from either."""
         self.blocked_places = 0
         self.channel_of: dict[int, str] = {}
         """Which channel alone sells a seat; absent where all do."""
@@ -82,8 +93,10 @@ class Inventory(RuleBasedStateMachine):
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self.loop.run_until_complete(work)
 
-    @initialize()
-    def open(self) -> None:
+    @initialize(orphans=st.sampled_from(["off", "off", "strict"]))
+    def open(self, orphans: str) -> None:
+        self.orphans = orphans
+
         async def start() -> None:
             pool = await postgres.connect_pool(self.dsn, size_max=1)
             pipe = Pipe(self.valkey, SCRIPTS)
@@ -97,7 +110,10 @@ class Inventory(RuleBasedStateMachine):
                 lifetime_seconds=LIFETIME_MS // 1000,
                 extensions=EXTENSIONS,
                 channels=CHANNELS,
+                rehold_seconds=REHOLD_MS // 1000,
             )
+            await self.house.change_event(self.event, orphan_rule=orphans)
+            await self.house.book.restamp(self.event)
 
         self.run(start())
 
@@ -144,9 +160,19 @@ class Inventory(RuleBasedStateMachine):
         own = but.seats if but else set()
         if self.tally(holder, but) + len(wish[0]) + sum(wish[1].values()) > MAX_SEATS:
             return "limit_exceeded"
+        if any(self.lost[holder].get(seat, 0) > self.now for seat in set(wish[0]) - own):
+            return "cooling_down"
         if not set(wish[0]) <= self.free_seats(but) & (self.sold_by(through) | own):
             return "seat_taken"
-        return "area_full" if sum(wish[1].values()) > self.free_places(through, but) else None
+        if sum(wish[1].values()) > self.free_places(through, but):
+            return "area_full"
+        return "orphan_seat" if self.orphans == "strict" and self.left_alone(set(wish[0]), but) else None
+
+    def left_alone(self, wished: set[int], but: Held | None) -> set[int]:
+        """The neighbours of wished seats that would have nobody free beside them."""
+        free = self.free_seats(but) - wished
+        beside = {seat + step for seat in wished for step in (-1, 1)}
+        return {seat for seat in beside & free if not {seat - 1, seat + 1} & free}
 
     def refusal_of_replace(self, holder: str, wish: tuple[list[int], dict[str, int]], hold: Held) -> str | None:
         return self.refusal_of_wish(holder, wish, hold.through, hold)
@@ -170,13 +196,15 @@ class Inventory(RuleBasedStateMachine):
         self, wish: tuple[list[int], dict[str, int]], over_house: bool, but: Held | None = None
     ) -> str | None:
         through, own = (but.through, but.seats) if but else ("box-office", set[int]())
-        kept_back = self.blocked if over_house else set()
+        kept_back = self.blocked - self.killed if over_house else set()
         if not set(wish[0]) <= (self.free_seats(but) | kept_back) & (self.sold_by(through, "box-office") | own):
             return "seat_taken"
         return "area_full" if sum(wish[1].values()) > self.free_places(through, but) else None
 
     def end(self, name: str, code: str = "") -> None:
         hold = self.holds[name]
+        if code == "hold_expired":
+            self.lost[hold.holder] |= dict.fromkeys(hold.seats, self.now + REHOLD_MS)
         hold.state, hold.booking, hold.seats, hold.places = "gone", code, set(), {}
         hold.lifetime = max(hold.lifetime, self.now)  # remembered a minute longer than this
 
@@ -190,11 +218,17 @@ class Inventory(RuleBasedStateMachine):
 
     @rule(holder=holders, wish=wishes)
     def hold(self, holder: str, wish: tuple[list[int], dict[str, int]]) -> None:
-        self.judge_hold(self.run(self.ask_hold(holder, wish)), holder, wish)
+        key = f"k{len(self.requests)}-{len(self.order)}"
+        answer = self.run(self.ask_hold(holder, wish, key))
+        self.judge_hold(answer, holder, wish)
+        if isinstance(answer, Changed):
+            self.requests[answer.hold] = (key, holder, wish)
 
-    def ask_hold(self, holder: str, wish: tuple[list[int], dict[str, int]]) -> Coroutine[Any, Any, Changed | Refusal]:
+    def ask_hold(
+        self, holder: str, wish: tuple[list[int], dict[str, int]], key: str | None = None
+    ) -> Coroutine[Any, Any, Changed | Refusal]:
         through = THROUGH.get(holder, "web")
-        return self.house.holds.hold_seats(self.event, holder, *asked(wish), key=None, through=through)
+        return self.house.holds.hold_seats(self.event, holder, *asked(wish), key=key, through=through, windows=WINDOWS)
 
     def judge_hold(self, answer: Changed | Refusal, holder: str, wish: tuple[list[int], dict[str, int]]) -> None:
         through = THROUGH.get(holder, "web")
@@ -206,11 +240,31 @@ class Inventory(RuleBasedStateMachine):
             self.holds[answer.hold] = Held(holder, wish, self.now, through)
             self.order.append(answer.hold)
 
+    @precondition(lambda self: self.requests)
+    @rule(number=numbers, another=st.booleans())
+    def ask_again(self, number: int, another: bool) -> None:
+        """A key that was used finds its hold as it is now, takes nothing, and stands for no other wish."""
+        name = list(self.requests)[-1 - number % len(self.requests)]
+        hold, (key, holder, wish) = self.holds[name], self.requests[name]
+        if hold.state == "gone" and hold.lifetime + limits.TOMBSTONE_MS - 2_000 < self.now:
+            del self.requests[name]  # forgotten, or about to be
+            return
+        other: tuple[list[int], dict[str, int]] = ([1] if wish[0] == [0] else [0], {})
+        answer = self.run(self.ask_hold(holder, other if another else wish, key))
+        expected = "idempotency_mismatch" if another else None
+        if not another and hold.holder != holder:
+            expected = "hold_not_found"  # he has signed in
+        elif not another and hold.state == "gone":
+            expected = hold.booking or "hold_not_found"
+        if self.judge(answer, expected):
+            assert isinstance(answer, Changed)
+            assert (answer.hold, answer.record is not None) == (name, True)
+
     @precondition(lambda self: self.order)
     @rule(number=numbers, holder=holders, own=st.sampled_from([True, True, True, False]), wish=wishes)
     def add(self, number: int, holder: str, own: bool, wish: tuple[list[int], dict[str, int]]) -> None:
         name, holder = self.target(number, holder, own)
-        answer = self.run(self.house.holds.add_to_hold(self.event, holder, name, *asked(wish), key=None))
+        answer = self.run(self.ask_change(self.house.holds.add_to_hold, holder, name, wish))
         hold = self.holds[name]
         expected = self.refusal_of_change(name, holder) or self.refusal_of_wish(holder, wish, hold.through)
         if self.judge(answer, expected):
@@ -222,10 +276,18 @@ class Inventory(RuleBasedStateMachine):
     @rule(number=numbers, holder=holders, own=st.sampled_from([True, True, True, False]), wish=wishes)
     def replace(self, number: int, holder: str, own: bool, wish: tuple[list[int], dict[str, int]]) -> None:
         name, holder = self.target(number, holder, own)
-        answer = self.run(self.house.holds.replace_hold(self.event, holder, name, *asked(wish), key=None))
+        answer = self.run(self.ask_change(self.house.holds.replace_hold, holder, name, wish))
         expected = self.refusal_of_change(name, holder) or self.refusal_of_replace(holder, wish, self.holds[name])
         if self.judge(answer, expected):
             self.holds[name].seats, self.holds[name].places = set(wish[0]), dict(wish[1])
+
+    def ask_change(
+        self, act: Any, holder: str, name: str, wish: tuple[list[int], dict[str, int]]
+    ) -> Coroutine[Any, Any, Changed | Refusal]:
+        answer: Coroutine[Any, Any, Changed | Refusal] = act(
+            self.event, holder, name, *asked(wish), key=None, windows=WINDOWS
+        )
+        return answer
 
     @precondition(lambda self: self.order)
     @rule(number=numbers, part=st.booleans())
@@ -332,6 +394,23 @@ class Inventory(RuleBasedStateMachine):
             hold.state, hold.booking, hold.now = "active", "", self.now
             hold.deadline = min(max(hold.deadline, self.now + limits.CHECKOUT_GRACE_MS), hold.lifetime)
 
+    @precondition(lambda self: self.order)
+    @rule(number=numbers, seats_left=st.integers(0, 4), places_left=st.integers(0, 3), right=st.booleans())
+    def keep_places(self, number: int, seats_left: int, places_left: int, right: bool) -> None:
+        """A booking gives a part back, but never all: that ends it."""
+        name, _ = self.target(number, "", own=True)
+        hold, booking = self.holds[name], f"b-{name}" if right else "b-other"
+        seats = sorted(hold.seats)[:seats_left]
+        places = {kind: min(n, places_left) for kind, n in hold.places.items() if places_left}
+        if not seats and not places:
+            return
+        areas = [("pit", kind, n) for kind, n in places.items()]
+        kept = self.run(Returns(self.house.book).keep_places(self.event, name, booking, [*map(seat_id, seats)], areas))
+        works = right and hold.state in ("checkout", "sold") and (set(seats), places) != (hold.seats, hold.places)
+        assert kept == works
+        if works:
+            hold.seats, hold.places = set(seats), places
+
     # --- Signing in
 
     @precondition(lambda self: self.order)
@@ -355,22 +434,27 @@ class Inventory(RuleBasedStateMachine):
                 hold.holder = to
                 moved.append(name)
                 self.holds[name] = self.holds.pop(name)  # the account's latest
+        for seat, until in self.lost[holder].items():
+            self.lost[to][seat] = max(until, self.lost[to].get(seat, 0))
         answer = self.run(HandOvers(self.house.book).hand_over(self.event, holder, to, bookings))
         assert (list(answer.holds), answer.kept) == (moved, kept)
 
     # --- Staff and time
 
-    @rule(chosen=seats, n=st.integers(0, 2), back=st.booleans())
-    def block(self, chosen: list[int], n: int, back: bool) -> None:
+    @rule(chosen=seats, n=st.integers(0, 2), back=st.booleans(), kill=st.booleans())
+    def block(self, chosen: list[int], n: int, back: bool, kill: bool) -> None:
         if back:
             done = self.blocked & set(chosen)
             refused = self.run(self.house.holds.unblock_seats(self.event, chosen))
             self.blocked -= done
+            self.killed -= done
         else:
-            answer = self.run(self.house.holds.block_seats(self.event, chosen, {"pit": n}, seatmap.BYTE_HOUSE))
+            kind = seatmap.BYTE_KILL if kill else seatmap.BYTE_HOUSE
+            answer = self.run(self.house.holds.block_seats(self.event, chosen, {"pit": n}, kind))
             done = (self.free_seats() | self.blocked) & set(chosen)
             fits = n <= max(self.blocked_places, self.blocked_places + self.free_places(None))
             self.blocked |= done
+            self.killed = self.killed | done if kill else self.killed - done
             assert bool(answer.refused_areas) == (not fits)
             if fits:
                 self.blocked_places = n
@@ -442,6 +526,7 @@ class Inventory(RuleBasedStateMachine):
     def wait(self, time_ms: int) -> None:
         # A margin of a second: the real clock goes on, too, and no deadline may fall into it.
         moments = {moment for hold in self.live().values() for moment in (hold.deadline, hold.lifetime)}
+        moments |= {until for lost in self.lost.values() for until in lost.values()}
         while any(abs(self.now + time_ms - moment) < 1_000 for moment in moments):
             time_ms += 1_500
         self.now += time_ms
@@ -496,7 +581,8 @@ class Inventory(RuleBasedStateMachine):
                 assert shown == self.free_seats() & self.sold_by(channel)
                 assert counts[0] == self.free_places(channel)
         states = [byte & seatmap.STATE_MASK for byte in raw]
-        assert {seat for seat, state in enumerate(states) if state == seatmap.BYTE_HOUSE} == self.blocked
+        assert {seat for seat, state in enumerate(states) if state == seatmap.BYTE_KILL} == self.killed
+        assert {seat for seat, state in enumerate(states) if state == seatmap.BYTE_HOUSE} == self.blocked - self.killed
         assert areas["pit"][3] == self.blocked_places
 
 
