@@ -48,12 +48,13 @@ class LiveServer:
     def live_path(self, event: str) -> str:
         return f"/api/v1/events/{event}/live"
 
-    async def open_event(self) -> str:
+    async def open_event(self, event: str = "", group: str | None = None) -> str:
         """A fresh event of 200 seats and an area of 50 places, on sale."""
-        event = f"event-{secrets.token_hex(6)}"
+        event = event or f"event-{secrets.token_hex(6)}"
         await self.catalogue.create_event(
             NewEvent(
                 id=event,
+                group=group,
                 name="Concert",
                 venue="Studio",
                 starts_at=datetime.now(UTC) + timedelta(days=1),

@@ -1,28 +1,39 @@
 """Events on a real cluster of three: each on the node that has its slot, whatever becomes of slots and nodes."""
 
 import asyncio
+import base64
 import contextlib
+import itertools
 import os
 import secrets
 import shutil
+import sys
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import ClientSession
 from inventory_fixtures import inventory_dsn_fixture, pool_fixture, scripts_keep_their_word  # noqa: F401
 from inventory_house import SCRIPTS, House, adults, held
 from valkey_fleet import ClusterFleet, ask
 from waiting import eventually
 
+sys.path.append(str(Path(__file__).parents[1] / "gateway"))
+
+import socket_house
+
 from lml_live import limits
+from lml_live.client import GroupResult, HoldResult, LiveClient, Refusal
 from lml_live.errors import Unavailable
 from lml_live.infra import postgres
 from lml_live.infra.redis import Misplaced, Pipe
 from lml_live.infra.redis_address import parse_address
 from lml_live.infra.redis_cluster import SLOTS, Cluster, slot_of
 from lml_live.inventory.feed import Feed
+from lml_live.inventory.seatmap import unpack
+from lml_live.values import AVAILABLE
 
 HELD = 1
 
@@ -63,10 +74,7 @@ class ClusterHouse(House):
 
     async def open_on(self, part: int) -> str:
         """An event on the node that has this third of the slots."""
-        while True:
-            event = f"test-{secrets.token_hex(6)}"
-            if slot_of(event) * 3 // SLOTS == part:
-                return await self.open_event(event=event)
+        return await self.open_event(event=name_on(part))
 
 
 @pytest.fixture
@@ -179,6 +187,43 @@ async def test_a_minority_does_not_adopt(
             await house.book.recover(event, wait=True)
         assert (await house.sale(event)).epoch == epoch
     assert (await house.book.recover(event, wait=True)).epoch == epoch + 1
+
+
+async def test_a_whole_server_sells_on_it(
+    fleet: ClusterFleet, house: ClusterHouse, postgres_server: str, mongo_url: str
+) -> None:
+    """Sockets, steps over a group and REST, by the URL alone: events on different nodes beside each other."""
+    async with (
+        socket_house.house(postgres_server, mongo_url, fleet.url) as settings,
+        socket_house.serving(settings) as server,
+    ):
+        async with ClientSession(server.url) as http, http.get("/readyz") as answer:
+            assert answer.status == 200, await answer.text()
+        evenings = [await server.open_event(name_on(part)) for part in (0, 1)]
+        second = await server.open_event(group=evenings[0])
+        async with (
+            LiveClient(server.url, evenings[0]) as anna,
+            LiveClient(server.url, evenings[0]) as watcher,
+            LiveClient(server.url, evenings[1]) as ben,
+        ):
+            assert isinstance(await ben.hold(seats=[1, 2], areas={"pit": 3}), HoldResult)
+            both = await anna.hold_group([evenings[0], second], seats=[5])
+            assert isinstance(both, GroupResult)
+            assert len(both.holds) == 2
+            await watcher.wait_for(lambda live: live.seats[5] == HELD)
+            assert isinstance(await watcher.hold(seats=[5]), Refusal)
+            assert isinstance(await anna.release_group([one.id for one in both.holds.values()]), GroupResult)
+            await watcher.wait_for(lambda live: live.seats[5] == AVAILABLE)
+        for event, shown in ((evenings[1], 2), (second, 0)):
+            async with ClientSession(server.url) as http, http.get(f"/api/v1/events/{event}/availability") as answer:
+                seats = unpack(base64.b64decode((await answer.json())["seats"]), socket_house.SEATS)
+                assert seats.count(HELD) == shown
+
+
+def name_on(part: int) -> str:
+    """An event's id whose slot is in this third of them."""
+    names = (f"test-{secrets.token_hex(6)}" for _ in itertools.count())
+    return next(name for name in names if slot_of(name) * 3 // SLOTS == part)
 
 
 async def test_a_node_that_dies_stops_its_own_events_only_and_its_replica_goes_on(
