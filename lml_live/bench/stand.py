@@ -23,7 +23,7 @@ from lml_live.infra.redis import Part, Pipe, load_scripts
 from lml_live.inventory.answers import Changed, Refusal
 from lml_live.inventory.book import Book
 from lml_live.inventory.holds import Holds
-from lml_live.inventory.records import Sale, pack, write_areas
+from lml_live.inventory.records import WEB, Sale, SalesChannel, pack, write_areas
 from lml_live.inventory.together import Together
 
 SECRET: Final = b"the benchmark's own secret ......"
@@ -215,12 +215,19 @@ class LoneEvent:
         """The same event, as if its sale had this orphan rule."""
         return LoneEvent(self.pipe, structs.replace(self.sale, orphan_rule=orphan_rule))
 
+    def of_channel(self, number: int) -> "LoneEvent":
+        """The same event, as if its public bought through a sales channel with seats of its own."""
+        return LoneEvent(self.pipe, structs.replace(self.sale, channels={WEB: SalesChannel(number)}))
+
     def through(self, pipe: Pipe) -> "LoneEvent":
         """The same event through another pipe, whose scripts may be others."""
         return LoneEvent(pipe, self.sale)
 
-    async def hold(self, seats: Sequence[int], *, number: int, keyed: bool = True, counted: bool = True) -> Changed:
-        """A hold of these seats by a holder of its own, from an address of its own, which is `counted` as shipped.
+    async def hold(
+        self, seats: Sequence[int], *, number: int, keyed: bool = True, counted: bool = True, area: str | None = None
+    ) -> Changed:
+        """A hold of these seats by a holder of its own, from an address of its own, which is `counted` as shipped; and
+        of one place of an area where one is named.
 
         Raises `Unavailable` where it is refused: nothing may be.
         """
@@ -228,7 +235,7 @@ class LoneEvent:
         key = f"key-{number}" if keyed else None
         return granted(
             await self.holds.hold_seats(
-                *(self.sale.event, f"holder-{number}", wishes, ()),
+                *(self.sale.event, f"holder-{number}", wishes, [(area, "adult", 1)] if area else ()),
                 key=key,
                 origin="bench:1:1",
                 windows=_row_of_twenty,

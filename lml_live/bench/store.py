@@ -18,6 +18,7 @@ from lml_live.gateway import wire
 from lml_live.gateway.tokens import HolderTokens
 from lml_live.infra.redis import Pipe, Script, load_scripts
 from lml_live.inventory import seatmap
+from lml_live.inventory.records import pack
 
 _SEATS: Final = 60_000
 _PIPELINE: Final = f"{bounds.IN_FLIGHT} calls in one write, one script call each, all answered before the next write"
@@ -45,18 +46,30 @@ class _Meter:
 
 
 async def _holds_and_releases(
-    meter: _Meter, event: LoneEvent, *, keyed: bool = True, counted: bool = True, batches: int = bounds.BATCHES
+    meter: _Meter,
+    event: LoneEvent,
+    *,
+    keyed: bool = True,
+    counted: bool = True,
+    area: str | None = None,
+    lost: bool = False,
+    batches: int = bounds.BATCHES,
 ) -> tuple[float, float]:
-    """µs of Valkey for a hold of two seats and for its release, over so many pipelines."""
+    """µs of Valkey for a hold of two seats (and a place of `area`) and for its release, over so many pipelines. `lost`:
+    every holder has let a hold expire before."""
     holding = releasing = 0.0
     pairs = event.sale.seat_count // 2
     for _ in range(batches):
         numbers = [next(_numbers) for _ in range(bounds.IN_FLIGHT)]
         # Pairs spread over the whole hall: the same few bytes again and again would be warmer than a sale's.
         first = [(numbers[0] * 7 + place) % pairs * 2 for place in range(bounds.IN_FLIGHT)]
+        losers = [f"x:holder-{number}" for number in numbers] if lost else []
+        if losers:
+            fields = [part for loser in losers for part in (loser, _LOSSES)]
+            await event.pipe.call("HSET", event.sale.key("book"), *fields)
         spent, held = await meter(
             [
-                event.hold((seat, seat + 1), number=n, keyed=keyed, counted=counted)
+                event.hold((seat, seat + 1), number=n, keyed=keyed, counted=counted, area=area)
                 for seat, n in zip(first, numbers, strict=True)
             ]
         )
@@ -65,6 +78,8 @@ async def _holds_and_releases(
             [event.release(hold.hold, number=number) for hold, number in zip(held, numbers, strict=True)]
         )
         releasing += spent
+        if losers:
+            await event.pipe.call("HDEL", event.sale.key("book"), *losers)
     return holding / batches, releasing / batches
 
 
@@ -160,6 +175,13 @@ GUARDS_CUT: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
 _GUARD_KEY: Final = "guard_key"
 _GUARD_ADDRESS: Final = "guard_address_limits"
 _GUARD_ORPHANS: Final = "guard_orphan_rule"
+_GUARD_LOSSES: Final = "guard_cooldown_and_rehold"
+_GUARD_CHANNEL: Final = "guard_channels"
+_GUARD_AREA: Final = "guard_areas"
+_LOSSES: Final = pack([1, 0, 0, 1, 1, 1])
+"""Of a holder who let a hold of two seats expire, and may have them again by now (lua/include/fairness.lua)."""
+_AREA: Final = "floor"
+_CHANNEL: Final = 1
 
 
 def without_guard(text: str, cuts: Sequence[tuple[str, str]]) -> str | None:
@@ -178,7 +200,8 @@ much: the median of the differences does not."""
 
 async def _measure_guards(stand: Stand) -> list[Figure]:
     valkey = await stand.lone_valkey()
-    event = await _fresh_event(valkey, _SEATS)
+    event = await valkey.event(f"bench-{_SEATS}", bytes(_SEATS), {_AREA: 1_000_000})
+    of_channel = await valkey.event("bench-channel", bytes((8 * _CHANNEL,)) * _SEATS)
     meter = _Meter(valkey)
     scripts = load_scripts()
     text = scripts["hold_seats"].text
@@ -196,7 +219,13 @@ async def _measure_guards(stand: Stand) -> list[Figure]:
         stand.stack.push_async_callback(pipe.close)
         without[name] = _Way(event.through(pipe))
     sides = {name: _guard(meter, whole, cut) for name, cut in without.items()}
-    sides[_GUARD_ORPHANS] = _guard(meter, _Way(event.under("strict")), whole)
+    for name, way in (
+        (_GUARD_ORPHANS, _Way(event.under("strict"))),
+        (_GUARD_LOSSES, _Way(event, lost=True)),
+        (_GUARD_CHANNEL, _Way(of_channel.of_channel(_CHANNEL))),
+        (_GUARD_AREA, _Way(event, area=_AREA)),
+    ):
+        sides[name] = _guard(meter, way, whole)
     sides[_WHOLE] = lambda: _one_pipeline(meter, whole)
     taken = await stand.alternate(sides)
     return figures + [
@@ -204,7 +233,8 @@ async def _measure_guards(stand: Stand) -> list[Figure]:
             name,
             "µs",
             costs,
-            workload=f"the median of {_PAIRS} differences, a hold with the guard less one without; {_PIPELINE}",
+            workload=f"the median of {_PAIRS} differences, a hold with the guard less one without{_MORE.get(name, '')};"
+            f" {_PIPELINE}",
             peers={_WHOLE: taken[_WHOLE]},
             flags=AOF,
             raw={"valkey_calls": meter.calls, "valkey_cpu_ns": meter.cpu_ns},
@@ -215,14 +245,23 @@ async def _measure_guards(stand: Stand) -> list[Figure]:
 
 
 _WHOLE: Final = "the whole hold"
+_MORE: Final = {
+    _GUARD_LOSSES: " (of a holder who let a hold expire before, beside one who has not)",
+    _GUARD_CHANNEL: " (seats of the buyer's channel, beside seats that are open to all)",
+    _GUARD_AREA: " (two seats and a place of an area, beside two seats)",
+}
+"""What some of the guards come with."""
 
 
 class _Way(Struct, frozen=True):
-    """How a hold is made: with a key or without, from an address that is counted or from none."""
+    """How a hold is made: with a key or without, from an address that is counted or from none, with a place of an area
+    or without, by a holder who lost seats before or by one who did not."""
 
     event: LoneEvent
     keyed: bool = True
     counted: bool = True
+    area: str | None = None
+    lost: bool = False
 
 
 def _guard(meter: _Meter, with_it: _Way, without: _Way) -> Side:
@@ -241,13 +280,19 @@ def _guard(meter: _Meter, with_it: _Way, without: _Way) -> Side:
 
 
 async def _one_pipeline(meter: _Meter, way: _Way) -> float:
-    return (await _holds_and_releases(meter, way.event, keyed=way.keyed, counted=way.counted, batches=1))[0]
+    more = {"keyed": way.keyed, "counted": way.counted, "area": way.area, "lost": way.lost}
+    return (await _holds_and_releases(meter, way.event, **more, batches=1))[0]  # type: ignore[arg-type]
 
+
+_GUARDS: Final = (
+    *(*GUARDS_CUT, _GUARD_KEY, _GUARD_ADDRESS, _GUARD_ORPHANS),
+    *(_GUARD_LOSSES, _GUARD_CHANNEL, _GUARD_AREA),
+)
 
 GUARDS: Final = Row(
     "guards",
     "what each guard of a hold costs Valkey: the hold as shipped less the hold without it",
-    tuple(Promise(name, "µs") for name in (*GUARDS_CUT, _GUARD_KEY, _GUARD_ADDRESS, _GUARD_ORPHANS)),
+    tuple(Promise(name, "µs") for name in _GUARDS),
     _measure_guards,
 )
 
@@ -353,7 +398,7 @@ WELCOME: Final = Row(
         Promise("welcome_msgpack_60000", "bytes", _at_most(16_000)),
         Promise("welcome_json_60000", "bytes", _at_most(21_000)),
         Promise("welcome_deflated_60000", "bytes", _at_most(10_000)),
-        Promise("welcome_valkey_200000", "µs"),
+        Promise("welcome_valkey_200000", "µs", _at_most(50)),
         Promise("welcome_msgpack_200000", "bytes"),
         Promise("welcome_json_200000", "bytes"),
         Promise("welcome_deflated_200000", "bytes"),
