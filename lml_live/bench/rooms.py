@@ -126,6 +126,67 @@ async def _busy_rooms(stand: Stand, figure: str, *, helper: bool) -> list[Figure
     return figures
 
 
+# --- How a busy room's cost grows
+
+_GROWTH: Final = "busy_room_growth"
+_GROWTH_ROOM: Final = 1_000
+_CALM_OPERATIONS_PER_SECOND: Final = 250
+"""Of two seats each, and more than one in each tick: as many ticks have something to tell as in the busy room."""
+
+
+async def _measure_growth(stand: Stand) -> list[Figure]:
+    if why := bounds.too_many_sockets(_GROWTH_ROOM):
+        return [not_measured(_GROWTH, "times", why, goal=BUSY_GROWTH.goal(_GROWTH))]
+    async with AsyncExitStack() as stack:
+        home = await stack.enter_async_context(house.open_house(stand, helper=False))
+        driver, viewers = await _children(stack)
+        event = await _connect_holders(driver, home, "watched")
+        await _connect_holders(driver, home, _NOBODY)
+        await viewers.ask(Connect(group=_WATCHERS, host=LOOPBACK, port=home.port, event=event, count=_GROWTH_ROOM))
+        seconds = min(2.0, stand.seconds)
+        told: dict[int, list[int]] = {_CALM_OPERATIONS_PER_SECOND: [], _OPERATIONS_PER_SECOND: []}
+
+        async def spent(group: str, operations: int) -> float:
+            """Cores of the worker, until all that was changed is told."""
+            pace = Pace(group=group, per_second=operations, seconds=seconds, cpu_of=home.cpu_of)
+            watch = _watch(_WATCHERS, seconds, {"worker": home.workers})
+            _, watched = await asyncio.gather(driver.ask(pace), viewers.ask(watch))
+            if group != _NOBODY:
+                told[operations].append(watched.frames)
+            return watched.cpu_ns["worker"] / 1e9 / seconds
+
+        def side(operations: int) -> Side:
+            async def of_viewers() -> float:
+                return await spent("watched", operations) - await spent(_NOBODY, operations)
+
+            return of_viewers
+
+        many, few = (f"{2 * n:,} changes a second" for n in (_OPERATIONS_PER_SECOND, _CALM_OPERATIONS_PER_SECOND))
+        taken = await stand.alternate({many: side(_OPERATIONS_PER_SECOND), few: side(_CALM_OPERATIONS_PER_SECOND)})
+    pairs = zip(taken[many].values, taken[few].values, strict=True)
+    return [
+        measured(
+            _GROWTH,
+            "times",
+            Slices(tuple(busy / calm for busy, calm in pairs if calm > 0)),
+            workload=f"the worker's cores that {_GROWTH_ROOM:,} viewers add at {many}, by those that they add at {few}"
+            f", in pure Python: {_OPERATIONS_PER_SECOND // _CALM_OPERATIONS_PER_SECOND} where it grew with the changes,"
+            " 1 where it grows with ticks and viewers alone",
+            peers={many: taken[many], few: taken[few]},
+            goal=BUSY_GROWTH.goal(_GROWTH),
+            flags={**house.FLAGS, "helper": False},
+            raw={"frames": {str(2 * n): sum(frames) for n, frames in told.items()}, "seconds_each": seconds},
+        )
+    ]
+
+
+BUSY_GROWTH: Final = Row(
+    "busy_growth",
+    "what viewers add at 2,000 seat changes a second, by what they add at 500: it grows with ticks, not with changes",
+    (Promise(_GROWTH, "times", Goal("value", "most", 2.0)),),
+    _measure_growth,
+)
+
 BUSY_ROOM: Final = Row(
     "busy_room",
     "2,000 seat changes a second: the share of a core that viewers add",

@@ -13,6 +13,7 @@ ROWS: Final[tuple[Row, ...]] = (
     worker.PACED,
     fan_out.FAN_OUT,
     rooms.BUSY_ROOM,
+    rooms.BUSY_GROWTH,
     crowds.HOLD_AMONG_VIEWERS,
     store.WELCOME,
     rooms.IDLE_SOCKET,
