@@ -223,6 +223,8 @@ class Inventory(RuleBasedStateMachine):
         self.judge_hold(answer, holder, wish)
         if isinstance(answer, Changed):
             self.requests[answer.hold] = (key, holder, wish)
+            for another in (False, True):
+                self.ask_again(0, another)
 
     def ask_hold(
         self, holder: str, wish: tuple[list[int], dict[str, int]], key: str | None = None
@@ -362,8 +364,8 @@ class Inventory(RuleBasedStateMachine):
     # --- The bookings' acts
 
     @precondition(lambda self: self.order)
-    @rule(number=numbers)
-    def checkout(self, number: int) -> None:
+    @rule(number=numbers, part=st.booleans())
+    def checkout(self, number: int, part: bool) -> None:
         name, holder = self.target(number, "", own=True)
         answer = self.run(self.house.holds.checkout_hold(self.event, holder, name, f"b-{name}"))
         expected = self.refusal_of_hold(name, holder)
@@ -371,6 +373,8 @@ class Inventory(RuleBasedStateMachine):
             expected = None  # the same booking again
         if self.judge(answer, expected):
             self.holds[name].state, self.holds[name].booking = "checkout", f"b-{name}"
+            if part:
+                self.give_part_back(name, 1, 1, right=True)
 
     @precondition(lambda self: self.order)
     @rule(number=numbers, act=st.sampled_from(["sell", "free", "restore"]), right=st.sampled_from([True, True, False]))
@@ -400,6 +404,9 @@ class Inventory(RuleBasedStateMachine):
         """A booking gives a part back, but never all: that ends it."""
         booked = [name for name, hold in self.live().items() if hold.state in ("checkout", "sold")]
         name = booked[number % len(booked)] if booked else self.target(number, "", own=True)[0]
+        self.give_part_back(name, seats_left, places_left, right)
+
+    def give_part_back(self, name: str, seats_left: int, places_left: int, right: bool) -> None:
         hold, booking = self.holds[name], f"b-{name}" if right else "b-other"
         seats = sorted(hold.seats)[:seats_left]
         places = {kind: min(n, places_left) for kind, n in hold.places.items() if places_left}
@@ -411,6 +418,11 @@ class Inventory(RuleBasedStateMachine):
         assert kept == works
         if works:
             hold.seats, hold.places = set(seats), places
+
+    def ask_for_lost(self, holder: str) -> None:
+        """Whatever he lost he asks for, one seat alone: for a while it is not his."""
+        for seat in sorted(self.lost[holder])[:2]:
+            self.hold(holder, ([seat], {}))
 
     # --- Signing in
 
@@ -439,6 +451,7 @@ class Inventory(RuleBasedStateMachine):
             self.lost[to][seat] = max(until, self.lost[to].get(seat, 0))
         answer = self.run(HandOvers(self.house.book).hand_over(self.event, holder, to, bookings))
         assert (list(answer.holds), answer.kept) == (moved, kept)
+        self.ask_for_lost(to)
 
     # --- Staff and time
 
@@ -456,6 +469,8 @@ class Inventory(RuleBasedStateMachine):
             fits = n <= max(self.blocked_places, self.blocked_places + self.free_places(None))
             self.blocked |= done
             self.killed = self.killed | done if kill else self.killed - done
+            for seat in sorted(done)[:1]:
+                self.hold_for_customer("anna", ([seat], {}), over_house=kill)  # a killed one is nobody's
             assert bool(answer.refused_areas) == (not fits)
             if fits:
                 self.blocked_places = n
@@ -533,8 +548,11 @@ class Inventory(RuleBasedStateMachine):
         self.now += time_ms
         self.house.pass_ms(time_ms)
 
-    @rule(batch=st.integers(1, 3))
-    def sweep(self, batch: int) -> None:
+    @rule(batch=st.integers(1, 3), time_ms=st.sampled_from([0, 101_000, 101_000]))
+    def sweep(self, batch: int, time_ms: int) -> None:
+        if time_ms:
+            self.wait(time_ms)
+        losers = {hold.holder for hold in self.live().values() if hold.state == "active" and hold.deadline <= self.now}
         while self.run(self.house.sweep(self.event, batch))[1]:
             pass
         for name, hold in self.live().items():
@@ -543,6 +561,8 @@ class Inventory(RuleBasedStateMachine):
         for hold in self.holds.values():
             if hold.state == "gone" and hold.lifetime + limits.TOMBSTONE_MS + 1_000 < self.now:
                 hold.booking = "forgotten"
+        for holder in sorted(losers):
+            self.ask_for_lost(holder)
 
     def target(self, number: int, holder: str, own: bool) -> tuple[str, str]:
         """A hold, and who acts on it: its holder, or just anybody."""
