@@ -374,7 +374,7 @@ class Inventory(RuleBasedStateMachine):
         if self.judge(answer, expected):
             self.holds[name].state, self.holds[name].booking = "checkout", f"b-{name}"
             if part:
-                self.give_part_back(name, 1, 1, right=True)
+                self.give_part_back(name, 1, 0 if self.holds[name].seats else 1, right=True)
 
     @precondition(lambda self: self.order)
     @rule(number=numbers, act=st.sampled_from(["sell", "free", "restore"]), right=st.sampled_from([True, True, False]))

@@ -252,18 +252,52 @@ async def test_a_graceful_stop_says_goodbye_to_everybody(own_server: OwnServer, 
 
 
 async def test_workers_are_replaced_one_by_one_on_request(two: LiveServer, clients: list[LiveClient]) -> None:
+    """F6: in the middle of a rush of holds and releases, of which none that was granted is lost."""
     told: list[list[Effect]] = []
-    await come(two, clients, 6, told)
+    await come(two, clients, 24, told)
+    over = asyncio.Event()
+
+    async def rush(number: int, client: LiveClient) -> int:
+        """Holds and gives back, on whatever worker; answers how often both were granted."""
+        times = 0
+        while not over.is_set():
+            held = await client.hold(seats=[100 + number])
+            if isinstance(held, HoldResult) and held.hold is not None:
+                times += isinstance(await client.release(held.hold.id), HoldResult)
+            else:  # its line was cut before it heard that its last hold is given back: so it gives it back again
+                await give_back(client)
+            await asyncio.sleep(0.1)  # a socket may not ask as often as it likes
+        return times
+
+    rushing = [asyncio.create_task(rush(number, client)) for number, client in enumerate(clients) if number > 1]
     held = await clients[0].hold(seats=[1])
     assert isinstance(held, HoldResult)
     before = set(two.workers())
     assert two.process is not None
     two.process.send_signal(signal.SIGHUP)
     await eventually(lambda: len(two.workers()) == 2 and not before & set(two.workers()), 30)
-    for client in clients:
+    over.set()
+    assert all(await asyncio.gather(*rushing))
+    for number, client in enumerate(clients):
         await client.wait_for(lambda client: client.connected and client.seats[1] == HELD)
+        if number > 1:
+            await give_back(client)
+            assert isinstance(await client.hold(seats=[100 + number]), HoldResult), (
+                "nobody else has it, and nobody lost"
+            )
+    mine = range(102, 100 + len(clients))
+    for number, client in enumerate(clients):
+        await client.wait_for(lambda client: {seat for seat in range(100, 130) if client.seats[seat]} == set(mine))
+        assert [hold.seats for hold in client.holds.values()] == ([(100 + number,)] if number > 1 else [(1,)][number:])
     assert isinstance(await clients[1].hold(seats=[2]), HoldResult)
     for client in clients:
         await client.wait_for(lambda client: client.seats[2] == HELD)
     for news in told:
         assert not any(effect.whole for effect in news[1:] if isinstance(effect, Synced))
+
+
+async def give_back(client: LiveClient) -> None:
+    """All that the client holds, also what it was not told of yet."""
+    await client.wait_for(lambda client: client.connected)
+    for hold in list(client.holds):
+        await client.release(hold)
