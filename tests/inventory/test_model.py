@@ -612,7 +612,7 @@ def asked(wish: tuple[list[int], dict[str, int]]) -> tuple[list[tuple[int, str]]
 
 
 def test_random_acts(valkey_url: str, inventory_dsn: str) -> None:
-    """Fifty stories of thirty acts; a failure prints the shortest story that shows it."""
+    """Twenty stories of thirty acts; a failure prints the shortest story that shows it."""
 
     class Story(Inventory):
         dsn, valkey = inventory_dsn, valkey_url
