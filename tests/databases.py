@@ -11,6 +11,8 @@ from typing import Final
 
 import asyncpg
 
+from lml_live.infra import postgres
+
 _FREE: Final[deque[str]] = deque()
 """Names of this process's databases that are as the template is."""
 _AS_MADE: Final[dict[str, str]] = {}
@@ -55,6 +57,16 @@ async def past_guards(pool: "asyncpg.Pool[asyncpg.Record]", statement: str, *arg
     async with pool.acquire() as connected, connected.transaction():
         await connected.execute("SET LOCAL session_replication_role = replica")
         await connected.execute(statement, *arguments)
+
+
+async def locks_waited_for(asked: "postgres.Pool | postgres.Connection", kind: int) -> int:
+    """How many wait for an advisory lock of this kind in this database: other tests' have the same numbers."""
+    waiting: int = await asked.fetchval(
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = $1::int8::oid AND NOT granted"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+        kind,
+    )
+    return waiting
 
 
 def as_server(dsn: str) -> str:

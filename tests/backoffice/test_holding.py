@@ -12,6 +12,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from databases import locks_waited_for
 from waiting import eventually
 
 sys.path.append(str(Path(__file__).parents[1] / "inventory"))
@@ -297,8 +298,7 @@ async def test_a_newer_block_is_not_used_up(office: Office, house: House) -> Non
             await house.holds.block_seats(office.event, [20], {}, seatmap.BYTE_HOUSE)
 
     async def waits_for_a_turn() -> bool:
-        query = "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = 7204 AND NOT granted)"
-        return blocked[0].done() or bool(await house.pool.fetchval(query))
+        return blocked[0].done() or await locks_waited_for(house.pool, 7204) > 0
 
     class Slow(StaffHolds):
         async def move_hold(self, *args: Any, **more: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from booking_fixtures import booking_dsn_fixture, event_fixture, house_fixture, inventory_dsn_fixture  # noqa: F401
 from booking_house import BookingHouse
+from databases import locks_waited_for
 from inventory_house import held
 from waiting import eventually
 
@@ -125,8 +126,7 @@ async def test_an_adopt_that_read_the_bookings_before_is_waited_for(
     begun: list[asyncio.Task[Handed]] = []
 
     async def waits_or_ended() -> bool:
-        waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 7202 AND NOT granted"
-        return begun[0].done() or bool(await house.pool.fetchval(waiting))
+        return begun[0].done() or await locks_waited_for(house.pool, 7202) > 0
 
     async def load(*about: Any) -> Overlay:
         overlay = await load_overlay(*about)
@@ -138,7 +138,6 @@ async def test_an_adopt_that_read_the_bookings_before_is_waited_for(
     sale = await house.book.sale(event)
     await house.book.pipe_of(sale).call("UNLINK", *map(sale.key, KEY_NAMES))
     await house.book.recover(event, wait=True)
-    await house.remember_start(event)
     if not (await begun[0]).complete:
         await go_on(house, handing)
     assert await owners(house, event, hold) == (ACCOUNT, ACCOUNT)

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient, TestServer
+from databases import locks_waited_for
 from halls import Hall, Halls, new_event
 from waiting import eventually
 
@@ -468,8 +469,7 @@ def blocking_of_a_worker(house: House) -> Blocking:
 
 async def waits_for_a_turn(house: House) -> bool:
     async with postgres.connection(house.pool) as connected:
-        query = "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = 7204 AND NOT granted)"
-        return bool(await connected.fetchval(query))
+        return await locks_waited_for(connected, 7204) > 0
 
 
 async def test_changes_of_one_event_take_turns(house: House) -> None:

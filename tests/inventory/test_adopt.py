@@ -651,7 +651,7 @@ async def until_waiting(house: House, number: int) -> None:
     async with asyncio.timeout(10):
         while not await house.pool.fetchval(  # noqa: ASYNC110 - another session's lock sets no event
             "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 7202 AND objid = $1::oid"
-            " AND NOT granted",
+            " AND NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
             number,
         ):
             await asyncio.sleep(0.005)
