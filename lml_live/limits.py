@@ -252,6 +252,10 @@ OUTBOX_BACK_OFF_SECONDS_MAX: Final = 60.0
 NOTICE_BACK_OFF_SECONDS_MAX: Final = 3_600.0
 """A notice whose look failed is looked into again when it is twice as old, and at least so often."""
 WEBHOOK_TOLERANCE_SECONDS: Final = 300
+HOLD_BACK_DAYS: Final = 7
+HOLD_BACK_DAYS_MAX: Final = 365
+"""How long after an event an organisation's money may wait: refunds come mostly within days, disputes up to months."""
+BASIS_POINTS_MAX: Final = 10_000
 MATCH_SECONDS: Final = 24 * 3600
 """How often bookings are matched with Stripe's money (reliability.md, D7: daily)."""
 MATCH_SECONDS_MIN: Final = 1

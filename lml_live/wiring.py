@@ -34,6 +34,7 @@ from lml_live.booking.handing import Handing
 from lml_live.booking.letters import domain_of
 from lml_live.booking.mailer import Mailbox, Mailer
 from lml_live.booking.matching import Matching
+from lml_live.booking.organisations import Organisations
 from lml_live.booking.payments import judge_amount, sells_nothing
 from lml_live.booking.refunds import Refunds
 from lml_live.booking.tickets import Tickets
@@ -57,6 +58,7 @@ from lml_live.gateway.idempotency import IdempotencyKeys
 from lml_live.gateway.layouts import LayoutServices
 from lml_live.gateway.live import Live
 from lml_live.gateway.operations import API
+from lml_live.gateway.organisations import OrganisationServices
 from lml_live.gateway.refunds import RefundServices
 from lml_live.gateway.session import Visitor
 from lml_live.gateway.tickets import TicketServices
@@ -297,6 +299,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
                 desk, refunds, completer, keys, settings.mark_seconds * limits.RUNNING_SHARE_OF_MARK
             ),
             tickets=TicketServices(desk, Tickets(pool), keys),
+            organisations=OrganisationServices(desk, Organisations(pool), keys),
             accounts=AccountServices(live, accounts, handing, holder_services.address_of.capped),
             probes={
                 "redis": redis_answers,

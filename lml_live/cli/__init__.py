@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "staff": "lml_live.cli.staff:staff_group",
     "money": "lml_live.cli.money:money_group",
     "audit": "lml_live.cli.audit:audit_group",
+    "organisation": "lml_live.cli.organisations:organisation_group",
     "partner": "lml_live.cli.partners:partner_group",
     "migrate": "lml_live.cli.migrate:migrate_command",
     "doctor": "lml_live.cli.doctor:doctor",

@@ -21,6 +21,7 @@ from lml_live.gateway import (
     holders,
     layouts,
     mailbox,
+    organisations,
     problems,
     refunds,
     seasons,
@@ -35,6 +36,7 @@ from lml_live.gateway.events import EventServices
 from lml_live.gateway.holders import HolderServices
 from lml_live.gateway.layouts import LayoutServices
 from lml_live.gateway.operations import Operation
+from lml_live.gateway.organisations import OrganisationServices
 from lml_live.gateway.pages import STRIPE_JS, Probe, house_routes, page_routes
 from lml_live.gateway.problems import problems_middleware
 from lml_live.gateway.refunds import RefundServices
@@ -56,6 +58,7 @@ OPERATIONS: Final[Sequence[Operation]] = (
     *staff.OPERATIONS,
     *accounts.OPERATIONS,
     *layouts.OPERATIONS,
+    *organisations.OPERATIONS,
 )
 """Every REST call: the routes and `/openapi.json` are made of this one table."""
 
@@ -72,6 +75,7 @@ class Services:
     refunds: RefundServices
     tickets: TicketServices
     accounts: AccountServices
+    organisations: OrganisationServices
     probes: Mapping[str, Probe]
     mailbox: Mailbox | None = None
 
@@ -212,6 +216,7 @@ def make_app(services: Services) -> web.Application:
     app.add_routes(staff.routes(services.events.desk, services.holders.address_of.capped, services.accounts))
     app.add_routes(accounts.routes(services.accounts))
     app.add_routes(layouts.routes(services.layouts))
+    app.add_routes(organisations.routes(services.organisations))
     app.add_routes(documents.routes(OPERATIONS))
     app.add_routes(page_routes(payment_origin=payment_origin(services.bookings)))
     app.add_routes(mailbox.routes(services.mailbox))

@@ -12,7 +12,7 @@ from lml_live.gateway.problems import Handler
 
 API: Final = "/api/v1"
 
-Who = Literal["anyone", "holder", "staff", "clerk", "manager"]
+Who = Literal["anyone", "holder", "staff", "clerk", "manager", "admin"]
 
 
 class Query(msgspec.Struct, frozen=True):

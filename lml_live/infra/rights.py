@@ -58,13 +58,19 @@ RIGHTS: Final[Mapping[str, frozenset[str]]] = {
     "mail": _may("SELECT", "INSERT", update="due tries leased_until sent given_up fault"),
     "mail_kept": _ADD,
     "idempotency_key": _may("SELECT", "INSERT", "DELETE", update="request_hash attempt status body location created"),
+    # Who is paid. Terms are only ever added to, and an account is opened once.
+    "organisation": _may("SELECT", "INSERT", update="name hold_back_days"),
+    "organisation_terms": _ADD,
+    "organisation_member": _may("SELECT", "INSERT", "DELETE", update="member_id"),
+    "venue": _ADD,
+    "connected_account": _may("SELECT"),
     # Events and their inventory.
     "event": _may(
         "SELECT",
         "INSERT",
         update="name venue starts_at on_sale_at state max_seats hold_seconds extensions lifetime_seconds orphan_rule"
         " expired_holds cooldown_seconds rehold_seconds release_jitter_seconds address_holds address_seats revision"
-        " prices_version epoch redis_run_id",
+        " prices_version epoch redis_run_id venue_id",
     ),
     "event_price": _may("SELECT", "INSERT", "DELETE"),
     "event_area": _may("SELECT", "INSERT", update="taken"),

@@ -1,0 +1,168 @@
+"""`lml organisation …`: who sells through the house, what we keep of it, and what they are paid."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+from lml_live.booking.organisations import NewOrganisation, Organisation, Organisations
+from lml_live.cli.events import convert, open_pool, postgres_dsn, run, tell
+from lml_live.gateway.organisations import OrganisationBody, OrganisationChanges
+
+T = TypeVar("T")
+_PAGE = 200
+
+
+@click.group("organisation")
+def organisation_group() -> None:
+    """Organisations that sell through the house: create, change, list, member, venue, event.
+
+    \b
+    Examples:
+      lml organisation create "City Opera" --currency EUR --fee-basis-points 500 --fee-per-ticket 50
+      lml organisation venue city-opera "Opera House" --id opera-house
+      lml organisation event city-opera opera-house aida-2026-12-01
+      lml organisation list
+    """
+
+
+def _with(act: Callable[[Organisations], Awaitable[T]]) -> T:
+    async def work() -> T:
+        async with open_pool(postgres_dsn()) as pool:
+            return await act(Organisations(pool))
+
+    return run(work())
+
+
+@organisation_group.command("create")
+@click.argument("name")
+@click.option("--currency", required=True, metavar="CODE", help="What it is paid in; its events sell in no other.")
+@click.option("--id", metavar="ID", help="Else made at random.")
+@click.option("--hold-back-days", type=int, help="From an event's start until its money is due; else 7.")
+@click.option("--fee-basis-points", type=int, help="What we keep of a price, in hundredths of a percent; else 0.")
+@click.option("--fee-per-ticket", type=int, help="And of each ticket, in minor units; else 0.")
+def create_command(**given: Any) -> None:
+    """Makes an organisation and prints its id.
+
+    \b
+    Examples:
+      lml organisation create "City Opera" --currency EUR --fee-basis-points 500 --fee-per-ticket 50 --id city-opera
+    """
+
+    async def act(organisations: Organisations) -> Organisation:
+        body = convert({name: value for name, value in given.items() if value is not None}, OrganisationBody)
+        return await organisations.create(msgspec.convert(body, NewOrganisation, from_attributes=True))
+
+    made = _with(act)
+    tell(_says(made))
+    click.echo(made.id)
+
+
+@organisation_group.command("change")
+@click.argument("organisation", metavar="ORGANISATION")
+@click.option("--name")
+@click.option("--hold-back-days", type=int, help="From an event's start until its money is due.")
+@click.option("--fee-basis-points", type=int, help="Of what is sold from now on.")
+@click.option("--fee-per-ticket", type=int, help="Of what is sold from now on.")
+def change_command(organisation: str, **given: Any) -> None:
+    """Changes what is named; what was sold before keeps the terms it was sold by.
+
+    \b
+    Examples:
+      lml organisation change city-opera --hold-back-days 14
+    """
+    named = {name: value for name, value in given.items() if value is not None}
+    if not named:
+        raise click.UsageError("Name what is to be changed, such as --hold-back-days 14.")
+
+    async def act(organisations: Organisations) -> Organisation:
+        convert(named, OrganisationChanges)
+        return await organisations.change(organisation, named)
+
+    tell(_says(_with(act)))
+
+
+@organisation_group.command("list")
+def list_command() -> None:
+    """Lists all organisations: id, currency, days held back, fees, whether they can be paid, name.
+
+    \b
+    Examples:
+      lml organisation list
+    """
+
+    async def act(organisations: Organisations) -> list[Organisation]:
+        found: list[Organisation] = []
+        while page := await organisations.list(after=(found[-1].created, found[-1].id) if found else None, limit=_PAGE):
+            found += page
+        return found
+
+    for one in _with(act):
+        fee = f"{one.fee_basis_points}+{one.fee_per_ticket}"
+        click.echo("\t".join((one.id, one.currency, str(one.hold_back_days), fee, _standing(one), one.name)))
+
+
+@organisation_group.command("member")
+@click.argument("organisation", metavar="ORGANISATION")
+@click.argument("email")
+@click.option("--remove", is_flag=True, help="They may not any more.")
+def member_command(organisation: str, email: str, remove: bool) -> None:
+    """Lets a manager see an organisation and act for it; administrators may anyway.
+
+    \b
+    Examples:
+      lml organisation member city-opera boss@example.com
+      lml organisation member city-opera boss@example.com --remove
+    """
+    if remove:
+        _with(lambda organisations: organisations.remove_member(organisation, email))
+    else:
+        _with(lambda organisations: organisations.add_member(organisation, email))
+    tell(f"{email}: {'no member' if remove else 'member'} of {organisation}")
+
+
+@organisation_group.command("venue")
+@click.argument("organisation", metavar="ORGANISATION")
+@click.argument("name")
+@click.option("--id", "venue", metavar="ID", help="Else made at random.")
+def venue_command(organisation: str, name: str, venue: str | None) -> None:
+    """Makes a venue of an organisation's and prints its id.
+
+    \b
+    Examples:
+      lml organisation venue city-opera "Opera House" --id opera-house
+    """
+    made = _with(lambda organisations: organisations.add_venue(organisation, name, venue=venue))
+    tell(f"{made.name}, of {organisation}")
+    click.echo(made.id)
+
+
+@organisation_group.command("event")
+@click.argument("organisation", metavar="ORGANISATION")
+@click.argument("venue", metavar="VENUE")
+@click.argument("event", metavar="EVENT")
+@click.option("--remove", is_flag=True, help="The house sells it on its own account again.")
+def event_command(organisation: str, venue: str, event: str, remove: bool) -> None:
+    """Sells an event on a venue's account, before anything of it is sold.
+
+    \b
+    Examples:
+      lml organisation event city-opera opera-house aida-2026-12-01
+    """
+    if remove:
+        _with(lambda organisations: organisations.take_event(organisation, venue, event))
+    else:
+        _with(lambda organisations: organisations.put_event(organisation, venue, event))
+    tell(f"{event}: sold for {'the house' if remove else organisation}")
+
+
+def _says(one: Organisation) -> str:
+    fee = f"{one.fee_basis_points / 100:g} % + {one.fee_per_ticket}"
+    return f"{one.name}: {one.currency}, fee {fee}, due {one.hold_back_days} days after an event; {_standing(one)}"
+
+
+def _standing(one: Organisation) -> str:
+    if one.account is None:
+        return "no account"
+    return "ready" if one.account.is_ready else "onboarding"

@@ -1,0 +1,350 @@
+"""Organisations over REST: an administrator makes them and sets the terms; a manager sees and uses their own only."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
+
+import msgspec
+from aiohttp import web
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from lml_live import limits, values
+from lml_live.booking.organisations import Account, NewOrganisation, Organisation, Organisations, Venue
+from lml_live.gateway import paging
+from lml_live.gateway.callers import require_staff
+from lml_live.gateway.idempotency import IdempotencyKeys, request_seed
+from lml_live.gateway.operations import API, Operation, bind
+from lml_live.gateway.problems import read_body
+from lml_live.guard.staff import StaffDesk
+from lml_live.pricing.events import Id, Name
+
+# --- Shapes -----------------------------------------------------------------------------------------------------------
+
+HoldBackDays = Annotated[int, Meta(ge=0, le=limits.HOLD_BACK_DAYS_MAX)]
+BasisPoints = Annotated[int, Meta(ge=0, le=limits.BASIS_POINTS_MAX)]
+Fee = Annotated[int, Meta(ge=0, le=values.AMOUNT_MINOR_MAX)]
+
+
+class OrganisationBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The body of `POST /organisations`. Of a ticket's price we keep `fee_basis_points` hundredths of a percent, and
+    `fee_per_ticket` minor units of each that costs something; the rest is due `hold_back_days` after its event."""
+
+    id: Id | None = None
+    name: Name
+    currency: Annotated[str, Meta(pattern=values.CURRENCY_PATTERN, max_length=3)]
+    hold_back_days: HoldBackDays = limits.HOLD_BACK_DAYS
+    fee_basis_points: BasisPoints = 0
+    fee_per_ticket: Fee = 0
+
+
+class OrganisationChanges(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The body of `PATCH /organisations/{organisation}`: what is left out stays. What was sold keeps its terms."""
+
+    name: Name | UnsetType = UNSET
+    hold_back_days: HoldBackDays | UnsetType = UNSET
+    fee_basis_points: BasisPoints | UnsetType = UNSET
+    fee_per_ticket: Fee | UnsetType = UNSET
+
+
+class MemberBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which member of staff, by e-mail address."""
+
+    email: Annotated[str, Meta(min_length=1, max_length=320)]
+
+
+class VenueBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The body of `POST /organisations/{organisation}/venues`."""
+
+    id: Id | None = None
+    name: Name
+
+
+class AccountShown(Struct, frozen=True, kw_only=True):
+    """The account at Stripe that money goes to, as Stripe said at `looked_at`. Not `ready`: transfers wait."""
+
+    id: str | None
+    country: str
+    details_submitted: bool
+    charges_enabled: bool
+    payouts_enabled: bool
+    transfers_enabled: bool
+    ready: bool
+    looked_at: datetime | None
+
+
+class OrganisationShown(Struct, frozen=True, kw_only=True):
+    """An organisation; without an account it has not begun to be onboarded."""
+
+    id: str
+    name: str
+    currency: str
+    hold_back_days: int
+    fee_basis_points: int
+    fee_per_ticket: int
+    account: AccountShown | None
+    created: datetime
+
+
+class OrganisationList(Struct, frozen=True):
+    """A page of organisations, the oldest first."""
+
+    items: tuple[OrganisationShown, ...]
+    next: str | None
+
+
+class VenueShown(Struct, frozen=True, kw_only=True):
+    """A venue of an organisation's."""
+
+    id: str
+    organisation: str
+    name: str
+    created: datetime
+
+
+class VenueList(Struct, frozen=True):
+    """A page of venues, the oldest first."""
+
+    items: tuple[VenueShown, ...]
+    next: str | None
+
+
+_STAFF: Final = ("unauthorized", "forbidden")
+_ONE: Final = f"{API}/organisations/{{organisation}}"
+_EVENT: Final = f"{_ONE}/venues/{{venue}}/events/{{event}}"
+
+OPERATIONS: Final = (
+    Operation(
+        name="create_organisation",
+        method="POST",
+        path=f"{API}/organisations",
+        who="admin",
+        summary="Make an organisation that sells through the house, with what we keep of its tickets.",
+        body=OrganisationBody,
+        answers={201: OrganisationShown},
+        codes=(*_STAFF, "conflict"),
+        idempotent=True,
+    ),
+    Operation(
+        name="list_organisations",
+        method="GET",
+        path=f"{API}/organisations",
+        who="manager",
+        summary="The caller's organisations; an administrator's are all.",
+        query=paging.QUERY,
+        answers={200: OrganisationList},
+        codes=(*_STAFF, "invalid_message"),
+    ),
+    Operation(
+        name="read_organisation",
+        method="GET",
+        path=_ONE,
+        who="manager",
+        summary="One organisation, with its account at Stripe as Stripe said last.",
+        answers={200: OrganisationShown},
+        codes=(*_STAFF, "not_found"),
+    ),
+    Operation(
+        name="change_organisation",
+        method="PATCH",
+        path=_ONE,
+        who="admin",
+        summary="Change what is given; bookings that were made before keep their terms.",
+        body=OrganisationChanges,
+        answers={200: OrganisationShown},
+        codes=(*_STAFF, "not_found"),
+    ),
+    Operation(
+        name="add_organisation_member",
+        method="PUT",
+        path=f"{_ONE}/members",
+        who="admin",
+        summary="Let a manager see an organisation and act for it; twice is once.",
+        body=MemberBody,
+        answers={204: None},
+        codes=(*_STAFF, "not_found"),
+    ),
+    Operation(
+        name="create_venue",
+        method="POST",
+        path=f"{_ONE}/venues",
+        who="manager",
+        summary="Make a venue of an organisation's.",
+        body=VenueBody,
+        answers={201: VenueShown},
+        codes=(*_STAFF, "not_found", "conflict"),
+        idempotent=True,
+    ),
+    Operation(
+        name="list_venues",
+        method="GET",
+        path=f"{_ONE}/venues",
+        who="manager",
+        summary="An organisation's venues.",
+        query=paging.QUERY,
+        answers={200: VenueList},
+        codes=(*_STAFF, "not_found", "invalid_message"),
+    ),
+    Operation(
+        name="put_event_at_venue",
+        method="PUT",
+        path=_EVENT,
+        who="manager",
+        summary="Sell an event on the venue's account, before anything of it is sold; twice is once.",
+        answers={204: None},
+        codes=(*_STAFF, "not_found", "conflict"),
+    ),
+    Operation(
+        name="take_event_from_venue",
+        method="DELETE",
+        path=_EVENT,
+        who="manager",
+        summary="Let the house sell an event on its own account again, before anything of it is sold.",
+        answers={204: None},
+        codes=(*_STAFF, "not_found", "conflict"),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class OrganisationServices:
+    """What the handlers need."""
+
+    desk: StaffDesk
+    organisations: Organisations
+    keys: IdempotencyKeys
+
+
+def routes(services: OrganisationServices) -> list[web.RouteDef]:
+    """The routes of `OPERATIONS`."""
+    organisations, keys = services.organisations, services.keys
+
+    async def allowed(request: web.Request) -> tuple[str, str | None]:
+        """Who calls, and whose organisations they may see: all, or those that have them. Others are not there."""
+        staff = await require_staff(request, services.desk, "manager")
+        return staff.id, None if "admin" in staff.roles else staff.id
+
+    async def create_organisation(request: web.Request) -> web.Response:
+        staff = await require_staff(request, services.desk, "admin")
+
+        async def act() -> web.Response:
+            body = await read_body(request, OrganisationBody)
+            new = msgspec.convert(body, NewOrganisation, from_attributes=True)
+            made = await organisations.create(new, seed=request_seed(staff.id, request))
+            return _json(show(made), 201)
+
+        return await keys.once(request, staff.id, act)
+
+    async def list_organisations(request: web.Request) -> web.Response:
+        _, of = await allowed(request)
+        limit = paging.read_limit(request)
+        found = await organisations.list(of=of, after=paging.read_cursor(request), limit=limit + 1)
+        return _json(OrganisationList(tuple(map(show, found[:limit])), _next(found, limit)))
+
+    async def read_organisation(request: web.Request) -> web.Response:
+        _, of = await allowed(request)
+        return _json(show(await organisations.load(request.match_info["organisation"], of=of)))
+
+    async def change_organisation(request: web.Request) -> web.Response:
+        await require_staff(request, services.desk, "admin")
+        body = await read_body(request, OrganisationChanges)
+        changes = {name: value for name, value in msgspec.structs.asdict(body).items() if value is not UNSET}
+        return _json(show(await organisations.change(request.match_info["organisation"], changes)))
+
+    async def add_organisation_member(request: web.Request) -> web.Response:
+        await require_staff(request, services.desk, "admin")
+        body = await read_body(request, MemberBody)
+        await organisations.add_member(request.match_info["organisation"], body.email)
+        return web.Response(status=204)
+
+    async def create_venue(request: web.Request) -> web.Response:
+        staff, of = await allowed(request)
+
+        async def act() -> web.Response:
+            body, organisation = await read_body(request, VenueBody), request.match_info["organisation"]
+            seed = request_seed(staff, request)
+            made = await organisations.add_venue(organisation, body.name, venue=body.id, of=of, seed=seed)
+            return _json(_show_venue(made), 201)
+
+        return await keys.once(request, staff, act)
+
+    async def list_venues(request: web.Request) -> web.Response:
+        _, of = await allowed(request)
+        limit, organisation = paging.read_limit(request), request.match_info["organisation"]
+        found = await organisations.venues(organisation, of=of, after=paging.read_cursor(request), limit=limit + 1)
+        return _json(VenueList(tuple(map(_show_venue, found[:limit])), _next(found, limit)))
+
+    async def put_event_at_venue(request: web.Request) -> web.Response:
+        _, of = await allowed(request)
+        await organisations.put_event(*_named(request), of=of)
+        return web.Response(status=204)
+
+    async def take_event_from_venue(request: web.Request) -> web.Response:
+        _, of = await allowed(request)
+        await organisations.take_event(*_named(request), of=of)
+        return web.Response(status=204)
+
+    return bind(
+        OPERATIONS,
+        {
+            "create_organisation": create_organisation,
+            "list_organisations": list_organisations,
+            "read_organisation": read_organisation,
+            "change_organisation": change_organisation,
+            "add_organisation_member": add_organisation_member,
+            "create_venue": create_venue,
+            "list_venues": list_venues,
+            "put_event_at_venue": put_event_at_venue,
+            "take_event_from_venue": take_event_from_venue,
+        },
+    )
+
+
+def _named(request: web.Request) -> tuple[str, str, str]:
+    named = request.match_info
+    return named["organisation"], named["venue"], named["event"]
+
+
+def _next(found: Iterable[Organisation | Venue], limit: int) -> str | None:
+    page = list(found)
+    return paging.write_cursor(page[limit - 1].created, page[limit - 1].id) if len(page) > limit else None
+
+
+def show(one: Organisation) -> OrganisationShown:
+    """An organisation as the contract shows it."""
+    return OrganisationShown(
+        id=one.id,
+        name=one.name,
+        currency=one.currency,
+        hold_back_days=one.hold_back_days,
+        fee_basis_points=one.fee_basis_points,
+        fee_per_ticket=one.fee_per_ticket,
+        account=None if one.account is None else _show_account(one.account),
+        created=one.created.astimezone(UTC),
+    )
+
+
+def _show_account(one: Account) -> AccountShown:
+    return AccountShown(
+        id=one.id,
+        country=one.country,
+        details_submitted=one.details_submitted,
+        charges_enabled=one.charges_enabled,
+        payouts_enabled=one.payouts_enabled,
+        transfers_enabled=one.transfers_enabled,
+        ready=one.is_ready,
+        looked_at=None if one.looked_at is None else one.looked_at.astimezone(UTC),
+    )
+
+
+def _show_venue(one: Venue) -> VenueShown:
+    return VenueShown(id=one.id, organisation=one.organisation, name=one.name, created=one.created.astimezone(UTC))
+
+
+def _json(body: Any, status: int = 200) -> web.Response:
+    return web.Response(
+        status=status,
+        body=msgspec.json.encode(body),
+        content_type="application/json",
+        headers={"Cache-Control": "no-store"},
+    )
