@@ -6,6 +6,7 @@ from typing import Any, Final, Literal, TypeVar
 import msgspec
 from aiohttp import web
 
+from lml_live.devstack.stripe import connecting
 from lml_live.devstack.stripe.faults import Fault, WebhookFault
 from lml_live.devstack.stripe.ledger import read_ledger
 from lml_live.devstack.stripe.refusals import Refusal
@@ -41,6 +42,10 @@ class CloseDispute(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     outcome: Literal["won", "lost"]
 
 
+class PayOut(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    amount: int | None = None
+
+
 class ControlApi:
     """Its routes, each for the holder of the secret key only."""
 
@@ -66,6 +71,9 @@ class ControlApi:
             ("POST", "/_double/payment_intents/{id}/authenticate", self._authenticate),
             ("POST", "/_double/payment_intents/{id}/dispute", self._open_dispute),
             ("POST", "/_double/disputes/{id}/close", self._close_dispute),
+            ("POST", "/_double/accounts/{id}/onboard", self._onboard),
+            ("POST", "/_double/accounts/{id}/restrict", self._restrict),
+            ("POST", "/_double/accounts/{id}/pay_out", self._pay_out),
         ):
             router.add_route(method, path, self._guarded(act))
 
@@ -173,6 +181,19 @@ class ControlApi:
         wish = await _read(request, CloseDispute)
         with self._api.store.transaction():
             return self._api.act("dispute").close_dispute(request.match_info["id"], wish.outcome)
+
+    async def _onboard(self, request: web.Request) -> object:
+        with self._api.store.transaction():
+            return connecting.onboard(self._api.act("onboard"), request.match_info["id"])
+
+    async def _restrict(self, request: web.Request) -> object:
+        with self._api.store.transaction():
+            return connecting.restrict(self._api.act("restrict"), request.match_info["id"])
+
+    async def _pay_out(self, request: web.Request) -> object:
+        wish = await _read(request, PayOut)
+        with self._api.store.transaction():
+            return connecting.pay_out(self._api.act("pay_out"), request.match_info["id"], wish.amount)
 
 
 async def _read(request: web.Request, shape: type[T]) -> T:

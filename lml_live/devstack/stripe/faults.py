@@ -30,6 +30,16 @@ Operation = Literal[
     "events",
     "balance",
     "account",
+    "account_create",
+    "account_retrieve",
+    "account_list",
+    "account_update",
+    "account_link",
+    "transfer",
+    "transfer_retrieve",
+    "transfer_list",
+    "reversal",
+    "reversal_list",
 ]
 FaultKind = Literal[
     "rate_limit",

@@ -4,7 +4,17 @@ import msgspec
 
 from lml_live.devstack.stripe import disputes, refunds
 from lml_live.devstack.stripe.faults import Fault, WebhookFault
-from lml_live.devstack.stripe.objects import BalanceTransaction, Charge, Dispute, Event, PaymentIntent, Refund
+from lml_live.devstack.stripe.objects import (
+    BalanceTransaction,
+    Charge,
+    ConnectedAccount,
+    Dispute,
+    Event,
+    PaymentIntent,
+    Refund,
+    Transfer,
+    TransferReversal,
+)
 from lml_live.devstack.stripe.requests import Api, Seen
 from lml_live.devstack.stripe.world import Delivery, HistoryEntry
 
@@ -31,6 +41,11 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
     refunds: list[Refund]
     disputes: list[Dispute]
     balance_transactions: list[BalanceTransaction]
+    accounts: list[ConnectedAccount]
+    transfers: list[Transfer]
+    reversals: list[TransferReversal]
+    account_transactions: dict[str, list[BalanceTransaction]]
+    """What each connected account has booked."""
     events: list[Event]
     deliveries: list[Delivery]
     requests: list[Seen]
@@ -64,6 +79,7 @@ def read_ledger(api: Api) -> Ledger:
     history: dict[str, list[HistoryEntry]] = {}
     for entry in store.list_all("history", HistoryEntry):
         history.setdefault(entry.intent, []).append(entry)
+    accounts = list(store.list_all("account", ConnectedAccount))
     intents = []
     for intent in store.list_all("payment_intent", PaymentIntent):
         taken, returned = captured.get(intent.id, 0), refunds.refunded(given_back.get(intent.id, []))
@@ -85,6 +101,12 @@ def read_ledger(api: Api) -> Ledger:
         refunds=every_refund,
         disputes=every_dispute,
         balance_transactions=list(store.list_all("balance_transaction", BalanceTransaction)),
+        accounts=accounts,
+        transfers=list(store.list_all("transfer", Transfer)),
+        reversals=list(store.list_all("transfer_reversal", TransferReversal)),
+        account_transactions={
+            one.id: store.list_of("account_transaction", one.id, BalanceTransaction) for one in accounts
+        },
         events=[_without_payload(event) for event in store.list_all("event", Event)],
         deliveries=list(store.list_all("delivery", Delivery)),
         requests=list(store.list_all("request", Seen)),
@@ -100,6 +122,6 @@ def _without_secrets(intent: PaymentIntent) -> PaymentIntent:
 def _without_payload(event: Event) -> Event:
     # The payload repeats what the ledger has already, client secrets included; its id is what a checker needs.
     subject = msgspec.json.decode(event.data.object)
-    kept = {name: subject[name] for name in ("id", "object", "status")}
+    kept = {name: subject[name] for name in ("id", "object", "status") if name in subject}
     data = msgspec.structs.replace(event.data, object=msgspec.Raw(msgspec.json.encode(kept)))
     return msgspec.structs.replace(event, data=data)

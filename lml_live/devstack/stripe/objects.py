@@ -216,6 +216,19 @@ class FeeDetail(msgspec.Struct, frozen=True, kw_only=True):
     type: Literal["stripe_fee"] = "stripe_fee"
 
 
+BalanceType = Literal[
+    "charge",
+    "refund",
+    "refund_failure",
+    "adjustment",
+    "transfer",
+    "transfer_refund",
+    "payment",
+    "payment_refund",
+    "payout",
+]
+
+
 class BalanceTransaction(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     object: Literal["balance_transaction"] = "balance_transaction"
@@ -232,7 +245,8 @@ class BalanceTransaction(msgspec.Struct, frozen=True, kw_only=True):
     reporting_category: str
     source: str
     status: Literal["pending"] = "pending"
-    type: Literal["charge", "refund", "refund_failure", "adjustment"]
+    type: BalanceType
+    """The last three are booked by connected accounts only."""
 
 
 class Dispute(msgspec.Struct, frozen=True, kw_only=True):
@@ -251,7 +265,106 @@ class Dispute(msgspec.Struct, frozen=True, kw_only=True):
     status: Literal["needs_response", "won", "lost"]
 
 
-EventSubject = PaymentIntent | Charge | Refund | Dispute
+CapabilityState = Literal["inactive", "pending", "active"]
+
+
+class Requirements(msgspec.Struct, frozen=True, kw_only=True):
+    """What an account must still be told, and why it is not paid."""
+
+    currently_due: tuple[str, ...] = ()
+    disabled_reason: str | None = None
+
+
+class ConnectedAccount(msgspec.Struct, frozen=True, kw_only=True):
+    """An account of somebody whom the platform pays."""
+
+    id: str
+    object: Literal["account"] = "account"
+    business_profile: dict[str, str] = {}
+    business_type: str | None = None
+    capabilities: dict[str, CapabilityState] = {}
+    charges_enabled: bool = False
+    country: str
+    created: int
+    default_currency: str
+    details_submitted: bool = False
+    email: str | None = None
+    livemode: bool = False
+    metadata: Metadata = {}
+    payouts_enabled: bool = False
+    requirements: Requirements = Requirements()
+    type: Literal["express", "standard", "custom"] = "express"
+
+
+class AccountLink(msgspec.Struct, frozen=True, kw_only=True):
+    """An address where whoever owns the account tells Stripe what it wants to know; good once, and not for long."""
+
+    object: Literal["account_link"] = "account_link"
+    created: int
+    expires_at: int
+    url: str
+
+
+class TransferReversal(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    object: Literal["transfer_reversal"] = "transfer_reversal"
+    amount: int
+    balance_transaction: str
+    created: int
+    currency: str
+    destination_payment_refund: str
+    metadata: Metadata = {}
+    source_refund: None = None
+    transfer: str
+
+
+class ReversalList(msgspec.Struct, frozen=True, kw_only=True):
+    """The last ten reversals of a transfer, the newest first."""
+
+    object: Literal["list"] = "list"
+    data: tuple[TransferReversal, ...] = ()
+    has_more: bool = False
+    url: str
+
+
+class Transfer(msgspec.Struct, frozen=True, kw_only=True):
+    """Money that the platform has moved to a connected account."""
+
+    id: str
+    object: Literal["transfer"] = "transfer"
+    amount: int
+    amount_reversed: int = 0
+    balance_transaction: str
+    created: int
+    currency: str
+    description: str | None = None
+    destination: str
+    destination_payment: str
+    livemode: bool = False
+    metadata: Metadata = {}
+    reversals: ReversalList
+    reversed: bool = False
+    source_transaction: str | None = None
+    source_type: Literal["card"] = "card"
+    transfer_group: str | None = None
+
+
+class Funds(msgspec.Struct, frozen=True, kw_only=True):
+    amount: int
+    currency: str
+    source_types: dict[str, int]
+
+
+class Balance(msgspec.Struct, frozen=True, kw_only=True):
+    """What an account has, and what of it is still on its way."""
+
+    object: Literal["balance"] = "balance"
+    available: tuple[Funds, ...]
+    livemode: bool = False
+    pending: tuple[Funds, ...]
+
+
+EventSubject = PaymentIntent | Charge | Refund | Dispute | ConnectedAccount | Transfer
 
 
 class EventRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -267,6 +380,8 @@ class EventData(msgspec.Struct, frozen=True, kw_only=True):
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     object: Literal["event"] = "event"
+    account: str | msgspec.UnsetType = msgspec.UNSET
+    """The connected account that it happened to; the platform's own events have none."""
     api_version: str = API_VERSION
     created: int
     data: EventData

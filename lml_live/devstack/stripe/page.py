@@ -56,19 +56,19 @@ def add_routes(router: web.UrlDispatcher, api: Api) -> None:
     async def show(request: web.Request) -> web.Response:
         found = _page_of(api, request)
         if found is None:
-            return _html("Not found", "<p>There is no such payment.</p>", status=404)
+            return answer_html("Not found", "<p>There is no such payment.</p>", status=404)
         page, intent = found
         if not page.is_open(intent):
             back = _BACK.format(url=html.escape(_return_address(page, intent))) if page.return_url else ""
-            return _html("Authentication", _OVER.format(back=back))
+            return answer_html("Authentication", _OVER.format(back=back))
         amount = show_amount(intent.amount, intent.currency)
-        return _html("Authentication", _OPEN.format(amount=html.escape(amount)))
+        return answer_html("Authentication", _OPEN.format(amount=html.escape(amount)))
 
     async def decide(request: web.Request) -> web.Response:
         found = _page_of(api, request)
         outcome = (await request.post()).get("outcome")
         if found is None or outcome not in ("complete", "fail"):
-            return _html("Not found", "<p>There is no such payment.</p>", status=404)
+            return answer_html("Not found", "<p>There is no such payment.</p>", status=404)
         page, _ = found
         with api.store.transaction():
             act = api.act("authenticate")
@@ -76,7 +76,7 @@ def add_routes(router: web.UrlDispatcher, api: Api) -> None:
             intent = act.authenticate(page.intent, secret=page.secret, passed=outcome == "complete")
         api.on_change()
         if page.return_url is None:
-            return _html("Authentication", _DONE)
+            return answer_html("Authentication", _DONE)
         return web.Response(status=303, headers={**_HEADERS, "Location": _return_address(page, intent)})
 
     router.add_get("/authenticate/{id}", show)
@@ -104,7 +104,8 @@ def _return_address(page: IssuerPage, intent: PaymentIntent) -> str:
     return urlunsplit(parts._replace(query=urlencode(query)))
 
 
-def _html(title: str, body: str, *, status: int = 200) -> web.Response:
+def answer_html(title: str, body: str, *, status: int = 200) -> web.Response:
+    """A page of the double's; `body` is HTML."""
     text = (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head>'

@@ -43,6 +43,8 @@ class Call(NamedTuple):
     page_base: str = ""
     """Where the double's pages are."""
     declined: bool = False
+    account: str | None = None
+    """The connected account for which it is made (`Stripe-Account`)."""
 
 
 Operation = Callable[[Call], "msgspec.Struct | Refusal"]

@@ -1,6 +1,6 @@
 """The operations that only read: retrieving and listing, with Stripe's pages, filters and `expand`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import msgspec
@@ -11,12 +11,15 @@ from lml_live.devstack.stripe.form import Form
 from lml_live.devstack.stripe.objects import (
     BalanceTransaction,
     Charge,
+    ConnectedAccount,
     Dispute,
     Event,
     ListOf,
     PaymentIntent,
     PaymentMethod,
     Refund,
+    Transfer,
+    TransferReversal,
 )
 from lml_live.devstack.stripe.payments import Call
 from lml_live.devstack.stripe.store import Store
@@ -34,7 +37,17 @@ REFUND_LIST_FIELDS: Final = _PAGING | {"charge", "payment_intent"}
 DISPUTE_LIST_FIELDS: Final = REFUND_LIST_FIELDS
 BALANCE_FIELDS: Final = _PAGING | {"type", "source", "currency"}
 
-Listed = PaymentIntent | Charge | Refund | Dispute | Event | BalanceTransaction
+Listed = (
+    PaymentIntent
+    | Charge
+    | Refund
+    | Dispute
+    | Event
+    | BalanceTransaction
+    | ConnectedAccount
+    | Transfer
+    | TransferReversal
+)
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,17 +96,17 @@ def retrieve_balance(call: Call) -> BalanceTransaction:
 
 
 def list_intents(call: Call) -> ListOf:
-    return _page(call, "payment_intent", PaymentIntent, "/v1/payment_intents", lambda _: True)
+    return page(call, "payment_intent", PaymentIntent, "/v1/payment_intents", lambda _: True)
 
 
 def list_charges(call: Call) -> ListOf:
     intent = call.form.text("payment_intent")
-    return _page(call, "charge", Charge, "/v1/charges", lambda charge: intent in (None, charge.payment_intent))
+    return page(call, "charge", Charge, "/v1/charges", lambda charge: intent in (None, charge.payment_intent))
 
 
 def list_refunds(call: Call) -> ListOf:
     charge, intent = call.form.text("charge"), call.form.text("payment_intent")
-    return _page(
+    return page(
         call,
         "refund",
         Refund,
@@ -104,7 +117,7 @@ def list_refunds(call: Call) -> ListOf:
 
 def list_disputes(call: Call) -> ListOf:
     charge, intent = call.form.text("charge"), call.form.text("payment_intent")
-    return _page(
+    return page(
         call,
         "dispute",
         Dispute,
@@ -116,14 +129,15 @@ def list_disputes(call: Call) -> ListOf:
 def list_balance(call: Call) -> ListOf:
     form = call.form
     kind, source, currency = form.text("type"), form.text("source"), form.text("currency")
-    return _page(
+    return page(
         call,
-        "balance_transaction",
+        "balance_transaction" if call.account is None else "account_transaction",
         BalanceTransaction,
         "/v1/balance_transactions",
         lambda booked: (
             kind in (None, booked.type) and source in (None, booked.source) and currency in (None, booked.currency)
         ),
+        parent=call.account,
     )
 
 
@@ -140,7 +154,7 @@ def list_events(call: Call) -> ListOf:
         named = wanted is None or any(_fits(pattern, event.type) for pattern in wanted)
         return named and (success is None or success == delivered(act.store, event.id))
 
-    return _page(call, "event", Event, "/v1/events", fits)
+    return page(call, "event", Event, "/v1/events", fits)
 
 
 def delivered(store: Store, event_id: str) -> bool:
@@ -152,7 +166,10 @@ def _fits(pattern: str, event_type: str) -> bool:
     return pattern == event_type or (pattern.endswith("*") and event_type.startswith(pattern[:-1]))
 
 
-def _page(call: Call, kind: str, shape: "type[Listed]", url: str, fits: "Callable[..., bool]") -> ListOf:
+def page(
+    call: Call, kind: str, shape: "type[Listed]", url: str, fits: "Callable[..., bool]", *, parent: str | None = None
+) -> ListOf:
+    """A page of a kind's records, the newest first, or of those with one parent."""
     form = call.form
     limit = form.integer("limit")
     if limit is not None and not 1 <= limit <= _PAGE_MAX:
@@ -161,7 +178,7 @@ def _page(call: Call, kind: str, shape: "type[Listed]", url: str, fits: "Callabl
     created_in = _range(form)
     found: list[Listed] = []
     try:
-        for each in call.act.store.list_from(kind, shape, after=after, before=before):
+        for each in _records(call.act.store, kind, shape, parent, after, before):
             if created_in(each.created) and fits(each):
                 found.append(each)
                 if len(found) > (limit or _PAGE_DEFAULT):
@@ -174,6 +191,20 @@ def _page(call: Call, kind: str, shape: "type[Listed]", url: str, fits: "Callabl
     if before is not None:
         data.reverse()
     return ListOf(data=[msgspec.Raw(msgspec.json.encode(each)) for each in data], has_more=has_more, url=url)
+
+
+def _records(
+    store: Store, kind: str, shape: "type[Listed]", parent: str | None, after: str | None, before: str | None
+) -> "Iterable[Listed]":
+    if parent is None:
+        return store.list_from(kind, shape, after=after, before=before)
+    if before is not None:
+        raise refusals.invalid("ending_before", "The double lists a connected account's records forwards only.")
+    found = list(reversed(store.list_of(kind, parent, shape)))
+    if after is None:
+        return found
+    places = {each.id: place for place, each in enumerate(found)}
+    return found[places[after] + 1 :]
 
 
 def _range(form: Form) -> "Callable[[int], bool]":
@@ -200,6 +231,9 @@ _KIND_BY_PREFIX: Final[dict[str, tuple[str, type[msgspec.Struct]]]] = {
     "ch": ("charge", Charge),
     "re": ("refund", Refund),
     "dp": ("dispute", Dispute),
+    "tr": ("transfer", Transfer),
+    "trr": ("transfer_reversal", TransferReversal),
+    "acct": ("account", ConnectedAccount),
     "txn": ("balance_transaction", BalanceTransaction),
 }
 

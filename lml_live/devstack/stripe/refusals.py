@@ -3,8 +3,10 @@
 HTTP  type                    code                              saved for the idempotency key
 400   invalid_request_error   parameter_*, amount_*, url_invalid     no: the operation has not begun
 400   invalid_request_error   payment_intent_unexpected_state        yes
+400   invalid_request_error   balance_insufficient, insufficient_capabilities_for_transfer, …    yes
 400   idempotency_error                                              no
 401   invalid_request_error   secret_key_required                    no
+403   invalid_request_error   account_invalid                        no
 402   card_error              card_declined, incorrect_number, …     yes
 404   invalid_request_error   resource_missing                       yes
 409   idempotency_error       idempotency_key_in_use                 no
@@ -70,6 +72,16 @@ def unexpected_state(message: str, intent: PaymentIntent) -> Refusal:
 
 def not_refundable(message: str, code: str | None, charge: str | None) -> Refusal:
     return Refusal(400, ErrorBody(type="invalid_request_error", code=code, message=message, charge=charge), saved=True)
+
+
+def not_transferable(message: str, code: str | None, param: str | None = None) -> Refusal:
+    """A transfer, or the reversal of one, that cannot be made as things are."""
+    return Refusal(400, ErrorBody(type="invalid_request_error", code=code, message=message, param=param), saved=True)
+
+
+def no_access(account: str) -> Refusal:
+    message = f"The provided key does not have access to account '{account}' (or that account does not exist)."
+    return Refusal(403, ErrorBody(type="invalid_request_error", code="account_invalid", message=message))
 
 
 def unauthorized(message: str, code: str | None = None) -> Refusal:

@@ -21,7 +21,13 @@ from lml_live import limits
 from lml_live.devstack.stripe import reading, refusals
 from lml_live.devstack.stripe.faults import Fault, FaultKind, Faults
 from lml_live.devstack.stripe.form import Fields, Form, decode
-from lml_live.devstack.stripe.objects import API_VERSION, PUBLIC_INTENT_FIELDS, EventRequest, PaymentIntent
+from lml_live.devstack.stripe.objects import (
+    API_VERSION,
+    PUBLIC_INTENT_FIELDS,
+    ConnectedAccount,
+    EventRequest,
+    PaymentIntent,
+)
 from lml_live.devstack.stripe.payments import SERVER_ONLY, Call, Operation
 from lml_live.devstack.stripe.refusals import Refusal
 from lml_live.devstack.stripe.settings import Control, Keys
@@ -56,6 +62,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     """The parameters it knows beside `expand`; any other is refused."""
     publishable: bool = False
     """Whether pages may call it, with the publishable key."""
+    connected: bool = False
+    """Whether it may be made for a connected account (`Stripe-Account`)."""
 
 
 class SavedAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,6 +165,7 @@ class Api:
         generation = self._generation
         form = Form(decode(await _text(request)))
         public = self._is_public(route, request, form)
+        account = self._account(route, request)
         seen = msgspec.structs.replace(seen, public=public)
         if self._take(route, "rate_limit"):
             raise refusals.rate_limited()
@@ -178,7 +187,7 @@ class Api:
                     await asyncio.sleep(fault.delay_ms / 1000)
                     if generation != self._generation:
                         raise HungUp
-                answer, seen = self._execute(route, form, seen, key, request.match_info.get("id", ""))
+                answer, seen = self._execute(route, form, seen, key, request.match_info.get("id", ""), account)
             finally:
                 self._in_flight.discard(key or seen.id)
                 self.on_change()
@@ -209,6 +218,16 @@ class Api:
                 "secret_key_required",
             )
         return True
+
+    def _account(self, route: Route, request: web.Request) -> str | None:
+        named = request.headers.get("Stripe-Account")
+        if named is None:
+            return None
+        if not route.connected:
+            raise refusals.invalid("Stripe-Account", "The double knows Stripe-Account where balances are read only.")
+        if self.store.load("account", named, ConnectedAccount) is None:
+            raise refusals.no_access(named)
+        return named
 
     def _check_client_secret(self, form: Form, intent_id: str) -> None:
         intent = self.store.load("payment_intent", intent_id, PaymentIntent)
@@ -255,7 +274,9 @@ class Api:
 
     # --- The operation
 
-    def _execute(self, route: Route, form: Form, seen: Seen, key: str | None, object_id: str) -> tuple[_Answer, Seen]:
+    def _execute(
+        self, route: Route, form: Form, seen: Seen, key: str | None, object_id: str, account: str | None
+    ) -> tuple[_Answer, Seen]:
         with self.store.transaction():
             self.act("time").settle()
         if self._take(route, "kill_before"):
@@ -269,7 +290,7 @@ class Api:
             with self.store.transaction():
                 if fault is not None and fault.kind == "error_500":
                     raise refusals.server_error()
-                answer = self._perform(route, form, seen, object_id, fault)
+                answer = self._perform(route, form, seen, object_id, account, fault)
                 self._save(seen, key, fingerprint, answer)
                 seen = self._note(msgspec.structs.replace(seen, status=answer.status))
         except Refusal as refusal:
@@ -280,7 +301,9 @@ class Api:
                 seen = self._note(msgspec.structs.replace(seen, status=answer.status))
         return answer, seen
 
-    def _perform(self, route: Route, form: Form, seen: Seen, object_id: str, fault: Fault | None) -> _Answer:
+    def _perform(
+        self, route: Route, form: Form, seen: Seen, object_id: str, account: str | None, fault: Fault | None
+    ) -> _Answer:
         if seen.public and object_id:
             self._check_client_secret(form, object_id)
         act = self.act(route.operation, EventRequest(id=seen.id, idempotency_key=seen.idempotency_key))
@@ -292,6 +315,7 @@ class Api:
                 public=seen.public,
                 page_base=self._page_base,
                 declined=fault is not None and fault.kind == "decline",
+                account=account,
             )
         )
         if fault is not None and fault.kind == "error_500_after":

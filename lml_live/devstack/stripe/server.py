@@ -12,7 +12,7 @@ from aiohttp import web
 
 from lml_live import limits
 from lml_live.devstack.child import LOOPBACK
-from lml_live.devstack.stripe import page, payments, reading, refusals
+from lml_live.devstack.stripe import connecting, page, payments, reading, refusals
 from lml_live.devstack.stripe.control import ControlApi
 from lml_live.devstack.stripe.faults import Faults
 from lml_live.devstack.stripe.requests import PREFLIGHT, Api, Route, refused
@@ -23,6 +23,7 @@ from lml_live.devstack.stripe.webhooks import Deliverer
 _log: Final = logging.getLogger(__name__)
 
 _INTENTS: Final = "/v1/payment_intents"
+_TRANSFERS: Final = "/v1/transfers"
 
 
 def _get(operation: str, path: str, act: payments.Operation, fields: frozenset[str] = frozenset()) -> Route:
@@ -59,9 +60,32 @@ ROUTES: Final = (
     _get("dispute_retrieve", "/v1/disputes/{id}", reading.retrieve_dispute),
     _get("events", "/v1/events", reading.list_events, reading.EVENT_FIELDS),
     _get("events", "/v1/events/{id}", reading.retrieve_event),
-    _get("balance", "/v1/balance_transactions", reading.list_balance, reading.BALANCE_FIELDS),
+    Route(
+        operation="balance",
+        method="GET",
+        path="/v1/balance_transactions",
+        act=reading.list_balance,
+        fields=reading.BALANCE_FIELDS,
+        connected=True,
+    ),
     _get("balance", "/v1/balance_transactions/{id}", reading.retrieve_balance),
+    Route(operation="balance", method="GET", path="/v1/balance", act=connecting.retrieve_balance, connected=True),
     _get("account", "/v1/account", reading.retrieve_account),
+    _post("account_create", "/v1/accounts", connecting.create_account, connecting.ACCOUNT_FIELDS),
+    _get("account_list", "/v1/accounts", connecting.list_accounts, reading.LIST_FIELDS),
+    _get("account_retrieve", "/v1/accounts/{id}", connecting.retrieve_account),
+    _post("account_update", "/v1/accounts/{id}", connecting.update_account, connecting.ACCOUNT_UPDATE_FIELDS),
+    _post("account_link", "/v1/account_links", connecting.create_link, connecting.LINK_FIELDS),
+    _post("transfer", _TRANSFERS, connecting.create_transfer, connecting.TRANSFER_FIELDS),
+    _get("transfer_list", _TRANSFERS, connecting.list_transfers, connecting.TRANSFER_LIST_FIELDS),
+    _get("transfer_retrieve", f"{_TRANSFERS}/{{id}}", connecting.retrieve_transfer),
+    _post("reversal", f"{_TRANSFERS}/{{id}}/reversals", connecting.reverse_transfer, connecting.REVERSAL_FIELDS),
+    _get(
+        "reversal_list",
+        f"{_TRANSFERS}/{{id}}/reversals",
+        connecting.list_reversals,
+        connecting.REVERSAL_LIST_FIELDS,
+    ),
 )
 
 
@@ -86,6 +110,7 @@ def build_app(state: Path, keys: Keys, defaults: DoubleSettings, page_base: str)
     app.router.add_route("OPTIONS", "/v1/{rest:.*}", preflight)
     app.router.add_route("*", "/v1/{rest:.*}", unknown)
     page.add_routes(app.router, api)
+    connecting.add_routes(app.router, api)
     ControlApi(api, deliverer).add_routes(app.router)
 
     async def deliver(_: web.Application) -> AsyncIterator[None]:

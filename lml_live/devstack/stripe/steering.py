@@ -78,6 +78,18 @@ class Steering:
         """The bank decides, for us or for the buyer."""
         await self._call("POST", f"/disputes/{dispute_id}/close", {"outcome": "won" if won else "lost"})
 
+    async def onboard(self, account_id: str) -> None:
+        """A connected account's owner tells Stripe everything, without the page."""
+        await self._call("POST", f"/accounts/{account_id}/onboard")
+
+    async def restrict(self, account_id: str) -> None:
+        """Stripe pays an account nothing until it knows more."""
+        await self._call("POST", f"/accounts/{account_id}/restrict")
+
+    async def pay_out(self, account_id: str, *, amount: int | None = None) -> None:
+        """What an account has, or a part of it, goes to its bank: a reversal finds it gone."""
+        await self._call("POST", f"/accounts/{account_id}/pay_out", {"amount": amount})
+
     async def _call(self, method: str, path: str, body: object = None) -> bytes:
         try:
             async with (

@@ -151,7 +151,7 @@ class Act:
         for event_type in change.events:
             subject = change.charge if event_type.startswith("charge.") else intent
             assert subject is not None
-            self._emit(event_type, subject)
+            self.emit(event_type, subject)
 
     def write_refund(self, change: RefundChange) -> None:
         """Writes what a step has made of a refund."""
@@ -162,7 +162,7 @@ class Act:
         self._write_balance(change.balance)
         for event_type in change.events:
             of_charge = event_type.startswith("charge.") and event_type != "charge.refund.updated"
-            self._emit(event_type, charge if of_charge else refund)
+            self.emit(event_type, charge if of_charge else refund)
 
     def write_dispute(self, change: DisputeChange) -> None:
         """Writes what a step has made of a dispute."""
@@ -171,7 +171,7 @@ class Act:
         self.store.put("charge", charge.id, charge, parent=charge.payment_intent)
         self._write_balance(change.balance)
         for event_type in change.events:
-            self._emit(event_type, dispute)
+            self.emit(event_type, dispute)
 
     def open_dispute(self, intent_id: str, amount: int | None, reason: str) -> Dispute:
         """The buyer's bank takes a payment back, until it has decided."""
@@ -235,11 +235,13 @@ class Act:
 
     # Who hears of it.
 
-    def _emit(self, event_type: str, subject: EventSubject) -> None:
+    def emit(self, event_type: str, subject: EventSubject, *, account: str | None = None) -> None:
+        """Something has happened; with an account, to that one."""
         event_id = new_id("evt")
         deliveries = self._deliveries(event_id, event_type) if self._control.settings.webhook_url else []
         event = Event(
             id=event_id,
+            account=msgspec.UNSET if account is None else account,
             created=self.mint.now,
             data=EventData(object=msgspec.Raw(msgspec.json.encode(subject))),
             pending_webhooks=int(bool(deliveries)),
