@@ -256,6 +256,16 @@ HOLD_BACK_DAYS: Final = 7
 HOLD_BACK_DAYS_MAX: Final = 365
 """How long after an event an organisation's money may wait: refunds come mostly within days, disputes up to months."""
 BASIS_POINTS_MAX: Final = 10_000
+PAYOUT_LOOK_SECONDS: Final = 15.0
+PAYOUT_BATCH: Final = 50
+"""Transfers that are decided at one look: three a second, of Stripe's 25, so that the sale's calls have the rest."""
+TRANSFER_RETRY_SECONDS: Final = 3_600.0
+"""A transfer that Stripe refuses is somebody's to look into, and asked for again so often."""
+ACCOUNT_LOOK_SECONDS: Final = 24 * 3600
+"""How often Stripe is asked how an account stands that money can be sent to, should it not say so itself."""
+ONBOARDING_LOOK_SECONDS: Final = 300
+"""The same of one that none can be sent to."""
+ACCOUNTS_AT_ONCE: Final = 20
 MATCH_SECONDS: Final = 24 * 3600
 """How often bookings are matched with Stripe's money (reliability.md, D7: daily)."""
 MATCH_SECONDS_MIN: Final = 1

@@ -34,10 +34,13 @@ from lml_live.booking.handing import Handing
 from lml_live.booking.letters import domain_of
 from lml_live.booking.mailer import Mailbox, Mailer
 from lml_live.booking.matching import Matching
+from lml_live.booking.onboarding import Onboarding
 from lml_live.booking.organisations import Organisations
+from lml_live.booking.paying import Paying
 from lml_live.booking.payments import judge_amount, sells_nothing
 from lml_live.booking.refunds import Refunds
 from lml_live.booking.tickets import Tickets
+from lml_live.booking.transfers import Transfers
 from lml_live.clock import system_clock_ms
 from lml_live.devstack.demo import load_demonstration
 from lml_live.errors import Conflict, LmlError, Unavailable
@@ -229,8 +232,16 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
         if payments is not None:
             stack.push_async_callback(payments.close)
         refunds = Refunds(pool)
+        paying = onboarding = None
+        if payments is not None:
+            from lml_live.booking.stripe_connect import StripeConnect
+
+            connect = StripeConnect(payments)
+            onboarding = Onboarding(pool, connect)
+            paying = Paying(bookings, Transfers(pool), onboarding, payments, connect)
+        aftercare = Aftercare(bookings, refunds, Disputes(pool), Returns(book), payments, paying)
         completer = Completer(
-            *(bookings, holds, payments, Aftercare(bookings, refunds, Disputes(pool), Returns(book), payments)),
+            *(bookings, holds, payments, aftercare),
             poll_seconds=settings.poll_seconds,
             lease_seconds=settings.lease_seconds,
         )
@@ -249,8 +260,8 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
         accounts = Accounts(pool, passwords, secret, sends_mail=post is not None)
         live.members.ended = accounts.ended
         handing = Handing(pool, HandOvers(book))
+        pages = settings.public_url or f"http://127.0.0.1:{settings.port}"
         if post is not None:
-            pages = settings.public_url or f"http://127.0.0.1:{settings.port}"
             mailer = Mailer(
                 pool, post, checkout.access, sender=sender, public_url=pages, invitation=accounts.invitation
             )
@@ -294,12 +305,13 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
                 settings.stripe_webhook_secret,
                 live_mode=bool(settings.stripe_api_key and "_live_" in settings.stripe_api_key),
                 running_seconds=settings.mark_seconds * limits.RUNNING_SHARE_OF_MARK,
+                noticed=None if onboarding is None else onboarding.noticed,
             ),
             refunds=RefundServices(
                 desk, refunds, completer, keys, settings.mark_seconds * limits.RUNNING_SHARE_OF_MARK
             ),
             tickets=TicketServices(desk, Tickets(pool), keys),
-            organisations=OrganisationServices(desk, Organisations(pool), keys),
+            organisations=OrganisationServices(desk, Organisations(pool), keys, onboarding, f"{pages}/organisation"),
             accounts=AccountServices(live, accounts, handing, holder_services.address_of.capped),
             probes={
                 "redis": redis_answers,
@@ -318,6 +330,8 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
                 settle_seconds=settings.settle_seconds,
             )
             stack.push_async_callback(_end, _start(matching.run(lambda: upkeep.leads), "match"))
+        if paying is not None:
+            stack.push_async_callback(_end, _start(paying.run(lambda: upkeep.leads), "payouts"))
         for name, work in (
             ("feed", feed.run()),
             ("sockets", live.keep()),

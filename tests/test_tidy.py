@@ -39,7 +39,7 @@ PURE = {
     *("inventory.rooms", "inventory.best", "inventory.plan"),
     *("pricing.quote", "pricing.events", "pricing.currencies"),
     "guard.throttle",
-    *("booking.states", "booking.money", "booking.ledger", "booking.refunding"),
+    *("booking.states", "booking.money", "booking.ledger", "booking.refunding", "booking.payouts"),
     "backoffice.chain",
     "booking.letters",
     *("gateway.wire", "gateway.session", "gateway.frames", "gateway.tokens"),

@@ -1,8 +1,9 @@
 """Writes the ledger's postings, always in the transaction of the move that they are about."""
 
+from collections.abc import Sequence
 from typing import Final
 
-from lml_live.booking.ledger import Posting, Shares, entries, postings, share_out
+from lml_live.booking.ledger import Entry, Posting, Shares, entries, postings, share_out
 from lml_live.booking.states import BookingState
 from lml_live.infra import postgres
 from lml_live.infra.postgres import Connection
@@ -32,7 +33,13 @@ async def post(
 
     The same posting about the same thing a second time is a defect, and refused (`booked_once`).
     """
-    made = entries(posting, shares)
+    await write_entries(connected, booking, currency, posting, entries(posting, shares), about=about)
+
+
+async def write_entries(
+    connected: Connection, booking: str, currency: str, posting: str, made: Sequence[Entry], *, about: str
+) -> None:
+    """The same, of entries that balance."""
     if made:
         columns = zip(*((entry.account, entry.debit, entry.credit) for entry in made), strict=True)
         await connected.execute(

@@ -12,6 +12,7 @@ from lml_live import limits
 from lml_live.booking.bookings import Bookings
 from lml_live.booking.disputes import Disputes
 from lml_live.booking.outbox import Outcome, Work
+from lml_live.booking.paying import Paying
 from lml_live.booking.payments import PaymentFault, Payments, StripeRefund
 from lml_live.booking.refunds import Refunds
 from lml_live.errors import Unavailable
@@ -33,6 +34,7 @@ class Aftercare:
         disputes: Disputes,
         returns: Returns,
         payments: Payments | None,
+        paying: Paying | None = None,
     ) -> None:
         self._bookings = bookings
         self._refunds = refunds
@@ -42,6 +44,7 @@ class Aftercare:
         self.acts: dict[str, Callable[[Work], Awaitable[None]]] = {
             "refund": self._refund,
             "keep_places": self._keep_places,
+            **(paying.acts if paying is not None else {}),
         }
 
     def look_for(self, notice: str) -> Callable[[str], Awaitable[None]] | None:

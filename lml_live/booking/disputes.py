@@ -16,6 +16,7 @@ from lml_live.booking.ledger import Shares
 from lml_live.booking.payments import StripeDispute
 from lml_live.booking.refunding import lost_shares, state_of_money
 from lml_live.booking.states import BookingState, may_move
+from lml_live.booking.transfers import take_back
 from lml_live.infra import postgres
 from lml_live.infra.postgres import Connection, Pool
 
@@ -68,6 +69,7 @@ class Disputes:
         else:
             lost = lost_shares(*await refunds.money_of(connected, row["id"]), one.amount)
             await post(connected, row["id"], row["currency"], "dispute_lost", lost, about=one.id)
+            await take_back(connected, row, f"dispute:{one.id}")
         log.warning("booking %s: dispute %s is %s", row["id"], one.id, one.state)
 
     async def _settle(self, connected: Connection, row: asyncpg.Record, disputes: set[str]) -> None:

@@ -8,8 +8,8 @@
 `dispute…`    withdrawn by Stripe until the bank has decided; won: as if it had not been; lost: taken from whose it was
 
 So at rest, whatever happened, venue_payable + fee_income + tax_payable is what was captured less what was given back,
-but for what came back and is still the buyer's (refunds_due). Stripe's own fees are not in it: they are between Stripe
-and us, and no buyer's money.
+but for what came back and is still the buyer's (refunds_due), and for what was transferred (booking/payouts.py).
+Stripe's own fees are not in it: they are between Stripe and us, and no buyer's money.
 """
 
 from collections.abc import Iterable
@@ -27,6 +27,8 @@ Account = Literal[
     "tax_payable",
     "refunds_due",
     "disputed_funds",
+    "transfers_due",
+    "organisation_receivable",
 ]
 Posting = Literal[
     "sold",

@@ -37,21 +37,28 @@ class _Event(msgspec.Struct, frozen=True):
 
 
 class Notice(msgspec.Struct, frozen=True):
-    """What a webhook says: its id, its type, and the PaymentIntent it is about."""
+    """What a webhook says: its id, its type, and the PaymentIntent or the connected account it is about."""
 
     id: str
     type: str
     intent: str | None
+    account: str | None = None
 
 
 _decoder = msgspec.json.Decoder(_Event)
+
+
+def _secrets(given: str) -> list[str]:
+    """Those that are some: a comma too many must not make an empty one good."""
+    return [one.strip() for one in given.split(",") if one.strip()]
 
 
 def read_notice(body: bytes, signature: str, secret: str, now_ms: int, *, live: bool) -> Notice:
     """A webhook's content, if it is Stripe's, fresh, and meant for us. Raises `InvalidInput`; nothing is echoed.
 
     `signature` is the header `Stripe-Signature`: `t=seconds,v1=hex[,v1=hex…]`, an HMAC-SHA256 of `t.body`. A time more
-    than `WEBHOOK_TOLERANCE_SECONDS` away is refused on both sides; Stripe's own library refuses old ones only.
+    than `WEBHOOK_TOLERANCE_SECONDS` away is refused on both sides; Stripe's own library refuses old ones only. `secret`
+    may be several, by comma: an endpoint for connected accounts has its own, and a new one is good before the old ends.
     """
     stamps = [part[2:] for part in signature.split(",") if part.startswith("t=")]
     given = [part[3:] for part in signature.split(",") if part.startswith(f"{_SCHEME}=")]
@@ -59,15 +66,18 @@ def read_notice(body: bytes, signature: str, secret: str, now_ms: int, *, live: 
         raise InvalidInput("The signature is missing or malformed.")
     if abs(now_ms / 1000 - int(stamps[0])) > limits.WEBHOOK_TOLERANCE_SECONDS:
         raise InvalidInput("The signature's time is too far from now.")
-    right = hmac.digest(secret.encode(), f"{stamps[0]}.".encode() + body, "sha256").hex()
-    if not any(hmac.compare_digest(right.encode(), one.encode()) for one in given):
+    signed = f"{stamps[0]}.".encode() + body
+    right = [hmac.digest(one.encode(), signed, "sha256").hex().encode() for one in _secrets(secret)]
+    if not any(hmac.compare_digest(mine, one.encode()) for mine in right for one in given):
         raise InvalidInput("The signature is wrong.")
     try:
         event = _decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidInput("The event cannot be read.") from error
-    if event.livemode != live or event.account is not None:
-        raise InvalidInput("The event is of another mode or account.")
     about = event.data.object
+    # Of what happens to connected accounts only the accounts themselves are our business.
+    ours = event.account is None or (about.object == "account" and about.id == event.account)
+    if event.livemode != live or not ours:
+        raise InvalidInput("The event is of another mode or account.")
     intent = about.id if about.object == "payment_intent" else about.payment_intent
-    return Notice(event.id, event.type, intent)
+    return Notice(event.id, event.type, intent, event.account)

@@ -21,6 +21,8 @@ class Intent(Struct, frozen=True):
     id: str
     status: IntentStatus
     client_secret: str | None
+    charge: str | None = None
+    """The latest one, ch_…: a transfer is made out of it."""
 
 
 class StripeRefund(Struct, frozen=True):

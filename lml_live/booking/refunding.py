@@ -119,7 +119,11 @@ def lost_shares(paid: Sequence[PaidLine], earlier: Sequence[Earlier], amount: in
 
     What is more than both, given back by us and by the bank, is the venue's loss, on whose behalf it was sold.
     """
-    rest, owed = _what_is_left(paid, earlier)
+    return lost_of_rest(*_what_is_left(paid, earlier), amount)
+
+
+def lost_of_rest(rest: Shares, owed: int, amount: int) -> Shares:
+    """The same, of what is left and what is owed."""
     fresh = min(amount, rest.total)
     of_owed = min(owed, amount - fresh)
     part = _part_of(rest, fresh)

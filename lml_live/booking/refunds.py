@@ -28,6 +28,7 @@ from lml_live.booking.refunding import (
     state_of_money,
 )
 from lml_live.booking.states import BookingState, may_move
+from lml_live.booking.transfers import take_back
 from lml_live.infra import postgres
 from lml_live.infra.postgres import Connection, Pool
 
@@ -213,6 +214,7 @@ class Refunds:
             await connected.execute(_SQL["accept_refund"], refund, stripe_id)
             await post(connected, booking, currency, "refund_paid", _shares(of), about=refund)
             await self._free(connected, booking, event, refund, of["lines"])
+            await take_back(connected, row, f"refund:{refund}")
             await connected.execute(_SQL["touch_booking"], booking)
         if state != of["state"] and state != "pending":
             fault = "It came back." if state == "failed" else None

@@ -32,7 +32,7 @@ class StripePayments:
         self.publishable_key = publishable_key
         self.api_base = None if api_base is None else stripe_base(api_base)
         self._http = stripe.AIOHTTPClient(timeout=aiohttp.ClientTimeout(total=limits.PAYMENT_CALL_SECONDS))
-        self._client = stripe.StripeClient(
+        self.client = stripe.StripeClient(
             api_key,
             base_addresses={"api": self.api_base or _REAL},
             max_network_retries=0,
@@ -52,15 +52,15 @@ class StripePayments:
             "receipt_email": email,
             "metadata": {"booking": booking},
         }
-        return await _call(self._client.v1.payment_intents.create_async(params, {"idempotency_key": key}))  # type: ignore[arg-type]
+        return await _call(self.client.v1.payment_intents.create_async(params, {"idempotency_key": key}))  # type: ignore[arg-type]
 
     async def find(self, booking: str, since: datetime) -> tuple[Intent, ...]:
         # Listing is consistent; Stripe's search by metadata is behind by up to a minute (its API reference, search).
         params: dict[str, Any] = {"limit": _PAGE, "created": {"gte": int(since.timestamp())}}
         found: list[Intent] = []
         for _ in range(limits.FIND_PAGES_MAX):
-            page = await _ask(self._client.v1.payment_intents.list_async(params))  # type: ignore[arg-type]
-            found += [_read(one) for one in page.data if _booking_of(one) == booking]
+            page = await ask(self.client.v1.payment_intents.list_async(params))  # type: ignore[arg-type]
+            found += [_read(one) for one in page.data if named_in(one, "booking") == booking]
             if not page.has_more:
                 return tuple(reversed(found))
             params["starting_after"] = page.data[-1].id
@@ -79,18 +79,18 @@ class StripePayments:
         }
         if after is not None:
             params["starting_after"] = after
-        page = await _ask(self._client.v1.balance_transactions.list_async(params), _MATCHING)  # type: ignore[arg-type]
+        page = await ask(self.client.v1.balance_transactions.list_async(params), _MATCHING)  # type: ignore[arg-type]
         read = (_transaction(booked) for booked in page.data)
         return Page(tuple(one for one in read if one is not None), page.data[-1].id if page.has_more else None)
 
     async def retrieve(self, intent: str) -> Intent:
-        return await _call(self._client.v1.payment_intents.retrieve_async(intent))
+        return await _call(self.client.v1.payment_intents.retrieve_async(intent))
 
     async def capture(self, intent: str, key: str) -> Intent:
-        return await _call(self._client.v1.payment_intents.capture_async(intent, {}, {"idempotency_key": key}))
+        return await _call(self.client.v1.payment_intents.capture_async(intent, {}, {"idempotency_key": key}))
 
     async def cancel(self, intent: str, key: str) -> Intent:
-        return await _call(self._client.v1.payment_intents.cancel_async(intent, {}, {"idempotency_key": key}))
+        return await _call(self.client.v1.payment_intents.cancel_async(intent, {}, {"idempotency_key": key}))
 
     async def refund(self, intent: str, amount: int, currency: str, booking: str, named: str, key: str) -> StripeRefund:
         params: dict[str, Any] = {
@@ -98,21 +98,21 @@ class StripePayments:
             "amount": stripe_amount(amount, currency),
             "metadata": {"booking": booking, "key": named},
         }
-        made = await _ask(self._client.v1.refunds.create_async(params, {"idempotency_key": key}), _GIVING_BACK)  # type: ignore[arg-type]
+        made = await ask(self.client.v1.refunds.create_async(params, {"idempotency_key": key}), _GIVING_BACK)  # type: ignore[arg-type]
         return _read_refund(made)
 
     async def find_refunds(self, intent: str) -> tuple[StripeRefund, ...]:
         # One page: a charge of a booking's lines has not so many, and the newest are listed first.
-        page = await _ask(self._client.v1.refunds.list_async({"payment_intent": intent, "limit": _PAGE}), _GIVING_BACK)
+        page = await ask(self.client.v1.refunds.list_async({"payment_intent": intent, "limit": _PAGE}), _GIVING_BACK)
         return tuple(_read_refund(one) for one in reversed(page.data))
 
     async def find_disputes(self, intent: str) -> tuple[StripeDispute, ...]:
-        page = await _ask(self._client.v1.disputes.list_async({"payment_intent": intent, "limit": _PAGE}), _GIVING_BACK)
+        page = await ask(self.client.v1.disputes.list_async({"payment_intent": intent, "limit": _PAGE}), _GIVING_BACK)
         return tuple(_read_dispute(one) for one in reversed(page.data) if not one.status.startswith("warning_"))
 
 
 async def _call(answer: Awaitable[Any]) -> Intent:
-    return _read(await _ask(answer))
+    return _read(await ask(answer))
 
 
 _PAYING: Final = "read and write PaymentIntents, and restart; until then no payment begins or ends, and bookings wait"
@@ -123,7 +123,7 @@ _MATCHING: Final = (
 """What our key must be able to do, and what does not happen until it is."""
 
 
-async def _ask(answer: Awaitable[Any], purpose: str = _PAYING) -> Any:
+async def ask(answer: Awaitable[Any], purpose: str = _PAYING) -> Any:
     """An answer of the library's, or a `PaymentFault`."""
     try:
         return await answer
@@ -152,12 +152,13 @@ async def _ask(answer: Awaitable[Any], purpose: str = _PAYING) -> Any:
         raise PaymentFault("refused", f"Stripe refused ({error.code or status}).") from error
 
 
-def _booking_of(named: Any) -> str | None:
-    return named.metadata.to_dict().get("booking") if named.metadata else None
+def named_in(one: Any, name: str) -> str | None:
+    """What an object's metadata say by this name."""
+    return one.metadata.to_dict().get(name) if one.metadata else None
 
 
 def _read(intent: Any) -> Intent:
-    return Intent(id=intent.id, status=intent.status, client_secret=intent.client_secret)
+    return Intent(intent.id, intent.status, intent.client_secret, getattr(intent, "latest_charge", None))
 
 
 def _read_refund(refund: Any) -> StripeRefund:
@@ -166,8 +167,7 @@ def _read_refund(refund: Any) -> StripeRefund:
         state = "succeeded"
     elif refund.status in ("failed", "canceled"):
         state = "failed"
-    named = refund.metadata.to_dict().get("key") if refund.metadata else None
-    return StripeRefund(refund.id, named, minor_amount(refund.amount, refund.currency.upper()), state)
+    return StripeRefund(refund.id, named_in(refund, "key"), minor_amount(refund.amount, refund.currency.upper()), state)
 
 
 def _read_dispute(dispute: Any) -> StripeDispute:
@@ -201,7 +201,7 @@ def _transaction(booked: Any) -> Transaction | None:
     return Transaction(
         id=booked.id,
         intent=source.payment_intent or charge,
-        booking=_booking_of(source) if kind == "charge" else None,
+        booking=named_in(source, "booking") if kind == "charge" else None,
         kind=kind,
         amount=minor_amount(units, currency),
         currency=currency,

@@ -55,7 +55,7 @@ def match_command(since: datetime | None) -> None:
     set_up_logging("money", "error")
 
     async def act() -> Match:
-        keys = _with_stripe(settings)
+        keys = with_stripe(settings)
         assert keys.stripe_api_key is not None
         payments = StripePayments(keys.stripe_api_key, keys.stripe_publishable_key or "", keys.stripe_api_base)
         try:
@@ -79,7 +79,7 @@ def match_command(since: datetime | None) -> None:
     raise SystemExit(DIFFERENCES if every else 0)
 
 
-def _with_stripe(settings: Settings) -> Settings:
+def with_stripe(settings: Settings) -> Settings:
     """The settings with a key of Stripe's: as set, else the double's of the running `lml up`."""
     if settings.stripe_api_key is not None:
         return settings

@@ -8,7 +8,9 @@ import msgspec
 
 from lml_live.booking.organisations import NewOrganisation, Organisation, Organisations
 from lml_live.cli.events import convert, open_pool, postgres_dsn, run, tell
-from lml_live.gateway.organisations import OrganisationBody, OrganisationChanges
+from lml_live.gateway.organisations import OnboardingBody, OrganisationBody, OrganisationChanges
+from lml_live.infra.config import load_settings
+from lml_live.infra.postgres import Pool
 
 T = TypeVar("T")
 _PAGE = 200
@@ -16,7 +18,7 @@ _PAGE = 200
 
 @click.group("organisation")
 def organisation_group() -> None:
-    """Organisations that sell through the house: create, change, list, member, venue, event.
+    """Organisations that sell through the house: create, change, list, member, venue, event, onboard.
 
     \b
     Examples:
@@ -28,9 +30,13 @@ def organisation_group() -> None:
 
 
 def _with(act: Callable[[Organisations], Awaitable[T]]) -> T:
+    return _with_pool(lambda pool: act(Organisations(pool)))
+
+
+def _with_pool(act: Callable[[Pool], Awaitable[T]]) -> T:
     async def work() -> T:
         async with open_pool(postgres_dsn()) as pool:
-            return await act(Organisations(pool))
+            return await act(pool)
 
     return run(work())
 
@@ -155,6 +161,40 @@ def event_command(organisation: str, venue: str, event: str, remove: bool) -> No
     else:
         _with(lambda organisations: organisations.put_event(organisation, venue, event))
     tell(f"{event}: sold for {'the house' if remove else organisation}")
+
+
+@organisation_group.command("onboard")
+@click.argument("organisation", metavar="ORGANISATION")
+@click.option("--country", required=True, metavar="CODE", help="Where its account is opened: ISO 3166, such as DE.")
+@click.option("--return-url", metavar="URL", help="Where Stripe sends the owner back to; else the organisation's page.")
+def onboard_command(organisation: str, country: str, return_url: str | None) -> None:
+    """Prints a link to Stripe, where the account's owner says who is paid. It is good once, for minutes.
+
+    \b
+    Examples:
+      lml organisation onboard city-opera --country DE
+    """
+    from lml_live.booking.onboarding import Onboarding
+    from lml_live.booking.stripe_connect import StripeConnect
+    from lml_live.booking.stripe_payments import StripePayments
+    from lml_live.cli.money import with_stripe
+
+    settings = load_settings()
+    page = f"{settings.public_url or f'http://127.0.0.1:{settings.port}'}/organisation"
+
+    async def act(pool: Pool) -> str:
+        wish = convert({"country": country}, OnboardingBody)
+        keys = with_stripe(settings)
+        assert keys.stripe_api_key is not None
+        payments = StripePayments(keys.stripe_api_key, keys.stripe_publishable_key or "", keys.stripe_api_base)
+        try:
+            one = await Organisations(pool).load(organisation)
+            back = return_url or f"{page}?organisation={one.id}"
+            return (await Onboarding(pool, StripeConnect(payments)).begin(one, wish.country, back)).url
+        finally:
+            await payments.close()
+
+    click.echo(_with_pool(act))
 
 
 def _says(one: Organisation) -> str:

@@ -195,6 +195,8 @@ class BookingServices:
     webhook_secret: str | None
     live_mode: bool
     running_seconds: float
+    noticed: Callable[[str], Awaitable[bool]] | None = None
+    """Is told that a connected account has changed; False where it is none of ours."""
 
 
 def reader(services: BookingServices) -> Callable[[web.Request], Awaitable[Booking]]:
@@ -270,6 +272,8 @@ def routes(services: BookingServices) -> list[web.RouteDef]:
             notice = read_notice(body, signature, services.webhook_secret, live.clock(), live=services.live_mode)
         except InvalidInput as error:
             raise Refused("bad_request", error.message) from error
+        if notice.account is not None and not (services.noticed and await services.noticed(notice.account)):
+            raise Refused("bad_request", "The event is of another account.")
         if await bookings.keep_notice(notice.id, notice.type, notice.intent):
             services.completer.wake()
         return web.Response(status=200)

@@ -10,7 +10,9 @@ from aiohttp import web
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from lml_live import limits, values
+from lml_live.booking.onboarding import Onboarding
 from lml_live.booking.organisations import Account, NewOrganisation, Organisation, Organisations, Venue
+from lml_live.errors import Unavailable
 from lml_live.gateway import paging
 from lml_live.gateway.callers import require_staff
 from lml_live.gateway.idempotency import IdempotencyKeys, request_seed
@@ -58,6 +60,20 @@ class VenueBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     id: Id | None = None
     name: Name
+
+
+class OnboardingBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of `POST /organisations/{organisation}/onboarding`: in which country an account is opened, where there
+    is none yet (ISO 3166, two letters)."""
+
+    country: Annotated[str, Meta(pattern=r"^[A-Z]{2}$(?!\n)", max_length=2)]
+
+
+class OnboardingShown(Struct, frozen=True):
+    """Where Stripe asks the account's owner: good once, until `expires_at`, and for nobody else."""
+
+    url: str
+    expires_at: datetime
 
 
 class AccountShown(Struct, frozen=True, kw_only=True):
@@ -165,6 +181,16 @@ OPERATIONS: Final = (
         codes=(*_STAFF, "not_found"),
     ),
     Operation(
+        name="onboard_organisation",
+        method="POST",
+        path=f"{_ONE}/onboarding",
+        who="manager",
+        summary="A link to Stripe, where the owner of the organisation's account says who is paid; opens it at first.",
+        body=OnboardingBody,
+        answers={201: OnboardingShown},
+        codes=(*_STAFF, "not_found", "conflict"),
+    ),
+    Operation(
         name="create_venue",
         method="POST",
         path=f"{_ONE}/venues",
@@ -213,6 +239,10 @@ class OrganisationServices:
     desk: StaffDesk
     organisations: Organisations
     keys: IdempotencyKeys
+    onboarding: Onboarding | None
+    """None: no payment provider is set up."""
+    page: str
+    """Where Stripe sends whoever comes back from it."""
 
 
 def routes(services: OrganisationServices) -> list[web.RouteDef]:
@@ -257,6 +287,16 @@ def routes(services: OrganisationServices) -> list[web.RouteDef]:
         await organisations.add_member(request.match_info["organisation"], body.email)
         return web.Response(status=204)
 
+    async def onboard_organisation(request: web.Request) -> web.Response:
+        _, of = await allowed(request)
+        body = await read_body(request, OnboardingBody)
+        one = await organisations.load(request.match_info["organisation"], of=of)
+        if services.onboarding is None:
+            raise Unavailable("No payment provider is set up.")
+        back = f"{services.page}?organisation={one.id}"
+        link = await services.onboarding.begin(one, body.country, back)
+        return _json(OnboardingShown(link.url, link.expires_at.astimezone(UTC)), 201)
+
     async def create_venue(request: web.Request) -> web.Response:
         staff, of = await allowed(request)
 
@@ -292,6 +332,7 @@ def routes(services: OrganisationServices) -> list[web.RouteDef]:
             "read_organisation": read_organisation,
             "change_organisation": change_organisation,
             "add_organisation_member": add_organisation_member,
+            "onboard_organisation": onboard_organisation,
             "create_venue": create_venue,
             "list_venues": list_venues,
             "put_event_at_venue": put_event_at_venue,

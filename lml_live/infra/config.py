@@ -98,7 +98,7 @@ DESCRIPTIONS: Final = {
     "sweep_ms": "How often expired holds are looked for, in milliseconds",
     "stripe_api_key": "Stripe's secret key; without it only what costs nothing can be had",
     "stripe_publishable_key": "Stripe's publishable key, for the buyer's browser; needed with the secret one",
-    "stripe_webhook_secret": "Signs Stripe's webhooks; without it they are refused and the poller does the work",
+    "stripe_webhook_secret": "Signs Stripe's webhooks; several by comma; without it the poller does the work",
     "stripe_api_base": "A Stripe that is not the real one: the double; refused with live keys",
     "pay_seconds": "How long a claim waits for its payment",
     "poll_seconds": "How often Stripe is asked about an unfinished payment",

@@ -63,7 +63,16 @@ RIGHTS: Final[Mapping[str, frozenset[str]]] = {
     "organisation_terms": _ADD,
     "organisation_member": _may("SELECT", "INSERT", "DELETE", update="member_id"),
     "venue": _ADD,
-    "connected_account": _may("SELECT"),
+    "connected_account": _may(
+        "SELECT",
+        "INSERT",
+        update="attempt account_id details_submitted charges_enabled payouts_enabled transfers_enabled looked_at"
+        " noticed",
+    ),
+    "transfer": _may("SELECT", "INSERT", update="state venue tax fee netted sent account_id stripe_id decided made"),
+    "transfer_reversal": _may("SELECT", "INSERT", update="state stripe_id fault ended"),
+    "receivable": _may("SELECT", "INSERT", update="recovered"),
+    "netting": _may("INSERT"),
     # Events and their inventory.
     "event": _may(
         "SELECT",

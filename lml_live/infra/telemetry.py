@@ -84,6 +84,17 @@ class Metrics:
         )
         self.clock_skew = Gauge("lml_clock_skew_ms", "PostgreSQL's clock less Redis's.", registry=self.registry)
 
+        self.receivables = Counter(
+            "lml_receivables", "Reversals that Stripe refused: organisations owe them.", registry=self.registry
+        )
+        self.transfers_refused = Counter(
+            "lml_transfers_refused", "Transfers that Stripe refused: somebody must look.", registry=self.registry
+        )
+        self.transfers_waiting = Gauge(
+            "lml_transfers_waiting",
+            "Bookings whose organisation's money is due and that Stripe cannot pay, as the leader last saw.",
+            registry=self.registry,
+        )
         self.money_differences = Gauge(
             "lml_money_differences",
             "Bookings and Stripe's money that the last match found to differ.",

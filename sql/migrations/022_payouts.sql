@@ -100,3 +100,189 @@ CREATE TRIGGER audit_venues AFTER INSERT OR UPDATE OR DELETE ON venue FOR EACH R
     EXECUTE FUNCTION audit_rows('venue', 'id', '', '{}', '{}');
 CREATE TRIGGER audit_accounts AFTER INSERT OR UPDATE OR DELETE ON connected_account FOR EACH ROW
     EXECUTE FUNCTION audit_rows('connected_account', 'organisation_id', '', '{}', '{looked_at,noticed}');
+
+-- What is an organisation's of one booking: one row from when its money was captured, one transfer at Stripe.
+CREATE TABLE transfer (
+    booking_id       text PRIMARY KEY REFERENCES payment,
+    event_id         text NOT NULL REFERENCES event,
+    organisation_id  text NOT NULL REFERENCES organisation,
+    state            text NOT NULL DEFAULT 'waiting',
+    venue            bigint,                  -- of the ticket prices, without tax …
+    tax              bigint,                  -- … the tax in them, which the organisation owes the state …
+    fee              bigint,                  -- … less what we keep: so much was due when it was decided
+    netted           bigint,                  -- what of it was kept for what the organisation owed
+    sent             bigint,                  -- what is transferred
+    account_id       text,                    -- where to
+    stripe_id        text,                    -- tr_…, from when on Stripe has it
+    created          timestamptz NOT NULL DEFAULT clock_timestamp(),
+    decided          timestamptz,
+    made             timestamptz,
+    CONSTRAINT one_transfer_per_stripe_id UNIQUE (stripe_id),
+    -- waiting: not due, or not to be decided yet; nothing: decided, and nothing is left to be sent.
+    CONSTRAINT transfer_state_is_known CHECK (state IN ('waiting', 'decided', 'made', 'nothing')),
+    CONSTRAINT transfer_is_decided_whole CHECK (
+        num_nonnulls(venue, tax, fee, netted, sent, decided) = CASE WHEN state = 'waiting' THEN 0 ELSE 6 END),
+    CONSTRAINT transfer_adds_up CHECK (sent >= 0 AND netted >= 0 AND greatest(venue + tax - fee, 0) = sent + netted),
+    CONSTRAINT transfer_goes_somewhere CHECK ((coalesce(sent, 0) > 0) = (account_id IS NOT NULL)
+        AND (state IN ('decided', 'made')) = (account_id IS NOT NULL)),
+    CONSTRAINT transfer_is_made_whole CHECK (num_nonnulls(stripe_id, made) = CASE state WHEN 'made' THEN 2 ELSE 0 END)
+);
+CREATE INDEX transfer_waiting ON transfer (event_id) WHERE state = 'waiting';
+CREATE INDEX transfer_by_event ON transfer (event_id);
+CREATE INDEX transfer_by_time ON transfer (made) WHERE made IS NOT NULL;
+
+-- What an organisation owes back of one, and why: decided with the refund or the lost dispute that caused it.
+CREATE TABLE transfer_reversal (
+    id          text PRIMARY KEY,
+    booking_id  text NOT NULL REFERENCES transfer,
+    cause       text NOT NULL,                -- refund:… or dispute:…
+    venue       bigint NOT NULL,
+    tax         bigint NOT NULL,
+    fee         bigint NOT NULL,              -- what we give back of ours
+    sought      bigint NOT NULL,              -- what Stripe is asked to reverse; the rest is a receivable at once
+    key         text NOT NULL,                -- the outbox's
+    state       text NOT NULL DEFAULT 'pending',
+    stripe_id   text,                         -- trr_…
+    fault       text,                         -- why Stripe refused it
+    created     timestamptz NOT NULL DEFAULT clock_timestamp(),
+    ended       timestamptz,
+    CONSTRAINT one_reversal_per_cause UNIQUE (booking_id, cause),
+    CONSTRAINT one_reversal_per_key UNIQUE (key),
+    CONSTRAINT one_reversal_per_stripe_id UNIQUE (stripe_id),
+    CONSTRAINT reversal_is_an_amount CHECK (sought BETWEEN 0 AND venue + tax - fee AND venue + tax - fee > 0),
+    CONSTRAINT reversal_state_is_known CHECK (state IN ('pending', 'made', 'refused', 'nothing')),
+    CONSTRAINT reversal_of_nothing_ends CHECK ((sought = 0) = (state = 'nothing')),
+    CONSTRAINT reversal_is_made_whole CHECK (
+        (state = 'pending') = (ended IS NULL) AND (state = 'made') = (stripe_id IS NOT NULL))
+);
+CREATE INDEX reversal_by_time ON transfer_reversal (ended) WHERE stripe_id IS NOT NULL;
+
+-- What could not be taken back: it is kept of what the organisation is due next.
+CREATE TABLE receivable (
+    id               text PRIMARY KEY,
+    organisation_id  text NOT NULL REFERENCES organisation,
+    booking_id       text NOT NULL REFERENCES transfer,
+    amount           bigint NOT NULL,         -- minor units of the organisation's currency
+    recovered        bigint NOT NULL DEFAULT 0,
+    reason           text NOT NULL,
+    created          timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT receivable_is_an_amount CHECK (amount > 0),
+    CONSTRAINT receivable_is_recovered_once CHECK (recovered BETWEEN 0 AND amount)
+);
+CREATE INDEX receivable_by_booking ON receivable (booking_id);
+CREATE INDEX receivable_open ON receivable (organisation_id, created, id) WHERE recovered < amount;
+
+-- Which transfer was kept for which receivable.
+CREATE TABLE netting (
+    receivable_id  text NOT NULL REFERENCES receivable,
+    booking_id     text NOT NULL REFERENCES transfer,
+    amount         bigint NOT NULL,
+    PRIMARY KEY (receivable_id, booking_id),
+    CONSTRAINT netting_is_an_amount CHECK (amount > 0)
+);
+
+-- From when a booking's money is at Stripe, a part of it is somebody's: the row is there before anybody could ask.
+CREATE FUNCTION transfer_awaits() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO transfer (booking_id, event_id, organisation_id)
+    SELECT NEW.id, NEW.event_id, v.organisation_id
+    FROM event e JOIN venue v ON v.id = e.venue_id WHERE e.id = NEW.event_id
+    ON CONFLICT (booking_id) DO NOTHING;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER transfer_awaits AFTER UPDATE ON booking FOR EACH ROW
+    WHEN (NEW.state = 'confirmed' AND NEW.amount > 0
+          AND OLD.state IN ('pending_payment', 'cancelling', 'expiring', 'authorized'))
+    EXECUTE FUNCTION transfer_awaits();
+
+-- To nobody's account but the organisation's, never more than there is, decided once (reliability.md, I16).
+CREATE FUNCTION transfer_keeps_within() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    kept bigint;
+BEGIN
+    IF (OLD.booking_id, OLD.event_id, OLD.organisation_id, OLD.created)
+       IS DISTINCT FROM (NEW.booking_id, NEW.event_id, NEW.organisation_id, NEW.created)
+       OR OLD.state <> 'waiting' AND (OLD.venue, OLD.tax, OLD.fee, OLD.netted, OLD.sent, OLD.account_id, OLD.decided)
+          IS DISTINCT FROM (NEW.venue, NEW.tax, NEW.fee, NEW.netted, NEW.sent, NEW.account_id, NEW.decided)
+       OR OLD.state <> NEW.state AND (OLD.state, NEW.state) NOT IN (
+           ('waiting', 'decided'), ('waiting', 'nothing'), ('decided', 'made'))
+       OR OLD.stripe_id IS NOT NULL AND OLD.stripe_id IS DISTINCT FROM NEW.stripe_id THEN
+        RAISE EXCEPTION 'the transfer of booking % was decided otherwise', OLD.booking_id
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'transfer_stays_as_decided';
+    END IF;
+    IF OLD.state = 'waiting' AND NEW.sent > 0 THEN
+        SELECT b.amount - coalesce((SELECT sum(r.amount - r.owed) FROM refund r
+                                    WHERE r.booking_id = b.id
+                                      AND (r.state <> 'failed' OR r.accepted IS NOT NULL)), 0)
+                        - coalesce((SELECT sum(d.amount) FROM dispute d
+                                    WHERE d.booking_id = b.id AND d.state <> 'won'), 0)
+        INTO kept FROM booking b WHERE b.id = NEW.booking_id;
+        IF NEW.sent + NEW.netted + NEW.fee > kept THEN
+            RAISE EXCEPTION 'booking % has % left, and % were to be transferred', NEW.booking_id, kept, NEW.sent
+                USING ERRCODE = 'check_violation', CONSTRAINT = 'transfer_is_within_capture';
+        END IF;
+        IF NOT EXISTS (SELECT FROM connected_account
+                       WHERE organisation_id = NEW.organisation_id AND account_id = NEW.account_id) THEN
+            RAISE EXCEPTION '% is no account of %', NEW.account_id, NEW.organisation_id
+                USING ERRCODE = 'check_violation', CONSTRAINT = 'transfer_goes_to_its_organisation';
+        END IF;
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER transfer_keeps_within BEFORE UPDATE ON transfer FOR EACH ROW EXECUTE FUNCTION transfer_keeps_within();
+
+CREATE FUNCTION reversal_keeps_within() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'UPDATE' THEN
+        IF OLD.state <> 'pending' OR (OLD.id, OLD.booking_id, OLD.cause, OLD.venue, OLD.tax, OLD.fee, OLD.sought, OLD.key)
+           IS DISTINCT FROM (NEW.id, NEW.booking_id, NEW.cause, NEW.venue, NEW.tax, NEW.fee, NEW.sought, NEW.key) THEN
+            RAISE EXCEPTION 'reversal % ended otherwise', OLD.id
+                USING ERRCODE = 'check_violation', CONSTRAINT = 'reversal_stays';
+        END IF;
+        RETURN NEW;
+    END IF;
+    IF NEW.sought > (SELECT coalesce(t.sent, 0) FROM transfer t WHERE t.booking_id = NEW.booking_id FOR UPDATE)
+       - (SELECT coalesce(sum(sought), 0) FROM transfer_reversal
+          WHERE booking_id = NEW.booking_id AND state <> 'refused') THEN
+        RAISE EXCEPTION 'booking % reverses more than was transferred', NEW.booking_id
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'reversal_is_within_transfer';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER reversal_keeps_within BEFORE INSERT OR UPDATE ON transfer_reversal FOR EACH ROW
+    EXECUTE FUNCTION reversal_keeps_within();
+
+CREATE FUNCTION transfers_stay() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'what was paid is never forgotten'
+        USING ERRCODE = 'check_violation', CONSTRAINT = 'transfers_stay';
+END $$;
+CREATE TRIGGER transfers_stay BEFORE DELETE ON transfer FOR EACH STATEMENT EXECUTE FUNCTION transfers_stay();
+CREATE TRIGGER transfers_stay BEFORE DELETE ON transfer_reversal FOR EACH STATEMENT EXECUTE FUNCTION transfers_stay();
+CREATE TRIGGER transfers_stay BEFORE DELETE ON receivable FOR EACH STATEMENT EXECUTE FUNCTION transfers_stay();
+
+CREATE TRIGGER audit_transfers AFTER UPDATE OR DELETE ON transfer FOR EACH ROW
+    EXECUTE FUNCTION audit_rows('transfer', 'booking_id', 'booking_id', '{}', '{}');
+CREATE TRIGGER audit_reversals AFTER INSERT OR UPDATE OR DELETE ON transfer_reversal FOR EACH ROW
+    EXECUTE FUNCTION audit_rows('reversal', 'id', 'booking_id', '{}', '{}');
+CREATE TRIGGER audit_receivables AFTER INSERT OR UPDATE OR DELETE ON receivable FOR EACH ROW
+    EXECUTE FUNCTION audit_rows('receivable', 'id', 'booking_id', '{}', '{}');
+
+INSERT INTO ledger_account (name, side, says) VALUES
+    ('transfers_due',           'credit', 'an organisation''s: decided, and not transferred yet'),
+    ('organisation_receivable', 'debit',  'an organisation owes it back: neither reversed nor netted yet');
+
+ALTER TABLE outbox
+    DROP CONSTRAINT outbox_act_is_known,
+    ADD CONSTRAINT outbox_act_is_known CHECK (act IN (
+        'create_intent', 'cancel_intent', 'cancel_surplus', 'capture_intent', 'sell_hold', 'free_booking',
+        'restore_hold', 'refund', 'keep_places', 'transfer', 'reverse_transfer'));
+ALTER TABLE payment_attempt
+    DROP CONSTRAINT attempt_act_is_known,
+    ADD CONSTRAINT attempt_act_is_known CHECK (act IN (
+        'create_intent', 'cancel_intent', 'cancel_surplus', 'capture_intent', 'void_intent', 'refund', 'transfer',
+        'reverse_transfer'));
+-- The daily match reads transfers, too.
+ALTER TABLE stripe_transaction
+    DROP CONSTRAINT transaction_kind_is_known,
+    ADD CONSTRAINT transaction_kind_is_known CHECK (kind IN ('charge', 'refund', 'dispute', 'transfer', 'reversal'));

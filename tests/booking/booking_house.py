@@ -23,9 +23,13 @@ from checker import (
     IntentRow,
     Op,
     PostingRow,
+    ReceivableRow,
     RefundRow,
+    ReversalRow,
     Run,
+    SentRow,
     TicketRow,
+    TransferRow,
     check,
 )
 from inventory_house import SECRET, House, held, seat_directory, seat_id
@@ -35,11 +39,16 @@ from lml_live.booking.bookings import Booking, Bookings
 from lml_live.booking.checkout import Buyer, Checkout, Quoted
 from lml_live.booking.claims import Line
 from lml_live.booking.completer import Completer
+from lml_live.booking.connect import Connect
 from lml_live.booking.disputes import Disputes
+from lml_live.booking.onboarding import Onboarding
+from lml_live.booking.paying import Paying
 from lml_live.booking.payments import Payments
 from lml_live.booking.refunds import Refund, Refunds
+from lml_live.booking.stripe_connect import StripeConnect
 from lml_live.booking.stripe_payments import StripePayments
 from lml_live.booking.tickets import Tickets
+from lml_live.booking.transfers import Transfers
 from lml_live.clock import to_ms
 from lml_live.devstack.stripe.ledger import Ledger
 from lml_live.devstack.stripe.process import StripeDouble
@@ -73,9 +82,14 @@ class BookingHouse(House):
         self.returns = Returns(self.book)
         self.tickets = Tickets(pool)
         self.disputes = Disputes(pool)
+        self.connect = StripeConnect(self.payments)
+        self.transfers = Transfers(pool)
+        self.onboarding = Onboarding(pool, self.connect)
+        self.paying = self.new_paying()
         self.completer = self.new_completer()
         self.checkout = self.new_checkout(self.completer)
         self.price = PRICE
+        self.fee = self.tax = 0
         self.ops: list[Op] = []
         """What the house's own clients asked for and heard, where they note it (`try_*`)."""
 
@@ -87,12 +101,28 @@ class BookingHouse(House):
         refunds: Refunds | None = None,
         *,
         returns: Returns | None = None,
+        paying: Paying | None = None,
         poll_seconds: float = 60,
     ) -> Completer:
         """Another worker's, with some of its world in another's place."""
         bookings, payments = bookings or self.bookings, payments or self.payments
-        aftercare = Aftercare(bookings, refunds or self.refunds, self.disputes, returns or self.returns, payments)
+        aftercare = Aftercare(
+            *(bookings, refunds or self.refunds, self.disputes, returns or self.returns, payments),
+            paying or self.paying,
+        )
         return Completer(bookings, holds or self.holds, payments, aftercare, poll_seconds=poll_seconds)
+
+    def new_paying(
+        self,
+        bookings: Bookings | None = None,
+        transfers: Transfers | None = None,
+        payments: Payments | None = None,
+        connect: Connect | None = None,
+    ) -> Paying:
+        return Paying(
+            *(bookings or self.bookings, transfers or self.transfers, self.onboarding),
+            *(payments or self.payments, connect or self.connect),
+        )
 
     def new_checkout(self, completer: Completer) -> Checkout:
         return Checkout(self.bookings, self.holds, completer, SECRET, pay_seconds=600, mark_seconds=MARK_SECONDS)
@@ -104,7 +134,7 @@ class BookingHouse(House):
             (None, area, kind, min(self.price, PLACE)) for area, kind, n in record.area_types() for _ in range(n)
         ]
         lines = tuple(
-            Line(number, seat, area, kind, amount, 0, 0)
+            Line(number, seat, area, kind, amount, self.fee, self.tax)
             for number, (seat, area, kind, amount) in enumerate([*places, *standing], 1)  # type: ignore[list-item]
         )
         return Quoted(lines, "EUR", 1)
@@ -388,6 +418,25 @@ async def read_run(
             if record.state != "gone"
         },
         ops=ops,
+        transfers=await _read_all(
+            pool, TransferRow, "SELECT * FROM transfer WHERE state <> 'waiting' AND event_id = $1", event
+        ),
+        reversals=await _read_all(
+            pool,
+            ReversalRow,
+            "SELECT r.* FROM transfer_reversal r JOIN transfer t USING (booking_id) WHERE t.event_id = $1",
+            event,
+        ),
+        receivables=await _read_all(
+            pool,
+            ReceivableRow,
+            "SELECT r.* FROM receivable r JOIN transfer t USING (booking_id) WHERE t.event_id = $1",
+            event,
+        ),
+        sent_out=tuple(
+            SentRow(one.metadata.get("booking", ""), one.id, one.amount, one.amount_reversed)
+            for one in ledger.transfers
+        ),
         postings=await read_postings(pool, event),
         refunds=refunds,
         tickets=tuple(
@@ -401,6 +450,12 @@ async def read_run(
             )
         ),
     )
+
+
+async def _read_all(pool: postgres.Pool, shape: Any, statement: str, event: str) -> tuple[Any, ...]:
+    """Rows of an event's, as the checker has them."""
+    rows = await pool.fetch(statement, event)
+    return tuple(shape(**{name: row[name] for name in shape.__struct_fields__}) for row in rows)
 
 
 async def read_refunds(pool: postgres.Pool, event: str) -> tuple[RefundRow, ...]:

@@ -111,6 +111,46 @@ class DisputeRow(Struct, frozen=True):
     state: str
 
 
+class TransferRow(Struct, frozen=True, kw_only=True):
+    """What was decided to go to a booking's organisation, as PostgreSQL has it."""
+
+    booking_id: str
+    state: str
+    fee: int
+    netted: int
+    sent: int
+    stripe_id: str | None
+
+
+class ReversalRow(Struct, frozen=True, kw_only=True):
+    """What was decided to come back of it."""
+
+    id: str
+    booking_id: str
+    state: str
+    venue: int
+    tax: int
+    fee: int
+    sought: int
+
+
+class ReceivableRow(Struct, frozen=True, kw_only=True):
+    """What its organisation owes."""
+
+    booking_id: str
+    amount: int
+    recovered: int
+
+
+class SentRow(Struct, frozen=True):
+    """A transfer as the double's ledger has it; `booking` is what its metadata say."""
+
+    booking: str
+    id: str
+    amount: int
+    reversed: int
+
+
 class TicketRow(Struct, frozen=True):
     """A ticket that is not void."""
 
@@ -173,6 +213,10 @@ class Run(Struct, frozen=True, kw_only=True):
     refunds: tuple[RefundRow, ...] = ()
     tickets: tuple[TicketRow, ...] = ()
     disputes: tuple[DisputeRow, ...] = ()
+    transfers: tuple[TransferRow, ...] = ()
+    reversals: tuple[ReversalRow, ...] = ()
+    receivables: tuple[ReceivableRow, ...] = ()
+    sent_out: tuple[SentRow, ...] = ()
     sent: tuple[str, ...] = ()
     """The key of every call at Stripe that was to change something."""
 
@@ -207,6 +251,8 @@ def check(run: Run, *, limbo_ms_max: int = LIMBO_MS_MAX) -> list[Violation]:
         "I13, attempts": _sent_as_recorded,
         "I14": _refunded_at_most,
         "I15": _ledger_balances,
+        "I16": _transferred_at_most,
+        "I16, as decided": _transferred_as_decided,
         "I17": _charged_as_quoted,
         "I19": _legal_moves,
         "I24": _one_answer_a_key,
@@ -551,9 +597,14 @@ def _ledger_balances(run: Run) -> Iterator[str]:
         if sum(posting.entries.values()):
             yield f"{posting.booking}: {posting.reason} does not balance"
     at_stripe: Counter[tuple[str, str]] = Counter()
+    currencies: dict[str, str] = {}
     for intent in run.intents:
         kept = intent.captured - intent.refunded - intent.withdrawn
+        currencies[intent.booking or ""] = intent.currency.upper()
         at_stripe[intent.booking or "", intent.currency.upper()] += kept
+    for sent in run.sent_out:
+        if sent.booking in currencies:
+            at_stripe[sent.booking, currencies[sent.booking]] -= sent.amount - sent.reversed
     ours = {(posting.booking, posting.currency) for posting in run.postings}
     for booking, currency in sorted(ours | {key for key, amount in at_stripe.items() if amount}):
         sums: Counter[str] = Counter()
@@ -581,6 +632,65 @@ def _ledger_balances(run: Run) -> Iterator[str]:
             yield f"{booking} has {-sums['refunds_due']} {currency} of refunds due, and {due} came back"
         if sums["buyer_receivable"]:
             yield f"{booking} is owed {sums['buyer_receivable']} {currency} at rest"
+
+
+def _transferred_at_most(run: Run) -> Iterator[str]:
+    """Nobody is paid more than is left, but for what is on record as owed."""
+    out = Counter[str]()
+    for sent in run.sent_out:
+        out[sent.booking] += sent.amount - sent.reversed
+    owed, fees = Counter[str](), Counter[str]()
+    for receivable in run.receivables:
+        owed[receivable.booking_id] += receivable.amount
+        if not 0 <= receivable.recovered <= receivable.amount:
+            yield f"{receivable.booking_id}: {receivable.recovered} of {receivable.amount} owed were recovered"
+    for transfer in run.transfers:
+        fees[transfer.booking_id] += transfer.fee
+    for reversal in run.reversals:
+        fees[reversal.booking_id] -= reversal.fee
+    left = Counter[str]()
+    for intent in run.intents:
+        left[intent.booking or ""] += intent.captured - intent.refunded - intent.withdrawn
+    for dispute in run.disputes:
+        # While a bank decides the money is withdrawn, and nobody owes it yet.
+        left[dispute.booking] += dispute.amount if dispute.state == "open" else 0
+    known = {booking.id for booking in run.bookings}
+    for booking, amount in out.items():
+        if booking in known and amount > left[booking] - fees[booking] + owed[booking]:
+            yield f"{booking}: {amount} were transferred of {left[booking]} less {fees[booking]}"
+
+
+def _transferred_as_decided(run: Run) -> Iterator[str]:
+    """One transfer for each booking, of what was decided; back came what was decided; the ledger says the same."""
+    known = {booking.id for booking in run.bookings}
+    there: dict[str, list[SentRow]] = defaultdict(list)
+    for sent in run.sent_out:
+        there[sent.booking].append(sent)
+    back = Counter[str]()
+    for reversal in run.reversals:
+        back[reversal.booking_id] += reversal.sought if reversal.state == "made" else 0
+        if reversal.state == "pending":
+            yield f"{reversal.id} was decided, and Stripe has not said what became of it at rest"
+    decided = {one.booking_id: one for one in run.transfers}
+    for booking in sorted({*decided, *(known & there.keys())}):
+        ours, theirs = decided.get(booking), there[booking]
+        wanted = [(ours.stripe_id, ours.sent, back[booking])] if ours is not None and ours.sent else []
+        if [(one.id, one.amount, one.reversed) for one in theirs] != wanted:
+            yield f"{booking} was decided to send {wanted}, and Stripe has {theirs}"
+    sums: Counter[tuple[str, str]] = Counter()
+    for posting in run.postings:
+        sums.update({(posting.booking, account): amount for account, amount in posting.entries.items()})
+    for booking, ours in decided.items():
+        refused = sum(r.sought for r in run.reversals if (r.booking_id, r.state) == (booking, "refused"))
+        excess = sum(r.venue + r.tax - r.fee - r.sought for r in run.reversals if r.booking_id == booking)
+        owed = sum(one.amount for one in run.receivables if one.booking_id == booking)
+        if sums[booking, "transfers_due"]:
+            yield f"{booking} has {sums[booking, 'transfers_due']} of transfers due at rest"
+        booked = sums[booking, "organisation_receivable"]
+        if booked != owed - ours.netted:
+            yield f"{booking} is owed {owed} less {ours.netted}, and {booked} are booked"
+        if owed < refused + excess:
+            yield f"{booking} has {refused + excess} that could not be reversed, and {owed} are on record as owed"
 
 
 def _charged_as_quoted(run: Run) -> Iterator[str]:

@@ -55,7 +55,7 @@ async def calls_fixture(house: BookingHouse, event: str, monkeypatch: pytest.Mon
                 _inside.reset(token)
 
     monkeypatch.setattr(postgres, "transaction", watched)
-    monkeypatch.setattr(stripe_payments, "_ask", calls.watch("Stripe", stripe_payments._ask))
+    monkeypatch.setattr(stripe_payments, "ask", calls.watch("Stripe", stripe_payments.ask))
     for name in ("call", "run"):
         monkeypatch.setattr(house.pipe, name, calls.watch("Redis", getattr(house.pipe, name)))
     return calls

@@ -105,6 +105,16 @@ def test_everything_else_is_refused_without_an_echo(body: bytes, header: str) ->
     assert "evt_" not in refused.value.message
 
 
+def test_a_connected_account_is_told_of_by_its_own_endpoint() -> None:
+    body = event(account="acct_1", data={"object": {"id": "acct_1", "object": "account"}})
+    for secrets in (SECRET, f"{OTHER}, {SECRET}", f"{SECRET},"):
+        assert read_notice(body, signed(body), secrets, NOW * 1000, live=False).account == "acct_1"
+    other = event(account="acct_1", data={"object": {"id": "acct_2", "object": "account"}})
+    for forged, header in ((other, signed(other)), (body, signed(body, secret="")), (body, signed(body, secret=","))):
+        with pytest.raises(InvalidInput):
+            read_notice(forged, header, f"{SECRET},", NOW * 1000, live=False)
+
+
 def test_a_notice_of_test_mode_is_refused_in_live_mode() -> None:
     assert read_notice(LIVE, signed(LIVE), SECRET, NOW * 1000, live=True).id == "evt_1"
     with pytest.raises(InvalidInput):

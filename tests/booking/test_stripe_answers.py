@@ -49,7 +49,7 @@ async def test_what_an_answer_says_of_the_call(status: int, kind: str) -> None:
         raise shape("words of Stripe's", http_status=status)
 
     with pytest.raises(PaymentFault) as caught:
-        await stripe_payments._ask(answer())
+        await stripe_payments.ask(answer())
     assert caught.value.kind == kind
 
 

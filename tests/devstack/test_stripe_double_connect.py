@@ -1,4 +1,4 @@
-"""The Stripe double's Connect, by the official SDK: accounts, onboarding, transfers and reversals in both sides' books."""
+"""The Stripe double's Connect, by the official SDK: accounts, onboarding, transfers, reversals, both sides' books."""
 
 from typing import Any
 

@@ -62,7 +62,10 @@ async def office_fixture(postgres_dsn: str, monkeypatch: pytest.MonkeyPatch) -> 
     pool = await postgres.connect_pool(as_server(postgres_dsn))
     desk = StaffDesk(pool)
     app = web.Application(middlewares=[problems_middleware])
-    app.add_routes(organisations.routes(OrganisationServices(desk, Organisations(pool), IdempotencyKeys(pool))))
+    services = OrganisationServices(
+        desk, Organisations(pool), IdempotencyKeys(pool), None, "http://127.0.0.1/organisation"
+    )
+    app.add_routes(organisations.routes(services))
     client: TestClient[Any, Any] = TestClient(TestServer(app))
     await client.start_server()
     office = Office(client, pool)

@@ -1,0 +1,78 @@
+"""What paying organisations asks of Stripe's Connect. `stripe_connect` is it; all raise `PaymentFault`."""
+
+from datetime import datetime
+from typing import Protocol
+
+from msgspec import Struct
+
+
+class StripeAccount(Struct, frozen=True, kw_only=True):
+    """A connected account as Stripe has it now."""
+
+    id: str
+    details_submitted: bool
+    charges_enabled: bool
+    payouts_enabled: bool
+    transfers_enabled: bool
+
+
+class StripeTransfer(Struct, frozen=True):
+    """A transfer as Stripe has it now, in minor units."""
+
+    id: str
+    booking: str | None
+    amount: int
+    account: str
+
+
+class StripeReversal(Struct, frozen=True):
+    """A reversal as Stripe has it now, in minor units. `key` is what we named it by, or None."""
+
+    id: str
+    key: str | None
+    amount: int
+
+
+class OnboardingLink(Struct, frozen=True):
+    """Where an account's owner tells Stripe what it wants to know: good once, and not for long."""
+
+    url: str
+    expires_at: datetime
+
+
+class Connect(Protocol):
+    """Accounts of others, and money that goes there and comes back."""
+
+    async def open_account(self, organisation: str, name: str, country: str, currency: str, key: str) -> StripeAccount:
+        """Opens an account for an organisation, or answers the one that this key opened."""
+        ...
+
+    async def find_accounts(self, organisation: str, since: datetime) -> tuple[StripeAccount, ...]:
+        """An organisation's accounts that were opened since then, the first one first, whichever key opened them."""
+        ...
+
+    async def retrieve_account(self, account: str) -> StripeAccount: ...
+
+    async def link(self, account: str, return_url: str, refresh_url: str) -> OnboardingLink:
+        """A new link. Who comes with one that is good no more is sent to `refresh_url`."""
+        ...
+
+    async def transfer(
+        self, account: str, amount: int, currency: str, charge: str, booking: str, key: str
+    ) -> StripeTransfer:
+        """Sends an amount of a booking's charge to an account."""
+        ...
+
+    async def find_transfers(self, booking: str) -> tuple[StripeTransfer, ...]:
+        """All transfers of a booking's, the first one first."""
+        ...
+
+    async def reverse(
+        self, transfer: str, amount: int, currency: str, booking: str, named: str, key: str
+    ) -> StripeReversal:
+        """Takes an amount of a transfer back; `named` finds it again (`find_reversals`)."""
+        ...
+
+    async def find_reversals(self, transfer: str, currency: str) -> tuple[StripeReversal, ...]:
+        """All reversals of a transfer, the first one first, whoever made them."""
+        ...

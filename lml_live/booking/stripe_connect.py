@@ -1,0 +1,122 @@
+"""`Connect` by Stripe, on the client of `stripe_payments`: separate charges and transfers, Express accounts.
+
+A transfer is made out of the booking's charge (`source_transaction`): it needs no balance of ours, and its money is the
+account's when the charge's is ours. It bears the booking's id as its group and in its metadata, and so is found again.
+"""
+
+import logging
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from lml_live import limits
+from lml_live.booking import stripe_payments as by_stripe
+from lml_live.booking.connect import OnboardingLink, StripeAccount, StripeReversal, StripeTransfer
+from lml_live.booking.payments import minor_amount, stripe_amount
+from lml_live.booking.stripe_payments import StripePayments, named_in
+
+log = logging.getLogger(__name__)
+
+_PAGE: Final = 100
+_ACCOUNTS: Final = "read and write connected accounts and account links, and restart; until then nobody is onboarded"
+_PAYING: Final = "read and write transfers, and restart; until then nobody is paid"
+
+
+class StripeConnect:
+    """`Connect` by Stripe."""
+
+    def __init__(self, payments: StripePayments) -> None:
+        self._v1 = payments.client.v1
+
+    async def open_account(self, organisation: str, name: str, country: str, currency: str, key: str) -> StripeAccount:
+        params: dict[str, Any] = {
+            "type": "express",
+            "country": country,
+            "default_currency": currency.lower(),
+            "capabilities": {"transfers": {"requested": True}},
+            "business_profile": {"name": name},
+            "metadata": {"organisation": organisation},
+        }
+        made = self._v1.accounts.create_async(params, {"idempotency_key": key})  # type: ignore[arg-type]
+        return _account(await by_stripe.ask(made, _ACCOUNTS))
+
+    async def find_accounts(self, organisation: str, since: datetime) -> tuple[StripeAccount, ...]:
+        params: dict[str, Any] = {"limit": _PAGE, "created": {"gte": int(since.timestamp())}}
+        found: list[StripeAccount] = []
+        for _ in range(limits.FIND_PAGES_MAX):
+            page = await by_stripe.ask(self._v1.accounts.list_async(params), _ACCOUNTS)  # type: ignore[arg-type]
+            found += [_account(one) for one in page.data if named_in(one, "organisation") == organisation]
+            if not page.has_more:
+                return tuple(reversed(found))
+            params["starting_after"] = page.data[-1].id
+        log.warning("organisation %s: there are too many accounts to look through all", organisation)
+        return tuple(reversed(found))
+
+    async def retrieve_account(self, account: str) -> StripeAccount:
+        return _account(await by_stripe.ask(self._v1.accounts.retrieve_async(account), _ACCOUNTS))
+
+    async def link(self, account: str, return_url: str, refresh_url: str) -> OnboardingLink:
+        params: dict[str, Any] = {
+            "account": account,
+            "type": "account_onboarding",
+            "return_url": return_url,
+            "refresh_url": refresh_url,
+        }
+        made = await by_stripe.ask(self._v1.account_links.create_async(params), _ACCOUNTS)  # type: ignore[arg-type]
+        return OnboardingLink(made.url, datetime.fromtimestamp(made.expires_at, UTC))
+
+    async def transfer(
+        self, account: str, amount: int, currency: str, charge: str, booking: str, key: str
+    ) -> StripeTransfer:
+        params: dict[str, Any] = {
+            "amount": stripe_amount(amount, currency),
+            "currency": currency.lower(),
+            "destination": account,
+            "source_transaction": charge,
+            "transfer_group": booking,
+            "metadata": {"booking": booking},
+        }
+        made = self._v1.transfers.create_async(params, {"idempotency_key": key})  # type: ignore[arg-type]
+        return _transfer(await by_stripe.ask(made, _PAYING))
+
+    async def find_transfers(self, booking: str) -> tuple[StripeTransfer, ...]:
+        # One page: we make one for each booking.
+        page = await by_stripe.ask(self._v1.transfers.list_async({"transfer_group": booking, "limit": _PAGE}), _PAYING)
+        return tuple(_transfer(one) for one in reversed(page.data))
+
+    async def reverse(
+        self, transfer: str, amount: int, currency: str, booking: str, named: str, key: str
+    ) -> StripeReversal:
+        params: dict[str, Any] = {
+            "amount": stripe_amount(amount, currency),
+            "metadata": {"booking": booking, "key": named},
+        }
+        made = await by_stripe.ask(
+            self._v1.transfers.reversals.create_async(transfer, params, {"idempotency_key": key}),  # type: ignore[arg-type]
+            _PAYING,
+        )
+        return _reversal(made, currency)
+
+    async def find_reversals(self, transfer: str, currency: str) -> tuple[StripeReversal, ...]:
+        # One page: a booking has not so many refunds and disputes.
+        page = await by_stripe.ask(self._v1.transfers.reversals.list_async(transfer, {"limit": _PAGE}), _PAYING)
+        return tuple(_reversal(one, currency) for one in reversed(page.data))
+
+
+def _account(account: Any) -> StripeAccount:
+    capabilities = account.capabilities.to_dict() if getattr(account, "capabilities", None) else {}
+    return StripeAccount(
+        id=account.id,
+        details_submitted=bool(account.details_submitted),
+        charges_enabled=bool(account.charges_enabled),
+        payouts_enabled=bool(account.payouts_enabled),
+        transfers_enabled=capabilities.get("transfers") == "active",
+    )
+
+
+def _transfer(transfer: Any) -> StripeTransfer:
+    amount = minor_amount(transfer.amount, transfer.currency.upper())
+    return StripeTransfer(transfer.id, named_in(transfer, "booking"), amount, transfer.destination)
+
+
+def _reversal(reversal: Any, currency: str) -> StripeReversal:
+    return StripeReversal(reversal.id, named_in(reversal, "key"), minor_amount(reversal.amount, currency))

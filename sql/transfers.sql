@@ -1,0 +1,127 @@
+-- name: transfers_due
+-- Bookings whose organisation's money is due, can be sent, and waits for no bank and no refund that is on its way.
+SELECT t.booking_id
+FROM transfer t
+JOIN event e ON e.id = t.event_id
+JOIN organisation o ON o.id = t.organisation_id
+JOIN connected_account a ON a.organisation_id = o.id
+JOIN booking b ON b.id = t.booking_id
+WHERE t.state = 'waiting' AND e.starts_at + make_interval(days => o.hold_back_days) <= now()
+  AND a.account_id IS NOT NULL AND a.payouts_enabled AND a.transfers_enabled
+  AND b.state IN ('confirmed', 'partially_refunded', 'refunded', 'charged_back')
+  AND NOT EXISTS (SELECT FROM refund r WHERE r.booking_id = b.id AND r.state = 'pending' AND r.accepted IS NULL)
+ORDER BY e.starts_at, t.booking_id
+LIMIT $1;
+
+-- name: waiting_for_accounts
+-- Organisations whose money is due and that cannot be paid, with how many bookings that is.
+SELECT t.organisation_id, count(*) AS bookings
+FROM transfer t
+JOIN event e ON e.id = t.event_id
+JOIN organisation o ON o.id = t.organisation_id
+LEFT JOIN connected_account a ON a.organisation_id = o.id
+WHERE t.state = 'waiting' AND e.starts_at + make_interval(days => o.hold_back_days) <= now()
+  AND NOT coalesce(a.account_id IS NOT NULL AND a.payouts_enabled AND a.transfers_enabled, false)
+GROUP BY t.organisation_id ORDER BY t.organisation_id;
+
+-- name: lock_transfer
+-- One transfer for a decision about it, with where its organisation is paid, and whether a refund is on its way.
+SELECT t.*, b.state AS booking_state, b.currency,
+       (SELECT a.account_id FROM connected_account a
+        WHERE a.organisation_id = t.organisation_id AND a.payouts_enabled AND a.transfers_enabled) AS ready_account,
+       EXISTS (SELECT FROM refund r WHERE r.booking_id = b.id AND r.state = 'pending' AND r.accepted IS NULL) AS refunding
+FROM transfer t JOIN booking b ON b.id = t.booking_id
+WHERE t.booking_id = $1
+FOR UPDATE OF t;
+
+-- name: load_payables
+-- What bookings brought and what of it was given back, as booking/payouts.py wants it: one row each.
+SELECT t.booking_id, b.currency, s.venue, s.fees, s.tax, s.price_tax, s.tickets, m.fee_basis_points, m.fee_per_ticket,
+       r.back_venue, r.back_fees, r.back_tax, r.owed,
+       (SELECT coalesce(sum(d.amount), 0) FROM dispute d
+        WHERE d.booking_id = b.id AND d.state = 'lost')::bigint AS lost
+FROM transfer t
+JOIN booking b ON b.id = t.booking_id
+CROSS JOIN LATERAL (
+    SELECT sum(amount - (l.tax - fee_tax))::bigint AS venue, sum(fee - fee_tax)::bigint AS fees,
+           sum(l.tax)::bigint AS tax, sum(l.tax - fee_tax)::bigint AS price_tax,
+           count(*) FILTER (WHERE amount > 0) AS tickets
+    FROM (SELECT amount, fee, tax, CASE WHEN fee = 0 THEN 0 ELSE div(tax::numeric * fee, amount + fee)::bigint END AS fee_tax
+          FROM booking_line WHERE booking_id = b.id) AS l) AS s
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(venue), 0)::bigint AS back_venue, coalesce(sum(fees), 0)::bigint AS back_fees,
+           coalesce(sum(refund.tax), 0)::bigint AS back_tax,
+           coalesce(sum(CASE WHEN state = 'failed' THEN amount ELSE 0 END - owed), 0)::bigint AS owed
+    FROM refund WHERE booking_id = b.id AND accepted IS NOT NULL) AS r
+JOIN LATERAL (
+    SELECT fee_basis_points, fee_per_ticket FROM organisation_terms
+    WHERE organisation_id = t.organisation_id AND since <= b.created ORDER BY since DESC LIMIT 1) AS m ON true
+WHERE t.booking_id = ANY ($1::text[]);
+
+-- name: decide_transfer
+-- How much is sent, to whom, and what of what is due is kept.
+UPDATE transfer SET state = $2, venue = $3, tax = $4, fee = $5, netted = $6, sent = $7, account_id = $8,
+                    decided = clock_timestamp()
+WHERE booking_id = $1;
+
+-- name: lock_receivables
+-- What an organisation owes, the oldest first: each is taken once.
+SELECT id, amount - recovered AS open FROM receivable
+WHERE organisation_id = $1 AND recovered < amount
+ORDER BY created, id
+FOR UPDATE;
+
+-- name: recover
+-- A part of it is kept of a transfer.
+WITH kept AS (INSERT INTO netting (receivable_id, booking_id, amount) VALUES ($1, $2, $3))
+UPDATE receivable SET recovered = recovered + $3 WHERE id = $1;
+
+-- name: write_work
+-- What is to be done at Stripe; once, however often it is decided.
+INSERT INTO outbox (booking_id, event_id, act, key) VALUES ($1, $2, $3, $4) ON CONFLICT (key) DO NOTHING;
+
+-- name: load_transfer
+-- One transfer, with the currency of its booking.
+SELECT t.*, b.currency FROM transfer t JOIN booking b ON b.id = t.booking_id WHERE t.booking_id = $1;
+
+-- name: keep_transfer
+-- Stripe has it; nothing where that was known.
+UPDATE transfer SET state = 'made', stripe_id = $2, made = clock_timestamp()
+WHERE booking_id = $1 AND state = 'decided'
+RETURNING sent;
+
+-- name: touch_booking
+-- Its money has just moved: the next match of money leaves it until that has settled.
+UPDATE booking SET changed = clock_timestamp() WHERE id = $1;
+
+-- name: reversed_before
+-- What was decided to come back of a transfer, and what of it Stripe was asked for and has not refused.
+SELECT coalesce(sum(venue), 0)::bigint AS venue, coalesce(sum(tax), 0)::bigint AS tax, coalesce(sum(fee), 0)::bigint AS fee,
+       coalesce(sum(sought) FILTER (WHERE state <> 'refused'), 0)::bigint AS sought
+FROM transfer_reversal WHERE booking_id = $1;
+
+-- name: decide_reversal
+-- An organisation owes a part back.
+INSERT INTO transfer_reversal (id, booking_id, cause, venue, tax, fee, sought, key, state, ended)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, CASE WHEN $9 = 'nothing' THEN clock_timestamp() END);
+
+-- name: load_reversal
+-- The reversal that a row of the outbox is for.
+SELECT * FROM transfer_reversal WHERE key = $1;
+
+-- name: keep_reversal
+-- Stripe has made it; nothing where it has ended.
+UPDATE transfer_reversal SET state = 'made', stripe_id = $2, ended = clock_timestamp()
+WHERE id = $1 AND state = 'pending'
+RETURNING sought;
+
+-- name: refuse_reversal
+-- Stripe will not; nothing where it has ended.
+UPDATE transfer_reversal SET state = 'refused', fault = $2, ended = clock_timestamp()
+WHERE id = $1 AND state = 'pending'
+RETURNING sought;
+
+-- name: add_receivable
+-- The organisation owes it: to be kept of what it is due next.
+INSERT INTO receivable (id, organisation_id, booking_id, amount, reason)
+SELECT $1, organisation_id, booking_id, $3, $4 FROM transfer WHERE booking_id = $2;
