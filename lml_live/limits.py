@@ -266,6 +266,8 @@ ACCOUNT_LOOK_SECONDS: Final = 24 * 3600
 ONBOARDING_LOOK_SECONDS: Final = 300
 """The same of one that none can be sent to."""
 ACCOUNTS_AT_ONCE: Final = 20
+STATEMENT_BATCH: Final = 1_000
+"""Bookings whose money is summed up by one statement of PostgreSQL: some 100 ms."""
 MATCH_SECONDS: Final = 24 * 3600
 """How often bookings are matched with Stripe's money (reliability.md, D7: daily)."""
 MATCH_SECONDS_MIN: Final = 1

@@ -39,6 +39,7 @@ from lml_live.booking.organisations import Organisations
 from lml_live.booking.paying import Paying
 from lml_live.booking.payments import judge_amount, sells_nothing
 from lml_live.booking.refunds import Refunds
+from lml_live.booking.statements import Statements
 from lml_live.booking.tickets import Tickets
 from lml_live.booking.transfers import Transfers
 from lml_live.clock import system_clock_ms
@@ -311,7 +312,9 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
                 desk, refunds, completer, keys, settings.mark_seconds * limits.RUNNING_SHARE_OF_MARK
             ),
             tickets=TicketServices(desk, Tickets(pool), keys),
-            organisations=OrganisationServices(desk, Organisations(pool), keys, onboarding, f"{pages}/organisation"),
+            organisations=OrganisationServices(
+                *(desk, Organisations(pool), Statements(pool), keys, onboarding, f"{pages}/organisation")
+            ),
             accounts=AccountServices(live, accounts, handing, holder_services.address_of.capped),
             probes={
                 "redis": redis_answers,

@@ -23,6 +23,10 @@ SELECT booking_id AS id FROM booking_history WHERE at > $1 AND at <= $2
 UNION
 SELECT booking_id FROM refund WHERE accepted > $1 AND accepted <= $2
 UNION
+SELECT booking_id FROM transfer WHERE made > $1 AND made <= $2
+UNION
+SELECT booking_id FROM transfer_reversal WHERE stripe_id IS NOT NULL AND ended > $1 AND ended <= $2
+UNION
 SELECT p.booking_id FROM moved JOIN payment p USING (intent_id)
 UNION
 SELECT t.booking_id FROM moved JOIN stripe_transaction t USING (intent_id) WHERE t.booking_id IS NOT NULL
@@ -36,8 +40,17 @@ SELECT b.id, b.state, coalesce(b.amount, 0) AS amount, coalesce(b.currency, '') 
        ((SELECT coalesce(sum(r.amount - r.owed), 0) FROM refund r
          WHERE r.booking_id = b.id AND r.accepted IS NOT NULL)
         + (SELECT coalesce(sum(d.amount), 0) FROM dispute d
-           WHERE d.booking_id = b.id AND d.state = 'lost'))::bigint AS given_back
-FROM booking b LEFT JOIN payment p ON p.booking_id = b.id WHERE b.id = ANY ($1::text[]) ORDER BY b.id;
+           WHERE d.booking_id = b.id AND d.state = 'lost'))::bigint AS given_back,
+       (coalesce(t.sent, 0) * (t.state = 'made')::int - v.made - v.pending)::bigint AS least_transferred,
+       (coalesce(t.sent, 0) - v.made)::bigint AS most_transferred
+FROM booking b
+LEFT JOIN payment p ON p.booking_id = b.id
+LEFT JOIN transfer t ON t.booking_id = b.id
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(sought) FILTER (WHERE state = 'made'), 0) AS made,
+           coalesce(sum(sought) FILTER (WHERE state = 'pending'), 0) AS pending
+    FROM transfer_reversal r WHERE r.booking_id = b.id) AS v
+WHERE b.id = ANY ($1::text[]) ORDER BY b.id;
 
 -- name: load_money
 -- All money of bookings: of their own intents, and of all whose charges name them.

@@ -237,6 +237,7 @@ def _booked(row: asyncpg.Record) -> Booked:
         intent=row["intent_id"],
         changed=row["changed"],
         given_back=row["given_back"],
+        transferred=(max(0, row["least_transferred"]), row["most_transferred"]),
     )
 
 

@@ -1,7 +1,8 @@
 """What bookings say of money beside what Stripe says, and where the two differ. Pure.
 
 All money of a booking counts: that of its own intent, and of every other whose charge names it. Charges are above 0,
-refunds and lost disputes below, so their sum is what was kept; what it must be follows from the booking's state.
+refunds and lost disputes below, so their sum is what was kept; what it must be follows from the booking's state. What
+was transferred of it to an organisation, and came back, is compared by itself: it was kept before.
 """
 
 from collections.abc import Sequence
@@ -19,20 +20,22 @@ Kind = Literal[
     "paid_twice",
     "amount_differs",
     "currency_differs",
+    "transfer_differs",
 ]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
-TransactionKind = Literal["charge", "refund", "dispute"]
+TransactionKind = Literal["charge", "refund", "dispute", "transfer", "reversal"]
+_OF_BUYERS: Final = frozenset({"charge", "refund", "dispute"})
 
 
 class Transaction(Struct, frozen=True, kw_only=True):
-    """One movement of a buyer's money at Stripe, in minor units of what the buyer paid in."""
+    """One movement of a buyer's money at Stripe, in minor units of what the buyer paid in; or of what was transferred."""
 
     id: str
     intent: str
-    """The PaymentIntent; the charge where there is none."""
+    """The PaymentIntent; the charge where there is none; of what is transferred, the transfer."""
     booking: str | None
-    """Whom the charge names."""
+    """Whom the charge or the transfer names."""
     kind: TransactionKind
     amount: int
     currency: str
@@ -57,6 +60,8 @@ class Booked(Struct, frozen=True, kw_only=True):
     changed: datetime
     given_back: int = 0
     """By refunds that Stripe accepted, whatever became of them, and by lost disputes; what is sent anew counts once."""
+    transferred: tuple[int, int] = (0, 0)
+    """What an organisation has of it, at least and at most: what was decided last may or may not be done."""
 
 
 class Difference(Struct, frozen=True, kw_only=True):
@@ -99,13 +104,13 @@ def compare(booked: Booked, transactions: Sequence[Transaction]) -> Difference |
         state=booked.state,
         amount=booked.amount,
         currency=booked.currency,
-        taken=_taken(transactions),
+        taken=_taken(transactions, of_buyers=kind != "transfer_differs"),
     )
 
 
 def stray(intent: str, transactions: Sequence[Transaction]) -> Difference | None:
     """Money of an intent that no booking has; None where it was all given back."""
-    taken = _taken(transactions)
+    taken = _taken(transactions) or _taken(transactions, of_buyers=False)
     if not taken:
         return None
     return Difference(
@@ -118,9 +123,14 @@ def _judge(booked: Booked, transactions: Sequence[Transaction]) -> Kind | None:
     if most == 0:
         if any(amount > 0 for amount in taken.values()):
             return "money_without_sale"
-        return "amount_differs" if taken else None
+        if taken:
+            return "amount_differs"
     if taken.keys() - {booked.currency}:
         return "currency_differs"
+    sent = -_taken(transactions, of_buyers=False).get(booked.currency, 0)
+    least_sent, most_sent = booked.transferred
+    if not least_sent <= sent <= most_sent:
+        return "transfer_differs"
     net = taken.get(booked.currency, 0)
     if net > most and sum(one.kind == "charge" and one.amount > 0 for one in transactions) > 1:
         return "paid_twice"
@@ -145,9 +155,10 @@ def _expected(booked: Booked) -> tuple[int, int]:
             return 0, 0
 
 
-def _taken(transactions: Sequence[Transaction]) -> dict[str, int]:
-    """Sums by currency; those of 0 are left out."""
+def _taken(transactions: Sequence[Transaction], *, of_buyers: bool = True) -> dict[str, int]:
+    """Sums by currency, of what buyers paid or of what was transferred; those of 0 are left out."""
     sums: dict[str, int] = {}
     for one in transactions:
-        sums[one.currency] = sums.get(one.currency, 0) + one.amount
+        if (one.kind in _OF_BUYERS) == of_buyers:
+            sums[one.currency] = sums.get(one.currency, 0) + one.amount
     return {currency: amount for currency, amount in sums.items() if amount}

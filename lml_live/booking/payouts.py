@@ -67,17 +67,22 @@ NOTHING: Final = Due(0, 0, 0)
 
 def what_is_due(payable: Payable) -> Due:
     """What is an organisation's of a booking as things stand. It never grows while more is given back."""
+    whole, rest = payable.whole, what_is_left(payable)
+    tax = rest.tax * payable.price_tax // whole.tax if whole.tax else 0
+    left, price = rest.venue + tax, whole.venue + payable.price_tax
+    if left <= 0:
+        return Due(rest.venue, tax, 0)
+    commission = min(price, _commission(price, payable))
+    amount = (price - commission) * left // price
+    return Due(rest.venue, tax, left - (amount - amount % payable.step))
+
+
+def what_is_left(payable: Payable) -> Shares:
+    """Whose what was neither given back nor lost is; a venue's part is below 0 where more than all was taken."""
     whole, back = payable.whole, payable.back
     rest = Shares(whole.venue - back.venue, whole.fees - back.fees, whole.tax - back.tax)
     lost = lost_of_rest(rest, payable.owed, payable.lost)
-    venue = rest.venue - lost.venue
-    tax = (rest.tax - lost.tax) * payable.price_tax // whole.tax if whole.tax else 0
-    left, price = venue + tax, whole.venue + payable.price_tax
-    if left <= 0:
-        return Due(venue, tax, 0)
-    commission = min(price, _commission(price, payable))
-    amount = (price - commission) * left // price
-    return Due(venue, tax, left - (amount - amount % payable.step))
+    return Shares(rest.venue - lost.venue, rest.fees - lost.fees, rest.tax - lost.tax)
 
 
 def _commission(price: int, payable: Payable) -> int:

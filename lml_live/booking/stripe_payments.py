@@ -8,7 +8,7 @@ too late costs a void and no refund (reliability.md, D4).
 import logging
 from collections.abc import Awaitable
 from datetime import UTC, datetime
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal
 
 import aiohttp
 import stripe
@@ -179,11 +179,17 @@ def _read_dispute(dispute: Any) -> StripeDispute:
     return StripeDispute(dispute.id, minor_amount(dispute.amount, dispute.currency.upper()), dispute.reason, state)
 
 
-_KINDS: Final[dict[str, TransactionKind]] = {kind: kind for kind in get_args(TransactionKind)}
+_KINDS: Final[dict[str, TransactionKind]] = {
+    "charge": "charge",
+    "refund": "refund",
+    "dispute": "dispute",
+    "transfer": "transfer",
+    "transfer_reversal": "reversal",
+}
 
 
 def _transaction(booked: Any) -> Transaction | None:
-    """A balance transaction whose source is a charge, a refund or a dispute; None for every other.
+    """A balance transaction whose source is a charge, a refund, a dispute, a transfer or its reversal; else None.
 
     Where Stripe has converted the money, the transaction is in the account's currency, and its source in the buyer's.
     """
@@ -197,11 +203,15 @@ def _transaction(booked: Any) -> Transaction | None:
     else:
         units = source.amount_captured if kind == "charge" else source.amount
         units = units if booked.amount >= 0 else -units
-    charge = source.id if kind == "charge" else source.charge
+    match kind:
+        case "transfer" | "reversal":
+            about = source.id if kind == "transfer" else source.transfer
+        case _:
+            about = source.payment_intent or (source.id if kind == "charge" else source.charge)
     return Transaction(
         id=booked.id,
-        intent=source.payment_intent or charge,
-        booking=named_in(source, "booking") if kind == "charge" else None,
+        intent=about,
+        booking=named_in(source, "booking") if kind in ("charge", "transfer") else None,
         kind=kind,
         amount=minor_amount(units, currency),
         currency=currency,

@@ -26,7 +26,8 @@ def money_group() -> None:
     """
 
 
-def _read_time(_context: click.Context, _option: click.Parameter, text: str | None) -> datetime | None:
+def read_time(_context: click.Context, _option: click.Parameter, text: str | None) -> datetime | None:
+    """A time with its zone, as a command's option."""
     if text is None:
         return None
     try:
@@ -39,7 +40,7 @@ def _read_time(_context: click.Context, _option: click.Parameter, text: str | No
 
 
 @money_group.command("match")
-@click.option("--since", callback=_read_time, metavar="TIME", help="Go further back than to the last match.")
+@click.option("--since", callback=read_time, metavar="TIME", help="Go further back than to the last match.")
 def match_command(since: datetime | None) -> None:
     """Compares bookings with what Stripe has booked, as a worker does daily, and lists every difference.
 

@@ -1,13 +1,16 @@
 """`lml organisation …`: who sells through the house, what we keep of it, and what they are paid."""
 
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Any, TypeVar
 
 import click
 import msgspec
 
 from lml_live.booking.organisations import NewOrganisation, Organisation, Organisations
+from lml_live.booking.statements import StatementLine, Statements, write_csv
 from lml_live.cli.events import convert, open_pool, postgres_dsn, run, tell
+from lml_live.cli.money import read_time
 from lml_live.gateway.organisations import OnboardingBody, OrganisationBody, OrganisationChanges
 from lml_live.infra.config import load_settings
 from lml_live.infra.postgres import Pool
@@ -18,7 +21,7 @@ _PAGE = 200
 
 @click.group("organisation")
 def organisation_group() -> None:
-    """Organisations that sell through the house: create, change, list, member, venue, event, onboard.
+    """Organisations that sell through the house: create, change, list, member, venue, event, onboard, statement.
 
     \b
     Examples:
@@ -195,6 +198,38 @@ def onboard_command(organisation: str, country: str, return_url: str | None) -> 
             await payments.close()
 
     click.echo(_with_pool(act))
+
+
+@organisation_group.command("statement")
+@click.argument("organisation", metavar="ORGANISATION")
+@click.option("--from", "since", callback=read_time, metavar="TIME", help="Events that begin from then on.")
+@click.option("--to", "until", callback=read_time, metavar="TIME", help="And before this.")
+@click.option("--format", "shape", type=click.Choice(["csv", "json"]), default="csv", show_default=True)
+def statement_command(organisation: str, since: datetime | None, until: datetime | None, shape: str) -> None:
+    """Prints what an organisation has sold, is due, was paid and owes: a line for each event, by start.
+
+    Amounts are minor units of its currency. sold - refunded - charged_back - fees = share, which is what was
+    transferred, is underway or due, or was kept for what it owed (netted), less what could not be taken back
+    (receivable).
+
+    \b
+    Examples:
+      lml organisation statement city-opera --from 2026-11-01T00:00:00Z --to 2026-12-01T00:00:00Z
+      lml organisation statement city-opera --format json
+    """
+
+    async def act(pool: Pool) -> list[StatementLine]:
+        one, statements = await Organisations(pool).load(organisation), Statements(pool)
+        found: list[StatementLine] = []
+        while True:
+            after = (found[-1].starts_at, found[-1].event) if found else None
+            page = await statements.lines(one, since=since, until=until, after=after, limit=_PAGE)
+            found += page
+            if len(page) < _PAGE:
+                return found
+
+    lines = _with_pool(act)
+    click.echo(write_csv(lines) if shape == "csv" else msgspec.json.format(msgspec.json.encode(lines), indent=2))
 
 
 def _says(one: Organisation) -> str:

@@ -12,11 +12,12 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from lml_live import limits, values
 from lml_live.booking.onboarding import Onboarding
 from lml_live.booking.organisations import Account, NewOrganisation, Organisation, Organisations, Venue
+from lml_live.booking.statements import StatementLine, Statements, write_csv
 from lml_live.errors import Unavailable
 from lml_live.gateway import paging
 from lml_live.gateway.callers import require_staff
 from lml_live.gateway.idempotency import IdempotencyKeys, request_seed
-from lml_live.gateway.operations import API, Operation, bind
+from lml_live.gateway.operations import API, Operation, Query, bind
 from lml_live.gateway.problems import read_body
 from lml_live.guard.staff import StaffDesk
 from lml_live.pricing.events import Id, Name
@@ -125,6 +126,20 @@ class VenueList(Struct, frozen=True):
     next: str | None
 
 
+class StatementPage(Struct, frozen=True, kw_only=True):
+    """A page of an organisation's statement: its events by their start."""
+
+    organisation: str
+    currency: str
+    items: tuple[StatementLine, ...]
+    next: str | None
+
+
+_PERIOD: Final = (
+    Query("from", datetime, "Events that begin from then on."),
+    Query("to", datetime, "And before this."),
+    *paging.QUERY,
+)
 _STAFF: Final = ("unauthorized", "forbidden")
 _ONE: Final = f"{API}/organisations/{{organisation}}"
 _EVENT: Final = f"{_ONE}/venues/{{venue}}/events/{{event}}"
@@ -191,6 +206,27 @@ OPERATIONS: Final = (
         codes=(*_STAFF, "not_found", "conflict"),
     ),
     Operation(
+        name="read_statement",
+        method="GET",
+        path=f"{_ONE}/statement",
+        who="manager",
+        summary="What an organisation has sold, is due, was paid and owes, by event.",
+        query=_PERIOD,
+        answers={200: StatementPage},
+        codes=(*_STAFF, "not_found", "invalid_message"),
+    ),
+    Operation(
+        name="export_statement",
+        method="GET",
+        path=f"{_ONE}/statement.csv",
+        who="manager",
+        summary="The same page as CSV (RFC 4180); `Link` with rel=next names the next one.",
+        query=_PERIOD,
+        answers={200: str},
+        codes=(*_STAFF, "not_found", "invalid_message"),
+        content_type="text/csv",
+    ),
+    Operation(
         name="create_venue",
         method="POST",
         path=f"{_ONE}/venues",
@@ -238,6 +274,7 @@ class OrganisationServices:
 
     desk: StaffDesk
     organisations: Organisations
+    statements: Statements
     keys: IdempotencyKeys
     onboarding: Onboarding | None
     """None: no payment provider is set up."""
@@ -297,6 +334,33 @@ def routes(services: OrganisationServices) -> list[web.RouteDef]:
         link = await services.onboarding.begin(one, body.country, back)
         return _json(OnboardingShown(link.url, link.expires_at.astimezone(UTC)), 201)
 
+    async def page_of_statement(request: web.Request) -> tuple[Organisation, tuple[StatementLine, ...], str | None]:
+        _, of = await allowed(request)
+        since, until = paging.read_moment(request, "from"), paging.read_moment(request, "to")
+        limit, after = paging.read_limit(request), paging.read_cursor(request)
+        one = await organisations.load(request.match_info["organisation"], of=of)
+        found = await services.statements.lines(one, since=since, until=until, after=after, limit=limit + 1)
+        page = tuple(found[:limit])
+        following = paging.write_cursor(page[-1].starts_at, page[-1].event) if len(found) > limit else None
+        return one, page, following
+
+    async def read_statement(request: web.Request) -> web.Response:
+        one, page, following = await page_of_statement(request)
+        return _json(StatementPage(organisation=one.id, currency=one.currency, items=page, next=following))
+
+    async def export_statement(request: web.Request) -> web.Response:
+        one, page, following = await page_of_statement(request)
+        headers = {
+            "Cache-Control": "no-store",
+            "Content-Disposition": f'attachment; filename="statement-{one.id}.csv"',
+            "X-Content-Type-Options": "nosniff",
+        }
+        if following is not None:
+            address = request.rel_url.update_query(cursor=following)
+            headers["Link"] = f'<{address}>; rel="next"'
+        text = write_csv(page, head="cursor" not in request.query)
+        return web.Response(text=text, content_type="text/csv", charset="utf-8", headers=headers)
+
     async def create_venue(request: web.Request) -> web.Response:
         staff, of = await allowed(request)
 
@@ -333,6 +397,8 @@ def routes(services: OrganisationServices) -> list[web.RouteDef]:
             "change_organisation": change_organisation,
             "add_organisation_member": add_organisation_member,
             "onboard_organisation": onboard_organisation,
+            "read_statement": read_statement,
+            "export_statement": export_statement,
             "create_venue": create_venue,
             "list_venues": list_venues,
             "put_event_at_venue": put_event_at_venue,

@@ -128,7 +128,7 @@ CREATE TABLE transfer (
     CONSTRAINT transfer_is_made_whole CHECK (num_nonnulls(stripe_id, made) = CASE state WHEN 'made' THEN 2 ELSE 0 END)
 );
 CREATE INDEX transfer_waiting ON transfer (event_id) WHERE state = 'waiting';
-CREATE INDEX transfer_by_event ON transfer (event_id);
+CREATE INDEX transfer_by_event ON transfer (event_id, booking_id);
 CREATE INDEX transfer_by_time ON transfer (made) WHERE made IS NOT NULL;
 
 -- What an organisation owes back of one, and why: decided with the refund or the lost dispute that caused it.

@@ -2,7 +2,9 @@
 
 import secrets
 
+import pytest
 from booking_house import PRICE, BookingHouse
+from databases import past_guards
 
 from lml_live.booking.organisations import NewOrganisation, Organisation, Organisations
 
@@ -10,6 +12,14 @@ RATE, PER_TICKET = 400, 50
 """What we keep: four percent, and fifty a ticket."""
 DUE = PRICE - (PRICE * RATE + 5_000) // 10_000 - PER_TICKET
 """What an organisation gets of one seat."""
+
+
+@pytest.fixture(autouse=True, name="nobody_is_known")
+async def nobody_is_known_fixture(house: BookingHouse) -> None:
+    """The process's database is used again: what is emptied with its bookings leaves organisations there."""
+    await past_guards(house.pool, "UPDATE event SET venue_id = NULL")
+    for table in ("organisation", "organisation_terms", "organisation_member", "venue", "connected_account"):
+        await past_guards(house.pool, f"DELETE FROM {table}")
 
 
 async def organised(house: BookingHouse, *, ready: bool = True, days: int = 0, name: str = "") -> Organisation:

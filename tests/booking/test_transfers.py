@@ -14,8 +14,16 @@ from booking_fixtures import (  # noqa: F401
     inventory_dsn_fixture,
 )
 from booking_house import PRICE, BookingHouse
-from databases import past_guards
-from payout_house import DUE, account_of, at_account, onboarded, organised, paid_out, their_event
+from payout_house import (  # noqa: F401
+    DUE,
+    account_of,
+    at_account,
+    nobody_is_known_fixture,
+    onboarded,
+    organised,
+    paid_out,
+    their_event,
+)
 from waiting import eventually
 
 from lml_live.booking.bookings import Booking
@@ -24,15 +32,6 @@ from lml_live.booking.payments import PaymentFault
 from lml_live.booking.transfers import take_back
 from lml_live.errors import Unavailable
 from lml_live.infra.telemetry import METRICS
-
-
-@pytest.fixture(autouse=True)
-async def nobody_is_known(house: BookingHouse) -> None:
-    """The database of this process is used again; what is emptied with its bookings leaves organisations there."""
-    tables = "organisation, organisation_terms, organisation_member, venue, connected_account"
-    await past_guards(house.pool, "UPDATE event SET venue_id = NULL")
-    for table in tables.split(", "):
-        await past_guards(house.pool, f"DELETE FROM {table}")
 
 
 async def postings(house: BookingHouse, event: str) -> list[str]:

@@ -16,6 +16,7 @@ from databases import as_server
 from halls import Halls, new_event
 
 from lml_live.booking.organisations import Organisations
+from lml_live.booking.statements import Statements
 from lml_live.cli import lml
 from lml_live.gateway import organisations
 from lml_live.gateway.idempotency import IdempotencyKeys
@@ -63,7 +64,7 @@ async def office_fixture(postgres_dsn: str, monkeypatch: pytest.MonkeyPatch) -> 
     desk = StaffDesk(pool)
     app = web.Application(middlewares=[problems_middleware])
     services = OrganisationServices(
-        desk, Organisations(pool), IdempotencyKeys(pool), None, "http://127.0.0.1/organisation"
+        desk, Organisations(pool), Statements(pool), IdempotencyKeys(pool), None, "http://127.0.0.1/organisation"
     )
     app.add_routes(organisations.routes(services))
     client: TestClient[Any, Any] = TestClient(TestServer(app))
