@@ -41,7 +41,7 @@ SELECT b.id, b.state, coalesce(b.amount, 0) AS amount, coalesce(b.currency, '') 
          WHERE r.booking_id = b.id AND r.accepted IS NOT NULL)
         + (SELECT coalesce(sum(d.amount), 0) FROM dispute d
            WHERE d.booking_id = b.id AND d.state = 'lost'))::bigint AS given_back,
-       (coalesce(t.sent, 0) * (t.state = 'made')::int - v.made - v.pending)::bigint AS least_transferred,
+       (CASE WHEN t.state = 'made' THEN t.sent ELSE 0 END - v.made - v.pending)::bigint AS least_transferred,
        (coalesce(t.sent, 0) - v.made)::bigint AS most_transferred
 FROM booking b
 LEFT JOIN payment p ON p.booking_id = b.id

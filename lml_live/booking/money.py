@@ -29,7 +29,7 @@ _OF_BUYERS: Final = frozenset({"charge", "refund", "dispute"})
 
 
 class Transaction(Struct, frozen=True, kw_only=True):
-    """One movement of a buyer's money at Stripe, in minor units of what the buyer paid in; or of what was transferred."""
+    """One movement of a buyer's money at Stripe, or of what was transferred of it, in minor units."""
 
     id: str
     intent: str
@@ -83,6 +83,8 @@ class Difference(Struct, frozen=True, kw_only=True):
         if self.booking is None:
             return f"{self.kind}: Stripe has {money} of {of}, and no booking is theirs"
         owed = f"{self.amount} {self.currency}".strip()
+        if self.kind == "transfer_differs":
+            return f"{self.kind}: of booking {self.booking} over {owed} Stripe sent {money} of it to an organisation"
         return f"{self.kind}: booking {self.booking} is {self.state} over {owed}, and Stripe has {money} ({of})"
 
 
@@ -127,16 +129,16 @@ def _judge(booked: Booked, transactions: Sequence[Transaction]) -> Kind | None:
             return "amount_differs"
     if taken.keys() - {booked.currency}:
         return "currency_differs"
-    sent = -_taken(transactions, of_buyers=False).get(booked.currency, 0)
-    least_sent, most_sent = booked.transferred
-    if not least_sent <= sent <= most_sent:
-        return "transfer_differs"
     net = taken.get(booked.currency, 0)
     if net > most and sum(one.kind == "charge" and one.amount > 0 for one in transactions) > 1:
         return "paid_twice"
     if net <= 0 < least:
         return "booking_without_money"
-    return None if least <= net <= most else "amount_differs"
+    if not least <= net <= most:
+        return "amount_differs"
+    sent = -_taken(transactions, of_buyers=False).get(booked.currency, 0)
+    least, most = booked.transferred
+    return None if least <= sent <= most else "transfer_differs"
 
 
 def _expected(booked: Booked) -> tuple[int, int]:

@@ -39,6 +39,43 @@ def booked(state: BookingState, amount: int = 4_750) -> Booked:
 
 OTHER = moved(4_750, intent="pi_other")
 
+
+def transferred(*amounts: int) -> list[Transaction]:
+    """What was transferred of it, below 0, and came back."""
+    kinds: list[TransactionKind] = ["transfer" if amount < 0 else "reversal" for amount in amounts]
+    made = moved(*map(abs, amounts), intent="tr_own")
+    return [
+        msgspec.structs.replace(one, id=f"txn_tr_{number}", kind=kind, amount=amount)
+        for number, (one, kind, amount) in enumerate(zip(made, kinds, amounts, strict=True))
+    ]
+
+
+# what an organisation has of it, at least and at most · what moved at Stripe · what is wrong
+TRANSFERS: list[tuple[tuple[int, int], list[Transaction], str | None]] = [
+    ((0, 0), [], None),
+    ((0, 0), transferred(-4_000), "transfer_differs"),
+    ((4_000, 4_000), [], "transfer_differs"),
+    ((4_000, 4_000), transferred(-4_000), None),
+    ((4_000, 4_000), transferred(-4_000, -4_000), "transfer_differs"),
+    ((4_000, 4_000), transferred(-4_000, 500), "transfer_differs"),
+    ((3_500, 3_500), transferred(-4_000, 500), None),
+    ((0, 4_000), [], None),
+    ((0, 4_000), transferred(-4_000), None),
+    ((0, 4_000), transferred(-4_001), "transfer_differs"),
+]
+
+
+@pytest.mark.parametrize(("at_organisation", "transactions", "wrong"), TRANSFERS)
+def test_what_is_wrong_with_a_transfer(
+    at_organisation: tuple[int, int], transactions: list[Transaction], wrong: str | None
+) -> None:
+    of = msgspec.structs.replace(booked("confirmed"), transferred=at_organisation)
+    found = money.compare(of, moved(4_750) + transactions)
+    assert (found and found.kind) == wrong
+    if found is not None:
+        assert sum(found.taken.values()) == sum(one.amount for one in transactions)
+
+
 # The booking is over 47.50 EUR. Its state · what moved at Stripe · what is wrong
 CASES: list[tuple[BookingState, list[Transaction], str | None]] = [
     ("confirmed", moved(4_750), None),

@@ -14,6 +14,7 @@ from booking_fixtures import (  # noqa: F401
     inventory_dsn_fixture,
 )
 from booking_house import PRICE, BookingHouse
+from databases import past_guards
 from payout_house import (  # noqa: F401
     DUE,
     account_of,
@@ -26,7 +27,9 @@ from payout_house import (  # noqa: F401
 )
 from waiting import eventually
 
+from lml_live import limits
 from lml_live.booking.bookings import Booking
+from lml_live.booking.matching import Matching
 from lml_live.booking.organisations import Organisations
 from lml_live.booking.payments import PaymentFault
 from lml_live.booking.transfers import take_back
@@ -232,6 +235,30 @@ async def test_money_that_is_given_back_twice_is_owed_beyond_what_was_sent(house
     assert first[0] == first[1]
     assert second == (DUE - first[0], DUE - first[0] + 1_000)
     assert await owed(house) == [(1_000, 0)]
+
+
+async def test_the_daily_match_knows_transfers_and_misses_one(
+    house: BookingHouse, stripe_api: stripe.StripeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "MATCH_PAGE_SECONDS", 0.0)
+    matching = Matching(house.pool, house.payments.read_transactions, settle_seconds=0)
+    event = await their_event(house, await organised(house))
+    right, back, wrong = [await house.sold(event, seat, key=str(seat)) for seat in (3, 5, 7)]
+    await paid_out(house)
+    await house.refund(back, amount=1_000)
+    await house.rest()
+    assert (await matching.match(since=right.created)).differences == ()
+    transfer = (await house.transfers.load(wrong.id)).stripe_id
+    await stripe_api.v1.transfers.reversals.create_async(transfer or "", {"amount": 7})
+    [found] = (await matching.match(since=right.created)).differences
+    assert (found.kind, found.booking, found.taken) == ("transfer_differs", wrong.id, {"EUR": 7 - DUE})
+    assert "of it to an organisation" in found.text
+    await past_guards(house.pool, "UPDATE transfer SET state = 'decided', stripe_id = NULL, made = NULL WHERE true")
+    kinds = {one.booking: one.kind for one in (await matching.match(since=right.created)).differences}
+    assert kinds == {}, "what was decided may be done already"
+    await past_guards(house.pool, "DELETE FROM transfer WHERE booking_id = $1", right.id)
+    kinds = {one.booking: one.kind for one in (await matching.match(since=right.created)).differences}
+    assert kinds == {right.id: "transfer_differs"}
 
 
 FAULTS = ["rate_limit", "timeout_before", "timeout_after", "error_500", "error_500_after"]
