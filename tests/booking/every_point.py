@@ -12,6 +12,7 @@ from typing import Any, Literal
 from booking_house import ANNA, BookingHouse
 from checker import check
 from inventory_house import SCRIPTS
+from payout_house import organised, paid_out, their_event
 
 from lml_live.booking.bookings import Booking
 from lml_live.devstack.servers import Postgres, Valkey
@@ -30,7 +31,10 @@ Loss = Literal["worker", "postgres", "postgres, unheard", "valkey", "valkey, unh
 ENGINE_LOSSES: tuple[Loss, ...] = ("postgres", "postgres, unheard", "valkey", "valkey, unheard")
 BUYING = ("confirmed", "cancelled")
 GIVING_BACK = ("refunded", "partially_refunded")
-ENDINGS = (*BUYING, *GIVING_BACK)
+PAYING_OUT = ("paid_out", "taken_back")
+"""A transfer to an organisation; and the reversal of one, after a refund that has ended."""
+ENDINGS = (*BUYING, *GIVING_BACK, *PAYING_OUT)
+_STATES = {"paid_out": "confirmed", "taken_back": "refunded"}
 
 
 class Died(BaseException):
@@ -72,9 +76,12 @@ class Worker:
         bookings, holds = Mortal(house.bookings, "postgres", self), Mortal(house.holds, "valkey", self)
         payments = Mortal(house.payments, "stripe", self)
         self.refunds = Mortal(house.refunds, "postgres", self)
+        self.transfers = Mortal(house.transfers, "postgres", self)
+        connect = Mortal(house.connect, "stripe", self)
         self.completer = house.new_completer(
             *(bookings, holds, payments, self.refunds),  # type: ignore[arg-type]
             returns=Mortal(house.returns, "valkey", self),  # type: ignore[arg-type]
+            paying=house.new_paying(bookings, self.transfers, payments, connect),  # type: ignore[arg-type]
         )
         self.checkout = house.new_checkout(self.completer)
         self.checkout._bookings, self.checkout._holds = bookings, holds  # type: ignore[assignment]
@@ -180,8 +187,11 @@ async def live_through(stand: Stand, point: int | str, ending: str, loss: Loss) 
     Empty where the call was none that this loss could meet, None where there were not so many calls.
     """
     house = stand.house
-    event = await house.open_event(areas={"floor": 10})
     await house.double.steering.reset()
+    if ending in PAYING_OUT:
+        event = await their_event(house, await organised(house))
+    else:
+        event = await house.open_event(areas={"floor": 10})
     house.ops.clear()
     key = f"{ending}{point}{loss}"
     client = Client(stand, point, loss)
@@ -189,6 +199,15 @@ async def live_through(stand: Stand, point: int | str, ending: str, loss: Loss) 
         booking = await house.sold(event, 3, floor=2, key=key)
         lines = [1, 3] if ending == "partially_refunded" else None
         await client.ask(lambda worker: worker.refunds.begin(booking.id, key, "ill", "s-1", lines=lines))
+        await client.ask(lambda worker: worker.completer.hurry(booking.id))
+    elif ending in PAYING_OUT:
+        booking = await house.sold(event, 3, floor=2, key=key)
+        if ending == "taken_back":
+            await paid_out(house)
+            await house.refund(booking)
+            await house.completer.turn()  # the refund; what comes after it is decided by then
+        else:
+            await client.ask(lambda worker: worker.transfers.decide_due(5))
         await client.ask(lambda worker: worker.completer.hurry(booking.id))
     else:
         booking = await buy(client, event, key, ending)
@@ -198,7 +217,9 @@ async def live_through(stand: Stand, point: int | str, ending: str, loss: Loss) 
     await client.ask(lambda _: stand.rest())
     await client.ask(lambda _: stand.rest())
     where = f"{loss} lost after call {point}, {client.first.struck or 'none'}"
-    assert await house.state(booking) == ending, where
+    assert await house.state(booking) == _STATES.get(ending, ending), where
+    if ending in PAYING_OUT:
+        assert len((await house.double.steering.ledger()).transfers) == 1, where
     assert len((await house.double.steering.ledger()).intents) == 1, where
     assert check(await house.read_run(event)) == [], where
     if not loss.startswith("valkey"):

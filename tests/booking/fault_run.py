@@ -26,7 +26,7 @@ for _room in ("", "inventory", "booking"):
 
 import aiohttp  # noqa: E402
 import booking_house  # noqa: E402, F401
-from every_point import CALLS_MAX, ENDINGS, ENGINE_LOSSES, own_stand, walk  # noqa: E402
+from every_point import CALLS_MAX, ENDINGS, ENGINE_LOSSES, PAYING_OUT, Loss, own_stand, walk  # noqa: E402
 from fault_buyers import Buyer  # noqa: E402
 from fault_stand import VICTIMS, FaultStand  # noqa: E402
 
@@ -149,14 +149,18 @@ class Series:
 
 
 async def walk_every_point(base: Path) -> list[str]:
-    """PostgreSQL and Valkey die after every call of a purchase and a cancelling; answers what is wrong."""
+    """PostgreSQL and Valkey die after every call of a purchase, a cancelling, a refund and a payout.
+
+    So do workers after those of a payout (those of the others have a test). Answers what is wrong.
+    """
     directory = base / "points"
     directory.mkdir(mode=0o711)
     wrong, double = [], StripeDouble(directory / "stripe")
     try:
         await double.start()
         async with own_stand(directory, double) as stand:
-            for loss, ending in itertools.product(ENGINE_LOSSES, ENDINGS):
+            of_workers: list[tuple[Loss, str]] = [("worker", ending) for ending in PAYING_OUT]
+            for loss, ending in [*of_workers, *itertools.product(ENGINE_LOSSES, ENDINGS)]:
                 try:
                     met = await walk(stand, ending, loss, range(1, CALLS_MAX))
                     print(f"{loss} killed on the way to {ending}: {len(met)} points, {sorted(set(met))}", flush=True)

@@ -28,6 +28,20 @@ async def test_whatever_call_was_a_workers_last_the_money_goes_back_once(house: 
     assert {"begin", "refund", "found", last} <= set(met)
 
 
+# All of them: `make faults`.
+PAYING = [
+    *(("paid_out", call) for call in ("decide_due", "lease_work", "transfer", "made")),
+    *(("taken_back", call) for call in ("reverse", "reversed")),
+]
+
+
+@pytest.mark.parametrize(("ending", "call"), PAYING)
+async def test_whatever_call_was_a_workers_last_an_organisation_is_paid_once(
+    house: BookingHouse, ending: str, call: str
+) -> None:
+    assert await live_through(Stand(house), call, ending, "worker") == call
+
+
 @pytest.fixture(name="stand")
 async def stand_fixture(run_directory: Path, stripe_double: StripeDouble) -> AsyncIterator[Stand]:
     async with own_stand(run_directory, stripe_double) as stand:
@@ -48,6 +62,9 @@ POINTS: list[tuple[Loss, str, str]] = [
     ("postgres, unheard", "refunded", "begin"),
     ("postgres, unheard", "partially_refunded", "found"),
     ("valkey, unheard", "partially_refunded", "keep_places"),
+    ("postgres, unheard", "paid_out", "decide_due"),
+    ("postgres", "paid_out", "transfer"),
+    ("postgres, unheard", "taken_back", "reversed"),
 ]
 
 
