@@ -23,6 +23,7 @@ _PAGES: Final = {
     "/bookings": "bookings.html",
     "/bookings/{booking}": "booking.html",
     "/account": "account.html",
+    "/organisation": "organisation.html",
 }
 STRIPE_JS: Final = "https://js.stripe.com"
 """Where the real Stripe's script comes from; it may come from nowhere else."""
