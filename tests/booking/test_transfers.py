@@ -152,6 +152,23 @@ async def test_a_refund_afterwards_takes_its_part_back_and_never_waits_for_it(ho
     await house.assert_right(event)
 
 
+async def test_what_is_given_back_while_a_transfer_is_on_its_way_comes_back_after_it(house: BookingHouse) -> None:
+    opera = await organised(house)
+    event, account = await their_event(house, opera), await account_of(house, opera)
+    booking = await house.sold(event, 3)
+    await house.double.steering.fault("transfer", "timeout_before", count=2)
+    await house.paying.turn()
+    await house.completer.turn()
+    await house.refund(booking)
+    await house.completer.turn()
+    assert await house.state(booking) == "refunded"
+    assert await standing(house, booking) == ("decided", DUE, 0)
+    await house.rest()
+    assert await standing(house, booking) == ("made", DUE, 0)
+    assert (await at_account(house, account), await owed(house)) == (0, [])
+    await house.assert_right(event)
+
+
 @pytest.mark.parametrize(("won", "left"), [(True, DUE), (False, 0)])
 async def test_a_bank_that_takes_a_payment_back(house: BookingHouse, won: bool, left: int) -> None:
     opera = await organised(house)

@@ -24,6 +24,7 @@ from serving import LiveServer, OwnServer, _apart, furnish
 from waiting import eventually
 
 from lml_live import limits
+from lml_live.booking.organisations import NewOrganisation, Organisations
 from lml_live.devstack.stripe.process import StripeDouble
 from lml_live.guard.accounts import Accounts
 from lml_live.guard.passwords import Passwords
@@ -674,6 +675,33 @@ async def test_a_forged_webhook_is_400_and_leaves_no_trace(
     assert await post_webhook(anna, b"x" * (limits.BODY_BYTES_MAX + 1), right) == 413
     async with shop.pool() as pool:
         assert await pool.fetchval("SELECT count(*) FROM stripe_notice WHERE id = $1", name) == 0
+
+
+async def test_a_connected_account_is_looked_at_if_it_is_ours(
+    anna: Visitor, shop: LiveServer, stripe_double: StripeDouble
+) -> None:
+    """Of other accounts, and of what happens in ours beside, nothing is heard."""
+    organisation, ours = f"org-{secrets.token_hex(6)}", f"acct_{secrets.token_hex(6)}"
+    async with shop.pool() as pool:
+        await Organisations(pool).create(NewOrganisation(id=organisation, name="City Opera", currency="EUR"))
+        await pool.execute(
+            "INSERT INTO connected_account (organisation_id, country, account_id, looked_at)"
+            " VALUES ($1, 'DE', $2, now())",
+            organisation,
+            ours,
+        )
+        for account, about, status in (
+            ("acct_other", "acct_other", 400),
+            (ours, "acct_other", 400),
+            (ours, "pi_1", 400),
+            (ours, ours, 200),
+        ):
+            kind = "account" if about.startswith("acct") else "payment_intent"
+            event = {"id": f"evt_{secrets.token_hex(8)}", "type": f"{kind}.updated", "livemode": False}
+            body = json.dumps({**event, "account": account, "data": {"object": {"id": about, "object": kind}}}).encode()
+            assert await post_webhook(anna, body, signature(body, stripe_double.webhook_secret)) == status
+            noticed = "SELECT noticed IS NOT NULL FROM connected_account WHERE organisation_id = $1"
+            assert await pool.fetchval(noticed, organisation) == (status == 200)
 
 
 async def test_without_stripe_what_costs_nothing_is_booked_and_nothing_else(live_server: LiveServer) -> None:
