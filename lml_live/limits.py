@@ -261,6 +261,8 @@ PAYOUT_BATCH: Final = 50
 """Transfers that are decided at one look: three a second, of Stripe's 25, so that the sale's calls have the rest."""
 TRANSFER_RETRY_SECONDS: Final = 3_600.0
 """A transfer that Stripe refuses is somebody's to look into, and asked for again so often."""
+TRANSFERS_FAILED_MAX: Final = 1_000
+"""Defects that are remembered; with more of them, some come too often."""
 ACCOUNT_LOOK_SECONDS: Final = 24 * 3600
 """How often Stripe is asked how an account stands that money can be sent to, should it not say so itself."""
 ONBOARDING_LOOK_SECONDS: Final = 300

@@ -25,10 +25,11 @@ SELECT account_id FROM connected_account WHERE organisation_id = $1;
 UPDATE connected_account SET noticed = clock_timestamp() WHERE account_id = $1 RETURNING organisation_id;
 
 -- name: accounts_to_look_at
--- Accounts that Stripe said something about, or that nobody asked it about for a while: less often where all is well.
+-- Accounts that Stripe said something about, or that nobody asked it about for a while: less often where all is well. In
+-- no order, so that those of which it says nothing keep no others from their turn.
 SELECT organisation_id, account_id, now() AS now FROM connected_account
 WHERE account_id IS NOT NULL
   AND (looked_at IS NULL OR noticed >= looked_at
        OR looked_at < now() - make_interval(secs => CASE WHEN payouts_enabled AND transfers_enabled THEN $2::float8 ELSE $3::float8 END))
-ORDER BY looked_at NULLS FIRST
+ORDER BY random()
 LIMIT $1;

@@ -1,5 +1,6 @@
 -- name: transfers_due
--- Bookings whose organisation's money is due, can be sent, and waits for no bank and no refund that is on its way.
+-- Bookings whose organisation's money is due, can be sent, and waits for no bank and no refund that is on its way; but
+-- for some.
 SELECT t.booking_id
 FROM transfer t
 JOIN event e ON e.id = t.event_id
@@ -10,6 +11,7 @@ WHERE t.state = 'waiting' AND e.starts_at + make_interval(days => o.hold_back_da
   AND a.account_id IS NOT NULL AND a.payouts_enabled AND a.transfers_enabled
   AND b.state IN ('confirmed', 'partially_refunded', 'refunded', 'charged_back')
   AND NOT EXISTS (SELECT FROM refund r WHERE r.booking_id = b.id AND r.state = 'pending' AND r.accepted IS NULL)
+  AND t.booking_id <> ALL ($2::text[])
 ORDER BY e.starts_at, t.booking_id
 LIMIT $1;
 

@@ -9,12 +9,14 @@ made      Stripe has it. What is given back from then on (from *decided* on) is 
 
 import hashlib
 import logging
+import time
 from collections.abc import Sequence
 from typing import Final
 
 import asyncpg
 from msgspec import Struct
 
+from lml_live import limits
 from lml_live.booking.accounts import write_entries
 from lml_live.booking.ledger import Shares
 from lml_live.booking.payouts import (
@@ -29,6 +31,7 @@ from lml_live.booking.payouts import (
     sides,
     what_is_due,
 )
+from lml_live.errors import LmlError
 from lml_live.infra import postgres
 from lml_live.infra.postgres import Connection, Pool
 from lml_live.infra.telemetry import METRICS
@@ -67,12 +70,29 @@ class Transfers:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self._failed: dict[str, float] = {}
+        """Bookings that could not be decided, and until when they are left alone."""
 
     async def decide_due(self, count: int) -> int:
-        """Decides transfers that are due, at most so many; answers how many those were."""
+        """Decides transfers that are due, at most so many; answers how many those were.
+
+        One that cannot be decided, which is a defect, keeps no others: it has its turn again after an hour.
+        """
+        now = time.monotonic()
+        self._failed = {name: until for name, until in self._failed.items() if until > now}
         async with postgres.connection(self._pool) as connected:
-            rows = await connected.fetch(_SQL["transfers_due"], count)
-        return sum([await self._decide(row["booking_id"]) for row in rows])
+            rows = await connected.fetch(_SQL["transfers_due"], count, list(self._failed))
+        decided = 0
+        for row in rows:
+            try:
+                decided += await self._decide(row["booking_id"])
+            except LmlError:
+                raise  # nothing can be decided now
+            except Exception:  # the loop of the worker (style.md, 14)
+                log.exception("booking %s: its transfer cannot be decided", row["booking_id"])
+                if len(self._failed) < limits.TRANSFERS_FAILED_MAX:
+                    self._failed[row["booking_id"]] = now + limits.TRANSFER_RETRY_SECONDS
+        return decided
 
     async def waiting_for_accounts(self) -> dict[str, int]:
         """Organisations whose money is due and that Stripe cannot pay yet, with how many bookings that is."""

@@ -28,6 +28,7 @@ from payout_house import (  # noqa: F401
 from waiting import eventually
 
 from lml_live import limits
+from lml_live.booking import transfers
 from lml_live.booking.bookings import Booking
 from lml_live.booking.matching import Matching
 from lml_live.booking.organisations import Organisations
@@ -330,6 +331,31 @@ async def test_after_a_day_it_is_looked_for_before_it_is_asked_for_again(house: 
     ledger = await house.double.steering.ledger()
     assert (len(ledger.transfers), len(ledger.reversals)) == (1, 1)
     await house.assert_right(event)
+
+
+async def test_one_that_cannot_be_decided_keeps_no_others(
+    house: BookingHouse, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    event = await their_event(house, await organised(house))
+    bad, good = [await house.sold(event, seat, key=str(seat)) for seat in (3, 5)]
+    if bad.id > good.id:
+        bad, good = good, bad  # it stands first
+    right = transfers._payable
+
+    async def broken(connected: Any, booking: str) -> Any:
+        assert booking != bad.id
+        return await right(connected, booking)
+
+    monkeypatch.setattr(transfers, "_payable", broken)
+    monkeypatch.setattr(limits, "PAYOUT_BATCH", 1)
+    assert [await house.paying.turn() for _ in range(2)] == [0, 1]
+    assert f"booking {bad.id}: its transfer cannot be decided" in caplog.text
+    await house.rest()
+    assert (await standing(house, bad), await standing(house, good)) == (("waiting", None, None), ("made", DUE, 0))
+    monkeypatch.setattr(transfers, "_payable", right)
+    assert await house.paying.turn() == 0, "not at once"
+    monkeypatch.setattr(house.transfers, "_failed", {})
+    assert await house.paying.turn() == 1
 
 
 async def test_two_workers_at_one_row_have_one_effect(house: BookingHouse) -> None:
