@@ -182,6 +182,8 @@ class Op(Struct, frozen=True, kw_only=True):
     epoch: str = ""
     until_ms: int = 0
     """The deadline of a hold that was granted."""
+    forgotten: bool = False
+    """Redis was made to forget everything about then: `until_ms` is when, and the hold may be of just after."""
     got: tuple[str, ...] = ()
     """The seats that the answer named."""
     got_areas: dict[str, int] = {}
@@ -454,7 +456,8 @@ def _nothing_is_left_over(run: Run) -> Iterator[str]:
 
 def _over_is_over(run: Run) -> Iterator[str]:
     """Acts that were granted on a hold which its holder knew to be over before they began."""
-    deadlines = {op.hold: float(op.until_ms) for op in run.ops if op.act == "hold" and op.outcome == "ok"}
+    granted = [op for op in run.ops if op.act == "hold" and op.outcome == "ok"]
+    deadlines = {op.hold: float("inf") if op.forgotten else float(op.until_ms) for op in granted}
     for op in run.ops:
         if op.act == "book" and op.began_ms < deadlines.get(op.hold, 0):
             deadlines[op.hold] = float("inf")  # who begins to pay in time is given more

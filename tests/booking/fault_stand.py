@@ -199,7 +199,7 @@ class FaultStand:
     def _as_remembered(self, op: Op) -> Op:
         """A hold that Redis was made to forget is over: nobody promised that it outlives that (architecture.md)."""
         wiped = [moment for moment in self.wiped_ms if op.began_ms <= moment < op.until_ms]
-        return msgspec.structs.replace(op, until_ms=wiped[0]) if wiped else op
+        return msgspec.structs.replace(op, until_ms=wiped[0], forgotten=True) if wiped else op
 
 
 class _Visitor:

@@ -324,6 +324,12 @@ def test_who_begins_to_pay_in_time_is_given_more() -> None:
     assert not [found for found in check(replace(CLEAN, ops=(*CLEAN.ops, mine))) if found.rule == "I9"]
 
 
+def test_a_hold_that_redis_may_have_been_given_after_it_forgot_all_is_no_ghost() -> None:
+    """Asked for before, and granted after: its booking passed for one of a hold that had ended."""
+    mine = replace(HELD, key="k0", hold="1-a", until_ms=8, forgotten=True)
+    assert not [found for found in check(replace(CLEAN, ops=(*CLEAN.ops, mine))) if found.rule == "I9"]
+
+
 @pytest.mark.parametrize(("began", "broken"), [(55, True), (65, False)])
 def test_a_seat_is_free_to_be_held_from_when_its_line_went_back(began: int, broken: bool) -> None:
     """The hold that was bought would have run until 100; the seat went back at 60."""
