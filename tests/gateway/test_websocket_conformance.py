@@ -39,9 +39,7 @@ class Echo(wire.Format):
 
     def __init__(self, *, binary: bool) -> None:
         super().__init__("echo", "echo", binary=binary)
-
-    def encode(self, message: Any) -> bytes:
-        return bytes(message)
+        self.encode = bytes
 
 
 async def open_route(monkeypatch: pytest.MonkeyPatch, *, binary: bool) -> tuple[Runner, str]:
