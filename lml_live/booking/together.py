@@ -88,6 +88,12 @@ class Together:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        # Also for those for whom a transaction was about to begin: a task that is cancelled before never runs.
+        for queue in self._queues.values():
+            for one in queue.waiting:
+                one.tell(_gone())
+        self._queues.clear()
+        self._waiting = 0
 
     def _begin(self, event: str, queue: _Queue) -> None:
         """Begins a transaction for what waits, unless enough are under way or one is about to."""
@@ -108,10 +114,8 @@ class Together:
                 self._begin(event, queue)
                 await self._claim(batch)
         except BaseException:  # also the end of the worker: nobody may wait for ever
-            for one in (*batch, *queue.waiting):
+            for one in batch:
                 one.tell(_gone())
-            self._waiting -= len(queue.waiting)
-            queue.waiting.clear()
             raise
         finally:
             queue.under_way -= 1

@@ -388,11 +388,17 @@ async def test_what_waits_is_bounded(house: BookingHouse, event: str, monkeypatc
 
 
 async def test_a_worker_that_ends_tells_everybody(house: BookingHouse, event: str) -> None:
-    queue = Together(house.bookings._pool, at_once=1, commits_max=1)
+    """One whose transaction is under way, one that waits for it, and one that came in this very tick."""
+    queue, other = Together(house.bookings._pool, at_once=1, commits_max=1), await house.open_event()
     async with locked(house, event):
         ends = asyncio.create_task(claim_at_once(queue, [claim_of(event, name, n) for n, name in enumerate("ab")]))
         await eventually(lambda: waiting_for_locks(house))
+        late = asyncio.create_task(claim_at_once(queue, [claim_of(other, "c", 0)]))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert queue._waiting == 2
         await queue.close()
-        assert all(isinstance(end, Unavailable) for end in await ends)
+        async with asyncio.timeout(10):
+            assert all(isinstance(end, Unavailable) for end in (*await ends, *await late))
     assert await house.pool.fetchval("SELECT count(*) FROM booking") == 0
     assert queue._waiting == 0
