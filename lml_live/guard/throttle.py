@@ -52,6 +52,8 @@ class AddressCaps:
         return True
 
     def leave(self, address: str) -> None:
+        if self.is_exempt(address):
+            return
         address = address_counted(address)
         if address in self._open:
             self._open[address] -= 1
@@ -63,26 +65,28 @@ class AddressCaps:
         return in_networks(address, self._exempt)
 
 
-def in_networks(address: str, networks: Iterable[Network]) -> bool:
-    """Whether an address is in one of the networks; what is no address is in none."""
+def _parse(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """None for what is no address. Who listens on `::` hears of IPv4 as mapped into IPv6: it is IPv4 all the same."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
-        return False
-    return any(parsed in network for network in networks)
+        return None
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return mapped or parsed
+
+
+def in_networks(address: str, networks: Iterable[Network]) -> bool:
+    """Whether an address is in one of the networks; what is no address is in none."""
+    parsed = _parse(address)
+    return parsed is not None and any(parsed in network for network in networks)
 
 
 def address_counted(address: str) -> str:
     """What counts as one address. Of IPv6 that is the network part: whoever has one address there has all of them."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
+    parsed = _parse(address)
+    if parsed is None:
         return address
-    if isinstance(parsed, ipaddress.IPv4Address):
-        return str(parsed)
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(ipaddress.ip_network((parsed, 64), strict=False))
+    return str(ipaddress.ip_network((parsed, 64), strict=False) if parsed.version == 6 else parsed)
 
 
 def address_mark(address: str, key: bytes) -> str:
@@ -96,5 +100,13 @@ def client_address(peer: str, forwarded_for: str | None, trusted: Iterable[Netwo
     address = peer
     hops = [hop.strip() for hop in (forwarded_for or "").split(",") if hop.strip()]
     while in_networks(address, trusted) and hops:
-        address = hops.pop()
+        address = _without_port(hops.pop())
     return address
+
+
+def _without_port(hop: str) -> str:
+    """Some proxies write `192.0.2.9:4711` or `[2001:db8::1]:4711`, which would be another address each connection."""
+    if hop.startswith("["):
+        return hop[1:].partition("]")[0]
+    host, _, port = hop.partition(":")
+    return hop if ":" in port else host

@@ -274,6 +274,11 @@ async def test_a_signature_is_compared_in_constant_time(server: LiveServer, monk
         ("10.0.0.1", ["1.1.1.1, 192.0.2.9"], "192.0.2.9"),
         ("10.0.0.1", ["1.1.1.1", "192.0.2.9"], "192.0.2.9"),
         ("10.0.0.1", ["1.1.1.1", "192.0.2.9, 10.0.0.2"], "192.0.2.9"),
+        ("10.0.0.1", [" , 1.1.1.1,, 192.0.2.9:4711 , 10.0.0.2:80, "], "192.0.2.9"),
+        ("10.0.0.1", ["[2001:db8::1]:4711"], "2001:db8::1"),
+        ("10.0.0.1", ["2001:db8::1"], "2001:db8::1"),
+        ("10.0.0.1", ["1.1.1.1, unknown"], "unknown"),
+        ("::ffff:10.0.0.1", ["192.0.2.9"], "192.0.2.9"),
     ],
 )
 async def test_nobody_chooses_the_address_that_is_counted(peer: str, lines: list[str], address: str) -> None:
@@ -303,3 +308,13 @@ async def test_all_addresses_of_a_customer_are_one(one: str, other: str, same: b
     assert (caps.enter(one), caps.enter(other)) == (True, not same)
     caps.leave(one)
     assert caps.enter(one)
+
+
+async def test_who_is_exempt_takes_nobodys_place_and_gives_none_back() -> None:
+    """Of a network whose others are counted; and whoever listens on `::` hears of IPv4 as IPv6."""
+    caps = AddressCaps(1, [ipaddress.ip_network("2001:db8::1/128"), ipaddress.ip_network("127.0.0.0/8")])
+    assert caps.enter("2001:db8::1")
+    assert caps.enter("2001:db8::2")
+    caps.leave("2001:db8::1")
+    assert not caps.enter("2001:db8::3")
+    assert all(caps.enter("::ffff:127.0.0.1") for _ in range(2))
