@@ -68,8 +68,10 @@ end
 
 -- Why an address takes no more, or nil, and its tally with `hold_id` of `size` places in it. What has ended is found
 -- out only where the listed would be too many: then the book is asked what each hold is now. `newer` has the places of
--- holds which are others by now than in the book (nil: none are).
+-- holds which are others by now than in the book (nil: none are). Where nothing is too much nothing is listed: what has
+-- ended would never be found out.
 local function address_judged(book, raw, hold_id, size, max_holds, max_seats, newer)
+  if max_holds == 0 and max_seats == 0 then return nil end
   local listed, tally = raw and cmsgpack.unpack(raw) or {}, {hold_id, size}
   local function too_many()
     local places = 0

@@ -242,3 +242,12 @@ async def test_what_is_added_or_exchanged_counts_for_the_address(house: House, m
         await replace(sale.event, "anna", first, adults(9, 10, 11, 12), [], key=None, address="cafe"), "limit_exceeded"
     )
     held(await replace(sale.event, "anna", first, adults(9, 10, 11, 12), [], key=None, address="home"))
+
+
+async def test_where_no_address_has_too_much_none_is_listed(house: House, make: Any) -> None:
+    """The tally grew by each hold that was ever made from there, and was read and written by the next one."""
+    sale = await make(address_holds=0, address_seats=0)
+    first = held(await sale.take("anna", 1, address="cafe")).hold
+    held(await house.holds.add_to_hold(sale.event, "anna", first, adults(2), [], key=None, address="cafe"))
+    held(await house.holds.replace_hold(sale.event, "anna", first, adults(1, 2, 3), [], key=None, address="cafe"))
+    assert not [field for field in await house.book_fields(sale.event) if field.startswith("a:")]
