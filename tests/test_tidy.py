@@ -89,6 +89,7 @@ def imports(tree: ast.Module, *, at_top: bool = False) -> Iterator[str]:
                 yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+@cache
 def ours(imported: str) -> str | None:
     """A module of ours as its path inside the package; None for others' and for names that are no module."""
     if imported != "lml_live" and not imported.startswith("lml_live."):

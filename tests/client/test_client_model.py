@@ -134,7 +134,7 @@ ACTS = st.one_of(
 )
 
 
-@settings(max_examples=400)
+@settings(max_examples=150)
 @given(st.lists(ACTS, min_size=10, max_size=60))
 def test_the_picture_is_always_true_and_ends_complete(acts: list[tuple[object, ...]]) -> None:
     world = World()

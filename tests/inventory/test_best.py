@@ -141,7 +141,7 @@ def is_allowed(hall: Hall, rule: str, seats: tuple[int, ...]) -> bool:
     return rule == "off" or not left_alone(rule, hall.plan.windows(seats, rule), hall.seats, set(seats), set())
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_no_better_block_exists(data: st.DataObject) -> None:
     """The answer is a block that may be held; where one exists it is side by side, and the nearest there is."""
@@ -165,7 +165,7 @@ def test_no_better_block_exists(data: st.DataObject) -> None:
         assert not any(set(found) == set(seats) for seats in fitting)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_two_rows_are_found_where_they_are_all_there_is(data: st.DataObject) -> None:
     """Two rows of free seats, one right behind the other, seat every party that they have room for."""
