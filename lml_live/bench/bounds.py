@@ -42,7 +42,6 @@ CONNECTS_IN_ONE_ORDER: Final = 1_000
 """An order is answered within `CHILD_ANSWER_SECONDS`, on a busy machine, too."""
 NPM_SECONDS_MAX: Final = 60.0
 """Two packages and their dependencies are 3 MB."""
-COMPILE_SECONDS_MAX: Final = 60.0
 
 SETTLE_SECONDS: Final = 0.4
 """A watch goes on until nothing has come for so long: a tick, its fan-out and the next look into the sockets."""

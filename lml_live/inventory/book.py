@@ -61,10 +61,6 @@ class Book:
         """The pipe of the node that has an event's keys. Raises `Unavailable` while none has."""
         return self.redis.of(sale.group)
 
-    async def pipe_of_event(self, event: str) -> Pipe:
-        """The same for an event's id. Raises `NotFound`, too."""
-        return self.pipe_of(await self.sale(event))
-
     @property
     def skew_ms(self) -> int:
         """PostgreSQL's clock less Redis's (`Pipe.skew_ms`), of the node that a call is being made up for."""

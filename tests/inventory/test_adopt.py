@@ -123,16 +123,6 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
-async def until_granted(act: Callable[[], Awaitable[Any]]) -> Any:
-    """The act's answer, once the book is back."""
-    async with asyncio.timeout(10):
-        while True:
-            try:
-                return await act()
-            except Unavailable:
-                await asyncio.sleep(0.005)
-
-
 # --- The four cases
 
 
