@@ -1,7 +1,9 @@
 -- name: begin_account
--- An organisation is to have an account: on record before Stripe is asked. One that is there stays as it is.
+-- An organisation is to have an account: on record before Stripe is asked. One that is there stays as it is; where Stripe
+-- opened none, another country may be tried.
 INSERT INTO connected_account AS known (organisation_id, country) VALUES ($1, $2)
-ON CONFLICT (organisation_id) DO UPDATE SET noticed = known.noticed
+ON CONFLICT (organisation_id) DO UPDATE
+SET country = CASE WHEN known.account_id IS NULL THEN excluded.country ELSE known.country END
 RETURNING account_id, attempt, begun, country, xmax = 0 AS is_new, now() AS now;
 
 -- name: next_attempt
@@ -11,9 +13,9 @@ UPDATE connected_account SET attempt = greatest(attempt, $2::int + 1) WHERE orga
 -- name: keep_account
 -- Stripe has opened it, or says how it stands; one that is there is never replaced.
 UPDATE connected_account
-SET account_id = $2, details_submitted = $3, charges_enabled = $4, payouts_enabled = $5, transfers_enabled = $6,
-    looked_at = $7
-WHERE organisation_id = $1 AND coalesce(account_id, $2) = $2
+SET looked_at = $2, account_id = $3, country = $4, details_submitted = $5, charges_enabled = $6, payouts_enabled = $7,
+    transfers_enabled = $8
+WHERE organisation_id = $1 AND coalesce(account_id, $3) = $3
 RETURNING account_id;
 
 -- name: load_account

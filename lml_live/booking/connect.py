@@ -10,6 +10,7 @@ class StripeAccount(Struct, frozen=True, kw_only=True):
     """A connected account as Stripe has it now."""
 
     id: str
+    country: str
     details_submitted: bool
     charges_enabled: bool
     payouts_enabled: bool

@@ -7,6 +7,8 @@ import logging
 from datetime import datetime, timedelta
 from typing import Final
 
+from msgspec import structs
+
 from lml_live import limits
 from lml_live.booking.connect import Connect, OnboardingLink, StripeAccount
 from lml_live.booking.organisations import Organisation
@@ -91,8 +93,7 @@ class Onboarding:
         return len(rows)
 
     async def _keep(self, organisation: str, account: StripeAccount, asked: datetime) -> None:
-        flags = (account.details_submitted, account.charges_enabled, account.payouts_enabled, account.transfers_enabled)
         async with postgres.connection(self._pool) as connected:
-            kept = await connected.fetchval(_SQL["keep_account"], organisation, account.id, *flags, asked)
+            kept = await connected.fetchval(_SQL["keep_account"], organisation, asked, *structs.astuple(account))
         if kept is None:
             log.error("organisation %s has another account than %s: close that one by hand", organisation, account.id)

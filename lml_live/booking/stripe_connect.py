@@ -106,6 +106,7 @@ def _account(account: Any) -> StripeAccount:
     capabilities = account.capabilities.to_dict() if getattr(account, "capabilities", None) else {}
     return StripeAccount(
         id=account.id,
+        country=account.country,
         details_submitted=bool(account.details_submitted),
         charges_enabled=bool(account.charges_enabled),
         payouts_enabled=bool(account.payouts_enabled),

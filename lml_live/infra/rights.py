@@ -66,8 +66,8 @@ RIGHTS: Final[Mapping[str, frozenset[str]]] = {
     "connected_account": _may(
         "SELECT",
         "INSERT",
-        update="attempt account_id details_submitted charges_enabled payouts_enabled transfers_enabled looked_at"
-        " noticed",
+        update="country attempt account_id details_submitted charges_enabled payouts_enabled transfers_enabled"
+        " looked_at noticed",
     ),
     "transfer": _may("SELECT", "INSERT", update="state venue tax fee netted sent account_id stripe_id decided made"),
     "transfer_reversal": _may("SELECT", "INSERT", update="state stripe_id fault ended"),

@@ -31,10 +31,11 @@ from lml_live import limits
 from lml_live.booking import transfers
 from lml_live.booking.bookings import Booking
 from lml_live.booking.matching import Matching
+from lml_live.booking.onboarding import Onboarding
 from lml_live.booking.organisations import Organisations
 from lml_live.booking.payments import PaymentFault
 from lml_live.booking.transfers import take_back
-from lml_live.errors import Unavailable
+from lml_live.errors import Conflict, Unavailable
 from lml_live.infra.telemetry import METRICS
 
 
@@ -473,3 +474,25 @@ async def test_an_account_is_opened_once_whatever_answers_are_lost(
         assert links[0].url != links[1].url, "each is good once"
         assert [one.id for one in (await stripe_api.v1.accounts.list_async()).data] == [await account_of(house, opera)]
     assert not await house.onboarding.noticed("acct_other"), "none of ours"
+
+
+async def test_a_country_that_stripe_refuses_is_not_for_ever(house: BookingHouse) -> None:
+    opera = await organised(house, ready=False)
+
+    class GermanyOnly:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(house.connect, name)
+
+        async def open_account(self, organisation: str, name: str, country: str, *more: Any) -> Any:
+            if country != "DE":
+                raise PaymentFault("refused", "Stripe refused (country_unsupported).")
+            return await house.connect.open_account(organisation, name, country, *more)
+
+    onboarding = Onboarding(house.pool, GermanyOnly())  # type: ignore[arg-type]
+    with pytest.raises(Conflict, match="country_unsupported"):
+        await onboarding.begin(opera, "AQ", "http://127.0.0.1/back")
+    for country in ("DE", "AQ"):  # once it is opened it is where it is
+        await onboarding.begin(opera, country, "http://127.0.0.1/back")
+        account = (await Organisations(house.pool).load(opera.id)).account
+        assert account is not None
+        assert (account.id is not None, account.country) == (True, "DE")

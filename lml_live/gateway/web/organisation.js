@@ -121,7 +121,7 @@ async function choose() {
 }
 
 function chip(account) {
-  const [text, tone] = account?.ready ? ["Can be paid", "good"] : account?.details_submitted ? ["Stripe is checking", "info"] : [account ? "Stripe has questions" : "No account yet", "warn"];
+  const [text, tone] = account?.ready ? ["Can be paid", "good"] : account?.details_submitted ? ["Stripe is checking", "info"] : [account?.id ? "Stripe has questions" : "No account yet", "warn"];
   return element("span", { class: "chip", data: { tone } }, text);
 }
 
@@ -137,7 +137,7 @@ async function show(id) {
 }
 
 function showAccount() {
-  const { account } = shown;
+  const account = shown.account?.id ? shown.account : null; // without one, where it is opened can still be said
   const says = account?.ready
     ? "What is due goes to your account at Stripe by itself."
     : account
