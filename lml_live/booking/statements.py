@@ -72,7 +72,11 @@ class Statements:
     ) -> Sequence[StatementLine]:
         """Those of at most so many events that begin from `since` on and before `until`, by their start."""
         is_ready = organisation.account is not None and organisation.account.is_ready
-        async with postgres.connection(self._pool) as connected:
+        async with (
+            postgres.connection(self._pool) as connected,
+            # As of one moment: what is decided meanwhile would be due and underway, or neither.
+            connected.transaction(isolation="repeatable_read", readonly=True),
+        ):
             rows = await connected.fetch(
                 *(_SQL["events_of_organisation"], organisation.id, since, until, *(after or (None, None)), limit)
             )

@@ -95,7 +95,16 @@ async def test_a_statement_adds_up_at_every_step(house: BookingHouse, monkeypatc
     await house.refund(first, amount=1_000)
     await house.rest()
     assert (await line()).refunded == 1_000
-    await house.paying.turn()
+    right = statements._sum_up
+
+    async def decided_meanwhile(connected: Any, event: str) -> Any:
+        assert await house.paying.turn() == 3
+        return await right(connected, event)
+
+    monkeypatch.setattr(statements, "_sum_up", decided_meanwhile)
+    found = await line()
+    assert (found.due, found.underway) == (found.share, 0), "as of one moment"
+    monkeypatch.setattr(statements, "_sum_up", right)
     found = await line()
     assert (found.due, found.underway, found.transferred) == (0, found.share, 0)
     await house.rest()
