@@ -144,6 +144,10 @@ UPDATE payment SET state = 'abandoned' WHERE booking_id = $1 AND state = 'prepar
 -- Decides that something is to be done outside; once, however often it is decided.
 INSERT INTO outbox (booking_id, event_id, act, key) VALUES ($1, $2, $3, $4) ON CONFLICT (key) DO NOTHING;
 
+-- name: touch_booking
+-- Its money has just moved: the next match of money leaves it until that has settled.
+UPDATE booking SET changed = clock_timestamp() WHERE id = $1;
+
 -- name: write_surplus
 -- Decides that an intent which is not the booking's is to be ended; once, however often it is found.
 INSERT INTO outbox (booking_id, event_id, act, key, intent_id)

@@ -27,10 +27,6 @@ UPDATE refund SET stripe_id = $2, accepted = clock_timestamp(), looked_at = now(
 -- Changes a refund's state; the trigger refuses an illegal move.
 UPDATE refund SET state = $2, fault = $3 WHERE id = $1;
 
--- name: touch_booking
--- Its money has just moved: the next match of money leaves it until that has settled.
-UPDATE booking SET changed = clock_timestamp() WHERE id = $1;
-
 -- name: lock_areas_of_lines
 -- Takes the areas of lines in the order of their ids, as every claim does.
 SELECT area_id FROM event_area

@@ -28,7 +28,7 @@ GROUP BY t.organisation_id ORDER BY t.organisation_id;
 
 -- name: lock_transfer
 -- One transfer for a decision about it, with where its organisation is paid, and whether a refund is on its way.
-SELECT t.*, b.state AS booking_state, b.currency,
+SELECT t.*, b.state AS booking_state,
        (SELECT a.account_id FROM connected_account a
         WHERE a.organisation_id = t.organisation_id AND a.payouts_enabled AND a.transfers_enabled) AS ready_account,
        EXISTS (SELECT FROM refund r WHERE r.booking_id = b.id AND r.state = 'pending' AND r.accepted IS NULL) AS refunding
@@ -78,10 +78,6 @@ FOR UPDATE;
 WITH kept AS (INSERT INTO netting (receivable_id, booking_id, amount) VALUES ($1, $2, $3))
 UPDATE receivable SET recovered = recovered + $3 WHERE id = $1;
 
--- name: write_work
--- What is to be done at Stripe; once, however often it is decided.
-INSERT INTO outbox (booking_id, event_id, act, key) VALUES ($1, $2, $3, $4) ON CONFLICT (key) DO NOTHING;
-
 -- name: load_transfer
 -- One transfer, with the currency of its booking.
 SELECT t.*, b.currency FROM transfer t JOIN booking b ON b.id = t.booking_id WHERE t.booking_id = $1;
@@ -91,10 +87,6 @@ SELECT t.*, b.currency FROM transfer t JOIN booking b ON b.id = t.booking_id WHE
 UPDATE transfer SET state = 'made', stripe_id = $2, made = clock_timestamp()
 WHERE booking_id = $1 AND state = 'decided'
 RETURNING sent;
-
--- name: touch_booking
--- Its money has just moved: the next match of money leaves it until that has settled.
-UPDATE booking SET changed = clock_timestamp() WHERE id = $1;
 
 -- name: reversed_before
 -- What was decided to come back of a transfer, and what of it Stripe was asked for and has not refused.

@@ -18,20 +18,17 @@ class StripeAccount(Struct, frozen=True, kw_only=True):
 
 
 class StripeTransfer(Struct, frozen=True):
-    """A transfer as Stripe has it now, in minor units."""
+    """A transfer that Stripe has made. `booking` is whose it is, or None."""
 
     id: str
     booking: str | None
-    amount: int
-    account: str
 
 
 class StripeReversal(Struct, frozen=True):
-    """A reversal as Stripe has it now, in minor units. `key` is what we named it by, or None."""
+    """A reversal that Stripe has made. `key` is what we named it by, or None."""
 
     id: str
     key: str | None
-    amount: int
 
 
 class OnboardingLink(Struct, frozen=True):
@@ -74,6 +71,6 @@ class Connect(Protocol):
         """Takes an amount of a transfer back; `named` finds it again (`find_reversals`)."""
         ...
 
-    async def find_reversals(self, transfer: str, currency: str) -> tuple[StripeReversal, ...]:
+    async def find_reversals(self, transfer: str) -> tuple[StripeReversal, ...]:
         """All reversals of a transfer, the first one first, whoever made them."""
         ...

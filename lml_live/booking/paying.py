@@ -110,7 +110,7 @@ class Paying:
             if transfer.stripe_id is None:
                 raise PaymentFault("unknown", "The transfer that is to be reversed is still on its way.")
             again = work.tries > 1 or work.attempt > 0
-            stripe_id = await self._taken_back(transfer.stripe_id, transfer.currency, reversal.id) if again else None
+            stripe_id = await self._taken_back(transfer.stripe_id, reversal.id) if again else None
             if stripe_id is None:
                 try:
                     made = await self._connect.reverse(
@@ -121,7 +121,7 @@ class Paying:
                 except PaymentFault as fault:
                     if fault.kind != "refused":
                         raise
-                    stripe_id = await self._taken_back(transfer.stripe_id, transfer.currency, reversal.id)
+                    stripe_id = await self._taken_back(transfer.stripe_id, reversal.id)
                     if stripe_id is None:
                         await self._transfers.refuse_reversal(reversal, str(fault))
                         outcome = "refused"
@@ -129,6 +129,6 @@ class Paying:
                 await self._transfers.reversed(reversal, stripe_id)
         await self._bookings.finish_work(work, outcome)
 
-    async def _taken_back(self, transfer: str, currency: str, reversal: str) -> str | None:
-        found = [one.id for one in await self._connect.find_reversals(transfer, currency) if one.key == reversal]
+    async def _taken_back(self, transfer: str, reversal: str) -> str | None:
+        found = [one.id for one in await self._connect.find_reversals(transfer) if one.key == reversal]
         return found[0] if found else None

@@ -215,13 +215,13 @@ class Refunds:
             await post(connected, booking, currency, "refund_paid", _shares(of), about=refund)
             await self._free(connected, booking, event, refund, of["lines"])
             await take_back(connected, row, f"refund:{refund}")
-            await connected.execute(_SQL["touch_booking"], booking)
+            await connected.execute(_BOOKING["touch_booking"], booking)
         if state != of["state"] and state != "pending":
             fault = "It came back." if state == "failed" else None
             await connected.execute(_SQL["move_refund"], refund, state, fault)
             if state == "failed":
                 await post(connected, booking, currency, "refund_came_back", _shares(of), about=refund)
-                await connected.execute(_SQL["touch_booking"], booking)
+                await connected.execute(_BOOKING["touch_booking"], booking)
 
     async def _free(self, connected: Connection, booking: str, event: str, refund: str, lines: Sequence[int]) -> None:
         """What an accepted refund makes of its booking, and of the places of its lines."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 from lml_live import limits
 from lml_live.booking import stripe_payments as by_stripe
 from lml_live.booking.connect import OnboardingLink, StripeAccount, StripeReversal, StripeTransfer
-from lml_live.booking.payments import minor_amount, stripe_amount
+from lml_live.booking.payments import stripe_amount
 from lml_live.booking.stripe_payments import StripePayments, named_in
 
 log = logging.getLogger(__name__)
@@ -94,12 +94,12 @@ class StripeConnect:
             self._v1.transfers.reversals.create_async(transfer, params, {"idempotency_key": key}),  # type: ignore[arg-type]
             _PAYING,
         )
-        return _reversal(made, currency)
+        return _reversal(made)
 
-    async def find_reversals(self, transfer: str, currency: str) -> tuple[StripeReversal, ...]:
+    async def find_reversals(self, transfer: str) -> tuple[StripeReversal, ...]:
         # One page: a booking has not so many refunds and disputes.
         page = await by_stripe.ask(self._v1.transfers.reversals.list_async(transfer, {"limit": _PAGE}), _PAYING)
-        return tuple(_reversal(one, currency) for one in reversed(page.data))
+        return tuple(_reversal(one) for one in reversed(page.data))
 
 
 def _account(account: Any) -> StripeAccount:
@@ -115,9 +115,8 @@ def _account(account: Any) -> StripeAccount:
 
 
 def _transfer(transfer: Any) -> StripeTransfer:
-    amount = minor_amount(transfer.amount, transfer.currency.upper())
-    return StripeTransfer(transfer.id, named_in(transfer, "booking"), amount, transfer.destination)
+    return StripeTransfer(transfer.id, named_in(transfer, "booking"))
 
 
-def _reversal(reversal: Any, currency: str) -> StripeReversal:
-    return StripeReversal(reversal.id, named_in(reversal, "key"), minor_amount(reversal.amount, currency))
+def _reversal(reversal: Any) -> StripeReversal:
+    return StripeReversal(reversal.id, named_in(reversal, "key"))

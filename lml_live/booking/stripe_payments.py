@@ -118,7 +118,7 @@ async def _call(answer: Awaitable[Any]) -> Intent:
 _PAYING: Final = "read and write PaymentIntents, and restart; until then no payment begins or ends, and bookings wait"
 _GIVING_BACK: Final = "read and write refunds and read disputes, and restart; until then refunds and disputes wait"
 _MATCHING: Final = (
-    "read balance transactions, charges, refunds and disputes, and restart; until then money is not matched"
+    "read balance transactions, charges, refunds, disputes and transfers, and restart; until then money is not matched"
 )
 """What our key must be able to do, and what does not happen until it is."""
 

@@ -19,6 +19,7 @@ from msgspec import Struct
 from lml_live import limits
 from lml_live.booking.accounts import write_entries
 from lml_live.booking.ledger import Shares
+from lml_live.booking.outbox import write_work
 from lml_live.booking.payouts import (
     NOTHING,
     Due,
@@ -47,8 +48,6 @@ _SETTLED: Final = ("confirmed", "partially_refunded", "refunded", "charged_back"
 class Transfer(Struct, frozen=True, kw_only=True):
     """What goes to an organisation of a booking."""
 
-    booking: str
-    organisation: str
     currency: str
     state: TransferState
     sent: int
@@ -126,7 +125,7 @@ class Transfers:
             if due.amount < 0:
                 await _owe(connected, booking, "decided", "given back before it was due", -due.amount)
             if sent:
-                await connected.execute(_SQL["write_work"], booking, row["event_id"], "transfer", f"{booking}:transfer")
+                await write_work(connected, booking, row["event_id"], "transfer")
         return True
 
     async def load(self, booking: str) -> Transfer:
@@ -134,8 +133,6 @@ class Transfers:
             row = await connected.fetchrow(_SQL["load_transfer"], booking)
         assert row is not None
         return Transfer(
-            booking=booking,
-            organisation=row["organisation_id"],
             currency=row["currency"],
             state=row["state"],
             sent=row["sent"] or 0,
@@ -151,7 +148,7 @@ class Transfers:
             sent = await connected.fetchval(_SQL["keep_transfer"], booking, stripe_id)
             if sent is not None:
                 await _post(connected, row, "transferred", NOTHING, sent=sent)
-                await connected.execute(_SQL["touch_booking"], booking)
+                await connected.execute(_BOOKING["touch_booking"], booking)
 
     async def load_reversal(self, key: str) -> Reversal:
         """The reversal that this row of the outbox is for."""
@@ -168,7 +165,7 @@ class Transfers:
             sought = await connected.fetchval(_SQL["keep_reversal"], reversal.id, stripe_id)
             if sought is not None:
                 await _post(connected, row, "reversed", NOTHING, sent=sought, about=reversal.id)
-                await connected.execute(_SQL["touch_booking"], reversal.booking)
+                await connected.execute(_BOOKING["touch_booking"], reversal.booking)
 
     async def refuse_reversal(self, reversal: Reversal, fault: str) -> None:
         """Stripe will not take it back: the organisation owes it."""
@@ -205,7 +202,7 @@ async def take_back(connected: Connection, row: asyncpg.Record, cause: str) -> N
     await connected.execute(_SQL["decide_reversal"], reversal, booking, cause, *parts, sought, key, state)
     await _post(connected, row, "reversal_begun", back, about=reversal)
     if sought:
-        await connected.execute(_SQL["write_work"], booking, row["event_id"], "reverse_transfer", key)
+        await connected.execute(_BOOKING["write_work"], booking, row["event_id"], "reverse_transfer", key)
     if back.amount > sought:
         await _owe(connected, booking, f"{reversal}:rest", "more than was transferred", back.amount - sought)
 
