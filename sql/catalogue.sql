@@ -83,13 +83,15 @@ ORDER BY event.starts_at, event.id
 LIMIT $4
 
 -- name: update_event
--- Writes what of an event may change; the stamp's revision and the prices' version rise where told to.
+-- Writes what of an event may change; the stamp's revision and the prices' version rise where told to. Nothing where an
+-- organisation would be paid at once, as the event is said to have begun before.
 UPDATE event
 SET name = $2, venue = $3, starts_at = $4, on_sale_at = $5, max_seats = $6, hold_seconds = $7, extensions = $8,
     lifetime_seconds = $9, orphan_rule = $10, expired_holds = $11, cooldown_seconds = $12, rehold_seconds = $13,
     release_jitter_seconds = $14, address_holds = $15, address_seats = $16,
     revision = revision + $17::boolean::integer, prices_version = prices_version + $18::boolean::integer
-WHERE id = $1
+WHERE id = $1 AND (venue_id IS NULL OR $4 >= least(starts_at, now()))
+RETURNING id
 
 -- name: set_event_state
 -- Moves an event to another sales state, under a new revision.

@@ -135,11 +135,10 @@ class Catalogue:
                 found += (*check_prices(changed.prices, categories), *check_steps(changed.prices, event.currency))
             if found:
                 raise InvalidInput("The event cannot be changed so.", errors=found)
-            # Nothing below refuses.
             if changed == event:
                 return event
             new_prices = changed.prices != event.prices
-            await connected.execute(
+            written = await connected.fetchval(
                 _SQL["update_event"],
                 event_id,
                 changed.name,
@@ -150,6 +149,10 @@ class Catalogue:
                 changed.on_sale_at != event.on_sale_at or changed.limits != event.limits,
                 new_prices,
             )
+            if written is None:
+                gone = Violation("starts_at", "is over; an organisation is paid so long after the start")
+                raise InvalidInput("The event cannot be changed so.", errors=(gone,))
+            # Nothing below refuses.
             if new_prices:
                 await connected.execute(_SQL["clear_prices"], event_id)
                 await _write_prices(connected, event_id, changed.prices)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import argon2
@@ -18,6 +18,7 @@ from halls import Halls, new_event
 from lml_live.booking.organisations import Organisations
 from lml_live.booking.statements import Statements
 from lml_live.cli import lml
+from lml_live.errors import InvalidInput
 from lml_live.gateway import organisations
 from lml_live.gateway.idempotency import IdempotencyKeys
 from lml_live.gateway.organisations import OrganisationServices
@@ -27,6 +28,7 @@ from lml_live.guard.staff import StaffDesk
 from lml_live.infra import postgres
 from lml_live.infra.postgres import Pool
 from lml_live.pricing.catalogue import Catalogue
+from lml_live.pricing.events import EventChanges
 
 PASSWORD = "correct horse battery"
 OPERA = {"id": "opera", "name": "City Opera", "currency": "EUR", "fee_basis_points": 500, "fee_per_ticket": 50}
@@ -190,6 +192,13 @@ async def test_whose_an_event_is_is_settled_before_anything_is_sold(office: Offi
     await owner.close()
     await office.answer(204, "PUT", "/theatre/venues/stage/events/aida")
     await office.answer(409, "DELETE", "/theatre/venues/stage/events/aida")
+    # Nor has anybody what it brings by saying that it was long ago.
+    ago = EventChanges(starts_at=now - timedelta(days=30))
+    with pytest.raises(InvalidInput) as error:
+        await catalogue.update_event("aida", ago)
+    assert [one.path for one in error.value.errors] == ["starts_at"]
+    assert (await catalogue.update_event("aida", EventChanges(starts_at=now + timedelta(days=1)))).id == "aida"
+    assert (await catalogue.update_event("carmen", ago)).id == "carmen", "the house's own is paid to nobody"
 
 
 async def test_the_same_by_command(office: Office, postgres_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
