@@ -15,7 +15,8 @@ UPDATE organisation SET name = $2, hold_back_days = $3 WHERE id = $1;
 -- name: load_organisation
 -- One organisation with its terms of now and its account; with a member of staff, only where that is one of it.
 SELECT o.*, t.fee_basis_points, t.fee_per_ticket, a.organisation_id IS NOT NULL AS has_account, a.country, a.account_id,
-       a.details_submitted, a.charges_enabled, a.payouts_enabled, a.transfers_enabled, a.looked_at
+       a.details_submitted, a.charges_enabled, a.payouts_enabled, a.transfers_enabled, a.looked_at,
+       a.account_id IS NOT NULL AND a.payouts_enabled AND a.transfers_enabled AS ready
 FROM organisation o
 JOIN LATERAL (SELECT * FROM organisation_terms WHERE organisation_id = o.id ORDER BY since DESC LIMIT 1) AS t ON true
 LEFT JOIN connected_account a ON a.organisation_id = o.id
@@ -30,7 +31,8 @@ SELECT id FROM organisation WHERE id = $1 FOR NO KEY UPDATE;
 -- name: list_organisations
 -- A page of them, by when they were made; with a member of staff, only those that have that one.
 SELECT o.*, t.fee_basis_points, t.fee_per_ticket, a.organisation_id IS NOT NULL AS has_account, a.country, a.account_id,
-       a.details_submitted, a.charges_enabled, a.payouts_enabled, a.transfers_enabled, a.looked_at
+       a.details_submitted, a.charges_enabled, a.payouts_enabled, a.transfers_enabled, a.looked_at,
+       a.account_id IS NOT NULL AND a.payouts_enabled AND a.transfers_enabled AS ready
 FROM organisation o
 JOIN LATERAL (SELECT * FROM organisation_terms WHERE organisation_id = o.id ORDER BY since DESC LIMIT 1) AS t ON true
 LEFT JOIN connected_account a ON a.organisation_id = o.id

@@ -32,7 +32,7 @@ class StripeReversal(Struct, frozen=True):
 
 
 class OnboardingLink(Struct, frozen=True):
-    """Where an account's owner tells Stripe what it wants to know: good once, and not for long."""
+    """Where Stripe asks the account's owner: good once, until `expires_at`, and for nobody else."""
 
     url: str
     expires_at: datetime

@@ -7,26 +7,34 @@ is the house's own, and its money stays here (docs/decisions/021).
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Annotated, Final
 
 import asyncpg
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from lml_live import limits, values
 from lml_live.errors import Conflict, InvalidInput, NotFound, Violation
 from lml_live.infra import postgres
 from lml_live.infra.postgres import Connection, Pool
 from lml_live.pricing.currencies import CURRENCIES
+from lml_live.pricing.events import Id, Name
 from lml_live.values import new_id
 
 _SQL: Final = postgres.statements("organisations")
+
+HoldBackDays = Annotated[int, Meta(ge=0, le=limits.HOLD_BACK_DAYS_MAX)]
+BasisPoints = Annotated[int, Meta(ge=0, le=limits.BASIS_POINTS_MAX)]
+Fee = Annotated[int, Meta(ge=0, le=values.AMOUNT_MINOR_MAX)]
 
 After = tuple[datetime, str] | None
 """Where a page begins: after this (time, id), or at the beginning."""
 
 
-class Account(Struct, frozen=True, kw_only=True):
-    """An organisation's account at Stripe, as Stripe said last; without an id it is being opened."""
+class OrganisationAccount(Struct, frozen=True, kw_only=True):
+    """The account at Stripe that money goes to, as Stripe said at `looked_at`; without an id it is being opened.
+
+    Not `ready`: transfers wait. It is where money can be received, and leave for the organisation's bank.
+    """
 
     id: str | None
     country: str
@@ -34,17 +42,12 @@ class Account(Struct, frozen=True, kw_only=True):
     charges_enabled: bool
     payouts_enabled: bool
     transfers_enabled: bool
+    ready: bool
     looked_at: datetime | None
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether money may be sent there: it can be received, and leave for the organisation's bank."""
-        return self.id is not None and self.transfers_enabled and self.payouts_enabled
 
 
 class Organisation(Struct, frozen=True, kw_only=True):
-    """One organisation. Of the price of a ticket we keep `fee_basis_points` hundredths of a percent, and of each that
-    costs something `fee_per_ticket` minor units; what is left is due `hold_back_days` after the event has begun."""
+    """One organisation, and what we keep of its tickets; without an account it has not begun to be onboarded."""
 
     id: str
     name: str
@@ -52,11 +55,11 @@ class Organisation(Struct, frozen=True, kw_only=True):
     hold_back_days: int
     fee_basis_points: int
     fee_per_ticket: int
-    account: Account | None
+    account: OrganisationAccount | None
     created: datetime
 
 
-class Venue(Struct, frozen=True):
+class Venue(Struct, frozen=True, kw_only=True):
     """A place of an organisation's, whose events are the organisation's."""
 
     id: str
@@ -65,15 +68,16 @@ class Venue(Struct, frozen=True):
     created: datetime
 
 
-class NewOrganisation(Struct, frozen=True, kw_only=True):
-    """What is said of an organisation that is to be."""
+class NewOrganisation(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """An organisation that is to be. Of a ticket's price we keep `fee_basis_points` hundredths of a percent, and
+    `fee_per_ticket` minor units of each that costs something; the rest is due `hold_back_days` after its event."""
 
-    id: str | None = None
-    name: str
-    currency: str
-    hold_back_days: int = limits.HOLD_BACK_DAYS
-    fee_basis_points: int = 0
-    fee_per_ticket: int = 0
+    id: Id | None = None
+    name: Name
+    currency: Annotated[str, Meta(pattern=values.CURRENCY_PATTERN, max_length=3)]
+    hold_back_days: HoldBackDays = limits.HOLD_BACK_DAYS
+    fee_basis_points: BasisPoints = 0
+    fee_per_ticket: Fee = 0
 
 
 class Organisations:
@@ -206,12 +210,12 @@ async def _load(connected: Connection, organisation: str, of: str | None) -> Org
 
 
 def _read(row: asyncpg.Record) -> Organisation:
-    account = Account(**{name: row["account_id" if name == "id" else name] for name in Account.__struct_fields__})
+    fields = {name: row[name] for name in OrganisationAccount.__struct_fields__ if name != "id"}
     return Organisation(
-        account=account if row["has_account"] else None,
+        account=OrganisationAccount(id=row["account_id"], **fields) if row["has_account"] else None,
         **{name: row[name] for name in Organisation.__struct_fields__ if name != "account"},
     )
 
 
 def _venue(row: asyncpg.Record) -> Venue:
-    return Venue(row["id"], row["organisation_id"], row["name"], row["created"])
+    return Venue(id=row["id"], organisation=row["organisation_id"], name=row["name"], created=row["created"])

@@ -11,7 +11,7 @@ For every event, whatever has happened:
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final, Literal
 
 import asyncpg
@@ -71,7 +71,7 @@ class Statements:
         limit: int,
     ) -> Sequence[StatementLine]:
         """Those of at most so many events that begin from `since` on and before `until`, by their start."""
-        is_ready = organisation.account is not None and organisation.account.is_ready
+        is_ready = organisation.account is not None and organisation.account.ready
         async with (
             postgres.connection(self._pool) as connected,
             # As of one moment: what is decided meanwhile would be due and underway, or neither.
@@ -93,7 +93,7 @@ class Statements:
                     StatementLine(
                         event=event,
                         name=row["name"],
-                        starts_at=row["starts_at"].astimezone(UTC),
+                        starts_at=row["starts_at"],
                         bookings=sums.bookings,
                         sold=sums.sold,
                         refunded=sums.refunded,
@@ -106,7 +106,7 @@ class Statements:
                         receivable=_of(owed, event, "amount"),
                         recovered=_of(owed, event, "recovered"),
                         due=sums.due,
-                        due_at=row["due_at"].astimezone(UTC),
+                        due_at=row["due_at"],
                         waits_for=None if not sums.waiting else waits if row["is_due"] else "hold_back",
                     )
                 )

@@ -11,7 +11,7 @@ from lml_live.booking.organisations import NewOrganisation, Organisation, Organi
 from lml_live.booking.statements import StatementLine, Statements, write_csv
 from lml_live.cli.events import convert, open_pool, postgres_dsn, run, tell
 from lml_live.cli.money import read_time
-from lml_live.gateway.organisations import OnboardingBody, OrganisationBody, OrganisationChanges
+from lml_live.gateway.organisations import OnboardingBody, OrganisationChanges
 from lml_live.infra.config import load_settings
 from lml_live.infra.postgres import Pool
 
@@ -60,8 +60,8 @@ def create_command(**given: Any) -> None:
     """
 
     async def act(organisations: Organisations) -> Organisation:
-        body = convert({name: value for name, value in given.items() if value is not None}, OrganisationBody)
-        return await organisations.create(msgspec.convert(body, NewOrganisation, from_attributes=True))
+        named = {name: value for name, value in given.items() if value is not None}
+        return await organisations.create(convert(named, NewOrganisation))
 
     made = _with(act)
     tell(_says(made))
@@ -240,4 +240,4 @@ def _says(one: Organisation) -> str:
 def _standing(one: Organisation) -> str:
     if one.account is None:
         return "no account"
-    return "ready" if one.account.is_ready else "onboarding"
+    return "ready" if one.account.ready else "onboarding"

@@ -2,16 +2,24 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Final
 
 import msgspec
 from aiohttp import web
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from lml_live import limits, values
+from lml_live.booking.connect import OnboardingLink
 from lml_live.booking.onboarding import Onboarding
-from lml_live.booking.organisations import Account, NewOrganisation, Organisation, Organisations, Venue
+from lml_live.booking.organisations import (
+    BasisPoints,
+    Fee,
+    HoldBackDays,
+    NewOrganisation,
+    Organisation,
+    Organisations,
+    Venue,
+)
 from lml_live.booking.statements import StatementLine, Statements, write_csv
 from lml_live.errors import Unavailable
 from lml_live.gateway import paging
@@ -23,22 +31,6 @@ from lml_live.guard.staff import StaffDesk
 from lml_live.pricing.events import Id, Name
 
 # --- Shapes -----------------------------------------------------------------------------------------------------------
-
-HoldBackDays = Annotated[int, Meta(ge=0, le=limits.HOLD_BACK_DAYS_MAX)]
-BasisPoints = Annotated[int, Meta(ge=0, le=limits.BASIS_POINTS_MAX)]
-Fee = Annotated[int, Meta(ge=0, le=values.AMOUNT_MINOR_MAX)]
-
-
-class OrganisationBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The body of `POST /organisations`. Of a ticket's price we keep `fee_basis_points` hundredths of a percent, and
-    `fee_per_ticket` minor units of each that costs something; the rest is due `hold_back_days` after its event."""
-
-    id: Id | None = None
-    name: Name
-    currency: Annotated[str, Meta(pattern=values.CURRENCY_PATTERN, max_length=3)]
-    hold_back_days: HoldBackDays = limits.HOLD_BACK_DAYS
-    fee_basis_points: BasisPoints = 0
-    fee_per_ticket: Fee = 0
 
 
 class OrganisationChanges(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -70,59 +62,17 @@ class OnboardingBody(Struct, frozen=True, forbid_unknown_fields=True):
     country: Annotated[str, Meta(pattern=r"^[A-Z]{2}$(?!\n)", max_length=2)]
 
 
-class OnboardingShown(Struct, frozen=True):
-    """Where Stripe asks the account's owner: good once, until `expires_at`, and for nobody else."""
-
-    url: str
-    expires_at: datetime
-
-
-class AccountShown(Struct, frozen=True, kw_only=True):
-    """The account at Stripe that money goes to, as Stripe said at `looked_at`. Not `ready`: transfers wait."""
-
-    id: str | None
-    country: str
-    details_submitted: bool
-    charges_enabled: bool
-    payouts_enabled: bool
-    transfers_enabled: bool
-    ready: bool
-    looked_at: datetime | None
-
-
-class OrganisationShown(Struct, frozen=True, kw_only=True):
-    """An organisation; without an account it has not begun to be onboarded."""
-
-    id: str
-    name: str
-    currency: str
-    hold_back_days: int
-    fee_basis_points: int
-    fee_per_ticket: int
-    account: AccountShown | None
-    created: datetime
-
-
 class OrganisationList(Struct, frozen=True):
     """A page of organisations, the oldest first."""
 
-    items: tuple[OrganisationShown, ...]
+    items: tuple[Organisation, ...]
     next: str | None
-
-
-class VenueShown(Struct, frozen=True, kw_only=True):
-    """A venue of an organisation's."""
-
-    id: str
-    organisation: str
-    name: str
-    created: datetime
 
 
 class VenueList(Struct, frozen=True):
     """A page of venues, the oldest first."""
 
-    items: tuple[VenueShown, ...]
+    items: tuple[Venue, ...]
     next: str | None
 
 
@@ -151,8 +101,8 @@ OPERATIONS: Final = (
         path=f"{API}/organisations",
         who="admin",
         summary="Make an organisation that sells through the house, with what we keep of its tickets.",
-        body=OrganisationBody,
-        answers={201: OrganisationShown},
+        body=NewOrganisation,
+        answers={201: Organisation},
         codes=(*_STAFF, "conflict"),
         idempotent=True,
     ),
@@ -172,7 +122,7 @@ OPERATIONS: Final = (
         path=_ONE,
         who="manager",
         summary="One organisation, with its account at Stripe as Stripe said last.",
-        answers={200: OrganisationShown},
+        answers={200: Organisation},
         codes=(*_STAFF, "not_found"),
     ),
     Operation(
@@ -182,7 +132,7 @@ OPERATIONS: Final = (
         who="admin",
         summary="Change what is given; bookings that were made before keep their terms.",
         body=OrganisationChanges,
-        answers={200: OrganisationShown},
+        answers={200: Organisation},
         codes=(*_STAFF, "not_found"),
     ),
     Operation(
@@ -202,7 +152,7 @@ OPERATIONS: Final = (
         who="manager",
         summary="A link to Stripe, where the owner of the organisation's account says who is paid; opens it at first.",
         body=OnboardingBody,
-        answers={201: OnboardingShown},
+        answers={201: OnboardingLink},
         codes=(*_STAFF, "not_found", "conflict"),
     ),
     Operation(
@@ -233,7 +183,7 @@ OPERATIONS: Final = (
         who="manager",
         summary="Make a venue of an organisation's.",
         body=VenueBody,
-        answers={201: VenueShown},
+        answers={201: Venue},
         codes=(*_STAFF, "not_found", "conflict"),
         idempotent=True,
     ),
@@ -295,10 +245,9 @@ def routes(services: OrganisationServices) -> list[web.RouteDef]:
         staff = await require_staff(request, services.desk, "admin")
 
         async def act() -> web.Response:
-            body = await read_body(request, OrganisationBody)
-            new = msgspec.convert(body, NewOrganisation, from_attributes=True)
+            new = await read_body(request, NewOrganisation)
             made = await organisations.create(new, seed=request_seed(staff.id, request))
-            return _json(show(made), 201)
+            return _json(made, 201)
 
         return await keys.once(request, staff.id, act)
 
@@ -306,17 +255,17 @@ def routes(services: OrganisationServices) -> list[web.RouteDef]:
         _, of = await allowed(request)
         limit = paging.read_limit(request)
         found = await organisations.list(of=of, after=paging.read_cursor(request), limit=limit + 1)
-        return _json(OrganisationList(tuple(map(show, found[:limit])), _next(found, limit)))
+        return _json(OrganisationList(tuple(found[:limit]), _next(found, limit)))
 
     async def read_organisation(request: web.Request) -> web.Response:
         _, of = await allowed(request)
-        return _json(show(await organisations.load(request.match_info["organisation"], of=of)))
+        return _json(await organisations.load(request.match_info["organisation"], of=of))
 
     async def change_organisation(request: web.Request) -> web.Response:
         await require_staff(request, services.desk, "admin")
         body = await read_body(request, OrganisationChanges)
         changes = {name: value for name, value in msgspec.structs.asdict(body).items() if value is not UNSET}
-        return _json(show(await organisations.change(request.match_info["organisation"], changes)))
+        return _json(await organisations.change(request.match_info["organisation"], changes))
 
     async def add_organisation_member(request: web.Request) -> web.Response:
         await require_staff(request, services.desk, "admin")
@@ -332,7 +281,7 @@ def routes(services: OrganisationServices) -> list[web.RouteDef]:
             raise Unavailable("No payment provider is set up.")
         back = f"{services.page}?organisation={one.id}"
         link = await services.onboarding.begin(one, body.country, back)
-        return _json(OnboardingShown(link.url, link.expires_at.astimezone(UTC)), 201)
+        return _json(link, 201)
 
     async def page_of_statement(request: web.Request) -> tuple[Organisation, tuple[StatementLine, ...], str | None]:
         _, of = await allowed(request)
@@ -368,7 +317,7 @@ def routes(services: OrganisationServices) -> list[web.RouteDef]:
             body, organisation = await read_body(request, VenueBody), request.match_info["organisation"]
             seed = request_seed(staff, request)
             made = await organisations.add_venue(organisation, body.name, venue=body.id, of=of, seed=seed)
-            return _json(_show_venue(made), 201)
+            return _json(made, 201)
 
         return await keys.once(request, staff, act)
 
@@ -376,7 +325,7 @@ def routes(services: OrganisationServices) -> list[web.RouteDef]:
         _, of = await allowed(request)
         limit, organisation = paging.read_limit(request), request.match_info["organisation"]
         found = await organisations.venues(organisation, of=of, after=paging.read_cursor(request), limit=limit + 1)
-        return _json(VenueList(tuple(map(_show_venue, found[:limit])), _next(found, limit)))
+        return _json(VenueList(tuple(found[:limit]), _next(found, limit)))
 
     async def put_event_at_venue(request: web.Request) -> web.Response:
         _, of = await allowed(request)
@@ -415,37 +364,6 @@ def _named(request: web.Request) -> tuple[str, str, str]:
 def _next(found: Iterable[Organisation | Venue], limit: int) -> str | None:
     page = list(found)
     return paging.write_cursor(page[limit - 1].created, page[limit - 1].id) if len(page) > limit else None
-
-
-def show(one: Organisation) -> OrganisationShown:
-    """An organisation as the contract shows it."""
-    return OrganisationShown(
-        id=one.id,
-        name=one.name,
-        currency=one.currency,
-        hold_back_days=one.hold_back_days,
-        fee_basis_points=one.fee_basis_points,
-        fee_per_ticket=one.fee_per_ticket,
-        account=None if one.account is None else _show_account(one.account),
-        created=one.created.astimezone(UTC),
-    )
-
-
-def _show_account(one: Account) -> AccountShown:
-    return AccountShown(
-        id=one.id,
-        country=one.country,
-        details_submitted=one.details_submitted,
-        charges_enabled=one.charges_enabled,
-        payouts_enabled=one.payouts_enabled,
-        transfers_enabled=one.transfers_enabled,
-        ready=one.is_ready,
-        looked_at=None if one.looked_at is None else one.looked_at.astimezone(UTC),
-    )
-
-
-def _show_venue(one: Venue) -> VenueShown:
-    return VenueShown(id=one.id, organisation=one.organisation, name=one.name, created=one.created.astimezone(UTC))
 
 
 def _json(body: Any, status: int = 200) -> web.Response:
