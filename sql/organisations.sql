@@ -74,8 +74,8 @@ LIMIT $4;
 SELECT pg_advisory_xact_lock(7202, (SELECT number FROM event WHERE id = $1)::int);
 
 -- name: owner_of_event
--- Whose an event is: a venue and its organisation, or neither.
-SELECT e.id, e.venue_id, v.organisation_id FROM event e LEFT JOIN venue v ON v.id = e.venue_id WHERE e.id = $1;
+-- Whose an event is: a venue and its organisation, or neither; and its sales state.
+SELECT e.state, e.venue_id, v.organisation_id FROM event e LEFT JOIN venue v ON v.id = e.venue_id WHERE e.id = $1;
 
 -- name: put_event
 -- From now on an event is that venue's, or the house's own; the trigger refuses it once something was sold.

@@ -174,7 +174,8 @@ class Organisations:
         await self._move_event(organisation, venue, event, None, of)
 
     async def _move_event(self, organisation: str, venue: str, event: str, to: str | None, of: str | None) -> None:
-        """`Conflict`: something of it was sold, it is another organisation's, or it is sold in another currency."""
+        """`Conflict`: something of it was sold, it is another organisation's, it is sold in another currency, or a
+        manager would take from the house what it sells."""
         try:
             async with postgres.transaction(self._pool) as connected:
                 await _load(connected, organisation, of)
@@ -187,6 +188,8 @@ class Organisations:
                     raise NotFound("There is no such event.")
                 if row["organisation_id"] not in (organisation, None):
                     raise Conflict("This event is another organisation's.")
+                if of is not None and to is not None and row["organisation_id"] is None and row["state"] != "draft":
+                    raise Conflict("The house sells this event already: an administrator says whose it is.")
                 if row["venue_id"] != to:
                     await connected.execute(_SQL["put_event"], event, to)
         except asyncpg.CheckViolationError as error:

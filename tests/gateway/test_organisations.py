@@ -181,6 +181,12 @@ async def test_whose_an_event_is_is_settled_before_anything_is_sold(office: Offi
     for _ in range(2):
         await office.answer(204, "DELETE", f"{at}/aida", who="anna")
     await office.answer(204, "PUT", "/theatre/venues/stage/events/aida")
+    # What the house sells already no manager takes from it.
+    await catalogue.create_event(new_event(id="tosca"))
+    await catalogue.set_state("tosca", "open")
+    await office.answer(409, "PUT", f"{at}/tosca", who="anna")
+    await office.answer(204, "PUT", f"{at}/tosca")
+    await office.answer(204, "PUT", f"{at}/tosca", who="anna")
     owner = await asyncpg.connect(postgres_dsn)
     now = datetime.now(UTC)
     await owner.execute(
