@@ -1712,7 +1712,7 @@ CREATE TABLE transfer_reversal (
     -- What came back once is counted once.
     CONSTRAINT one_reversal_per_stripe_id UNIQUE (stripe_id),
     -- Not more is asked of Stripe than is owed, and nothing of nothing.
-    CONSTRAINT reversal_is_an_amount CHECK (sought BETWEEN 0 AND venue + tax - fee AND venue + tax - fee > 0),
+    CONSTRAINT reversal_is_an_amount CHECK (sought BETWEEN 0 AND venue + tax - fee),
     CONSTRAINT reversal_state_is_known CHECK (state IN (
         'pending',   -- in the outbox
         'made',      -- Stripe has taken it back

@@ -193,7 +193,8 @@ async def take_back(connected: Connection, row: asyncpg.Record, cause: str) -> N
     assert before is not None
     there = Due(known["venue"], known["tax"], known["fee"]).less(Due(before["venue"], before["tax"], before["fee"]))
     back = there.less(what_is_due(await _payable(connected, booking)))
-    if back.amount <= 0:
+    # Also where it owes nothing, as when all was our commission: then that is given back in the ledger alone.
+    if back == NOTHING or back.amount < 0:
         return
     sought = min(back.amount, known["sent"] - before["sought"])
     reversal = "v-" + hashlib.sha256(f"{booking}\0{cause}".encode()).hexdigest()[:24]

@@ -458,6 +458,16 @@ async def test_terms_are_those_of_when_it_was_sold(house: BookingHouse) -> None:
     assert await standing(house, before) == ("made", DUE, 0)
     assert await standing(house, after) == ("nothing", 0, 0), "all of it is ours"
     await house.assert_right(event)
+    # Nothing of it comes back from an organisation, but our commission is none of ours any more.
+    await house.refund(after)
+    await house.rest()
+    left = (
+        "SELECT account, sum(credit - debit)::int FROM ledger_entry JOIN ledger_transaction ON number = transaction"
+        " WHERE booking_id = $1 GROUP BY account HAVING sum(credit) <> sum(debit)"
+    )
+    assert [tuple(row) for row in await house.pool.fetch(left, after.id)] == []
+    assert (await standing(house, after), await owed(house)) == (("nothing", 0, 0), [])
+    await house.assert_right(event)
 
 
 async def test_an_account_is_opened_once_whatever_answers_are_lost(
