@@ -13,8 +13,8 @@ from booking_fixtures import scripts_keep_their_word  # noqa: F401
 from fault_run import LONG, Series, run_once
 from fault_stand import VICTIMS, FaultStand
 
-# A worker, then Redis forgets everything; PostgreSQL, then both workers; Stripe's double, then Valkey.
-SEEDS = (1002, 1058, 1000)
+# PostgreSQL, then both workers. (Each engine, and a worker, at chosen points: test_every_point.)
+SEED = 1058
 
 
 @pytest.mark.timeout(110)
@@ -22,10 +22,10 @@ async def test_nothing_is_sold_twice_or_lost_whatever_is_killed(run_directory: P
     stand = FaultStand(run_directory, mongo_url)
     try:
         await stand.start()
-        for seed in SEEDS:
-            story, wrong = await run_once(stand, seed)
-            assert wrong == [], f"seed {seed}: {story}"
-        assert all(stand.killed.values()), stand.killed
+        story, wrong = await run_once(stand, SEED)
+        assert wrong == [], story
+        assert stand.killed["postgres"], stand.killed
+        assert stand.killed["both workers"], stand.killed
     finally:
         await stand.stop()
 

@@ -164,7 +164,7 @@ async def test_serve_says_which_engine_is_missing(run_directory: Path) -> None:
 
 async def test_the_real_server_survives_the_death_of_each_of_its_parts(run_directory: Path) -> None:
     settings = Settings(data_dir=run_directory / "data")
-    lml = await Lml.run(run_directory, "-m", "lml_live.cli", "up")
+    lml = await Lml.run(run_directory, "-m", "lml_live.cli", "up", LML_WORKERS="1")
     await lml.until("Ctrl-C stops it.")
     assert re.search(r"login +admin@\S+ / \S+ \(kept in", lml.output)
     address = f"http://127.0.0.1:{lml.port}"
