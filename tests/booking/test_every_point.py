@@ -1,4 +1,4 @@
-"""A worker dies after each call of a purchase and of a refund, and after some of others; so do the engines (style.md, 29).
+"""A worker dies after each call of a purchase and of a refund, after some of others; so do the engines (style.md, 29).
 
 All of them at every point: `make faults`.
 """
