@@ -59,6 +59,8 @@ def pytest_configure(config: pytest.Config) -> None:
         del os.environ[name]
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
         os.environ[name] = "us-east-1" if name.endswith("REGION") else "test"
+    # On this machine nobody listens, and each of thousands of connections would ask for it first.
+    os.environ["PGSSLMODE"] = "disable"
     RUNS.mkdir(exist_ok=True)
     RUNS.chmod(0o711)  # As root PostgreSQL runs as somebody else, who must get in.
     # One at a time, or a run that begins in the same instant would sweep ours before it shows that it is alive.
@@ -181,11 +183,15 @@ def run_directory() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def postgres_server() -> str:
     """The run's PostgreSQL, as the address of its maintenance database; most tests want `postgres_dsn`."""
-    options = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+    # Whoever signs in counts as little as is allowed: thousands do.
+    options = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "scram_iterations": "1"}
     return _shared("postgres", lambda directory: Postgres(directory, options=options), _migrate)
 
 
 async def _migrate(engine: Postgres) -> None:
+    connection = await postgres.connect(engine.url)
+    await connection.execute(f"ALTER ROLE lml PASSWORD '{engine.password}'")  # made anew, with as many rounds as said
+    await connection.close()
     await postgres.migrate(engine.url)
     await grant_rights(engine.url, *sign_in_of(engine.server_url))
 
