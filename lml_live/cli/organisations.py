@@ -25,7 +25,7 @@ def organisation_group() -> None:
 
     \b
     Examples:
-      lml organisation create "City Opera" --currency EUR --fee-basis-points 500 --fee-per-ticket 50
+      lml organisation create "City Opera" --currency EUR --fee-basis-points 500 --id city-opera
       lml organisation venue city-opera "Opera House" --id opera-house
       lml organisation event city-opera opera-house aida-2026-12-01
       lml organisation list
