@@ -1,7 +1,7 @@
 # make run     everything on this machine: environment, engines, demonstration, server
 # make test    the checks and all tests, under 5 minutes on two cores once all is installed
 # make load    a crowd at a sale's opening on a server of its own, and a verdict; LOAD_ARGS="--users 1000 --web"
-# make faults   buyers on few seats while processes are killed, and every invariant checked; RUNS=200 SEED=1
+# make faults   buyers on few seats while processes are killed, and every invariant checked; RUNS=200 SEED=1 JOBS=2
 # make constraints   renew constraints.txt from what pyproject.toml allows
 # make clean   remove the environment and caches; the data in .lml stays
 
@@ -61,8 +61,9 @@ load: $(VENV)/.installed-load
 
 RUNS ?= 20
 SEED ?= 1
+JOBS ?= 1
 faults: $(VENV)/.installed-test
-	@$(BIN)/python tests/booking/fault_run.py --points --runs $(RUNS) --seed $(SEED)
+	@$(BIN)/python tests/booking/fault_run.py --points --runs $(RUNS) --seed $(SEED) --jobs $(JOBS)
 
 # async-timeout: what runs on Python before 3.11.3 needs it, and this may run on a later one.
 constraints: $(VENV)/.installed

@@ -1,15 +1,17 @@
 """Fault runs: buyers on few seats, a process killed at a recovery point, everything healed, and the run judged.
 
-    python fault_run.py --runs 200 --seed 1
+    python fault_run.py --runs 200 --seed 1 --jobs 2
 
 Prints a line a run with the seed that repeats it; run `n` has the seed `seed + n`, so that an ended series goes on with
-`--seed` of the next. Ends with 1 where any invariant was broken.
+`--seed` of the next. Each job is a process with engines, a server and a double of its own. Ends with 1 where any
+invariant was broken.
 """
 
 import argparse
 import asyncio
 import itertools
 import logging
+import multiprocessing
 import os
 import random
 import shutil
@@ -18,6 +20,8 @@ import tempfile
 import time
 import traceback
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 
@@ -140,12 +144,57 @@ class Series:
             await self.start()
         return "ended", [wrong]
 
+
+@dataclass
+class Tally:
+    """What a series of runs has met, and how many of them were red."""
+
+    broken: int = 0
+    killed: Counter[str] = field(default_factory=Counter)
+    fired: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: "Tally") -> None:
+        self.broken += other.broken
+        self.killed.update(other.killed)
+        self.fired.update(other.fired)
+
     def never_met(self) -> list[str]:
-        """The victims and kinds of faults that no run of the series has met."""
+        """The victims and kinds of faults that no run has met."""
         met = {point.partition(" ")[2] for point, n in self.fired.items() if n}
         return [victim for victim in VICTIMS if not self.killed[victim]] + [
             kind for kind in (*get_args(FaultKind), *WEBHOOKS, "authenticates") if kind not in met
         ]
+
+
+async def run_series(base: Path, mongo_url: str, seeds: range) -> Tally:
+    """The runs of these seeds, one after the other; prints a line a run."""
+    series, tally = Series(base, mongo_url), Tally()
+    try:
+        await series.start()
+        for seed in seeds:
+            began = time.monotonic()
+            story, wrong = await series.run(seed)
+            tally.broken += bool(wrong)
+            lines = [f"seed {seed}: {'RED' if wrong else 'clean'} in {time.monotonic() - began:.1f} s; {story}"]
+            # One write, so that two jobs' lines do not mix.
+            print("\n    ".join([*lines, *wrong]) + "\n", end="", flush=True)
+    finally:
+        await series.stop()
+    tally.killed, tally.fired = series.killed, series.fired
+    return tally
+
+
+def job(base: Path, mongo_url: str, seeds: range) -> Tally:
+    """A series in a process of its own."""
+    quiet(base)
+    base.mkdir(mode=0o711)
+    return asyncio.run(run_series(base, mongo_url, seeds))
+
+
+def quiet(base: Path) -> None:
+    os.environ["LML_TEST_RUN"] = str(base)
+    # What engines and libraries say of a killed peer is no news here.
+    logging.disable(logging.ERROR)
 
 
 async def walk_every_point(base: Path) -> list[str]:
@@ -172,46 +221,43 @@ async def walk_every_point(base: Path) -> list[str]:
     return wrong
 
 
-async def main(base: Path, runs: int, seed: int, *, points: bool) -> int:
-    os.environ["LML_TEST_RUN"] = str(base)
-    # What engines and libraries say of a killed peer is no news here.
-    logging.disable(logging.ERROR)
-    broken = len(await walk_every_point(base)) if points else 0
+async def main(base: Path, runs: int, seed: int, jobs: int, *, points: bool) -> int:
+    quiet(base)
+    tally = Tally(broken=len(await walk_every_point(base)) if points else 0)
     mongo = Mongo(base / "mongo")
     await mongo.start()
-    series = Series(base, mongo.url)
+    loop = asyncio.get_running_loop()
     try:
-        await series.start()
-        for number in range(seed, seed + runs):
-            began = time.monotonic()
-            story, wrong = await series.run(number)
-            broken += bool(wrong)
-            print(
-                f"seed {number}: {'RED' if wrong else 'clean'} in {time.monotonic() - began:.1f} s; {story}", flush=True
-            )
-            for line in wrong:
-                print(f"    {line}", flush=True)
+        with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+            shares = [range(seed + n, seed + runs, jobs) for n in range(jobs)]
+            for done in await asyncio.gather(
+                *(
+                    loop.run_in_executor(pool, job, base / f"job-{n}", mongo.url, share)
+                    for n, share in enumerate(shares)
+                )
+            ):
+                tally.add(done)
     finally:
-        await series.stop()
         await mongo.kill()
-    print(f"killed {dict(series.killed)}; fired {dict(sorted(series.fired.items()))}")
-    if missing := series.never_met():
+    print(f"killed {dict(tally.killed)}; fired {dict(sorted(tally.fired.items()))}")
+    if missing := tally.never_met():
         if runs >= LONG:
-            broken += 1
+            tally.broken += 1
         print(f"{'RED' if runs >= LONG else 'a short series'}: never met {missing}")
-    print(f"{runs} runs from seed {seed}: {broken} red; go on with --seed {seed + runs}")
-    return 1 if broken else 0
+    print(f"{runs} runs from seed {seed}: {tally.broken} red; go on with --seed {seed + runs}")
+    return 1 if tally.broken else 0
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=1, help="series at once; a core each keeps the runs' pace")
     parser.add_argument("--points", action="store_true", help="first kill the engines at every point of a purchase")
     given = parser.parse_args()
     directory = Path(tempfile.mkdtemp(prefix="lml-faults-"))
     directory.chmod(0o711)  # PostgreSQL's own user must get in
     try:
-        sys.exit(asyncio.run(main(directory, given.runs, given.seed, points=given.points)))
+        sys.exit(asyncio.run(main(directory, given.runs, given.seed, given.jobs, points=given.points)))
     finally:
         shutil.rmtree(directory, ignore_errors=True)
