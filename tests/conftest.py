@@ -49,6 +49,12 @@ _STARTED: list[Engine] = []
 # --- The run: one directory, swept when it ends, or by the next run when this one is killed.
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """For `make fuzz`: how long the calls of tests/server/fuzz_calls.py go on, and from which seed."""
+    parser.addoption("--fuzz-seconds", type=int, default=1)
+    parser.addoption("--fuzz-seed", type=int, default=1)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         # The controller ends what is started here; that it still runs when we end is as it should be.

@@ -207,6 +207,7 @@ def make_app(services: Services) -> web.Application:
     app[ORIGIN] = services.holders.address_of.origin
     app.add_routes(events.routes(services.events))
     app.add_routes(channels.routes(services.events))
+    app.add_routes(layouts.routes(services.layouts))  # before `/layouts/{layout}/{hash}`, which would hide `/versions`
     app.add_routes(holders.routes(services.holders))
     app.add_routes(seasons.routes(services.holders, services.holders.live.groups))
     app.add_routes(counter.routes(services.counter))
@@ -215,7 +216,6 @@ def make_app(services: Services) -> web.Application:
     app.add_routes(tickets.routes(services.tickets, bookings.reader(services.bookings)))
     app.add_routes(staff.routes(services.events.desk, services.holders.address_of.capped, services.accounts))
     app.add_routes(accounts.routes(services.accounts))
-    app.add_routes(layouts.routes(services.layouts))
     app.add_routes(organisations.routes(services.organisations))
     app.add_routes(documents.routes(OPERATIONS))
     app.add_routes(page_routes(payment_origin=payment_origin(services.bookings)))

@@ -97,7 +97,7 @@ OPERATIONS: Final = (
         path=f"{API}/events/{{event}}/seats",
         who="clerk",
         summary="Seats with what staff may know of them: status, hold, holder, customer, booking, block.",
-        query=(Query("ids", str, f"Seat ids, parted by commas, 1 to {limits.STAFF_SEATS_ASKED_MAX}."),),
+        query=(Query("ids", str, f"Seat ids, parted by commas, 1 to {limits.STAFF_SEATS_ASKED_MAX}.", required=True),),
         answers={200: SeatDetailsList},
         codes=(*_CLERK_CODES, "invalid_message", "unknown_seat"),
     ),
@@ -109,7 +109,7 @@ OPERATIONS: Final = (
         summary="Who changed seats and places, when and why: staff's acts, sales and their undoing, the oldest first.",
         query=(
             Query("seat", str, "Of this seat id only."),
-            Query("since", str, "From this time on, RFC 3339 with a zone."),
+            Query("since", datetime, "From this time on, with a zone."),
             *paging.QUERY,
         ),
         answers={200: StatusChangeList},

@@ -17,7 +17,7 @@ from lml_live import limits, values
 from lml_live.errors import STATUS_BY_CODE
 from lml_live.gateway import wire
 from lml_live.gateway.idempotency import HEADER
-from lml_live.gateway.operations import API, Operation
+from lml_live.gateway.operations import API, Operation, Query
 from lml_live.gateway.problems import CONTENT_TYPE, Handler, Problem
 
 _EVERY_CALL: Final = ("internal", "unavailable")
@@ -92,10 +92,7 @@ def _describe(operation: Operation, by_shape: Mapping[str, Any]) -> dict[str, An
         "security": [{}] if operation.who == "anyone" else [{"bearer": []}],
         "parameters": [
             *map(_path_parameter, operation.parameters),
-            *(
-                {"name": query.name, "in": "query", "description": query.says, "schema": by_shape[_key(query.type)]}
-                for query in operation.query
-            ),
+            *(_query_parameter(query, by_shape[_key(query.type)]) for query in operation.query),
             *([_KEY_PARAMETER | {"required": operation.idempotent is True}] if operation.idempotent else ()),
         ],
         "responses": {
@@ -124,6 +121,11 @@ _KEY_PARAMETER: Final = {
 def _path_parameter(name: str) -> dict[str, Any]:
     pattern = _PARAMETER_PATTERNS.get(name, values.ID_PATTERN)
     return {"name": name, "in": "path", "required": True, "schema": {"type": "string", "pattern": pattern}}
+
+
+def _query_parameter(query: Query, schema: Any) -> dict[str, Any]:
+    described = {"name": query.name, "in": "query", "description": query.says, "schema": schema}
+    return described | {"required": True} if query.required else described
 
 
 def _success(operation: Operation, status: int, schema: Any) -> dict[str, Any]:

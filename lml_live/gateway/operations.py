@@ -21,6 +21,7 @@ class Query(msgspec.Struct, frozen=True):
     name: str
     type: Any
     says: str
+    required: bool = False
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):

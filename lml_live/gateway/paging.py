@@ -3,17 +3,18 @@
 import base64
 import binascii
 from datetime import UTC, datetime
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 from aiohttp import web
+from msgspec import Meta
 
 from lml_live import limits, values
 from lml_live.errors import InvalidInput, Violation
 from lml_live.gateway.operations import Query
 
 QUERY: Final = (
-    Query("limit", int, f"At most this many, 1 to {limits.PAGE_ITEMS_MAX}."),
+    Query("limit", Annotated[int, Meta(ge=1, le=limits.PAGE_ITEMS_MAX)], "At most this many."),
     Query("cursor", str, "`next` of the page before."),
 )
 """What every list may be asked with."""

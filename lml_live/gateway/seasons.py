@@ -53,7 +53,7 @@ OPERATIONS: Final = (
         summary="The caller's holds in a group's events that are on sale or paused, a page of events at a time.",
         query=paging.QUERY,
         answers={200: HoldsOfGroupPage},
-        codes=("unauthorized", "rate_limited", "invalid_message"),
+        codes=("unauthorized", "not_found", "rate_limited", "invalid_message"),
     ),
     Operation(
         name="move_group",

@@ -1,11 +1,32 @@
-"""Bare sockets for the tests of the server."""
+"""Bare sockets for the tests of the server, and a server that sells."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from lines import Lines
+from serving import LiveServer, open_house
 
+from lml_live.devstack.stripe.process import StripeDouble
 from lml_live.gateway import wire
+
+
+@pytest.fixture(scope="session")
+def shop(postgres_server: str, mongo_url: str, valkey_url: str, stripe_shared: StripeDouble) -> Iterator[LiveServer]:
+    """A server that sells, with the double for Stripe."""
+    with open_house(
+        postgres_server,
+        mongo_url,
+        valkey_url,
+        LML_STRIPE_API_KEY=stripe_shared.secret_key,
+        LML_STRIPE_PUBLISHABLE_KEY=stripe_shared.publishable_key,
+        LML_STRIPE_WEBHOOK_SECRET=stripe_shared.webhook_secret,
+        LML_STRIPE_API_BASE=stripe_shared.url,
+        LML_POLL_SECONDS="3600",
+        LML_MAILBOX="1",
+        LML_PUBLIC_URL="https://tickets.example.org",
+        LML_MATCH_SECONDS="2",  # what has moved has an hour to settle, so that nothing is due here by itself
+    ) as server:
+        yield server
 
 
 @pytest.fixture

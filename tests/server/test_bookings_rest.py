@@ -11,7 +11,7 @@ import re
 import secrets
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +19,7 @@ import aiohttp
 import asyncpg
 import psutil
 import pytest
-from databases import clone_database
-from serving import LiveServer, OwnServer, _apart, furnish
+from serving import LiveServer, OwnServer
 from waiting import eventually
 
 from lml_live import limits
@@ -32,29 +31,6 @@ from lml_live.guard.passwords import Passwords
 SEAT = 4_500 + 250
 BUYER = {"name": "Anna Muster", "email": "anna@example.org"}
 _keys = itertools.count(1)
-
-
-@pytest.fixture(scope="module")
-def shop(postgres_server: str, mongo_url: str, valkey_url: str, stripe_shared: StripeDouble) -> Iterator[LiveServer]:
-    """A server that sells, with the double for Stripe."""
-    server = LiveServer(
-        _apart(clone_database(postgres_server)),
-        mongo_url,
-        f"test_{secrets.token_hex(6)}",
-        valkey_url,
-        LML_STRIPE_API_KEY=stripe_shared.secret_key,
-        LML_STRIPE_PUBLISHABLE_KEY=stripe_shared.publishable_key,
-        LML_STRIPE_WEBHOOK_SECRET=stripe_shared.webhook_secret,
-        LML_STRIPE_API_BASE=stripe_shared.url,
-        LML_POLL_SECONDS="3600",
-        LML_MAILBOX="1",
-        LML_PUBLIC_URL="https://tickets.example.org",
-        LML_MATCH_SECONDS="2",  # what has moved has an hour to settle, so that nothing is due here by itself
-    )
-    _apart(furnish(server))
-    server.start()
-    yield server
-    server.kill()
 
 
 @dataclass

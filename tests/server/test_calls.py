@@ -1,0 +1,33 @@
+"""No call that is documented ends in an error of ours or in an answer that is not (see calls.py)."""
+
+import pytest
+from calls import RIGHT, Calls, House
+from schemathesis import GenerationMode
+from serving import LiveServer
+
+from lml_live.devstack.stripe.process import StripeDouble
+
+FEW = {GenerationMode.POSITIVE: 2, GenerationMode.NEGATIVE: 1}
+NEVER = {"choose_password", "stripe_webhook"}
+"""What needs a secret from a mail, and Stripe's signature: their own tests have those."""
+
+
+@pytest.fixture(scope="module")
+def calls(shop: LiveServer, stripe_shared: StripeDouble) -> Calls:
+    house = House(shop, stripe_shared)
+    house.furnish()
+    return Calls(house)
+
+
+@pytest.mark.parametrize("tag", RIGHT)
+def test_every_answer_is_a_documented_one(calls: Calls, tag: str) -> None:
+    names = calls.names(tag)
+    for name in names:
+        calls.make(name, FEW)
+    assert calls.wrong == [], "\n\n".join(calls.wrong)
+    went_well = {name for name, status in calls.answers if status < 400}
+    assert set(names) - went_well <= NEVER, "the others end at the door"
+
+
+def test_every_call_is_somebodys(calls: Calls) -> None:
+    assert len({name for tag in RIGHT for name in calls.names(tag)}) > 60
