@@ -475,6 +475,8 @@ assert HOLD_SEATS_MAX <= WORK_TOGETHER_MAX
 assert LOOK_SECONDS <= HOLD_SECONDS_MIN
 assert LOOK_SECONDS <= MARK_SECONDS_MIN
 assert MAIL_BATCH_SECONDS + 2 * MAIL_SEND_SECONDS + MAIL_CALL_SECONDS < MAIL_LEASE_SECONDS, "a lease outlives its batch"
+QR_CODES_KEPT: Final = 1024
+"""Drawn once, some 4 ms each, and kept: an open booking page asks again every half minute. A code is some 2 kB."""
 WORKER_START_SECONDS: Final = 60
 """Adopting an event of 200,000 seats takes seconds; a worker that is not ready after a minute hangs."""
 WORKER_START_TRIES: Final = 3

@@ -297,6 +297,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             bookings=BookingServices(
                 live,
                 holder_services.buyer,
+                desk,
                 bookings,
                 refunds,
                 checkout,

@@ -42,7 +42,7 @@ PURE = {
     *("booking.states", "booking.money", "booking.ledger", "booking.refunding", "booking.payouts"),
     "backoffice.chain",
     "booking.letters",
-    *("gateway.wire", "gateway.session", "gateway.frames", "gateway.tokens"),
+    *("gateway.wire", "gateway.session", "gateway.frames", "gateway.tokens", "gateway.qr"),
     "bench.figures",
     *("client.protocol", "client.effects", "client.pending", "client.picture", "client.requests"),
 }
@@ -62,6 +62,7 @@ DRIVERS = {
     "hiredis": "infra.redis",
     "aiosmtplib": "infra.smtp",
     "stripe": "booking.stripe_payments",
+    "segno": "gateway.qr",
 }
 # Types of rows and constraint violations are asyncpg's own words; calls are made through infra.postgres.
 DRIVER_TYPES_IN = {"asyncpg": {"inventory", "pricing", "guard", "booking", "gateway", "backoffice", "devstack", "cli"}}

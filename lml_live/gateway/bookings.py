@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from aiohttp import web
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from lml_live import values
 from lml_live.booking.bookings import Booking, Bookings
@@ -20,7 +20,7 @@ from lml_live.booking.refunds import Refund, Refunds
 from lml_live.booking.states import AWAITING_PAYMENT, ENDED_UNSOLD, BookingState
 from lml_live.errors import InvalidInput, NotFound, Refused, Unauthorized
 from lml_live.gateway import paging
-from lml_live.gateway.callers import bearer_token, note_actor, origin_of
+from lml_live.gateway.callers import CLERKS, bearer_token, is_staff_token, note_actor, origin_of, require_staff
 from lml_live.gateway.desk import Desk
 from lml_live.gateway.holders import refused
 from lml_live.gateway.idempotency import IdempotencyKeys, read_key
@@ -29,6 +29,7 @@ from lml_live.gateway.operations import API, Operation, bind
 from lml_live.gateway.problems import read_body, read_raw
 from lml_live.gateway.refunds import RefundShown, show_refunds
 from lml_live.gateway.tokens import HolderToken
+from lml_live.guard.staff import StaffDesk
 from lml_live.inventory.answers import Refusal
 from lml_live.inventory.records import Record
 from lml_live.pricing.events import Id, Name
@@ -79,7 +80,7 @@ class PaymentShown(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class BookingShown(Struct, frozen=True, kw_only=True):
-    """A booking, as its holder or who has its `access` sees it."""
+    """A booking, as its holder or who has its `access` sees it. Staff are told the buyer instead of the `access`."""
 
     id: str
     state: BookingState
@@ -91,9 +92,10 @@ class BookingShown(Struct, frozen=True, kw_only=True):
     amount: int
     currency: str
     expires_at: datetime
-    access: str
+    access: str | UnsetType = UNSET
     payment: PaymentShown
     refunds: tuple[RefundShown, ...] = ()
+    buyer: BuyerBody | UnsetType = UNSET
 
 
 class BookingList(Struct, frozen=True):
@@ -150,9 +152,9 @@ OPERATIONS: Final = (
         method="GET",
         path=f"{API}/bookings/{{booking}}",
         who="holder",
-        summary="One booking, for its holder or with its `access` as bearer token.",
+        summary="One booking, for its holder, with its `access` as bearer token, or for clerks.",
         answers={200: BookingShown},
-        codes=("unauthorized", "not_found"),
+        codes=("unauthorized", "forbidden", "not_found"),
     ),
     Operation(
         name="cancel_booking",
@@ -186,6 +188,7 @@ class BookingServices:
     live: Live
     buyer: Callable[[web.Request], Awaitable[HolderToken]]
     """The holder who calls. Raises `Unauthorized`, and `Overloaded` where they ask too often."""
+    desk: StaffDesk
     bookings: Bookings
     refunds: Refunds
     checkout: Checkout
@@ -199,18 +202,23 @@ class BookingServices:
     """Is told that a connected account has changed; False where it is none of ours."""
 
 
-def reader(services: BookingServices) -> Callable[[web.Request], Awaitable[Booking]]:
-    """Finds the booking of a request for those who may see it; for all others there is none."""
+def reader(services: BookingServices, *, clerks: bool = True) -> Callable[[web.Request], Awaitable[Booking]]:
+    """Finds the booking of a request for those who may see it, `clerks` of all; for all others there is none."""
     live, checkout = services.live, services.checkout
 
     async def visible(request: web.Request) -> Booking:
         booking_id, token = request.match_info["booking"], bearer_token(request)
         if token is None:
             raise Unauthorized("This needs the holder's token or the booking's access.")
+        by_clerk = clerks and is_staff_token(token)
+        if by_clerk:
+            await require_staff(request, services.desk, *CLERKS)
         found = await services.bookings.load(booking_id) if values.is_id(booking_id) else None
         read = live.tokens.read(token, live.clock())
         if read is not None:
             await live.require_session(read)
+        if found is not None and by_clerk:
+            return found
         if found is None or not (checkout.may_access(found.id, token) or (read and read.holder == found.holder)):
             raise NotFound("There is no such booking.")
         return found
@@ -221,7 +229,7 @@ def reader(services: BookingServices) -> Callable[[web.Request], Awaitable[Booki
 def routes(services: BookingServices) -> list[web.RouteDef]:
     """The routes of `OPERATIONS`."""
     live, bookings, checkout = services.live, services.bookings, services.checkout
-    visible = reader(services)
+    visible, own = reader(services), reader(services, clerks=False)
 
     async def create_booking(request: web.Request) -> web.Response:
         holder, key = (await services.buyer(request)).holder, read_key(request)
@@ -255,10 +263,15 @@ def routes(services: BookingServices) -> list[web.RouteDef]:
         return _json(BookingList(await show(page), following), 200)
 
     async def read_booking(request: web.Request) -> web.Response:
-        return _json(await show_one(await visible(request)), 200)
+        made = await show_one(found := await visible(request))
+        if is_staff_token(bearer_token(request)):
+            # The secret of the buyer's link is nobody else's, nor is what a card is paid with.
+            buyer = BuyerBody(found.buyer_name, found.buyer_email)
+            made = msgspec.structs.replace(made, access=UNSET, payment=PaymentShown(status="none"), buyer=buyer)
+        return _json(made, 200)
 
     async def cancel_booking(request: web.Request) -> web.Response:
-        booking = await visible(request)
+        booking = await own(request)
         note_actor(request, "holder", booking.holder)
         return _json(await show_one(await checkout.cancel(booking)), 200)
 

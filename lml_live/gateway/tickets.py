@@ -1,9 +1,10 @@
 """Tickets over REST: shown to who may see the booking, let in at the door, printed anew at the counter."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 from aiohttp import web
@@ -12,11 +13,12 @@ from msgspec import Meta, Struct
 from lml_live import limits, values
 from lml_live.booking.bookings import Booking
 from lml_live.booking.tickets import NotReprinted, Outcome, Ticket, Tickets, TicketState
-from lml_live.errors import NotFound, Refused
+from lml_live.errors import InvalidInput, NotFound, Refused, Violation
 from lml_live.gateway.callers import CLERKS, require_staff
 from lml_live.gateway.idempotency import IdempotencyKeys, request_seed
-from lml_live.gateway.operations import API, Operation, bind
+from lml_live.gateway.operations import API, Operation, Query, bind
 from lml_live.gateway.problems import read_body
+from lml_live.gateway.qr import QrShown, draw_qr
 from lml_live.guard.staff import StaffDesk
 from lml_live.pricing.events import Id, Name
 
@@ -47,6 +49,7 @@ class TicketShown(Struct, frozen=True, omit_defaults=True, kw_only=True):
     state: TicketState
     used_at: datetime | None = None
     used_gate: str | None = None
+    qr: QrShown | None = None
 
 
 class TicketList(Struct, frozen=True):
@@ -73,9 +76,10 @@ OPERATIONS: Final = (
         method="GET",
         path=f"{API}/bookings/{{booking}}/tickets",
         who="holder",
-        summary="A booking's tickets, for its holder or with its `access`; none before it is paid for.",
+        summary="A booking's tickets, for its holder, with its `access`, or for clerks; none before it is paid for.",
+        query=(Query("draw", Literal["qr"], "Draw the codes, too: of tickets that may still let somebody in."),),
         answers={200: TicketList},
-        codes=("unauthorized", "not_found"),
+        codes=("unauthorized", "forbidden", "not_found", "invalid_message"),
     ),
     Operation(
         name="scan_ticket",
@@ -117,7 +121,13 @@ def routes(services: TicketServices, visible: Callable[[web.Request], Awaitable[
 
     async def list_tickets(request: web.Request) -> web.Response:
         booking = await visible(request)
-        return _json(TicketList(tuple(map(_show, await tickets.of_booking(booking.id)))), 200)
+        draw = request.query.get("draw")
+        if draw not in (None, "qr"):
+            raise InvalidInput("The tickets cannot be drawn so.", errors=(Violation("draw", "is not qr"),))
+        found = await tickets.of_booking(booking.id)
+        # In a thread: fifty codes would hold up every socket of the worker for a fifth of a second.
+        shown = await asyncio.to_thread(lambda: tuple(map(_draw, found))) if draw else tuple(map(_show, found))
+        return _json(TicketList(shown), 200)
 
     async def scan_ticket(request: web.Request) -> web.Response:
         staff = await require_staff(request, services.desk, *CLERKS)
@@ -168,6 +178,11 @@ def _show(ticket: Ticket) -> TicketShown:
         used_at=None if ticket.used_at is None else ticket.used_at.astimezone(UTC),
         used_gate=ticket.used_gate,
     )
+
+
+def _draw(ticket: Ticket) -> TicketShown:
+    shown = _show(ticket)
+    return shown if ticket.state == "used" else msgspec.structs.replace(shown, qr=draw_qr(ticket.id))
 
 
 def _json(body: Struct, status: int) -> web.Response:

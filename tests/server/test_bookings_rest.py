@@ -436,6 +436,17 @@ async def test_a_clerk_gives_a_line_back_and_the_booking_shows_it(
     assert (ticket["line"], ticket["seat_id"], ticket["state"]) == (2, made["lines"][1]["seat_id"], "valid")
     assert (await ben.call("GET", f"{path}/tickets")).code == "not_found"
     assert (await ben.call("GET", f"{path}/tickets", token=made["access"])).status == 200
+    assert "qr" not in ticket
+    [drawn] = (await anna.call("GET", f"{path}/tickets?draw=qr", token=clerk)).body["items"]
+    assert drawn.pop("qr")["path"].startswith("M0 0h7v1")
+    assert drawn == ticket
+    assert (await anna.call("GET", f"{path}/tickets?draw=pdf")).code == "invalid_message"
+
+    # At the counter it is seen with its buyer, and without what only the buyer has; to give it up is theirs, too.
+    seen = (await anna.call("GET", path, token=clerk)).body
+    assert seen == {name: value for name, value in shown.items() if name != "access"} | {"buyer": BUYER}
+    assert (await anna.call("GET", "/bookings/b-none", token=clerk)).code == "not_found"
+    assert (await anna.call("POST", f"{path}/cancel", token=clerk)).code == "not_found"
     fresh = await anna.call("POST", f"{path}/reprint", {"reason": "wet"}, token=clerk)
     assert (fresh.status, len(fresh.body["items"])) == (201, 1)
     code = fresh.body["items"][0]["ticket"]

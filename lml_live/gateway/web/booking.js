@@ -3,13 +3,14 @@
  * holder's token of this browser serves. The secret goes to our server in a header, and into no address.
  */
 
-import { bookingAddress, cancelBooking, CallFailed, Follower } from "./bookingapi.js";
+import { bookingAddress, cancelBooking, CallFailed, Follower, listTickets } from "./bookingapi.js";
 import { cancelQuestion } from "./checkoutsteps.js";
-import { explainRefund, explainState } from "./checkoutwords.js";
+import { explainRefund, explainState, HAS_TICKETS } from "./checkoutwords.js";
 import { byId, element, fetchJson, fill, idFrom, setText } from "./dom.js";
 import { Layout } from "./layout.js";
 import { linesOf } from "./lines.js";
 import { readToken } from "./live.js";
+import { ticketCards } from "./tickets.js";
 import { countdown, dateTime, money, plural, seatName } from "./words.js";
 
 /** What of the refunds shows: it changes while the booking's state stays. */
@@ -23,6 +24,7 @@ class BookingPage {
     this.event = null;
     this.layout = null;
     this.parts = null;
+    this.tickets = null;
     this.cancelling = false;
     setInterval(() => this._tick(), 500);
   }
@@ -63,6 +65,44 @@ class BookingPage {
     }
     if (before !== booking.state || refundsBefore !== refundsKey(booking)) this._show();
     if (!first && before !== booking.state) setText(byId("spoken"), explainState(booking).title);
+    this._loadTickets();
+  }
+
+  /** Each time the booking is looked at: a ticket is printed anew, let in on, or taken back while this page is open. */
+  async _loadTickets() {
+    if (!HAS_TICKETS.has(this.booking.state)) return;
+    try {
+      this.tickets = await listTickets(this.id, this.token);
+    } catch (error) {
+      if (!(error instanceof CallFailed)) throw error;
+      return; // what is shown stays
+    }
+    this._showTickets();
+  }
+
+  _showTickets() {
+    if (this.tickets === null) return;
+    const shown = JSON.stringify([this.tickets, this.booking.state, this.event !== null, this.layout !== null]);
+    if (shown === this.ticketsShown) return;
+    this.ticketsShown = shown;
+    const printing = this.tickets.some((ticket) => ticket.qr);
+    fill(
+      byId("tickets"),
+      element(
+        "div",
+        { class: "tickets-head" },
+        element("h2", { id: "tickets-title" }, this.booking.lines.length === 1 ? "Your ticket" : "Your tickets"),
+        printing && element("button", { class: "button", type: "button", id: "print", onclick: () => print() }, "Print"),
+      ),
+      element("ul", { class: "tickets", "aria-labelledby": "tickets-title" }, ...ticketCards(this.booking, this.tickets, { event: this.event, place: (line) => this._placeOf(line) })),
+    );
+    byId("tickets").hidden = false;
+  }
+
+  _placeOf(line) {
+    if (line.area_id !== undefined) return this.event?.areas.find((candidate) => candidate.area_id === line.area_id)?.name ?? "Standing";
+    const seat = this.layout?.indexOf(line.seat_id) ?? -1;
+    return seat >= 0 ? seatName(this.layout.describe(seat)) : "Seat";
   }
 
   /** What was booked, in words: the event, and the layout, which names the seats. */
@@ -125,6 +165,7 @@ class BookingPage {
       );
     });
     fill(parts.lines, ...rows);
+    this._showTickets();
   }
 
   _show() {

@@ -88,6 +88,11 @@ export function readBooking(id, token) {
   return call("GET", `/bookings/${encodeURIComponent(id)}`, { token });
 }
 
+/** The tickets of a booking with their codes drawn; those of what was given back are not among them. */
+export async function listTickets(id, token) {
+  return (await call("GET", `/bookings/${encodeURIComponent(id)}/tickets?draw=qr`, { token })).items;
+}
+
 export function cancelBooking(id, token) {
   return call("POST", `/bookings/${encodeURIComponent(id)}/cancel`, { token });
 }

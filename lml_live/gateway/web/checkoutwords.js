@@ -1,9 +1,30 @@
 /** What the checkout says, and which step it is at. Pure. */
 
-import { explain, money } from "./words.js";
+import { explain, money, shortDateTime } from "./words.js";
 
 /** Bookings whose seats are the buyer's. */
 export const BOUGHT = new Set(["authorized", "confirmed", "partially_refunded", "disputed", "charged_back"]);
+
+/** Bookings that have, or had, tickets. */
+export const HAS_TICKETS = new Set(["confirmed", "partially_refunded", "refunded", "disputed", "charged_back"]);
+
+/**
+ * A ticket in words: none is left of a place that was given back.
+ * @param {{state: string, used_at?: string, used_gate?: string}|undefined} ticket
+ * @returns {{chip: string, tone: string, text: string}}
+ */
+export function explainTicket(ticket) {
+  switch (ticket?.state) {
+    case "valid":
+      return { chip: "Valid", tone: "good", text: "" };
+    case "used":
+      return { chip: "Used", tone: "", text: `Let in ${shortDateTime(ticket.used_at)}, ${ticket.used_gate}.` };
+    case "flagged":
+      return { chip: "Disputed", tone: "warn", text: "Its payment is disputed or was taken back: the staff at the door decide." };
+    default:
+      return { chip: "Refunded", tone: "", text: "Given back: it lets nobody in any more." };
+  }
+}
 
 /**
  * The step of a checkout, from what the server says of its booking and whether this page has sent a card.

@@ -1,0 +1,227 @@
+"""What comes after buying, from end to end in real Chromium: tickets, a refund at the counter, disputes, a payout.
+
+Bought is over REST, as the page does it (tests/web/test_web_checkout.py buys by hand); one server and one browser.
+"""
+
+import itertools
+import os
+import secrets
+from typing import Any
+
+import aiohttp
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, expect
+from serving import LiveServer
+from waiting import eventually
+
+from lml_live.gateway.qr import draw_qr
+from lml_live.guard.staff import StaffDesk
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+DESK = {"width": 1280, "height": 900}
+PHONE = {"width": 390, "height": 844}
+SEAT, FLOOR = 4_750, 1_650
+_keys = itertools.count(1)
+
+
+class Bought:
+    """A booking, as its buyer has it: the link."""
+
+    def __init__(self, server: LiveServer, booking: dict[str, Any]) -> None:
+        self.id, self.access = booking["id"], booking["access"]
+        self.intent = booking["payment"]["client_secret"].partition("_secret_")[0]
+        self.link = f"{server.url}/bookings/{self.id}#{self.access}"
+
+
+async def call(
+    server: LiveServer, method: str, path: str, body: Any = None, *, token: str | None = None, status: int = 200
+) -> Any:
+    headers = {"Idempotency-Key": f"journey-{next(_keys)}"} | ({"Authorization": f"Bearer {token}"} if token else {})
+    async with server.session() as http, http.request(method, f"/api/v1{path}", json=body, headers=headers) as answer:
+        assert answer.status == status, await answer.text()
+        return await answer.json(content_type=None) if answer.content_length else None
+
+
+async def buy(server: LiveServer, event: str, *seats: int, floor: int = 0) -> Bought:
+    """Holds, books and pays."""
+    plan = await call(server, "GET", f"/events/{event}/layout")
+    ids = [seat["seat_id"] for row in plan["sections"][0]["rows"] for seat in row["seats"]]
+    token = (await call(server, "POST", "/holders", status=201))["token"]
+    wish = {"seats": [ids[seat] for seat in seats], "areas": {"floor": floor} if floor else {}}
+    hold = await call(server, "POST", f"/events/{event}/holds", wish, token=token, status=201)
+    body = {"hold": hold["id"], "buyer": {"name": "Ada Byron", "email": "ada@example.org"}}
+    booking = await call(server, "POST", "/bookings", body, token=token, status=201)
+    made, payment = Bought(server, booking), booking["payment"]
+    form = {"key": payment["publishable_key"], "client_secret": payment["client_secret"]}
+    url = f"{payment['api_base']}/v1/payment_intents/{made.intent}/confirm"
+    async with aiohttp.ClientSession() as http, http.post(url, data=form | {"payment_method": "pm_card_visa"}) as paid:
+        assert paid.status == 200, await paid.text()
+    return made
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def event(shop: LiveServer, stripe_double: Any) -> str:
+    await stripe_double.steering.change_settings(webhook_url=f"{shop.url}/api/v1/webhooks/stripe")
+    return await shop.new_event()
+
+
+async def shoot(page: Page, name: str) -> None:
+    if os.environ.get("SHOTS"):
+        for label, size in (("desk", DESK), ("phone", PHONE)):
+            await page.set_viewport_size(size)
+            await page.screenshot(path=f"{os.environ['SHOTS']}/{name}-{label}.png", full_page=True)
+
+
+async def test_tickets_to_show_and_to_print(browser: Browser, page: Page, shop: LiveServer, event: str) -> None:
+    made = await buy(shop, event, 30, 31, floor=1)
+    await page.goto(made.link)
+    await expect(page.locator("#tickets-title")).to_have_text("Your tickets", timeout=20_000)
+    tickets = page.get_by_role("list", name="Your tickets").get_by_role("listitem")
+    await expect(tickets).to_have_count(3)
+    await expect(tickets.first).to_contain_text("Stalls, row B, seat 6")
+    await expect(tickets.last).to_contain_text("Floor")
+    await shoot(page, "tickets")
+
+    # What is drawn is the code that the door scans, and no other ticket's.
+    items = (await call(shop, "GET", f"/bookings/{made.id}/tickets?draw=qr", token=made.access))["items"]
+    drawn = [await one.locator("svg path").get_attribute("d") for one in await tickets.all()]
+    assert drawn == [one["qr"]["path"] for one in items]
+    assert drawn == [draw_qr(one["ticket"]).path for one in items]
+    assert [await one.locator("code").inner_text() for one in await tickets.all()] == [one["ticket"] for one in items]
+    code = page.get_by_role("img", name="QR code of the ticket for Stalls, row B, seat 6")
+    await expect(code).to_be_visible()
+
+    await page.set_viewport_size(PHONE)
+    assert await page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+    await page.evaluate("window.print = () => { window.printed = true; }")
+    await page.get_by_role("button", name="Print").press("Enter")
+    assert await page.evaluate("window.printed")
+    await page.emulate_media(media="print")
+    await expect(page.locator("#booking")).to_be_hidden()
+    await expect(code).to_be_visible()
+    await page.emulate_media(media="screen")
+
+    # A ticket that is printed anew replaces the old one here, too; one that was used says where.
+    clerk = (await shop.sign_in())["Authorization"].removeprefix("Bearer ")
+    reason = {"reason": "wet", "lines": [1]}
+    [fresh, *_] = (await call(shop, "POST", f"/bookings/{made.id}/reprint", reason, token=clerk, status=201))["items"]
+    scan = {"ticket": items[1]["ticket"], "event": event, "gate": "north"}
+    assert (await call(shop, "POST", "/tickets/scan", scan, token=clerk))["outcome"] == "admitted"
+    await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    await expect(tickets.nth(0).locator("code")).to_have_text(fresh["ticket"])
+    await expect(tickets.nth(1)).to_contain_text("Used")
+    await expect(tickets.nth(1)).to_contain_text("north")
+    await expect(tickets.nth(1).locator("svg")).to_have_count(0)
+
+
+async def test_a_clerk_refunds_and_it_is_seen(browser: Browser, page: Page, shop: LiveServer, event: str) -> None:
+    made = await buy(shop, event, 40, 41)
+    email, password = f"clerk-{secrets.token_hex(4)}@example.com", "a horse of another colour"
+    async with shop.pool() as pool:
+        await StaffDesk(pool).add_staff(email, password, ("box_office",))
+    await page.goto(made.link)
+    tickets = page.get_by_role("list", name="Your tickets").get_by_role("listitem")
+    await expect(tickets).to_have_count(2, timeout=20_000)
+    number = (await page.locator(".reference").inner_text()).split(" ")[1]
+
+    context = await browser.new_context(viewport=PHONE, bypass_csp=True, locale="en-GB")
+    counter = await context.new_page()
+    said: list[str] = []
+    counter.on("pageerror", lambda error: said.append(str(error)))
+    await counter.goto(f"{shop.url}/counter/bookings")
+    await expect(counter.get_by_label("E-mail")).to_be_focused()
+    await counter.keyboard.type(email)
+    await counter.keyboard.press("Tab")
+    await counter.keyboard.type(password)
+    await counter.keyboard.press("Enter")
+    await expect(counter.locator("#title")).to_have_text("Booking at the counter")
+    await counter.get_by_label("Booking number").fill("b-none")
+    await counter.keyboard.press("Enter")
+    await expect(counter.locator("#state")).to_contain_text("There is no such booking")
+    await counter.get_by_label("Booking number").fill(number)
+    await counter.keyboard.press("Enter")
+    await expect(counter.locator("#buyer")).to_have_text("Ada Byron")
+    await expect(counter.get_by_role("button", name="Choose places to give back")).to_be_disabled()
+    await counter.get_by_label("Stalls, row B, seat 16").press("Space")
+    await counter.get_by_role("button", name="Give 1 place back").press("Enter")
+    await expect(counter.get_by_role("alert")).to_have_text("Please say why.")
+    await expect(counter.get_by_label("Reason")).to_be_focused()
+    await counter.keyboard.type("A broken leg")
+    await shoot(counter, "counter")
+    await counter.get_by_role("button", name="Give 1 place back").press("Enter")
+    await expect(counter.locator("#ask")).to_contain_text("Give 1 place for €47.50 back to Ada Byron?")
+    await expect(counter.get_by_role("button", name="No")).to_be_focused()
+    await shoot(counter, "counter-ask")
+    await counter.get_by_role("button", name="Yes, refund").press("Enter")
+    await expect(counter.get_by_role("list", name="Refunds")).to_contain_text("A broken leg")
+    await expect(counter.locator("#booking .chip").first).to_have_text("Partly refunded", timeout=20_000)
+    await expect(counter.get_by_role("list", name="Refunds")).to_contain_text("−€47.50")
+    await shoot(counter, "counter-refunded")
+
+    await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    await expect(page.locator("#title")).to_have_text("Partly refunded", timeout=20_000)
+    await expect(page.get_by_role("list", name="Refunds")).to_contain_text("−€47.50")
+    await expect(tickets.nth(0)).to_contain_text("Refunded")
+    await expect(tickets.nth(0).locator("svg")).to_have_count(0)
+    await expect(tickets.nth(1)).to_contain_text("Valid")
+    await shoot(page, "tickets-refunded")
+
+    # The other one: all that is left, and the booking has ended.
+    await counter.get_by_label("Stalls, row B, seat 17").press("Space")
+    await counter.get_by_label("Reason").fill("The other leg")
+    await counter.get_by_role("button", name="Give 1 place back").press("Enter")
+    await counter.get_by_role("button", name="Yes, refund").press("Enter")
+    await expect(counter.locator("#booking .chip").first).to_have_text("Refunded", timeout=20_000)
+    await expect(counter.locator("#refund")).to_have_count(0)
+    assert await counter.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    await expect(page.locator("#title")).to_have_text("Refunded", timeout=20_000)
+    await expect(tickets.nth(1)).to_contain_text("it lets nobody in any more")
+    await context.close()
+    assert said == []
+
+
+@pytest.mark.parametrize("won", [True, False], ids=["won", "lost"])
+async def test_a_dispute_flags_the_tickets_until_the_bank_decides(
+    page: Page, shop: LiveServer, stripe_double: Any, event: str, won: bool
+) -> None:
+    made = await buy(shop, event, 50)
+    await page.goto(made.link)
+    ticket = page.get_by_role("list", name="Your ticket").get_by_role("listitem")
+    await expect(ticket).to_contain_text("Valid", timeout=20_000)
+    dispute = await stripe_double.steering.open_dispute(made.intent)
+    clerk = (await shop.sign_in())["Authorization"].removeprefix("Bearer ")
+
+    async def stands(state: str) -> bool:
+        return bool((await call(shop, "GET", f"/bookings/{made.id}", token=clerk))["state"] == state)
+
+    await eventually(lambda: stands("disputed"), 30)
+    await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    await expect(page.locator("#title")).to_have_text("The payment is disputed")
+    await expect(ticket).to_contain_text("the staff at the door decide")
+    await expect(ticket.locator("svg")).to_be_visible()
+    await shoot(page, "disputed")
+    scan = {"ticket": await ticket.locator("code").inner_text(), "event": event, "gate": "north"}
+    assert (await call(shop, "POST", "/tickets/scan", scan, token=clerk))["outcome"] == "flagged"
+    # Staff see it, too, and cannot give money back that the bank has taken.
+    counter = await page.context.new_page()
+    await counter.add_init_script(f"sessionStorage.setItem('lml.staff-token', '{clerk}')")
+    await counter.goto(f"{shop.url}/counter/bookings?booking={made.id}")
+    await expect(counter.locator("#told")).to_contain_text("the tickets are flagged")
+    await expect(counter.locator("#refund")).to_have_count(0)
+    await shoot(counter, "counter-disputed")
+
+    await stripe_double.steering.close_dispute(dispute, won=won)
+    await eventually(lambda: stands("confirmed" if won else "charged_back"), 30)
+    for one in (page, counter):
+        await one.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    title, says = ("Your seats are booked", "Valid") if won else ("The payment was taken back", "at the door decide")
+    await expect(page.locator("#title")).to_have_text(title)
+    await expect(ticket).to_contain_text(says)
+    await expect(counter.locator("#booking .chip").first).to_have_text("Booked" if won else "Charged back")
+    await expect(counter.locator("#told")).to_have_count(0 if won else 1)
+    assert (await call(shop, "POST", "/tickets/scan", scan, token=clerk))["outcome"] == (
+        "admitted" if won else "flagged"
+    )
