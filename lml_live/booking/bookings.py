@@ -15,6 +15,7 @@ from lml_live.booking import states, tickets
 from lml_live.booking.accounts import post_move
 from lml_live.booking.claims import Claimed, Known, Line, NewBooking, NotClaimed
 from lml_live.booking.inbox import Inbox
+from lml_live.booking.ledger import Tender
 from lml_live.booking.outbox import Outbox, write_work
 from lml_live.booking.payment_states import may_follow
 from lml_live.booking.states import BookingState, IntentStatus
@@ -28,7 +29,10 @@ _SQL: Final = postgres.statements("booking")
 
 
 class Booking(Struct, frozen=True, kw_only=True):
-    """One booking. `intent_id` and `client_secret` are there once Stripe has made the PaymentIntent."""
+    """One booking. `intent_id` and `client_secret` are there once Stripe has made the PaymentIntent.
+
+    With a `tender` it was sold at the counter; `forgone` is what it would have cost, where it was given away.
+    """
 
     id: str
     event: str
@@ -37,13 +41,15 @@ class Booking(Struct, frozen=True, kw_only=True):
     epoch: int
     state: BookingState
     buyer_name: str
-    buyer_email: str
+    buyer_email: str | None
     amount: int
     currency: str
     expires_at: datetime
     created: datetime
     intent_id: str | None
     client_secret: str | None
+    tender: Tender | None
+    forgone: int | None
     lines: tuple[Line, ...]
 
 
@@ -113,6 +119,11 @@ class Bookings(Outbox, Inbox):
         assert row is not None
         hold: str = row["hold_id"]
         return hold
+
+    async def house_blocks(self, event: str) -> set[str]:
+        """The seats that the house keeps back."""
+        async with postgres.connection(self._pool) as connected:
+            return {row["seat_id"] for row in await connected.fetch(_SQL["house_blocks"], event)}
 
     async def of_holder(self, holder: str, *, after: tuple[datetime, str] | None, limit: int) -> Sequence[Booking]:
         """A holder's bookings, the newest first."""
@@ -273,6 +284,8 @@ async def _with_lines(connected: Connection, rows: Sequence[asyncpg.Record]) -> 
             created=row["created"],
             intent_id=row["intent_id"],
             client_secret=row["client_secret"],
+            tender=row["tender"],
+            forgone=row["forgone"],
             lines=tuple(lines[row["id"]]),
         )
         for row in rows

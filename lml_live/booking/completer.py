@@ -22,8 +22,17 @@ from lml_live.booking.states import IntentStatus
 from lml_live.errors import LmlError, Unavailable
 from lml_live.infra.acting import acting_ends
 from lml_live.inventory.holds import Holds
+from lml_live.inventory.records import is_counter_hold
 
 log = logging.getLogger(__name__)
+
+UndoTaking = Callable[[str, str, str], Awaitable[None]]
+"""(event, hold, booking): what was taken for a sale at the counter is what it was before"""
+
+
+async def _nothing_taken(event: str, hold: str, booking: str) -> None:
+    """Where nobody sells at the counter."""
+
 
 _FREE_REASONS: Final = {
     "cancelled": "own",
@@ -52,6 +61,7 @@ class Completer:
         self._aftercare = aftercare
         self._poll_seconds = poll_seconds
         self._lease_seconds = lease_seconds
+        self.undo_taking: UndoTaking = _nothing_taken
         self._wake = asyncio.Event()
         self._hurrying: set[asyncio.Task[None]] = set()
 
@@ -204,6 +214,7 @@ class Completer:
                 since = booking.created - timedelta(seconds=limits.FIND_SLACK_SECONDS)
                 intents = tuple(one for one in await payments.find(booking.id, since) if one.status != "canceled")
             if not intents:
+                assert booking.buyer_email is not None, "only who buys at the counter need not give one"
                 try:
                     made = await payments.create(
                         booking.id, booking.amount, booking.currency, booking.buyer_email, work.stripe_key
@@ -301,9 +312,15 @@ class Completer:
         await self._bookings.finish_work(work)
 
     async def _restore_hold(self, work: Work) -> None:
-        hold = await self._bookings.hold_of(work.booking)
-        await self._holds.restore_hold(work.event, hold, work.booking)
+        await self.restore(work.event, await self._bookings.hold_of(work.booking), work.booking)
         await self._bookings.finish_work(work)
+
+    async def restore(self, event: str, hold: str, booking: str) -> None:
+        """Takes a mark back of which there never will be a claim: its hold is what it was, or was never there."""
+        if is_counter_hold(hold):
+            await self.undo_taking(event, hold, booking)
+        else:
+            await self._holds.restore_hold(event, hold, booking)
 
     def _provider(self) -> Payments:
         if self._payments is None:

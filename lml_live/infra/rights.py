@@ -48,6 +48,7 @@ RIGHTS: Final[Mapping[str, frozenset[str]]] = {
     "payment": _may("SELECT", "INSERT", update="state intent_id client_secret looked_at"),
     "payment_attempt": _may("SELECT", "INSERT", update="tries outcome ended fault"),
     "booking_line": _ADD,
+    "comp_line": _ADD,
     "booking_seat": _may("SELECT", "INSERT", update="state"),
     "booking_area": _may("SELECT", "INSERT", update="state quantity"),
     "refund": _may("SELECT", "INSERT", update="state stripe_id accepted looked_at fault"),
