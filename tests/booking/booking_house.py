@@ -412,6 +412,10 @@ async def read_run(
         intents=read_intents(ledger),
         areas={name: AreaRow(row["capacity"], row["taken"], *counts[name]) for name, row in taken.items()},
         seats={name: bytes_of_seats[index] & 7 for name, index in index_of.items()},
+        blocks={
+            row["seat_id"]: row["kind"]
+            for row in await pool.fetch("SELECT seat_id, kind FROM seat_block WHERE event_id = $1", event)
+        },
         holds={
             name: HoldRow(
                 record.state,

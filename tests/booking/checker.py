@@ -212,7 +212,9 @@ class Run(Struct, frozen=True, kw_only=True):
     intents: tuple[IntentRow, ...] = ()
     areas: dict[str, AreaRow] = {}
     seats: dict[str, int] = {}
-    """Seat id to its state in Redis: 0 available, 1 held, 2 sold."""
+    """Seat id to its state in Redis: 0 available, 1 held, 2 sold, 3 the house's, 4 killed."""
+    blocks: dict[str, str] = {}
+    """Seat id to what PostgreSQL says that it is kept off sale for: house or kill."""
     holds: dict[str, HoldRow] = {}
     ops: tuple[Op, ...] = ()
     postings: tuple[PostingRow, ...] = ()
@@ -454,6 +456,9 @@ def _nothing_is_left_over(run: Run) -> Iterator[str]:
             yield f"seat {seat} is {state} in Redis, and PostgreSQL says sold: {seat in sold}"
         if (state == 1) != (seat in held):
             yield f"seat {seat} is {state} in Redis, and is in a hold: {seat in held}"
+    for seat, state in run.seats.items():
+        if {3: "house", 4: "kill"}.get(state) != run.blocks.get(seat):
+            yield f"seat {seat} is {state} in Redis, and PostgreSQL says blocked: {run.blocks.get(seat)}"
     for name, hold in run.holds.items():
         if hold.state == "checkout" and hold.booking not in live:
             yield f"hold {name} is in checkout for ever"
