@@ -217,6 +217,26 @@ async def test_a_death_before_the_claim_leaves_nothing(
     await house.assert_right(event)
 
 
+async def gone(*_: Any, **__: Any) -> Any:
+    raise Unavailable("It does not answer.")
+
+
+async def test_where_a_store_is_gone_the_same_request_sells_later(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house, event = counter.house, counter.event
+    for owner, name in ((counter.inventory, "take_for_sale"), (house.bookings, "claim"), (house.bookings, "load")):
+        with monkeypatch.context() as broken:
+            broken.setattr(owner, name, gone)
+            with pytest.raises(Unavailable):
+                await counter.sell(3, 20)
+    made = sold(await counter.sell(3, 20))
+    assert await house.pool.fetchval("SELECT count(*) FROM booking") == 1
+    assert await counter.books(made) == {"cash_drawer": 2 * PRICE, "venue_payable": -2 * PRICE}
+    await house.rest()
+    await house.assert_right(event)
+
+
 async def test_a_death_after_the_claim_is_finished_by_another(
     counter: Counter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
