@@ -25,6 +25,7 @@ _PAGES: Final = {
     "/account": "account.html",
     "/organisation": "organisation.html",
     "/counter/bookings": "counterbooking.html",
+    "/box-office": "counter.html",
 }
 STRIPE_JS: Final = "https://js.stripe.com"
 """Where the real Stripe's script comes from; it may come from nowhere else."""

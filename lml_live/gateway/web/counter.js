@@ -1,0 +1,260 @@
+/**
+ * The box office: sells a customer's hold, or seats and places that nobody holds, for what the counter takes.
+ * The session lasts as long as the tab: machines at a counter are shared.
+ */
+
+import { call, CallFailed } from "./bookingapi.js";
+import { byId, element, fetchJson, fill, setText } from "./dom.js";
+import { Layout } from "./layout.js";
+import { dateTime, money, plural } from "./words.js";
+
+const TOKEN_KEY = "lml.staff-token";
+/** What the server tells about at once. */
+const SEATS_ASKED_MAX = 100;
+const FREE = "available";
+const SEAT_WORDS = { available: "free", house: "kept by the house", kill: "not for sale", held: "held", sold: "sold" };
+const REFUSALS = {
+  seat_taken: "Some of it is somebody else's by now.",
+  area_full: "There are not enough places left.",
+  hold_not_found: "This hold is not there any more.",
+  hold_expired: "This hold's time is over.",
+  hold_in_checkout: "This hold is being paid for online.",
+  sale_paused: "The sale is paused.",
+  sale_closed: "The sale is over.",
+  sale_not_open: "The sale has not begun.",
+};
+let token = readToken();
+let shown = null; // the event, its layout, its holds
+let chosen = new Map(); // seat id → its words
+let pending = null; // a sale of which no answer came: sent again, it is the same sale
+
+function readToken() {
+  try {
+    return sessionStorage.getItem(TOKEN_KEY);
+  } catch {
+    return null; // storage is forbidden: the session lasts as long as the page
+  }
+}
+
+function keepToken(value) {
+  token = value;
+  try {
+    if (value) sessionStorage.setItem(TOKEN_KEY, value);
+    else sessionStorage.removeItem(TOKEN_KEY);
+  } catch {
+    // As above.
+  }
+}
+
+function askToSignIn(why = "") {
+  keepToken(null);
+  for (const id of ["sale", "out"]) byId(id).hidden = true;
+  fill(byId("state"));
+  byId("form").hidden = false;
+  setText(byId("error"), why);
+  byId("email").focus();
+}
+
+/** Does something that asks the server; whoever is signed in no longer is asked to sign in. */
+async function attempt(act) {
+  try {
+    return await act();
+  } catch (error) {
+    const status = error instanceof CallFailed ? error.status : error?.status;
+    if (status === undefined) throw error;
+    if (status === 401) askToSignIn("Please sign in again.");
+    else if (status === 403) askToSignIn("This account does not work at the counter.");
+    else setText(byId("refusal"), error.problem?.detail ?? "The server cannot be reached just now. Please try again.");
+    return undefined;
+  }
+}
+
+async function signIn() {
+  const [email, password] = [byId("email"), byId("password")];
+  if (!email.validity.valid || !password.validity.valid) {
+    setText(byId("error"), email.validity.valid ? "Please type your password." : "Please type your e-mail address.");
+    (email.validity.valid ? password : email).focus();
+    return;
+  }
+  try {
+    const body = { email: email.value.trim(), password: password.value, as: "staff" };
+    keepToken((await call("POST", "/sessions", { token: null, body })).token);
+    password.value = "";
+    await start();
+    byId("title").focus();
+  } catch (error) {
+    if (!(error instanceof CallFailed)) throw error;
+    const words = { 401: "The e-mail address or the password is wrong.", 429: "Too many attempts: please wait some minutes." };
+    setText(byId("error"), words[error.status] ?? "The server cannot be reached just now.");
+  }
+}
+
+function start() {
+  byId("form").hidden = true;
+  for (const id of ["sale", "out"]) byId(id).hidden = false;
+  return attempt(async () => {
+    const events = await fetchJson("/api/v1/events?limit=200");
+    fill(byId("event"), ...events.items.map((one) => element("option", { value: one.id }, `${one.name}, ${dateTime(one.starts_at)}`)));
+    const named = new URLSearchParams(location.search).get("event");
+    if (events.items.some((one) => one.id === named)) byId("event").value = named;
+    if (events.items.length) await show();
+    else setText(byId("refusal"), "There is no event to be sold.");
+  });
+}
+
+async function show() {
+  const event = await fetchJson(`/api/v1/events/${encodeURIComponent(byId("event").value)}`);
+  const { id, hash } = event.layout;
+  const layout = new Layout(await fetchJson(`/api/v1/layouts/${encodeURIComponent(id)}/${encodeURIComponent(hash)}`));
+  shown = { event, layout };
+  const sections = layout.sections.flatMap((section, number) => (section.count ? [[section.name, number]] : []));
+  fill(byId("section"), ...sections.map(([name, number]) => element("option", { value: String(number) }, name)));
+  byId("rows").hidden = byId("seats").hidden = !sections.length;
+  fill(byId("areas"), ...event.areas.map((area) => element("label", {}, area.name, element("input", { type: "number", min: "0", max: "50", value: "0", data: { area: area.area_id }, inputMode: "numeric" }))));
+  await refresh();
+}
+
+/** What may have changed with every sale: the holds, and the seats of the row. */
+async function refresh() {
+  chosen = new Map();
+  const holds = await call("GET", `/box-office/${encodeURIComponent(shown.event.id)}/holds?limit=200`, { token });
+  const choice = (value, words) => element("label", {}, element("input", { type: "radio", name: "what", value, checked: value === "" }), words);
+  const size = (hold) => hold.seats.length + Object.values(hold.areas).reduce((sum, n) => sum + n, 0);
+  fill(byId("choices"), choice("", "Seats and places that nobody holds"), ...holds.items.map((hold) => choice(hold.id, `${hold.customer}: ${plural(size(hold), "place")}, ${hold.reason}`)));
+  for (const input of byId("areas").querySelectorAll("input")) input.value = "0";
+  choose();
+  await showRows();
+}
+
+function choose() {
+  byId("places").hidden = Boolean(valueOf("what"));
+  tell();
+}
+
+function valueOf(name) {
+  return document.querySelector(`input[name="${name}"]:checked`)?.value ?? "";
+}
+
+function showRows() {
+  const section = shown.layout.sections[Number(byId("section").value)];
+  const rows = (section?.rows ?? []).filter((row) => shown.layout.rows[row].count);
+  fill(byId("row"), ...rows.map((row) => element("option", { value: String(row) }, shown.layout.rows[row].label)));
+  return showSeats();
+}
+
+async function showSeats() {
+  const { layout, event } = shown;
+  const row = layout.rows[Number(byId("row").value)];
+  if (!row || byId("rows").hidden) return;
+  const ids = layout.seatIds.slice(row.first, row.first + row.count);
+  const found = [];
+  for (let at = 0; at < ids.length; at += SEATS_ASKED_MAX) {
+    const part = ids.slice(at, at + SEATS_ASKED_MAX).join(",");
+    found.push(...(await call("GET", `/events/${encodeURIComponent(event.id)}/seats?ids=${part}`, { token })).items);
+  }
+  if (row !== layout.rows[Number(byId("row").value)]) return; // another row was asked for meanwhile
+  fill(byId("seats"), ...found.map((seat, n) => element("li", {}, seatButton(seat, row.first + n))));
+}
+
+function seatButton(seat, index) {
+  const { layout } = shown;
+  const number = layout.numbers[index];
+  const sells = seat.status === FREE || seat.status === "house";
+  const words = `${layout.sections[layout.sectionOf[index]].name} ${layout.rows[layout.rowOf[index]].label} ${number}`;
+  const mine = () => String(chosen.has(seat.seat_id));
+  const button = element("button", { type: "button", "aria-label": `Seat ${number}, ${seat.category}, ${SEAT_WORDS[seat.status] ?? seat.status}`, "aria-pressed": mine(), data: { house: String(seat.status === "house"), seat: seat.seat_id } }, number);
+  if (!sells) button.setAttribute("aria-disabled", "true");
+  button.addEventListener("click", () => {
+    if (!sells) return;
+    // Tables and boxes sell only whole.
+    const all = layout.wholes.get(index) ?? [index];
+    const take = !chosen.has(seat.seat_id);
+    for (const one of all) {
+      if (take) chosen.set(layout.seatIds[one], one === index ? words : `${words} and with it ${layout.numbers[one]}`);
+      else chosen.delete(layout.seatIds[one]);
+    }
+    for (const other of byId("seats").querySelectorAll("button")) other.setAttribute("aria-pressed", String(chosen.has(other.dataset.seat)));
+    tell();
+  });
+  return button;
+}
+
+function tell() {
+  setText(byId("chosen"), chosen.size ? `${plural(chosen.size, "seat")}: ${[...chosen.values()].join(", ")}` : "");
+}
+
+/** What is to be sold, as the call wants it; null where nothing is chosen. */
+function body() {
+  const made = { tender: valueOf("tender") };
+  const [hold, name, email, reason] = [valueOf("what"), byId("buyer").value.trim(), byId("buyer-email").value.trim(), byId("reason").value.trim()];
+  if (hold) made.hold = hold;
+  else {
+    made.seats = [...chosen.keys()];
+    made.areas = Object.fromEntries([...byId("areas").querySelectorAll("input")].map((input) => [input.dataset.area, Number(input.value)]).filter(([, n]) => n > 0));
+    if (!made.seats.length && !Object.keys(made.areas).length) return null;
+  }
+  if (name || email) made.buyer = { ...(name && { name }), ...(email && { email }) };
+  if (reason) made.reason = reason;
+  return made;
+}
+
+async function sell() {
+  const wish = body();
+  setText(byId("refusal"), wish ? "" : "Choose a hold, seats or places.");
+  if (!wish) return;
+  if (!byId("buyer-email").validity.valid) {
+    setText(byId("refusal"), "This is no e-mail address.");
+    byId("buyer-email").focus();
+    return;
+  }
+  const asked = `${shown.event.id} ${JSON.stringify(wish)}`;
+  if (pending?.asked !== asked) pending = { asked, key: crypto.randomUUID?.() ?? String(Math.random()) };
+  byId("sell").disabled = true;
+  try {
+    const path = `/box-office/${encodeURIComponent(shown.event.id)}/sales`;
+    const booking = await call("POST", path, { token, key: pending.key, body: wish });
+    pending = null;
+    sold(booking);
+    for (const id of ["buyer", "buyer-email", "reason"]) byId(id).value = "";
+    await attempt(refresh);
+    byId("state").querySelector("a").focus();
+  } catch (error) {
+    if (!(error instanceof CallFailed)) throw error;
+    if (!error.passing) pending = null;
+    await attempt(() => Promise.reject(error));
+    if (error.code in REFUSALS) {
+      await attempt(refresh);
+      setText(byId("refusal"), REFUSALS[error.code]);
+    } else if (error.passing) setText(byId("refusal"), "No answer came. Press again: it is sold once.");
+  } finally {
+    byId("sell").disabled = false;
+  }
+}
+
+function sold(booking) {
+  const places = plural(booking.lines.length, "place");
+  const words = booking.tender === "comp" ? `${places} given away, worth ${money(booking.forgone ?? 0, booking.currency)}` : `${places} sold: take ${money(booking.amount, booking.currency)}`;
+  const link = element("a", { class: "button", href: `/bookings/${encodeURIComponent(booking.id)}#${booking.access}`, target: "_blank", rel: "noreferrer" }, "Booking and tickets");
+  fill(byId("state"), element("div", { class: "message" }, element("h2", {}, words), link));
+}
+
+byId("form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  signIn();
+});
+byId("sale").addEventListener("submit", (event) => {
+  event.preventDefault();
+  sell();
+});
+byId("event").addEventListener("change", () => attempt(show));
+byId("choices").addEventListener("change", choose);
+byId("section").addEventListener("change", () => attempt(showRows));
+byId("row").addEventListener("change", () => attempt(showSeats));
+byId("out").addEventListener("click", async () => {
+  await call("DELETE", "/sessions", { token }).catch((error) => {
+    if (!(error instanceof CallFailed)) throw error;
+  });
+  askToSignIn();
+});
+if (token) start();
+else askToSignIn();
