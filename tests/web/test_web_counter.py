@@ -47,7 +47,7 @@ async def test_a_clerk_sells_at_the_counter(browser: Browser, shop: LiveServer) 
         await expect(seats.nth(2)).to_have_attribute("aria-disabled", "true")
         for n in range(3):
             await seats.nth(n).press("Enter")
-        await expect(page.locator("#chosen")).to_contain_text("2 seats")
+        await expect(page.locator("#chosen")).to_have_text("2 seats: Stalls A 1, Stalls A 2 · €95.00")
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         await page.locator("#reason").press("Enter")
         await expect(page.locator("#state h2")).to_contain_text("2 places sold: take €95.00")

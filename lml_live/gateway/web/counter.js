@@ -25,7 +25,7 @@ const REFUSALS = {
 };
 let token = readToken();
 let shown = null; // the event, its layout, its holds
-let chosen = new Map(); // seat id → its words
+let chosen = new Map(); // seat id → its words and its category
 let pending = null; // a sale of which no answer came: sent again, it is the same sale
 
 function readToken() {
@@ -170,7 +170,8 @@ function seatButton(seat, index) {
     const all = layout.wholes.get(index) ?? [index];
     const take = !chosen.has(seat.seat_id);
     for (const one of all) {
-      if (take) chosen.set(layout.seatIds[one], one === index ? words : `${words} and with it ${layout.numbers[one]}`);
+      const category = layout.categories[layout.categoryOf[one]];
+      if (take) chosen.set(layout.seatIds[one], { category, words: one === index ? words : `${words} and with it ${layout.numbers[one]}` });
       else chosen.delete(layout.seatIds[one]);
     }
     for (const other of byId("seats").querySelectorAll("button")) other.setAttribute("aria-pressed", String(chosen.has(other.dataset.seat)));
@@ -179,8 +180,21 @@ function seatButton(seat, index) {
   return button;
 }
 
+/** Places by area, of those of which some are wished for. */
+function wishedAreas() {
+  const wishes = [...byId("areas").querySelectorAll("input")].map((input) => [input.dataset.area, Number(input.value)]);
+  return wishes.filter(([, n]) => n > 0);
+}
+
+/** What is chosen and what it costs: a category's first price is the one that is sold where no type is said. */
 function tell() {
-  setText(byId("chosen"), chosen.size ? `${plural(chosen.size, "seat")}: ${[...chosen.values()].join(", ")}` : "");
+  const { event } = shown;
+  const price = (category) => event.prices.find((one) => one.category === category) ?? { amount: 0, fee: 0 };
+  const seats = [...chosen.values()];
+  const places = wishedAreas().flatMap(([id, n]) => Array(n).fill(event.areas.find((area) => area.area_id === id)));
+  const sum = [...seats, ...places].reduce((total, { category }) => total + price(category).amount + price(category).fee, 0);
+  const parts = [seats.length && `${plural(seats.length, "seat")}: ${seats.map((seat) => seat.words).join(", ")}`, places.length && plural(places.length, "place"), (seats.length || places.length) && money(sum, event.currency)];
+  setText(byId("chosen"), parts.filter(Boolean).join(" · "));
 }
 
 /** What is to be sold, as the call wants it; null where nothing is chosen. */
@@ -190,7 +204,7 @@ function body() {
   if (hold) made.hold = hold;
   else {
     made.seats = [...chosen.keys()];
-    made.areas = Object.fromEntries([...byId("areas").querySelectorAll("input")].map((input) => [input.dataset.area, Number(input.value)]).filter(([, n]) => n > 0));
+    made.areas = Object.fromEntries(wishedAreas());
     if (!made.seats.length && !Object.keys(made.areas).length) return null;
   }
   if (name || email) made.buyer = { ...(name && { name }), ...(email && { email }) };
@@ -248,6 +262,7 @@ byId("sale").addEventListener("submit", (event) => {
 });
 byId("event").addEventListener("change", () => attempt(show));
 byId("choices").addEventListener("change", choose);
+byId("areas").addEventListener("input", tell);
 byId("section").addEventListener("change", () => attempt(showRows));
 byId("row").addEventListener("change", () => attempt(showSeats));
 byId("out").addEventListener("click", async () => {
