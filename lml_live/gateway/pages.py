@@ -24,8 +24,8 @@ _PAGES: Final = {
     "/bookings/{booking}": "booking.html",
     "/account": "account.html",
     "/organisation": "organisation.html",
+    "/counter": "countersale.html",
     "/counter/bookings": "counterbooking.html",
-    "/box-office": "counter.html",
 }
 STRIPE_JS: Final = "https://js.stripe.com"
 """Where the real Stripe's script comes from; it may come from nowhere else."""

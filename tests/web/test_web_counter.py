@@ -1,4 +1,4 @@
-"""The box office's page, in real Chromium: a clerk sells a hold and a house seat, by keyboard, at phone width."""
+"""The counter's page, in real Chromium: a clerk sells a hold and a house seat, by keyboard, at phone width."""
 
 import secrets
 
@@ -24,7 +24,7 @@ async def test_a_clerk_sells_at_the_counter(browser: Browser, shop: LiveServer) 
     page = await context.new_page()
     said: list[str] = []
     page.on("pageerror", lambda error: said.append(str(error)))
-    await page.goto(f"{shop.url}/box-office?event={event}")
+    await page.goto(f"{shop.url}/counter?event={event}")
     await expect(page.locator("#email")).to_be_focused()
     await page.keyboard.type(name)
     await page.keyboard.press("Tab")

@@ -1,14 +1,12 @@
-/**
- * The box office: sells a customer's hold, or seats and places that nobody holds, for what the counter takes.
- * The session lasts as long as the tab: machines at a counter are shared.
- */
+/** Sells at the counter: a customer's hold, or seats and places that nobody holds, for what the counter takes. */
 
 import { call, CallFailed } from "./bookingapi.js";
-import { byId, element, fetchJson, fill, setText } from "./dom.js";
+import { byId, element, fill, setText } from "./dom.js";
+import { randomKey } from "./keys.js";
 import { Layout } from "./layout.js";
+import { StaffSession } from "./staffsession.js";
 import { dateTime, money, plural } from "./words.js";
 
-const TOKEN_KEY = "lml.staff-token";
 /** What the server tells about at once. */
 const SEATS_ASKED_MAX = 100;
 const FREE = "available";
@@ -23,89 +21,36 @@ const REFUSALS = {
   sale_closed: "The sale is over.",
   sale_not_open: "The sale has not begun.",
 };
-let token = readToken();
-let shown = null; // the event, its layout, its holds
+
+const session = new StaffSession({
+  title: "Sign in at the counter",
+  parts: ["sale"],
+  forbidden: "This account does not work at the counter.",
+  start,
+  missing: () => session.tell("There is no such event", "It may have been taken off sale."),
+});
+let shown = null; // the event and its layout
 let chosen = new Map(); // seat id → its words and its category
 let pending = null; // a sale of which no answer came: sent again, it is the same sale
 
-function readToken() {
-  try {
-    return sessionStorage.getItem(TOKEN_KEY);
-  } catch {
-    return null; // storage is forbidden: the session lasts as long as the page
-  }
-}
-
-function keepToken(value) {
-  token = value;
-  try {
-    if (value) sessionStorage.setItem(TOKEN_KEY, value);
-    else sessionStorage.removeItem(TOKEN_KEY);
-  } catch {
-    // As above.
-  }
-}
-
-function askToSignIn(why = "") {
-  keepToken(null);
-  for (const id of ["sale", "out"]) byId(id).hidden = true;
-  fill(byId("state"));
-  byId("form").hidden = false;
-  setText(byId("error"), why);
-  byId("email").focus();
-}
-
-/** Does something that asks the server; whoever is signed in no longer is asked to sign in. */
-async function attempt(act) {
-  try {
-    return await act();
-  } catch (error) {
-    const status = error instanceof CallFailed ? error.status : error?.status;
-    if (status === undefined) throw error;
-    if (status === 401) askToSignIn("Please sign in again.");
-    else if (status === 403) askToSignIn("This account does not work at the counter.");
-    else setText(byId("refusal"), error.problem?.detail ?? "The server cannot be reached just now. Please try again.");
-    return undefined;
-  }
-}
-
-async function signIn() {
-  const [email, password] = [byId("email"), byId("password")];
-  if (!email.validity.valid || !password.validity.valid) {
-    setText(byId("error"), email.validity.valid ? "Please type your password." : "Please type your e-mail address.");
-    (email.validity.valid ? password : email).focus();
+async function start() {
+  session.head("Sell at the counter");
+  const events = await call("GET", "/events?limit=200", { token: null });
+  if (!events.items.length) {
+    session.tell("No events yet", "There is nothing to be sold.");
     return;
   }
-  try {
-    const body = { email: email.value.trim(), password: password.value, as: "staff" };
-    keepToken((await call("POST", "/sessions", { token: null, body })).token);
-    password.value = "";
-    await start();
-    byId("title").focus();
-  } catch (error) {
-    if (!(error instanceof CallFailed)) throw error;
-    const words = { 401: "The e-mail address or the password is wrong.", 429: "Too many attempts: please wait some minutes." };
-    setText(byId("error"), words[error.status] ?? "The server cannot be reached just now.");
-  }
-}
-
-function start() {
-  byId("form").hidden = true;
-  for (const id of ["sale", "out"]) byId(id).hidden = false;
-  return attempt(async () => {
-    const events = await fetchJson("/api/v1/events?limit=200");
-    fill(byId("event"), ...events.items.map((one) => element("option", { value: one.id }, `${one.name}, ${dateTime(one.starts_at)}`)));
-    const named = new URLSearchParams(location.search).get("event");
-    if (events.items.some((one) => one.id === named)) byId("event").value = named;
-    if (events.items.length) await show();
-    else setText(byId("refusal"), "There is no event to be sold.");
-  });
+  fill(byId("event"), ...events.items.map((one) => element("option", { value: one.id }, `${one.name}, ${dateTime(one.starts_at)}`)));
+  const named = new URLSearchParams(location.search).get("event");
+  if (events.items.some((one) => one.id === named)) byId("event").value = named;
+  await show();
+  byId("sale").hidden = false;
 }
 
 async function show() {
-  const event = await fetchJson(`/api/v1/events/${encodeURIComponent(byId("event").value)}`);
+  const event = await call("GET", `/events/${encodeURIComponent(byId("event").value)}`, { token: null });
   const { id, hash } = event.layout;
-  const layout = new Layout(await fetchJson(`/api/v1/layouts/${encodeURIComponent(id)}/${encodeURIComponent(hash)}`));
+  const layout = new Layout(await call("GET", `/layouts/${encodeURIComponent(id)}/${encodeURIComponent(hash)}`, { token: null }));
   shown = { event, layout };
   const sections = layout.sections.flatMap((section, number) => (section.count ? [[section.name, number]] : []));
   fill(byId("section"), ...sections.map(([name, number]) => element("option", { value: String(number) }, name)));
@@ -117,7 +62,7 @@ async function show() {
 /** What may have changed with every sale: the holds, and the seats of the row. */
 async function refresh() {
   chosen = new Map();
-  const holds = await call("GET", `/box-office/${encodeURIComponent(shown.event.id)}/holds?limit=200`, { token });
+  const holds = await call("GET", `/box-office/${encodeURIComponent(shown.event.id)}/holds?limit=200`, { token: session.token });
   const choice = (value, words) => element("label", {}, element("input", { type: "radio", name: "what", value, checked: value === "" }), words);
   const size = (hold) => hold.seats.length + Object.values(hold.areas).reduce((sum, n) => sum + n, 0);
   fill(byId("choices"), choice("", "Seats and places that nobody holds"), ...holds.items.map((hold) => choice(hold.id, `${hold.customer}: ${plural(size(hold), "place")}, ${hold.reason}`)));
@@ -150,7 +95,7 @@ async function showSeats() {
   const found = [];
   for (let at = 0; at < ids.length; at += SEATS_ASKED_MAX) {
     const part = ids.slice(at, at + SEATS_ASKED_MAX).join(",");
-    found.push(...(await call("GET", `/events/${encodeURIComponent(event.id)}/seats?ids=${part}`, { token })).items);
+    found.push(...(await call("GET", `/events/${encodeURIComponent(event.id)}/seats?ids=${part}`, { token: session.token })).items);
   }
   if (row !== layout.rows[Number(byId("row").value)]) return; // another row was asked for meanwhile
   fill(byId("seats"), ...found.map((seat, n) => element("li", {}, seatButton(seat, row.first + n))));
@@ -222,24 +167,26 @@ async function sell() {
     return;
   }
   const asked = `${shown.event.id} ${JSON.stringify(wish)}`;
-  if (pending?.asked !== asked) pending = { asked, key: crypto.randomUUID?.() ?? String(Math.random()) };
+  if (pending?.asked !== asked) pending = { asked, key: randomKey() };
   byId("sell").disabled = true;
   try {
     const path = `/box-office/${encodeURIComponent(shown.event.id)}/sales`;
-    const booking = await call("POST", path, { token, key: pending.key, body: wish });
+    const booking = await call("POST", path, { token: session.token, key: pending.key, body: wish });
     pending = null;
-    sold(booking);
     for (const id of ["buyer", "buyer-email", "reason"]) byId(id).value = "";
-    await attempt(refresh);
-    byId("state").querySelector("a").focus();
+    sold(booking);
+    await session.attempt(refresh);
+    byId("state").querySelector("a")?.focus();
   } catch (error) {
     if (!(error instanceof CallFailed)) throw error;
-    if (!error.passing) pending = null;
-    await attempt(() => Promise.reject(error));
-    if (error.code in REFUSALS) {
-      await attempt(refresh);
-      setText(byId("refusal"), REFUSALS[error.code]);
-    } else if (error.passing) setText(byId("refusal"), "No answer came. Press again: it is sold once.");
+    if (error.passing) {
+      setText(byId("refusal"), "No answer came. Press again: it is sold once.");
+      return;
+    }
+    pending = null;
+    if (error.status === 401 || (error.status === 403 && !(error.code in REFUSALS))) await session.attempt(() => Promise.reject(error));
+    setText(byId("refusal"), REFUSALS[error.code] ?? error.problem?.detail ?? "It was refused.");
+    if (error.code in REFUSALS) await session.attempt(refresh);
   } finally {
     byId("sell").disabled = false;
   }
@@ -248,28 +195,19 @@ async function sell() {
 function sold(booking) {
   const places = plural(booking.lines.length, "place");
   const words = booking.tender === "comp" ? `${places} given away, worth ${money(booking.forgone ?? 0, booking.currency)}` : `${places} sold: take ${money(booking.amount, booking.currency)}`;
-  const link = element("a", { class: "button", href: `/bookings/${encodeURIComponent(booking.id)}#${booking.access}`, target: "_blank", rel: "noreferrer" }, "Booking and tickets");
-  fill(byId("state"), element("div", { class: "message" }, element("h2", {}, words), link));
+  const link = (href, text) => element("a", { class: "button", href, target: "_blank", rel: "noreferrer" }, text);
+  const tickets = link(`/bookings/${encodeURIComponent(booking.id)}#${booking.access}`, "Booking and tickets");
+  const back = link(`/counter/bookings?booking=${encodeURIComponent(booking.id)}`, "Give back");
+  fill(byId("state"), element("div", { class: "message" }, element("h2", {}, words), tickets, " ", back));
 }
 
-byId("form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  signIn();
-});
 byId("sale").addEventListener("submit", (event) => {
   event.preventDefault();
   sell();
 });
-byId("event").addEventListener("change", () => attempt(show));
+byId("event").addEventListener("change", () => session.attempt(show));
 byId("choices").addEventListener("change", choose);
 byId("areas").addEventListener("input", tell);
-byId("section").addEventListener("change", () => attempt(showRows));
-byId("row").addEventListener("change", () => attempt(showSeats));
-byId("out").addEventListener("click", async () => {
-  await call("DELETE", "/sessions", { token }).catch((error) => {
-    if (!(error instanceof CallFailed)) throw error;
-  });
-  askToSignIn();
-});
-if (token) start();
-else askToSignIn();
+byId("section").addEventListener("change", () => session.attempt(showRows));
+byId("row").addEventListener("change", () => session.attempt(showSeats));
+session.begin();
