@@ -51,7 +51,10 @@ async def test_a_clerk_sells_at_the_counter(browser: Browser, shop: LiveServer) 
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         await page.locator("#reason").press("Enter")
         await expect(page.locator("#state h2")).to_contain_text("2 places sold: take €95.00")
-        await expect(page.locator("#state a")).to_be_focused()
+        await expect(page.locator("#state a").first).to_be_focused()
+        async with context.expect_page() as opened:
+            await page.get_by_role("link", name="Give back").press("Enter")
+        back = await opened.value
         await expect(seats.nth(0)).to_have_attribute("aria-disabled", "true")
         # The customer's hold, given away; what cannot be sold is said.
         await page.get_by_label("Kim: 2 places, class").check()
@@ -62,5 +65,16 @@ async def test_a_clerk_sells_at_the_counter(browser: Browser, shop: LiveServer) 
         await page.get_by_role("button", name="Sell").press("Enter")
         await expect(page.locator("#refusal")).to_have_text("Choose a hold, seats or places.")
         assert [(one.status, one.reason) for one in await staff.seats(event, ids[:2])] == [("sold", None)] * 2
+        # Another tab is another session: machines at a counter are shared.
+        await back.locator("#email").fill(name)
+        await back.locator("#password").fill(PASSWORD)
+        await back.keyboard.press("Enter")
+        await expect(back.locator("#tender")).to_contain_text("for cash")
+        await back.get_by_role("checkbox").first.press("Space")
+        await back.get_by_label("Reason").fill("came too late")
+        await back.locator("#refund").press("Enter")
+        await back.get_by_role("button", name="Yes, refund").press("Enter")
+        await expect(back.locator("#refunds")).to_contain_text("Given back at the box office")
+        assert [one.status for one in await staff.seats(event, ids[:2])] == ["available", "sold"]
     await context.close()
     assert said == []
