@@ -3,14 +3,17 @@
 Bought is over REST, as the page does it (tests/web/test_web_checkout.py buys by hand); one server and one browser.
 """
 
+import csv
 import itertools
 import os
 import secrets
+from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
 import pytest
 import pytest_asyncio
+from leader import look
 from playwright.async_api import Browser, Page, expect
 from serving import LiveServer
 from waiting import eventually
@@ -225,3 +228,68 @@ async def test_a_dispute_flags_the_tickets_until_the_bank_decides(
     assert (await call(shop, "POST", "/tickets/scan", scan, token=clerk))["outcome"] == (
         "admitted" if won else "flagged"
     )
+
+
+async def test_a_venue_is_paid_after_its_event(page: Page, shop: LiveServer, stripe_double: Any, event: str) -> None:
+    """From the organisation's page: an account at Stripe, what is due once the event has begun, and that it came."""
+    admin = (await shop.sign_in())["Authorization"].removeprefix("Bearer ")
+    name, password = f"opera-{secrets.token_hex(4)}", "a horse of another colour"
+    async with shop.pool() as pool:
+        await StaffDesk(pool).add_staff(f"{name}@example.com", password, ("manager",))
+    terms = {"id": name, "name": "City Opera", "currency": "EUR", "hold_back_days": 0, "fee_basis_points": 1_000}
+    await call(shop, "POST", "/organisations", terms, token=admin, status=201)
+    for path, body in (
+        ("/venues", {"id": name, "name": "Opera House"}),
+        ("/members", {"email": f"{name}@example.com"}),
+    ):
+        method, status = ("POST", 201) if path == "/venues" else ("PUT", 204)
+        await call(shop, method, f"/organisations/{name}{path}", body, token=admin, status=status)
+    theirs = await shop.new_event(starts_at=datetime.now(UTC))
+    await call(shop, "PUT", f"/organisations/{name}/venues/{name}/events/{theirs}", token=admin, status=204)
+    made, given_back = await buy(shop, theirs, 60, 61), await buy(shop, theirs, 65)
+
+    await page.goto(f"{shop.url}/organisation")
+    await page.get_by_label("E-mail").fill(f"{name}@example.com")
+    await page.get_by_label("Password").fill(password)
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#account .chip")).to_have_text("No account yet")
+
+    async def line() -> dict[str, Any]:
+        shown = await call(shop, "GET", f"/organisations/{name}/statement", token=admin)
+        [one] = shown["items"]
+        return dict(one)
+
+    async def reads(**wanted: int) -> bool:
+        shown = await line()
+        return wanted.items() <= shown.items()
+
+    # Three tickets of €45.00, and €2.50 beside: that is ours, and so is a tenth.
+    await eventually(lambda: reads(sold=14_250, fees=2_100, due=12_150, transferred=0), 30)
+    await page.reload()
+    await expect(page.locator("#lines .card")).to_contain_text("waits until Stripe can pay the account")
+    await shoot(page, "payout-waits")
+    await page.get_by_role("button", name="Set up at Stripe").press("Enter")
+    await page.wait_for_url(f"{stripe_double.url}/onboard/**")
+    await page.get_by_role("button", name="Complete onboarding").press("Enter")
+    await look(shop, stripe_double)
+    await eventually(lambda: reads(transferred=12_150, due=0), 30)
+    await page.goto(f"{shop.url}/organisation")
+    await expect(page.locator("#account .chip")).to_have_text("Can be paid")
+    await expect(page.locator("#lines .card")).to_contain_text("€121.50")
+    await shoot(page, "payout-paid")
+
+    # What is given back afterwards is taken back, and the account has what the statement says.
+    await call(shop, "POST", f"/bookings/{given_back.id}/refund", {"reason": "Ill"}, token=admin, status=201)
+    await eventually(lambda: reads(refunded=4_750, transferred=8_100, underway=0, receivable=0, due=0), 30)
+    await page.reload()
+    await expect(page.locator("#lines .card")).to_contain_text("€81.00")
+    await shoot(page, "payout-refunded")
+    ledger = await stripe_double.steering.ledger()
+    [account] = ledger.account_transactions.values()
+    assert sum(one.amount for one in account) == 8_100
+    async with page.expect_download() as saved:
+        await page.get_by_role("button", name="Save as CSV").press("Enter")
+    [row] = csv.DictReader((await (await saved.value).path()).read_text().splitlines())
+    assert (row["event"], row["transferred"]) == (theirs, "8100")
+    shown = await call(shop, "GET", f"/bookings/{made.id}", token=admin)
+    assert shown["state"] == "confirmed", "of whom nothing was given back"
