@@ -4,18 +4,18 @@ Bought is over REST, as the page does it (tests/web/test_web_checkout.py buys by
 """
 
 import csv
-import itertools
 import os
 import secrets
 from datetime import UTC, datetime
 from typing import Any
 
-import aiohttp
 import pytest
 import pytest_asyncio
+from buying import Buying, buy, call
 from leader import look
 from playwright.async_api import Browser, Page, expect
 from serving import LiveServer
+from test_web_checkout import ASKS_3DS, AVAILABLE, Buyer
 from waiting import eventually
 
 from lml_live.gateway.qr import draw_qr
@@ -25,43 +25,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 DESK = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
-SEAT, FLOOR = 4_750, 1_650
-_keys = itertools.count(1)
-
-
-class Bought:
-    """A booking, as its buyer has it: the link."""
-
-    def __init__(self, server: LiveServer, booking: dict[str, Any]) -> None:
-        self.id, self.access = booking["id"], booking["access"]
-        self.intent = booking["payment"]["client_secret"].partition("_secret_")[0]
-        self.link = f"{server.url}/bookings/{self.id}#{self.access}"
-
-
-async def call(
-    server: LiveServer, method: str, path: str, body: Any = None, *, token: str | None = None, status: int = 200
-) -> Any:
-    headers = {"Idempotency-Key": f"journey-{next(_keys)}"} | ({"Authorization": f"Bearer {token}"} if token else {})
-    async with server.session() as http, http.request(method, f"/api/v1{path}", json=body, headers=headers) as answer:
-        assert answer.status == status, await answer.text()
-        return await answer.json(content_type=None) if answer.content_length else None
-
-
-async def buy(server: LiveServer, event: str, *seats: int, floor: int = 0) -> Bought:
-    """Holds, books and pays."""
-    plan = await call(server, "GET", f"/events/{event}/layout")
-    ids = [seat["seat_id"] for row in plan["sections"][0]["rows"] for seat in row["seats"]]
-    token = (await call(server, "POST", "/holders", status=201))["token"]
-    wish = {"seats": [ids[seat] for seat in seats], "areas": {"floor": floor} if floor else {}}
-    hold = await call(server, "POST", f"/events/{event}/holds", wish, token=token, status=201)
-    body = {"hold": hold["id"], "buyer": {"name": "Ada Byron", "email": "ada@example.org"}}
-    booking = await call(server, "POST", "/bookings", body, token=token, status=201)
-    made, payment = Bought(server, booking), booking["payment"]
-    form = {"key": payment["publishable_key"], "client_secret": payment["client_secret"]}
-    url = f"{payment['api_base']}/v1/payment_intents/{made.intent}/confirm"
-    async with aiohttp.ClientSession() as http, http.post(url, data=form | {"payment_method": "pm_card_visa"}) as paid:
-        assert paid.status == 200, await paid.text()
-    return made
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -117,6 +80,34 @@ async def test_tickets_to_show_and_to_print(browser: Browser, page: Page, shop: 
     await expect(tickets.nth(1)).to_contain_text("Used")
     await expect(tickets.nth(1)).to_contain_text("north")
     await expect(tickets.nth(1).locator("svg")).to_have_count(0)
+
+
+async def test_a_card_that_is_good_too_late(page: Page, shop: LiveServer, stripe_double: Any, event: str) -> None:
+    """The time is up while the buyer is at the bank's page: nothing is charged, and they are told."""
+    shop.event = event
+    buyer = Buyer(page, shop)
+    await buyer.visit()
+    await buyer.hold(70)
+    await buyer.begin()
+    made = Buying(shop, await page.evaluate("lml.page.checkout.booking"))
+    await buyer.pay(ASKS_3DS)
+    await expect(page.get_by_role("button", name="Complete authentication")).to_be_visible()
+    async with shop.pool() as pool:
+        await pool.execute("UPDATE booking SET expires_at = now() WHERE id = $1", made.id)
+
+    async def is_expired() -> bool:
+        return bool((await made.read())["state"] == "expired")
+
+    await eventually(is_expired, 30)
+    await page.get_by_role("button", name="Complete authentication").click()
+    await expect(page.locator("#checkout-title")).to_have_text("The time was up", timeout=20_000)
+    await expect(page.locator("#checkout")).to_contain_text("Nothing was charged")
+    await buyer.sees(AVAILABLE, 70)
+    await shoot(page, "too-late")
+    await page.goto(made.link)
+    await expect(page.locator("#title")).to_have_text("The time was up")
+    await expect(page.locator("#tickets")).to_be_hidden()
+    assert (await stripe_double.steering.ledger()).net_captured() == {"eur": 0}
 
 
 async def test_a_clerk_refunds_and_it_is_seen(browser: Browser, page: Page, shop: LiveServer, event: str) -> None:
