@@ -51,6 +51,8 @@ class Act(Struct, frozen=True, kw_only=True):
     over_house: bool = False
     channel: str = ""
     """Through which the hold is made, or which one is given or loses something; empty for one that has nothing."""
+    address: str = ""
+    """From where it was asked for."""
     key: str = ""
     request: str = ""
     """The acts of one request over several events bear the same."""
@@ -80,6 +82,8 @@ class Rest(Struct, frozen=True, kw_only=True):
     lifetime_ms: float
     extensions: int
     max_size: int
+    max_from_address: float = inf
+    """How many holds one address may have."""
 
 
 class History(Struct, frozen=True):
@@ -290,12 +294,17 @@ def _one_hold_a_key(history: History) -> Iterator[str]:
 def _within_limits(history: History) -> Iterator[str]:
     for event, rest in history.rest.items():
         now: dict[str, Hold] = {}
+        origins: dict[str, str] = {}
         for act in history.acts:
             if not act.granted or act.event != event or not act.hold:
                 continue
             now.pop(act.hold, None)
+            origins.setdefault(act.hold, act.address)
             if act.got:
                 now[act.hold] = act.got
+            from_there = Counter(origins[name] for name, hold in now.items() if hold.until_ms > act.ended_ms)
+            if act.address and from_there[act.address] > rest.max_from_address:
+                yield f"{act.address} has {from_there[act.address]} holds of {event} after {act.verb}"
             sizes: Counter[str] = Counter()
             for hold in now.values():
                 sizes[hold.holder] += hold.size if hold.until_ms > act.ended_ms else 0

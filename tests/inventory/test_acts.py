@@ -90,6 +90,11 @@ FORGED: list[tuple[str, str, dict[str, Any]]] = [
     ("one key, two holds", "I24", then(replace(BEN_TOOK, client="anna", key="k"))),
     ("one key, two requests", "I24", then(replace(TOOK, seats=frozenset({1}), **LATER))),
     ("more than one may have", "limits", at_rest(max_size=2)),
+    (
+        "more than an address may have",
+        "limits",
+        {**then(replace(BEN_TOOK, address="cafe")), **at_rest(max_from_address=0)},
+    ),
     ("called whole with a part lost", "I6", then(replace(GIVEN, verb="look", places=5))),
     ("changed while it is paid for", "I9", {"acts": (*ACTS, PAID, replace(TOOK, verb="replace", key="", **LATER))}),
     ("kept by another booking", "I9", then(replace(TOOK, verb="keep", client="b-x", key="", **LATER))),

@@ -100,6 +100,14 @@ async def adopt_twice_at_once(w: Witness) -> None:
     await w.finish_late()
 
 
+async def take_turns_at_one_address(w: Witness) -> None:
+    await w.house.change_event(w.event, address_holds=1)
+    await w.house.book.restamp(w.event)
+    await w.hold("anna", 1, address="cafe")
+    await w.forget_addresses()
+    await w.hold("ben", 2, address="cafe")
+
+
 async def check_what_is_damaged(w: Witness) -> None:
     await w.hold("anna", pit=1)
     await w.look("check_book")
@@ -154,6 +162,8 @@ MUTATIONS: list[tuple[str, str, str, str, Acts, str]] = [
      adopt_two_holds, "I4"),
     ("a late adopter finishes nothing", "adopt_finish", "if redis.call('HGET', KEYS[2], 'adopting') ~= ARGV[1] then",
      "if false then", adopt_twice_at_once, "I4"),
+    ("an address counts while it has something", "forget_address", "state == 'active' or state == 'checkout'", "false",
+     take_turns_at_one_address, "limits"),
     ("a damaged book is closed", "check_book", WHOLE, "true", check_what_is_damaged, "I6"),
     ("a damaged book is not read", "read_inventory", WHOLE, "true", read_what_is_damaged, "I6"),
 ]  # fmt: skip

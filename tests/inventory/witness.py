@@ -3,6 +3,7 @@
 import itertools
 import time
 from collections.abc import Awaitable, Sequence
+from math import inf
 from typing import Any
 
 from acts import Act, History, Hold, Rest, Verb, in_order
@@ -11,6 +12,7 @@ from msgspec import structs
 
 from lml_live.errors import Unavailable
 from lml_live.inventory import seatmap
+from lml_live.inventory.addresses import Addresses
 from lml_live.inventory.answers import Changed
 from lml_live.inventory.groups import EventWish, GroupChanged, GroupRefusal
 from lml_live.inventory.handing import HandOvers
@@ -47,10 +49,19 @@ class Witness:
         self.acts.append(Act(client=client, verb=verb, granted=granted, got=got, **asked, **times))
         return str(more.get("hold", ""))
 
-    async def hold(self, client: str, *seats: int, pit: int = 0, key: str | None = None, through: str = WEB) -> str:
-        work = self.house.holds.hold_seats(self.event, client, adults(*seats), places(pit), key=key, through=through)
+    async def hold(
+        self,
+        client: str,
+        *seats: int,
+        pit: int = 0,
+        key: str | None = None,
+        through: str = WEB,
+        address: str = "",
+    ) -> str:
+        more = {"key": key, "through": through, "address": address}
+        work = self.house.holds.hold_seats(self.event, client, adults(*seats), places(pit), **more)  # type: ignore[arg-type]
         channel = through if through == AGENCY else ""
-        return await self.note(client, "hold", work, *seats, pit=pit, key=key or "", channel=channel)
+        return await self.note(client, "hold", work, *seats, pit=pit, key=key or "", channel=channel, address=address)
 
     async def add(self, client: str, hold: str, *seats: int, pit: int = 0, key: str | None = None) -> None:
         work = self.house.holds.add_to_hold(self.event, client, hold, adults(*seats), places(pit), key=key)
@@ -133,6 +144,9 @@ class Witness:
         began = self.now()
         await self.house.channels.open_seats(self.event, AGENCY, None, 0, SEATS, ["pit"])
         self._note_staff("open", began, channel=AGENCY, seats=frozenset(range(SEATS)))
+
+    async def forget_addresses(self) -> None:
+        await Addresses(self.house.book).step(self.events)
 
     def _note_staff(self, verb: Verb, began: float, **more: Any) -> None:
         times = {"began_ms": began, "ended_ms": self.now()}
@@ -283,6 +297,7 @@ class Witness:
                 lifetime_ms=LIFETIME_SECONDS * 1000,
                 extensions=EXTENSIONS,
                 max_size=MAX_SIZE,
+                max_from_address=sale.address_holds or inf,
             )
         return History(in_order(self.acts), found)
 
