@@ -150,14 +150,16 @@ async def test_a_call_whose_answer_is_lost_is_repeated_and_done_once(counter: Co
         assert await desk.release(moved.id, "did not come") is None
         assert (await desk.assign(event, "tours-of-losses", "contract", seats=[seats[8]])).seats == 1
         assert (await desk.open_channel(event, "tours-of-losses", "slow")).opened_at is not None
+        sold = await desk.sell(event, "cash", seats=[seats[9]])
+        assert not isinstance(sold, SeatsRefused)
         told = [(one.act, one.seat_id or one.quantity) async for one in look.changes(event)]
-    assert len(tries) == 8
+    assert len(tries) == 9
     assert set(tries.values()) == {2}, "each with its own key, and both times with the same"
     assert Multiset(told) == Multiset(
         [
             *(("block", seat) for seat in (*seats[:3], 4)),
             *(("unblock", 1), ("hold", seats[5]), ("hold", 2), ("move", seats[5]), ("move", 2), ("move", seats[6])),
-            *(("release", seats[6]), ("assign", seats[8]), ("open", seats[8])),
+            *(("release", seats[6]), ("assign", seats[8]), ("open", seats[8]), ("sell", seats[9])),
         ]
     )
 
