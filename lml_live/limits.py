@@ -401,6 +401,10 @@ HAND_OVER_LOOK_SECONDS: Final = 2.0
 HAND_OVER_RETRY_SECONDS: Final = 10.0
 HAND_OVER_SECONDS_MAX: Final = 3600.0
 """What could not be handed over by then stays where it is: no hold that was there at the beginning lives so long."""
+HAND_OVER_KEPT_SECONDS: Final = 7 * 24 * 3600
+"""How long one that has ended is kept, for whoever asks what became of it. What it moved is in the trail for good."""
+HAND_OVERS_DROPPED_AT_ONCE: Final = 500
+"""Of those, with each look: 250 a second, more than passwords are hashed."""
 HAND_OVER_EVENTS_AT_ONCE: Final = 200
 HAND_OVERS_AT_ONCE: Final = 20
 
