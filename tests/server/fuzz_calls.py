@@ -25,6 +25,7 @@ def test_calls_by_chance(
         calls.house.furnish()
         for name in (name for tag in RIGHT for name in calls.names(tag)):
             calls.make(name, MANY, seed)
+            calls.cover(name)
         wrong += [f"seed {seed}: {one}" for one in calls.wrong]
         statuses: Counter[int] = Counter()
         for (_, status), count in calls.answers.items():
