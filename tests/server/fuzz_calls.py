@@ -32,7 +32,7 @@ def test_calls_by_chance(
             statuses[status] += count
         with capsys.disabled():
             told = ", ".join(f"{status} x {count}" for status, count in sorted(statuses.items()))
-            print(*calls.wrong, sep="\n\n")
-            print(f"seed {seed}: {statuses.total()} calls, {len(calls.wrong)} wrong; {told}")
+            print(*calls.wrong, sep="\n\n", flush=True)
+            print(f"seed {seed}: {statuses.total()} calls, {len(calls.wrong)} wrong; {told}", flush=True)
         seed += 1
     assert wrong == [], "\n\n".join(wrong)
