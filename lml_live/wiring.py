@@ -36,7 +36,9 @@ from lml_live.booking.mailer import Mailbox, Mailer
 from lml_live.booking.matching import Matching
 from lml_live.booking.onboarding import Onboarding
 from lml_live.booking.organisations import Organisations
+from lml_live.booking.pace import Pace
 from lml_live.booking.paying import Paying
+from lml_live.booking.payment_queue import PaymentQueue
 from lml_live.booking.payments import judge_amount, sells_nothing
 from lml_live.booking.refunds import Refunds
 from lml_live.booking.statements import Statements
@@ -229,7 +231,9 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
         live.block = SocketBlocks(blocking, live.identify).ask
         bookings = Bookings(pool)
         stack.push_async_callback(bookings.close)
-        payments = _payments(settings)
+        pace = Pace.of(pool, settings)
+        payment_queue = PaymentQueue(pace, pay_seconds=settings.pay_seconds)
+        payments = _payments(settings, pace)
         if payments is not None:
             stack.push_async_callback(payments.close)
         refunds = Refunds(pool)
@@ -253,6 +257,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             secret,
             pay_seconds=settings.pay_seconds,
             mark_seconds=settings.mark_seconds,
+            admit=payment_queue.admit,
             judge_amount=sells_nothing if payments is None else judge_amount,
         )
         mailbox = Mailbox(pool) if settings.mailbox else None
@@ -304,6 +309,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
                 completer,
                 keys,
                 payments,
+                payment_queue.place,
                 settings.stripe_webhook_secret,
                 live_mode=bool(settings.stripe_api_key and "_live_" in settings.stripe_api_key),
                 running_seconds=settings.mark_seconds * limits.RUNNING_SHARE_OF_MARK,
@@ -474,7 +480,7 @@ async def _copy_missing(library: Library, objects: Objects) -> None:
         log.warning("%d layouts could not be copied to the object store", len(copied.failed))
 
 
-def _payments(settings: Settings) -> "StripePayments | None":
+def _payments(settings: Settings, pace: Pace) -> "StripePayments | None":
     """Stripe, or its double; None where no key is set: then only what costs nothing is sold, and the pages say so."""
     if settings.stripe_api_key is None:
         return None
@@ -482,7 +488,7 @@ def _payments(settings: Settings) -> "StripePayments | None":
         raise Unavailable("LML_STRIPE_PUBLISHABLE_KEY is not set.")
     from lml_live.booking.stripe_payments import StripePayments  # a third of a second, for those who sell only
 
-    return StripePayments(settings.stripe_api_key, settings.stripe_publishable_key, settings.stripe_api_base)
+    return StripePayments(pace, settings.stripe_api_key, settings.stripe_publishable_key, settings.stripe_api_base)
 
 
 async def _secret(settings: Settings, pool: postgres.Pool) -> bytes:

@@ -96,7 +96,8 @@ UPDATE booking_area SET state = 'released' WHERE booking_id = $1 AND state <> 'r
 
 -- name: load_booking
 -- One booking, and its PaymentIntent where it has one.
-SELECT b.*, p.intent_id, p.client_secret FROM booking b LEFT JOIN payment p ON p.booking_id = b.id WHERE b.id = $1;
+SELECT b.*, p.intent_id, p.client_secret, p.state AS payment FROM booking b LEFT JOIN payment p ON p.booking_id = b.id
+WHERE b.id = $1;
 
 -- name: lock_booking
 -- One booking, for a decision about it.
@@ -108,7 +109,7 @@ SELECT * FROM booking_line WHERE booking_id = ANY ($1::text[]) ORDER BY booking_
 
 -- name: list_bookings
 -- A holder's bookings, the newest first, after a cursor; refused checkouts are none.
-SELECT b.*, p.intent_id, p.client_secret FROM booking b LEFT JOIN payment p ON p.booking_id = b.id
+SELECT b.*, p.intent_id, p.client_secret, p.state AS payment FROM booking b LEFT JOIN payment p ON p.booking_id = b.id
 WHERE b.holder = $1 AND b.buyer_name IS NOT NULL
   AND ($2::timestamptz IS NULL OR (b.created, b.id) < ($2, $3))
 ORDER BY b.created DESC, b.id DESC
@@ -160,14 +161,57 @@ UPDATE outbox SET done = now(), struck = true
 WHERE booking_id = $1 AND act = 'create_intent' AND done IS NULL AND tries = 0
 RETURNING id;
 
+-- name: lease_creates
+-- Takes payments that are to be made, from the head of the queue. They count as tried when their turn at Stripe has come.
+UPDATE outbox SET leased_until = now() + make_interval(secs => $2)
+WHERE id IN (
+    SELECT id FROM outbox
+    WHERE done IS NULL AND act = 'create_intent' AND due <= now() AND (leased_until IS NULL OR leased_until < now())
+    ORDER BY id
+    LIMIT $1
+    FOR UPDATE SKIP LOCKED)
+RETURNING id, booking_id, event_id, act, key, attempt, tries, intent_id, refund_id;
+
+-- name: lease_create_of_booking
+-- The same of one booking, for the request that waits for it; nothing where others come first.
+UPDATE outbox SET leased_until = now() + make_interval(secs => $2)
+WHERE id IN (
+    SELECT id FROM outbox
+    WHERE booking_id = $1 AND done IS NULL AND act = 'create_intent' AND due <= now()
+      AND (leased_until IS NULL OR leased_until < now())
+      AND NOT EXISTS (
+          SELECT FROM outbox before
+          WHERE before.done IS NULL AND before.act = 'create_intent' AND before.id < outbox.id AND before.due <= now()
+            AND (before.leased_until IS NULL OR before.leased_until < now()))
+    FOR UPDATE SKIP LOCKED)
+RETURNING id, booking_id, event_id, act, key, attempt, tries, intent_id, refund_id;
+
+-- name: end_leases
+-- They are anybody's again.
+UPDATE outbox SET leased_until = NULL WHERE id = ANY ($1::bigint[]) AND done IS NULL;
+
+-- name: begin_create
+-- Its turn has come: that it is tried is on record before it is sent, and under which key. Nothing where it was done or
+-- struck meanwhile.
+WITH begun AS (
+    UPDATE outbox SET tries = tries + 1, leased_until = now() + make_interval(secs => $2)
+    WHERE id = $1 AND done IS NULL
+    RETURNING id, booking_id, event_id, act, key, attempt, tries, intent_id, refund_id),
+noted AS (
+    INSERT INTO payment_attempt AS known (booking_id, key, act)
+    SELECT booking_id, key || ':' || attempt, act FROM begun
+    ON CONFLICT (booking_id, key) DO UPDATE SET tries = known.tries + 1 WHERE known.outcome IS NULL)
+SELECT * FROM begun;
+
 -- name: lease_work
--- Takes what is due, for as long as one try may last. That it is tried is on record before it is sent, and of what is for
--- Stripe under which key.
+-- Takes what is due but for payments that are to be made, for as long as one try may last. That it is tried is on record
+-- before it is sent, and of what is for Stripe under which key.
 WITH leased AS (
     UPDATE outbox SET tries = tries + 1, leased_until = now() + make_interval(secs => $2)
     WHERE id IN (
         SELECT id FROM outbox
-        WHERE done IS NULL AND due <= now() AND (leased_until IS NULL OR leased_until < now())
+        WHERE done IS NULL AND act <> 'create_intent' AND due <= now()
+          AND (leased_until IS NULL OR leased_until < now())
         ORDER BY due, id
         LIMIT $1
         FOR UPDATE SKIP LOCKED)
@@ -175,7 +219,7 @@ WITH leased AS (
 begun AS (
     INSERT INTO payment_attempt AS known (booking_id, key, act)
     SELECT booking_id, key || ':' || attempt, act FROM leased
-    WHERE act IN ('create_intent', 'capture_intent', 'cancel_intent', 'cancel_surplus', 'refund', 'transfer',
+    WHERE act IN ('capture_intent', 'cancel_intent', 'cancel_surplus', 'refund', 'transfer',
                   'reverse_transfer')
     ON CONFLICT (booking_id, key) DO UPDATE SET tries = known.tries + 1 WHERE known.outcome IS NULL)
 SELECT * FROM leased;
@@ -186,14 +230,15 @@ WITH leased AS (
     UPDATE outbox SET tries = tries + 1, leased_until = now() + make_interval(secs => $2)
     WHERE id IN (
         SELECT id FROM outbox
-        WHERE booking_id = $1 AND done IS NULL AND due <= now() AND (leased_until IS NULL OR leased_until < now())
+        WHERE booking_id = $1 AND done IS NULL AND act <> 'create_intent' AND due <= now()
+          AND (leased_until IS NULL OR leased_until < now())
         ORDER BY id
         FOR UPDATE SKIP LOCKED)
     RETURNING id, booking_id, event_id, act, key, attempt, tries, intent_id, refund_id),
 begun AS (
     INSERT INTO payment_attempt AS known (booking_id, key, act)
     SELECT booking_id, key || ':' || attempt, act FROM leased
-    WHERE act IN ('create_intent', 'capture_intent', 'cancel_intent', 'cancel_surplus', 'refund', 'transfer',
+    WHERE act IN ('capture_intent', 'cancel_intent', 'cancel_surplus', 'refund', 'transfer',
                   'reverse_transfer')
     ON CONFLICT (booking_id, key) DO UPDATE SET tries = known.tries + 1 WHERE known.outcome IS NULL)
 SELECT * FROM leased;

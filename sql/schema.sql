@@ -1175,10 +1175,24 @@ CREATE TABLE outbox (
     -- A refund of nobody knows what.
     CONSTRAINT refund_is_named CHECK ((act IN ('refund', 'keep_places')) = (refund_id IS NOT NULL))
 );
--- What is due; what is done, which is nearly all, is not searched for it.
-CREATE INDEX outbox_open ON outbox (due) WHERE done IS NULL;
+-- What is due, but for payments that are to be made; what is done, which is nearly all, is not searched for it.
+CREATE INDEX outbox_open ON outbox (due) WHERE done IS NULL AND act <> 'create_intent';
+-- Those, in the order in which they were asked for: the queue at Stripe (docs/decisions/024).
+CREATE INDEX outbox_creates ON outbox (id) WHERE done IS NULL AND act = 'create_intent';
 -- What a request waits for.
 CREATE INDEX outbox_by_booking ON outbox (booking_id, id);
+
+-- How fast Stripe is called, by all processes together: a bucket for each of its operations, and one for all. Unlogged:
+-- after a crash it begins anew, which grants one burst, and no call waits for the disk (docs/decisions/024).
+CREATE UNLOGGED TABLE stripe_pace (
+    name           text PRIMARY KEY,
+    next_at        timestamptz NOT NULL DEFAULT now(),  -- when the next call is due, if they come evenly
+    background_at  timestamptz NOT NULL DEFAULT now(),  -- when background work may have the next, though buyers wait
+    share          double precision NOT NULL DEFAULT 1,  -- of the pace, when Stripe last had too many calls
+    slowed_at      timestamptz NOT NULL DEFAULT now(),  -- when that was
+    -- A pace of nothing never ends; and one beyond Stripe's.
+    CONSTRAINT pace_is_a_share CHECK (share > 0 AND share <= 1)
+) WITH (fillfactor = 10);
 
 -- Stripe's notices, kept before they are answered; each once, whatever order they come in. One whose look failed is looked
 -- into again: of a dispute that opens, or a refund that came back, there may be no other word.

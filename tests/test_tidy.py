@@ -217,6 +217,7 @@ SETTINGS = {
     *("secret", "admin_email", "admin_password", "tick_ms", "sweep_ms"),
     *("stripe_api_key", "stripe_publishable_key", "stripe_webhook_secret", "stripe_api_base"),
     *("pay_seconds", "poll_seconds", "mark_seconds", "lease_seconds", "match_seconds", "settle_seconds"),
+    *("stripe_calls", "stripe_endpoint_calls"),
     *("anchor_seconds", "anchor_bucket"),
     *("smtp_url", "mail_from", "public_url", "mailbox"),
 }

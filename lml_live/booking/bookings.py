@@ -16,7 +16,7 @@ from lml_live.booking.accounts import post_move
 from lml_live.booking.claims import Claimed, Known, Line, NewBooking, NotClaimed
 from lml_live.booking.inbox import Inbox
 from lml_live.booking.outbox import Outbox, write_work
-from lml_live.booking.payment_states import may_follow
+from lml_live.booking.payment_states import PaymentState, may_follow
 from lml_live.booking.states import BookingState, IntentStatus
 from lml_live.booking.together import Together
 from lml_live.clock import to_datetime
@@ -44,6 +44,8 @@ class Booking(Struct, frozen=True, kw_only=True):
     created: datetime
     intent_id: str | None
     client_secret: str | None
+    payment: PaymentState | None
+    """What Stripe said of it last; None where nothing is due."""
     lines: tuple[Line, ...]
 
 
@@ -273,6 +275,7 @@ async def _with_lines(connected: Connection, rows: Sequence[asyncpg.Record]) -> 
             created=row["created"],
             intent_id=row["intent_id"],
             client_secret=row["client_secret"],
+            payment=row["payment"],
             lines=tuple(lines[row["id"]]),
         )
         for row in rows

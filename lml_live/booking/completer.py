@@ -10,13 +10,14 @@ import contextlib
 import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from datetime import timedelta
 from typing import Any, Final
 
 from lml_live import limits
 from lml_live.booking.aftercare import Aftercare
 from lml_live.booking.bookings import Bookings
+from lml_live.booking.creating import Creating
 from lml_live.booking.outbox import Outcome, Work
+from lml_live.booking.pace import for_buyers
 from lml_live.booking.payments import Intent, PaymentFault, Payments
 from lml_live.booking.states import IntentStatus
 from lml_live.errors import LmlError, Unavailable
@@ -31,6 +32,14 @@ _FREE_REASONS: Final = {
     "failed": "payment_failed",
 }
 """Why places are free of a booking that was not paid for; else a member of staff gave them back."""
+
+_OF_INTENTS: Final = frozenset(
+    f"payment_intent.{what}"
+    for what in ("amount_capturable_updated", "succeeded", "canceled", "processing", "payment_failed")
+)
+"""The notices after which an intent may have become something that a booking follows."""
+_BUYERS_WAIT: Final = frozenset({"cancel_intent"})
+_FINAL: Final = frozenset({"succeeded", "canceled"})
 
 
 class Completer:
@@ -52,43 +61,57 @@ class Completer:
         self._aftercare = aftercare
         self._poll_seconds = poll_seconds
         self._lease_seconds = lease_seconds
+        self._creating = Creating(bookings, payments, self._perform_act, lease_seconds=lease_seconds)
+        self._creating.made = self.wake
         self._wake = asyncio.Event()
+        self._queued = asyncio.Event()
         self._hurrying: set[asyncio.Task[None]] = set()
 
     def wake(self) -> None:
         """There is something to do."""
         self._wake.set()
+        self._queued.set()
 
     async def run(self) -> None:
-        """Works until cancelled."""
+        """Works until cancelled. Payments that wait for their turn at Stripe keep nothing else waiting."""
         try:
-            while True:
-                try:
-                    busy = await self.turn()
-                except Unavailable as error:
-                    busy = False
-                    log.debug("the completer waits: %s", error)
-                except Exception:  # the loop of the worker: nothing may end it (style.md, 14)
-                    busy = False
-                    log.exception("completing failed")
-                if not busy:
-                    # A little chance keeps the workers from coming all at once.
-                    wait = limits.COMPLETER_SECONDS * (0.5 + random.random())  # noqa: S311
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(wait):
-                            await self._wake.wait()
-                self._wake.clear()
+            await asyncio.gather(self._repeat(self._round, self._wake), self._repeat(self._creating.turn, self._queued))
         finally:
             await self.close()
+
+    async def _repeat(self, turn: Callable[[], Awaitable[bool]], wake: asyncio.Event) -> None:
+        while True:
+            wake.clear()
+            try:
+                busy = await turn()
+            except Unavailable as error:
+                busy = False
+                log.debug("the completer waits: %s", error)
+            except Exception:  # the loop of the worker: nothing may end it (style.md, 14)
+                busy = False
+                log.exception("completing failed")
+            if not busy:
+                # A little chance keeps the workers from coming all at once.
+                wait = limits.COMPLETER_SECONDS * (0.5 + random.random())  # noqa: S311
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait):
+                        await wake.wait()
 
     async def close(self) -> None:
         """Ends what is still hurried for requests that no longer wait; the outbox has it, and others will do it."""
         for task in self._hurrying:
             task.cancel()
         await asyncio.gather(*self._hurrying, return_exceptions=True)
+        await self._creating.close()
 
     async def turn(self) -> bool:
-        """One round of everything; whether there was anything to do.
+        """One round of everything, to its end; whether there was anything to do."""
+        made = await self._creating.turn()
+        await self._creating.rest()
+        return await self._round() or made
+
+    async def _round(self) -> bool:
+        """Everything but what is made at Stripe for those who are about to pay; whether there was anything to do.
 
         No part keeps another from its turn: what fails is logged, or raised when all were tried.
         """
@@ -129,19 +152,27 @@ class Completer:
         self.wake()
 
     async def _hurry(self, booking: str) -> None:
+        await self._creating.hurry(booking)
         for _ in range(limits.HURRY_ROUNDS_MAX):
             work = await self._bookings.lease_work(limits.OUTBOX_BATCH, self._lease_seconds, booking=booking)
             if not work:
                 return
             for one in work:
-                await self._perform(one)
+                with for_buyers():
+                    await self._perform(one)
 
     async def _heed(self, notice: str, kind: str, booking: str | None) -> None:
+        with for_buyers():
+            await self._look_into(notice, kind, booking)
+
+    async def _look_into(self, notice: str, kind: str, booking: str | None) -> None:
+        # Most notices tell what the one about the intent tells, too, and a look at each would be most of the pace.
         # A payment whose look fails is done with, too: the poller will look again. What comes after a sale it may never
         # hear of otherwise.
-        if booking is not None:
+        look = self._aftercare.look_for(kind) or (self.look_at if kind in _OF_INTENTS else None)
+        if booking is not None and look is not None:
             try:
-                await (self._aftercare.look_for(kind) or self.look_at)(booking)
+                await look(booking)
             except PaymentFault as fault:
                 log.warning("booking %s: %s will be looked into again: %s", booking, kind, fault)
                 wait = max(fault.wait_seconds, limits.OUTBOX_BACK_OFF_SECONDS)
@@ -150,14 +181,19 @@ class Completer:
         await self._bookings.finish_notice(notice)
 
     async def look_at(self, booking: str) -> None:
-        """Asks Stripe what became of a booking's intent, and draws the consequences."""
+        """Asks Stripe what became of a booking's intent, unless that is known for good, and draws the consequences."""
         known = await self._bookings.load(booking)
-        if known is None or known.intent_id is None or self._payments is None:
+        if known is None or known.intent_id is None or self._payments is None or known.payment in _FINAL:
             return
         try:
             intent = await self._payments.retrieve(known.intent_id)
         except PaymentFault as fault:
-            log.warning("booking %s could not be looked at: %s", booking, fault)
+            log.log(
+                logging.DEBUG if fault.paced else logging.WARNING,
+                "booking %s could not be looked at: %s",
+                booking,
+                fault,
+            )
             return
         await self._found(booking, intent)
 
@@ -170,7 +206,6 @@ class Completer:
 
     async def _perform(self, work: Work) -> None:
         acts: dict[str, Callable[[Work], Awaitable[None]]] = {
-            "create_intent": self._create,
             "capture_intent": self._capture,
             "cancel_intent": self._cancel,
             "cancel_surplus": self._cancel_surplus,
@@ -179,11 +214,16 @@ class Completer:
             "restore_hold": self._restore_hold,
             **self._aftercare.acts,
         }
+        with for_buyers() if work.act in _BUYERS_WAIT else contextlib.nullcontext():
+            await self._perform_act(work, acts[work.act])
+
+    async def _perform_act(self, work: Work, act: Callable[[Work], Awaitable[None]]) -> None:
         try:
-            await acts[work.act](work)
+            await act(work)
         except PaymentFault as fault:
-            wait = max(fault.wait_seconds, _back_off(work.tries))
-            log.warning("booking %s: %s will be tried again in %.1f s: %s", work.booking, work.act, wait, fault)
+            wait = fault.wait_seconds if fault.paced else max(fault.wait_seconds, _back_off(work.tries))
+            level = logging.DEBUG if fault.paced else logging.WARNING
+            log.log(level, "booking %s: %s will be tried again in %.1f s: %s", work.booking, work.act, wait, fault)
             await self._bookings.postpone_attempt(work, wait, str(fault), worn=fault.kind == "worn")
         except LmlError as error:
             log.warning("booking %s: %s will be tried again: %s", work.booking, work.act, error)
@@ -192,47 +232,18 @@ class Completer:
             log.exception("booking %s: %s failed", work.booking, work.act)
             await self._bookings.postpone_work(work, _back_off(work.tries), "a defect; see the log")
 
-    async def _create(self, work: Work) -> None:
-        booking = await self._bookings.load(work.booking)
-        assert booking is not None
-        outcome: Outcome = "found"
-        if booking.intent_id is None:
-            payments = self._provider()
-            intents: tuple[Intent, ...] = ()
-            if work.attempt:
-                # The key before was answered with a failure that may have been none (docs/decisions/004).
-                since = booking.created - timedelta(seconds=limits.FIND_SLACK_SECONDS)
-                intents = tuple(one for one in await payments.find(booking.id, since) if one.status != "canceled")
-            if not intents:
-                try:
-                    made = await payments.create(
-                        booking.id, booking.amount, booking.currency, booking.buyer_email, work.stripe_key
-                    )
-                except PaymentFault as fault:
-                    if fault.kind != "refused":
-                        raise
-                    log.error("booking %s: no intent can be made: %s", booking.id, fault)
-                    await self._bookings.create_refused(booking.id)
-                    await self._bookings.finish_work(work, "refused")
-                    return
-                intents, outcome = (made,), "done"
-            for intent in intents:
-                if not await self._bookings.intent_made(booking.id, intent.id, intent.client_secret, intent.status):
-                    log.warning("booking %s: another intent was made, and is cancelled", booking.id)
-                    self.wake()
-        await self._bookings.finish_work(work, outcome)
-
     async def _capture(self, work: Work) -> None:
         booking = await self._bookings.load(work.booking)
         assert booking is not None
         assert booking.intent_id is not None
         payments = self._provider()
-        # Retrieve first: an earlier try may have worked, and its answer been lost (reliability.md, D6).
-        intent = await payments.retrieve(booking.intent_id)
         outcome: Outcome = "found"
-        if intent.status == "requires_capture":
+        # From the second try on an earlier one may have worked, and its answer been lost (reliability.md, D6).
+        again = work.tries > 1 or work.attempt > 0
+        intent = await payments.retrieve(booking.intent_id) if again else None
+        if intent is None or intent.status == "requires_capture":
             try:
-                intent, outcome = await payments.capture(intent.id, work.stripe_key), "done"
+                intent, outcome = await payments.capture(booking.intent_id, work.stripe_key), "done"
             except PaymentFault as fault:
                 if fault.kind != "refused":
                     raise

@@ -48,13 +48,22 @@ class PaymentFault(Exception):
 
     `kind`: `refused` (Stripe said no to this call: what the intent is now must be asked), `unknown` (no answer, or none
     about this call, as where our API key is refused: the same key may be sent again) or `worn` (Stripe keeps answering
-    this key with the same failure: ask, then a new key).
+    this key with the same failure: ask, then a new key). `paced`: it was not sent, for it was not its turn
+    (`booking.pace`).
     """
 
-    def __init__(self, kind: Literal["refused", "unknown", "worn"], message: str, *, wait_seconds: float = 0) -> None:
+    def __init__(
+        self,
+        kind: Literal["refused", "unknown", "worn"],
+        message: str,
+        *,
+        wait_seconds: float = 0,
+        paced: bool = False,
+    ) -> None:
         super().__init__(message)
         self.kind = kind
         self.wait_seconds = wait_seconds
+        self.paced = paced
 
 
 class Payments(Protocol):
@@ -63,6 +72,10 @@ class Payments(Protocol):
     publishable_key: str
     api_base: str | None
     """Only where the provider is not at its public address."""
+
+    async def reserve(self, operation: str) -> float:
+        """Takes the next turn of an operation, and answers in how many seconds it is (`booking.pace`)."""
+        ...
 
     async def create(self, booking: str, amount: int, currency: str, email: str, key: str) -> Intent:
         """Makes an intent over `amount` minor units, or answers the one that this key made."""

@@ -15,6 +15,7 @@ from lml_live.booking.checkout import Buyer, Checkout, Quoted
 from lml_live.booking.claims import Line as BookingLine
 from lml_live.booking.completer import Completer
 from lml_live.booking.notices import read_notice
+from lml_live.booking.payment_queue import Place
 from lml_live.booking.payments import Payments
 from lml_live.booking.refunds import Refund, Refunds
 from lml_live.booking.states import AWAITING_PAYMENT, ENDED_UNSOLD, BookingState
@@ -67,8 +68,19 @@ class BookingLineShown(Struct, frozen=True, omit_defaults=True, kw_only=True):
     tax: int
 
 
+class QueueShown(Struct, frozen=True, kw_only=True):
+    """How many payments are made ready before this one, and how long that takes; ask again after `refresh_seconds`."""
+
+    ahead: int
+    estimated_seconds: int
+    refresh_seconds: int
+
+
 class PaymentShown(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """How to pay: `preparing` (ask again), `ready` (confirm the intent in the browser), `none` (nothing to be done)."""
+    """How to pay: `preparing` (ask again), `ready` (confirm the intent in the browser), `none` (nothing to be done).
+
+    `queue` is there while it is `preparing` and others come first.
+    """
 
     status: Literal["preparing", "ready", "none"]
     provider: str | None = None
@@ -77,6 +89,7 @@ class PaymentShown(Struct, frozen=True, omit_defaults=True, kw_only=True):
     amount: int | None = None
     currency: str | None = None
     api_base: str | None = None
+    queue: QueueShown | None = None
 
 
 class BookingShown(Struct, frozen=True, kw_only=True):
@@ -131,7 +144,8 @@ OPERATIONS: Final = (
         method="POST",
         path=f"{API}/bookings",
         who="holder",
-        summary="Claim a hold's places for good and begin to pay; 202 while the payment is `preparing`.",
+        summary="Claim a hold's places for good and begin to pay; 202 while the payment is `preparing`. Where more are "
+        "paying than Stripe takes in time nothing is claimed: `rate_limited`, with the hold as it was.",
         body=BookingBody,
         answers={201: BookingShown, 202: BookingShown},
         codes=_CODES,
@@ -195,6 +209,8 @@ class BookingServices:
     completer: Completer
     keys: IdempotencyKeys
     payments: Payments | None
+    place: Callable[[str], Awaitable[Place | None]]
+    """Where a booking's payment stands that is still to be made."""
     webhook_secret: str | None
     live_mode: bool
     running_seconds: float
@@ -297,9 +313,16 @@ def routes(services: BookingServices) -> list[web.RouteDef]:
     async def show(page: Sequence[Booking]) -> tuple[BookingShown, ...]:
         paid = [booking.id for booking in page if booking.state not in _NEVER_PAID]
         refunds = await services.refunds.of_bookings(paid) if paid else {}
-        return tuple(shown(one, refunds.get(one.id, ())) for one in page)
+        payments = [await payment(one) for one in page]
+        return tuple(shown(one, paying, refunds.get(one.id, ())) for one, paying in zip(page, payments, strict=True))
 
-    def shown(booking: Booking, refunds: Sequence[Refund]) -> BookingShown:
+    async def payment(booking: Booking) -> PaymentShown:
+        told = _payment(booking, services.payments)
+        if told.status != "preparing" or (place := await services.place(booking.id)) is None:
+            return told
+        return msgspec.structs.replace(told, queue=QueueShown(**msgspec.structs.asdict(place)))
+
+    def shown(booking: Booking, payment: PaymentShown, refunds: Sequence[Refund]) -> BookingShown:
         return BookingShown(
             id=booking.id,
             state=booking.state,
@@ -323,7 +346,7 @@ def routes(services: BookingServices) -> list[web.RouteDef]:
             currency=booking.currency,
             expires_at=booking.expires_at.astimezone(UTC),
             access=checkout.access(booking.id),
-            payment=_payment(booking, services.payments),
+            payment=payment,
             refunds=show_refunds(refunds),
         )
 

@@ -57,6 +57,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     stripe_webhook_secret: str | None = None
     stripe_api_base: str | None = None
     """Only for a Stripe that is not the real one: the double."""
+    stripe_calls: int = limits.STRIPE_CALLS
+    stripe_endpoint_calls: tuple[str, ...] = (str(limits.STRIPE_ENDPOINT_CALLS),)
+    """A number, and exceptions such as `create_intent=100`."""
     pay_seconds: int = limits.PAY_SECONDS
     poll_seconds: int = limits.POLL_SECONDS
     mark_seconds: int = limits.MARK_SECONDS
@@ -100,6 +103,8 @@ DESCRIPTIONS: Final = {
     "stripe_publishable_key": "Stripe's publishable key, for the buyer's browser; needed with the secret one",
     "stripe_webhook_secret": "Signs Stripe's webhooks; several by comma; without it the poller does the work",
     "stripe_api_base": "A Stripe that is not the real one: the double; refused with live keys",
+    "stripe_calls": "Calls a second that Stripe takes of this account, by all servers together; a sandbox takes 25",
+    "stripe_endpoint_calls": "The same of each operation, and where Stripe allows another: `25,create_intent=100`",
     "pay_seconds": "How long a claim waits for its payment",
     "poll_seconds": "How often Stripe is asked about an unfinished payment",
     "mark_seconds": "When a checkout mark without a claim is settled; half of it, and its key may be sent again",
@@ -174,6 +179,7 @@ _INTEGERS: Final = {
     "mailbox": (0, 1),
     "tick_ms": (limits.TICK_MS_MIN, limits.TICK_MS_MAX),
     "sweep_ms": (limits.SWEEP_MS_MIN, limits.SWEEP_MS_MAX),
+    "stripe_calls": (1, limits.STRIPE_CALLS_MAX),
     "pay_seconds": (limits.PAY_SECONDS_MIN, limits.PAY_SECONDS_MAX),
     "poll_seconds": (limits.POLL_SECONDS_MIN, limits.POLL_SECONDS_MAX),
     "mark_seconds": (limits.MARK_SECONDS_MIN, limits.MARK_SECONDS_MAX),
@@ -196,6 +202,16 @@ _ADDRESSES: Final = {
     "cdn_base_url": r"https?://.",
     "public_url": r"https?://[^/\s?#]+/?$",
 }
+
+STRIPE_OPERATIONS: Final = frozenset(
+    {
+        *("create_intent", "list_intents", "retrieve_intent", "capture_intent", "cancel_intent"),
+        *("create_refund", "list_refunds", "list_disputes", "list_balance"),
+        *("create_account", "list_accounts", "retrieve_account", "create_account_link"),
+        *("create_transfer", "list_transfers", "create_reversal", "list_reversals"),
+    }
+)
+"""What is called at Stripe. Each counts there by itself (docs.stripe.com/rate-limits), and in `booking.pace`."""
 
 _KEY_FORMS: Final = {"stripe_api_key": ("sk_", "rk_"), "stripe_publishable_key": ("pk_",)}
 """A secret key in the place of the publishable one would be sent to every browser."""
@@ -250,6 +266,18 @@ def _read_sender(text: str) -> str:
     return text
 
 
+def _read_paces(text: str) -> tuple[str, ...]:
+    """One number for all operations, then `operation=number`."""
+    parts = tuple(part.strip() for part in text.split(","))
+    for place, part in enumerate(parts):
+        name, _, number = part.rpartition("=")
+        right = name in STRIPE_OPERATIONS if place else not name
+        if not right or not number.isdecimal() or not 1 <= int(number) <= limits.STRIPE_CALLS_MAX:
+            known = ", ".join(sorted(STRIPE_OPERATIONS))
+            raise ValueError(f"is {text!r}; such as `25,create_intent=100` is expected, with operations of {known}")
+    return parts
+
+
 def stripe_base(text: str) -> str | None:
     """The address of a Stripe that is not the real one, without its last slash; None for the real one.
 
@@ -288,6 +316,8 @@ def _parse(field: str, text: str) -> object:
         raise ValueError(f"is no such key; one that begins with {' or '.join(_KEY_FORMS[field])} is expected")
     if field == "data_dir":
         return Path(text)
+    if field == "stripe_endpoint_calls":
+        return _read_paces(text)
     if field == "origins":
         return tuple(part.strip().rstrip("/") for part in text.split(",") if part.strip())
     if field in ("trusted_proxies", "caps_exempt"):

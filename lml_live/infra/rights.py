@@ -54,6 +54,7 @@ RIGHTS: Final[Mapping[str, frozenset[str]]] = {
     "dispute": _may("SELECT", "INSERT", update="state closed looked_at"),
     "ticket": _may("SELECT", "INSERT", update="state used_at used_gate used_by used_key"),
     "outbox": _may("SELECT", "INSERT", update="tries attempt due leased_until done struck fault"),
+    "stripe_pace": _may("SELECT", "INSERT", update="next_at background_at share slowed_at"),
     "stripe_notice": _may("SELECT", "INSERT", update="due done"),
     "mail": _may("SELECT", "INSERT", update="due tries leased_until sent given_up fault"),
     "mail_kept": _ADD,

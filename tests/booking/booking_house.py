@@ -6,7 +6,7 @@ No loop runs in the background: tests say when a completer takes its turn, and t
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,9 @@ from lml_live.booking.completer import Completer
 from lml_live.booking.connect import Connect
 from lml_live.booking.disputes import Disputes
 from lml_live.booking.onboarding import Onboarding
+from lml_live.booking.pace import Pace
 from lml_live.booking.paying import Paying
+from lml_live.booking.payment_queue import PaymentQueue
 from lml_live.booking.payments import Payments
 from lml_live.booking.refunds import Refund, Refunds
 from lml_live.booking.stripe_connect import StripeConnect
@@ -76,7 +78,8 @@ class BookingHouse(House):
         super().__init__(pipe, pool)
         self.pool = owner
         self.dsn, self.double = dsn, double
-        self.payments = StripePayments(double.secret_key, double.publishable_key, double.url)
+        self.pace = Pace(pool, calls=10_000, of_operation=10_000)
+        self.payments = StripePayments(self.pace, double.secret_key, double.publishable_key, double.url)
         self.bookings = Bookings(pool)
         self.refunds = Refunds(pool)
         self.returns = Returns(self.book)
@@ -124,8 +127,14 @@ class BookingHouse(House):
             *(payments or self.payments, connect or self.connect),
         )
 
-    def new_checkout(self, completer: Completer) -> Checkout:
-        return Checkout(self.bookings, self.holds, completer, SECRET, pay_seconds=600, mark_seconds=MARK_SECONDS)
+    def new_checkout(self, completer: Completer, admit: Callable[[], Awaitable[None]] | None = None) -> Checkout:
+        queue = PaymentQueue(self.pace, pay_seconds=600)
+        return Checkout(
+            *(self.bookings, self.holds, completer, SECRET),
+            pay_seconds=600,
+            mark_seconds=MARK_SECONDS,
+            admit=admit or queue.admit,
+        )
 
     def quote(self, _event: str, record: Record) -> Quoted:
         """A hold at one price a seat and one a place."""
