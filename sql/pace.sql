@@ -11,10 +11,9 @@ clock AS MATERIALIZED (SELECT clock_timestamp() AS now, count(*) AS known FROM l
 bucket AS (
     SELECT l.*, c.now, greatest(0.1, a.most * least(1, l.share + extract(epoch FROM c.now - l.slowed_at) * $5)) AS pace
     FROM locked l JOIN asked a USING (name) CROSS JOIN clock c),
-shaped AS (
-    SELECT *, make_interval(secs => 1 / (pace - floor(pace / 10))) AS gap,
-           next_at - make_interval(secs => floor(pace / 10) / (pace - floor(pace / 10))) AS free_at
-    FROM bucket),
+-- In whole microseconds, rounded up: what is lost to rounding would be a call too many in the end.
+spaced AS (SELECT *, make_interval(secs => ceil(1000000 / (pace - floor(pace / 10))) / 1000000) AS gap FROM bucket),
+shaped AS (SELECT *, next_at - gap * floor(pace / 10) AS free_at FROM spaced),
 slot AS (
     SELECT c.now, c.known, greatest(c.now, max(free_at)) AS at,
            CASE WHEN $4 THEN max(background_at) FILTER (WHERE free_at > s.now AND background_at > s.now) END AS held

@@ -1,7 +1,9 @@
 """The pace at Stripe: no second has more calls than it may, whoever makes them; buyers come first, in order."""
 
 import asyncio
+from collections.abc import AsyncIterator, Callable
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from booking_fixtures import (  # noqa: F401
@@ -14,9 +16,11 @@ from booking_house import ANNA, BookingHouse
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from lml_live.booking.completer import Completer
 from lml_live.booking.pace import Pace, for_buyers
 from lml_live.booking.payment_queue import PaymentQueue
 from lml_live.booking.payments import PaymentFault
+from lml_live.booking.stripe_payments import StripePayments
 from lml_live.errors import Overloaded
 from lml_live.limits import PACE_SHARE_MIN
 
@@ -171,8 +175,8 @@ async def test_who_came_first_is_first(house: BookingHouse, event: str) -> None:
     made = [work.booking for work in await house.bookings.lease_creates(16, 0)]
     assert made == [bookings[0], bookings[2]]
     await house.rest()
-    created = [one.intent.metadata["booking"] for one in (await house.double.steering.ledger()).intents]
-    assert created == [bookings[0], bookings[2]]
+    created = {one.intent.metadata["booking"] for one in (await house.double.steering.ledger()).intents}
+    assert created == {bookings[0], bookings[2]}
 
 
 async def test_where_more_are_paying_than_can_be_served_in_time_nothing_is_claimed(
@@ -193,3 +197,63 @@ async def test_where_more_are_paying_than_can_be_served_in_time_nothing_is_claim
             answers.append(error.retry_after_ms)
             assert (await house.records(event))[hold].state == "active"
     assert answers == ["pending_payment"] * 3 + [1000]
+
+
+# --- With a Stripe that minds
+
+
+@pytest.fixture(name="strict")
+async def strict_fixture(house: BookingHouse) -> AsyncIterator[Callable[..., Completer]]:
+    """Makes workers whose pace is this, of a Stripe that takes 20 calls a second of each operation."""
+    await house.pool.execute("DELETE FROM stripe_pace")
+    await house.double.steering.fault("*", "rate_limit", count=None, per_second=20, burst=20)
+    made: list[Completer] = []
+    stripes: list[StripePayments] = []
+
+    def worker(**pace: float) -> Completer:
+        double = house.double
+        stripes.append(
+            StripePayments(Pace(house.pool, **pace), double.secret_key, double.publishable_key, double.url)  # type: ignore[arg-type]
+        )
+        made.append(house.new_completer(payments=stripes[-1]))
+        return made[-1]
+
+    yield worker
+    for completer in made:
+        await completer.close()
+    for stripe in stripes:
+        await stripe.close()
+
+
+async def claim(house: BookingHouse, event: str, count: int) -> None:
+    """Bookings whose payment is still to be made."""
+    checkout = house.new_checkout(house.new_completer(payments=_Closed(house)))  # type: ignore[arg-type]
+    for seat in range(count):
+        holder = f"h{seat}"
+        hold = await house.take(event, seat, holder=holder)
+        await checkout.book(event, holder, hold, ANNA, house.quote, key="k", expected_amount=None)
+
+
+async def refused_of(house: BookingHouse) -> int:
+    return sum(one.status == 429 for one in (await house.double.steering.ledger()).requests)
+
+
+async def test_at_its_pace_stripe_minds_nothing(house: BookingHouse, event: str, strict: Any) -> None:
+    """Two workers of one house, and more payments than a second has turns for."""
+    await claim(house, event, 24)
+    workers = [strict(calls=100, of_operation=20) for _ in range(2)]
+    while await house.pool.fetchval("SELECT count(*) FROM payment WHERE state = 'preparing'"):
+        await asyncio.gather(*(worker.turn() for worker in workers))
+    assert await refused_of(house) == 0
+
+
+async def test_where_stripe_minds_all_are_made_all_the_same(house: BookingHouse, event: str, strict: Any) -> None:
+    await claim(house, event, 24)
+    worker = strict(calls=1_000, of_operation=1_000)
+    while await house.pool.fetchval("SELECT count(*) FROM payment WHERE state = 'preparing'"):
+        await house.pass_time()
+        await worker.turn()
+    assert await refused_of(house) > 0
+    assert await house.pool.fetchval("SELECT min(share) FROM stripe_pace") < 1
+    intents = [one.intent.metadata["booking"] for one in (await house.double.steering.ledger()).intents]
+    assert len(intents) == len(set(intents)) == 24

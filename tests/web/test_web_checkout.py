@@ -269,7 +269,8 @@ async def test_a_payment_that_is_still_being_prepared(house: House) -> None:
         response = await route.fetch()
         booking = await response.json()
         if not is_prepared:
-            booking["payment"] = {"status": "preparing"}
+            queue = {"ahead": 7, "estimated_seconds": 2, "refresh_seconds": 1}
+            booking["payment"] = {"status": "preparing", "queue": queue}
         await route.fulfill(response=response, json=booking)
 
     await page.route("**/api/v1/bookings", prepare)
@@ -277,6 +278,9 @@ async def test_a_payment_that_is_still_being_prepared(house: House) -> None:
     await buyer.hold(63)
     beginning = asyncio.create_task(buyer.begin())
     await expect(page.locator("#checkout")).to_contain_text("Getting the payment ready…")
+    await expect(page.locator("#queue-note")).to_have_text(
+        "7 are before you, about 2 seconds. Your seats are kept meanwhile."
+    )
     is_prepared = True
     await beginning
     await buyer.pay(PAYS)

@@ -159,7 +159,10 @@ class Api:
             return web.Response()
         except Refusal as refusal:
             self._note(msgspec.structs.replace(seen, status=refusal.status))
-            return _response(seen, _Answer(status=refusal.status, body=_error(refusal)))
+            response = _response(seen, _Answer(status=refusal.status, body=_error(refusal)))
+            if refusal.limited is not None:
+                response.headers["Stripe-Rate-Limited-Reason"] = refusal.limited
+            return response
 
     async def _answer(self, route: Route, request: web.Request, seen: Seen) -> web.Response:
         generation = self._generation
@@ -167,8 +170,8 @@ class Api:
         public = self._is_public(route, request, form)
         account = self._account(route, request)
         seen = msgspec.structs.replace(seen, public=public)
-        if self._take(route, "rate_limit"):
-            raise refusals.rate_limited()
+        if fault := self._take(route, "rate_limit"):
+            raise refusals.rate_limited("global-rate" if fault.together else "endpoint-rate")
         if fault := self._take(route, "timeout_before"):
             self._note(msgspec.structs.replace(seen, answered=False, faults=(fault.kind,)))
             await asyncio.sleep(fault.delay_ms / 1000)

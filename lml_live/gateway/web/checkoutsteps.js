@@ -1,7 +1,7 @@
 /** What each step of the checkout shows: title, body and buttons. What the buttons do is in checkout.js. */
 
 import { bookingAddress } from "./bookingapi.js";
-import { explainState } from "./checkoutwords.js";
+import { explainQueue, explainState } from "./checkoutwords.js";
 import { element } from "./dom.js";
 import { signedIn } from "./signedin.js";
 import { money } from "./words.js";
@@ -24,7 +24,10 @@ export const STEPS = Object.freeze({
 
   preparing: (checkout) => ({
     title: "Checkout",
-    body: [spinner(checkout.returned ? "Looking at your payment…" : "Getting the payment ready…")],
+    body: [
+      spinner(checkout.returned ? "Looking at your payment…" : "Getting the payment ready…"),
+      element("p", { class: "hint", id: "queue-note", role: "status" }, explainQueue(checkout.booking?.payment.queue)),
+    ],
     acts: [],
   }),
 

@@ -1,6 +1,6 @@
 /** What the checkout says, and which step it is at. Pure. */
 
-import { explain, money, shortDateTime } from "./words.js";
+import { explain, money, plural, shortDateTime } from "./words.js";
 
 /** Bookings whose seats are the buyer's. */
 export const BOUGHT = new Set(["authorized", "confirmed", "partially_refunded", "disputed", "charged_back"]);
@@ -91,6 +91,17 @@ export function explainRefund(refund) {
   return refund.accepted ? { text: "Refund on its way to your card", counts: true } : { text: "Refund is being made", counts: false };
 }
 
+/**
+ * The queue for payments, in words; "" where there is none.
+ * @param {{ahead: number, estimated_seconds: number}|undefined} queue
+ */
+export function explainQueue(queue) {
+  if (!queue) return "";
+  const { ahead, estimated_seconds: seconds } = queue;
+  const time = seconds < 90 ? plural(seconds, "second") : plural(Math.round(seconds / 60), "minute");
+  return `${ahead === 1 ? "One is" : `${ahead} are`} before you, about ${time}. Your seats are kept meanwhile.`;
+}
+
 /** Where a refused checkout leaves the visitor: who may go on, and who has to choose again. */
 const ENDS = new Set(["hold_expired", "hold_not_found", "seat_taken", "area_full", "sale_closed", "conflict"]);
 
@@ -108,6 +119,8 @@ export function explainRefusal(error, about) {
       return { text: "The box office did not answer. You were not charged, and trying again cannot buy twice.", ends };
     case "idempotency_in_progress":
       return { text: "Your order is still being worked on. Please try again in a moment.", ends };
+    case "rate_limited":
+      return { text: "Very many are paying just now. Your seats stay yours until their time is up: please try again in a moment.", ends };
     case "hold_in_checkout":
       return { text: "These seats are already being paid for, perhaps in another window.", ends };
     case "seat_taken":
