@@ -214,6 +214,13 @@ PAY_SECONDS: Final = 600
 """How long a claim waits for its payment before it begins to be given up (reliability.md: claim 10 min)."""
 PAY_SECONDS_MIN: Final = 1
 PAY_SECONDS_MAX: Final = 3_600
+BANK_SECONDS: Final = 7 * 24 * 3600
+"""How long a bank may take over a payment; a debit is answered within some days."""
+BANK_SECONDS_MIN: Final = 1
+BANK_SECONDS_MAX: Final = 30 * 24 * 3600
+BANK_LOOK_SECONDS: Final = 3_600.0
+"""How often Stripe is asked about a payment that is the bank's, should no webhook come; at least `BANK_LOOKS` times."""
+BANK_LOOKS: Final = 100
 POLL_SECONDS: Final = 60
 """How often Stripe is asked about an unfinished payment, should no webhook come."""
 POLL_SECONDS_MIN: Final = 1

@@ -248,6 +248,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
         completer = Completer(
             *(bookings, holds, payments, aftercare),
             poll_seconds=settings.poll_seconds,
+            bank_seconds=settings.bank_seconds,
             lease_seconds=settings.lease_seconds,
         )
         checkout = Checkout(
@@ -488,7 +489,13 @@ def _payments(settings: Settings, pace: Pace) -> "StripePayments | None":
         raise Unavailable("LML_STRIPE_PUBLISHABLE_KEY is not set.")
     from lml_live.booking.stripe_payments import StripePayments  # a third of a second, for those who sell only
 
-    return StripePayments(pace, settings.stripe_api_key, settings.stripe_publishable_key, settings.stripe_api_base)
+    return StripePayments(
+        pace,
+        settings.stripe_api_key,
+        settings.stripe_publishable_key,
+        settings.stripe_api_base,
+        methods=settings.payment_methods,
+    )
 
 
 async def _secret(settings: Settings, pool: postgres.Pool) -> bytes:

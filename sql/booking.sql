@@ -155,6 +155,26 @@ INSERT INTO outbox (booking_id, event_id, act, key, intent_id)
 SELECT id, event_id, 'cancel_surplus', $2, $3 FROM booking WHERE id = $1
 ON CONFLICT (key) DO NOTHING;
 
+-- name: keep_surplus
+-- What was paid for a booking and buys nothing; nothing where that is known.
+INSERT INTO surplus_payment (intent_id, booking_id, amount) VALUES ($1, $2, $3)
+ON CONFLICT (intent_id) DO NOTHING
+RETURNING intent_id;
+
+-- name: write_surplus_refund
+-- Decides that it goes back; once, however often it is found.
+INSERT INTO outbox (booking_id, event_id, act, key, intent_id)
+SELECT id, event_id, 'refund_surplus', $2, $3 FROM booking WHERE id = $1
+ON CONFLICT (key) DO NOTHING;
+
+-- name: load_surplus
+-- What was paid and bought nothing, and whether it went back.
+SELECT amount, returned FROM surplus_payment WHERE intent_id = $1;
+
+-- name: return_surplus
+-- Stripe has taken its refund; nothing where that is known.
+UPDATE surplus_payment SET refund_id = $2, returned = now() WHERE intent_id = $1 AND returned IS NULL RETURNING amount;
+
 -- name: strike_create
 -- A create that was never sent need not be: nothing can have been charged.
 UPDATE outbox SET done = now(), struck = true
@@ -169,20 +189,6 @@ WHERE id IN (
     WHERE done IS NULL AND act = 'create_intent' AND due <= now() AND (leased_until IS NULL OR leased_until < now())
     ORDER BY id
     LIMIT $1
-    FOR UPDATE SKIP LOCKED)
-RETURNING id, booking_id, event_id, act, key, attempt, tries, intent_id, refund_id;
-
--- name: lease_create_of_booking
--- The same of one booking, for the request that waits for it; nothing where others come first.
-UPDATE outbox SET leased_until = now() + make_interval(secs => $2)
-WHERE id IN (
-    SELECT id FROM outbox
-    WHERE booking_id = $1 AND done IS NULL AND act = 'create_intent' AND due <= now()
-      AND (leased_until IS NULL OR leased_until < now())
-      AND NOT EXISTS (
-          SELECT FROM outbox before
-          WHERE before.done IS NULL AND before.act = 'create_intent' AND before.id < outbox.id AND before.due <= now()
-            AND (before.leased_until IS NULL OR before.leased_until < now()))
     FOR UPDATE SKIP LOCKED)
 RETURNING id, booking_id, event_id, act, key, attempt, tries, intent_id, refund_id;
 
@@ -219,7 +225,7 @@ WITH leased AS (
 begun AS (
     INSERT INTO payment_attempt AS known (booking_id, key, act)
     SELECT booking_id, key || ':' || attempt, act FROM leased
-    WHERE act IN ('capture_intent', 'cancel_intent', 'cancel_surplus', 'refund', 'transfer',
+    WHERE act IN ('capture_intent', 'cancel_intent', 'cancel_surplus', 'refund_surplus', 'refund', 'transfer',
                   'reverse_transfer')
     ON CONFLICT (booking_id, key) DO UPDATE SET tries = known.tries + 1 WHERE known.outcome IS NULL)
 SELECT * FROM leased;
@@ -238,7 +244,7 @@ WITH leased AS (
 begun AS (
     INSERT INTO payment_attempt AS known (booking_id, key, act)
     SELECT booking_id, key || ':' || attempt, act FROM leased
-    WHERE act IN ('capture_intent', 'cancel_intent', 'cancel_surplus', 'refund', 'transfer',
+    WHERE act IN ('capture_intent', 'cancel_intent', 'cancel_surplus', 'refund_surplus', 'refund', 'transfer',
                   'reverse_transfer')
     ON CONFLICT (booking_id, key) DO UPDATE SET tries = known.tries + 1 WHERE known.outcome IS NULL)
 SELECT * FROM leased;
@@ -285,7 +291,7 @@ INSERT INTO stripe_notice (id, type, intent_id) VALUES ($1, $2, $3) ON CONFLICT 
 
 -- name: open_notices
 -- Notices that nobody has looked into yet.
-SELECT n.id, n.type, p.booking_id FROM stripe_notice n LEFT JOIN payment p ON p.intent_id = n.intent_id
+SELECT n.id, n.type, n.intent_id, p.booking_id FROM stripe_notice n LEFT JOIN payment p ON p.intent_id = n.intent_id
 WHERE n.done IS NULL AND n.due <= now() ORDER BY n.due LIMIT $1;
 
 -- name: postpone_notice
@@ -299,18 +305,22 @@ WHERE id = $1;
 UPDATE stripe_notice SET done = now() WHERE id = $1;
 
 -- name: bookings_to_expire
--- Claims that nobody paid for in time.
-SELECT id FROM booking WHERE state = 'pending_payment' AND expires_at <= now() ORDER BY expires_at LIMIT $1;
+-- Claims that nobody paid for in time. Whoever has paid by a way that takes the bank days has until the bank's time is up.
+SELECT id FROM booking b
+WHERE state = 'pending_payment' AND expires_at <= now()
+  AND (expires_at <= now() - make_interval(secs => $2)
+       OR NOT EXISTS (SELECT FROM payment p WHERE p.booking_id = b.id AND p.state = 'processing'))
+ORDER BY expires_at LIMIT $1;
 
 -- name: bookings_to_look_at
 -- Takes bookings whose payment is undecided and that nobody asked Stripe about for a while: one worker looks at each,
--- and while Stripe does not answer, each has its turn.
+-- and while Stripe does not answer, each has its turn. A bank takes days, so it is not asked about each minute.
 UPDATE payment SET looked_at = now()
 WHERE booking_id IN (
     SELECT booking_id FROM payment
     WHERE state IN ('requires_payment_method', 'requires_confirmation', 'requires_action', 'processing',
                     'requires_capture')
-      AND looked_at < now() - make_interval(secs => $2)
+      AND looked_at < now() - make_interval(secs => CASE WHEN state = 'processing' THEN $3::float8 ELSE $2::float8 END)
     ORDER BY looked_at
     LIMIT $1
     FOR UPDATE SKIP LOCKED)

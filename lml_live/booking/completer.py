@@ -39,7 +39,7 @@ _OF_INTENTS: Final = frozenset(
 )
 """The notices after which an intent may have become something that a booking follows."""
 _BUYERS_WAIT: Final = frozenset({"cancel_intent"})
-_FINAL: Final = frozenset({"succeeded", "canceled"})
+_OF_MONEY: Final = frozenset({"payment_intent.succeeded", "payment_intent.amount_capturable_updated"})
 
 
 class Completer:
@@ -53,6 +53,7 @@ class Completer:
         aftercare: Aftercare,
         *,
         poll_seconds: float,
+        bank_seconds: float = limits.BANK_SECONDS,
         lease_seconds: float = limits.OUTBOX_LEASE_SECONDS,
     ) -> None:
         self._bookings = bookings
@@ -60,6 +61,7 @@ class Completer:
         self._payments = payments
         self._aftercare = aftercare
         self._poll_seconds = poll_seconds
+        self._bank_seconds = bank_seconds
         self._lease_seconds = lease_seconds
         self._creating = Creating(bookings, payments, self._perform_act, lease_seconds=lease_seconds)
         self._creating.made = self.wake
@@ -119,11 +121,12 @@ class Completer:
         faults = await _all_of(self._perform(one) for one in work)
         notices = await self._bookings.open_notices(limits.OUTBOX_BATCH)
         faults += await _all_of(self._heed(*notice) for notice in notices)
-        overdue = await self._bookings.to_expire(limits.OUTBOX_BATCH)
+        overdue = await self._bookings.to_expire(limits.OUTBOX_BATCH, self._bank_seconds)
         for booking in overdue:
             await self._bookings.give_up(booking, "expiring")
         # Each look costs a call: at Stripe's pace, and no more at once than a batch.
-        unseen = await self._bookings.to_look_at(limits.OUTBOX_BATCH, self._poll_seconds)
+        banks = max(self._poll_seconds, min(limits.BANK_LOOK_SECONDS, self._bank_seconds / limits.BANK_LOOKS))
+        unseen = await self._bookings.to_look_at(limits.OUTBOX_BATCH, self._poll_seconds, banks)
         faults += await _all_of(self.look_at(booking) for booking in unseen)
         faults += await _all_of(await self._aftercare.to_look_at(limits.OUTBOX_BATCH, self._poll_seconds))
         if faults:
@@ -161,18 +164,24 @@ class Completer:
                 with for_buyers():
                     await self._perform(one)
 
-    async def _heed(self, notice: str, kind: str, booking: str | None) -> None:
+    async def _heed(self, notice: str, kind: str, intent: str | None, booking: str | None) -> None:
         with for_buyers():
-            await self._look_into(notice, kind, booking)
+            await self._look_into(notice, kind, intent, booking)
 
-    async def _look_into(self, notice: str, kind: str, booking: str | None) -> None:
+    async def _look_into(self, notice: str, kind: str, intent: str | None, booking: str | None) -> None:
         # Most notices tell what the one about the intent tells, too, and a look at each would be most of the pace.
         # A payment whose look fails is done with, too: the poller will look again. What comes after a sale it may never
         # hear of otherwise.
         look = self._aftercare.look_for(kind) or (self.look_at if kind in _OF_INTENTS else None)
-        if booking is not None and look is not None:
+        if look is not None and (booking is not None or (kind in _OF_MONEY and intent is not None)):
             try:
-                await look(booking)
+                if booking is None:
+                    assert intent is not None
+                    await self._look_at_unknown(intent)
+                elif look == self.look_at:
+                    await self.look_at(booking, heard=kind.removeprefix("payment_intent."))
+                else:
+                    await look(booking)
             except PaymentFault as fault:
                 log.warning("booking %s: %s will be looked into again: %s", booking, kind, fault)
                 wait = max(fault.wait_seconds, limits.OUTBOX_BACK_OFF_SECONDS)
@@ -180,10 +189,15 @@ class Completer:
                 return
         await self._bookings.finish_notice(notice)
 
-    async def look_at(self, booking: str) -> None:
-        """Asks Stripe what became of a booking's intent, unless that is known for good, and draws the consequences."""
+    async def look_at(self, booking: str, heard: str | None = None) -> None:
+        """Asks Stripe what became of a booking's intent, and draws the consequences.
+
+        Not where that is known for good, unless something else was `heard`.
+        """
         known = await self._bookings.load(booking)
-        if known is None or known.intent_id is None or self._payments is None or known.payment in _FINAL:
+        if known is None or known.intent_id is None or self._payments is None:
+            return
+        if known.payment == "succeeded" or (known.payment == "canceled" and heard in (None, "canceled")):
             return
         try:
             intent = await self._payments.retrieve(known.intent_id)
@@ -196,6 +210,18 @@ class Completer:
             )
             return
         await self._found(booking, intent)
+
+    async def _look_at_unknown(self, intent_id: str) -> None:
+        """Money moves by an intent that no booking has: it may have been made for one, and its answer been lost.
+
+        Raises `PaymentFault` where Stripe cannot be asked: there may be no other word of it.
+        """
+        intent = await self._provider().retrieve(intent_id)
+        if intent.booking is None or await self._bookings.load(intent.booking) is None:
+            return  # somebody else's; the account is not ours alone
+        if not await self._bookings.intent_made(intent.booking, intent.id, intent.client_secret, intent.status):
+            log.warning("booking %s: another intent, %s, is %s, and ends", intent.booking, intent.id, intent.status)
+        self.wake()
 
     async def _found(self, booking: str, intent: Intent) -> None:
         state = await self._bookings.intent_found(booking, intent.id, intent.status)
@@ -275,8 +301,14 @@ class Completer:
         assert work.intent is not None
         intent, outcome = await self._cancelled(work.intent, work, unless=("succeeded",))
         if intent.status == "succeeded":
-            # We tell nobody its secret, so it was paid by hand, with our own key.
-            log.error("booking %s: intent %s is not its own and was paid: refund it by hand", work.booking, intent.id)
+            booking = await self._bookings.load(work.booking)
+            assert booking is not None
+            if intent.currency == booking.currency and intent.received:
+                log.error("booking %s: intent %s paid for nothing, and is given back", work.booking, intent.id)
+                await self._bookings.surplus_paid(work.booking, intent.id, intent.received)
+                self.wake()
+            else:
+                log.error("booking %s: %s is paid in another currency: refund it by hand", work.booking, intent.id)
         await self._bookings.finish_work(work, outcome)
 
     async def _cancelled(
@@ -295,7 +327,9 @@ class Completer:
                 raise
             intent = await payments.retrieve(intent_id)
             if intent.status not in (*unless, "canceled"):
-                raise PaymentFault("worn", str(fault)) from fault
+                # What the bank is at can mostly not be called off (API: Cancel a PaymentIntent): its answer decides.
+                wait = limits.BANK_LOOK_SECONDS if intent.status == "processing" else 0.0
+                raise PaymentFault("worn", str(fault), wait_seconds=wait) from fault
             return intent, "found"
 
     async def _sell_hold(self, work: Work) -> None:

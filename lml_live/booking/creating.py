@@ -6,15 +6,16 @@ up leaves the queue, a worker that dies leaves nothing behind, and all workers s
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 
 from lml_live import limits
 from lml_live.booking.bookings import Bookings
 from lml_live.booking.outbox import Outcome, Work
 from lml_live.booking.pace import for_buyers, turn_in_hand
 from lml_live.booking.payments import Intent, PaymentFault, Payments
-from lml_live.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -37,66 +38,76 @@ class Creating:
         self._payments = payments
         self._perform = perform
         self._lease_seconds = lease_seconds
-        self._making: set[asyncio.Task[None]] = set()
+        self._making: dict[str, asyncio.Task[None]] = {}
+        """By booking, what is under way here."""
+        self._leasing, self._reserving = asyncio.Lock(), asyncio.Lock()
+        self._shut_until = 0.0
+        """Till then no turn is near enough to be taken."""
         self.made: Callable[[], None] = lambda: None
         """Is told when a payment was made, or could not be: something may follow."""
 
     async def turn(self) -> bool:
-        """Begins what has its turn soon, from the head of the queue; whether more may follow at once."""
-        room = min(limits.OUTBOX_BATCH, limits.CREATES_AT_ONCE - len(self._making))
-        work = await self._bookings.lease_creates(room, self._lease_seconds) if room > 0 else []
-        return bool(work) and len(await self._begin(work)) == len(work)
+        """Begins what comes next, from the head of the queue; whether more may follow at once."""
+        async with self._leasing:
+            room = min(limits.OUTBOX_BATCH, limits.CREATES_AT_ONCE - len(self._making))
+            if room <= 0 or time.monotonic() < self._shut_until:
+                return False
+            work = await self._bookings.lease_creates(room, self._lease_seconds)
+            for one in work:
+                task = asyncio.create_task(self._make(one), name=f"payment of {one.booking}")
+                self._making[one.booking] = task
+                task.add_done_callback(partial(self._ended, one.booking))
+            return len(work) == room
 
     async def hurry(self, booking: str) -> None:
-        """Makes a booking's payment now, unless others come first: then it has its turn after them."""
-        work = await self._bookings.lease_create(booking, self._lease_seconds)
-        if work is not None:
-            for task in await self._begin([work]):
-                await asyncio.wait({task})
+        """Serves the queue now, and waits for a booking's payment where it is among those that have their turn."""
+        await self.turn()
+        if (task := self._making.get(booking)) is not None:
+            await asyncio.wait({task})
 
     async def rest(self) -> None:
         """Waits for what was begun."""
         if self._making:
-            await asyncio.wait(self._making)
+            await asyncio.wait(self._making.values())
 
     async def close(self) -> None:
         """Ends what is under way; its outcome is unknown, and others find it out."""
-        for task in self._making:
+        making = list(self._making.values())
+        for task in making:
             task.cancel()
-        await asyncio.gather(*self._making, return_exceptions=True)
+        await asyncio.gather(*making, return_exceptions=True)
 
-    async def _begin(self, work: list[Work]) -> "list[asyncio.Task[None]]":
-        """Takes turns in order, as far as they are near; what is left is anybody's again."""
-        begun: list[asyncio.Task[None]] = []
-        for place, one in enumerate(work):
-            try:
-                if self._payments is None:
-                    raise Unavailable("No payment provider is set up.")
-                with for_buyers():
-                    wait = await self._payments.reserve("create_intent")
-            except BaseException as error:  # whatever it is, nobody else could take it up before the lease's end
-                await self._bookings.end_leases([left.id for left in work[place:]])
-                if isinstance(error, PaymentFault):
-                    return begun
-                raise
-            task = asyncio.create_task(self._make(one, wait), name=f"payment of {one.booking}")
-            self._making.add(task)
-            task.add_done_callback(self._ended)
-            begun.append(task)
-        return begun
-
-    def _ended(self, task: "asyncio.Task[None]") -> None:
-        self._making.discard(task)
+    def _ended(self, booking: str, task: "asyncio.Task[None]") -> None:
+        if self._making.get(booking) is task:
+            del self._making[booking]
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.warning("a payment is made later: %s", error)
+            log.warning("the payment of booking %s is made later: %s", booking, error)
         self.made()
 
-    async def _make(self, work: Work, wait: float) -> None:
+    async def _make(self, work: Work) -> None:
+        async with self._reserving:  # in the order in which they were asked for
+            wait = await self._reserve(work)
+        if wait is None:
+            return
         await asyncio.sleep(wait)
         begun = await self._bookings.begin_create(work, self._lease_seconds)
         if begun is not None:  # else it was given up meanwhile, and nothing was sent
             with for_buyers(), turn_in_hand("create_intent"):
                 await self._perform(begun, self._create)
+
+    async def _reserve(self, work: Work) -> float | None:
+        """In how many seconds its turn is; None where that is too far away, and it is anybody's again."""
+        wait: float | None = None
+        try:
+            if self._payments is not None and time.monotonic() >= self._shut_until:
+                with for_buyers():
+                    wait = await self._payments.reserve("create_intent")
+        except PaymentFault as fault:
+            self._shut_until = time.monotonic() + min(fault.wait_seconds, limits.COMPLETER_SECONDS)
+        finally:
+            if wait is None:
+                await self._bookings.end_leases([work.id])
+        return wait
 
     async def _create(self, work: Work) -> None:
         booking = await self._bookings.load(work.booking)

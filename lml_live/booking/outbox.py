@@ -55,12 +55,6 @@ class Outbox:
         async with postgres.connection(self._pool) as connected:
             return _in_order(await connected.fetch(_SQL["lease_creates"], count, seconds))
 
-    async def lease_create(self, booking: str, seconds: float) -> Work | None:
-        """The same of one booking; None where others come first, or nothing is to be made."""
-        async with postgres.connection(self._pool) as connected:
-            row = await connected.fetchrow(_SQL["lease_create_of_booking"], booking, seconds)
-        return None if row is None else _work(row)
-
     async def end_leases(self, ids: Sequence[int]) -> None:
         """What was leased is anybody's again."""
         async with postgres.connection(self._pool) as connected:

@@ -23,6 +23,11 @@ class Intent(Struct, frozen=True):
     client_secret: str | None
     charge: str | None = None
     """The latest one, ch_…: a transfer is made out of it."""
+    booking: str | None = None
+    """Whom it was made for."""
+    received: int = 0
+    """What was paid, in minor units, whatever went back of it."""
+    currency: str = ""
 
 
 class StripeRefund(Struct, frozen=True):

@@ -1,12 +1,12 @@
 """Stripe, as the bookings need it: make, retrieve, capture, cancel and refund a PaymentIntent; list what was booked.
 
 The official `stripe` library, imported here alone (it takes a third of a second), speaks to Stripe, or to the double
-where the settings name its address. Cards are captured later (`capture_method: manual`), so that a charge that comes
-too late costs a void and no refund (reliability.md, D4).
+where the settings name its address. Cards are captured later (`booking.methods`), so that a charge that comes too
+late costs a void and no refund (reliability.md, D4).
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
@@ -14,6 +14,7 @@ import aiohttp
 import stripe
 
 from lml_live import limits
+from lml_live.booking.methods import ways_to_pay
 from lml_live.booking.money import Page, Transaction, TransactionKind
 from lml_live.booking.pace import Pacing
 from lml_live.booking.payments import Intent, PaymentFault, StripeDispute, StripeRefund, minor_amount, stripe_amount
@@ -31,8 +32,17 @@ _PAGE: Final = 100
 class StripePayments:
     """`Payments` by Stripe, at the pace that all keep together."""
 
-    def __init__(self, pace: Pacing, api_key: str, publishable_key: str, api_base: str | None = None) -> None:
+    def __init__(
+        self,
+        pace: Pacing,
+        api_key: str,
+        publishable_key: str,
+        api_base: str | None = None,
+        *,
+        methods: Sequence[str] = ("card",),
+    ) -> None:
         self._pace = pace
+        self._methods = methods
         self.publishable_key = publishable_key
         self.api_base = None if api_base is None else stripe_base(api_base)
         self._http = stripe.AIOHTTPClient(timeout=aiohttp.ClientTimeout(total=limits.PAYMENT_CALL_SECONDS))
@@ -79,8 +89,7 @@ class StripePayments:
         params: dict[str, Any] = {
             "amount": stripe_amount(amount, currency),
             "currency": currency.lower(),
-            "capture_method": "manual",
-            "payment_method_types": ["card"],
+            **ways_to_pay(self._methods, currency),
             "receipt_email": email,
             "metadata": {"booking": booking},
         }
@@ -182,7 +191,8 @@ async def ask(answer: Awaitable[Any], purpose: str = _PAYING) -> Any:
         if status == 409 or status < 400:
             # An answer that is no JSON has the status of what may well have succeeded.
             raise PaymentFault("unknown", "Stripe is at this very call, or cannot be understood.") from error
-        if status >= 500:
+        if status >= 500 or isinstance(error, stripe.IdempotencyError):
+            # Also where the key was used by a program, or under settings, that asked for something else.
             raise PaymentFault("worn", f"Stripe failed ({status}).") from error
         raise PaymentFault("refused", f"Stripe refused ({error.code or status}).") from error
 
@@ -193,7 +203,11 @@ def named_in(one: Any, name: str) -> str | None:
 
 
 def _read(intent: Any) -> Intent:
-    return Intent(intent.id, intent.status, intent.client_secret, getattr(intent, "latest_charge", None))
+    currency = intent.currency.upper()
+    return Intent(
+        *(intent.id, intent.status, intent.client_secret, getattr(intent, "latest_charge", None)),
+        *(named_in(intent, "booking"), minor_amount(intent.amount_received, currency), currency),
+    )
 
 
 def _read_refund(refund: Any) -> StripeRefund:

@@ -375,6 +375,8 @@ def _quote(desk: Desk, record: Record) -> Quoted:
 def _payment(booking: Booking, payments: Payments | None) -> PaymentShown:
     if booking.state != "pending_payment" or booking.amount == 0 or payments is None:
         return PaymentShown(status="none")
+    if booking.payment == "processing":
+        return PaymentShown(status="none")  # the bank's: nothing is left for the buyer to do
     if booking.client_secret is None:
         return PaymentShown(status="preparing")
     return PaymentShown(

@@ -47,6 +47,8 @@ RIGHTS: Final[Mapping[str, frozenset[str]]] = {
     "payment_fit": _may("SELECT"),
     "payment": _may("SELECT", "INSERT", update="state intent_id client_secret looked_at"),
     "payment_attempt": _may("SELECT", "INSERT", update="tries outcome ended fault"),
+    "surplus_payment": _may("SELECT", "INSERT", update="refund_id returned"),
+    "stripe_customer": _may("SELECT", "INSERT", update="attempt customer_id"),
     "booking_line": _ADD,
     "booking_seat": _may("SELECT", "INSERT", update="state"),
     "booking_area": _may("SELECT", "INSERT", update="state quantity"),

@@ -28,6 +28,7 @@ from checker import (
     ReversalRow,
     Run,
     SentRow,
+    SurplusRow,
     TicketRow,
     TransferRow,
     check,
@@ -63,8 +64,22 @@ from lml_live.inventory.returns import Returns
 from lml_live.inventory.upkeep import Upkeep
 
 PRICE, PLACE = 4_750, 1_650
+METHODS = ("card", "ideal", "sepa_debit")
 ANNA = Buyer("Anna", "anna@example.org")
 VISA, DECLINED, THREE_D = "pm_card_visa", "pm_card_chargeDeclined", "pm_card_threeDSecure2Required"
+IDEAL, DEBIT, BAD_DEBIT = "ideal", "sepa_debit", "sepa_debit that fails"
+WAYS = {
+    IDEAL: {"payment_method_data[type]": "ideal"},
+    DEBIT: {
+        "payment_method_data[type]": "sepa_debit",
+        "payment_method_data[sepa_debit][iban]": "DE89370400440532013000",
+    },
+    BAD_DEBIT: {
+        "payment_method_data[type]": "sepa_debit",
+        "payment_method_data[sepa_debit][iban]": "DE62370400440532013001",
+    },
+}
+"""What a page sends of a way to pay that is no card."""
 MARK_SECONDS = 5
 
 
@@ -79,7 +94,7 @@ class BookingHouse(House):
         self.pool = owner
         self.dsn, self.double = dsn, double
         self.pace = Pace(pool, calls=10_000, of_operation=10_000)
-        self.payments = StripePayments(self.pace, double.secret_key, double.publishable_key, double.url)
+        self.payments = self.new_payments()
         self.bookings = Bookings(pool)
         self.refunds = Refunds(pool)
         self.returns = Returns(self.book)
@@ -95,6 +110,11 @@ class BookingHouse(House):
         self.fee = self.tax = 0
         self.ops: list[Op] = []
         """What the house's own clients asked for and heard, where they note it (`try_*`)."""
+
+    def new_payments(self, *methods: str) -> StripePayments:
+        """A worker's Stripe: cards only, or what else is offered."""
+        keys = (self.double.secret_key, self.double.publishable_key, self.double.url)
+        return StripePayments(self.pace, *keys, methods=methods or ("card",))
 
     def new_completer(
         self,
@@ -169,12 +189,13 @@ class BookingHouse(House):
         return booking
 
     async def pay(self, booking: Booking, card: str = VISA) -> str:
-        """What the buyer's browser does; answers the intent's status, or the error's code."""
+        """What the buyer's browser does, by a card or by another of `WAYS`; answers the intent's status, or the error's
+        code."""
         form = {
             "key": self.double.publishable_key,
             "client_secret": booking.client_secret,
-            "payment_method": card,
             "return_url": "http://127.0.0.1/back",
+            **WAYS.get(card, {"payment_method": card}),
         }
         url = f"{self.double.url}/v1/payment_intents/{booking.intent_id}/confirm"
         async with aiohttp.ClientSession() as http, http.post(url, data=form) as answer:
@@ -445,6 +466,12 @@ async def read_run(
         sent_out=tuple(
             SentRow(one.metadata.get("booking", ""), one.id, one.amount, one.amount_reversed)
             for one in ledger.transfers
+        ),
+        surplus=tuple(
+            SurplusRow(row["intent_id"], row["amount"], row["returned"] is not None)
+            for row in await pool.fetch(
+                "SELECT s.* FROM surplus_payment s JOIN booking b ON b.id = s.booking_id WHERE b.event_id = $1", event
+            )
         ),
         postings=await read_postings(pool, event),
         refunds=refunds,

@@ -168,7 +168,6 @@ async def test_who_came_first_is_first(house: BookingHouse, event: str) -> None:
         bookings.append(made.id)  # type: ignore[union-attr]
     await slow.close()
     assert [await _ahead(queue, one) for one in bookings] == [0, 1, 2]
-    assert await house.bookings.lease_create(bookings[1], 30) is None
     given_up = await house.bookings.load(bookings[1])
     assert given_up is not None
     assert (await house.checkout.cancel(given_up)).state == "cancelled"
@@ -204,9 +203,8 @@ async def test_where_more_are_paying_than_can_be_served_in_time_nothing_is_claim
 
 @pytest.fixture(name="strict")
 async def strict_fixture(house: BookingHouse) -> AsyncIterator[Callable[..., Completer]]:
-    """Makes workers whose pace is this, of a Stripe that takes 20 calls a second of each operation."""
+    """Makes workers of one house that have a pace of their own."""
     await house.pool.execute("DELETE FROM stripe_pace")
-    await house.double.steering.fault("*", "rate_limit", count=None, per_second=20, burst=20)
     made: list[Completer] = []
     stripes: list[StripePayments] = []
 
@@ -241,6 +239,7 @@ async def refused_of(house: BookingHouse) -> int:
 async def test_at_its_pace_stripe_minds_nothing(house: BookingHouse, event: str, strict: Any) -> None:
     """Two workers of one house, and more payments than a second has turns for."""
     await claim(house, event, 24)
+    await house.double.steering.fault("*", "rate_limit", count=None, per_second=20, burst=20)
     workers = [strict(calls=100, of_operation=20) for _ in range(2)]
     while await house.pool.fetchval("SELECT count(*) FROM payment WHERE state = 'preparing'"):
         await asyncio.gather(*(worker.turn() for worker in workers))
@@ -249,6 +248,7 @@ async def test_at_its_pace_stripe_minds_nothing(house: BookingHouse, event: str,
 
 async def test_where_stripe_minds_all_are_made_all_the_same(house: BookingHouse, event: str, strict: Any) -> None:
     await claim(house, event, 24)
+    await house.double.steering.fault("create", "rate_limit", count=None, per_second=10, burst=5)
     worker = strict(calls=1_000, of_operation=1_000)
     while await house.pool.fetchval("SELECT count(*) FROM payment WHERE state = 'preparing'"):
         await house.pass_time()

@@ -116,6 +116,7 @@ class PaymentIntent(msgspec.Struct, frozen=True, kw_only=True):
     metadata: Metadata = {}
     next_action: NextAction | None = None
     payment_method: str | None = None
+    payment_method_options: dict[str, dict[str, str]] = {}
     payment_method_types: tuple[str, ...] = ("card",)
     processing: None = None
     receipt_email: str | None = None
@@ -123,6 +124,11 @@ class PaymentIntent(msgspec.Struct, frozen=True, kw_only=True):
     statement_descriptor: str | None = None
     statement_descriptor_suffix: str | None = None
     status: IntentStatus = "requires_payment_method"
+
+    def captures_later(self, method: str) -> bool:
+        """Whether a payment by this type of method is captured by a call of its own: its option, else the intent's."""
+        chosen = self.payment_method_options.get(method, {}).get("capture_method")
+        return (chosen or self.capture_method) == "manual"
 
 
 PUBLIC_INTENT_FIELDS: Final = frozenset(
@@ -153,6 +159,8 @@ class MethodDetails(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     type: str
     card: ChargeCard | None = None
     us_bank_account: dict[str, str] | None = None
+    ideal: dict[str, str] | None = None
+    sepa_debit: dict[str, str] | None = None
 
 
 class ChargeOutcome(msgspec.Struct, frozen=True, kw_only=True):

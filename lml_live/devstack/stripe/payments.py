@@ -29,7 +29,7 @@ AMOUNT_MAX: Final = 99_999_999
 _AMOUNT_MIN: Final = {"eur": 50, "usd": 50, "gbp": 30, "jpy": 50, "sek": 300, "nok": 300, "dkk": 250, "huf": 17_500}
 _CANCELLATION_REASONS: Final = ("duplicate", "fraudulent", "requested_by_customer", "abandoned")
 _REFUND_REASONS: Final = ("duplicate", "fraudulent", "requested_by_customer")
-_METHOD_TYPES: Final = ("card", "us_bank_account")
+_METHOD_TYPES: Final = ("card", "us_bank_account", "sepa_debit", "ideal")
 
 
 class Call(NamedTuple):
@@ -72,7 +72,9 @@ CAPTURE_FIELDS: Final = frozenset(
 )
 CANCEL_FIELDS: Final = frozenset({"cancellation_reason"})
 REFUND_FIELDS: Final = frozenset({"payment_intent", "charge", "amount", "reason", "metadata"})
-METHOD_FIELDS: Final = frozenset({"type", "card", "billing_details", "metadata", "allow_redisplay"}) | _BROWSER
+METHOD_FIELDS: Final = (
+    frozenset({"type", "card", "ideal", "sepa_debit", "billing_details", "metadata", "allow_redisplay"}) | _BROWSER
+)
 
 
 _ALWAYS_OPEN: Final = frozenset({"metadata", "description", "receipt_email", "expand"})
@@ -92,6 +94,11 @@ def create_intent(call: Call) -> "PaymentIntent | Refusal":
         raise refusals.invalid("confirm", "return_url and off_session can only be used with `confirm=true`.")
     method = _sent_method(call)
     automatic, types = _method_types(form)
+    for name in types:
+        if cards.CURRENCIES.get(name, currency) != currency:
+            raise refusals.invalid(
+                "payment_method_types", f"The payment method type {name} does not take the currency {currency}."
+            )
     intent_id = new_id("pi")
     intent = PaymentIntent(
         id=intent_id,
@@ -104,6 +111,7 @@ def create_intent(call: Call) -> "PaymentIntent | Refusal":
         description=form.text("description"),
         metadata=form.metadata({}),
         payment_method=method.method.id if method else None,
+        payment_method_options=_method_options(form),
         payment_method_types=types,
         receipt_email=form.text("receipt_email"),
         setup_future_usage=form.choice("setup_future_usage", _FUTURE_USES),
@@ -239,7 +247,7 @@ def _sent_method(call: Call) -> StoredMethod | None:
     if named is not None and sent is not None:
         raise refusals.invalid("payment_method", "You may only specify one of payment_method, payment_method_data.")
     if sent is not None:
-        if not call.public:
+        if not call.public and sent.text("type") == "card":
             raise refusals.card_number_sent_by_server()
         return cards.from_form(sent, new_id("pm"), call.act.mint.now)
     if named is None:
@@ -306,6 +314,20 @@ def _method_types(form: Form) -> tuple[AutomaticPaymentMethods | None, tuple[str
         return None, ("card",)
     automatic = AutomaticPaymentMethods(enabled=True, allow_redirects="never" if redirects == "never" else "always")
     return automatic, ("card",)
+
+
+def _method_options(form: Form) -> dict[str, dict[str, str]]:
+    """When each type of method is captured, where that is not when all are; other options change nothing here."""
+    sent, options = form.inner("payment_method_options"), dict[str, dict[str, str]]()
+    for name in sent.fields if sent is not None else ():
+        assert sent is not None
+        of_type = sent.inner(name)
+        chosen = of_type.choice("capture_method", ("manual",)) if of_type is not None else None
+        if of_type is not None and chosen is not None:
+            if name not in cards.CAN_WAIT:
+                raise refusals.unknown(of_type.name("capture_method"))
+            options[name] = {"capture_method": chosen}
+    return options
 
 
 def _checked_types(form: Form) -> tuple[str, ...] | None:

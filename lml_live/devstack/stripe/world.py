@@ -96,7 +96,7 @@ class Act:
         self._operation = operation
         self._request = request
         self.now_ms = control.now_ms()
-        self.mint = Mint(now=self.now_ms // 1000, new_id=new_id)
+        self.mint = Mint(now=self.now_ms // 1000, new_id=new_id, processing_seconds=control.settings.processing_seconds)
 
     # What is there.
 
