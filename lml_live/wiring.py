@@ -29,6 +29,7 @@ from lml_live.booking.aftercare import Aftercare
 from lml_live.booking.bookings import Bookings
 from lml_live.booking.checkout import Checkout
 from lml_live.booking.completer import Completer
+from lml_live.booking.customers import Customers
 from lml_live.booking.disputes import Disputes
 from lml_live.booking.handing import Handing
 from lml_live.booking.letters import domain_of
@@ -52,6 +53,7 @@ from lml_live.gateway.acts import Acts
 from lml_live.gateway.app import Runner, Services, make_app
 from lml_live.gateway.blocks import SocketBlocks
 from lml_live.gateway.bookings import BookingServices
+from lml_live.gateway.cards import CardServices
 from lml_live.gateway.collector import Collector
 from lml_live.gateway.connection import Doorman
 from lml_live.gateway.counter import CounterServices
@@ -237,8 +239,11 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
         if payments is not None:
             stack.push_async_callback(payments.close)
         refunds = Refunds(pool)
-        paying = onboarding = None
+        paying = onboarding = customers = None
         if payments is not None:
+            from lml_live.booking.stripe_wallet import StripeWallet
+
+            customers = Customers(pool, StripeWallet(payments))
             from lml_live.booking.stripe_connect import StripeConnect
 
             connect = StripeConnect(payments)
@@ -246,7 +251,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             paying = Paying(bookings, Transfers(pool), onboarding, payments, connect)
         aftercare = Aftercare(bookings, refunds, Disputes(pool), Returns(book), payments, paying)
         completer = Completer(
-            *(bookings, holds, payments, aftercare),
+            *(bookings, holds, payments, aftercare, customers),
             poll_seconds=settings.poll_seconds,
             bank_seconds=settings.bank_seconds,
             lease_seconds=settings.lease_seconds,
@@ -324,6 +329,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
                 *(desk, Organisations(pool), Statements(pool), keys, onboarding, f"{pages}/organisation")
             ),
             accounts=AccountServices(live, accounts, handing, holder_services.address_of.capped),
+            cards=CardServices(holder_services.buyer, customers),
             probes={
                 "redis": redis_answers,
                 "postgres": postgres_answers,

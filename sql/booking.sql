@@ -40,6 +40,10 @@ decided AS (
     FROM claimed, LATERAL (SELECT CASE amount WHEN 0 THEN 'sell_hold' ELSE 'create_intent' END) AS due (act))
 SELECT epoch, state, ARRAY(SELECT id FROM claimed) AS claimed FROM fence;
 
+-- name: save_cards
+-- Who wants the card to be saved has said so with the booking.
+UPDATE payment SET save_card = true WHERE booking_id = ANY ($1::text[]);
+
 -- name: insert_refused
 -- Takes a booking's id out of the world, so that a claim of it that sleeps somewhere can never commit.
 INSERT INTO booking (id, event_id, hold_id, holder, epoch, state, hold_created, lifetime_end, currency)
@@ -96,7 +100,7 @@ UPDATE booking_area SET state = 'released' WHERE booking_id = $1 AND state <> 'r
 
 -- name: load_booking
 -- One booking, and its PaymentIntent where it has one.
-SELECT b.*, p.intent_id, p.client_secret, p.state AS payment FROM booking b LEFT JOIN payment p ON p.booking_id = b.id
+SELECT b.*, p.intent_id, p.client_secret, p.state AS payment, p.save_card FROM booking b LEFT JOIN payment p ON p.booking_id = b.id
 WHERE b.id = $1;
 
 -- name: lock_booking
@@ -109,7 +113,7 @@ SELECT * FROM booking_line WHERE booking_id = ANY ($1::text[]) ORDER BY booking_
 
 -- name: list_bookings
 -- A holder's bookings, the newest first, after a cursor; refused checkouts are none.
-SELECT b.*, p.intent_id, p.client_secret, p.state AS payment FROM booking b LEFT JOIN payment p ON p.booking_id = b.id
+SELECT b.*, p.intent_id, p.client_secret, p.state AS payment, p.save_card FROM booking b LEFT JOIN payment p ON p.booking_id = b.id
 WHERE b.holder = $1 AND b.buyer_name IS NOT NULL
   AND ($2::timestamptz IS NULL OR (b.created, b.id) < ($2, $3))
 ORDER BY b.created DESC, b.id DESC

@@ -47,6 +47,8 @@ class Booking(Struct, frozen=True, kw_only=True):
     client_secret: str | None
     payment: PaymentState | None
     """What Stripe said of it last; None where nothing is due."""
+    save_card: bool
+    """The buyer wants the card that pays to be saved."""
     lines: tuple[Line, ...]
 
 
@@ -315,6 +317,7 @@ async def _with_lines(connected: Connection, rows: Sequence[asyncpg.Record]) -> 
             intent_id=row["intent_id"],
             client_secret=row["client_secret"],
             payment=row["payment"],
+            save_card=bool(row["save_card"]),
             lines=tuple(lines[row["id"]]),
         )
         for row in rows

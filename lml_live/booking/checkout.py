@@ -47,6 +47,8 @@ QuoteHold = Callable[[str, Record], Quoted]
 class Buyer(Struct, frozen=True):
     name: str
     email: str
+    save_card: bool = False
+    """The card that pays is to be saved for the account."""
 
 
 class Checkout:
@@ -159,6 +161,7 @@ class Checkout:
                     lines=quoted.lines,
                     pay_seconds=self._pay_seconds,
                     origin=origin,
+                    save_card=buyer.save_card,
                 )
             )
             if isinstance(outcome, NotClaimed):

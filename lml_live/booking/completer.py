@@ -16,6 +16,7 @@ from lml_live import limits
 from lml_live.booking.aftercare import Aftercare
 from lml_live.booking.bookings import Bookings
 from lml_live.booking.creating import Creating
+from lml_live.booking.customers import Customers
 from lml_live.booking.outbox import Outcome, Work
 from lml_live.booking.pace import for_buyers
 from lml_live.booking.payments import Intent, PaymentFault, Payments
@@ -51,6 +52,7 @@ class Completer:
         holds: Holds,
         payments: Payments | None,
         aftercare: Aftercare,
+        customers: Customers | None = None,
         *,
         poll_seconds: float,
         bank_seconds: float = limits.BANK_SECONDS,
@@ -63,7 +65,7 @@ class Completer:
         self._poll_seconds = poll_seconds
         self._bank_seconds = bank_seconds
         self._lease_seconds = lease_seconds
-        self._creating = Creating(bookings, payments, self._perform_act, lease_seconds=lease_seconds)
+        self._creating = Creating(bookings, payments, self._perform_act, customers, lease_seconds=lease_seconds)
         self._creating.made = self.wake
         self._wake = asyncio.Event()
         self._queued = asyncio.Event()

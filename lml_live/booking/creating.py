@@ -13,6 +13,7 @@ from functools import partial
 
 from lml_live import limits
 from lml_live.booking.bookings import Bookings
+from lml_live.booking.customers import Customers
 from lml_live.booking.outbox import Outcome, Work
 from lml_live.booking.pace import for_buyers, turn_in_hand
 from lml_live.booking.payments import Intent, PaymentFault, Payments
@@ -31,12 +32,14 @@ class Creating:
         bookings: Bookings,
         payments: Payments | None,
         perform: Perform,
+        customers: Customers | None = None,
         *,
         lease_seconds: float = limits.OUTBOX_LEASE_SECONDS,
     ) -> None:
         self._bookings = bookings
         self._payments = payments
         self._perform = perform
+        self._customers = customers
         self._lease_seconds = lease_seconds
         self._making: dict[str, asyncio.Task[None]] = {}
         """By booking, what is under way here."""
@@ -123,8 +126,13 @@ class Creating:
                 intents = tuple(one for one in found if one.status != "canceled")
             if not intents:
                 try:
+                    customer = None
+                    if self._customers is not None:
+                        customer = await self._customers.of_payment(booking.holder, save_card=booking.save_card)
                     made = await self._payments.create(
-                        booking.id, booking.amount, booking.currency, booking.buyer_email, work.stripe_key
+                        *(booking.id, booking.amount, booking.currency, booking.buyer_email, work.stripe_key),
+                        customer=customer,
+                        save_card=booking.save_card,
                     )
                 except PaymentFault as fault:
                     if fault.kind != "refused":

@@ -48,7 +48,7 @@ def ways_to_pay(methods: Sequence[str], currency: str) -> dict[str, Any]:
     names = offered(methods, currency)
     if all(METHODS[name].later for name in names):
         return {"payment_method_types": list(names), "capture_method": "manual"}
-    later = {name: {"capture_method": "manual"} for name in names if METHODS[name].later}
+    later: dict[str, dict[str, str]] = {name: {"capture_method": "manual"} for name in names if METHODS[name].later}
     return {
         "payment_method_types": list(names),
         "capture_method": "automatic_async",

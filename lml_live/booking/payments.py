@@ -82,8 +82,21 @@ class Payments(Protocol):
         """Takes the next turn of an operation, and answers in how many seconds it is (`booking.pace`)."""
         ...
 
-    async def create(self, booking: str, amount: int, currency: str, email: str, key: str) -> Intent:
-        """Makes an intent over `amount` minor units, or answers the one that this key made."""
+    async def create(
+        self,
+        booking: str,
+        amount: int,
+        currency: str,
+        email: str,
+        key: str,
+        *,
+        customer: str | None = None,
+        save_card: bool = False,
+    ) -> Intent:
+        """Makes an intent over `amount` minor units, or answers the one that this key made.
+
+        With a `customer` its saved cards can pay it, and the card that pays is saved where that is wanted.
+        """
         ...
 
     async def find(self, booking: str, since: datetime) -> tuple[Intent, ...]:

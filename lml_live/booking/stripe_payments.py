@@ -85,7 +85,17 @@ class StripePayments:
         except Unavailable as unavailable:
             log.warning("the pace at Stripe stays as it is: %s", unavailable)
 
-    async def create(self, booking: str, amount: int, currency: str, email: str, key: str) -> Intent:
+    async def create(
+        self,
+        booking: str,
+        amount: int,
+        currency: str,
+        email: str,
+        key: str,
+        *,
+        customer: str | None = None,
+        save_card: bool = False,
+    ) -> Intent:
         params: dict[str, Any] = {
             "amount": stripe_amount(amount, currency),
             "currency": currency.lower(),
@@ -93,6 +103,12 @@ class StripePayments:
             "receipt_email": email,
             "metadata": {"booking": booking},
         }
+        if customer is not None:
+            params["customer"] = customer
+            if save_card:
+                # Of cards only: what else the intent can be paid by is not saved. The buyer is there when it is used.
+                options = params.setdefault("payment_method_options", {}).setdefault("card", {})
+                options["setup_future_usage"] = "on_session"
         create = self.client.v1.payment_intents.create_async
         return _read(await self.send("create_intent", create, params, {"idempotency_key": key}))
 

@@ -49,11 +49,15 @@ class BuyerBody(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class BookingBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The body of `POST /bookings`. `expected_amount` is what the buyer was shown."""
+    """The body of `POST /bookings`. `expected_amount` is what the buyer was shown.
+
+    `save_card`: the card that pays is saved for the account that has signed in, and only for that.
+    """
 
     hold: Id
     buyer: BuyerBody
     expected_amount: Amount | None = None
+    save_card: bool = False
 
 
 class BookingLineShown(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -123,6 +127,7 @@ _NEVER_PAID: Final = AWAITING_PAYMENT | ENDED_UNSOLD | {"authorized"}
 
 _CODES: Final = (
     "unauthorized",
+    "forbidden",
     "hold_not_found",
     "hold_expired",
     "hold_in_checkout",
@@ -248,16 +253,19 @@ def routes(services: BookingServices) -> list[web.RouteDef]:
     visible, own = reader(services), reader(services, clerks=False)
 
     async def create_booking(request: web.Request) -> web.Response:
-        holder, key = (await services.buyer(request)).holder, read_key(request)
+        token, key = await services.buyer(request), read_key(request)
+        holder = token.holder
 
         async def act() -> web.Response:
             body = await read_body(request, BookingBody)
+            if body.save_card and not token.session:
+                raise Refused("forbidden", "Cards are saved for those who have signed in.")
             desk = await live.acts.desk_of_hold(body.hold)
             outcome = await checkout.book(
                 desk.event.id,
                 holder,
                 body.hold,
-                Buyer(body.buyer.name, body.buyer.email),
+                Buyer(body.buyer.name, body.buyer.email, body.save_card),
                 lambda _, record: _quote(desk, record),
                 key=key,
                 expected_amount=body.expected_amount,

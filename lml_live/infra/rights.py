@@ -45,7 +45,7 @@ RIGHTS: Final[Mapping[str, frozenset[str]]] = {
     "booking": _may("SELECT", "INSERT", update="state changed holder"),
     "payment_move": _may("SELECT"),
     "payment_fit": _may("SELECT"),
-    "payment": _may("SELECT", "INSERT", update="state intent_id client_secret looked_at"),
+    "payment": _may("SELECT", "INSERT", update="state intent_id client_secret looked_at save_card"),
     "payment_attempt": _may("SELECT", "INSERT", update="tries outcome ended fault"),
     "surplus_payment": _may("SELECT", "INSERT", update="refund_id returned"),
     "stripe_customer": _may("SELECT", "INSERT", update="attempt customer_id"),

@@ -41,6 +41,7 @@ from lml_live.booking.checkout import Buyer, Checkout, Quoted
 from lml_live.booking.claims import Line
 from lml_live.booking.completer import Completer
 from lml_live.booking.connect import Connect
+from lml_live.booking.customers import Customers
 from lml_live.booking.disputes import Disputes
 from lml_live.booking.onboarding import Onboarding
 from lml_live.booking.pace import Pace
@@ -50,6 +51,7 @@ from lml_live.booking.payments import Payments
 from lml_live.booking.refunds import Refund, Refunds
 from lml_live.booking.stripe_connect import StripeConnect
 from lml_live.booking.stripe_payments import StripePayments
+from lml_live.booking.stripe_wallet import StripeWallet
 from lml_live.booking.tickets import Tickets
 from lml_live.booking.transfers import Transfers
 from lml_live.clock import to_ms
@@ -94,7 +96,8 @@ class BookingHouse(House):
         self.pool = owner
         self.dsn, self.double = dsn, double
         self.pace = Pace(pool, calls=10_000, of_operation=10_000)
-        self.payments = self.new_payments()
+        self.payments = self.new_payments(*METHODS)
+        self.customers = Customers(pool, StripeWallet(self.payments))
         self.bookings = Bookings(pool)
         self.refunds = Refunds(pool)
         self.returns = Returns(self.book)
@@ -112,9 +115,9 @@ class BookingHouse(House):
         """What the house's own clients asked for and heard, where they note it (`try_*`)."""
 
     def new_payments(self, *methods: str) -> StripePayments:
-        """A worker's Stripe: cards only, or what else is offered."""
+        """A worker's Stripe, and what is offered there."""
         keys = (self.double.secret_key, self.double.publishable_key, self.double.url)
-        return StripePayments(self.pace, *keys, methods=methods or ("card",))
+        return StripePayments(self.pace, *keys, methods=methods)
 
     def new_completer(
         self,
@@ -133,7 +136,8 @@ class BookingHouse(House):
             *(bookings, refunds or self.refunds, self.disputes, returns or self.returns, payments),
             paying or self.paying,
         )
-        return Completer(bookings, holds or self.holds, payments, aftercare, poll_seconds=poll_seconds)
+        customers = self.customers if payments is self.payments else None
+        return Completer(bookings, holds or self.holds, payments, aftercare, customers, poll_seconds=poll_seconds)
 
     def new_paying(
         self,
@@ -177,9 +181,16 @@ class BookingHouse(House):
         return held(await self.holds.hold_seats(event, holder, wishes, areas, key=None)).hold
 
     async def buy(
-        self, event: str, hold: str, *, holder: str = "anna", key: str = "k", expected: int | None = None
+        self,
+        event: str,
+        hold: str,
+        *,
+        holder: str = "anna",
+        key: str = "k",
+        expected: int | None = None,
+        buyer: Buyer = ANNA,
     ) -> Booking | Refusal:
-        return await self.checkout.book(event, holder, hold, ANNA, self.quote, key=key, expected_amount=expected)
+        return await self.checkout.book(event, holder, hold, buyer, self.quote, key=key, expected_amount=expected)
 
     async def claimed(self, event: str, hold: str, **more: Any) -> Booking:
         """A booking whose payment can begin."""

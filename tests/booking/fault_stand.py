@@ -203,7 +203,7 @@ class FaultStand:
         return ""
 
     async def _all_told(self) -> bool:
-        """Only a notice tells of an intent that is no booking's, so one that was lost is sent again, as Stripe lists it."""
+        """Only a notice tells of an intent that is no booking's: one that was lost is sent again."""
         ledger = await self.double.steering.ledger()
         charged = {entry.intent.id for entry in ledger.intents if entry.captured}
         async with self.server.pool() as pool:

@@ -10,24 +10,14 @@ from booking_fixtures import (  # noqa: F401
     house_fixture,
     inventory_dsn_fixture,
 )
-from booking_house import BAD_DEBIT, DEBIT, IDEAL, METHODS, VISA, BookingHouse
-from stripe_house import stripe_client
+from booking_house import BAD_DEBIT, DEBIT, IDEAL, VISA, BookingHouse
+from every_point import charge_again
 
 from lml_live.booking.bookings import Booking
 from lml_live.booking.methods import offered, ways_to_pay
 from lml_live.errors import InvalidInput
 from lml_live.infra.config import load_settings
 from lml_live.inventory import seatmap
-
-
-@pytest.fixture(name="house")
-async def open_to_all(house: BookingHouse) -> BookingHouse:
-    """A house that offers every way the double knows in euros."""
-    await house.payments.close()
-    house.payments = house.new_payments(*METHODS)
-    house.completer = house.new_completer()
-    house.checkout = house.new_checkout(house.completer)
-    return house
 
 
 async def claimed(house: BookingHouse, event: str, *seats: int) -> Booking:
@@ -75,6 +65,18 @@ async def test_a_card_still_waits_for_its_capture(house: BookingHouse, event: st
     await house.rest()
     assert await house.history(booking) == ["pending_payment", "authorized", "confirmed"]
     await house.assert_right(event)
+
+
+async def test_where_only_cards_are_offered_no_intent_takes_money_by_itself(house: BookingHouse, event: str) -> None:
+    payments = house.new_payments("card")
+    completer = house.new_completer(payments=payments)
+    house.checkout = house.new_checkout(completer)
+    booking = await claimed(house, event)
+    await completer.close()
+    await payments.close()
+    [entry] = (await house.double.steering.ledger()).intents
+    assert (entry.intent.capture_method, entry.intent.payment_method_types) == ("manual", ("card",))
+    assert await house.pay(booking, IDEAL) == "parameter_invalid"
 
 
 async def test_money_that_is_taken_at_once_is_a_seat_at_once(house: BookingHouse, event: str) -> None:
@@ -164,16 +166,6 @@ async def test_a_bank_that_never_answers_is_not_waited_for_for_ever(house: Booki
 
 
 # --- What buys nothing goes back
-
-
-async def charge_again(house: BookingHouse, booking: Booking, **more: Any) -> str:
-    """Somebody makes another intent for a booking, and it is paid; answers its id."""
-    wish = {"amount": booking.amount, "currency": "eur", "payment_method": VISA, "confirm": True}
-    async with stripe_client(house.double) as client:
-        made = await client.v1.payment_intents.create_async(
-            {**wish, "payment_method_types": ["card"], "metadata": {"booking": booking.id}, **more}  # type: ignore[arg-type]
-        )
-    return str(made.id)
 
 
 async def hear(house: BookingHouse, intent: str, kind: str = "succeeded") -> None:

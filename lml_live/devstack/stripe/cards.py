@@ -21,7 +21,8 @@ CAN_WAIT: Final[frozenset[MethodType]] = frozenset({"card"})
 """Can be captured later; of the others the money is taken when the buyer agrees, or when the bank answers."""
 DELAYED: Final[frozenset[MethodType]] = frozenset({"us_bank_account", "sepa_debit"})
 """The bank answers in days."""
-CURRENCIES: Final = {"us_bank_account": "usd", "sepa_debit": "eur", "ideal": "eur"}
+CURRENCIES: Final = {"sepa_debit": "eur", "ideal": "eur"}
+"""US accounts are debited in any currency here."""
 
 
 class Decline(msgspec.Struct, frozen=True):

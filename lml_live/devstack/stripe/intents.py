@@ -300,6 +300,7 @@ def _fresh_charge(
         billing_details=method.billing_details,
         created=mint.now,
         currency=intent.currency,
+        customer=intent.customer,
         description=intent.description,
         failure_code=decline.code if decline else None,
         failure_message=decline.message if decline else None,

@@ -14,6 +14,7 @@ from lml_live.devstack.stripe.objects import (
     AutomaticPaymentMethods,
     CaptureMethod,
     Charge,
+    Customer,
     Dispute,
     PaymentIntent,
     PaymentMethod,
@@ -43,6 +44,8 @@ class Call(NamedTuple):
     page_base: str = ""
     """Where the double's pages are."""
     declined: bool = False
+    other_id: str = ""
+    """The second object of the address, where it names two."""
     account: str | None = None
     """The connected account for which it is made (`Stripe-Account`)."""
 
@@ -56,7 +59,7 @@ _ATTEMPT: Final = frozenset({"payment_method", "payment_method_data", "return_ur
 _DETAILS: Final = frozenset(
     {
         *("amount", "currency", "capture_method", "description", "metadata", "payment_method", "payment_method_data"),
-        *("payment_method_types", "receipt_email", "setup_future_usage"),
+        *("payment_method_types", "receipt_email", "setup_future_usage", "customer"),
         *("statement_descriptor", "statement_descriptor_suffix"),
     }
 )
@@ -65,7 +68,7 @@ _BROWSER: Final = frozenset(
     {"expected_payment_method_type", "payment_user_agent", "referrer", "time_on_page", "client_attribution_metadata"}
 )
 CREATE_FIELDS: Final = _DETAILS | _ATTEMPT | _IGNORED | {"automatic_payment_methods", "confirm", "confirmation_method"}
-UPDATE_FIELDS: Final = _DETAILS | _IGNORED
+UPDATE_FIELDS: Final = (_DETAILS - {"customer"}) | _IGNORED
 CONFIRM_FIELDS: Final = _ATTEMPT | _IGNORED | _BROWSER | {"receipt_email", "setup_future_usage", "capture_method"}
 CAPTURE_FIELDS: Final = frozenset(
     {"amount_to_capture", "metadata", "statement_descriptor", "statement_descriptor_suffix"}
@@ -108,6 +111,7 @@ def create_intent(call: Call) -> "PaymentIntent | Refusal":
         client_secret=f"{intent_id}_secret_{secrets.token_hex(12)}",
         created=act.mint.now,
         currency=currency,
+        customer=_customer(call),
         description=form.text("description"),
         metadata=form.metadata({}),
         payment_method=method.method.id if method else None,
@@ -257,7 +261,23 @@ def _sent_method(call: Call) -> StoredMethod | None:
     return call.act.method(named)
 
 
+def _customer(call: Call) -> str | None:
+    named = call.form.text("customer")
+    return None if named is None else call.act.find("customer", named, Customer, "customer").id
+
+
+def _check_owner(intent: PaymentIntent, method: StoredMethod | None) -> None:
+    """A saved card pays for its customer only."""
+    if method is not None and method.method.customer not in (None, intent.customer):
+        raise refusals.invalid(
+            "payment_method",
+            "The provided PaymentMethod belongs to a Customer: it pays PaymentIntents of that Customer only.",
+            "payment_method_customer_mismatch",
+        )
+
+
 def _attempt(call: Call, intent: PaymentIntent, method: StoredMethod | None) -> Attempt:
+    _check_owner(intent, method)
     if method is None and intent.payment_method is None:
         raise refusals.invalid(
             "payment_method",
@@ -327,6 +347,9 @@ def _method_options(form: Form) -> dict[str, dict[str, str]]:
             if name not in cards.CAN_WAIT:
                 raise refusals.unknown(of_type.name("capture_method"))
             options[name] = {"capture_method": chosen}
+        saved = of_type.choice("setup_future_usage", _FUTURE_USES) if of_type is not None else None
+        if saved is not None:
+            options.setdefault(name, {})["setup_future_usage"] = saved
     return options
 
 

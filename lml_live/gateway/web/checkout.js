@@ -34,6 +34,7 @@ export class Checkout {
     this.booking = null;
     this.name = field("buyer-name", "Name", { autocomplete: "name", autocapitalize: "words", maxLength: 100, required: true });
     this.email = field("buyer-email", "E-mail", { autocomplete: "email", type: "email", inputMode: "email", maxLength: 254, required: true });
+    this.saveCard = element("input", { type: "checkbox", id: "save-card" });
     this._buildFrame();
     this._reset();
   }
@@ -239,6 +240,7 @@ export class Checkout {
       return;
     }
     const body = { hold: this.hold.id, buyer: { name, email }, expected_amount: this.hold.amount };
+    if (signedIn() && this.saveCard.checked) body.save_card = true;
     const wish = JSON.stringify(body);
     if (this.key === null || this.keyFor !== wish) [this.key, this.keyFor] = [randomKey(), wish];
     this._setBusy(true, "One moment…");

@@ -1,7 +1,7 @@
 /** What each step of the checkout shows: title, body and buttons. What the buttons do is in checkout.js. */
 
 import { bookingAddress } from "./bookingapi.js";
-import { explainQueue, explainState } from "./checkoutwords.js";
+import { explainQueue, explainState, explainWaiting } from "./checkoutwords.js";
 import { element } from "./dom.js";
 import { signedIn } from "./signedin.js";
 import { money } from "./words.js";
@@ -14,11 +14,17 @@ function accountHint() {
   return element("p", { class: "hint" }, "Have an account? ", link, ": your seats come along.");
 }
 
+/** Whether the card that pays is to be saved: for the account, if its buyer says so. */
+function saveCardChoice(checkout) {
+  if (!signedIn()) return [];
+  return [element("label", { class: "save-card" }, checkout.saveCard, "Save the card for my next booking. Stripe keeps it; you can remove it on your account’s page.")];
+}
+
 /** @type {Object<string, (checkout: object) => {title: string, body: Node[], acts: Node[]}>} */
 export const STEPS = Object.freeze({
   details: (checkout) => ({
     title: "Checkout",
-    body: [checkout.name.row, checkout.email.row, element("p", { class: "hint" }, "The e-mail address gets the receipt."), accountHint()],
+    body: [checkout.name.row, checkout.email.row, element("p", { class: "hint" }, "The e-mail address gets the receipt."), accountHint(), ...saveCardChoice(checkout)],
     acts: [primary("continue-button", "Continue to payment"), plain("Back to my seats", () => checkout.close())],
   }),
 
@@ -43,7 +49,7 @@ export const STEPS = Object.freeze({
   waiting: (checkout) => ({
     title: "Almost done",
     body: [
-      spinner(`${checkout.sent ? "The payment was sent. " : ""}The box office is confirming your seats…`),
+      spinner(explainWaiting(checkout.booking, checkout.sent)),
       element("p", { class: "hint" }, "You may leave this page: the booking goes on without it, and “My bookings” shows it."),
     ],
     acts: [],

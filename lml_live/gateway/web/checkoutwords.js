@@ -54,6 +54,7 @@ export function stepOf(booking, sent) {
 export function explainState(booking) {
   switch (booking.state) {
     case "pending_payment":
+      if (booking.payment?.status === "none") return { chip: "At the bank", tone: "warn", title: "Your bank is at it", text: "Your bank is dealing with the payment, which may take days. These seats are kept for you until it has answered." };
       return { chip: "Not paid yet", tone: "warn", title: "Not paid yet", text: "These seats are kept for you until the time is up." };
     case "authorized":
     case "confirmed":
@@ -89,6 +90,12 @@ export function explainRefund(refund) {
   if (refund.state === "failed") return { text: refund.accepted ? "Your bank did not take this refund: the box office will write to you" : "This refund could not be made", counts: false };
   if (refund.state === "succeeded") return { text: "Refunded to your card", counts: true };
   return refund.accepted ? { text: "Refund on its way to your card", counts: true } : { text: "Refund is being made", counts: false };
+}
+
+/** What the buyer waits for, once nothing is left to do. */
+export function explainWaiting(booking, sent) {
+  if (booking?.payment.status === "none" && booking.amount) return "Your bank is dealing with the payment. That may take days; we write to you, and your seats are kept.";
+  return `${sent ? "The payment was sent. " : ""}The box office is confirming your seats…`;
 }
 
 /**
