@@ -257,3 +257,19 @@ async def test_where_stripe_minds_all_are_made_all_the_same(house: BookingHouse,
     assert await house.pool.fetchval("SELECT min(share) FROM stripe_pace") < 1
     intents = [one.intent.metadata["booking"] for one in (await house.double.steering.ledger()).intents]
     assert len(intents) == len(set(intents)) == 24
+
+
+async def test_a_purchase_is_three_calls(house: BookingHouse, event: str) -> None:
+    """It was eight: each of Stripe's notices was a look at the intent, and the first capture looked once more."""
+    booking = await house.claimed(event, await house.take(event, 3))
+    await house.pay(booking)
+    for kind in ("payment_intent.created", "charge.succeeded", "payment_intent.amount_capturable_updated"):
+        await house.bookings.keep_notice(f"evt_{kind}", kind, booking.intent_id)
+    await house.completer.turn()
+    await house.completer.turn()
+    for kind in ("charge.captured", "payment_intent.succeeded"):
+        await house.bookings.keep_notice(f"evt_{kind}", kind, booking.intent_id)
+    await house.completer.turn()
+    assert await house.state(booking) == "confirmed"
+    ours = [one.operation for one in (await house.double.steering.ledger()).requests if not one.public]
+    assert ours == ["create", "retrieve", "capture"]
