@@ -426,6 +426,7 @@ async def test_the_whole_purchase_on_a_phone_by_keyboard(house: House) -> None:
     await page.keyboard.press("Enter")
     await expect(page.locator("#checkout-title")).to_have_text("Payment")
     await expect(page.locator("#checkout-title")).to_be_focused()
+    await page.keyboard.press("Tab")  # the ways to pay: by card
     for text in ("4242424242424242", "1234", "123"):
         await page.keyboard.press("Tab")
         await page.keyboard.type(text)
