@@ -23,6 +23,7 @@ from lml_live.backoffice.blocking import Blocking, Refusals
 from lml_live.backoffice.deployed import DeployedLayouts
 from lml_live.backoffice.history import History
 from lml_live.backoffice.holding import Holding
+from lml_live.backoffice.selling import Selling
 from lml_live.backoffice.trail import Trail
 from lml_live.backoffice.turns import StaffTurns
 from lml_live.booking.aftercare import Aftercare
@@ -68,6 +69,7 @@ from lml_live.gateway.live import Live
 from lml_live.gateway.operations import API
 from lml_live.gateway.organisations import OrganisationServices
 from lml_live.gateway.refunds import RefundServices
+from lml_live.gateway.sales import SaleServices
 from lml_live.gateway.session import Visitor
 from lml_live.gateway.tickets import TicketServices
 from lml_live.gateway.tokens import HolderTokens
@@ -280,6 +282,8 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             stack.push_async_callback(_end, _start(mailer.run(), "mails"))
         staff_holds = StaffHolds(book)
         holding = Holding(pool, staff_holds, turns)
+        selling = Selling(pool, bookings, checkout, staff_holds, turns, mark_seconds=settings.mark_seconds)
+        completer.undo_taking = selling.undo
         holder_services = HolderServices(
             live,
             library,
@@ -288,6 +292,22 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             desk,
             holding,
             partners,
+        )
+        booking_services = BookingServices(
+            live,
+            holder_services.buyer,
+            desk,
+            bookings,
+            refunds,
+            checkout,
+            completer,
+            keys,
+            payments,
+            payment_queue.place,
+            settings.stripe_webhook_secret,
+            live_mode=bool(settings.stripe_api_key and "_live_" in settings.stripe_api_key),
+            running_seconds=settings.mark_seconds * limits.RUNNING_SHARE_OF_MARK,
+            noticed=None if onboarding is None else onboarding.noticed,
         )
         services = Services(
             events=EventServices(
@@ -305,22 +325,8 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
                 *(desk, acts, groups, holding, History(pool, staff_holds), keys),
                 *(holder_services.buyer, holder_services.address_of.mark),
             ),
-            bookings=BookingServices(
-                live,
-                holder_services.buyer,
-                desk,
-                bookings,
-                refunds,
-                checkout,
-                completer,
-                keys,
-                payments,
-                payment_queue.place,
-                settings.stripe_webhook_secret,
-                live_mode=bool(settings.stripe_api_key and "_live_" in settings.stripe_api_key),
-                running_seconds=settings.mark_seconds * limits.RUNNING_SHARE_OF_MARK,
-                noticed=None if onboarding is None else onboarding.noticed,
-            ),
+            bookings=booking_services,
+            sales=SaleServices(desk, acts, selling, booking_services),
             refunds=RefundServices(
                 desk, refunds, completer, keys, settings.mark_seconds * limits.RUNNING_SHARE_OF_MARK
             ),

@@ -4,40 +4,45 @@ SELECT pg_advisory_xact_lock_shared(7202, (SELECT number FROM event WHERE id = $
 
 -- name: claim
 -- Claims holds of one event for their buyers, each under the epoch that it was marked in; nothing where the event has
--- moved on or sells no more, and nothing of a booking whose id is there already, whoever put it there. Answers the event
--- as it is and the ids that were claimed. Bookings and seats are written in the order of their ids, whatever hold they
--- are of: two batches that share any of them meet at the first, and never wait for one another in a ring.
+-- moved on or sells no more (at the counter: not now), and nothing of a booking whose id is there already, whoever put it
+-- there. Answers the event as it is and the ids that were claimed. Bookings and seats are written in the order of their
+-- ids, whatever hold they are of: two batches that share any of them meet at the first, and never wait for one another in
+-- a ring.
 WITH fence AS (SELECT epoch, state FROM event WHERE id = $1),
 asked AS (
     SELECT * FROM unnest($2::text[], $3::text[], $4::text[], $5::bigint[], $6::timestamptz[], $7::timestamptz[],
                          $8::text[], $9::text[], $10::bigint[], $11::text[], $12::bigint[], $13::float8[], $14::smallint[],
-                         $15::text[])
+                         $15::text[], $16::text[], $17::text[], $18::text[])
     AS a (id, hold_id, holder, epoch, hold_created, lifetime_end, buyer_name, buyer_email, amount, currency,
-          prices_version, pay_seconds, channel, origin)),
+          prices_version, pay_seconds, channel, origin, tender, staff_id, reason)),
 claimed AS (
     INSERT INTO booking (id, event_id, hold_id, holder, epoch, state, hold_created, lifetime_end, buyer_name,
-                         buyer_email, amount, currency, prices_version, expires_at, channel, origin)
+                         buyer_email, amount, currency, prices_version, expires_at, channel, origin, tender, staff_id,
+                         reason)
     SELECT id, $1, hold_id, holder, epoch, 'pending_payment', hold_created, lifetime_end, buyer_name, buyer_email,
-           amount, currency, prices_version, now() + make_interval(secs => pay_seconds), channel, origin
-    FROM asked JOIN fence USING (epoch) WHERE fence.state NOT IN ('paused', 'closed')
+           amount, currency, prices_version, now() + make_interval(secs => pay_seconds), channel, origin, tender,
+           staff_id, reason
+    FROM asked JOIN fence USING (epoch)
+    WHERE fence.state NOT IN ('paused', 'closed') AND (tender IS NULL OR fence.state = 'open')
     ORDER BY id
     ON CONFLICT (id) DO NOTHING
-    RETURNING id, amount),
+    RETURNING id, amount, tender),
 -- The quoted lines: the price that was shown is the price that is charged.
 quoted AS (
-    SELECT l.* FROM unnest($16::text[], $17::int[], $18::text[], $19::text[], $20::text[], $21::bigint[], $22::bigint[],
-                           $23::bigint[]) AS l (id, line, seat_id, area_id, type, amount, fee, tax)
+    SELECT l.* FROM unnest($19::text[], $20::int[], $21::text[], $22::text[], $23::text[], $24::bigint[], $25::bigint[],
+                           $26::bigint[]) AS l (id, line, seat_id, area_id, type, amount, fee, tax)
     JOIN claimed USING (id)),
 lined AS (
     INSERT INTO booking_line (booking_id, line, seat_id, area_id, type, amount, fee, tax) SELECT * FROM quoted),
 seated AS (
     INSERT INTO booking_seat (booking_id, event_id, seat_id, type, state)
     SELECT id, $1, seat_id, type, 'claimed' FROM quoted WHERE seat_id IS NOT NULL ORDER BY seat_id),
--- What costs nothing is sold at once; for the rest Stripe is asked.
+-- What costs nothing, or is sold at the counter, is sold at once; for the rest Stripe is asked.
 decided AS (
     INSERT INTO outbox (booking_id, event_id, act, key)
     SELECT id, $1, act, id || ':' || act
-    FROM claimed, LATERAL (SELECT CASE amount WHEN 0 THEN 'sell_hold' ELSE 'create_intent' END) AS due (act))
+    FROM claimed, LATERAL (
+        SELECT CASE WHEN amount = 0 OR tender IS NOT NULL THEN 'sell_hold' ELSE 'create_intent' END) AS due (act))
 SELECT epoch, state, ARRAY(SELECT id FROM claimed) AS claimed FROM fence;
 
 -- name: save_cards
@@ -50,6 +55,23 @@ INSERT INTO booking (id, event_id, hold_id, holder, epoch, state, hold_created, 
 SELECT $1, id, $3, $4, $5, 'failed', $6, $7, currency FROM event WHERE id = $2
 ON CONFLICT (id) DO NOTHING
 RETURNING id;
+
+-- name: use_up_house_blocks
+-- Seats that are sold over a house hold are no longer kept by it; kills are never touched. Those that are there already
+-- are taken in the order of their ids, as staff who block do.
+WITH kept AS (
+    SELECT seat_id FROM seat_block WHERE event_id = $1 AND seat_id = ANY ($2::text[]) AND kind = 'house'
+    ORDER BY seat_id FOR UPDATE)
+DELETE FROM seat_block WHERE event_id = $1 AND seat_id IN (SELECT seat_id FROM kept) AND kind = 'house';
+
+-- name: house_blocks
+-- The seats that the house keeps back.
+SELECT seat_id FROM seat_block WHERE event_id = $1 AND kind = 'house';
+
+-- name: forgo
+-- What the places of a booking that is given away would have cost.
+INSERT INTO comp_line (booking_id, line, amount, fee, tax)
+SELECT * FROM unnest($1::text[], $2::int[], $3::bigint[], $4::bigint[], $5::bigint[]);
 
 -- name: claim_areas
 -- Claims area places of bookings of one event.
@@ -99,8 +121,10 @@ UPDATE booking_seat SET state = 'released' WHERE booking_id = $1 AND state <> 'r
 UPDATE booking_area SET state = 'released' WHERE booking_id = $1 AND state <> 'released';
 
 -- name: load_booking
--- One booking, and its PaymentIntent where it has one.
-SELECT b.*, p.intent_id, p.client_secret, p.state AS payment, p.save_card FROM booking b LEFT JOIN payment p ON p.booking_id = b.id
+-- One booking, its PaymentIntent where it has one, and what it forgoes where it was given away.
+SELECT b.*, p.intent_id, p.client_secret, p.state AS payment, p.save_card,
+       CASE b.tender WHEN 'comp' THEN (SELECT sum(amount + fee)::bigint FROM comp_line WHERE booking_id = b.id) END AS forgone
+FROM booking b LEFT JOIN payment p ON p.booking_id = b.id
 WHERE b.id = $1;
 
 -- name: lock_booking
@@ -113,7 +137,9 @@ SELECT * FROM booking_line WHERE booking_id = ANY ($1::text[]) ORDER BY booking_
 
 -- name: list_bookings
 -- A holder's bookings, the newest first, after a cursor; refused checkouts are none.
-SELECT b.*, p.intent_id, p.client_secret, p.state AS payment, p.save_card FROM booking b LEFT JOIN payment p ON p.booking_id = b.id
+SELECT b.*, p.intent_id, p.client_secret, p.state AS payment, p.save_card,
+       CASE b.tender WHEN 'comp' THEN (SELECT sum(amount + fee)::bigint FROM comp_line WHERE booking_id = b.id) END AS forgone
+FROM booking b LEFT JOIN payment p ON p.booking_id = b.id
 WHERE b.holder = $1 AND b.buyer_name IS NOT NULL
   AND ($2::timestamptz IS NULL OR (b.created, b.id) < ($2, $3))
 ORDER BY b.created DESC, b.id DESC
@@ -123,8 +149,8 @@ LIMIT $4;
 -- Changes a booking's state; the trigger refuses an illegal move and writes the history.
 UPDATE booking SET state = $2 WHERE id = $1;
 
--- name: confirm_free
--- The same for bookings that cost nothing.
+-- name: confirm_at_once
+-- The same for bookings that cost nothing, or were paid for at the counter.
 UPDATE booking SET state = 'confirmed' WHERE id = ANY ($1::text[]);
 
 -- name: load_payment

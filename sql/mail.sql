@@ -12,7 +12,7 @@ RETURNING id, created < now() - make_interval(secs => $3) AS stale;
 
 -- name: load_mails
 -- What mails say: of their bookings and events, as they are now. Places that were given back are none any more.
-SELECT m.id, m.kind, m.ordinal, m.tries, b.id AS booking_id, b.buyer_name, b.buyer_email, b.amount, b.currency,
+SELECT m.id, m.kind, m.ordinal, m.tries, b.id AS booking_id, b.buyer_name, b.buyer_email, b.amount, b.currency, b.tender,
        e.name AS event, e.venue, e.starts_at,
        (SELECT count(*) FROM booking_line l WHERE l.booking_id = b.id AND NOT EXISTS (
             SELECT FROM refund r WHERE r.booking_id = b.id AND r.accepted IS NOT NULL AND l.line = ANY (r.lines))

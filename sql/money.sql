@@ -36,7 +36,7 @@ ORDER BY id;
 
 -- name: load_booked
 -- What bookings say of their money; a refused checkout says nothing of any.
-SELECT b.id, b.state, coalesce(b.amount, 0) AS amount, coalesce(b.currency, '') AS currency, p.intent_id, b.changed,
+SELECT b.id, b.state, coalesce(b.amount, 0) AS amount, coalesce(b.currency, '') AS currency, p.intent_id, b.changed, b.tender,
        ((SELECT coalesce(sum(r.amount - r.owed), 0) FROM refund r
          WHERE r.booking_id = b.id AND r.accepted IS NOT NULL)
         + (SELECT coalesce(sum(d.amount), 0) FROM dispute d

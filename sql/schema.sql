@@ -474,7 +474,7 @@ CREATE TABLE booking (
     channel         smallint NOT NULL DEFAULT 0,  -- through which it was sold: its number in the event; 0: none of its own
     state           text NOT NULL,
     buyer_name      text,
-    buyer_email     text,
+    buyer_email     text,                     -- at the counter: where they gave one
     amount          bigint,                   -- minor units, all lines, fees included
     currency        text NOT NULL,            -- the event's
     prices_version  bigint,                   -- the price list that was shown
@@ -482,6 +482,9 @@ CREATE TABLE booking (
     hold_created    timestamptz NOT NULL,     -- the hold's, so that it can be given back as it was
     lifetime_end    timestamptz NOT NULL,
     origin          text,                     -- from where it was made: stands for a network address
+    tender          text,                     -- sold at the counter for this; NULL: paid for at Stripe, or free
+    staff_id        text,                     -- … by whom
+    reason          text,                     -- … and why, where that was said
     created         timestamptz NOT NULL DEFAULT now(),
     changed         timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT booking_state_is_known CHECK (state IN (
@@ -502,7 +505,20 @@ CREATE TABLE booking (
     -- A claim of nobody, at no price, or that never ends; and a refused checkout that is half a claim.
     CONSTRAINT booking_is_whole CHECK (
         num_nonnulls(buyer_name, buyer_email, amount, prices_version, expires_at) = 5
+        OR num_nonnulls(buyer_name, tender, amount, prices_version, expires_at) = 5
         OR state = 'failed' AND num_nonnulls(buyer_name, buyer_email, amount, prices_version, expires_at) = 0),
+    CONSTRAINT booking_tender_is_known CHECK (tender IN (
+        'cash',             -- in the drawer
+        'card_terminal',    -- at the counter's own terminal, whose provider owes it
+        'comp')),           -- given away: what it would have cost is a comp_line's
+    -- A counter sale of nobody's, and a clerk's name or reason on a sale that was none of theirs.
+    CONSTRAINT counter_sale_has_a_clerk CHECK (
+        (tender IS NULL) = (staff_id IS NULL) AND (reason IS NULL OR tender IS NOT NULL)),
+    -- What is given away costs nothing.
+    CONSTRAINT comp_costs_nothing CHECK (tender <> 'comp' OR amount = 0),
+    -- What was taken at the counter waits for no charge, ends in none, and no bank takes it back.
+    CONSTRAINT counter_sale_is_paid_at_once CHECK (
+        tender IS NULL OR state IN ('pending_payment', 'confirmed', 'partially_refunded', 'refunded')),
     -- What its places, its tickets and its work are held against: they are of its event.
     CONSTRAINT booking_is_of_one_event UNIQUE (id, event_id),
     -- Money of a currency that the event does not sell in; and a booking of no event.
@@ -522,6 +538,19 @@ CREATE TRIGGER booking_begins_unpaid BEFORE INSERT ON booking FOR EACH ROW
     WHEN (NEW.state <> 'pending_payment' AND (NEW.state <> 'failed' OR NEW.amount IS NOT NULL))
     EXECUTE FUNCTION refuse();
 
+-- A counter sale is made and paid in one transaction; asked at the commit. Nothing would ever end one that waits.
+CREATE FUNCTION counter_sale_is_sold() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM booking WHERE id = NEW.id AND state = 'pending_payment') THEN
+        RAISE EXCEPTION 'booking % was sold at the counter, and is not paid', NEW.id
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'counter_sale_is_sold';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER counter_sale_is_sold AFTER INSERT ON booking
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.tender IS NOT NULL)
+    EXECUTE FUNCTION counter_sale_is_sold();
+
 -- What was bought, place by place, at the price that was shown; minor units of the booking's currency.
 CREATE TABLE booking_line (
     booking_id  text NOT NULL REFERENCES booking,
@@ -538,6 +567,32 @@ CREATE TABLE booking_line (
     -- Negative money, and more tax than there is price.
     CONSTRAINT line_is_an_amount CHECK (amount >= 0 AND fee >= 0 AND tax BETWEEN 0 AND amount + fee)
 );
+
+-- What the places of a booking that was given away would have cost: forgone, and no money of anybody's, so that the ledger
+-- has none of it. Only ever added to; minor units of the booking's currency.
+CREATE TABLE comp_line (
+    booking_id  text NOT NULL,
+    line        integer NOT NULL,
+    amount      bigint NOT NULL,              -- as of a booking's line
+    fee         bigint NOT NULL,
+    tax         bigint NOT NULL,
+    PRIMARY KEY (booking_id, line),
+    FOREIGN KEY (booking_id, line) REFERENCES booking_line,
+    CONSTRAINT comp_line_is_an_amount CHECK (amount >= 0 AND fee >= 0 AND tax BETWEEN 0 AND amount + fee)  -- As of lines.
+);
+-- Nothing is forgone of what was paid.
+CREATE FUNCTION comp_lines_are_of_comps() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM added JOIN booking b ON b.id = added.booking_id WHERE b.tender IS DISTINCT FROM 'comp') THEN
+        RAISE EXCEPTION 'only what is given away forgoes its price'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'comp_lines_are_of_comps';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER comp_lines_are_of_comps AFTER INSERT ON comp_line
+    REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION comp_lines_are_of_comps();
+CREATE TRIGGER comp_lines_stay BEFORE UPDATE OR DELETE OR TRUNCATE ON comp_line
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse();
 
 -- The seats of bookings.
 CREATE TABLE booking_seat (
@@ -610,7 +665,7 @@ CREATE TABLE booking_history (
     at          timestamptz NOT NULL DEFAULT clock_timestamp(),
     actor_kind  text,
     actor_id    text,
-    reason      text,                         -- what its payment was then
+    reason      text,                         -- what its payment was then; of a counter sale, what it was sold for
     origin      text,                         -- stands for a network address
     worker      text DEFAULT current_setting('application_name', true),  -- the program that was connected
     CONSTRAINT history_actor_is_known CHECK (actor_kind IN (
@@ -625,8 +680,8 @@ CREATE INDEX booking_history_by_booking ON booking_history (booking_id, number);
 -- costs a sale next to nothing.
 CREATE INDEX booking_history_by_time ON booking_history USING brin (at) WITH (pages_per_range = 32);
 
--- Begins the history of bookings that are made, and makes the payments of those that cost something; once a statement,
--- for claims that wait together are made together.
+-- Begins the history of bookings that are made, and makes the payments of those that cost something and are paid for at
+-- Stripe; once a statement, for claims that wait together are made together.
 CREATE FUNCTION bookings_made() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     -- Who acts in this transaction, where a request said so; a claim is its holder's.
@@ -636,7 +691,7 @@ DECLARE
 BEGIN
     INSERT INTO booking_history (booking_id, event_id, from_state, to_state, actor_kind, actor_id, origin)
     SELECT id, event_id, NULL, state, actor, coalesce(actor_is, holder), coalesce(origin, came_from) FROM made;
-    INSERT INTO payment (booking_id) SELECT id FROM made WHERE amount > 0;
+    INSERT INTO payment (booking_id) SELECT id FROM made WHERE amount > 0 AND tender IS NULL;
     RETURN NULL;
 END $$;
 CREATE TRIGGER bookings_made AFTER INSERT ON booking
@@ -652,7 +707,7 @@ BEGIN
         RAISE EXCEPTION 'booking % may not go from % to %', NEW.id, OLD.state, NEW.state
             USING ERRCODE = 'check_violation', CONSTRAINT = 'booking_moves_legally';
     END IF;
-    IF NEW.amount > 0 THEN
+    IF NEW.amount > 0 AND NEW.tender IS NULL THEN
         SELECT state INTO paid FROM payment WHERE booking_id = NEW.id;
         IF NOT EXISTS (SELECT FROM payment_fit WHERE booking_state = NEW.state AND payment_state = paid) THEN
             RAISE EXCEPTION 'booking % may not be % while its payment is %', NEW.id, NEW.state, paid
@@ -662,7 +717,7 @@ BEGIN
     INSERT INTO booking_history (booking_id, event_id, from_state, to_state, actor_kind, actor_id, reason, origin)
     VALUES (NEW.id, NEW.event_id, OLD.state, NEW.state,
             coalesce(nullif(current_setting('lml.actor_kind', true), ''), 'system'),
-            nullif(current_setting('lml.actor_id', true), ''), paid,
+            nullif(current_setting('lml.actor_id', true), ''), coalesce(paid, NEW.tender),
             nullif(current_setting('lml.origin', true), ''));
     NEW.changed := clock_timestamp();
     RETURN NEW;
@@ -721,8 +776,8 @@ FROM unnest(ARRAY['pending_payment', 'cancelling', 'expiring']) AS b (state),
      unnest(ARRAY['preparing', 'requires_payment_method', 'requires_confirmation', 'requires_action', 'processing',
                   'requires_capture', 'canceled', 'succeeded', 'abandoned']) AS p (state);
 
--- One for each booking that costs something, made with it: the PaymentIntent as Stripe said last, in Stripe's own words,
--- with two of ours. Amount and currency are the booking's (docs/decisions/020).
+-- One for each booking that costs something and was not sold at the counter, made with it: the PaymentIntent as Stripe
+-- said last, in Stripe's own words, with two of ours. Amount and currency are the booking's (docs/decisions/020).
 CREATE TABLE payment (
     booking_id     text PRIMARY KEY REFERENCES booking,
     state          text NOT NULL DEFAULT 'preparing',
@@ -1046,6 +1101,8 @@ INSERT INTO ledger_account (name, side, says) VALUES
     ('buyer_receivable', 'debit',  'sold and authorised, not captured yet'),
     ('stripe_balance',   'debit',  'at Stripe: captured, not given back'),
     ('disputed_funds',   'debit',  'withdrawn by Stripe until a dispute is decided'),
+    ('cash_drawer',      'debit',  'cash: taken at the counter, not given back'),
+    ('card_terminal',    'debit',  'taken by the counter''s terminal, not given back: its provider owes it'),
     ('venue_payable',    'credit', 'the venue''s: ticket prices without tax'),
     ('fee_income',       'credit', 'ours: fees without tax'),
     ('tax_payable',      'credit', 'the state''s: the tax in prices and fees'),
@@ -1395,7 +1452,8 @@ CREATE TRIGGER mail_of_moves AFTER UPDATE ON booking FOR EACH ROW
 -- Tells of every refund that Stripe took, whatever the booking is afterwards.
 CREATE FUNCTION mail_of_refunds() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM write_next_mail(NEW.booking_id, 'refunded');
+    -- Whoever bought at the counter may have left no address.
+    PERFORM write_next_mail(id, 'refunded') FROM booking WHERE id = NEW.booking_id AND buyer_email IS NOT NULL;
     RETURN NULL;
 END $$;
 CREATE TRIGGER mail_of_refunds AFTER UPDATE ON refund FOR EACH ROW
@@ -1414,7 +1472,8 @@ CREATE TRIGGER mail_of_surplus AFTER UPDATE ON surplus_payment FOR EACH ROW
 CREATE FUNCTION mail_of_changed_event() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM write_next_mail(id, 'event_changed') FROM booking
-    WHERE event_id = NEW.id AND state IN ('authorized', 'confirmed', 'partially_refunded', 'disputed') ORDER BY id;
+    WHERE event_id = NEW.id AND state IN ('authorized', 'confirmed', 'partially_refunded', 'disputed')
+      AND buyer_email IS NOT NULL ORDER BY id;
     RETURN NULL;
 END $$;
 CREATE TRIGGER mail_of_changed_event AFTER UPDATE ON event FOR EACH ROW
@@ -1462,7 +1521,7 @@ CREATE TABLE status_change (
     booking_id  text,
     channel     text,                         -- of assign, open, and a withdrawn assign; 'open' is what all sell
     staff_id    text,                         -- NULL: a buyer's doing
-    reason      text,
+    reason      text,                         -- of a sale at the counter: why, or for what
     origin      text DEFAULT nullif(current_setting('lml.origin', true), ''),   -- stands for a network address
     worker      text DEFAULT current_setting('application_name', true),         -- the program that was connected
     CONSTRAINT status_change_act_is_known CHECK (act IN (
@@ -1470,7 +1529,7 @@ CREATE TABLE status_change (
         'withdraw',          -- a block or assignment that was written and then refused by the inventory: it was held
         'hold', 'release',   -- of a hold for a customer
         'move',              --   the same onto other places
-        'sell', 'free',      -- written by the triggers below, whoever sells
+        'sell', 'free',      -- written by the triggers below, whoever sells; with a clerk where that was at the counter
         'assign', 'open')),  -- to a channel; to all
     CONSTRAINT status_change_status_is_known CHECK (status IN (
         'available', 'held', 'sold',
@@ -1518,9 +1577,11 @@ END $$;
 -- however many it sells.
 CREATE FUNCTION booking_seats_sold_or_freed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO status_change (event_id, act, seat_id, status, hold_id, holder, booking_id)
+    INSERT INTO status_change (event_id, act, seat_id, status, hold_id, holder, booking_id, staff_id, reason)
     SELECT now_is.event_id, CASE now_is.state WHEN 'sold' THEN 'sell' ELSE 'free' END, now_is.seat_id,
-           CASE now_is.state WHEN 'sold' THEN 'sold' ELSE 'available' END, b.hold_id, b.holder, b.id
+           CASE now_is.state WHEN 'sold' THEN 'sold' ELSE 'available' END, b.hold_id, b.holder, b.id,
+           CASE now_is.state WHEN 'sold' THEN b.staff_id END,
+           CASE now_is.state WHEN 'sold' THEN coalesce(b.reason, b.tender) END
     FROM now_is
     JOIN was ON was.booking_id = now_is.booking_id AND was.seat_id = now_is.seat_id
     JOIN booking b ON b.id = now_is.booking_id
@@ -1538,13 +1599,15 @@ CREATE TRIGGER booking_seats_sold_or_freed AFTER UPDATE ON booking_seat
 -- how many went.
 CREATE FUNCTION booking_areas_sold_or_freed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO status_change (event_id, act, area_id, quantity, status, hold_id, holder, booking_id)
+    INSERT INTO status_change (event_id, act, area_id, quantity, status, hold_id, holder, booking_id, staff_id, reason)
     SELECT now_is.event_id,
            CASE WHEN was.state <> now_is.state AND now_is.state = 'sold' THEN 'sell' ELSE 'free' END,
            now_is.area_id,
            CASE WHEN was.state = now_is.state THEN was.quantity - now_is.quantity ELSE now_is.quantity END,
            CASE WHEN was.state <> now_is.state AND now_is.state = 'sold' THEN 'sold' ELSE 'available' END,
-           b.hold_id, b.holder, b.id
+           b.hold_id, b.holder, b.id,
+           CASE WHEN was.state <> now_is.state AND now_is.state = 'sold' THEN b.staff_id END,
+           CASE WHEN was.state <> now_is.state AND now_is.state = 'sold' THEN coalesce(b.reason, b.tender) END
     FROM now_is
     JOIN was ON was.booking_id = now_is.booking_id AND was.area_id = now_is.area_id AND was.type = now_is.type
     JOIN booking b ON b.id = now_is.booking_id
@@ -1822,7 +1885,8 @@ CREATE TABLE netting (
     CONSTRAINT netting_is_an_amount CHECK (amount > 0)
 );
 
--- From when a booking's money is at Stripe, a part of it is somebody's: the row is there before anybody could ask.
+-- From when a booking's money is at Stripe, a part of it is somebody's: the row is there before anybody could ask. What
+-- was taken at the counter is not at Stripe, and nothing of it can be transferred there (docs/decisions/023).
 CREATE FUNCTION transfer_awaits() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO transfer (booking_id, event_id, organisation_id)
@@ -1832,7 +1896,7 @@ BEGIN
     RETURN NULL;
 END $$;
 CREATE TRIGGER transfer_awaits AFTER UPDATE ON booking FOR EACH ROW
-    WHEN (NEW.state = 'confirmed' AND NEW.amount > 0
+    WHEN (NEW.state = 'confirmed' AND NEW.amount > 0 AND NEW.tender IS NULL
           AND OLD.state IN ('pending_payment', 'cancelling', 'expiring', 'authorized'))
     EXECUTE FUNCTION transfer_awaits();
 

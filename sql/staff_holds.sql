@@ -6,6 +6,10 @@ INSERT INTO customer (holder, staff_id) VALUES ($1, $2);
 -- Tells whether a holder is a customer of the box office.
 SELECT EXISTS (SELECT FROM customer WHERE holder = $1);
 
+-- name: hold_to_sell
+-- For whom the box office holds it.
+SELECT holder, customer FROM staff_hold WHERE hold_id = $1;
+
 -- name: lock_event_shared
 -- Keeps adopt out while a staff act is put on record; adopt takes the same lock exclusive.
 SELECT pg_advisory_xact_lock_shared(7202, (SELECT number FROM event WHERE id = $1)::int);

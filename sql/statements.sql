@@ -14,6 +14,12 @@ LIMIT $6;
 -- Some of an event's bookings that are to be paid out, or were, in the order of their ids.
 SELECT booking_id, state FROM transfer WHERE event_id = $1 AND booking_id > $2 ORDER BY booking_id LIMIT $3;
 
+-- name: counter_sales_of_event
+-- Some of an event's bookings that were paid for at the counter, in the order of their ids.
+SELECT id FROM booking
+WHERE event_id = $1 AND tender IN ('cash', 'card_terminal') AND amount > 0 AND id > $2
+ORDER BY id LIMIT $3;
+
 -- name: sent_of_events
 -- What was sent of events, what is on its way, and what was kept for what was owed.
 SELECT event_id,

@@ -37,13 +37,15 @@ WHERE t.booking_id = $1
 FOR UPDATE OF t;
 
 -- name: load_payables
--- What bookings brought and what of it was given back, as booking/payouts.py wants it: one row each.
-SELECT t.booking_id, b.currency, s.venue, s.fees, s.tax, s.price_tax, s.tickets, m.fee_basis_points, m.fee_per_ticket,
+-- What bookings of an organisation's brought and what of it was given back, as booking/payouts.py wants it: one row each.
+SELECT b.id AS booking_id, b.currency, s.venue, s.fees, s.tax, s.price_tax, s.tickets, m.fee_basis_points, m.fee_per_ticket,
        r.back_venue, r.back_fees, r.back_tax, r.owed,
        (SELECT coalesce(sum(d.amount), 0) FROM dispute d
         WHERE d.booking_id = b.id AND d.state = 'lost')::bigint AS lost
-FROM transfer t
-JOIN booking b ON b.id = t.booking_id
+FROM booking b
+JOIN event e ON e.id = b.event_id
+LEFT JOIN venue v ON v.id = e.venue_id
+LEFT JOIN transfer t ON t.booking_id = b.id
 CROSS JOIN LATERAL (
     SELECT sum(amount - (l.tax - fee_tax))::bigint AS venue, sum(fee - fee_tax)::bigint AS fees,
            sum(l.tax)::bigint AS tax, sum(l.tax - fee_tax)::bigint AS price_tax,
@@ -57,8 +59,9 @@ CROSS JOIN LATERAL (
     FROM refund WHERE booking_id = b.id AND accepted IS NOT NULL) AS r
 JOIN LATERAL (
     SELECT fee_basis_points, fee_per_ticket FROM organisation_terms
-    WHERE organisation_id = t.organisation_id AND since <= b.created ORDER BY since DESC LIMIT 1) AS m ON true
-WHERE t.booking_id = ANY ($1::text[]);
+    WHERE organisation_id = coalesce(t.organisation_id, v.organisation_id) AND since <= b.created
+    ORDER BY since DESC LIMIT 1) AS m ON true
+WHERE b.id = ANY ($1::text[]);
 
 -- name: decide_transfer
 -- How much is sent, to whom, and what of what is due is kept.

@@ -175,12 +175,12 @@ class LiveServer:
     async def new_event(
         self, *, state: str = "open", group: str | None = None, layout: str = "test-hall", **rules: Any
     ) -> str:
-        """A fresh event on the test hall; `rules` are its limits, `on_sale_at` and `tick_ms` apart."""
+        """A fresh event on the test hall; `rules` are its limits, `starts_at`, `on_sale_at` and `tick_ms` apart."""
         body: dict[str, Any] = {
             "id": f"event-{next(_numbers)}-{secrets.token_hex(4)}",
             "name": "A test event",
             "venue": "Test Hall",
-            "starts_at": (datetime.now(UTC) + timedelta(days=30)).isoformat(),
+            "starts_at": rules.pop("starts_at", datetime.now(UTC) + timedelta(days=30)).isoformat(),
             "on_sale_at": rules.pop("on_sale_at", datetime.now(UTC) - timedelta(hours=1)).isoformat(),
             "currency": "EUR",
             "layout": {"id": layout},

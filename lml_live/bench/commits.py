@@ -163,6 +163,7 @@ def _script() -> str:
     of_booking = (
         *(booking, "'1-0123456789abcdef01234567'", "'holder-' || :n::text", str(_EPOCH), "now()", "now()"),
         *("'Anna'", "'anna@example.org'", "9500", "'EUR'", "1", "600", "0", "'bench'"),
+        *("NULL", "NULL", "NULL"),
     )
     of_lines = (
         *((booking, booking), ("1", "2"), tuple(seats), ("NULL", "NULL"), ("'adult'", "'adult'")),

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from lml_live.booking.ledger import Entry, Posting, Shares, entries, postings, share_out
+from lml_live.booking.ledger import Entry, Posting, Shares, Tender, entries, postings, share_out
 from lml_live.booking.states import BookingState
 from lml_live.infra import postgres
 from lml_live.infra.postgres import Connection
@@ -11,9 +11,16 @@ from lml_live.infra.postgres import Connection
 _SQL: Final = postgres.statements("ledger")
 
 
-async def post_move(connected: Connection, booking: str, currency: str, state: BookingState, to: BookingState) -> None:
-    """Books what a booking's move books."""
-    due = postings(state, to)
+async def post_move(
+    connected: Connection,
+    booking: str,
+    currency: str,
+    state: BookingState,
+    to: BookingState,
+    tender: Tender | None = None,
+) -> None:
+    """Books what a booking's move books; `tender` where it was sold at the counter."""
+    due = postings(state, to, tender)
     if due:
         shares = await load_shares(connected, booking)
         for posting in due:

@@ -15,7 +15,7 @@ from lml_live.booking import states, tickets
 from lml_live.booking.accounts import post, post_move
 from lml_live.booking.claims import Claimed, Known, Line, NewBooking, NotClaimed
 from lml_live.booking.inbox import Inbox
-from lml_live.booking.ledger import Shares
+from lml_live.booking.ledger import Shares, Tender
 from lml_live.booking.outbox import Outbox, write_work
 from lml_live.booking.payment_states import PaymentState, may_follow
 from lml_live.booking.states import BookingState, IntentStatus
@@ -29,7 +29,10 @@ _SQL: Final = postgres.statements("booking")
 
 
 class Booking(Struct, frozen=True, kw_only=True):
-    """One booking. `intent_id` and `client_secret` are there once Stripe has made the PaymentIntent."""
+    """One booking. `intent_id` and `client_secret` are there once Stripe has made the PaymentIntent.
+
+    With a `tender` it was sold at the counter; `forgone` is what it would have cost, where it was given away.
+    """
 
     id: str
     event: str
@@ -38,7 +41,7 @@ class Booking(Struct, frozen=True, kw_only=True):
     epoch: int
     state: BookingState
     buyer_name: str
-    buyer_email: str
+    buyer_email: str | None
     amount: int
     currency: str
     expires_at: datetime
@@ -49,6 +52,8 @@ class Booking(Struct, frozen=True, kw_only=True):
     """What Stripe said of it last; None where nothing is due."""
     save_card: bool
     """The buyer wants the card that pays to be saved."""
+    tender: Tender | None
+    forgone: int | None
     lines: tuple[Line, ...]
 
 
@@ -118,6 +123,11 @@ class Bookings(Outbox, Inbox):
         assert row is not None
         hold: str = row["hold_id"]
         return hold
+
+    async def house_blocks(self, event: str) -> set[str]:
+        """The seats that the house keeps back."""
+        async with postgres.connection(self._pool) as connected:
+            return {row["seat_id"] for row in await connected.fetch(_SQL["house_blocks"], event)}
 
     async def of_holder(self, holder: str, *, after: tuple[datetime, str] | None, limit: int) -> Sequence[Booking]:
         """A holder's bookings, the newest first."""
@@ -318,6 +328,8 @@ async def _with_lines(connected: Connection, rows: Sequence[asyncpg.Record]) -> 
             client_secret=row["client_secret"],
             payment=row["payment"],
             save_card=bool(row["save_card"]),
+            tender=row["tender"],
+            forgone=row["forgone"],
             lines=tuple(lines[row["id"]]),
         )
         for row in rows

@@ -5,6 +5,8 @@
     claim in PostgreSQL                          durable; refused where the epoch moved or a seat is somebody else's
     make the PaymentIntent through the outbox    the buyer's browser pays
 
+At the counter the last two are one: the claim is paid for, and sold (docs/decisions/023).
+
 A mark is never taken back on a guess: first the booking's id is inserted as `failed`; where that insert conflicts, the
 booking decides.
 """
@@ -17,7 +19,7 @@ from msgspec import Struct
 
 from lml_live import limits
 from lml_live.booking.bookings import Booking, Bookings
-from lml_live.booking.claims import Claimed, Line, NewBooking, NotClaimed
+from lml_live.booking.claims import AtCounter, Claimed, Line, NewBooking, NotClaimed
 from lml_live.booking.completer import Completer
 from lml_live.booking.payments import JudgeAmount, judge_amount
 from lml_live.errors import Unavailable
@@ -46,7 +48,7 @@ QuoteHold = Callable[[str, Record], Quoted]
 
 class Buyer(Struct, frozen=True):
     name: str
-    email: str
+    email: str | None
     save_card: bool = False
     """The card that pays is to be saved for the account."""
 
@@ -109,13 +111,9 @@ class Checkout:
         that is there already is answered as it is, or `idempotency_mismatch` where it was made of another request.
         """
         booking = self.booking_id(holder, key)
-        # The id first, then what became of it: the other way round, a claim that is committed between the two reads
-        # would pass for a refused checkout.
-        if await self._bookings.state_of(booking) is not None:
-            known = await self._bookings.load(booking)
-            if known is None:
-                return Refusal("conflict", "This checkout was refused before: begin a new one.")
-            return _same_request(known, hold, buyer, expected_amount)
+        known = await self._find(booking)
+        if known is not None:
+            return _same_request(known, hold, buyer, expected_amount) if isinstance(known, Booking) else known
         seen = await self._holds.read_hold(event, holder, hold)
         if isinstance(seen, Refusal):
             return seen
@@ -127,10 +125,48 @@ class Checkout:
             return refusal
         if quoted.amount and seen.record.state != "checkout":
             await self._admit()
-        mark = await self._holds.checkout_hold(event, holder, hold, booking, mark_seconds=self._mark_seconds)
+        mark = await self.mark(event, holder, hold, booking)
         if isinstance(mark, Refusal):
             return mark
         return await self._claim(event, holder, mark, buyer, quote, booking, expected_amount, origin)
+
+    async def sell(
+        self,
+        event: str,
+        hold: str,
+        request: str,
+        buyer: Buyer,
+        counter: AtCounter,
+        quote: QuoteHold,
+        mark: Callable[[str], Awaitable[Changed | Refusal]],
+    ) -> Booking | Refusal:
+        """Sells what `mark` marks with the booking's id at the counter, in one transaction. Answers, raises as `book`.
+
+        `request` names the clerk's request and its repetitions. A mark whose claim is refused, or never comes, ends as
+        every other.
+        """
+        booking = self.booking_id(counter.staff, request)
+        known = await self._find(booking)
+        if known is not None:
+            return _same_request(known, hold, buyer, None, counter) if isinstance(known, Booking) else known
+        marked = await mark(booking)
+        if isinstance(marked, Refusal):
+            return marked
+        assert marked.record is not None
+        return await self._claim(event, marked.record.holder, marked, buyer, quote, booking, None, counter=counter)
+
+    async def mark(self, event: str, holder: str, hold: str, booking: str) -> Changed | Refusal:
+        """Marks a hold with the booking that is being made of it."""
+        return await self._holds.checkout_hold(event, holder, hold, booking, mark_seconds=self._mark_seconds)
+
+    async def _find(self, booking: str) -> Booking | Refusal | None:
+        """What became of a booking's id; None where nobody knows it."""
+        # The id first, then what became of it: the other way round, a claim that is committed between the two reads
+        # would pass for a refused checkout.
+        if await self._bookings.state_of(booking) is None:
+            return None
+        found = await self._bookings.load(booking)
+        return found or Refusal("conflict", "This checkout was refused before: begin a new one.")
 
     async def _claim(
         self,
@@ -142,11 +178,14 @@ class Checkout:
         booking: str,
         expected_amount: int | None,
         origin: str = "",
+        counter: AtCounter | None = None,
     ) -> Booking | Refusal:
         assert mark.record is not None
         # What was marked is what is sold: the hold may have changed since it was read.
         quoted = quote(event, mark.record)
-        refusal = self._judge(quoted, expected_amount)
+        given = counter is not None and counter.tender == "comp"
+        # What Stripe takes is no matter of the counter's.
+        refusal = None if counter is not None else self._judge(quoted, expected_amount)
         if refusal is None:
             outcome = await self._bookings.claim(
                 NewBooking(
@@ -158,10 +197,12 @@ class Checkout:
                     buyer_email=buyer.email,
                     currency=quoted.currency,
                     prices_version=quoted.prices_version,
-                    lines=quoted.lines,
+                    lines=tuple(map(_given, quoted.lines)) if given else quoted.lines,
                     pay_seconds=self._pay_seconds,
                     origin=origin,
                     save_card=buyer.save_card,
+                    counter=counter,
+                    forgone=quoted.lines if given else (),
                 )
             )
             if isinstance(outcome, NotClaimed):
@@ -177,9 +218,9 @@ class Checkout:
         made = await self._bookings.load(booking)
         if made is None:
             # The sweep had refused it when this call marked it once more.
-            await self._holds.restore_hold(event, mark.hold, booking)
+            await self._completer.restore(event, mark.hold, booking)
             return Refusal("conflict", "This checkout was refused before: begin a new one.")
-        return _same_request(made, mark.hold, buyer, expected_amount)
+        return _same_request(made, mark.hold, buyer, expected_amount, counter)
 
     def _judge(self, quoted: Quoted, expected_amount: int | None) -> Refusal | None:
         if expected_amount is not None and expected_amount != quoted.amount:
@@ -204,18 +245,24 @@ class Checkout:
         elif await self._bookings.hold_of(booking) != mark.hold or await self._bookings.load(booking) is None:
             # A key that was used for two holds, or again after its refusal: this hold's claim can never commit.
             log.warning("booking %s is another's or was refused: hold %s is given back", booking, mark.hold)
-            await self._holds.restore_hold(event, mark.hold, booking)
+            await self._completer.restore(event, mark.hold, booking)
 
 
-def _same_request(known: Booking, hold: str, buyer: Buyer, expected_amount: int | None) -> Booking | Refusal:
+def _given(line: Line) -> Line:
+    """A line that is given away."""
+    return Line(line.line, line.seat_id, line.area_id, line.type, 0, 0, 0)
+
+
+def _same_request(
+    known: Booking, hold: str, buyer: Buyer, expected_amount: int | None, counter: AtCounter | None = None
+) -> Booking | Refusal:
     """The booking that a key made, for the request that made it; for another request under this key a refusal.
 
     The gateway compares bodies, but forgets them after a day, and at once where a first request was cut short. A first
     `expected_amount` was the booking's amount, or there was none.
     """
-    if (known.hold, known.buyer_name, known.buyer_email) == (hold, buyer.name, buyer.email) and expected_amount in (
-        None,
-        known.amount,
-    ):
+    asked = (hold, buyer.name, buyer.email, None if counter is None else counter.tender)
+    same = (known.hold, known.buyer_name, known.buyer_email, known.tender) == asked
+    if same and expected_amount in (None, known.amount):
         return known
     return Refusal("idempotency_mismatch", "This key was used for another booking.")

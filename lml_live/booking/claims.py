@@ -7,10 +7,13 @@ import asyncpg
 from msgspec import Struct
 
 from lml_live.booking import tickets
+from lml_live.booking.accounts import post_move
+from lml_live.booking.ledger import Tender
 from lml_live.clock import to_datetime
 from lml_live.infra import postgres
 from lml_live.infra.postgres import Connection, Pool
 from lml_live.inventory.answers import Changed
+from lml_live.inventory.records import is_counter_hold
 
 _SQL: Final = postgres.statements("booking")
 
@@ -27,6 +30,14 @@ class Line(Struct, frozen=True):
     tax: int
 
 
+class AtCounter(Struct, frozen=True):
+    """What a clerk sells a hold for, and why, where that was said."""
+
+    tender: Tender
+    staff: str
+    reason: str | None = None
+
+
 class NewBooking(Struct, frozen=True, kw_only=True):
     """A claim to be made: the marked hold, its buyer, and its quoted lines."""
 
@@ -35,7 +46,7 @@ class NewBooking(Struct, frozen=True, kw_only=True):
     holder: str
     mark: Changed
     buyer_name: str
-    buyer_email: str
+    buyer_email: str | None
     currency: str
     prices_version: int
     lines: tuple[Line, ...]
@@ -44,6 +55,10 @@ class NewBooking(Struct, frozen=True, kw_only=True):
     """Stands for the network address that it was made from."""
     save_card: bool = False
     """The card that pays is to be saved for the account that books."""
+    counter: AtCounter | None = None
+    """Sold and paid for at the counter, in this very transaction."""
+    forgone: tuple[Line, ...] = ()
+    """What its lines would have cost, where they are given away."""
 
     @property
     def amount(self) -> int:
@@ -104,12 +119,26 @@ async def claim_all(pool: Pool, news: Sequence[NewBooking]) -> list[Outcome]:
         await _take_areas(connected, event, won)
         if saving := [new.id for new in won if new.save_card and new.amount]:
             await connected.execute(_SQL["save_cards"], saving)
-        if free := [new.id for new in won if new.amount == 0]:
-            await connected.execute(_SQL["confirm_free"], free)
-            await connected.execute(_SQL["sell_seats"], free)
-            await connected.execute(_SQL["sell_areas"], free)
-            await tickets.issue(connected, *free)
+        if sold := [new.id for new in won if new.amount == 0 or new.counter is not None]:
+            await connected.execute(_SQL["confirm_at_once"], sold)
+            await connected.execute(_SQL["sell_seats"], sold)
+            await connected.execute(_SQL["sell_areas"], sold)
+            await tickets.issue(connected, *sold)
+        for new in won:
+            if new.counter is not None:
+                await _keep_books(connected, event, new, new.counter)
     return [Claimed() if new.id in claimed else _refusal(new, fence) for new in news]
+
+
+async def _keep_books(connected: Connection, event: str, new: NewBooking, counter: AtCounter) -> None:
+    """What a sale at the counter means beside the sale itself: money taken or forgone, house holds used up."""
+    await post_move(connected, new.id, new.currency, "pending_payment", "confirmed", counter.tender)
+    if new.forgone:
+        columns = zip(*((new.id, one.line, one.amount, one.fee, one.tax) for one in new.forgone), strict=True)
+        await connected.execute(_SQL["forgo"], *map(list, columns))
+    if is_counter_hold(new.mark.hold):
+        seats = [line.seat_id for line in new.lines if line.seat_id is not None]
+        await connected.execute(_SQL["use_up_house_blocks"], event, seats)
 
 
 def _refusal(new: NewBooking, fence: asyncpg.Record | None) -> NotClaimed | Known:
@@ -120,6 +149,8 @@ def _refusal(new: NewBooking, fence: asyncpg.Record | None) -> NotClaimed | Know
         return NotClaimed("sale_paused", "The sale is paused.")
     if fence["state"] == "closed":
         return NotClaimed("sale_closed", "The sale is over.")
+    if fence["state"] == "draft" and new.counter is not None:
+        return NotClaimed("sale_not_open", "The sale has not begun.")
     return Known()
 
 
@@ -159,6 +190,9 @@ def _booking(new: NewBooking) -> tuple[object, ...]:
         float(new.pay_seconds),
         record.channel,
         new.origin or None,
+        None if new.counter is None else new.counter.tender,
+        None if new.counter is None else new.counter.staff,
+        None if new.counter is None else new.counter.reason,
     )
 
 

@@ -24,8 +24,17 @@ from lml_live.booking.states import IntentStatus
 from lml_live.errors import LmlError, Unavailable
 from lml_live.infra.acting import acting_ends
 from lml_live.inventory.holds import Holds
+from lml_live.inventory.records import is_counter_hold
 
 log = logging.getLogger(__name__)
+
+UndoTaking = Callable[[str, str, str], Awaitable[None]]
+"""(event, hold, booking): what was taken for a sale at the counter is what it was before"""
+
+
+async def _nothing_taken(event: str, hold: str, booking: str) -> None:
+    """Where nobody sells at the counter."""
+
 
 _FREE_REASONS: Final = {
     "cancelled": "own",
@@ -67,6 +76,7 @@ class Completer:
         self._lease_seconds = lease_seconds
         self._creating = Creating(bookings, payments, self._perform_act, customers, lease_seconds=lease_seconds)
         self._creating.made = self.wake
+        self.undo_taking: UndoTaking = _nothing_taken
         self._wake = asyncio.Event()
         self._queued = asyncio.Event()
         self._hurrying: set[asyncio.Task[None]] = set()
@@ -348,9 +358,15 @@ class Completer:
         await self._bookings.finish_work(work)
 
     async def _restore_hold(self, work: Work) -> None:
-        hold = await self._bookings.hold_of(work.booking)
-        await self._holds.restore_hold(work.event, hold, work.booking)
+        await self.restore(work.event, await self._bookings.hold_of(work.booking), work.booking)
         await self._bookings.finish_work(work)
+
+    async def restore(self, event: str, hold: str, booking: str) -> None:
+        """Takes a mark back of which there never will be a claim: its hold is what it was, or was never there."""
+        if is_counter_hold(hold):
+            await self.undo_taking(event, hold, booking)
+        else:
+            await self._holds.restore_hold(event, hold, booking)
 
     def _provider(self) -> Payments:
         if self._payments is None:

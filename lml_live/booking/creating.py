@@ -125,6 +125,7 @@ class Creating:
                 found = await self._payments.find(booking.id, since)
                 intents = tuple(one for one in found if one.status != "canceled")
             if not intents:
+                assert booking.buyer_email is not None, "only who buys at the counter need not give one"
                 try:
                     customer = None
                     if self._customers is not None:

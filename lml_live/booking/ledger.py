@@ -2,14 +2,17 @@
 
 `sold`        the charge is authorised: the buyer owes the price, and we owe it to the venue, the state and ourselves
 `captured`    the money is at Stripe
+`…_taken`     sold at the counter: the money is in the drawer, or the terminal's provider owes it
 `unsold`      the authorisation was lost before it was captured: as if nothing had been sold
 `refund_…`    decided: we owe it to the buyer; refused by Stripe: as if it had not been; paid; and came back, however
               late: we owe it to the buyer still
+`…_returned`  the same of a refund at the counter, which is decided and paid in one step
 `surplus_…`   paid for a booking that it buys nothing of: we owe it to the buyer; given back
 `dispute…`    withdrawn by Stripe until the bank has decided; won: as if it had not been; lost: taken from whose it was
 
 So at rest, whatever happened, venue_payable + fee_income + tax_payable is what was captured less what was given back,
-but for what came back and is still the buyer's (refunds_due), and for what was transferred (booking/payouts.py).
+but for what came back and is still the buyer's (refunds_due), and for what was transferred (booking/payouts.py). What
+is taken at the counter counts as captured. What is given away is no money: it has lines of its own (comp_line).
 Stripe's own fees are not in it: they are between Stripe and us, and no buyer's money.
 """
 
@@ -23,6 +26,8 @@ from lml_live.booking.states import AWAITING_PAYMENT, BookingState
 Account = Literal[
     "buyer_receivable",
     "stripe_balance",
+    "cash_drawer",
+    "card_terminal",
     "venue_payable",
     "fee_income",
     "tax_payable",
@@ -44,7 +49,13 @@ Posting = Literal[
     "dispute_lost",
     "surplus_taken",
     "surplus_returned",
+    "cash_taken",
+    "cash_returned",
+    "terminal_taken",
+    "terminal_returned",
 ]
+Tender = Literal["cash", "card_terminal", "comp"]
+"""What a sale at the counter is paid with; a comp is given away."""
 
 
 class Shares(Struct, frozen=True):
@@ -92,7 +103,19 @@ POSTINGS: Final[dict[Posting, tuple[_Rows, _Rows]]] = {
     "surplus_taken": ((("stripe_balance", "total"),), (("refunds_due", "total"),)),
     "surplus_returned": ((("refunds_due", "total"),), (("stripe_balance", "total"),)),
     "refund_came_back": ((("stripe_balance", "total"),), (("refunds_due", "total"),)),
+    "cash_taken": ((("cash_drawer", "total"),), (("buyer_receivable", "total"),)),
+    "cash_returned": ((("refunds_due", "total"),), (("cash_drawer", "total"),)),
+    "terminal_taken": ((("card_terminal", "total"),), (("buyer_receivable", "total"),)),
+    "terminal_returned": ((("refunds_due", "total"),), (("card_terminal", "total"),)),
 }
+
+TAKEN: Final[dict[Tender | None, Posting]] = {None: "captured", "cash": "cash_taken", "card_terminal": "terminal_taken"}
+RETURNED: Final[dict[Tender | None, Posting]] = {
+    None: "refund_paid",
+    "cash": "cash_returned",
+    "card_terminal": "terminal_returned",
+}
+"""Where the money of a booking is, once it is paid, and from where it is given back. Of a comp there is none."""
 
 
 def entries(posting: Posting, shares: Shares) -> tuple[Entry, ...]:
@@ -106,14 +129,16 @@ def entries(posting: Posting, shares: Shares) -> tuple[Entry, ...]:
     )
 
 
-def postings(state: BookingState, to: BookingState) -> tuple[Posting, ...]:
-    """What a booking's move books, in order."""
+def postings(state: BookingState, to: BookingState, tender: Tender | None = None) -> tuple[Posting, ...]:
+    """What a booking's move books, in order; `tender` where it was sold at the counter."""
+    if tender == "comp":
+        return ()
     if state in AWAITING_PAYMENT:
         match to:
             case "authorized":
                 return ("sold",)
             case "confirmed":
-                return ("sold", "captured")
+                return ("sold", TAKEN[tender])
     if state == "authorized":
         return ("captured",) if to == "confirmed" else ("unsold",)
     return ()

@@ -37,6 +37,8 @@ class Facts(Struct, frozen=True, kw_only=True):
     venue: str
     starts_at: datetime
     link: str
+    at_counter: bool = False
+    """Paid, and so given back, at the counter."""
 
 
 class Letter(Struct, frozen=True):
@@ -88,6 +90,9 @@ def write(facts: Facts) -> Letter:
         case "refunded" if not facts.amount:
             text = f"We have taken places of your booking back: {what}. They cost nothing. What it is now you see here."
             return Letter(f"Taken back: {event}", (text, _KEEP))
+        case "refunded" if facts.at_counter:
+            text = f"At the counter money was given back for your booking: {what}. What it is now you see here."
+            return Letter(f"Refund: {event}", (text, _KEEP))
         case "refunded":
             text = f"We have given money back for your booking: {what}. What it is now you see here."
             return Letter(f"Refund: {event}", (text, "With most banks it arrives within ten days.", _KEEP))

@@ -166,6 +166,7 @@ class Mailer:
             venue=fields["venue"],
             starts_at=fields["starts_at"],
             link=f"{self._public_url}/bookings/{booking}#{self._access(booking)}",
+            at_counter=fields["tender"] is not None,
         )
 
     def _invite(self, row: asyncpg.Record) -> Facts:

@@ -236,6 +236,7 @@ def _booked(row: asyncpg.Record) -> Booked:
         currency=row["currency"],
         intent=row["intent_id"],
         changed=row["changed"],
+        tender=row["tender"],
         given_back=row["given_back"],
         transferred=(max(0, row["least_transferred"]), row["most_transferred"]),
     )

@@ -11,6 +11,7 @@ from typing import Final, Literal, get_args
 
 from msgspec import Struct
 
+from lml_live.booking.ledger import Tender
 from lml_live.booking.states import BookingState
 
 Kind = Literal[
@@ -58,6 +59,8 @@ class Booked(Struct, frozen=True, kw_only=True):
     currency: str
     intent: str | None
     changed: datetime
+    tender: Tender | None = None
+    """Sold at the counter: Stripe must have nothing of it."""
     given_back: int = 0
     """By refunds that Stripe accepted, whatever became of them, and by lost disputes; what is sent anew counts once."""
     transferred: tuple[int, int] = (0, 0)
@@ -147,6 +150,8 @@ def _expected(booked: Booked) -> tuple[int, int]:
     A disputed charge is withdrawn by some banks at once and by others never: Stripe has it or has it not. What a bank
     took back although it had been given back is below 0: a loss, but one that is booked.
     """
+    if booked.tender is not None:
+        return 0, 0
     kept = booked.amount - booked.given_back
     match booked.state:
         case "confirmed" | "partially_refunded" | "refunded" | "charged_back":

@@ -1,7 +1,8 @@
 """Refunds as PostgreSQL keeps them, and every transaction that changes one (`refunding` decides, pure).
 
 As in `bookings`: what is to be done outside is an outbox row of the same transaction. The places of whole lines go on
-sale again when Stripe has *accepted* the refund, never when it was only asked for: till then the buyer has paid.
+sale again when Stripe has *accepted* the refund, never when it was only asked for: till then the buyer has paid. What
+was paid at the counter is given back there, by the clerk who asks: decided, accepted and arrived in one transaction.
 """
 
 import hashlib
@@ -15,7 +16,7 @@ from msgspec import Struct
 from lml_live.booking import tickets
 from lml_live.booking.accounts import post
 from lml_live.booking.bookings import release_places
-from lml_live.booking.ledger import Shares
+from lml_live.booking.ledger import RETURNED, Shares
 from lml_live.booking.payments import StripeRefund, stripe_amount
 from lml_live.booking.refunding import (
     REFUNDABLE,
@@ -104,8 +105,8 @@ class Refunds:
             except ValueError:
                 return NotRefundable("conflict", "This amount cannot be paid out to its last digit.")
             await self._decide(connected, row, refund, key, plan.shares, plan.lines, reason, staff)
-            if plan.shares.total == 0:
-                # Nothing was paid: Stripe need not be asked.
+            if plan.shares.total == 0 or row["tender"] is not None:
+                # Nothing was paid, or it was at the counter, where who asks gives it back: Stripe is not asked.
                 await self._accept(connected, row, refund, None, "succeeded")
             else:
                 act = f"{booking}:refund:{refund}"
@@ -212,7 +213,8 @@ class Refunds:
             return
         if of["accepted"] is None:
             await connected.execute(_SQL["accept_refund"], refund, stripe_id)
-            await post(connected, booking, currency, "refund_paid", _shares(of), about=refund)
+            if row["tender"] != "comp":
+                await post(connected, booking, currency, RETURNED[row["tender"]], _shares(of), about=refund)
             await self._free(connected, booking, event, refund, of["lines"])
             await take_back(connected, row, f"refund:{refund}")
             await connected.execute(_BOOKING["touch_booking"], booking)

@@ -6,6 +6,9 @@ For every event, whatever has happened:
     share = transferred + underway + netted + due - receivable
 
 `receivable` is all that could not be taken back; `recovered` is what of it was kept of others, where it is `netted`.
+
+None of these counts what the house's counter sold for cash or at its card terminal: that money never was at Stripe, and
+nothing of it is transferred there. It is told beside, as `counter_…`; its share the house pays out by itself.
 """
 
 import csv
@@ -33,7 +36,8 @@ class StatementLine(Struct, frozen=True, kw_only=True):
     """One event's money, in minor units of the organisation's currency.
 
     `due` is what is still to be decided on, at `due_at` or when what it `waits_for` is over: the account that cannot be
-    paid yet, or a refund's or a dispute's decision (or ours, which takes moments).
+    paid yet, or a refund's or a dispute's decision (or ours, which takes moments). `counter_share` is what is theirs of
+    `counter_sold` less `counter_refunded`, which the house has in its drawer: it is in none of the other amounts.
     """
 
     event: str
@@ -53,6 +57,9 @@ class StatementLine(Struct, frozen=True, kw_only=True):
     due: int
     due_at: datetime
     waits_for: WaitsFor | None
+    counter_sold: int = 0
+    counter_refunded: int = 0
+    counter_share: int = 0
 
 
 class Statements:
@@ -88,6 +95,7 @@ class Statements:
             for row in rows:
                 event = row["id"]
                 sums = await _sum_up(connected, event)
+                counter = await _sum_up_counter(connected, event)
                 waits: WaitsFor = "decision" if is_ready else "account"
                 lines.append(
                     StatementLine(
@@ -108,6 +116,9 @@ class Statements:
                         due=sums.due,
                         due_at=row["due_at"],
                         waits_for=None if not sums.waiting else waits if row["is_due"] else "hold_back",
+                        counter_sold=counter.sold,
+                        counter_refunded=counter.refunded,
+                        counter_share=counter.share,
                     )
                 )
         return lines
@@ -144,6 +155,19 @@ async def _sum_up(connected: Connection, event: str) -> _Sums:
         if len(rows) < limits.STATEMENT_BATCH:
             return sums
         last = rows[-1]["booking_id"]
+
+
+async def _sum_up_counter(connected: Connection, event: str) -> _Sums:
+    """The same of what was paid for at the counter."""
+    sums, last = _Sums(), ""
+    while True:
+        rows = await connected.fetch(_SQL["counter_sales_of_event"], event, last, limits.STATEMENT_BATCH)
+        payables = await load_payables(connected, [row["id"] for row in rows])
+        for row in rows:
+            sums.add(payables[row["id"]], waits=False)
+        if len(rows) < limits.STATEMENT_BATCH:
+            return sums
+        last = rows[-1]["id"]
 
 
 def _of(found: Mapping[str, asyncpg.Record], event: str, name: str) -> int:

@@ -20,7 +20,7 @@ from lml_live.client.effects import (
     Warned,
 )
 from lml_live.client.protocol import Protocol
-from lml_live.client.staff import SeatsRefused, StaffClient
+from lml_live.client.staff import Sale, SeatsRefused, StaffClient
 
 __all__ = [
     "Answered",
@@ -38,6 +38,7 @@ __all__ = [
     "PingResult",
     "Protocol",
     "Refusal",
+    "Sale",
     "SeatsChanged",
     "SeatsRefused",
     "StaffClient",

@@ -1,4 +1,4 @@
-"""What staff do over REST: holds for customers, anybody's hold, blocks and channels, and who did what.
+"""What staff do over REST: holds for customers, sales, anybody's hold, blocks and channels, and who did what.
 
 async with StaffClient("http://127.0.0.1:8080", token) as staff:
     kim = await staff.customer()
@@ -62,6 +62,25 @@ class CustomerHold(Struct, frozen=True, kw_only=True):
     seats: tuple[str, ...]
     areas: dict[str, int]
     created: datetime
+
+
+Tender = Literal["cash", "card_terminal", "comp"]
+
+
+class Sale(Struct, frozen=True, kw_only=True):
+    """A booking that was sold at the counter. With `access` its tickets are fetched; `forgone` is a comp's price."""
+
+    id: str
+    state: str
+    event: str
+    hold: str
+    seats: tuple[str, ...]
+    areas: dict[str, int]
+    amount: int
+    currency: str
+    access: str
+    tender: Tender
+    forgone: int | None = None
 
 
 class SeatSeen(Struct, frozen=True, kw_only=True):
@@ -172,7 +191,7 @@ class StaffClient:
         """Holds for a customer until it is released; `over_house` also seats that a house hold keeps back."""
         body = {"holder": holder, "customer": customer, "reason": reason, "over_house": over_house}
         body |= {"seats": list(seats), "areas": dict(areas or {})}
-        return await self._decide(f"box-office/{event}/holds", body, key)
+        return await self._decide(f"box-office/{event}/holds", body, key, wire.Hold)
 
     def customer_holds(self, event: str) -> AsyncIterator[CustomerHold]:
         """An event's holds for customers, the oldest first."""
@@ -190,7 +209,7 @@ class StaffClient:
     ) -> wire.Hold | SeatsRefused:
         """Makes these seats and places of anybody's hold, in one step; its holder is told."""
         body = {"reason": reason, "over_house": over_house, "seats": list(seats), "areas": dict(areas or {})}
-        return await self._decide(f"holds/{hold}/move", body, key)
+        return await self._decide(f"holds/{hold}/move", body, key, wire.Hold)
 
     async def release(self, hold: str, reason: str, *, key: str | None = None) -> SeatsRefused | None:
         """Gives anybody's hold back; its holder is told. None where it is done."""
@@ -199,6 +218,35 @@ class StaffClient:
         except _Decided as decided:
             return decided.refusal
         return None
+
+    # --- Sales
+
+    async def sell(
+        self,
+        event: str,
+        tender: Tender,
+        *,
+        hold: str | None = None,
+        seats: Sequence[str] = (),
+        areas: Mapping[str, int] | None = None,
+        over_house: bool = True,
+        name: str | None = None,
+        email: str | None = None,
+        reason: str | None = None,
+        key: str | None = None,
+    ) -> Sale | SeatsRefused:
+        """Sells a customer's hold, or seats and places that nobody holds, for what the counter takes: all, or nothing.
+
+        With `over_house` also seats that a house hold keeps back. A buyer with an e-mail address is sent the booking.
+        """
+        body: dict[str, object] = {"tender": tender, "reason": reason}
+        if hold is not None:
+            body["hold"] = hold
+        else:
+            body |= {"seats": list(seats), "areas": dict(areas or {}), "over_house": over_house}
+        if name is not None or email is not None:
+            body["buyer"] = {"name": name, "email": email}
+        return await self._decide(f"box-office/{event}/sales", body, key, Sale)
 
     # --- Blocks and channels: what is refused is listed, the rest is done
 
@@ -280,9 +328,9 @@ class StaffClient:
             more = page.next is not None
             asked["cursor"] = page.next or ""
 
-    async def _decide(self, path: str, body: object, key: str | None) -> wire.Hold | SeatsRefused:
+    async def _decide(self, path: str, body: object, key: str | None, of: type[T]) -> T | SeatsRefused:
         try:
-            return await self._call("POST", path, wire.Hold, body=body, key=_key(key))
+            return await self._call("POST", path, of, body=body, key=_key(key))
         except _Decided as decided:
             return decided.refusal
 

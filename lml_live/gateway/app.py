@@ -25,6 +25,7 @@ from lml_live.gateway import (
     organisations,
     problems,
     refunds,
+    sales,
     seasons,
     staff,
     tickets,
@@ -42,6 +43,7 @@ from lml_live.gateway.organisations import OrganisationServices
 from lml_live.gateway.pages import STRIPE_JS, Probe, house_routes, page_routes
 from lml_live.gateway.problems import problems_middleware
 from lml_live.gateway.refunds import RefundServices
+from lml_live.gateway.sales import SaleServices
 from lml_live.gateway.tickets import TicketServices
 from lml_live.infra.acting import acting_ends
 from lml_live.infra.telemetry import METRICS
@@ -55,6 +57,7 @@ OPERATIONS: Final[Sequence[Operation]] = (
     *seasons.OPERATIONS,
     *counter.OPERATIONS,
     *bookings.OPERATIONS,
+    *sales.OPERATIONS,
     *refunds.OPERATIONS,
     *tickets.OPERATIONS,
     *staff.OPERATIONS,
@@ -75,6 +78,7 @@ class Services:
     holders: HolderServices
     counter: CounterServices
     bookings: BookingServices
+    sales: SaleServices
     refunds: RefundServices
     tickets: TicketServices
     accounts: AccountServices
@@ -216,6 +220,7 @@ def make_app(services: Services) -> web.Application:
     app.add_routes(seasons.routes(services.holders, services.holders.live.groups))
     app.add_routes(counter.routes(services.counter))
     app.add_routes(bookings.routes(services.bookings))
+    app.add_routes(sales.routes(services.sales))
     app.add_routes(refunds.routes(services.refunds))
     app.add_routes(tickets.routes(services.tickets, bookings.reader(services.bookings)))
     app.add_routes(staff.routes(services.events.desk, services.holders.address_of.capped, services.accounts))

@@ -14,6 +14,7 @@ from lml_live.booking.bookings import Booking, Bookings
 from lml_live.booking.checkout import Buyer, Checkout, Quoted
 from lml_live.booking.claims import Line as BookingLine
 from lml_live.booking.completer import Completer
+from lml_live.booking.ledger import Tender
 from lml_live.booking.notices import read_notice
 from lml_live.booking.payment_queue import Place
 from lml_live.booking.payments import Payments
@@ -46,6 +47,13 @@ class BuyerBody(Struct, frozen=True, forbid_unknown_fields=True):
 
     name: Name
     email: Email
+
+
+class BuyerShown(Struct, frozen=True):
+    """Who has bought. At the counter one need not leave an address."""
+
+    name: str
+    email: str | None
 
 
 class BookingBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -97,7 +105,10 @@ class PaymentShown(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class BookingShown(Struct, frozen=True, kw_only=True):
-    """A booking, as its holder or who has its `access` sees it. Staff are told the buyer instead of the `access`."""
+    """A booking, as its holder or who has its `access` sees it. Staff are told the buyer instead of the `access`.
+
+    With a `tender` it was sold at the counter; `forgone` is what it would have cost, where it was given away.
+    """
 
     id: str
     state: BookingState
@@ -112,7 +123,9 @@ class BookingShown(Struct, frozen=True, kw_only=True):
     access: str | UnsetType = UNSET
     payment: PaymentShown
     refunds: tuple[RefundShown, ...] = ()
-    buyer: BuyerBody | UnsetType = UNSET
+    buyer: BuyerShown | UnsetType = UNSET
+    tender: Tender | None = None
+    forgone: int | None = None
 
 
 class BookingList(Struct, frozen=True):
@@ -252,6 +265,9 @@ def routes(services: BookingServices) -> list[web.RouteDef]:
     live, bookings, checkout = services.live, services.bookings, services.checkout
     visible, own = reader(services), reader(services, clerks=False)
 
+    async def show_one(booking: Booking) -> BookingShown:
+        return (await show_bookings(services, [booking]))[0]
+
     async def create_booking(request: web.Request) -> web.Response:
         token, key = await services.buyer(request), read_key(request)
         holder = token.holder
@@ -266,7 +282,7 @@ def routes(services: BookingServices) -> list[web.RouteDef]:
                 holder,
                 body.hold,
                 Buyer(body.buyer.name, body.buyer.email, body.save_card),
-                lambda _, record: _quote(desk, record),
+                lambda _, record: quote_hold(desk, record),
                 key=key,
                 expected_amount=body.expected_amount,
                 origin=origin_of(request),
@@ -284,13 +300,13 @@ def routes(services: BookingServices) -> list[web.RouteDef]:
         found = await bookings.of_holder(holder, after=paging.read_cursor(request), limit=limit + 1)
         page = found[:limit]
         following = paging.write_cursor(page[-1].created, page[-1].id) if len(found) > limit else None
-        return _json(BookingList(await show(page), following), 200)
+        return _json(BookingList(await show_bookings(services, page), following), 200)
 
     async def read_booking(request: web.Request) -> web.Response:
         made = await show_one(found := await visible(request))
         if is_staff_token(bearer_token(request)):
             # The secret of the buyer's link is nobody else's, nor is what a card is paid with.
-            buyer = BuyerBody(found.buyer_name, found.buyer_email)
+            buyer = BuyerShown(found.buyer_name, found.buyer_email)
             made = msgspec.structs.replace(made, access=UNSET, payment=PaymentShown(status="none"), buyer=buyer)
         return _json(made, 200)
 
@@ -315,49 +331,6 @@ def routes(services: BookingServices) -> list[web.RouteDef]:
             services.completer.wake()
         return web.Response(status=200)
 
-    async def show_one(booking: Booking) -> BookingShown:
-        return (await show([booking]))[0]
-
-    async def show(page: Sequence[Booking]) -> tuple[BookingShown, ...]:
-        paid = [booking.id for booking in page if booking.state not in _NEVER_PAID]
-        refunds = await services.refunds.of_bookings(paid) if paid else {}
-        payments = [await payment(one) for one in page]
-        return tuple(shown(one, paying, refunds.get(one.id, ())) for one, paying in zip(page, payments, strict=True))
-
-    async def payment(booking: Booking) -> PaymentShown:
-        told = _payment(booking, services.payments)
-        if told.status != "preparing" or (place := await services.place(booking.id)) is None:
-            return told
-        return msgspec.structs.replace(told, queue=QueueShown(**msgspec.structs.asdict(place)))
-
-    def shown(booking: Booking, payment: PaymentShown, refunds: Sequence[Refund]) -> BookingShown:
-        return BookingShown(
-            id=booking.id,
-            state=booking.state,
-            event=booking.event,
-            hold=booking.hold,
-            lines=tuple(
-                BookingLineShown(
-                    line=line.line,
-                    seat_id=line.seat_id,
-                    area_id=line.area_id,
-                    type=line.type,
-                    amount=line.amount,
-                    fee=line.fee,
-                    tax=line.tax,
-                )
-                for line in booking.lines
-            ),
-            seats=tuple(line.seat_id for line in booking.lines if line.seat_id is not None),
-            areas=_count_areas(booking),
-            amount=booking.amount,
-            currency=booking.currency,
-            expires_at=booking.expires_at.astimezone(UTC),
-            access=checkout.access(booking.id),
-            payment=payment,
-            refunds=show_refunds(refunds),
-        )
-
     return bind(
         OPERATIONS,
         {
@@ -370,7 +343,56 @@ def routes(services: BookingServices) -> list[web.RouteDef]:
     )
 
 
-def _quote(desk: Desk, record: Record) -> Quoted:
+async def show_bookings(services: BookingServices, page: Sequence[Booking]) -> tuple[BookingShown, ...]:
+    """Bookings as those who may see them do."""
+    paid = [booking.id for booking in page if booking.state not in _NEVER_PAID]
+    refunds = await services.refunds.of_bookings(paid) if paid else {}
+    payments = [await _payment_in_queue(services, one) for one in page]
+    shown = zip(page, payments, strict=True)
+    return tuple(_show(services, one, payment, refunds.get(one.id, ())) for one, payment in shown)
+
+
+async def _payment_in_queue(services: BookingServices, booking: Booking) -> PaymentShown:
+    told = _payment(booking, services.payments)
+    if told.status != "preparing" or (place := await services.place(booking.id)) is None:
+        return told
+    return msgspec.structs.replace(told, queue=QueueShown(**msgspec.structs.asdict(place)))
+
+
+def _show(
+    services: BookingServices, booking: Booking, payment: PaymentShown, refunds: Sequence[Refund]
+) -> BookingShown:
+    return BookingShown(
+        id=booking.id,
+        state=booking.state,
+        event=booking.event,
+        hold=booking.hold,
+        lines=tuple(
+            BookingLineShown(
+                line=line.line,
+                seat_id=line.seat_id,
+                area_id=line.area_id,
+                type=line.type,
+                amount=line.amount,
+                fee=line.fee,
+                tax=line.tax,
+            )
+            for line in booking.lines
+        ),
+        seats=tuple(line.seat_id for line in booking.lines if line.seat_id is not None),
+        areas=_count_areas(booking),
+        amount=booking.amount,
+        currency=booking.currency,
+        expires_at=booking.expires_at.astimezone(UTC),
+        access=services.checkout.access(booking.id),
+        payment=payment,
+        refunds=show_refunds(refunds),
+        tender=booking.tender,
+        forgone=booking.forgone,
+    )
+
+
+def quote_hold(desk: Desk, record: Record) -> Quoted:
     """What a hold costs, with seat ids, as it will be frozen in the booking."""
     shown = desk.show_hold("quote", msgspec.structs.replace(record, state="active"), seat_ids=True)
     lines = tuple(

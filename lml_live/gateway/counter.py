@@ -139,12 +139,7 @@ def routes(services: CounterServices) -> list[web.RouteDef]:
     acts, holding, keys = services.acts, services.holding, services.keys
 
     async def desk_for(staff: Staff, event: str) -> Desk:
-        if not values.is_id(event):
-            raise NotFound("There is no such event.")
-        desk = await acts.desks.desk(event)
-        if desk.event.state == "draft" and not staff.may("manager"):
-            raise NotFound("A draft is there for managers only.")
-        return desk
+        return await find_desk(acts, staff, event)
 
     async def desk_of_hold(staff: Staff, hold: str) -> Desk:
         desk = await acts.desk_of_hold(hold)
@@ -158,7 +153,7 @@ def routes(services: CounterServices) -> list[web.RouteDef]:
         async def act() -> web.Response:
             body = await read_body(request, CustomerHoldBody)
             desk = await desk_for(staff, request.match_info["event"])
-            wishes = _wishes(desk, body.seats, body.areas)
+            wishes = read_wishes(desk, body.seats, body.areas)
             if isinstance(wishes, Refusal):
                 return refused(desk, wishes)
             outcome = await holding.hold(
@@ -240,7 +235,7 @@ def routes(services: CounterServices) -> list[web.RouteDef]:
             desk = await desk_of_hold(staff, hold)
             if body.event not in (None, desk.event.id):
                 raise InvalidInput("Staff move holds within their event.", errors=(Violation("event", "is another"),))
-            wishes = _wishes(desk, body.seats, body.areas)
+            wishes = read_wishes(desk, body.seats, body.areas)
             if isinstance(wishes, Refusal):
                 return refused(desk, wishes)
             why = Act(staff.id, body.reason)
@@ -295,7 +290,17 @@ def routes(services: CounterServices) -> list[web.RouteDef]:
     )
 
 
-def _wishes(
+async def find_desk(acts: Acts, staff: Staff, event: str) -> Desk:
+    """An event as this member of staff may see it. Raises `NotFound`."""
+    if not values.is_id(event):
+        raise NotFound("There is no such event.")
+    desk = await acts.desks.desk(event)
+    if desk.event.state == "draft" and not staff.may("manager"):
+        raise NotFound("A draft is there for managers only.")
+    return desk
+
+
+def read_wishes(
     desk: Desk, seats: Sequence[str | SeatIdPick], areas: Mapping[str, wire.AreaWish]
 ) -> tuple[list[tuple[int, str]], AreaWishes] | Refusal:
     """What staff ask for as the inventory takes it, or why it cannot be asked for."""

@@ -24,6 +24,7 @@ _PAGES: Final = {
     "/bookings/{booking}": "booking.html",
     "/account": "account.html",
     "/organisation": "organisation.html",
+    "/counter": "countersale.html",
     "/counter/bookings": "counterbooking.html",
 }
 STRIPE_JS: Final = "https://js.stripe.com"

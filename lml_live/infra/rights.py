@@ -50,6 +50,7 @@ RIGHTS: Final[Mapping[str, frozenset[str]]] = {
     "surplus_payment": _may("SELECT", "INSERT", update="refund_id returned"),
     "stripe_customer": _may("SELECT", "INSERT", update="attempt customer_id"),
     "booking_line": _ADD,
+    "comp_line": _ADD,
     "booking_seat": _may("SELECT", "INSERT", update="state"),
     "booking_area": _may("SELECT", "INSERT", update="state quantity"),
     "refund": _may("SELECT", "INSERT", update="state stripe_id accepted looked_at fault"),

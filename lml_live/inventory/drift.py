@@ -14,7 +14,7 @@ from msgspec import Struct
 from lml_live import limits
 from lml_live.inventory import seatmap
 from lml_live.inventory.diffs import Allotments, AreaCounts
-from lml_live.inventory.records import Entry, Record
+from lml_live.inventory.records import Entry, Record, is_counter_hold
 from lml_live.inventory.recovery import Overlay, rebuild
 
 Kind = Literal["seat", "area", "hold", "deadline", "tally", "time"]
@@ -103,9 +103,12 @@ def find_drift(
     live = {hold: record for hold, record in picture.records.items() if record.state != "gone"}
     waiting = {hold for hold, record in live.items() if record.booking in pending}
     waiting |= {claim.hold for claim in overlay.claims if claim.booking in pending}
+    claimed = {claim.hold: claim for claim in overlay.claims}
+    # Taken to be sold at the counter, and not claimed: the sweep's to undo, as adopt does.
+    taken = {hold for hold, record in live.items() if record.state == "checkout" and is_counter_hold(hold)}
+    waiting |= taken - claimed.keys()
     ought = rebuild(len(picture.seats), capacities, live, overlay, now_ms)
     excused_seats, excused_areas = _of_holds(waiting, live, overlay)
-    claimed = {claim.hold: claim for claim in overlay.claims}
     owners = {seat: hold for hold, record in live.items() for seat, _ in record.seat_types()}
     found: list[Drift] = []
     for seat in _differing(picture.seats, ought.seats):

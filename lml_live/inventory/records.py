@@ -391,3 +391,13 @@ def kept_from(channel: int | None, allotments: Allotments) -> int:
         for number, places, taken in zip(allotments[::3], allotments[1::3], allotments[2::3], strict=True)
         if number != channel
     )
+
+
+def counter_hold_id(number: int, request: str) -> str:
+    """The id under which a clerk's request sells places of the event of this number that nobody held before."""
+    return f"{number}-c-{request[:20]}"
+
+
+def is_counter_hold(hold: str) -> bool:
+    """Whether a hold came into being with its sale at the counter: unsold, it was never there."""
+    return "-c-" in hold

@@ -7,7 +7,8 @@ Rules (architecture.md, "Redis may be lost, or come back older, at any moment"):
    to claims, sales and these. What belongs to a sales channel is its own whatever its state; places yield like blocks.
 3. A hold that Redis kept lives on where all of it is still free; otherwise it is dropped whole, and its holder told.
 4. A checkout mark without a claim can never become one (claims of older epochs are refused), so it is its holder's
-   hold again, for the grace time at least, within its lifetime.
+   hold again, for the grace time at least, within its lifetime. What was taken to be sold at the counter was nobody's
+   before: without its claim it is dropped, and the house has again what it kept back.
 5. Tombstones and keys belong to the old epoch and are forgotten.
 6. A kept hold that was made in the future was made now: a clock was set forward, and back, and its time is its own.
 """
@@ -22,7 +23,7 @@ from msgspec import Struct
 from lml_live import limits
 from lml_live.inventory import seatmap
 from lml_live.inventory.diffs import Allotments, AreaCounts
-from lml_live.inventory.records import Record, decode_record, pack
+from lml_live.inventory.records import Record, decode_record, is_counter_hold, pack
 
 log: Final = logging.getLogger(__name__)
 
@@ -169,7 +170,8 @@ def rebuild(
     for hold, record in sorted(kept.items(), key=lambda item: (item[1].created_ms, item[0])):
         if hold in holds:
             continue
-        if record.state not in ("active", "checkout") or not _fits(record, seats, capacities, held, sold, blocked):
+        lives_on = record.state in ("active", "checkout") and not is_counter_hold(hold)
+        if not lives_on or not _fits(record, seats, capacities, held, sold, blocked):
             dropped.append(hold)
             continue
         for seat, _ in record.seat_types():

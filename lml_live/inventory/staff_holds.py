@@ -9,13 +9,13 @@ from typing import Final
 from msgspec import Struct
 
 from lml_live import limits
-from lml_live.errors import Refused
+from lml_live.errors import Refused, Unavailable
 from lml_live.infra.redis import Part
 from lml_live.inventory import seatmap
-from lml_live.inventory.answers import Changed, Refusal, read_answer
+from lml_live.inventory.answers import Changed, Refusal, read_answer, read_changed
 from lml_live.inventory.book import Book
-from lml_live.inventory.holds import staff_hold_id
-from lml_live.inventory.records import BOX_OFFICE, Record, Sale, decode_record
+from lml_live.inventory.holds import expect_open, staff_hold_id
+from lml_live.inventory.records import BOX_OFFICE, Record, Sale, counter_hold_id, decode_record, pack
 from lml_live.inventory.wishes import AreaWishes, SeatWishes, pack_areas, pack_seats
 
 _SEATS_BOOK_DEADLINES_AREAS_LOG: Final = ("seats", "book", "deadlines", "areas", "log")
@@ -94,7 +94,78 @@ class StaffHolds:
                 return Undone(hold, decode_record(before), None, sale.epoch, int(seq), int(now_ms))
         return _refusal(read_answer(sale, answer, hold))
 
+    # --- Sold at once
+
+    async def counter_hold_id(self, event: str, request: str) -> str:
+        """The id under which a request (20 hex digits and more) sells places: a repetition has the same."""
+        return counter_hold_id((await self._book.sale(event)).number, request)
+
+    async def take_for_sale(
+        self,
+        event: str,
+        holder: str,
+        hold: str,
+        booking: str,
+        seats: SeatWishes,
+        areas: AreaWishes,
+        *,
+        over_house: bool,
+        mark_seconds: int,
+    ) -> Changed | Refusal:
+        """Takes all that is named, or nothing, into this booking's checkout; `over_house` seats of a house hold, too.
+
+        Killed seats are `seat_taken`. `Changed.epoch` is the fence that the claim must bear; after `mark_seconds` the
+        sweep asks whether there is one. Neither the sale's hour nor the seats per holder bind staff; its state does.
+        """
+
+        def args(sale: Sale) -> Sequence[Part]:
+            expect_open(sale)
+            return [
+                *(self._book.skew_ms, holder, hold, booking, "", limits.HOLD_SEATS_MAX, mark_seconds * 1000),
+                *(_also(over_house), pack_seats(seats), pack_areas(areas), sale.channel(BOX_OFFICE)),
+            ]
+
+        while True:
+            try:
+                sale, answer = await self._book.run(event, "take_for_sale", _SEATS_BOOK_DEADLINES_AREAS_LOG, args)
+            except Refused as refused:
+                # Another worker may have opened the sale a moment ago: what it answered holds here, too.
+                if await self._book.catch_up(event):
+                    continue
+                return Refusal(refused.code, refused.message)
+            return read_answer(sale, answer, hold)
+
+    async def own_seats(self, event: str, hold: str, seat_ids: Collection[str]) -> set[int]:
+        """Which of these seats a hold has, by index; none where it is gone."""
+        record = await self.find_hold(event, hold)
+        if record is None:
+            return set()
+        index_of = await self._book.seat_index(await self._book.sale(event))
+        return {seat for seat, _ in record.seat_types()} & {index_of.get(seat_id, -1) for seat_id in seat_ids}
+
+    async def undo_taking(self, event: str, hold: str, booking: str, house: Collection[int]) -> Changed | None:
+        """Makes what was taken for a sale what it was: seats of `house` are the house's, and all others for sale.
+
+        None where the record does not bear this booking in checkout: nothing was done.
+        """
+        args: list[Part] = [self._book.skew_ms, hold, booking, pack(sorted(house)), ""]
+        sale, answer = await self._book.run(event, "undo_taking", _SEATS_BOOK_DEADLINES_AREAS_LOG, lambda _: args)
+        return None if answer[0] == b"nothing" else read_changed(sale, answer, hold)
+
     # --- Looking
+
+    async def find_hold(self, event: str, hold: str) -> Record | None:
+        """Anybody's hold as it is now; None where there is none, or it is gone."""
+        for _ in range(limits.STAMP_TRIES):
+            sale = await self._book.prepare(event)
+            if sale is None:
+                continue
+            stamp, raw = await self._book.pipe_of(sale).call("HMGET", sale.key("book"), "stamp", f"h:{hold}")
+            answer = [b"no_book"] if stamp is None else [b"other_stamp", stamp]
+            if stamp == sale.stamp.encode() or not await self._book.disagreed(event, sale, answer):
+                record = None if raw is None else decode_record(raw)
+                return None if record is None or record.state == "gone" else record
+        raise Unavailable("The sale is changing; please try again.", retry_after_ms=limits.RETRY_AFTER_MS)
 
     async def seat_bytes(self, event: str) -> bytes:
         """The inventory byte of every seat (`seatmap`), by index."""

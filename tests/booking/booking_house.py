@@ -399,6 +399,10 @@ async def read_run(
     attempts: dict[str, set[str]] = {}
     for row in await pool.fetch("SELECT booking_id, key FROM payment_attempt"):
         attempts.setdefault(row["booking_id"], set()).add(row["key"])
+    forgone = {
+        row["booking_id"]: int(row["sum"])
+        for row in await pool.fetch("SELECT booking_id, sum(amount + fee) FROM comp_line GROUP BY booking_id")
+    }
     refunds = await read_refunds(pool, event)
     back: dict[str, list[Any]] = {}
     seats_back: dict[str, dict[str, int]] = {}
@@ -430,6 +434,8 @@ async def read_run(
             seats_back=seats_back.get(row["id"], {}),
             areas_back=_sums((line["area_id"], 1) for line in back.get(row["id"], []) if line["area_id"]),
             moves=tuple(moves[row["id"]]),
+            tender=row["tender"],
+            forgone=forgone.get(row["id"], 0),
         )
         for row in await pool.fetch(
             "SELECT b.*, p.intent_id, p.state AS payment_state FROM booking b"
@@ -447,6 +453,10 @@ async def read_run(
         intents=read_intents(ledger),
         areas={name: AreaRow(row["capacity"], row["taken"], *counts[name]) for name, row in taken.items()},
         seats={name: bytes_of_seats[index] & 7 for name, index in index_of.items()},
+        blocks={
+            row["seat_id"]: row["kind"]
+            for row in await pool.fetch("SELECT seat_id, kind FROM seat_block WHERE event_id = $1", event)
+        },
         holds={
             name: HoldRow(
                 record.state,

@@ -46,6 +46,10 @@ class BookingRow(Struct, frozen=True, kw_only=True):
     areas_back: dict[str, int] = {}
     moves: tuple[tuple[str | None, str, int], ...]
     """(from, to, at in ms), in order."""
+    tender: str | None = None
+    """What it was sold for at the counter."""
+    forgone: int = 0
+    """What its lines would have cost, where they were given away."""
 
 
 class IntentRow(Struct, frozen=True, kw_only=True):
@@ -216,7 +220,9 @@ class Run(Struct, frozen=True, kw_only=True):
     intents: tuple[IntentRow, ...] = ()
     areas: dict[str, AreaRow] = {}
     seats: dict[str, int] = {}
-    """Seat id to its state in Redis: 0 available, 1 held, 2 sold."""
+    """Seat id to its state in Redis: 0 available, 1 held, 2 sold, 3 the house's, 4 killed."""
+    blocks: dict[str, str] = {}
+    """Seat id to what PostgreSQL says that it is kept off sale for: house or kill."""
     holds: dict[str, HoldRow] = {}
     ops: tuple[Op, ...] = ()
     postings: tuple[PostingRow, ...] = ()
@@ -258,6 +264,7 @@ def check(run: Run, *, limbo_ms_max: int = LIMBO_MS_MAX) -> list[Violation]:
         "I10": _cancelled_before_released,
         "I11": _money_is_a_seat,
         "I11, surplus": _surplus_goes_back,
+        "I11, counter": _counter_money_is_a_seat,
         "I13": _charged_once,
         "I13, payments": _payments_as_at_stripe,
         "I13, attempts": _sent_as_recorded,
@@ -459,6 +466,9 @@ def _nothing_is_left_over(run: Run) -> Iterator[str]:
             yield f"seat {seat} is {state} in Redis, and PostgreSQL says sold: {seat in sold}"
         if (state == 1) != (seat in held):
             yield f"seat {seat} is {state} in Redis, and is in a hold: {seat in held}"
+    for seat, state in run.seats.items():
+        if {3: "house", 4: "kill"}.get(state) != run.blocks.get(seat):
+            yield f"seat {seat} is {state} in Redis, and PostgreSQL says blocked: {run.blocks.get(seat)}"
     for name, hold in run.holds.items():
         if hold.state == "checkout" and hold.booking not in live:
             yield f"hold {name} is in checkout for ever"
@@ -540,6 +550,8 @@ def _money_is_a_seat(run: Run) -> Iterator[str]:
         if due != (booking.state if booking.state in ("disputed", "charged_back") else ""):
             yield f"{booking.id} is {booking.state}, and its disputes are {sorted(states)}"
     for booking in known.values():
+        if booking.tender is not None:
+            continue  # Stripe has nothing of it, as `_counter_money_is_a_seat` asks
         if booking.state in SOLD and net[booking.id] != (booking.amount or 0) - back[booking.id]:
             yield f"{booking.id} owes {booking.amount} less {back[booking.id]} and paid {net[booking.id]}"
 
@@ -560,6 +572,36 @@ def _surplus_goes_back(run: Run) -> Iterator[str]:
             yield f"{one.intent} took {intent.captured} for nothing, and {intent.refunded} went back"
 
 
+_DRAWERS = {"cash": "cash_drawer", "card_terminal": "card_terminal"}
+
+
+def _counter_money_is_a_seat(run: Run) -> Iterator[str]:
+    """What was sold at the counter is sold at once and whole; its money is where the tender says, and not at Stripe."""
+    charged = {intent.booking for intent in run.intents}
+    sums: dict[str, Counter[str]] = defaultdict(Counter)
+    for posting in run.postings:
+        sums[posting.booking].update(posting.entries)
+    back: Counter[str] = Counter()
+    for refund in run.refunds:
+        back[refund.booking] += refund.amount
+    for booking in _real(run):
+        drawer = _DRAWERS.get(booking.tender or "")
+        kept = (booking.amount or 0) - back[booking.id] if drawer else 0
+        there = {name: sums[booking.id][name] for name in _DRAWERS.values() if sums[booking.id][name]}
+        if there != ({drawer: kept} if kept else {}):
+            yield f"{booking.id} is a sale for {booking.tender} over {kept}, and {there} is booked"
+        if booking.tender is None:
+            continue
+        if booking.payment is not None or booking.attempts or booking.id in charged:
+            yield f"{booking.id} was sold at the counter, and Stripe was asked"
+        if [move[1] for move in booking.moves[:2]] != ["pending_payment", "confirmed"]:
+            yield f"{booking.id} was sold at the counter, and not at once"
+        if booking.tender == "comp" and booking.amount:
+            yield f"{booking.id} was given away, and costs {booking.amount}"
+        if (booking.tender == "comp") != bool(booking.forgone):
+            yield f"{booking.id} is a sale for {booking.tender}, and forgoes {booking.forgone}"
+
+
 def _limbo(run: Run, limbo_ms_max: int) -> Iterator[str]:
     for intent in run.intents:
         begun = next((at for status, at in intent.moves if status == "requires_capture"), None)
@@ -577,7 +619,7 @@ def _payments_as_at_stripe(run: Run) -> Iterator[str]:
     """A booking's payment is where the booking needs it, and Stripe says the same of its intent."""
     intents = {intent.id: intent.status for intent in run.intents}
     for booking in _real(run):
-        if booking.amount and booking.payment not in PAYMENT_FITS[booking.state]:
+        if booking.amount and booking.tender is None and booking.payment not in PAYMENT_FITS[booking.state]:
             yield f"booking {booking.id} is {booking.state}, and its payment {booking.payment}"
         status = intents.get(booking.intent or "")
         if status is not None and booking.payment != status and booking.state not in AWAITING_PAYMENT:
@@ -620,6 +662,9 @@ def _refunded_as_decided(run: Run) -> Iterator[str]:
     for intent in run.intents:
         if intent.refunded and intent.id not in _surplus(run):
             at_stripe[intent.booking or ""] += intent.refunded
+    for booking_row in run.bookings:
+        if booking_row.tender is not None:  # given back at the counter
+            at_stripe[booking_row.id] += ours[booking_row.id]
     for booking in sorted(set(ours) | set(at_stripe)):
         if ours[booking] != at_stripe[booking]:
             yield f"{booking} has {ours[booking]} given back, and Stripe {at_stripe[booking]}"

@@ -128,6 +128,7 @@ def test_a_clean_run_is_clean() -> None:
     assert check(CLEAN) == []
     assert check(Run()) == []
     assert check(replace(CLEAN, **part_back())) == []
+    assert check(replace(CLEAN, **at_counter())) == []
 
 
 def but(booking: BookingRow, **changes: Any) -> tuple[BookingRow, ...]:
@@ -151,6 +152,15 @@ def part_back(*refunds: RefundRow, **changes: Any) -> dict[str, Any]:
     intents = but_intent(PAID_INTENT, refunded=1000, refund_keys=("r-1",))
     forged = {"refunds": refunds} if refunds else {}
     return {**PART_BACK, "bookings": bookings, "intents": intents, **forged, **changes}
+
+
+def at_counter(postings: tuple[PostingRow, ...] = (), **changes: Any) -> dict[str, Any]:
+    """The paid booking was sold for cash; with something forged."""
+    taken = PostingRow("b-1", "cash_taken", "EUR", {"cash_drawer": 3000, "buyer_receivable": -3000})
+    moves = ((None, "pending_payment", 10), ("pending_payment", "confirmed", 10))
+    sale = {"tender": "cash", "moves": moves, "intent": None, "payment": None, "attempts": frozenset(), **changes}
+    intents = tuple(one for one in CLEAN.intents if one is not PAID_INTENT)
+    return {"bookings": but(PAID, **sale), "intents": intents, "postings": postings or (SOLD, taken), "sent": ()}
 
 
 WENT_BACK = but(PAID, state="partially_refunded", lines_back=(1,), seats_back={"s1": 60})
@@ -250,6 +260,16 @@ FORGED: list[tuple[str, str, dict[str, Any]]] = [
         "I12",
         {"intents": but_intent(PAID_INTENT, moves=(("requires_capture", 0), ("succeeded", 60_001)))},
     ),
+    ("a block that Redis forgot", "I7", {"blocks": {"s4": "house"}}),
+    ("a seat is kept back by nobody", "I7", {"seats": {**CLEAN.seats, "s4": 3}}),
+    ("sold for cash, and Stripe was asked", "I11, counter", at_counter(payment="succeeded")),
+    ("sold for cash, and not at once", "I11, counter", at_counter(moves=PAID.moves[:1])),
+    ("sold for cash that nobody has", "I11, counter", at_counter(postings=(SOLD,))),
+    ("sold for cash, and booked as a card's", "I11, counter", at_counter(tender="card_terminal")),
+    ("sold for cash, and at Stripe in our ledger", "I11, counter", at_counter(postings=(SOLD, CAPTURED))),
+    ("given away at a price", "I11, counter", at_counter(tender="comp", forgone=3000)),
+    ("given away, and nobody knows what for", "I11, counter", at_counter(tender="comp", amount=0, postings=())),
+    ("sold for cash, and forgone", "I11, counter", at_counter(forgone=3000)),
     ("charged twice", "I13", {"intents": (*CLEAN.intents, replace(PAID_INTENT, id="pi_7"))}),
     ("given back more than taken", "I14", {"intents": but_intent(PAID_INTENT, refunded=3001)}),
     ("given back twice for one reason", "I14", {"intents": but_intent(PAID_INTENT, refund_keys=("r-1", "r-1"))}),
@@ -316,7 +336,8 @@ def test_a_forged_run_turns_red(rule: str, forged: dict[str, Any]) -> None:
 
 def test_every_rule_has_a_forgery() -> None:
     expected = {f"I{n}" for n in (1, 2, 3, 4, 5, 7, 9, 10, 11, 12, 13, 14, 15, 17, 19, 24, 25)}
-    assert {rule for _, rule, _ in FORGED} == expected | {"I7, tickets", "I13, payments", "I13, attempts"}
+    parts = {"I7, tickets", "I11, counter", "I13, payments", "I13, attempts"}
+    assert {rule for _, rule, _ in FORGED} == expected | parts
 
 
 def test_who_begins_to_pay_in_time_is_given_more() -> None:

@@ -15,7 +15,7 @@ from booking_house import PLACE, PRICE, BookingHouse, read_postings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lml_live.booking.ledger import POSTINGS, Posting, Shares, entries, postings, share_out
+from lml_live.booking.ledger import POSTINGS, Posting, Shares, Tender, entries, postings, share_out
 from lml_live.booking.states import MOVES, BookingState
 from lml_live.infra import postgres
 from lml_live.infra.assets import asset_text
@@ -59,6 +59,17 @@ def test_what_a_move_books(state: BookingState, to: BookingState, wanted: dict[s
     assert {account: amount for account, amount in booked(state, to, SHARES).items() if amount} == wanted
 
 
+@pytest.mark.parametrize(
+    ("tender", "where"), [("cash", "cash_drawer"), ("card_terminal", "card_terminal"), ("comp", "")]
+)
+def test_what_a_sale_at_the_counter_books(tender: Tender, where: str) -> None:
+    sums: Counter[str] = Counter()
+    for posting in postings("pending_payment", "confirmed", tender):
+        sums.update({entry.account: entry.debit - entry.credit for entry in entries(posting, SHARES)})
+    wanted = {where: 5_000, "venue_payable": -4_000, "fee_income": -250, "tax_payable": -750} if where else {}
+    assert {account: amount for account, amount in sums.items() if amount} == wanted
+
+
 AFTER_A_SALE: list[tuple[Posting, dict[str, int]]] = [
     (
         "refund_begun",
@@ -70,6 +81,8 @@ AFTER_A_SALE: list[tuple[Posting, dict[str, int]]] = [
     ),
     ("refund_paid", {"refunds_due": 5_100, "stripe_balance": -5_100}),
     ("refund_came_back", {"refunds_due": -5_100, "stripe_balance": 5_100}),
+    ("cash_returned", {"refunds_due": 5_100, "cash_drawer": -5_100}),
+    ("terminal_returned", {"refunds_due": 5_100, "card_terminal": -5_100}),
     ("disputed", {"disputed_funds": 5_100, "stripe_balance": -5_100}),
     ("dispute_won", {"disputed_funds": -5_100, "stripe_balance": 5_100}),
     (

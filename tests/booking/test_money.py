@@ -1,12 +1,14 @@
 """What a clerk would say of a booking and its money, as a table."""
 
 from datetime import UTC, datetime, timedelta
+from typing import get_args
 
 import msgspec
 import pytest
 import stripe
 
 from lml_live.booking import money, stripe_payments
+from lml_live.booking.ledger import Tender
 from lml_live.booking.money import Booked, Transaction, TransactionKind
 from lml_live.booking.payments import minor_amount, stripe_amount
 from lml_live.booking.states import STATES, BookingState
@@ -126,6 +128,16 @@ def test_what_is_wrong_with_a_bookings_money(
     if found is not None:
         assert {"b-1", state, "4750"} <= set(found.text.split())
         assert "pi_own" in found.text or not any(one.intent == "pi_own" for one in transactions)
+
+
+@pytest.mark.parametrize("state", ["confirmed", "partially_refunded", "refunded"])
+def test_of_a_sale_at_the_counter_stripe_has_nothing(state: BookingState) -> None:
+    for tender in get_args(Tender):
+        one = msgspec.structs.replace(booked(state), tender=tender, given_back=0 if state == "confirmed" else 750)
+        assert money.compare(one, []) is None
+        found = money.compare(one, moved(4_750))
+        assert found is not None
+        assert found.kind == "money_without_sale"
 
 
 def test_a_bank_that_took_back_a_part_leaves_the_rest() -> None:

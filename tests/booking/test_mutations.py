@@ -371,7 +371,7 @@ HISTORY = (
     "INSERT INTO booking_history (booking_id, event_id, from_state, to_state, actor_kind, actor_id, reason, origin)\n"
     "    VALUES (NEW.id, NEW.event_id, OLD.state, NEW.state,\n"
     "            coalesce(nullif(current_setting('lml.actor_kind', true), ''), 'system'),\n"
-    "            nullif(current_setting('lml.actor_id', true), ''), paid,\n"
+    "            nullif(current_setting('lml.actor_id', true), ''), coalesce(paid, NEW.tender),\n"
     "            nullif(current_setting('lml.origin', true), ''));\n"
 )
 NO_CONFLICT = "ON CONFLICT (id) DO NOTHING"

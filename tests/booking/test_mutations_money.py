@@ -13,9 +13,11 @@ from booking_fixtures import (  # noqa: F401
 )
 from booking_house import BookingHouse
 from checker import check
+from counter_house import Counter
 from payout_house import organised, paid_out, their_event
 
-from lml_live.booking import accounts, refunds, tickets
+from lml_live.booking import accounts, claims, refunds, tickets
+from lml_live.booking.bookings import Bookings
 from lml_live.booking.organisations import Organisations
 from lml_live.booking.stripe_connect import StripeConnect
 from lml_live.booking.stripe_payments import StripePayments
@@ -52,6 +54,25 @@ async def disputed(house: BookingHouse, event: str) -> None:
     assert booking.intent_id is not None
     await house.double.steering.open_dispute(booking.intent_id)
     await house.bookings.keep_notice("evt_1", "charge.dispute.created", booking.intent_id)
+    await house.rest()
+
+
+async def sold_at_the_counter(house: BookingHouse, event: str) -> None:
+    """Over a house hold, and given back in part."""
+    counter = await Counter(house, event).open()
+    await house.refund(await counter.sold(3, 20), lines=[1])
+    await house.rest()
+
+
+async def given_away(house: BookingHouse, event: str) -> None:
+    await (await Counter(house, event).open()).sold(3, tender="comp")
+
+
+async def refused_at_the_counter(house: BookingHouse, event: str) -> None:
+    """The sale is paused between take and claim: the house has its seat again."""
+    counter = await Counter(house, event).open()
+    await house.pool.execute("UPDATE event SET state = 'paused' WHERE id = $1", event)
+    await counter.sell(3, 20)
     await house.rest()
 
 
@@ -147,6 +168,27 @@ MUTATIONS: list[tuple[str, Mutate, Act, str]] = [
         "I7, tickets",
     ),
 ]
+# The same of what is sold at the counter.
+COUNTER: list[tuple[str, Mutate, Act, str]] = [
+    ("what the counter takes is booked", unbooked("cash_taken"), sold_at_the_counter, "I11, counter"),
+    ("what it gives back is booked", unbooked("cash_returned"), sold_at_the_counter, "I11, counter"),
+    (
+        "a house hold is used up with the sale",
+        statement(
+            claims, "use_up_house_blocks", "(SELECT seat_id FROM kept)", "(SELECT seat_id FROM kept WHERE false)"
+        ),
+        sold_at_the_counter,
+        "I7",
+    ),
+    ("a house hold is back without the sale", nothing(Bookings, "house_blocks", set()), refused_at_the_counter, "I7"),
+    (
+        "what is given away is on record",
+        statement(claims, "forgo", "$5::bigint[])", "$5::bigint[]) LIMIT 0"),
+        given_away,
+        "I11, counter",
+    ),
+]
+MUTATIONS += COUNTER
 # The same of what is paid to organisations.
 PAYOUTS: list[tuple[str, Mutate, Act, str]] = [
     ("what is given back is taken back", nothing(refunds, "take_back"), paid_and_given_back, "I16"),
@@ -175,7 +217,9 @@ async def test_a_guard_of_money_that_is_paid_out_is_missed(
     assert rule in {violation.rule for violation in check(await house.read_run(event))}
 
 
-@pytest.mark.parametrize("act", [given_back_in_part, given_back, made_and_never_heard, disputed])
+@pytest.mark.parametrize(
+    "act", [given_back_in_part, given_back, made_and_never_heard, disputed, given_away, refused_at_the_counter]
+)
 async def test_the_same_acts_are_clean_with_everything_as_it_is(house: BookingHouse, event: str, act: Act) -> None:
     await act(house, event)
     await house.assert_right(event)

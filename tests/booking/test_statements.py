@@ -17,6 +17,7 @@ from booking_fixtures import (  # noqa: F401
 )
 from booking_house import PRICE, BookingHouse
 from click.testing import CliRunner
+from counter_house import Counter
 from payout_house import (  # noqa: F401
     DUE,
     account_of,
@@ -73,6 +74,24 @@ async def member(house: BookingHouse, one: Organisation) -> str:
 def assert_adds_up(line: StatementLine) -> None:
     assert line.sold - line.refunded - line.charged_back - line.fees == line.share
     assert line.transferred + line.underway + line.netted + line.due - line.receivable == line.share
+
+
+async def test_what_the_counter_took_is_told_beside_and_transferred_to_nobody(house: BookingHouse) -> None:
+    opera = await organised(house)
+    event = await their_event(house, opera)
+    counter = await Counter(house, event).open()
+    await house.sold(event, 5)
+    await counter.sold(3, 20, tender="cash", request="1")
+    given_back = await counter.sold(4, tender="card_terminal", request="2")
+    await counter.sold(6, tender="comp", request="3")
+    await house.refund(given_back)
+    await paid_out(house)
+    [line] = await Statements(house.pool).lines(opera, limit=1)
+    assert_adds_up(line)
+    assert (line.bookings, line.sold, line.share, line.transferred) == (1, PRICE, DUE, DUE)
+    assert (line.counter_sold, line.counter_refunded, line.counter_share) == (3 * PRICE, PRICE, 2 * DUE)
+    assert await house.pool.fetchval("SELECT count(*) FROM transfer") == 1
+    await house.assert_right(event)
 
 
 async def test_a_statement_adds_up_at_every_step(house: BookingHouse, monkeypatch: pytest.MonkeyPatch) -> None:

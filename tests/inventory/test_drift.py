@@ -75,6 +75,12 @@ PIT: dict[str, AreaCounts] = {"pit": (8, 2, 0, 0)}
         (picture_of(b"\0\1\0\0", records=HOLD), NOTHING, []),
         (picture_of(b"\0\1\0\0", records=MARK, deadlines={"1-a": NOW + 30_000}), NOTHING, []),
         (picture_of(b"\0\1\0\0", records=MARK), structs.replace(NOTHING, claims=(claim_of(1, sold=False),)), []),
+        # Taken to be sold at the counter, over a house hold: the sweep asks for its claim, and undoes it.
+        (
+            picture_of(b"\0\1\0\0", records={"1-c-a": MARK["1-a"]}, deadlines={"1-c-a": NOW + 30_000}),
+            structs.replace(NOTHING, blocked_seats={1: 3}),
+            [],
+        ),
         (picture_of(b"\0\2\0\0", records=SALE), structs.replace(NOTHING, claims=(claim_of(1, sold=True),)), []),
         (picture_of(b"\0\3\4\0"), structs.replace(NOTHING, blocked_seats={1: 3, 2: 4}), []),
         (picture_of(b"\0\1\0\0", records={"1-a": hold_of(1, pit=2)}, areas=PIT), NOTHING, []),

@@ -100,6 +100,16 @@ def rebuilt(kept: dict[str, Record], known: Overlay) -> Inventory:
             (),
         ),
         ({}, overlay(areas={"pit": 4}), [FREE] * 8, (6, 0, 0, 4), {}, ()),
+        # What was taken to be sold at the counter is there with its claim only; else it is what it was before.
+        (
+            {"1-c-k": record(1, 2, state="checkout")},
+            overlay(seats={2: HOUSE}),
+            [0, 0, HOUSE, 0, 0, 0, 0, 0],
+            (10, 0, 0, 0),
+            {},
+            ("1-c-k",),
+        ),
+        ({"1-c-k": record(1, state="checkout")}, overlay(), [FREE] * 8, (10, 0, 0, 0), {}, ("1-c-k",)),
         ({}, overlay(claim(areas=(("pit", "a", 8),)), areas={"pit": 4}), [0] * 8, (0, 8, 0, 2), {"c": "checkout"}, ()),
         # 2. The box office's holds for customers hold next, but for what claims and sales have; blocks yield to them.
         ({}, overlay(staff=(staff_hold(1, 2),)), [0, HELD, HELD, 0, 0, 0, 0, 0], (10, 0, 0, 0), {"k": "active"}, ()),

@@ -296,7 +296,9 @@ class CallRecorder:
             return sale, [b"blocked", 1, b"\x90", b"\x90"]
         if script == "read_holds":
             return sale, [b"holds", 1]
-        return sale, [b"nothing" if script in ("restore_hold", "sell_hold", "free_booking") else b"not_found"]
+        return sale, [
+            b"nothing" if script in ("restore_hold", "sell_hold", "free_booking", "undo_taking") else b"not_found"
+        ]
 
 
 SEATS, AREAS = [(4, "adult"), (2, "child")], [("pit", "adult", 2)]
@@ -511,6 +513,14 @@ STAFF_CALLS: dict[str, tuple[Callable[[StaffHolds], Any], dict[str, Any]]] = {
         {"also": seatmap.BYTE_AVAILABLE, "channel": 4},
     ),
     "withdraw_hold": (lambda acts: acts.withdraw_hold("e", "42-s-h"), {}),
+    "take_for_sale": (
+        lambda acts: acts.take_for_sale("e", "anna", "42-s-h", "b1", SEATS, AREAS, over_house=True, mark_seconds=30),
+        {"holder": "anna", "booking": "b1", "mark_ms": 30_000, "also": seatmap.BYTE_HOUSE, "channel": 4},
+    ),
+    "undo_taking": (
+        lambda acts: acts.undo_taking("e", "42-s-h", "b1", {4, 2}),
+        {"booking": "b1", "house": msgspec.msgpack.encode([2, 4])},
+    ),
 }
 
 

@@ -255,3 +255,52 @@ async def test_looking_for_the_hold_of_a_seat(house: House, staff: StaffHolds, m
     assert await staff.find_holds(event, []) == {}
     states = [byte & seatmap.STATE_MASK for byte in await staff.seat_bytes(event)]
     assert states == await house.states(event)
+
+
+# --- Sold at once
+
+
+async def test_what_is_taken_for_a_sale_is_in_checkout_at_once_and_undone_it_is_what_it_was(
+    house: House, staff: StaffHolds
+) -> None:
+    event = await arrange(house)
+    before, pit = await house.states(event), await house.area(event, "pit")
+    hold = await staff.counter_hold_id(event, "c" * 40)
+
+    async def take(*seats: int, pit: int = 0, over_house: bool = True, booking: str = "b") -> Changed | Refusal:
+        areas = [("pit", "adult", pit)] if pit else []
+        return await staff.take_for_sale(
+            event, "kim", hold, booking, adults(*seats), areas, over_house=over_house, mark_seconds=5
+        )
+
+    denied(await take(3, 20, over_house=False), "seat_taken", 20)
+    denied(await take(3, 22), "seat_taken", 22)
+    refused(await take(3, pit=8), "area_full")
+    refused(await take(3, pit=50), "limit_exceeded")
+    assert (await house.states(event), await house.area(event, "pit")) == (before, pit)
+    made = held(await take(3, 20, 21, pit=2))
+    assert made.record is not None
+    assert (made.record.state, made.record.booking, made.record.reason) == ("checkout", "b", "staff")
+    assert held(await take(3, 20, 21, pit=2)).seq == made.seq, "twice is once"
+    denied(await take(3, 20, 21, booking="other"), "hold_not_found")
+    denied(await staff.withdraw_hold(event, hold), "hold_in_checkout")
+    house.pass_ms(5_001)
+    swept = await house.sweep(event)
+    assert (swept[:3], swept[4]) == ([b"swept", 1, 0], hold.encode()), "it is asked for, and not freed"
+    assert await staff.undo_taking(event, hold, "other", {20}) is None
+    assert (await staff.undo_taking(event, hold, "b", {20, 21, 5})) is not None
+    assert (await house.states(event), await house.area(event, "pit")) == (before, pit)
+    assert await staff.undo_taking(event, hold, "b", {20, 21}) is None
+    refused(await take(3), "hold_not_found")
+    await house.audit(event)
+
+
+@pytest.mark.parametrize("state", ["draft", "paused", "closed"])
+async def test_nothing_is_taken_for_a_sale_where_the_event_sells_nothing(
+    house: House, staff: StaffHolds, state: str
+) -> None:
+    event = await house.open_event(state=state)
+    hold = await staff.counter_hold_id(event, "d" * 40)
+    answer = await staff.take_for_sale(event, "kim", hold, "b", adults(3), [], over_house=True, mark_seconds=5)
+    code = {"draft": "sale_not_open", "paused": "sale_paused", "closed": "sale_closed"}[state]
+    denied(answer, code)

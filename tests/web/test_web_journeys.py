@@ -3,16 +3,19 @@
 Bought is over REST, as the page does it (tests/web/test_web_checkout.py buys by hand); one server and one browser.
 """
 
-import itertools
+import csv
 import os
 import secrets
+from datetime import UTC, datetime
 from typing import Any
 
-import aiohttp
 import pytest
 import pytest_asyncio
+from buying import Buying, buy, call
+from leader import look
 from playwright.async_api import Browser, Page, expect
 from serving import LiveServer
+from test_web_checkout import ASKS_3DS, AVAILABLE, Buyer
 from waiting import eventually
 
 from lml_live.gateway.qr import draw_qr
@@ -22,43 +25,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 DESK = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
-SEAT, FLOOR = 4_750, 1_650
-_keys = itertools.count(1)
-
-
-class Bought:
-    """A booking, as its buyer has it: the link."""
-
-    def __init__(self, server: LiveServer, booking: dict[str, Any]) -> None:
-        self.id, self.access = booking["id"], booking["access"]
-        self.intent = booking["payment"]["client_secret"].partition("_secret_")[0]
-        self.link = f"{server.url}/bookings/{self.id}#{self.access}"
-
-
-async def call(
-    server: LiveServer, method: str, path: str, body: Any = None, *, token: str | None = None, status: int = 200
-) -> Any:
-    headers = {"Idempotency-Key": f"journey-{next(_keys)}"} | ({"Authorization": f"Bearer {token}"} if token else {})
-    async with server.session() as http, http.request(method, f"/api/v1{path}", json=body, headers=headers) as answer:
-        assert answer.status == status, await answer.text()
-        return await answer.json(content_type=None) if answer.content_length else None
-
-
-async def buy(server: LiveServer, event: str, *seats: int, floor: int = 0) -> Bought:
-    """Holds, books and pays."""
-    plan = await call(server, "GET", f"/events/{event}/layout")
-    ids = [seat["seat_id"] for row in plan["sections"][0]["rows"] for seat in row["seats"]]
-    token = (await call(server, "POST", "/holders", status=201))["token"]
-    wish = {"seats": [ids[seat] for seat in seats], "areas": {"floor": floor} if floor else {}}
-    hold = await call(server, "POST", f"/events/{event}/holds", wish, token=token, status=201)
-    body = {"hold": hold["id"], "buyer": {"name": "Ada Byron", "email": "ada@example.org"}}
-    booking = await call(server, "POST", "/bookings", body, token=token, status=201)
-    made, payment = Bought(server, booking), booking["payment"]
-    form = {"key": payment["publishable_key"], "client_secret": payment["client_secret"]}
-    url = f"{payment['api_base']}/v1/payment_intents/{made.intent}/confirm"
-    async with aiohttp.ClientSession() as http, http.post(url, data=form | {"payment_method": "pm_card_visa"}) as paid:
-        assert paid.status == 200, await paid.text()
-    return made
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -114,6 +80,34 @@ async def test_tickets_to_show_and_to_print(browser: Browser, page: Page, shop: 
     await expect(tickets.nth(1)).to_contain_text("Used")
     await expect(tickets.nth(1)).to_contain_text("north")
     await expect(tickets.nth(1).locator("svg")).to_have_count(0)
+
+
+async def test_a_card_that_is_good_too_late(page: Page, shop: LiveServer, stripe_double: Any, event: str) -> None:
+    """The time is up while the buyer is at the bank's page: nothing is charged, and they are told."""
+    shop.event = event
+    buyer = Buyer(page, shop)
+    await buyer.visit()
+    await buyer.hold(70)
+    await buyer.begin()
+    made = Buying(shop, await page.evaluate("lml.page.checkout.booking"))
+    await buyer.pay(ASKS_3DS)
+    await expect(page.get_by_role("button", name="Complete authentication")).to_be_visible()
+    async with shop.pool() as pool:
+        await pool.execute("UPDATE booking SET expires_at = now() WHERE id = $1", made.id)
+
+    async def is_expired() -> bool:
+        return bool((await made.read())["state"] == "expired")
+
+    await eventually(is_expired, 30)
+    await page.get_by_role("button", name="Complete authentication").click()
+    await expect(page.locator("#checkout-title")).to_have_text("The time was up", timeout=20_000)
+    await expect(page.locator("#checkout")).to_contain_text("Nothing was charged")
+    await buyer.sees(AVAILABLE, 70)
+    await shoot(page, "too-late")
+    await page.goto(made.link)
+    await expect(page.locator("#title")).to_have_text("The time was up")
+    await expect(page.locator("#tickets")).to_be_hidden()
+    assert (await stripe_double.steering.ledger()).net_captured() == {"eur": 0}
 
 
 async def test_a_clerk_refunds_and_it_is_seen(browser: Browser, page: Page, shop: LiveServer, event: str) -> None:
@@ -225,3 +219,68 @@ async def test_a_dispute_flags_the_tickets_until_the_bank_decides(
     assert (await call(shop, "POST", "/tickets/scan", scan, token=clerk))["outcome"] == (
         "admitted" if won else "flagged"
     )
+
+
+async def test_a_venue_is_paid_after_its_event(page: Page, shop: LiveServer, stripe_double: Any, event: str) -> None:
+    """From the organisation's page: an account at Stripe, what is due once the event has begun, and that it came."""
+    admin = (await shop.sign_in())["Authorization"].removeprefix("Bearer ")
+    name, password = f"opera-{secrets.token_hex(4)}", "a horse of another colour"
+    async with shop.pool() as pool:
+        await StaffDesk(pool).add_staff(f"{name}@example.com", password, ("manager",))
+    terms = {"id": name, "name": "City Opera", "currency": "EUR", "hold_back_days": 0, "fee_basis_points": 1_000}
+    await call(shop, "POST", "/organisations", terms, token=admin, status=201)
+    for path, body in (
+        ("/venues", {"id": name, "name": "Opera House"}),
+        ("/members", {"email": f"{name}@example.com"}),
+    ):
+        method, status = ("POST", 201) if path == "/venues" else ("PUT", 204)
+        await call(shop, method, f"/organisations/{name}{path}", body, token=admin, status=status)
+    theirs = await shop.new_event(starts_at=datetime.now(UTC))
+    await call(shop, "PUT", f"/organisations/{name}/venues/{name}/events/{theirs}", token=admin, status=204)
+    made, given_back = await buy(shop, theirs, 60, 61), await buy(shop, theirs, 65)
+
+    await page.goto(f"{shop.url}/organisation")
+    await page.get_by_label("E-mail").fill(f"{name}@example.com")
+    await page.get_by_label("Password").fill(password)
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#account .chip")).to_have_text("No account yet")
+
+    async def line() -> dict[str, Any]:
+        shown = await call(shop, "GET", f"/organisations/{name}/statement", token=admin)
+        [one] = shown["items"]
+        return dict(one)
+
+    async def reads(**wanted: int) -> bool:
+        shown = await line()
+        return wanted.items() <= shown.items()
+
+    # Three tickets of €45.00, and €2.50 beside: that is ours, and so is a tenth.
+    await eventually(lambda: reads(sold=14_250, fees=2_100, due=12_150, transferred=0), 30)
+    await page.reload()
+    await expect(page.locator("#lines .card")).to_contain_text("waits until Stripe can pay the account")
+    await shoot(page, "payout-waits")
+    await page.get_by_role("button", name="Set up at Stripe").press("Enter")
+    await page.wait_for_url(f"{stripe_double.url}/onboard/**")
+    await page.get_by_role("button", name="Complete onboarding").press("Enter")
+    await look(shop, stripe_double)
+    await eventually(lambda: reads(transferred=12_150, due=0), 30)
+    await page.goto(f"{shop.url}/organisation")
+    await expect(page.locator("#account .chip")).to_have_text("Can be paid")
+    await expect(page.locator("#lines .card")).to_contain_text("€121.50")
+    await shoot(page, "payout-paid")
+
+    # What is given back afterwards is taken back, and the account has what the statement says.
+    await call(shop, "POST", f"/bookings/{given_back.id}/refund", {"reason": "Ill"}, token=admin, status=201)
+    await eventually(lambda: reads(refunded=4_750, transferred=8_100, underway=0, receivable=0, due=0), 30)
+    await page.reload()
+    await expect(page.locator("#lines .card")).to_contain_text("€81.00")
+    await shoot(page, "payout-refunded")
+    ledger = await stripe_double.steering.ledger()
+    [account] = ledger.account_transactions.values()
+    assert sum(one.amount for one in account) == 8_100
+    async with page.expect_download() as saved:
+        await page.get_by_role("button", name="Save as CSV").press("Enter")
+    [row] = csv.DictReader((await (await saved.value).path()).read_text().splitlines())
+    assert (row["event"], row["transferred"]) == (theirs, "8100")
+    shown = await call(shop, "GET", f"/bookings/{made.id}", token=admin)
+    assert shown["state"] == "confirmed", "of whom nothing was given back"

@@ -4,14 +4,11 @@ import secrets
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from leader import look
 from playwright.async_api import Browser, expect
 from serving import LiveServer
 
-from lml_live.booking.onboarding import Onboarding
 from lml_live.booking.organisations import NewOrganisation, Organisations
-from lml_live.booking.pace import Pace
-from lml_live.booking.stripe_connect import StripeConnect
-from lml_live.booking.stripe_payments import StripePayments
 from lml_live.devstack.stripe.process import StripeDouble
 from lml_live.guard.staff import StaffDesk
 
@@ -37,17 +34,6 @@ async def furnish(server: LiveServer, name: str) -> None:
             name,
             datetime.now(UTC) - timedelta(days=30),
         )
-
-
-async def look(server: LiveServer, double: StripeDouble) -> None:
-    """What the leader does some seconds later."""
-    async with server.pool() as pool:
-        payments = StripePayments(Pace(pool), double.secret_key, double.publishable_key, double.url)
-        onboarding = Onboarding(pool, StripeConnect(payments))
-        for row in await pool.fetch("SELECT account_id FROM connected_account WHERE account_id IS NOT NULL"):
-            await onboarding.noticed(row["account_id"])
-        await onboarding.look()
-        await payments.close()
 
 
 async def test_a_manager_finds_the_way_to_be_paid(

@@ -195,7 +195,7 @@ class BookingPage {
   _showRefunds() {
     const { booking, parts } = this;
     const rows = (booking.refunds ?? []).map((refund) => {
-      const { text, counts } = explainRefund(refund);
+      const { text, counts } = explainRefund(refund, booking.tender);
       const amount = money(refund.amount, booking.currency);
       return element("li", { class: "line" }, element("span", {}, text, element("small", {}, refund.reason)), element("span", { class: "amount" }, counts ? `−${amount}` : amount));
     });

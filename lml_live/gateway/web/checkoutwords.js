@@ -58,11 +58,11 @@ export function explainState(booking) {
       return { chip: "Not paid yet", tone: "warn", title: "Not paid yet", text: "These seats are kept for you until the time is up." };
     case "authorized":
     case "confirmed":
-      return { chip: "Booked", tone: "good", title: "Your seats are booked", text: "The payment went through and the seats are yours." };
+      return { chip: "Booked", tone: "good", title: "Your seats are booked", text: booking.tender ? "Bought at the box office: the seats are yours." : "The payment went through and the seats are yours." };
     case "partially_refunded":
-      return { chip: "Partly refunded", tone: "info", title: "Partly refunded", text: "A part of the price went back to your card." };
+      return { chip: "Partly refunded", tone: "info", title: "Partly refunded", text: `A part of the price went back ${where(booking.tender)}.` };
     case "refunded":
-      return { chip: "Refunded", tone: "", title: "Refunded", text: "The price went back to your card, and the seats are not yours any more." };
+      return { chip: "Refunded", tone: "", title: "Refunded", text: `The price went back ${where(booking.tender)}, and the seats are not yours any more.` };
     case "disputed":
       return { chip: "Disputed", tone: "warn", title: "The payment is disputed", text: "Your bank is looking into this payment." };
     case "charged_back":
@@ -81,14 +81,20 @@ export function explainState(booking) {
   }
 }
 
+/** Where money goes back: to where it came from. */
+function where(tender) {
+  return tender ? "at the box office" : "to your card";
+}
+
 /**
  * A refund in words, and whether its amount counts as given back.
  * @param {{state: string, accepted: string|null, amount: number}} refund
+ * @param {string|null} [tender] what the booking was sold for at the counter
  */
-export function explainRefund(refund) {
+export function explainRefund(refund, tender = null) {
   if (refund.amount === 0) return { text: "Given back; it had cost nothing", counts: false };
   if (refund.state === "failed") return { text: refund.accepted ? "Your bank did not take this refund: the box office will write to you" : "This refund could not be made", counts: false };
-  if (refund.state === "succeeded") return { text: "Refunded to your card", counts: true };
+  if (refund.state === "succeeded") return { text: tender ? "Given back at the box office" : "Refunded to your card", counts: true };
   return refund.accepted ? { text: "Refund on its way to your card", counts: true } : { text: "Refund is being made", counts: false };
 }
 

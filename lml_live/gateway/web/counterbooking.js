@@ -14,6 +14,12 @@ const TOLD = {
   disputed: "The bank has taken the payment back for now, and decides. The seats stay the buyer's; the tickets are flagged.",
   charged_back: "The bank has decided for the buyer: the money is gone. The tickets stay flagged.",
 };
+/** Sold at the counter, for what: so it is given back there, too. */
+const PAID = {
+  cash: "Sold at the counter for cash, which is given back in cash.",
+  card_terminal: "Sold at the counter's card terminal, which gives it back.",
+  comp: "Given away at the counter.",
+};
 const REFUNDABLE = new Set(["confirmed", "partially_refunded"]);
 
 const session = new StaffSession({
@@ -87,7 +93,8 @@ function show() {
     { class: "verdict", data: { tone } },
     element("span", { class: "chip", data: { tone } }, chip),
     element("h2", { id: "buyer" }, booking.buyer.name),
-    element("p", { class: "muted" }, booking.buyer.email),
+    booking.buyer.email && element("p", { class: "muted" }, booking.buyer.email),
+    booking.tender && element("p", { class: "muted", id: "tender" }, PAID[booking.tender]),
     TOLD[booking.state] && element("p", { id: "told" }, TOLD[booking.state]),
   );
   const rows = booking.lines.map((line) => {
@@ -111,7 +118,7 @@ function show() {
 
 function refundRows(booking) {
   if (!booking.refunds.length) return null;
-  const rows = booking.refunds.map((refund) => element("li", { class: "line" }, element("span", {}, explainRefund(refund).text.replace("your card", "the card").replace("Your bank", "The bank"), element("small", {}, refund.reason)), element("span", { class: "amount" }, `−${money(refund.amount, booking.currency)}`)));
+  const rows = booking.refunds.map((refund) => element("li", { class: "line" }, element("span", {}, explainRefund(refund, booking.tender).text.replace("your card", "the card").replace("Your bank", "The bank"), element("small", {}, refund.reason)), element("span", { class: "amount" }, `−${money(refund.amount, booking.currency)}`)));
   return element("ul", { class: "lines", id: "refunds", "aria-label": "Refunds" }, ...rows);
 }
 

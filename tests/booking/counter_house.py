@@ -1,0 +1,93 @@
+"""A counter on a house that sells: a clerk, a customer, and seats that the house keeps back."""
+
+from typing import Any
+
+from booking_house import MARK_SECONDS, BookingHouse
+from inventory_house import adults, seat_id
+
+from lml_live.backoffice.holding import Act, Holding
+from lml_live.backoffice.selling import Asked, Selling
+from lml_live.backoffice.turns import StaffTurns
+from lml_live.booking.bookings import Booking
+from lml_live.booking.claims import AtCounter
+from lml_live.booking.ledger import Tender
+from lml_live.inventory import seatmap
+from lml_live.inventory.answers import Changed, Refusal
+from lml_live.inventory.staff_holds import StaffHolds
+
+IDS = [seat_id(index) for index in range(24)]
+
+
+class Counter:
+    """20 and 21 are kept back by the house, 22 is killed."""
+
+    def __init__(self, house: BookingHouse, event: str) -> None:
+        self.house, self.event = house, event
+        self.inventory = StaffHolds(house.book)
+        turns = StaffTurns(house.pool)
+        self.holding = Holding(house.pool, self.inventory, turns)
+        self.selling = Selling(
+            house.pool, house.bookings, house.checkout, self.inventory, turns, mark_seconds=MARK_SECONDS
+        )
+        house.completer.undo_taking = self.selling.undo
+        self.customer = ""
+
+    async def open(self) -> "Counter":
+        await self.house.block_rows(self.event, {20: "house", 21: "house", 22: "kill"}, {})
+        await self.house.holds.block_seats(self.event, [20, 21], {}, seatmap.BYTE_HOUSE)
+        await self.house.holds.block_seats(self.event, [22], {}, seatmap.BYTE_KILL)
+        self.customer = await self.holding.add_customer("clara")
+        return self
+
+    async def hold(self, *seats: int, over_house: bool = False) -> str:
+        """For a customer, without an end."""
+        act = Act("clara", "school class")
+        made = await self.holding.hold(
+            *(self.event, IDS, self.customer, "Kim", adults(*seats), [], act), over_house=over_house, request="a" * 40
+        )
+        assert isinstance(made, Changed), made
+        return made.hold
+
+    def asked(self, tender: Tender, request: str = "1", **more: Any) -> Asked:
+        reason = more.pop("reason", None)
+        counter = AtCounter(tender, more.pop("staff", "clara"), reason)
+        return Asked(counter=counter, request=(request * 64)[:64], **more)
+
+    async def sell_hold(self, hold: str, tender: Tender = "cash", **more: Any) -> Booking | Refusal:
+        return await self.selling.sell_hold(self.event, hold, self.asked(tender, **more), self.house.quote)
+
+    async def sell(
+        self, *seats: int, floor: int = 0, tender: Tender = "cash", over_house: bool = True, **more: Any
+    ) -> Booking | Refusal:
+        areas = [("floor", "adult", floor)] if floor else []
+        return await self.selling.sell_places(
+            *(self.event, IDS, adults(*seats), areas, self.asked(tender, **more), self.house.quote),
+            over_house=over_house,
+        )
+
+    async def sold(self, *seats: int, **more: Any) -> Booking:
+        made = await self.sell(*seats, **more)
+        assert isinstance(made, Booking), made
+        await self.house.rest()
+        return made
+
+    async def blocks(self) -> dict[int, str]:
+        rows = await self.house.pool.fetch("SELECT seat_id, kind FROM seat_block WHERE event_id = $1", self.event)
+        return {IDS.index(row["seat_id"]): row["kind"] for row in rows}
+
+    async def sales(self) -> list[tuple[str | None, ...]]:
+        """(staff, reason) of each seat or area that was sold, as the status-change log has it."""
+        rows = await self.house.pool.fetch(
+            "SELECT staff_id, reason FROM status_change WHERE event_id = $1 AND act = 'sell' ORDER BY number",
+            self.event,
+        )
+        return [tuple(row) for row in rows]
+
+    async def books(self, booking: Booking) -> dict[str, int]:
+        """Account to its debit, less its credit."""
+        rows = await self.house.pool.fetch(
+            "SELECT account, sum(debit - credit)::bigint AS amount FROM ledger_entry JOIN ledger_transaction"
+            " ON number = transaction WHERE booking_id = $1 GROUP BY account ORDER BY account",
+            booking.id,
+        )
+        return {row["account"]: row["amount"] for row in rows if row["amount"]}

@@ -1,0 +1,366 @@
+"""Sales at the counter on real engines: what is sold and for what, each death in between, each refusal, money back."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import asyncpg
+import pytest
+from booking_fixtures import (  # noqa: F401
+    booking_dsn_fixture,
+    event_fixture,
+    house_fixture,
+    inventory_dsn_fixture,
+    scripts_keep_their_word,
+)
+from booking_house import PLACE, PRICE, BookingHouse
+from checker import check
+from counter_house import Counter
+from inventory_house import refused
+
+from lml_live.booking.bookings import Booking
+from lml_live.booking.ledger import Tender
+from lml_live.booking.refunding import NotRefundable
+from lml_live.errors import Unavailable
+from lml_live.inventory.answers import Refusal
+from lml_live.inventory.records import is_counter_hold
+
+FREE, HELD, SOLD, HOUSE, KILL = range(5)
+
+
+@pytest.fixture
+async def counter(house: BookingHouse, event: str) -> Counter:
+    return await Counter(house, event).open()
+
+
+async def another(counter: Counter) -> Counter:
+    """The same counter at an event of its own: a table's rows cost less so than tests of their own."""
+    house = counter.house
+    return await Counter(house, await house.open_event(areas={"floor": 10})).open()
+
+
+def sold(answer: Booking | Refusal) -> Booking:
+    assert isinstance(answer, Booking), answer
+    return answer
+
+
+# --- Sold
+
+
+TENDERS: list[tuple[Tender, dict[str, int]]] = [
+    ("cash", {"cash_drawer": PRICE + PLACE, "venue_payable": -PRICE - PLACE}),
+    ("card_terminal", {"card_terminal": PRICE + PLACE, "venue_payable": -PRICE - PLACE}),
+    ("comp", {}),
+]
+
+
+async def test_places_are_sold_over_a_house_hold_in_one_call(counter: Counter) -> None:
+    house = counter.house
+    for tender, books in TENDERS:
+        counter = await another(counter)
+        event = counter.event
+        made = sold(
+            await counter.sell(20, floor=1, tender=tender, name="Anna", email="anna@example.org", request=tender)
+        )
+        amount = 0 if tender == "comp" else PRICE + PLACE
+        assert (made.state, made.amount, made.tender) == ("confirmed", amount, tender)
+        assert made.forgone == (PRICE + PLACE if tender == "comp" else None)
+        assert (await house.states(event))[20:23] == [SOLD, HOUSE, KILL], "told before it is answered"
+        assert await house.area(event, "floor") == (9, 0, 1, 0)
+        assert await counter.blocks() == {21: "house", 22: "kill"}
+        assert await house.acts(made) == {"sell_hold": False}
+        assert await counter.books(made) == books
+        assert await counter.sales() == [("clara", tender)] * 2
+        assert await house.pool.fetchval("SELECT kind FROM mail WHERE booking_id = $1", made.id) == "confirmed"
+        assert await house.history(made) == ["pending_payment", "confirmed"]
+        await house.rest()
+        await house.assert_right(event)
+    assert await house.pool.fetchval("SELECT count(*) FROM payment") == 0
+
+
+async def test_a_customers_hold_is_sold(counter: Counter) -> None:
+    house, event = counter.house, counter.event
+    hold = await counter.hold(3, 21, over_house=True)
+    made = sold(await counter.sell_hold(hold, "card_terminal", reason="paid in advance"))
+    assert (made.buyer_name, made.buyer_email, made.holder, made.hold) == ("Kim", None, counter.customer, hold)
+    assert (made.state, made.amount) == ("confirmed", 2 * PRICE)
+    assert await counter.sales() == [("clara", "paid in advance")] * 2
+    assert await house.pool.fetchval("SELECT count(*) FROM mail") == 0, "nobody left an address"
+    assert [(await house.states(event))[seat] for seat in (3, 21)] == [SOLD, SOLD]
+    assert sold(await counter.sell_hold(hold, "card_terminal", reason="paid in advance")) == made, "twice is once"
+    refused(await counter.sell_hold(hold, "cash"), "idempotency_mismatch")
+    refused(await counter.sell_hold(hold, "cash", request="2"), "hold_not_found")
+    # One that the customer made alone is the counter's to sell, too; a stranger's is not.
+    own = await house.take(event, 5, holder=counter.customer)
+    assert sold(await counter.sell_hold(own, request="3")).buyer_name == "Box office"
+    refused(await counter.sell_hold(await house.take(event, 6, holder="anna"), request="4"), "forbidden")
+    refused(await counter.sell_hold("1-none", request="5"), "hold_not_found")
+    await house.rest()
+    await house.assert_right(event)
+
+
+async def test_a_hold_in_checkout_or_over_is_not_sold(counter: Counter) -> None:
+    house, event = counter.house, counter.event
+    hold = await house.take(event, 3, holder=counter.customer)
+    online = await house.claimed(event, hold, holder=counter.customer)
+    refused(await counter.sell_hold(hold), "hold_in_checkout")
+    await house.checkout.cancel(online)
+    late = await house.take(event, 4, holder=counter.customer)
+    house.pass_ms(24 * 3600 * 1000)
+    refused(await counter.sell_hold(late, request="2"), "hold_expired")
+    await house.rest()
+
+
+async def test_the_same_request_is_one_sale_and_another_under_its_key_none(counter: Counter) -> None:
+    answers = await asyncio.gather(*(counter.sell(20, 3) for _ in range(3)), return_exceptions=True)
+    assert len({sold(answer).id for answer in answers if not isinstance(answer, BaseException)}) == 1
+    refused(await counter.sell(3, 4), "idempotency_mismatch")
+    refused(await counter.sell(20, 3, tender="comp"), "idempotency_mismatch")
+    await counter.house.rest()
+    await counter.house.assert_right(counter.event)
+
+
+async def test_of_two_clerks_who_sell_one_house_seat_one_wins(counter: Counter) -> None:
+    answers = await asyncio.gather(*(counter.sell(20, n, request=str(n), staff=f"clerk-{n}") for n in range(4)))
+    assert sorted(isinstance(answer, Booking) for answer in answers) == [False, False, False, True]
+    assert {(one.code, one.seats) for one in answers if isinstance(one, Refusal)} == {("seat_taken", (20,))}
+    await counter.house.rest()
+    await counter.house.assert_right(counter.event)
+
+
+# --- Refused: all is as it was
+
+Cut = Callable[[Counter], Awaitable[None]]
+
+
+async def state(counter: Counter, to: str) -> None:
+    """The sale's state in PostgreSQL, as the claim finds it; the inventory is not told yet."""
+    await counter.house.pool.execute("UPDATE event SET state = $2 WHERE id = $1", counter.event, to)
+
+
+async def owned(counter: Counter) -> None:
+    """Seat 3 is sold in PostgreSQL, and Redis has forgotten it."""
+    house = counter.house
+    await house.sold(counter.event, 3)
+    sale = await house.sale(counter.event)
+    await house.pipe.call("SETRANGE", sale.key("seats"), 3, b"\x00")
+
+
+CLAIMS: list[tuple[Cut, str]] = [
+    (lambda counter: state(counter, "paused"), "sale_paused"),
+    (lambda counter: state(counter, "closed"), "sale_closed"),
+    (lambda counter: state(counter, "draft"), "sale_not_open"),
+    (owned, "seat_taken"),
+]
+
+
+async def test_a_claim_that_is_refused_leaves_the_seats_as_they_were(counter: Counter) -> None:
+    house = counter.house
+    for cut, code in CLAIMS:
+        counter = await another(counter)
+        event = counter.event
+        before, blocks = await house.states(event), await counter.blocks()
+        await cut(counter)
+        refused(await counter.sell(3, 20, floor=2, request=code), code)
+        assert (await house.states(event), await counter.blocks()) == (before, blocks)
+        assert await house.area(event, "floor") == (10, 0, 0, 0)
+        refused(await counter.sell(3, 20, floor=2, request=code), "conflict")
+        left = {name: one.state for name, one in (await house.records(event)).items() if is_counter_hold(name)}
+        assert set(left.values()) == {"gone"}
+    assert await house.pool.fetchval("SELECT count(*) FROM ledger_transaction WHERE reason = 'cash_taken'") == 0
+
+
+WISHES: list[tuple[tuple[int, ...], dict[str, Any], str, tuple[int, ...]]] = [
+    ((20, 22), {}, "seat_taken", (22,)),
+    ((3, 20), {"over_house": False}, "seat_taken", (20,)),
+    ((20,), {"floor": 11}, "area_full", ()),
+]
+
+
+async def test_what_cannot_be_taken_is_left_alone(counter: Counter) -> None:
+    before = await counter.house.states(counter.event)
+    for seats, wish, code, in_the_way in WISHES:
+        assert refused(await counter.sell(*seats, **wish), code).seats == in_the_way
+    assert await counter.house.states(counter.event) == before
+    assert await counter.house.pool.fetchval("SELECT count(*) FROM booking") == 0
+
+
+# --- Deaths
+
+
+class Died(Exception):
+    """A worker, in the middle."""
+
+
+async def die(*_: Any, **__: Any) -> Any:
+    raise Died
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["a hold", "places"])
+async def test_a_death_before_the_claim_leaves_nothing(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch, whole: bool
+) -> None:
+    house, event = counter.house, counter.event
+    hold = "" if whole else await counter.hold(3, 20, over_house=True)
+    before, blocks = await house.states(event), await counter.blocks()
+    with monkeypatch.context() as broken:
+        broken.setattr(house.bookings, "claim", die)
+        with pytest.raises(Died):
+            await (counter.sell(3, 20, floor=1) if whole else counter.sell_hold(hold))
+    assert (await house.states(event))[20] == HELD
+    await house.settle_old_marks(event)
+    assert (await house.states(event), await counter.blocks()) == (before, blocks)
+    refused(await (counter.sell(3, 20, floor=1) if whole else counter.sell_hold(hold)), "conflict")
+    again = await (counter.sell(3, 20, floor=1, request="2") if whole else counter.sell_hold(hold, request="2"))
+    assert sold(again).state == "confirmed"
+    await house.rest()
+    await house.assert_right(event)
+
+
+async def gone(*_: Any, **__: Any) -> Any:
+    raise Unavailable("It does not answer.")
+
+
+async def test_where_a_store_is_gone_the_same_request_sells_later(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house, event = counter.house, counter.event
+    for owner, name in ((counter.inventory, "take_for_sale"), (house.bookings, "claim"), (house.bookings, "load")):
+        with monkeypatch.context() as broken:
+            broken.setattr(owner, name, gone)
+            with pytest.raises(Unavailable):
+                await counter.sell(3, 20)
+    made = sold(await counter.sell(3, 20))
+    assert await house.pool.fetchval("SELECT count(*) FROM booking") == 1
+    assert await counter.books(made) == {"cash_drawer": 2 * PRICE, "venue_payable": -2 * PRICE}
+    await house.rest()
+    await house.assert_right(event)
+
+
+async def test_a_death_after_the_claim_is_finished_by_another(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house, event = counter.house, counter.event
+    with monkeypatch.context() as broken:
+        broken.setattr(house.completer, "hurry", die)
+        with pytest.raises(Died):
+            await counter.sell(3, 20)
+    assert (await house.states(event))[20] == HELD
+    await house.rest()
+    assert (await house.states(event))[20] == SOLD
+    assert sold(await counter.sell(3, 20)).state == "confirmed", "the same request hears of it"
+    await house.assert_right(event)
+
+
+async def test_a_death_after_the_refusal_is_undone_by_another(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house, event = counter.house, counter.event
+    before = await house.states(event)
+    await state(counter, "paused")
+    with monkeypatch.context() as broken:
+        broken.setattr(house.completer, "hurry", die)
+        with pytest.raises(Died):
+            await counter.sell(3, 20)
+    assert (await house.states(event))[20] == HELD
+    await house.rest()
+    assert await house.states(event) == before
+
+
+async def test_redis_lost_between_take_and_claim_and_the_same_request_sells(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Adopt comes in between: the claim bears an old fence, and what the house kept back is the house's again."""
+    house, event = counter.house, counter.event
+    take = counter.inventory.take_for_sale
+
+    async def lose(*args: Any, **more: Any) -> Any:
+        taken = await take(*args, **more)
+        sale = await house.book.sale(event)
+        await house.pipe.call("HDEL", sale.key("book"), "stamp")
+        await house.book.recover(event, wait=True)
+        return taken
+
+    with monkeypatch.context() as broken:
+        broken.setattr(counter.inventory, "take_for_sale", lose)
+        with pytest.raises(Unavailable):
+            await counter.sell(3, 20)
+    assert [(await house.states(event))[seat] for seat in (3, 20)] == [FREE, HOUSE]
+    assert sold(await counter.sell(3, 20)).state == "confirmed"
+    await house.rest()
+    assert check(await house.read_run(event)) == []
+
+
+# --- Money back
+
+
+BACK: list[tuple[Tender, dict[str, Any], str, dict[str, int], list[int]]] = [
+    ("cash", {}, "refunded", {}, [FREE, FREE]),
+    (
+        *("card_terminal", {"lines": [1]}, "partially_refunded"),
+        *({"card_terminal": PRICE, "venue_payable": -PRICE}, [FREE, SOLD]),
+    ),
+    (
+        *("cash", {"amount": 1_000}, "partially_refunded"),
+        *({"cash_drawer": 2 * PRICE - 1_000, "venue_payable": 1_000 - 2 * PRICE}, [SOLD, SOLD]),
+    ),
+    ("comp", {}, "refunded", {}, [FREE, FREE]),
+    ("comp", {"lines": [2]}, "partially_refunded", {}, [SOLD, FREE]),
+]
+
+
+async def test_what_was_paid_at_the_counter_is_given_back_there(counter: Counter) -> None:
+    house = counter.house
+    for number, (tender, wish, after, books, seats) in enumerate(BACK):
+        counter = await another(counter)
+        event = counter.event
+        made = await counter.sold(3, 20, tender=tender, request=str(number), email="anna@example.org")
+        refund = await house.refund(made, **wish)
+        assert (refund.state, refund.stripe_id, refund.accepted is not None) == ("succeeded", None, True)
+        assert await house.state(made) == after
+        assert "refund" not in await house.acts(made), "Stripe is not asked"
+        assert await counter.books(made) == books
+        await house.rest()
+        # What was over a house hold is for sale, as after every sale.
+        assert [(await house.states(event))[seat] for seat in (3, 20)] == seats
+        assert await house.refunds.begin(made.id, "r", "the band is ill", "s-1", **wish) == refund, "twice is once"
+        assert isinstance(await house.refunds.begin(made.id, "r2", "again", "s-1", amount=10_000), NotRefundable)
+        await house.assert_right(event)
+
+
+async def test_a_counter_sale_is_not_cancelled_and_never_looked_for(counter: Counter) -> None:
+    house = counter.house
+    made = await counter.sold(3)
+    assert (await house.checkout.cancel(made)).state == "confirmed"
+    assert await house.bookings.give_up(made.id, "expiring") == "confirmed"
+    assert await house.bookings.to_look_at(10, 0) == []
+    assert await house.bookings.to_expire(10) == []
+
+
+# --- What the schema refuses
+
+
+NO_SALE = [
+    ("UPDATE booking SET tender = 'barter'", "booking_tender_is_known"),
+    ("UPDATE booking SET staff_id = NULL", "counter_sale_has_a_clerk"),
+    ("UPDATE booking SET tender = 'comp'", "comp_costs_nothing"),
+    ("UPDATE booking SET tender = NULL, buyer_email = 'a@b'", "counter_sale_has_a_clerk"),
+    ("UPDATE booking SET state = 'disputed'", "counter_sale_is_paid_at_once"),
+    ("UPDATE booking SET buyer_name = NULL", "booking_is_whole"),
+    ("INSERT INTO comp_line SELECT id, 1, 1, 0, 0 FROM booking", "comp_lines_are_of_comps"),
+    ("INSERT INTO payment (booking_id) SELECT id FROM booking", "payment_begins_with_its_booking"),
+    (
+        "INSERT INTO booking (id, event_id, hold_id, holder, epoch, state, hold_created, lifetime_end, buyer_name,"
+        " amount, currency, prices_version, expires_at, tender, staff_id) SELECT 'b-1', event_id, hold_id, holder, 1,"
+        " 'pending_payment', now(), now(), 'Kim', 5, 'EUR', 1, now(), 'cash', 'clara' FROM booking",
+        "counter_sale_is_sold",
+    ),
+]
+
+
+async def test_what_no_counter_sale_can_be(counter: Counter) -> None:
+    await counter.sold(3)
+    for statement, constraint in NO_SALE:
+        with pytest.raises(asyncpg.IntegrityConstraintViolationError) as error:
+            await counter.house.pool.execute(statement)
+        assert error.value.constraint_name == constraint, statement
