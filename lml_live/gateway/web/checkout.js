@@ -9,7 +9,7 @@ import { cancelBooking, CallFailed, createBooking, call, Follower, keepAccess, k
 import { rememberBuying } from "./bought.js";
 import { field, sayWrong } from "./cardform.js";
 import { cancelQuestion, STEPS } from "./checkoutsteps.js";
-import { explainCard, explainPrice, explainQueue, explainRefusal, stepOf } from "./checkoutwords.js";
+import { explainCard, explainPrice, explainQueue, explainRefusal, explainWaiting, stepOf } from "./checkoutwords.js";
 import { byId, element, fill, setText } from "./dom.js";
 import { randomKey } from "./keys.js";
 import { linesOf } from "./lines.js";
@@ -377,6 +377,7 @@ export class Checkout {
     }
     if (step !== this.step && step !== "pay") this.say("");
     this._show(step);
+    if (step === "waiting") setText(byId("waiting-note"), explainWaiting(booking, this.sent));
     if (step === "preparing") setText(byId("queue-note"), explainQueue(booking.payment.queue));
   }
 

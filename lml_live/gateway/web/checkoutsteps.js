@@ -49,7 +49,7 @@ export const STEPS = Object.freeze({
   waiting: (checkout) => ({
     title: "Almost done",
     body: [
-      spinner(explainWaiting(checkout.booking, checkout.sent)),
+      spinner(explainWaiting(checkout.booking, checkout.sent), "waiting-note"),
       element("p", { class: "hint" }, "You may leave this page: the booking goes on without it, and “My bookings” shows it."),
     ],
     acts: [],
@@ -100,6 +100,6 @@ function plain(words, onclick, id) {
   return element("button", { class: "button plain", type: "button", id, onclick }, words);
 }
 
-function spinner(words) {
-  return element("div", { class: "message", role: "status" }, element("div", { class: "spinner" }), element("p", { class: "muted" }, words));
+function spinner(words, id) {
+  return element("div", { class: "message", role: "status" }, element("div", { class: "spinner" }), element("p", { class: "muted", id }, words));
 }
