@@ -7,6 +7,7 @@
 `refund_…`    decided: we owe it to the buyer; refused by Stripe: as if it had not been; paid; and came back, however
               late: we owe it to the buyer still
 `…_returned`  the same of a refund at the counter, which is decided and paid in one step
+`surplus_…`   paid for a booking that it buys nothing of: we owe it to the buyer; given back
 `dispute…`    withdrawn by Stripe until the bank has decided; won: as if it had not been; lost: taken from whose it was
 
 So at rest, whatever happened, venue_payable + fee_income + tax_payable is what was captured less what was given back,
@@ -46,6 +47,8 @@ Posting = Literal[
     "disputed",
     "dispute_won",
     "dispute_lost",
+    "surplus_taken",
+    "surplus_returned",
     "cash_taken",
     "cash_returned",
     "terminal_taken",
@@ -97,6 +100,8 @@ POSTINGS: Final[dict[Posting, tuple[_Rows, _Rows]]] = {
     "disputed": ((("disputed_funds", "total"),), (("stripe_balance", "total"),)),
     "dispute_won": ((("stripe_balance", "total"),), (("disputed_funds", "total"),)),
     "dispute_lost": ((*_OWED, ("refunds_due", "owed")), (("disputed_funds", "total"),)),
+    "surplus_taken": ((("stripe_balance", "total"),), (("refunds_due", "total"),)),
+    "surplus_returned": ((("refunds_due", "total"),), (("stripe_balance", "total"),)),
     "refund_came_back": ((("stripe_balance", "total"),), (("refunds_due", "total"),)),
     "cash_taken": ((("cash_drawer", "total"),), (("buyer_receivable", "total"),)),
     "cash_returned": ((("refunds_due", "total"),), (("cash_drawer", "total"),)),

@@ -14,6 +14,7 @@ from lml_live.booking.mailer import Mailbox
 from lml_live.gateway import (
     accounts,
     bookings,
+    cards,
     channels,
     counter,
     documents,
@@ -32,6 +33,7 @@ from lml_live.gateway import (
 from lml_live.gateway.accounts import AccountServices
 from lml_live.gateway.bookings import BookingServices
 from lml_live.gateway.callers import ORIGIN
+from lml_live.gateway.cards import CardServices
 from lml_live.gateway.counter import CounterServices
 from lml_live.gateway.events import EventServices
 from lml_live.gateway.holders import HolderServices
@@ -60,6 +62,7 @@ OPERATIONS: Final[Sequence[Operation]] = (
     *tickets.OPERATIONS,
     *staff.OPERATIONS,
     *accounts.OPERATIONS,
+    *cards.OPERATIONS,
     *layouts.OPERATIONS,
     *organisations.OPERATIONS,
 )
@@ -79,6 +82,7 @@ class Services:
     refunds: RefundServices
     tickets: TicketServices
     accounts: AccountServices
+    cards: CardServices
     organisations: OrganisationServices
     probes: Mapping[str, Probe]
     mailbox: Mailbox | None = None
@@ -221,6 +225,7 @@ def make_app(services: Services) -> web.Application:
     app.add_routes(tickets.routes(services.tickets, bookings.reader(services.bookings)))
     app.add_routes(staff.routes(services.events.desk, services.holders.address_of.capped, services.accounts))
     app.add_routes(accounts.routes(services.accounts))
+    app.add_routes(cards.routes(services.cards))
     app.add_routes(organisations.routes(services.organisations))
     app.add_routes(documents.routes(OPERATIONS))
     app.add_routes(page_routes(payment_origin=payment_origin(services.bookings)))

@@ -16,6 +16,7 @@ from lml_live.booking.claims import Line as BookingLine
 from lml_live.booking.completer import Completer
 from lml_live.booking.ledger import Tender
 from lml_live.booking.notices import read_notice
+from lml_live.booking.payment_queue import Place
 from lml_live.booking.payments import Payments
 from lml_live.booking.refunds import Refund, Refunds
 from lml_live.booking.states import AWAITING_PAYMENT, ENDED_UNSOLD, BookingState
@@ -56,11 +57,15 @@ class BuyerShown(Struct, frozen=True):
 
 
 class BookingBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The body of `POST /bookings`. `expected_amount` is what the buyer was shown."""
+    """The body of `POST /bookings`. `expected_amount` is what the buyer was shown.
+
+    `save_card`: the card that pays is saved for the account that has signed in, and only for that.
+    """
 
     hold: Id
     buyer: BuyerBody
     expected_amount: Amount | None = None
+    save_card: bool = False
 
 
 class BookingLineShown(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -75,8 +80,19 @@ class BookingLineShown(Struct, frozen=True, omit_defaults=True, kw_only=True):
     tax: int
 
 
+class QueueShown(Struct, frozen=True, kw_only=True):
+    """How many payments are made ready before this one, and how long that takes; ask again after `refresh_seconds`."""
+
+    ahead: int
+    estimated_seconds: int
+    refresh_seconds: int
+
+
 class PaymentShown(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """How to pay: `preparing` (ask again), `ready` (confirm the intent in the browser), `none` (nothing to be done)."""
+    """How to pay: `preparing` (ask again), `ready` (confirm the intent in the browser), `none` (nothing to be done).
+
+    `queue` is there while it is `preparing` and others come first.
+    """
 
     status: Literal["preparing", "ready", "none"]
     provider: str | None = None
@@ -85,6 +101,7 @@ class PaymentShown(Struct, frozen=True, omit_defaults=True, kw_only=True):
     amount: int | None = None
     currency: str | None = None
     api_base: str | None = None
+    queue: QueueShown | None = None
 
 
 class BookingShown(Struct, frozen=True, kw_only=True):
@@ -123,6 +140,7 @@ _NEVER_PAID: Final = AWAITING_PAYMENT | ENDED_UNSOLD | {"authorized"}
 
 _CODES: Final = (
     "unauthorized",
+    "forbidden",
     "hold_not_found",
     "hold_expired",
     "hold_in_checkout",
@@ -144,7 +162,8 @@ OPERATIONS: Final = (
         method="POST",
         path=f"{API}/bookings",
         who="holder",
-        summary="Claim a hold's places for good and begin to pay; 202 while the payment is `preparing`.",
+        summary="Claim a hold's places for good and begin to pay; 202 while the payment is `preparing`. Where more are "
+        "paying than Stripe takes in time nothing is claimed: `rate_limited`, with the hold as it was.",
         body=BookingBody,
         answers={201: BookingShown, 202: BookingShown},
         codes=_CODES,
@@ -213,6 +232,8 @@ class BookingServices:
     completer: Completer
     keys: IdempotencyKeys
     payments: Payments | None
+    place: Callable[[str], Awaitable[Place | None]]
+    """Where a booking's payment stands that is still to be made."""
     webhook_secret: str | None
     live_mode: bool
     running_seconds: float
@@ -253,16 +274,19 @@ def routes(services: BookingServices) -> list[web.RouteDef]:
         return (await show_bookings(services, [booking]))[0]
 
     async def create_booking(request: web.Request) -> web.Response:
-        holder, key = (await services.buyer(request)).holder, read_key(request)
+        token, key = await services.buyer(request), read_key(request)
+        holder = token.holder
 
         async def act() -> web.Response:
             body = await read_body(request, BookingBody)
+            if body.save_card and not token.session:
+                raise Refused("forbidden", "Cards are saved for those who have signed in.")
             desk = await live.acts.desk_of_hold(body.hold)
             outcome = await checkout.book(
                 desk.event.id,
                 holder,
                 body.hold,
-                Buyer(body.buyer.name, body.buyer.email),
+                Buyer(body.buyer.name, body.buyer.email, body.save_card),
                 lambda _, record: quote_hold(desk, record),
                 key=key,
                 expected_amount=body.expected_amount,
@@ -354,10 +378,21 @@ async def show_bookings(services: BookingServices, page: Sequence[Booking]) -> t
     """Bookings as those who may see them do."""
     paid = [booking.id for booking in page if booking.state not in _NEVER_PAID]
     refunds = await services.refunds.of_bookings(paid) if paid else {}
-    return tuple(_show(services, one, refunds.get(one.id, ())) for one in page)
+    payments = [await _payment_in_queue(services, one) for one in page]
+    shown = zip(page, payments, strict=True)
+    return tuple(_show(services, one, payment, refunds.get(one.id, ())) for one, payment in shown)
 
 
-def _show(services: BookingServices, booking: Booking, refunds: Sequence[Refund]) -> BookingShown:
+async def _payment_in_queue(services: BookingServices, booking: Booking) -> PaymentShown:
+    told = _payment(booking, services.payments)
+    if told.status != "preparing" or (place := await services.place(booking.id)) is None:
+        return told
+    return msgspec.structs.replace(told, queue=QueueShown(**msgspec.structs.asdict(place)))
+
+
+def _show(
+    services: BookingServices, booking: Booking, payment: PaymentShown, refunds: Sequence[Refund]
+) -> BookingShown:
     return BookingShown(
         id=booking.id,
         state=booking.state,
@@ -381,7 +416,7 @@ def _show(services: BookingServices, booking: Booking, refunds: Sequence[Refund]
         currency=booking.currency,
         expires_at=booking.expires_at.astimezone(UTC),
         access=services.checkout.access(booking.id),
-        payment=_payment(booking, services.payments),
+        payment=payment,
         refunds=show_refunds(refunds),
         tender=booking.tender,
         forgone=booking.forgone,
@@ -401,6 +436,8 @@ def quote_hold(desk: Desk, record: Record) -> Quoted:
 def _payment(booking: Booking, payments: Payments | None) -> PaymentShown:
     if booking.state != "pending_payment" or booking.amount == 0 or payments is None:
         return PaymentShown(status="none")
+    if booking.payment == "processing":
+        return PaymentShown(status="none")  # the bank's: nothing is left for the buyer to do
     if booking.client_secret is None:
         return PaymentShown(status="preparing")
     return PaymentShown(
