@@ -63,6 +63,11 @@ BARRED_SEATS_MAX: Final = 100
 ADDRESS_HOLDS_MAX: Final = 200
 """An address's holds are listed in one field, which is read and written with each of its holds: 5 kB."""
 ADDRESS_SEATS_MAX: Final = ADDRESS_HOLDS_MAX * HOLD_SEATS_MAX
+ADDRESSES_LOOK_FIELDS: Final = 200
+"""Fields of a book that one turn of the upkeep looks through for addresses that can be forgotten: 0.1 ms of Redis, and
+as many calls of a few microseconds at most. A book of 100,000 fields takes four minutes."""
+ADDRESS_HOLDS_AT_ONCE: Final = 100
+"""Of an address's holds so many are read in one command."""
 UNTIL_RELEASED_MS: Final = 4_102_444_800_000
 """The deadline and lifetime of a hold without a deadline: 2100-01-01 UTC. A number like any other to scripts, clients
 and clocks, and no event of ours is later; a jump of a clock does not reach it."""
@@ -424,6 +429,10 @@ HAND_OVER_LOOK_SECONDS: Final = 2.0
 HAND_OVER_RETRY_SECONDS: Final = 10.0
 HAND_OVER_SECONDS_MAX: Final = 3600.0
 """What could not be handed over by then stays where it is: no hold that was there at the beginning lives so long."""
+HAND_OVER_KEPT_SECONDS: Final = 7 * 24 * 3600
+"""How long one that has ended is kept, for whoever asks what became of it. What it moved is in the trail for good."""
+HAND_OVERS_DROPPED_AT_ONCE: Final = 500
+"""Of those, with each look: 250 a second, more than passwords are hashed."""
 HAND_OVER_EVENTS_AT_ONCE: Final = 200
 HAND_OVERS_AT_ONCE: Final = 20
 

@@ -145,6 +145,20 @@ WHERE b.holder = $1 AND b.buyer_name IS NOT NULL
 ORDER BY b.created DESC, b.id DESC
 LIMIT $4;
 
+-- name: find_bookings
+-- An event's bookings, the newest first, after a cursor: of one seat, with a part of the buyer's name or address, or with
+-- this number; for the counter, which finds few of many.
+SELECT b.*, p.intent_id, p.client_secret,
+       CASE b.tender WHEN 'comp' THEN (SELECT sum(amount + fee)::bigint FROM comp_line WHERE booking_id = b.id) END AS forgone
+FROM booking b LEFT JOIN payment p ON p.booking_id = b.id
+WHERE b.event_id = $1 AND b.buyer_name IS NOT NULL
+  AND ($2::text IS NULL OR EXISTS (SELECT FROM booking_seat s WHERE s.booking_id = b.id AND s.seat_id = $2))
+  AND ($3::text IS NULL OR b.id = $3 OR strpos(lower(b.buyer_name), lower($3)) > 0
+       OR strpos(lower(b.buyer_email), lower($3)) > 0)
+  AND ($4::timestamptz IS NULL OR (b.created, b.id) < ($4, $5))
+ORDER BY b.created DESC, b.id DESC
+LIMIT $6;
+
 -- name: move_booking
 -- Changes a booking's state; the trigger refuses an illegal move and writes the history.
 UPDATE booking SET state = $2 WHERE id = $1;

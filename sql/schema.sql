@@ -1368,6 +1368,8 @@ CREATE TABLE hand_over (
 CREATE UNIQUE INDEX one_open_hand_over ON hand_over (from_holder, to_holder) WHERE done IS NULL;
 -- What is due.
 CREATE INDEX hand_over_open ON hand_over (due) WHERE done IS NULL;
+-- What is to be forgotten.
+CREATE INDEX hand_over_ended ON hand_over (done) WHERE done IS NOT NULL;
 
 -- Whose a booking is changes with a hand-over only, and is on record.
 CREATE FUNCTION booking_changes_hands() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -135,6 +135,14 @@ class Bookings(Outbox, Inbox):
             rows = await connected.fetch(_SQL["list_bookings"], holder, *(after or (None, None)), limit)
             return await _with_lines(connected, rows)
 
+    async def find(
+        self, event: str, *, seat_id: str | None, text: str | None, after: tuple[datetime, str] | None, limit: int
+    ) -> Sequence[Booking]:
+        """An event's bookings, the newest first: of a seat, of a buyer with this in name or address, of a number."""
+        async with postgres.connection(self._pool) as connected:
+            asked = (event, seat_id, text, *(after or (None, None)), limit)
+            return await _with_lines(connected, await connected.fetch(_SQL["find_bookings"], *asked))
+
     # --- Decide
 
     async def give_up(self, booking: str, to: BookingState) -> BookingState | None:

@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import web
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from lml_live import values
+from lml_live import limits, values
 from lml_live.booking.bookings import Booking, Bookings
 from lml_live.booking.checkout import Buyer, Checkout, Quoted
 from lml_live.booking.claims import Line as BookingLine
@@ -27,7 +27,7 @@ from lml_live.gateway.desk import Desk
 from lml_live.gateway.holders import refused
 from lml_live.gateway.idempotency import IdempotencyKeys, read_key
 from lml_live.gateway.live import Live
-from lml_live.gateway.operations import API, Operation, bind
+from lml_live.gateway.operations import API, Operation, Query, bind
 from lml_live.gateway.problems import read_body, read_raw
 from lml_live.gateway.refunds import RefundShown, show_refunds
 from lml_live.gateway.tokens import HolderToken
@@ -174,10 +174,15 @@ OPERATIONS: Final = (
         method="GET",
         path=f"{API}/bookings",
         who="holder",
-        summary="The caller's own bookings, the newest first.",
-        query=paging.QUERY,
+        summary="The caller's own bookings, the newest first; for clerks those of an event.",
+        query=(
+            Query("event", str, "For clerks, who must name it: of this event."),
+            Query("q", str, "For clerks: with this in the buyer's name or e-mail address, or with this number."),
+            Query("seat", str, "For clerks: of this seat id."),
+            *paging.QUERY,
+        ),
         answers={200: BookingList},
-        codes=("unauthorized", "invalid_message", "rate_limited"),
+        codes=("unauthorized", "forbidden", "invalid_message", "rate_limited"),
     ),
     Operation(
         name="read_booking",
@@ -295,19 +300,27 @@ def routes(services: BookingServices) -> list[web.RouteDef]:
         return await services.keys.once(request, holder, act, running_seconds=services.running_seconds)
 
     async def list_bookings(request: web.Request) -> web.Response:
-        holder = (await services.buyer(request)).holder
-        limit = paging.read_limit(request)
-        found = await bookings.of_holder(holder, after=paging.read_cursor(request), limit=limit + 1)
+        by_clerk = is_staff_token(bearer_token(request))
+        if by_clerk:
+            await require_staff(request, services.desk, *CLERKS)
+        else:
+            holder = (await services.buyer(request)).holder
+        limit, after = paging.read_limit(request), paging.read_cursor(request)
+        if by_clerk:
+            found = await bookings.find(**_asked_by_clerk(request), after=after, limit=limit + 1)
+        else:
+            found = await bookings.of_holder(holder, after=after, limit=limit + 1)
         page = found[:limit]
         following = paging.write_cursor(page[-1].created, page[-1].id) if len(found) > limit else None
-        return _json(BookingList(await show_bookings(services, page), following), 200)
+        shown = await show_bookings(services, page)
+        if by_clerk:
+            shown = tuple(map(_to_staff, shown, page))
+        return _json(BookingList(shown, following), 200)
 
     async def read_booking(request: web.Request) -> web.Response:
         made = await show_one(found := await visible(request))
         if is_staff_token(bearer_token(request)):
-            # The secret of the buyer's link is nobody else's, nor is what a card is paid with.
-            buyer = BuyerShown(found.buyer_name, found.buyer_email)
-            made = msgspec.structs.replace(made, access=UNSET, payment=PaymentShown(status="none"), buyer=buyer)
+            made = _to_staff(made, found)
         return _json(made, 200)
 
     async def cancel_booking(request: web.Request) -> web.Response:
@@ -341,6 +354,24 @@ def routes(services: BookingServices) -> list[web.RouteDef]:
             "stripe_webhook": stripe_webhook,
         },
     )
+
+
+def _asked_by_clerk(request: web.Request) -> dict[str, Any]:
+    """Which bookings of an event a clerk looks for. Raises `InvalidInput`."""
+    event, text, seat_id = (request.query.get(name) for name in ("event", "q", "seat"))
+    if event is None or not values.is_id(event):
+        raise paging.wrong("event", "is no event's id")
+    if text is not None and not (text.isprintable() and 0 < len(text) <= limits.EVENT_NAME_CHARS_MAX):
+        raise paging.wrong("q", f"is not 1 to {limits.EVENT_NAME_CHARS_MAX} printable characters")
+    if seat_id is not None and not values.is_seat_id(seat_id):
+        raise paging.wrong("seat", "is no seat id")
+    return {"event": event, "text": text, "seat_id": seat_id}
+
+
+def _to_staff(shown: BookingShown, booking: Booking) -> BookingShown:
+    """A booking as staff see it: the secret of the buyer's link is nobody else's, nor is what a card is paid with."""
+    buyer = BuyerShown(booking.buyer_name, booking.buyer_email)
+    return msgspec.structs.replace(shown, access=UNSET, payment=PaymentShown(status="none"), buyer=buyer)
 
 
 async def show_bookings(services: BookingServices, page: Sequence[Booking]) -> tuple[BookingShown, ...]:

@@ -104,7 +104,7 @@ RIGHTS: Final[Mapping[str, frozenset[str]]] = {
     "account": _may("SELECT", "INSERT", update="password_hash"),
     "account_session": _may("SELECT", "INSERT", "DELETE"),
     "account_invitation": _may("SELECT", "INSERT", "DELETE", update="used"),
-    "hand_over": _may("SELECT", "INSERT", update="due done"),
+    "hand_over": _may("SELECT", "INSERT", "DELETE", update="due done"),
     "sign_in_attempt": _may("SELECT", "INSERT", "DELETE", update="attempts since"),
     "partner": _may("SELECT", "INSERT", update="ended"),
     "migration": _may("SELECT"),
