@@ -200,8 +200,8 @@ def quiet(base: Path) -> None:
 async def walk_every_point(base: Path) -> list[str]:
     """PostgreSQL and Valkey die after every call of a purchase, a cancelling, a refund and a payout.
 
-    So do workers after those of a payout, of a payment that is not captured later, and of one that buys nothing (those of
-    the others have a test). Answers what is wrong.
+    So do workers after those of a payout, and of payments that are taken at once or buy nothing (those of the others
+    have a test). Answers what is wrong.
     """
     directory = base / "points"
     directory.mkdir(mode=0o711)
