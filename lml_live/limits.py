@@ -270,6 +270,8 @@ QUEUE_LOOK_SECONDS: Final = 0.25
 QUEUE_SHARE_OF_PAY: Final = 0.5
 """Of the time to pay a buyer may wait so much for the payment to be ready; who would wait longer does not begin."""
 QUEUE_REFRESH_SECONDS_MAX: Final = 15
+QUEUE_RETRY_SECONDS_MAX: Final = 30
+"""Who was not let in is told to ask again after so long at most: others give up, and a hold does not last for ever."""
 DISPUTE_LOOK_SECONDS: Final = 3_600.0  # a bank takes weeks to decide
 OUTBOX_BATCH: Final = 16
 OUTBOX_LEASE_SECONDS: Final = 30

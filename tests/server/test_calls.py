@@ -8,8 +8,8 @@ from serving import LiveServer
 from lml_live.devstack.stripe.process import StripeDouble
 
 FEW = {GenerationMode.POSITIVE: 2, GenerationMode.NEGATIVE: 1}
-NEVER = {"choose_password", "stripe_webhook"}
-"""What needs a secret from a mail, and Stripe's signature: their own tests have those."""
+NEVER = {"choose_password", "stripe_webhook", "list_cards", "forget_card"}
+"""What needs a secret from a mail, Stripe's signature, or an account: their own tests have those."""
 
 
 @pytest.fixture(scope="module")
