@@ -4,8 +4,8 @@ import asyncio
 from collections import OrderedDict
 
 from lml_live import limits
-from lml_live.venues.layout import LayoutIndex
 from lml_live.venues.library import Library
+from lml_live.venues.seat_index import LayoutIndex
 
 
 class DeployedLayouts:

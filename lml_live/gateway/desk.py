@@ -21,7 +21,7 @@ from lml_live.inventory.records import Record
 from lml_live.pricing.catalogue import Catalogue
 from lml_live.pricing.events import Event
 from lml_live.pricing.quote import PricedLine, PriceTable
-from lml_live.venues.layout import LayoutIndex
+from lml_live.venues.seat_index import LayoutIndex
 
 
 class Desk(Struct, frozen=True):

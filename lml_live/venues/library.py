@@ -25,16 +25,15 @@ from lml_live.values import ID_PATTERN, SEAT_ID_PATTERN, new_id
 from lml_live.venues.checks import check_layout
 from lml_live.venues.layout import (
     Layout,
-    LayoutIndex,
     canonical_bytes,
     content_hash,
     count_places,
     count_seats,
     decode_layout,
-    index_layout,
     seal_layout,
     verify_bytes,
 )
+from lml_live.venues.seat_index import LayoutIndex, index_layout
 
 VERSIONS: Final = "layout_versions"
 CHUNKS: Final = "layout_chunks"

@@ -11,8 +11,9 @@ from lml_live import limits
 from lml_live.errors import Conflict, InvalidInput, LmlError, NotFound, Refused, Unavailable
 from lml_live.infra.mongo import close_database, connect_database, driver_errors, ping
 from lml_live.venues.demo import generate_venue
-from lml_live.venues.layout import Layout, canonical_bytes, decode_layout, index_layout, seal_layout
+from lml_live.venues.layout import Layout, canonical_bytes, decode_layout, seal_layout
 from lml_live.venues.library import CHUNKS, VERSIONS, Library, apply_schema
+from lml_live.venues.seat_index import index_layout
 
 HALL = generate_venue(30, "hall")
 

@@ -10,7 +10,8 @@ from click.testing import CliRunner
 
 from lml_live.cli import layouts
 from lml_live.venues.importers import Imported, import_layout
-from lml_live.venues.layout import Layout, count_seats, index_layout
+from lml_live.venues.layout import Layout, count_seats
+from lml_live.venues.seat_index import index_layout
 
 ROOT = Path(__file__).resolve().parents[2]
 VENUES = ROOT.parent / "shared" / "data" / "venues"
