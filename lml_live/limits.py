@@ -11,6 +11,11 @@ LAYOUT_FILE_BYTES_MAX: Final = 64 * 1024 * 1024
 LAYOUT_SECTIONS_MAX: Final = 5_000
 """The largest venue known to us has a few hundred; a file with one section a seat is a mapping gone wrong."""
 LAYOUT_SHAPES_MAX: Final = 1_000
+LAYOUT_ENTRANCES_MAX: Final = 500
+LAYOUT_CATEGORIES_MAX: Final = 1_000
+"""A category a section is the most that a price list can be read with."""
+LAYOUT_NESTING_MAX: Final = 8
+"""Building, stand, tier, block and box are five."""
 OUTLINE_POINTS_MAX: Final = 2_000
 """An outline or shape is drawn on phones; curves in plans come as a few dozen points."""
 AREA_CAPACITY_MAX: Final = 1_000_000

@@ -6,7 +6,7 @@ sealed layouts are stored, served or indexed. Nothing here checks rules: see `ch
 
 import hashlib
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from json.encoder import encode_basestring
 from typing import Annotated, Any, Final, Literal
 
@@ -23,7 +23,11 @@ ECMAScript writes them) and plain decimal notation agree on: 0.00001 is written 
 LayoutType = Literal["seated", "standing", "hybrid"]
 SectionKind = Literal["seated", "standing"]
 Units = Literal["relative", "px"]
+Feature = Literal["aisle", "easy_access", "hearing_loop", "lift_up_armrests", "plus_size", "sign_language"]
+"""What is good to know of a seat and changes nothing in how it is sold."""
+TableForm = Literal["round", "rectangle"]
 
+COLOR_PATTERN: Final = "^#[0-9a-f]{6}$"
 Label = Annotated[str, Meta(min_length=1, max_length=limits.LABEL_CHARS_MAX)]
 Coordinate = Annotated[float, Meta(ge=0, le=1)]
 Point = tuple[Coordinate, Coordinate]
@@ -31,7 +35,10 @@ Point = tuple[Coordinate, Coordinate]
 
 
 class Viewport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """The plan's own size; a seat's place on paper is (x * width, y * height)."""
+    """The plan's own size; a seat's place on paper is (x * width, y * height).
+
+    `relative` sizes are a proportion and no more, `px` are pixels of the plan's own drawing (see `viewport`).
+    """
 
     width: Annotated[float, Meta(gt=0)]
     height: Annotated[float, Meta(gt=0)]
@@ -49,20 +56,38 @@ class Seat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     accessible: bool = False
     companion: bool = False
     restricted_view: bool = False
+    features: tuple[Feature, ...] = ()
+
+
+class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """The board that a row's seats stand around, as it is drawn: its middle, its size, its turn in degrees."""
+
+    x: Coordinate
+    y: Coordinate
+    width: Coordinate
+    height: Coordinate
+    form: TableForm = "round"
+    turn: Annotated[float, Meta(ge=0, lt=360)] = 0.0
 
 
 class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """Neighbouring seats, in the order in which they stand. A table is a row that is `sold_whole`."""
+    """Neighbouring seats, in the order in which they stand.
+
+    A table is a row that has a `table`, is `sold_whole`, or both: some sell by the chair.
+    """
 
     label: Label
     seats: tuple[Seat, ...]
     sold_whole: bool = False
+    table: Table | None = None
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """A seated section has rows; a standing one has `area_id`, `capacity` and `category` instead.
 
-    A box is a section that is `sold_whole`: all of its rows together.
+    A box is a section that is `sold_whole`: all of its rows together. Sections stay one flat list, whatever they are
+    nested in: `within` names those places, the outermost first (`["North stand", "Upper tier"]`), and `floor` the
+    storey, each of which is a drawing of its own (docs/decisions/028).
     """
 
     name: Label
@@ -73,6 +98,25 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False)
     category: Label | None = None
     outline: tuple[Point, ...] = ()
     sold_whole: bool = False
+    within: Annotated[tuple[Label, ...], Meta(max_length=limits.LAYOUT_NESTING_MAX)] = ()
+    floor: Label | None = None
+    entrance: Label | None = None
+    """Which entrance its people take: the name of one of the layout's."""
+
+
+class Category(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """A price category as the plan shows it. A layout that lists any lists all that its seats and areas have."""
+
+    name: Label
+    color: Annotated[str, Meta(pattern=COLOR_PATTERN)] | None = None
+
+
+class Entrance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """A door or gate, where people come in."""
+
+    name: Label
+    point: Point
+    floor: Label | None = None
 
 
 class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
@@ -81,6 +125,7 @@ class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     kind: Label
     points: Annotated[tuple[Point, ...], Meta(min_length=1)]
     label: Annotated[str, Meta(max_length=limits.LABEL_CHARS_MAX)] = ""
+    floor: Label | None = None
 
 
 class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
@@ -95,6 +140,8 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     hash: Annotated[str, Meta(pattern=f"^$|{SEAT_ID_PATTERN}")] = ""
     focal_point: Point | None = None
     shapes: tuple[Shape, ...] = ()
+    categories: tuple[Category, ...] = ()
+    entrances: tuple[Entrance, ...] = ()
 
 
 def seat_id(layout_id: str, section: str, row: str, number: str) -> str:
@@ -163,6 +210,9 @@ def seal_layout(layout: Layout, *, version: int | None = None) -> Layout:
             msgspec.structs.replace(shape, points=tuple(_rounded(point) for point in shape.points))
             for shape in layout.shapes
         ),
+        entrances=tuple(
+            msgspec.structs.replace(entrance, point=_rounded(entrance.point)) for entrance in layout.entrances
+        ),
     )
     return msgspec.structs.replace(sealed, hash=content_hash(sealed))
 
@@ -198,12 +248,20 @@ def _seal_section(layout_id: str, section: Section) -> Section:
                 seat.accessible,
                 seat.companion,
                 seat.restricted_view,
+                # In one order, each once: what is the same must have the same bytes.
+                seat.features if len(seat.features) < 2 else tuple(sorted(set(seat.features))),
             )
             for seat in row.seats
         )
-        rows.append(Row(row.label, seats, row.sold_whole))
+        rows.append(Row(row.label, seats, row.sold_whole, None if row.table is None else _seal_table(row.table)))
     outline = tuple(_rounded(point) for point in section.outline)
     return msgspec.structs.replace(section, rows=tuple(rows), outline=outline)
+
+
+def _seal_table(table: Table) -> Table:
+    x, y = _rounded((table.x, table.y))
+    width, height = _rounded((table.width, table.height))
+    return Table(x, y, width, height, table.form, round(table.turn, COORDINATE_DECIMALS))
 
 
 def _number(value: float) -> str:
@@ -228,10 +286,11 @@ def _seat_text(seat: Seat) -> str:
     # Written out by hand, in the order of the names: 200,000 of these are most of the time of an import.
     accessible = '"accessible":true,' if seat.accessible else ""
     companion = '"companion":true,' if seat.companion else ""
+    features = f'"features":[{",".join(map(encode_basestring, seat.features))}],' if seat.features else ""
     restricted = '"restricted_view":true,' if seat.restricted_view else ""
     identity = f'"seat_id":"{seat.seat_id}",' if seat.seat_id else ""
     return (
-        f'{{{accessible}"category":{encode_basestring(seat.category)},{companion}'
+        f'{{{accessible}"category":{encode_basestring(seat.category)},{companion}{features}'
         f'"number":{encode_basestring(seat.number)},{restricted}{identity}'
         f'"x":{_number(seat.x)},"y":{_number(seat.y)}}}'
     )
@@ -239,21 +298,38 @@ def _seat_text(seat: Seat) -> str:
 
 def _row_text(row: Row) -> str:
     whole = ',"sold_whole":true' if row.sold_whole else ""
-    return f'{{"label":{encode_basestring(row.label)},"seats":[{",".join(map(_seat_text, row.seats))}]{whole}}}'
+    table = "" if row.table is None else f',"table":{_table_text(row.table)}'
+    return f'{{"label":{encode_basestring(row.label)},"seats":[{",".join(map(_seat_text, row.seats))}]{whole}{table}}}'
+
+
+def _table_text(table: Table) -> str:
+    return _members(
+        {
+            "form": None if table.form == "round" else encode_basestring(table.form),
+            "height": _number(table.height),
+            "turn": _number(table.turn) if table.turn else None,
+            "width": _number(table.width),
+            "x": _number(table.x),
+            "y": _number(table.y),
+        }
+    )
 
 
 def _section_text(section: Section) -> str:
     rows = ",".join(map(_row_text, section.rows))
     return _members(
         {
-            "area_id": None if section.area_id is None else encode_basestring(section.area_id),
+            "area_id": _text_or_none(section.area_id),
             "capacity": None if section.capacity is None else str(section.capacity),
-            "category": None if section.category is None else encode_basestring(section.category),
+            "category": _text_or_none(section.category),
+            "entrance": _text_or_none(section.entrance),
+            "floor": _text_or_none(section.floor),
             "kind": encode_basestring(section.kind),
             "name": encode_basestring(section.name),
             "outline": _points(section.outline) if section.outline else None,
             "rows": f"[{rows}]",
             "sold_whole": "true" if section.sold_whole else None,
+            "within": _list_or_none(map(encode_basestring, section.within)),
         }
     )
 
@@ -261,11 +337,36 @@ def _section_text(section: Section) -> str:
 def _shape_text(shape: Shape) -> str:
     return _members(
         {
+            "floor": _text_or_none(shape.floor),
             "kind": encode_basestring(shape.kind),
             "label": encode_basestring(shape.label) if shape.label else None,
             "points": _points(shape.points),
         }
     )
+
+
+def _category_text(category: Category) -> str:
+    return _members({"color": _text_or_none(category.color), "name": encode_basestring(category.name)})
+
+
+def _entrance_text(entrance: Entrance) -> str:
+    x, y = entrance.point
+    return _members(
+        {
+            "floor": _text_or_none(entrance.floor),
+            "name": encode_basestring(entrance.name),
+            "point": f"[{_number(x)},{_number(y)}]",
+        }
+    )
+
+
+def _text_or_none(text: str | None) -> str | None:
+    return None if text is None else encode_basestring(text)
+
+
+def _list_or_none(texts: Iterable[str]) -> str | None:
+    joined = ",".join(texts)
+    return f"[{joined}]" if joined else None
 
 
 def _canonical_text(layout: Layout, hash_text: str) -> str:
@@ -277,12 +378,14 @@ def _canonical_text(layout: Layout, hash_text: str) -> str:
     focal = layout.focal_point
     return _members(
         {
+            "categories": _list_or_none(map(_category_text, layout.categories)),
+            "entrances": _list_or_none(map(_entrance_text, layout.entrances)),
             "focal_point": None if focal is None else f"[{_number(focal[0])},{_number(focal[1])}]",
             "hash": f'"{hash_text}"' if hash_text else None,
             "layout_id": encode_basestring(layout.layout_id),
             "name": encode_basestring(layout.name),
             "sections": "[" + ",".join(map(_section_text, layout.sections)) + "]",
-            "shapes": "[" + ",".join(map(_shape_text, layout.shapes)) + "]" if layout.shapes else None,
+            "shapes": _list_or_none(map(_shape_text, layout.shapes)),
             "type": encode_basestring(layout.type),
             "version": str(layout.version),
             "viewport": _members(viewport),
