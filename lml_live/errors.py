@@ -55,6 +55,7 @@ STATUS_BY_CODE: Final[dict[str, int]] = {
     "method_not_allowed": 405,
     "conflict": 409,
     "layout_immutable": 409,
+    "layout_damaged": 409,
     "unavailable": 503,
     "internal": 500,
 }

@@ -23,10 +23,10 @@ AREA_CAPACITY_MAX: Final = 1_000_000
 VIEWPORT_MAX: Final = 1_000_000
 LAYOUT_VERSIONS_MAX: Final = 10_000
 """Versions read at once: of one layout, or all that are deployed."""
-LAYOUT_SAVE_MS_MAX: Final = 3_600_000
-"""A save that has not ended after this time never will; what it left is swept away."""
-LAYOUT_CHUNK_BYTES: Final = 4 * 1024 * 1024
-"""A MongoDB document holds 16 MB; a layout of 200,000 seats has 26 MB, so its bytes are kept in pieces."""
+LAYOUT_ROW_SEATS_MAX: Final = 4_000
+"""Longer than any row around any stadium; a section is stored in parts of whole rows, and one row must fit in."""
+LAYOUT_PART_SEATS: Final = 8_000
+"""Seats in one document: at their longest (labels of 100 characters of 4 bytes) 8,000 are 10 MB of MongoDB's 16."""
 MONGO_SELECT_MS: Final = 3_000
 """How long a call waits for a primary: longer than an election on one machine, shorter than anybody's patience."""
 MONGO_CALL_MS: Final = 30_000

@@ -102,8 +102,9 @@ from lml_live.pricing.blocks import BlockKind, Blocks
 from lml_live.pricing.catalogue import CHANNEL, Catalogue
 from lml_live.pricing.channels import ChannelRows
 from lml_live.values import STAFF_TOKEN_PREFIX
-from lml_live.venues.library import LayoutVersion, Library, apply_schema
+from lml_live.venues.library import Library, apply_schema
 from lml_live.venues.publishing import ensure_published, public_url
+from lml_live.venues.stored import LayoutVersion
 
 if TYPE_CHECKING:
     from lml_live.booking.stripe_payments import StripePayments

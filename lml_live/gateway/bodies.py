@@ -142,7 +142,7 @@ class LayoutShown(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     version: int
-    state: Literal["draft", "published", "deployed"]
+    state: Literal["draft", "published", "deployed", "retired"]
     hash: str
     name: str
     type: str
@@ -151,6 +151,7 @@ class LayoutShown(msgspec.Struct, frozen=True, kw_only=True):
     saved_at: datetime
     published_at: datetime | None
     deployed_at: datetime | None
+    retired_at: datetime | None = None
 
 
 class LayoutList(msgspec.Struct, frozen=True):

@@ -18,7 +18,8 @@ from lml_live.gateway.operations import API, Operation, bind
 from lml_live.gateway.problems import read_body
 from lml_live.guard.staff import StaffDesk
 from lml_live.venues.layout import Layout
-from lml_live.venues.library import LayoutVersion, Library
+from lml_live.venues.library import Library
+from lml_live.venues.stored import LayoutVersion
 
 _MANAGER_CODES: Final = ("unauthorized", "forbidden")
 
@@ -135,6 +136,7 @@ def _shown(version: LayoutVersion) -> LayoutShown:
         saved_at=to_datetime(version.saved_ms),
         published_at=None if version.published_ms is None else to_datetime(version.published_ms),
         deployed_at=None if version.deployed_ms is None else to_datetime(version.deployed_ms),
+        retired_at=None if version.retired_ms is None else to_datetime(version.retired_ms),
     )
 
 

@@ -34,7 +34,7 @@ Point = tuple[Coordinate, Coordinate]
 """x and y, each from 0 to 1 of the viewport; y grows downwards."""
 
 
-class Viewport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+class Viewport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """The plan's own size; a seat's place on paper is (x * width, y * height).
 
     `relative` sizes are a proportion and no more, `px` are pixels of the plan's own drawing (see `viewport`).
@@ -45,7 +45,7 @@ class Viewport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False
     units: Units = "relative"
 
 
-class Seat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+class Seat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """One numbered place. `seat_id` may be left out of a file: it follows from the labels."""
 
     number: Label
@@ -59,7 +59,7 @@ class Seat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     features: tuple[Feature, ...] = ()
 
 
-class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """The board that a row's seats stand around, as it is drawn: its middle, its size, its turn in degrees."""
 
     x: Coordinate
@@ -70,7 +70,7 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     turn: Annotated[float, Meta(ge=0, lt=360)] = 0.0
 
 
-class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """Neighbouring seats, in the order in which they stand.
 
     A table is a row that has a `table`, is `sold_whole`, or both: some sell by the chair.
@@ -82,7 +82,7 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     table: Table | None = None
 
 
-class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """A seated section has rows; a standing one has `area_id`, `capacity` and `category` instead.
 
     A box is a section that is `sold_whole`: all of its rows together. Sections stay one flat list, whatever they are
@@ -104,14 +104,14 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False)
     """Which entrance its people take: the name of one of the layout's."""
 
 
-class Category(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+class Category(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """A price category as the plan shows it. A layout that lists any lists all that its seats and areas have."""
 
     name: Label
     color: Annotated[str, Meta(pattern=COLOR_PATTERN)] | None = None
 
 
-class Entrance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+class Entrance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """A door or gate, where people come in."""
 
     name: Label
@@ -119,7 +119,7 @@ class Entrance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False
     floor: Label | None = None
 
 
-class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """Decoration, such as the stage. One point is a place for the label alone, two a line, more a polygon."""
 
     kind: Label

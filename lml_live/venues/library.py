@@ -1,27 +1,36 @@
-"""The library of layouts in MongoDB: drafts, published versions, deployed versions.
+"""The library of layouts in MongoDB: drafts, published versions, deployed versions, and those that had their time.
 
     draft ── publish ──▶ published ── deploy ──▶ deployed
+                             └────── retire ──▶ retired ◀── retire ──┘
 
 A layout has at most one draft; a published version never changes. Each step is one update whose condition is the state
 that it leaves, so two people who act at once cannot both succeed.
 
-The canonical bytes are stored in chunks, because a document holds 16 MB and a layout of 200,000 seats has 26. Chunks
-are written first, under an upload id of their own; the version's document then names that upload, and is the one write
-that counts. (One transaction around both was tried: with 26 MB an embedded MongoDB rolls it back for want of cache.)
-What a broken save leaves behind nobody reads, and a later save sweeps it away.
+A layout is several documents (`stored`), written in one transaction with the version's own, which names them by their
+`upload`. What is read is hashed again, every time: who has changed a document behind our back is found before anything
+is published, deployed or sold on it (docs/decisions/029).
 """
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any, Final, Literal
+import contextlib
+from typing import Any, Final
 
 import msgspec
 
 from lml_live import limits
 from lml_live.clock import Clock, system_clock_ms
 from lml_live.errors import Conflict, InvalidInput, LmlError, NotFound, Refused
-from lml_live.infra.mongo import Database, Document, driver_errors, ensure_collection
-from lml_live.values import ID_PATTERN, SEAT_ID_PATTERN, new_id
+from lml_live.infra.mongo import (
+    Database,
+    Document,
+    Index,
+    Session,
+    driver_errors,
+    ensure_collection,
+    ensure_indexes,
+    transaction,
+)
+from lml_live.values import new_id
 from lml_live.venues.checks import check_layout
 from lml_live.venues.layout import (
     Layout,
@@ -34,63 +43,29 @@ from lml_live.venues.layout import (
     verify_bytes,
 )
 from lml_live.venues.seat_index import LayoutIndex, index_layout
+from lml_live.venues.stored import (
+    PLANS,
+    SECTIONS,
+    VERSIONS,
+    LayoutVersion,
+    State,
+    collection_rules,
+    documents_of,
+    layout_of,
+)
 
-VERSIONS: Final = "layout_versions"
-CHUNKS: Final = "layout_chunks"
-
-State = Literal["draft", "published", "deployed"]
-
-_INTEGER: Final = {"bsonType": ["int", "long"], "minimum": 0}
-_MOMENT: Final = {"bsonType": ["int", "long", "null"]}
-_HASH: Final = {"bsonType": "string", "pattern": SEAT_ID_PATTERN}
-_ID: Final = {"bsonType": "string", "pattern": ID_PATTERN}
-
-_VERSION_FIELDS: Final[Mapping[str, Mapping[str, object]]] = {
-    "_id": {"bsonType": "string"},
-    "layout_id": _ID,
-    "version": {"bsonType": ["int", "long"], "minimum": 1},
-    "state": {"enum": ["draft", "published", "deployed"]},
-    "hash": _HASH,
-    "upload": {"bsonType": "string", "pattern": ID_PATTERN},
-    "fingerprint": _HASH,
-    "name": {"bsonType": "string", "minLength": 1, "maxLength": limits.LABEL_CHARS_MAX},
-    "type": {"enum": ["seated", "standing", "hybrid"]},
-    "seat_count": {**_INTEGER, "maximum": limits.LAYOUT_SEATS_MAX},
-    "place_count": {**_INTEGER, "minimum": 1},
-    "size_bytes": {**_INTEGER, "minimum": 1},
-    "saved_ms": {"bsonType": ["int", "long"]},
-    "published_ms": _MOMENT,
-    "deployed_ms": _MOMENT,
-}
-_CHUNK_FIELDS: Final[Mapping[str, Mapping[str, object]]] = {
-    "_id": {"bsonType": "string"},
-    "layout_id": _ID,
-    "upload": {"bsonType": "string", "pattern": ID_PATTERN},
-    "position": _INTEGER,
-    "saved_ms": {"bsonType": ["int", "long"]},
-    "data": {"bsonType": "binData"},
-}
-
-
-class LayoutVersion(msgspec.Struct, frozen=True):
-    """One version of a layout, without its bytes."""
-
-    layout_id: str
-    version: int
-    state: State
-    hash: str
-    fingerprint: str
-    """The hash that the content has as version 1: equal for equal content, whatever the version."""
-    upload: str
-    """Which chunks are its bytes."""
-    name: str
-    type: str
-    seat_count: int
-    place_count: int
-    size_bytes: int
-    saved_ms: int
-    published_ms: int | None = None
-    deployed_ms: int | None = None
+INDEXES: Final = {
+    VERSIONS: (
+        Index("one_document_per_version", (("layout_id", 1), ("version", -1)), unique=True),
+        Index("one_draft_per_layout", (("layout_id", 1),), unique=True, only={"state": "draft"}),
+        Index("versions_by_hash", (("layout_id", 1), ("hash", 1))),
+        Index("versions_by_state", (("state", 1),)),
+    ),
+    PLANS: (Index("plans_by_layout", (("layout_id", 1), ("version", 1))),),
+    SECTIONS: (
+        Index("one_document_per_part", (("upload", 1), ("position", 1), ("part", 1)), unique=True),
+    ),
+}  # fmt: skip
 
 
 class Saved(msgspec.Struct, frozen=True):
@@ -100,28 +75,18 @@ class Saved(msgspec.Struct, frozen=True):
     changed: bool
 
 
+class LayoutDamaged(LmlError):
+    """What MongoDB has of a version is not what was stored: nobody may publish, deploy or sell on it."""
+
+    code = "layout_damaged"
+
+
 async def apply_schema(database: Database) -> None:
     """Makes the collections with their validators (level strict) and unique indexes; safe to call at every start."""
-    for name, fields in ((VERSIONS, _VERSION_FIELDS), (CHUNKS, _CHUNK_FIELDS)):
-        schema = {
-            "bsonType": "object",
-            "required": list(fields),
-            "properties": dict(fields),
-            # A field that nobody knows is a field that nobody checks.
-            "additionalProperties": False,
-        }
-        await ensure_collection(database, name, schema)
-    with driver_errors():
-        versions = database[VERSIONS]
-        await versions.create_index([("layout_id", 1), ("version", -1)], unique=True, name="one_document_per_version")
-        await versions.create_index(
-            [("layout_id", 1)], unique=True, name="one_draft_per_layout", partialFilterExpression={"state": "draft"}
-        )
-        await versions.create_index([("layout_id", 1), ("hash", 1)], name="versions_by_hash")
-        await versions.create_index([("state", 1)], name="versions_by_state")
-        await database[CHUNKS].create_index(
-            [("layout_id", 1), ("upload", 1), ("position", 1)], unique=True, name="one_chunk_per_position"
-        )
+    for name, rules in collection_rules().items():
+        await ensure_collection(database, name, rules)
+        await ensure_indexes(database, name, INDEXES[name])
+    await _take_over_chunks(database)
 
 
 class Library:
@@ -150,29 +115,28 @@ class Library:
             if any(existing.version == version for existing in known):
                 raise Refused("layout_immutable", f"Version {version} of {layout.layout_id} is published and stays so.")
             raise Conflict(f"The next version of {layout.layout_id} is {target}, not {version}.")
-        sealed, data = await asyncio.to_thread(_sealed, layout, target)
+        upload = new_id("upload")
+        sealed, size_bytes, plan, sections = await asyncio.to_thread(_made, layout, target, upload)
         saved = LayoutVersion(
             layout_id=sealed.layout_id,
             version=target,
             state="draft",
             hash=sealed.hash,
             fingerprint=fingerprint,
-            upload=new_id("upload"),
+            upload=upload,
             name=sealed.name,
             type=sealed.type,
             seat_count=count_seats(sealed),
             place_count=count_places(sealed),
-            size_bytes=len(data),
+            size_bytes=size_bytes,
             saved_ms=self._clock(),
         )
-
-        await self._write_chunks(saved, data)
-        try:
-            await self._write_draft(saved, draft)
-        except Conflict:
-            await self._delete_chunks({"layout_id": saved.layout_id, "upload": saved.upload})
-            raise
-        await self._sweep(saved, known, draft)
+        async with transaction(self._database) as session:
+            # First the one document that others may want, too: who loses has written nothing else yet.
+            await self._write_draft(saved, draft, session)
+            if draft is not None:
+                await _delete_upload(self._database, draft.upload, session)
+            await _insert_upload(self._database, plan, sections, session)
         return Saved(saved, changed=True)
 
     async def publish(self, layout_id: str) -> LayoutVersion:
@@ -184,30 +148,33 @@ class Library:
         if draft is None:
             raise Conflict(f"{layout_id} has no draft: version {known[-1].version} is {known[-1].state} already.")
         # Nothing is published whose bytes are not what their hash says.
-        await self._load_chunks(draft)
-        return await self._advance(draft, "draft", {"state": "published", "published_ms": self._clock()})
+        await self._load(draft)
+        return await self._advance(draft, ("draft",), {"state": "published", "published_ms": self._clock()})
 
     async def deploy(self, layout_id: str, version: int | None = None) -> LayoutVersion:
         """Makes a published version usable for events; without `version` the latest published one.
 
-        Deploying again changes nothing. Raises `NotFound`, or `Conflict` for a draft.
+        Deploying again changes nothing, but what is stored is looked at again. Raises `NotFound`, `Conflict` for a
+        draft and for what is retired, `LayoutDamaged`.
         """
-        known = await self.status(layout_id)
-        chosen = [
-            existing
-            for existing in known
-            if existing.version == version or (version is None and existing.state != "draft")
-        ]
-        if not chosen:
-            if known and version is None:
-                raise Conflict(f"{layout_id} has only a draft: publish it first.")
-            raise NotFound(f"There is no layout {layout_id}{'' if version is None else f', version {version}'}.")
-        target = chosen[-1]
-        if target.state == "draft":
-            raise Conflict(f"Version {target.version} of {layout_id} is a draft: publish it first.")
+        target = await self._chosen(layout_id, version)
+        if target.state == "retired":
+            raise Conflict(f"Version {target.version} of {layout_id} is retired: make a new draft from it.")
+        await self._load(target)
         if target.state == "deployed":
             return target
-        return await self._advance(target, "published", {"state": "deployed", "deployed_ms": self._clock()})
+        return await self._advance(target, ("published",), {"state": "deployed", "deployed_ms": self._clock()})
+
+    async def retire(self, layout_id: str, version: int) -> LayoutVersion:
+        """Takes a version out of use for good: no new event is made on it. Those that are sold on it go on.
+
+        Retiring again changes nothing. Raises `NotFound`, or `Conflict` for a draft.
+        """
+        target = await self._chosen(layout_id, version)
+        if target.state == "retired":
+            return target
+        change = {"state": "retired", "retired_ms": self._clock()}
+        return await self._advance(target, ("published", "deployed"), change)
 
     async def status(self, layout_id: str) -> tuple[LayoutVersion, ...]:
         """All versions of a layout, the oldest first; none where nobody knows it."""
@@ -227,88 +194,83 @@ class Library:
         return tuple(_version(group["latest"]) for group in groups)
 
     async def deployed_versions(self) -> tuple[LayoutVersion, ...]:
-        """Every version that events may be sold on."""
+        """Every version that new events may be made on."""
         return await self._find({"state": "deployed"}, [("layout_id", 1), ("version", 1)])
 
     async def load_bytes(self, layout_id: str, layout_hash: str) -> bytes | None:
-        """The canonical bytes of a published or deployed version, verified; None where there is none of that hash."""
+        """The canonical bytes of a version that is no draft, verified; None where there is none of that hash.
+
+        Raises `LayoutDamaged` where they are not what was stored.
+        """
         found = await self._find({"layout_id": layout_id, "hash": layout_hash, "state": {"$ne": "draft"}}, [])
-        return await self._load_chunks(found[0]) if found else None
+        return (await self._load(found[0]))[1] if found else None
 
     async def load_index(self, layout_id: str, version: int) -> LayoutIndex:
-        """The index of a published or deployed version. Raises `NotFound`."""
+        """The index of a version that is no draft, verified. Raises `NotFound`, `LayoutDamaged`."""
         found = await self._find({"layout_id": layout_id, "version": version, "state": {"$ne": "draft"}}, [])
         if not found:
             raise NotFound(f"There is no published version {version} of layout {layout_id}.")
-        data = await self._load_chunks(found[0])
-        # In a thread: decoding and indexing 200,000 seats would hold up every socket for half a second.
-        return await asyncio.to_thread(_indexed, data)
+        layout, _ = await self._load(found[0])
+        # In a thread: indexing 200,000 seats would hold up every socket for half a second.
+        return await asyncio.to_thread(index_layout, layout)
+
+    async def load_layout(self, version: LayoutVersion) -> Layout:
+        """A version's layout, verified, drafts too. Raises `NotFound`, `LayoutDamaged`."""
+        return (await self._load(version))[0]
 
     async def _find(self, where: Document, order: list[tuple[str, int]]) -> tuple[LayoutVersion, ...]:
         with driver_errors():
             cursor = self._database[VERSIONS].find(where, limit=limits.LAYOUT_VERSIONS_MAX)
             documents = await (cursor.sort(order) if order else cursor).to_list(length=limits.LAYOUT_VERSIONS_MAX)
-        return tuple(_version(document) for document in documents)
+        return tuple(map(_version, documents))
 
-    async def _advance(self, version: LayoutVersion, from_state: State, change: Document) -> LayoutVersion:
+    async def _chosen(self, layout_id: str, version: int | None) -> LayoutVersion:
+        """The version that is meant, a published one at least; None means the latest that is published or deployed."""
+        known = await self.status(layout_id)
+        if version is None:
+            chosen = [existing for existing in known if existing.state in ("published", "deployed")]
+            if known and not chosen:
+                raise Conflict(f"{layout_id} has nothing that is published: publish its draft first.")
+        else:
+            chosen = [existing for existing in known if existing.version == version]
+        if not chosen:
+            raise NotFound(f"There is no layout {layout_id}{'' if version is None else f', version {version}'}.")
+        if chosen[-1].state == "draft":
+            raise Conflict(f"Version {chosen[-1].version} of {layout_id} is a draft: publish it first.")
+        return chosen[-1]
+
+    async def _advance(self, version: LayoutVersion, from_states: tuple[State, ...], change: Document) -> LayoutVersion:
         """One step of a version's life; the condition is the state and the content that the decision was made on."""
-        where = {"_id": _key(version), "state": from_state, "hash": version.hash}
+        where: Document = {"_id": _key(version), "hash": version.hash, "upload": version.upload}
+        where["state"] = {"$in": list(from_states)}
         with driver_errors():
             answer = await self._database[VERSIONS].update_one(where, {"$set": change})
         if answer.matched_count == 0:
             raise Conflict(f"Version {version.version} of {version.layout_id} was changed by somebody else just now.")
         return msgspec.structs.replace(version, **change)
 
-    async def _write_chunks(self, saved: LayoutVersion, data: bytes) -> None:
-        for position, start in enumerate(range(0, len(data), limits.LAYOUT_CHUNK_BYTES)):
-            chunk = {
-                "_id": f"{saved.upload}:{position}",
-                "layout_id": saved.layout_id,
-                "upload": saved.upload,
-                "position": position,
-                "saved_ms": saved.saved_ms,
-                "data": data[start : start + limits.LAYOUT_CHUNK_BYTES],
-            }
-            with driver_errors():
-                await self._database[CHUNKS].insert_one(chunk)
-
-    async def _write_draft(self, saved: LayoutVersion, before: LayoutVersion | None) -> None:
+    async def _write_draft(self, saved: LayoutVersion, before: LayoutVersion | None, session: Session) -> None:
         document = {"_id": _key(saved), **msgspec.to_builtins(saved)}
         with driver_errors():
             if before is None:
-                await self._database[VERSIONS].insert_one(document)
+                await self._database[VERSIONS].insert_one(document, session=session)
                 return
-            where = {"_id": _key(saved), "state": "draft", "hash": before.hash}
-            answer = await self._database[VERSIONS].replace_one(where, document)
+            where = {"_id": _key(saved), "state": "draft", "hash": before.hash, "upload": before.upload}
+            answer = await self._database[VERSIONS].replace_one(where, document, session=session)
         if answer.matched_count == 0:
             raise Conflict(f"The draft of {saved.layout_id} was changed by somebody else just now.")
 
-    async def _sweep(
-        self, saved: LayoutVersion, known: tuple[LayoutVersion, ...], replaced: LayoutVersion | None
-    ) -> None:
-        """Deletes the replaced draft's chunks, and those of saves that broke off an hour ago or more."""
-        if replaced is not None:
-            await self._delete_chunks({"layout_id": saved.layout_id, "upload": replaced.upload})
-        in_use = [saved.upload, *(version.upload for version in known)]
-        long_ago = saved.saved_ms - limits.LAYOUT_SAVE_MS_MAX
-        await self._delete_chunks(
-            {"layout_id": saved.layout_id, "upload": {"$nin": in_use}, "saved_ms": {"$lt": long_ago}}
-        )
-
-    async def _delete_chunks(self, where: Document) -> None:
+    async def _load(self, version: LayoutVersion) -> tuple[Layout, bytes]:
+        """The layout of a version and its canonical bytes, put together and hashed anew."""
         with driver_errors():
-            await self._database[CHUNKS].delete_many(where)
-
-    async def _load_chunks(self, version: LayoutVersion) -> bytes:
-        where = {"layout_id": version.layout_id, "upload": version.upload}
-        with driver_errors():
-            cursor = self._database[CHUNKS].find(where, {"data": 1, "_id": 0}).sort("position", 1)
-            documents = await cursor.to_list(length=limits.LAYOUT_FILE_BYTES_MAX // limits.LAYOUT_CHUNK_BYTES + 1)
-        data = b"".join(document["data"] for document in documents)
-        if not await asyncio.to_thread(verify_bytes, data, version.hash):
-            # Nobody may sell on a plan that is not the one that was published.
-            raise LmlError(f"The stored bytes of {_key(version)} do not have the hash {version.hash}.")
-        return data
+            plan = await self._database[PLANS].find_one({"_id": version.upload})
+            order = [("position", 1), ("part", 1)]
+            cursor = self._database[SECTIONS].find({"upload": version.upload}).sort(order)
+            sections = await cursor.to_list(length=limits.LAYOUT_SEATS_MAX)
+        if plan is None and version.state == "draft" and version not in await self.status(version.layout_id):
+            raise Conflict(f"The draft of {version.layout_id} was changed by somebody else just now.")
+        # In a thread: 200,000 seats would hold up every socket for a second.
+        return await asyncio.to_thread(_put_together, version, plan, sections)
 
 
 def _key(version: LayoutVersion) -> str:
@@ -328,12 +290,71 @@ def _checked(layout: Layout) -> tuple[Layout, str]:
     return sealed, sealed.hash
 
 
-def _sealed(layout: Layout, version: int) -> tuple[Layout, bytes]:
-    """The sealed layout under another version number, and its bytes."""
+def _made(layout: Layout, version: int, upload: str) -> tuple[Layout, int, Document, list[Document]]:
+    """The sealed layout under another version number, the size of its bytes, and its documents."""
     renumbered = msgspec.structs.replace(layout, version=version)
     sealed = msgspec.structs.replace(renumbered, hash=content_hash(renumbered))
-    return sealed, canonical_bytes(sealed)
+    return sealed, len(canonical_bytes(sealed)), *documents_of(sealed, upload)
 
 
-def _indexed(data: bytes) -> LayoutIndex:
-    return index_layout(decode_layout(data))
+def _put_together(version: LayoutVersion, plan: Document | None, sections: list[Document]) -> tuple[Layout, bytes]:
+    damaged = LayoutDamaged(f"What is stored of {_key(version)} does not have the hash {version.hash}.")
+    if plan is None:
+        raise damaged
+    try:
+        layout = layout_of(plan, sections)
+        data = canonical_bytes(layout)
+    except (msgspec.ValidationError, ValueError) as error:
+        raise damaged from error
+    if (layout.layout_id, layout.version) != (version.layout_id, version.version) or not verify_bytes(
+        data, version.hash
+    ):
+        raise damaged
+    return layout, data
+
+
+async def _insert_upload(database: Database, plan: Document, sections: list[Document], session: Session) -> None:
+    with driver_errors():
+        await database[PLANS].insert_one(plan, session=session)
+        await database[SECTIONS].insert_many(sections, session=session)
+
+
+async def _delete_upload(database: Database, upload: str, session: Session) -> None:
+    with driver_errors():
+        await database[PLANS].delete_one({"_id": upload}, session=session)
+        await database[SECTIONS].delete_many({"upload": upload}, session=session)
+
+
+# --- What an earlier version of this program stored
+
+
+_CHUNKS: Final = "layout_chunks"
+
+
+async def _take_over_chunks(database: Database) -> None:
+    """Layouts were once stored as chunks of their bytes: each becomes documents, in a transaction of its own.
+
+    One whose bytes do not have their hash stays as it is, and is damaged from then on as it was before.
+    """
+    with driver_errors():
+        waiting = await database[_CHUNKS].distinct("upload")
+    for upload in waiting:
+        # Where another process does the same just now, one of the two is enough.
+        with contextlib.suppress(Conflict):
+            await _take_over(database, upload)
+
+
+async def _take_over(database: Database, upload: str) -> None:
+    with driver_errors():
+        found = await database[VERSIONS].find_one({"upload": upload})
+        chunks = await database[_CHUNKS].find({"upload": upload}).sort("position", 1).to_list(length=None)
+    data = b"".join(chunk["data"] for chunk in chunks)
+    if found is not None and not await asyncio.to_thread(verify_bytes, data, found["hash"]):
+        return
+    async with transaction(database) as session:
+        if found is not None:
+            layout = await asyncio.to_thread(decode_layout, data)
+            plan, sections = await asyncio.to_thread(documents_of, layout, upload)
+            await _insert_upload(database, plan, sections, session)
+        with driver_errors():
+            await database[_CHUNKS].delete_many({"upload": upload}, session=session)

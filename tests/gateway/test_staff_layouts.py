@@ -23,7 +23,8 @@ from lml_live.infra import postgres
 from lml_live.pricing.catalogue import Catalogue
 from lml_live.pricing.events import LayoutChoice, NewEvent
 from lml_live.pricing.quote import Price
-from lml_live.venues.library import LayoutVersion, Library
+from lml_live.venues.library import Library
+from lml_live.venues.stored import LayoutVersion
 
 HALL: dict[str, Any] = {
     "layout_id": "hall",
