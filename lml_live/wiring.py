@@ -102,7 +102,7 @@ from lml_live.pricing.blocks import BlockKind, Blocks
 from lml_live.pricing.catalogue import CHANNEL, Catalogue
 from lml_live.pricing.channels import ChannelRows
 from lml_live.values import STAFF_TOKEN_PREFIX
-from lml_live.venues.library import Library, apply_schema
+from lml_live.venues.library import Library, prepare_database
 from lml_live.venues.publishing import ensure_published, public_url
 from lml_live.venues.stored import LayoutVersion
 
@@ -136,9 +136,9 @@ async def prepare(settings: Settings, report: Callable[[str], None], *, demonstr
     async with AsyncExitStack() as stack:
         pool = await postgres.connect_pool(dsn, application_name="lml prepare", size_max=4)
         stack.push_async_callback(pool.close)
+        await prepare_database(url, settings.mongo_owner_url, settings.mongo_database)
         database = mongo.connect_database(url, settings.mongo_database)
         stack.callback(mongo.close_database, database)
-        await apply_schema(database)
         login = await StaffDesk(pool).ensure_admin(settings.admin_email, settings.admin_password)
         library = Library(database)
         if demonstration:

@@ -209,6 +209,7 @@ SETTINGS = {
         "postgres_dsn",
         "postgres_owner_dsn",
         "mongo_url",
+        "mongo_owner_url",
         "mongo_database",
         "s3_bucket",
         "s3_endpoint_url",

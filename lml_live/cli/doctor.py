@@ -22,9 +22,12 @@ from lml_live.gateway.workers import listen
 from lml_live.infra import postgres
 from lml_live.infra.assets import asset_dir
 from lml_live.infra.config import Settings, load_settings, mask_secrets
+from lml_live.infra.mongo import close_database, connect_database
+from lml_live.infra.mongo_rights import compare_role
 from lml_live.infra.redis import Pipe
 from lml_live.infra.redis_topology import open_topology
 from lml_live.infra.rights import compare_rights, shorten, sign_in_of
+from lml_live.venues.stored import RIGHTS
 
 _OPEN_FILES_MIN: Final = 10_240
 """A worker needs one for each client; below this ten thousand clients on one worker do not fit."""
@@ -268,8 +271,34 @@ async def _mongo(url: str, _: dict[str, float]) -> AsyncIterator[Finding]:
             yield Finding("ok", "MongoDB", f"replica set {hello['setName']}")
         else:
             yield Finding("fail", "MongoDB", "is no replica set, and transactions need one: start it with --replSet")
+            return
     finally:
         await client.close()
+    async for finding in _mongo_rights(url):
+        yield finding
+
+
+async def _mongo_rights(url: str) -> AsyncIterator[Finding]:
+    """Whether the server's user may do what it must, and can neither change rules nor pass them by."""
+    database = connect_database(url, load_settings().mongo_database)
+    try:
+        differs = await compare_role(database, RIGHTS)
+    finally:
+        close_database(database)
+    if differs.user is None:
+        # As `lml up` runs it: on loopback, and what is changed there is found by its hash.
+        advice = "on a machine with other people on it, use one that does"
+        yield Finding("ok", "MongoDB", f"asks nobody for a password; {advice}")
+        return
+    if differs.too_little:
+        lacks = shorten(differs.too_little)
+        yield Finding("fail", "MongoDB", f"{differs.user} lacks {lacks}: run `lml migrate` as the owner")
+    if differs.too_much:
+        advice = "set LML_MONGO_OWNER_URL, give the server a user of its own, and run `lml migrate`"
+        more = shorten(differs.too_much)
+        yield Finding("warn", "MongoDB", f"{differs.user} may do more than it must, {more}: {advice}")
+    if not (differs.too_little or differs.too_much):
+        yield Finding("ok", "MongoDB", f"{differs.user} may do what it must, and cannot pass the rules by")
 
 
 def _lines(info: bytes) -> dict[str, str]:

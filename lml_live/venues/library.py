@@ -25,11 +25,14 @@ from lml_live.infra.mongo import (
     Document,
     Index,
     Session,
+    close_database,
+    connect_database,
     driver_errors,
     ensure_collection,
     ensure_indexes,
     transaction,
 )
+from lml_live.infra.mongo_rights import grant_role, sign_in_of
 from lml_live.values import new_id
 from lml_live.venues.checks import check_layout
 from lml_live.venues.layout import (
@@ -44,7 +47,9 @@ from lml_live.venues.layout import (
 )
 from lml_live.venues.seat_index import LayoutIndex, index_layout
 from lml_live.venues.stored import (
+    CHUNKS,
     PLANS,
+    RIGHTS,
     SECTIONS,
     VERSIONS,
     LayoutVersion,
@@ -87,6 +92,23 @@ async def apply_schema(database: Database) -> None:
         await ensure_collection(database, name, rules)
         await ensure_indexes(database, name, INDEXES[name])
     await _take_over_chunks(database)
+
+
+async def prepare_database(url: str, owner_url: str | None, name: str) -> None:
+    """What MongoDB must have before a server of this version runs; safe to repeat, beside running servers.
+
+    With the owner's address it is the owner that makes it, and grants the server's user its rights, no more, no less.
+    """
+    owner = connect_database(owner_url or url, name)
+    try:
+        await apply_schema(owner)
+        if owner_url is not None:
+            sign_in = sign_in_of(url)
+            if sign_in is None or sign_in == sign_in_of(owner_url):
+                raise InvalidInput("MongoDB: the server needs a user of its own, other than the owner.")
+            await grant_role(owner, RIGHTS, sign_in)
+    finally:
+        close_database(owner)
 
 
 class Library:
@@ -328,16 +350,13 @@ async def _delete_upload(database: Database, upload: str, session: Session) -> N
 # --- What an earlier version of this program stored
 
 
-_CHUNKS: Final = "layout_chunks"
-
-
 async def _take_over_chunks(database: Database) -> None:
     """Layouts were once stored as chunks of their bytes: each becomes documents, in a transaction of its own.
 
     One whose bytes do not have their hash stays as it is, and is damaged from then on as it was before.
     """
     with driver_errors():
-        waiting = await database[_CHUNKS].distinct("upload")
+        waiting = await database[CHUNKS].distinct("upload")
     for upload in waiting:
         # Where another process does the same just now, one of the two is enough.
         with contextlib.suppress(Conflict):
@@ -347,7 +366,7 @@ async def _take_over_chunks(database: Database) -> None:
 async def _take_over(database: Database, upload: str) -> None:
     with driver_errors():
         found = await database[VERSIONS].find_one({"upload": upload})
-        chunks = await database[_CHUNKS].find({"upload": upload}).sort("position", 1).to_list(length=None)
+        chunks = await database[CHUNKS].find({"upload": upload}).sort("position", 1).to_list(length=None)
     data = b"".join(chunk["data"] for chunk in chunks)
     if found is not None and not await asyncio.to_thread(verify_bytes, data, found["hash"]):
         return
@@ -357,4 +376,4 @@ async def _take_over(database: Database, upload: str) -> None:
             plan, sections = await asyncio.to_thread(documents_of, layout, upload)
             await _insert_upload(database, plan, sections, session)
         with driver_errors():
-            await database[_CHUNKS].delete_many({"upload": upload}, session=session)
+            await database[CHUNKS].delete_many({"upload": upload}, session=session)

@@ -32,6 +32,9 @@ VERSIONS: Final = "layout_versions"
 PLANS: Final = "layout_plans"
 SECTIONS: Final = "layout_sections"
 
+CHUNKS: Final = "layout_chunks"
+"""Where an earlier version of this program kept layouts, as pieces of their bytes."""
+
 State = Literal["draft", "published", "deployed", "retired"]
 STATES: Final[tuple[State, ...]] = get_args(State)
 
@@ -39,6 +42,18 @@ Id = Annotated[str, Meta(pattern=ID_PATTERN)]
 Sha256 = Annotated[str, Meta(pattern=SEAT_ID_PATTERN)]
 Count = Annotated[int, Meta(ge=0)]
 Moment = Annotated[int, Meta(ge=0)]
+
+
+_LOOK: Final = frozenset({"find", "listIndexes"})
+RIGHTS: Final[Mapping[str, frozenset[str]]] = {
+    "": frozenset({"listCollections"}),
+    # A version's document is never deleted; the others are never changed, only replaced as a whole with their draft.
+    VERSIONS: _LOOK | {"insert", "update"},
+    PLANS: _LOOK | {"insert", "remove"},
+    SECTIONS: _LOOK | {"insert", "remove"},
+    CHUNKS: frozenset({"find", "remove"}),
+}
+"""What the server's user may do (`infra.mongo_rights`): no rule, no index and no collection is its to change."""
 
 
 class LayoutVersion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
