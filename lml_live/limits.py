@@ -16,6 +16,11 @@ LAYOUT_CATEGORIES_MAX: Final = 1_000
 """A category a section is the most that a price list can be read with."""
 LAYOUT_NESTING_MAX: Final = 8
 """Building, stand, tier, block and box are five."""
+LAYOUT_SHAPE_POINTS_MAX: Final = 100_000
+"""All points of all shapes: they are in one document of MongoDB, 3.5 MB of it."""
+OUTLINE_LOOKS_MAX: Final = 4_000_000
+"""Seats times points of an outline that are compared for a warning, a second of CPU; the largest real venue needs a
+tenth, and an outline of 2,000 points around 200,000 seats would need a hundred times as much."""
 OUTLINE_POINTS_MAX: Final = 2_000
 """An outline or shape is drawn on phones; curves in plans come as a few dozen points."""
 AREA_CAPACITY_MAX: Final = 1_000_000

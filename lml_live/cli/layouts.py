@@ -28,6 +28,7 @@ from lml_live.venues.stored import LayoutVersion
 
 REFUSED = 1
 UNREACHABLE = 3
+_WARNINGS_TOLD = 20
 
 T = TypeVar("T")
 _File = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -357,5 +358,7 @@ def _tell_import(file: Path, imported: Imported) -> None:
         _tell(f"  note: {note}")
     for renaming in imported.renamings:
         _tell(f"  renamed {renaming.path}: {renaming.before!r} is {renaming.after!r} now")
-    for warning in imported.warnings:
-        _tell(f"  warning: {warning.path} {warning.message}")
+    for warning in imported.warnings[:_WARNINGS_TOLD]:
+        _tell(f"  warning: {warning.message}")
+    if len(imported.warnings) > _WARNINGS_TOLD:
+        _tell(f"  and {len(imported.warnings) - _WARNINGS_TOLD} warnings more")

@@ -10,6 +10,7 @@ from lml_live import limits, values
 from lml_live.backoffice.allotting import ChannelReport
 from lml_live.backoffice.history import SeatDetails, StatusChange
 from lml_live.backoffice.holding import CustomerHold
+from lml_live.errors import Violation
 from lml_live.gateway import wire
 from lml_live.guard.staff import Role
 from lml_live.pricing.blocks import BlockKind
@@ -152,6 +153,8 @@ class LayoutShown(msgspec.Struct, frozen=True, kw_only=True):
     published_at: datetime | None
     deployed_at: datetime | None
     retired_at: datetime | None = None
+    warnings: tuple[Violation, ...] = ()
+    """What was odd in a draft that was just saved."""
 
 
 class LayoutList(msgspec.Struct, frozen=True):

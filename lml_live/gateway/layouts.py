@@ -10,13 +10,15 @@ from aiohttp import web
 
 from lml_live import limits
 from lml_live.clock import to_datetime
-from lml_live.errors import NotFound
+from lml_live.errors import InvalidInput, NotFound, Violation
 from lml_live.gateway.bodies import DeployRequest, LayoutList, LayoutShown
 from lml_live.gateway.callers import require_staff
 from lml_live.gateway.idempotency import IdempotencyKeys
 from lml_live.gateway.operations import API, Operation, bind
-from lml_live.gateway.problems import read_body
+from lml_live.gateway.problems import read_body, read_bytes
 from lml_live.guard.staff import StaffDesk
+from lml_live.venues.importers.native import explain_layout
+from lml_live.venues.importers.reading import Rejected, read_json
 from lml_live.venues.layout import Layout
 from lml_live.venues.library import Library
 from lml_live.venues.stored import LayoutVersion
@@ -87,9 +89,8 @@ def routes(services: LayoutServices) -> list[web.RouteDef]:
         staff = await require_staff(request, desk, "manager")
 
         async def act() -> web.Response:
-            layout = await read_body(request, Layout, bytes_max=limits.LAYOUT_FILE_BYTES_MAX)
-            saved = await library.save_draft(layout)
-            return _answer(_shown(saved.version), status=201 if saved.changed else 200)
+            saved = await library.save_draft(await _read_layout(request))
+            return _answer(_shown(saved.version, saved.warnings), status=201 if saved.changed else 200)
 
         async with one_at_a_time:
             return await services.keys.once(request, staff.id, act, bytes_max=limits.LAYOUT_FILE_BYTES_MAX)
@@ -123,7 +124,21 @@ def routes(services: LayoutServices) -> list[web.RouteDef]:
     )
 
 
-def _shown(version: LayoutVersion) -> LayoutShown:
+async def _read_layout(request: web.Request) -> Layout:
+    """The body as a layout. Raises `InvalidInput` with everything that is wrong with it, not just the first thing."""
+    try:
+        return await read_body(request, Layout, bytes_max=limits.LAYOUT_FILE_BYTES_MAX)
+    except InvalidInput as error:
+        body = await read_bytes(request, bytes_max=limits.LAYOUT_FILE_BYTES_MAX)
+        raise InvalidInput(error.message, errors=await asyncio.to_thread(_explain, body)) from error
+
+
+def _explain(body: bytes) -> tuple[Violation, ...]:
+    tree = read_json(body.decode())
+    return tree.violations if isinstance(tree, Rejected) else explain_layout(tree)
+
+
+def _shown(version: LayoutVersion, warnings: tuple[Violation, ...] = ()) -> LayoutShown:
     return LayoutShown(
         id=version.layout_id,
         version=version.version,
@@ -137,6 +152,7 @@ def _shown(version: LayoutVersion) -> LayoutShown:
         published_at=None if version.published_ms is None else to_datetime(version.published_ms),
         deployed_at=None if version.deployed_ms is None else to_datetime(version.deployed_ms),
         retired_at=None if version.retired_ms is None else to_datetime(version.retired_ms),
+        warnings=warnings,
     )
 
 

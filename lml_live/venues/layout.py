@@ -187,6 +187,13 @@ def content_hash(layout: Layout) -> str:
     return hashlib.sha256(_canonical_text(layout, "").encode()).hexdigest()
 
 
+def spell_layout(layout: Layout) -> tuple[Layout, int]:
+    """A sealed layout whose version was changed since, with its hash, and the size of its canonical bytes."""
+    text = _canonical_text(layout, "").encode()
+    found = hashlib.sha256(text).hexdigest()
+    return msgspec.structs.replace(layout, hash=found), len(text) + len(f'"hash":"{found}",')
+
+
 def verify_bytes(data: bytes, expected_hash: str) -> bool:
     """Whether `data` are the canonical bytes of the layout named `expected_hash`.
 

@@ -19,7 +19,7 @@ import msgspec
 
 from lml_live import limits
 from lml_live.clock import Clock, system_clock_ms
-from lml_live.errors import Conflict, InvalidInput, LmlError, NotFound, Refused
+from lml_live.errors import Conflict, InvalidInput, LmlError, NotFound, Refused, Violation
 from lml_live.infra.mongo import (
     Database,
     Document,
@@ -34,17 +34,18 @@ from lml_live.infra.mongo import (
 )
 from lml_live.infra.mongo_rights import grant_role, sign_in_of
 from lml_live.values import new_id
-from lml_live.venues.checks import check_layout
+from lml_live.venues.checks import check_and_seal
+from lml_live.venues.findings import InvalidLayout
 from lml_live.venues.layout import (
     Layout,
     canonical_bytes,
-    content_hash,
     count_places,
     count_seats,
     decode_layout,
-    seal_layout,
+    spell_layout,
     verify_bytes,
 )
+from lml_live.venues.normal_form import in_nfc
 from lml_live.venues.seat_index import LayoutIndex, index_layout
 from lml_live.venues.stored import (
     CHUNKS,
@@ -78,6 +79,7 @@ class Saved(msgspec.Struct, frozen=True):
 
     version: LayoutVersion
     changed: bool
+    warnings: tuple[Violation, ...] = ()
 
 
 class LayoutDamaged(LmlError):
@@ -122,14 +124,14 @@ class Library:
         """Stores a layout as the draft of its id: a new one, or instead of the draft that is there.
 
         Content that is published already, or is the draft already, changes nothing. `version` asks for that version and
-        no other: where it is published and differs, `Refused` (layout_immutable). Raises `InvalidInput` with every
+        no other: where it is published and differs, `Refused` (layout_immutable). Raises `InvalidLayout` with every
         broken rule, `Conflict` where somebody else saved at the same moment.
         """
-        layout, fingerprint = await asyncio.to_thread(_checked, layout)
+        layout, fingerprint, warnings = await asyncio.to_thread(_checked, layout)
         known = await self.status(layout.layout_id)
         for existing in known:
             if existing.fingerprint == fingerprint and version in (None, existing.version):
-                return Saved(existing, changed=False)
+                return Saved(existing, False, warnings)
         draft = next((existing for existing in known if existing.state == "draft"), None)
         latest = known[-1].version if known else 0
         target = draft.version if draft else latest + 1
@@ -159,7 +161,7 @@ class Library:
             if draft is not None:
                 await _delete_upload(self._database, draft.upload, session)
             await _insert_upload(self._database, plan, sections, session)
-        return Saved(saved, changed=True)
+        return Saved(saved, True, warnings)
 
     async def publish(self, layout_id: str) -> LayoutVersion:
         """Makes the draft unchangeable. Raises `NotFound`, or `Conflict` where there is no draft (any more)."""
@@ -304,19 +306,19 @@ def _version(document: Document) -> LayoutVersion:
     return LayoutVersion(**fields)
 
 
-def _checked(layout: Layout) -> tuple[Layout, str]:
-    report = check_layout(layout)
-    if report.violation_count:
-        raise InvalidInput(f"The layout breaks {report.violation_count} rules.", errors=report.violations)
-    sealed = seal_layout(layout, version=1)
-    return sealed, sealed.hash
+def _checked(layout: Layout) -> tuple[Layout, str, tuple[Violation, ...]]:
+    """The sealed layout, its fingerprint, and what is odd in it."""
+    report, sealed = check_and_seal(in_nfc(layout))
+    if sealed is None:
+        raise InvalidLayout(report)
+    first = sealed if sealed.version == 1 else spell_layout(msgspec.structs.replace(sealed, version=1))[0]
+    return sealed, first.hash, report.warnings
 
 
 def _made(layout: Layout, version: int, upload: str) -> tuple[Layout, int, Document, list[Document]]:
     """The sealed layout under another version number, the size of its bytes, and its documents."""
-    renumbered = msgspec.structs.replace(layout, version=version)
-    sealed = msgspec.structs.replace(renumbered, hash=content_hash(renumbered))
-    return sealed, len(canonical_bytes(sealed)), *documents_of(sealed, upload)
+    sealed, size_bytes = spell_layout(msgspec.structs.replace(layout, version=version))
+    return sealed, size_bytes, *documents_of(sealed, upload)
 
 
 def _put_together(version: LayoutVersion, plan: Document | None, sections: list[Document]) -> tuple[Layout, bytes]:
