@@ -56,6 +56,8 @@ STATUS_BY_CODE: Final[dict[str, int]] = {
     "conflict": 409,
     "layout_immutable": 409,
     "layout_damaged": 409,
+    "precondition_failed": 412,
+    "precondition_required": 428,
     "unavailable": 503,
     "internal": 500,
 }

@@ -16,6 +16,11 @@ LAYOUT_CATEGORIES_MAX: Final = 1_000
 """A category a section is the most that a price list can be read with."""
 LAYOUT_NESTING_MAX: Final = 8
 """Building, stand, tier, block and box are five."""
+LAYOUT_DIFF_MAX: Final = 1_000
+"""Seats that a difference lists of each kind; it counts all of them."""
+SCRUB_SECONDS: Final = 30.0
+"""Between two stored layouts that are read and hashed again: the largest takes a second of CPU, in a thread. A house of
+a hundred versions is gone through in fifty minutes."""
 LAYOUT_SHAPE_POINTS_MAX: Final = 100_000
 """All points of all shapes: they are in one document of MongoDB, 3.5 MB of it."""
 OUTLINE_LOOKS_MAX: Final = 4_000_000

@@ -102,9 +102,10 @@ from lml_live.pricing.blocks import BlockKind, Blocks
 from lml_live.pricing.catalogue import CHANNEL, Catalogue
 from lml_live.pricing.channels import ChannelRows
 from lml_live.values import STAFF_TOKEN_PREFIX
-from lml_live.venues.library import Library, prepare_database
+from lml_live.venues.library import Library
 from lml_live.venues.publishing import ensure_published, public_url
-from lml_live.venues.stored import LayoutVersion
+from lml_live.venues.schema import prepare_database
+from lml_live.venues.stored import LayoutVersion, State
 
 if TYPE_CHECKING:
     from lml_live.booking.stripe_payments import StripePayments
@@ -190,7 +191,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
         catalogue = Catalogue(pool, layouts)
 
         async def seat_directory(sale: Sale) -> Mapping[str, int]:
-            return (await layouts.index(sale.layout_id, sale.layout_version)).index_of
+            return (await layouts.index(sale.layout_id, sale.layout_version, sale.layout_hash)).index_of
 
         book = Book(redis, pool, seat_directory)
         stack.push_async_callback(book.close)
@@ -215,10 +216,11 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
 
         trail = Trail(pool)
 
-        async def deployed(version: LayoutVersion) -> None:
+        async def stepped(step: State, version: LayoutVersion) -> None:
             detail = msgspec.json.encode({"version": version.version, "hash": version.hash})
-            await trail.write("layout.deployed", ("layout", version.layout_id), detail=detail.decode())
-            await _copy_layouts(settings, library)
+            await trail.write(f"layout.{step}", ("layout", version.layout_id), detail=detail.decode())
+            if step == "deployed":
+                await _copy_layouts(settings, library)
 
         async def postgres_answers() -> None:
             async with postgres.connection(pool) as connection:
@@ -320,7 +322,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
                 layout_url,
                 live.refresh,
             ),
-            layouts=LayoutServices(desk, library, keys, deployed),
+            layouts=LayoutServices(desk, library, keys, stepped),
             holders=holder_services,
             counter=CounterServices(
                 *(desk, acts, groups, holding, History(pool, staff_holds), keys),

@@ -33,7 +33,7 @@ from lml_live.devstack.servers import Mongo, ObjectStore, Postgres, Valkey
 from lml_live.infra import postgres
 from lml_live.infra.mongo import Database, close_database, connect_database
 from lml_live.infra.rights import grant_rights, sign_in_of
-from lml_live.venues.library import apply_schema
+from lml_live.venues.schema import apply_schema
 
 pytest_plugins = ("serving", "stripe_house")
 

@@ -35,7 +35,7 @@ CLIENT_MAY = {"values", "errors", "limits", "clock", "gateway.wire", "inventory.
 PURE = {
     *("values", "errors", "limits"),
     *("venues.layout", "venues.seat_index", "venues.viewport", "venues.seating", "venues.stored", "venues.demo"),
-    *("venues.checks", "venues.findings", "venues.oddities", "venues.normal_form"),
+    *("venues.checks", "venues.findings", "venues.oddities", "venues.normal_form", "venues.differences"),
     *("inventory.seatmap", "inventory.diffs", "inventory.resume", "inventory.records", "inventory.recovery"),
     *("inventory.rooms", "inventory.best", "inventory.plan"),
     *("pricing.quote", "pricing.events", "pricing.currencies"),

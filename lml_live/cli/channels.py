@@ -38,7 +38,7 @@ class _Office:
     async def layout_of(self, event_id: str) -> LayoutIndex:
         """An event's layout. Raises `NotFound`."""
         event = await self._catalogue.load_event(event_id)
-        return await self._layouts.index(event.layout_id, event.layout_version)
+        return await self._layouts.index(event.layout_id, event.layout_version, event.layout_hash)
 
 
 @click.group("channel")

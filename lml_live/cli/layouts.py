@@ -22,8 +22,9 @@ from lml_live.infra.objects import open_objects
 from lml_live.venues.demo import arena, concert_hall, generate_venue
 from lml_live.venues.importers import Format, Imported, Rejected, import_layout
 from lml_live.venues.layout import Layout, canonical_bytes, count_places, count_seats, layout_schema
-from lml_live.venues.library import Library, apply_schema
+from lml_live.venues.library import Library
 from lml_live.venues.publishing import ensure_published
+from lml_live.venues.schema import apply_schema
 from lml_live.venues.stored import LayoutVersion
 
 REFUSED = 1

@@ -8,7 +8,7 @@ from lml_live.errors import InvalidInput
 from lml_live.infra import postgres
 from lml_live.infra.config import load_settings
 from lml_live.infra.rights import grant_rights, shorten, sign_in_of
-from lml_live.venues.library import prepare_database
+from lml_live.venues.schema import prepare_database
 
 
 @click.command("migrate")

@@ -132,10 +132,13 @@ class ChannelList(msgspec.Struct, frozen=True):
     next: str | None
 
 
+VersionNumber = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+
+
 class DeployRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The body of `POST /layouts/{layout}/deploy`; without `version` the latest published one is meant."""
 
-    version: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
+    version: VersionNumber | None = None
 
 
 class LayoutShown(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,8 +156,16 @@ class LayoutShown(msgspec.Struct, frozen=True, kw_only=True):
     published_at: datetime | None
     deployed_at: datetime | None
     retired_at: datetime | None = None
+    damaged_at: datetime | None = None
+    """When what is stored was seen not to have its hash: it is not deployed, and no event is made on it."""
     warnings: tuple[Violation, ...] = ()
     """What was odd in a draft that was just saved."""
+
+
+class VersionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Names a version of a layout."""
+
+    version: VersionNumber
 
 
 class LayoutList(msgspec.Struct, frozen=True):

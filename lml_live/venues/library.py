@@ -13,65 +13,47 @@ is published, deployed or sold on it (docs/decisions/029).
 
 import asyncio
 import contextlib
+import logging
 from typing import Any, Final
 
 import msgspec
 
 from lml_live import limits
 from lml_live.clock import Clock, system_clock_ms
-from lml_live.errors import Conflict, InvalidInput, LmlError, NotFound, Refused, Violation
+from lml_live.errors import Conflict, LmlError, NotFound, Refused, Violation
 from lml_live.infra.mongo import (
     Database,
     Document,
-    Index,
     Session,
-    close_database,
-    connect_database,
     driver_errors,
-    ensure_collection,
-    ensure_indexes,
     transaction,
 )
-from lml_live.infra.mongo_rights import grant_role, sign_in_of
 from lml_live.values import new_id
 from lml_live.venues.checks import check_and_seal
+from lml_live.venues.differences import LayoutDiff, compare_layouts
 from lml_live.venues.findings import InvalidLayout
 from lml_live.venues.layout import (
     Layout,
     canonical_bytes,
     count_places,
     count_seats,
-    decode_layout,
     spell_layout,
     verify_bytes,
 )
 from lml_live.venues.normal_form import in_nfc
+from lml_live.venues.schema import delete_upload, insert_upload
 from lml_live.venues.seat_index import LayoutIndex, index_layout
 from lml_live.venues.stored import (
-    CHUNKS,
     PLANS,
-    RIGHTS,
     SECTIONS,
     VERSIONS,
     LayoutVersion,
     State,
-    collection_rules,
     documents_of,
     layout_of,
 )
 
-INDEXES: Final = {
-    VERSIONS: (
-        Index("one_document_per_version", (("layout_id", 1), ("version", -1)), unique=True),
-        Index("one_draft_per_layout", (("layout_id", 1),), unique=True, only={"state": "draft"}),
-        Index("versions_by_hash", (("layout_id", 1), ("hash", 1))),
-        Index("versions_by_state", (("state", 1),)),
-    ),
-    PLANS: (Index("plans_by_layout", (("layout_id", 1), ("version", 1))),),
-    SECTIONS: (
-        Index("one_document_per_part", (("upload", 1), ("position", 1), ("part", 1)), unique=True),
-    ),
-}  # fmt: skip
+_log: Final = logging.getLogger(__name__)
 
 
 class Saved(msgspec.Struct, frozen=True):
@@ -82,35 +64,25 @@ class Saved(msgspec.Struct, frozen=True):
     warnings: tuple[Violation, ...] = ()
 
 
+class DraftMoved(LmlError):
+    """The draft is not the one that a change was made on. `diff` is what the change would have made of it."""
+
+    code = "precondition_failed"
+
+    def __init__(self, draft: LayoutVersion | None, diff: LayoutDiff | None) -> None:
+        super().__init__(
+            "The draft is another than the one that you changed. Nothing was stored; look at the difference."
+            if draft is not None
+            else "The layout has no draft (any more). Nothing was stored."
+        )
+        self.draft = draft
+        self.diff = diff
+
+
 class LayoutDamaged(LmlError):
     """What MongoDB has of a version is not what was stored: nobody may publish, deploy or sell on it."""
 
     code = "layout_damaged"
-
-
-async def apply_schema(database: Database) -> None:
-    """Makes the collections with their validators (level strict) and unique indexes; safe to call at every start."""
-    for name, rules in collection_rules().items():
-        await ensure_collection(database, name, rules)
-        await ensure_indexes(database, name, INDEXES[name])
-    await _take_over_chunks(database)
-
-
-async def prepare_database(url: str, owner_url: str | None, name: str) -> None:
-    """What MongoDB must have before a server of this version runs; safe to repeat, beside running servers.
-
-    With the owner's address it is the owner that makes it, and grants the server's user its rights, no more, no less.
-    """
-    owner = connect_database(owner_url or url, name)
-    try:
-        await apply_schema(owner)
-        if owner_url is not None:
-            sign_in = sign_in_of(url)
-            if sign_in is None or sign_in == sign_in_of(owner_url):
-                raise InvalidInput("MongoDB: the server needs a user of its own, other than the owner.")
-            await grant_role(owner, RIGHTS, sign_in)
-    finally:
-        close_database(owner)
 
 
 class Library:
@@ -120,8 +92,10 @@ class Library:
         self._database = database
         self._clock = clock
 
-    async def save_draft(self, layout: Layout, *, version: int | None = None) -> Saved:
+    async def save_draft(self, layout: Layout, *, version: int | None = None, replace: bool = True) -> Saved:
         """Stores a layout as the draft of its id: a new one, or instead of the draft that is there.
+
+        Without `replace` another draft that is there stays: `Refused` (precondition_required).
 
         Content that is published already, or is the draft already, changes nothing. `version` asks for that version and
         no other: where it is published and differs, `Refused` (layout_immutable). Raises `InvalidLayout` with every
@@ -139,6 +113,13 @@ class Library:
             if any(existing.version == version for existing in known):
                 raise Refused("layout_immutable", f"Version {version} of {layout.layout_id} is published and stays so.")
             raise Conflict(f"The next version of {layout.layout_id} is {target}, not {version}.")
+        if draft is not None and not replace:
+            words = f"{layout.layout_id} has a draft already: replace it by PUT, with If-Match."
+            raise Refused("precondition_required", words)
+        return Saved(await self._store(layout, fingerprint, target, draft), True, warnings)
+
+    async def _store(self, layout: Layout, fingerprint: str, target: int, draft: LayoutVersion | None) -> LayoutVersion:
+        """Writes a checked layout as the draft `target`, instead of `draft` where there is one."""
         upload = new_id("upload")
         sealed, size_bytes, plan, sections = await asyncio.to_thread(_made, layout, target, upload)
         saved = LayoutVersion(
@@ -159,9 +140,49 @@ class Library:
             # First the one document that others may want, too: who loses has written nothing else yet.
             await self._write_draft(saved, draft, session)
             if draft is not None:
-                await _delete_upload(self._database, draft.upload, session)
-            await _insert_upload(self._database, plan, sections, session)
+                await delete_upload(self._database, draft.upload, session)
+            await insert_upload(self._database, plan, sections, session)
+        return saved
+
+    async def replace_draft(self, layout: Layout, expected_hash: str) -> Saved:
+        """Stores a layout instead of the draft that has this hash. Raises `DraftMoved` where the draft is another (or
+        none), with what the change would have been, and has changed nothing; else as `save_draft`."""
+        layout, fingerprint, warnings = await asyncio.to_thread(_checked, layout)
+        draft = await self.find_draft(layout.layout_id)
+        if draft is None or draft.hash != expected_hash:
+            raise DraftMoved(draft, None if draft is None else await self._difference(draft, layout))
+        if draft.fingerprint == fingerprint:
+            return Saved(draft, False, warnings)
+        try:
+            saved = await self._store(layout, fingerprint, draft.version, draft)
+        except Conflict as error:
+            draft = await self.find_draft(layout.layout_id)
+            raise DraftMoved(draft, None if draft is None else await self._difference(draft, layout)) from error
         return Saved(saved, True, warnings)
+
+    async def begin_draft(self, layout_id: str, version: int) -> LayoutVersion:
+        """Makes a new draft with the content of a version that is none. Raises `NotFound`, `LayoutDamaged`, and
+        `Conflict` where the layout has a draft already."""
+        known = await self.status(layout_id)
+        old = next((existing for existing in known if existing.version == version), None)
+        if old is None:
+            raise NotFound(f"There is no layout {layout_id}, version {version}.")
+        if any(existing.state == "draft" for existing in known):
+            raise Conflict(f"{layout_id} has a draft already: publish it, or replace it.")
+        layout, _ = await self._load(old)
+        return await self._store(layout, old.fingerprint, known[-1].version + 1, None)
+
+    async def find_draft(self, layout_id: str) -> LayoutVersion | None:
+        """The draft of a layout, if it has one."""
+        return next(iter(await self._find({"layout_id": layout_id, "state": "draft"}, [])), None)
+
+    async def compare(self, layout_id: str, before: int, after: int) -> LayoutDiff:
+        """What the step from one version to another changes. Raises `NotFound`, `LayoutDamaged`."""
+        known = {existing.version: existing for existing in await self.status(layout_id)}
+        if before not in known or after not in known:
+            raise NotFound(f"There are no such two versions of {layout_id}.")
+        layouts = [(await self._load(known[version]))[0] for version in (before, after)]
+        return await asyncio.to_thread(compare_layouts, *layouts)
 
     async def publish(self, layout_id: str) -> LayoutVersion:
         """Makes the draft unchangeable. Raises `NotFound`, or `Conflict` where there is no draft (any more)."""
@@ -238,9 +259,9 @@ class Library:
         # In a thread: indexing 200,000 seats would hold up every socket for half a second.
         return await asyncio.to_thread(index_layout, layout)
 
-    async def load_layout(self, version: LayoutVersion) -> Layout:
-        """A version's layout, verified, drafts too. Raises `NotFound`, `LayoutDamaged`."""
-        return (await self._load(version))[0]
+    async def load_draft_bytes(self, draft: LayoutVersion) -> bytes:
+        """The canonical bytes of a draft, verified. Raises `LayoutDamaged`, and `Conflict` where it is gone."""
+        return (await self._load(draft))[1]
 
     async def _find(self, where: Document, order: list[tuple[str, int]]) -> tuple[LayoutVersion, ...]:
         with driver_errors():
@@ -284,17 +305,60 @@ class Library:
         if answer.matched_count == 0:
             raise Conflict(f"The draft of {saved.layout_id} was changed by somebody else just now.")
 
+    async def scrub(self, version: LayoutVersion) -> bool:
+        """Reads and hashes what is stored of a version; whether it is whole. `damaged_ms` says so from then on."""
+        try:
+            await self._load(version)
+        except LayoutDamaged:
+            return False
+        return True
+
+    async def next_version(self, after: str) -> LayoutVersion | None:
+        """The version whose key (`layout_id:version`) comes after this one, of those that are no drafts; None at the
+        end."""
+        where = {"_id": {"$gt": after}, "state": {"$ne": "draft"}}
+        with driver_errors():
+            found = await self._database[VERSIONS].find_one(where, sort=[("_id", 1)])
+        return None if found is None else _version(found)
+
+    async def damaged_versions(self) -> tuple[LayoutVersion, ...]:
+        """Every version that was seen damaged and was not seen whole since."""
+        return await self._find({"damaged_ms": {"$type": "number"}}, [("_id", 1)])
+
+    async def _difference(self, draft: LayoutVersion, wanted: Layout) -> LayoutDiff:
+        stored, _ = await self._load(draft)
+        return await asyncio.to_thread(compare_layouts, stored, wanted)
+
+    async def _note_damage(self, version: LayoutVersion, moment_ms: int | None) -> None:
+        where = {"_id": _key(version), "upload": version.upload}
+        # Its own trouble must not hide what was found.
+        with contextlib.suppress(LmlError), driver_errors():
+            await self._database[VERSIONS].update_one(where, {"$set": {"damaged_ms": moment_ms}})
+
     async def _load(self, version: LayoutVersion) -> tuple[Layout, bytes]:
-        """The layout of a version and its canonical bytes, put together and hashed anew."""
+        """The layout of a version and its canonical bytes, put together and hashed anew.
+
+        Raises `LayoutDamaged`, and notes it in the version's document; `Conflict` for a draft that is gone.
+        """
         with driver_errors():
             plan = await self._database[PLANS].find_one({"_id": version.upload})
             order = [("position", 1), ("part", 1)]
             cursor = self._database[SECTIONS].find({"upload": version.upload}).sort(order)
             sections = await cursor.to_list(length=limits.LAYOUT_SEATS_MAX)
-        if plan is None and version.state == "draft" and version not in await self.status(version.layout_id):
-            raise Conflict(f"The draft of {version.layout_id} was changed by somebody else just now.")
         # In a thread: 200,000 seats would hold up every socket for a second.
-        return await asyncio.to_thread(_put_together, version, plan, sections)
+        try:
+            loaded = await asyncio.to_thread(_put_together, version, plan, sections)
+        except LayoutDamaged as error:
+            uploads = [known.upload for known in await self.status(version.layout_id)]
+            if version.state == "draft" and version.upload not in uploads:
+                raise Conflict(f"The draft of {version.layout_id} was changed by somebody else just now.") from error
+            _log.error("%s Nothing is deployed or newly sold on it; restore it from a backup.", error)
+            if version.damaged_ms is None:
+                await self._note_damage(version, self._clock())
+            raise
+        if version.damaged_ms is not None:
+            await self._note_damage(version, None)
+        return loaded
 
 
 def _key(version: LayoutVersion) -> str:
@@ -335,47 +399,3 @@ def _put_together(version: LayoutVersion, plan: Document | None, sections: list[
     ):
         raise damaged
     return layout, data
-
-
-async def _insert_upload(database: Database, plan: Document, sections: list[Document], session: Session) -> None:
-    with driver_errors():
-        await database[PLANS].insert_one(plan, session=session)
-        await database[SECTIONS].insert_many(sections, session=session)
-
-
-async def _delete_upload(database: Database, upload: str, session: Session) -> None:
-    with driver_errors():
-        await database[PLANS].delete_one({"_id": upload}, session=session)
-        await database[SECTIONS].delete_many({"upload": upload}, session=session)
-
-
-# --- What an earlier version of this program stored
-
-
-async def _take_over_chunks(database: Database) -> None:
-    """Layouts were once stored as chunks of their bytes: each becomes documents, in a transaction of its own.
-
-    One whose bytes do not have their hash stays as it is, and is damaged from then on as it was before.
-    """
-    with driver_errors():
-        waiting = await database[CHUNKS].distinct("upload")
-    for upload in waiting:
-        # Where another process does the same just now, one of the two is enough.
-        with contextlib.suppress(Conflict):
-            await _take_over(database, upload)
-
-
-async def _take_over(database: Database, upload: str) -> None:
-    with driver_errors():
-        found = await database[VERSIONS].find_one({"upload": upload})
-        chunks = await database[CHUNKS].find({"upload": upload}).sort("position", 1).to_list(length=None)
-    data = b"".join(chunk["data"] for chunk in chunks)
-    if found is not None and not await asyncio.to_thread(verify_bytes, data, found["hash"]):
-        return
-    async with transaction(database) as session:
-        if found is not None:
-            layout = await asyncio.to_thread(decode_layout, data)
-            plan, sections = await asyncio.to_thread(documents_of, layout, upload)
-            await _insert_upload(database, plan, sections, session)
-        with driver_errors():
-            await database[CHUNKS].delete_many({"upload": upload}, session=session)

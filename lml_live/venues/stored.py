@@ -76,6 +76,8 @@ class LayoutVersion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     published_ms: Moment | None = None
     deployed_ms: Moment | None = None
     retired_ms: Moment | None = None
+    damaged_ms: Moment | None = None
+    """When what is stored was first seen not to have its hash, while it has not; a note for people, no state."""
 
 
 class StoredPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -13,7 +13,7 @@ from lml_live.errors import InvalidInput, Unavailable
 from lml_live.infra.mongo import Database, close_database, connect_database, driver_errors
 from lml_live.infra.mongo_rights import compare_role, role_document, sign_in_of
 from lml_live.venues.demo import generate_venue
-from lml_live.venues.library import prepare_database
+from lml_live.venues.schema import prepare_database
 from lml_live.venues.stored import PLANS, RIGHTS, SECTIONS, VERSIONS, documents_of
 
 FORBIDDEN = {"bypassDocumentValidation", "collMod", "dropCollection", "dropDatabase", "dropIndex", "createIndex"}

@@ -12,7 +12,8 @@ from lml_live.errors import Conflict, InvalidInput, NotFound, Refused, Unavailab
 from lml_live.infra.mongo import close_database, connect_database, driver_errors, ping
 from lml_live.venues.demo import generate_venue
 from lml_live.venues.layout import Layout, Row, Seat, Section, Viewport, canonical_bytes, decode_layout, seal_layout
-from lml_live.venues.library import LayoutDamaged, Library, apply_schema
+from lml_live.venues.library import LayoutDamaged, Library
+from lml_live.venues.schema import apply_schema
 from lml_live.venues.seat_index import index_layout
 from lml_live.venues.stored import PLANS, SECTIONS, VERSIONS
 
