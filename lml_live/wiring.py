@@ -23,6 +23,7 @@ from lml_live.backoffice.blocking import Blocking, Refusals
 from lml_live.backoffice.deployed import DeployedLayouts
 from lml_live.backoffice.history import History
 from lml_live.backoffice.holding import Holding
+from lml_live.backoffice.scrubbing import Scrubbing
 from lml_live.backoffice.selling import Selling
 from lml_live.backoffice.trail import Trail
 from lml_live.backoffice.turns import StaffTurns
@@ -370,6 +371,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             ("openings", _open_allotments(allotting, upkeep)),
             ("audit", trail.run(lambda: upkeep.leads)),
             ("anchors", _anchor(settings, pool, upkeep)),
+            ("scrub", Scrubbing(pool, library).run(lambda: upkeep.leads)),
         ):
             stack.push_async_callback(_end, _start(work, name))
         yield services, live

@@ -323,7 +323,7 @@ class Library:
 
     async def damaged_versions(self) -> tuple[LayoutVersion, ...]:
         """Every version that was seen damaged and was not seen whole since."""
-        return await self._find({"damaged_ms": {"$type": "number"}}, [("_id", 1)])
+        return await self._find({"damaged_ms": {"$type": "number"}}, [("layout_id", 1), ("version", 1)])
 
     async def _difference(self, draft: LayoutVersion, wanted: Layout) -> LayoutDiff:
         stored, _ = await self._load(draft)
