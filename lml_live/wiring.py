@@ -23,6 +23,7 @@ from lml_live.backoffice.blocking import Blocking, Refusals
 from lml_live.backoffice.deployed import DeployedLayouts
 from lml_live.backoffice.history import History
 from lml_live.backoffice.holding import Holding
+from lml_live.backoffice.layout_change import LayoutChange, held_seats
 from lml_live.backoffice.scrubbing import Scrubbing
 from lml_live.backoffice.selling import Selling
 from lml_live.backoffice.trail import Trail
@@ -215,6 +216,9 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             answer = await holds.block_seats(event, seats, areas, state)
             return Refusals(answer.refused_seats, answer.refused_areas)
 
+        async def held(event: str) -> tuple[int, ...]:
+            return held_seats((await book.read_inventory(event))[2])
+
         trail = Trail(pool)
 
         async def stepped(step: State, version: LayoutVersion) -> None:
@@ -322,6 +326,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
                 keys,
                 layout_url,
                 live.refresh,
+                LayoutChange(pool, catalogue, layouts, held, book.distrust),
             ),
             layouts=LayoutServices(desk, library, keys, stepped),
             holders=holder_services,

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from test_model import theatre
+from theatres import theatre
 
 from lml_live import limits
 from lml_live.venues.differences import AreaChange, compare_layouts

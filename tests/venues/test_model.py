@@ -2,25 +2,21 @@
 
 import hashlib
 import json
-from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
+from theatres import theatre
 
 from lml_live.venues.checks import check_layout
 from lml_live.venues.demo import arena, concert_hall, generate_venue
 from lml_live.venues.layout import (
-    Category,
-    Entrance,
     Layout,
     Row,
     Seat,
     Section,
-    Shape,
-    Table,
     Viewport,
     canonical_bytes,
     decode_layout,
@@ -30,31 +26,6 @@ from lml_live.venues.layout import (
 )
 from lml_live.venues.seat_index import index_layout
 from lml_live.venues.viewport import WHOLE_PIXELS_MAX, nearest_pixel, to_pixels, to_relative
-
-
-def theatre(**fields: Any) -> Layout:
-    """A layout that uses every member there is."""
-    stalls = Row("A", (Seat("1", 0.25, 0.5, "I", features=("hearing_loop", "aisle")), Seat("2", 0.3, 0.5, "I")))
-    table = Row(
-        "T", (Seat("1", 0.5, 0.9, "II"), Seat("2", 0.6, 0.9, "II")), True, Table(0.55, 0.92, 0.04, 0.02, turn=45)
-    )
-    bench = Row("U", (Seat("1", 0.7, 0.9, "II", accessible=True),), table=Table(0.7, 0.95, 0.1, 0.1, "rectangle"))
-    layout = Layout(
-        layout_id="theatre",
-        name="שדרות Theatre",
-        type="hybrid",
-        viewport=Viewport(800, 500, "px"),
-        sections=(
-            Section("Stalls", "seated", (stalls,), floor="Ground", entrance="North"),
-            Section("Box 1", "seated", (table, bench), within=("Balcony", "Boxes"), floor="First", sold_whole=False),
-            Section("Pit", "standing", (), "pit", 50, "III", floor="Ground", within=("Arena",)),
-        ),
-        shapes=(Shape("stage", ((0.1, 0), (0.9, 0), (0.5, 0.1)), floor="Ground"),),
-        categories=(Category("I", "#aa0000"), Category("II"), Category("III", "#00bb00")),
-        entrances=(Entrance("North", (0.5, 0.0), "Ground"), Entrance("Lift", (1 / 3, 1.0))),
-    )
-    return msgspec.structs.replace(layout, **fields)
-
 
 VECTOR = (
     '{"categories":[{"color":"#aa0000","name":"I"},{"name":"II"},{"color":"#00bb00","name":"III"}],'

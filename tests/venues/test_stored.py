@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from msgspec import inspect
 from pymongo.errors import WriteError
-from test_model import theatre
+from theatres import theatre
 
 from lml_live import limits
 from lml_live.errors import InvalidInput
