@@ -311,6 +311,7 @@ class Holders(Story):
         return [name for name, hold in self.ref.live().items() if hold.holder == holder]
 
     def ask_for_lost(self, holder: str) -> None:
-        """Whatever he lost he asks for, one seat alone: for a while it is not his."""
-        for seat in sorted(self.ref.lost[holder].barred)[:2]:
+        """What he lost he asks for: for a while it is not his. And for another: he may have to rest."""
+        barred = self.ref.lost[holder].barred
+        for seat in [*sorted(barred)[:2], *sorted(self.ref.free_seats() - barred.keys())[:1]]:
             self.hold(holder, ([seat], {}))
