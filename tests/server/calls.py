@@ -281,10 +281,11 @@ class Calls:
             assert mode is GenerationMode.NEGATIVE, name  # nothing is asked for that could be wrong
 
     def _call(self, name: str, case: Case, mode: GenerationMode, number: int) -> None:
-        """The first case is everybody's, the right one's last; of the others every second one is left as it came."""
+        """The first good case is everybody's, the right one's last; of the others every second is left as it came."""
         right, *others = sorted(set(RIGHT.values()), key=RIGHT[case.operation.tags[0]].__ne__)
         made = dict(case.path_parameters), dict(case.query), case.body
-        for who in (*others, right) if number == 0 else (others[number % 3],) if number % 3 == 0 else (right,):
+        turn = (others[number // 3 % 3],) if number % 3 == 2 else (right,)
+        for who in (*others, right) if (number, mode) == (0, GenerationMode.POSITIVE) else turn:
             case.path_parameters, case.query, case.body = dict(made[0]), dict(made[1]), made[2]
             headers = self.house.headers(who)
             if number % 2 == 0:
