@@ -240,6 +240,8 @@ FIND_PAGES_MAX: Final = 50
 """Of 100 intents: more than three minutes of all that Stripe lets one account make (25 a second)."""
 COMPLETER_SECONDS: Final = 1.0
 DISPUTE_LOOK_SECONDS: Final = 3_600.0  # a bank takes weeks to decide
+DISPUTE_LOOK_DAYS: Final = 120
+"""How long a dispute that ended is asked about, once a day: banks reopen cases for about as long."""
 OUTBOX_BATCH: Final = 16
 OUTBOX_LEASE_SECONDS: Final = 30
 """How long work is one worker's: one try. Shorter is right, too: both tries bear one key, and have one effect."""

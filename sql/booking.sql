@@ -203,7 +203,7 @@ begun AS (
     INSERT INTO payment_attempt AS known (booking_id, key, act)
     SELECT booking_id, key || ':' || attempt, act FROM leased
     WHERE act IN ('create_intent', 'capture_intent', 'cancel_intent', 'cancel_surplus', 'refund', 'transfer',
-                  'reverse_transfer')
+                  'reverse_transfer', 'transfer_again')
     ON CONFLICT (booking_id, key) DO UPDATE SET tries = known.tries + 1 WHERE known.outcome IS NULL)
 SELECT * FROM leased;
 
@@ -221,7 +221,7 @@ begun AS (
     INSERT INTO payment_attempt AS known (booking_id, key, act)
     SELECT booking_id, key || ':' || attempt, act FROM leased
     WHERE act IN ('create_intent', 'capture_intent', 'cancel_intent', 'cancel_surplus', 'refund', 'transfer',
-                  'reverse_transfer')
+                  'reverse_transfer', 'transfer_again')
     ON CONFLICT (booking_id, key) DO UPDATE SET tries = known.tries + 1 WHERE known.outcome IS NULL)
 SELECT * FROM leased;
 

@@ -21,12 +21,16 @@ WHERE event_id = $1 AND tender IN ('cash', 'card_terminal') AND amount > 0 AND i
 ORDER BY id LIMIT $3;
 
 -- name: sent_of_events
--- What was sent of events, what is on its way, and what was kept for what was owed.
+-- What was sent of events, once or again, what is on its way, and what was kept for what was owed.
 SELECT event_id,
        coalesce(sum(sent) FILTER (WHERE state = 'made'), 0)::bigint AS made,
        coalesce(sum(sent) FILTER (WHERE state = 'decided'), 0)::bigint AS decided,
        coalesce(sum(netted), 0)::bigint AS netted
-FROM transfer WHERE event_id = ANY ($1::text[]) GROUP BY event_id;
+FROM (SELECT event_id, state, sent, netted FROM transfer WHERE event_id = ANY ($1::text[])
+      UNION ALL
+      SELECT t.event_id, a.state, a.sent, a.netted FROM transfer_again a JOIN transfer t USING (booking_id)
+      WHERE t.event_id = ANY ($1::text[])) AS out
+GROUP BY event_id;
 
 -- name: back_of_events
 -- What has come back of it, and what is on its way back.

@@ -7,12 +7,14 @@
 `refund_…`    decided: we owe it to the buyer; refused by Stripe: as if it had not been; paid; and came back, however
               late: we owe it to the buyer still
 `…_returned`  the same of a refund at the counter, which is decided and paid in one step
-`dispute…`    withdrawn by Stripe until the bank has decided; won: as if it had not been; lost: taken from whose it was
+`dispute…`    withdrawn by Stripe until the bank has decided; won: as if it had not been; lost: taken from whose it was;
+              reinstated: lost, and given back after all. What Stripe takes for it is a fee, which may come back
 
 So at rest, whatever happened, venue_payable + fee_income + tax_payable is what was captured less what was given back,
 but for what came back and is still the buyer's (refunds_due), and for what was transferred (booking/payouts.py). What
 is taken at the counter counts as captured. What is given away is no money: it has lines of its own (comp_line).
-Stripe's own fees are not in it: they are between Stripe and us, and no buyer's money.
+Of Stripe's own fees only those of disputes are in it, in the currency in which it took them: all others are between
+Stripe and us, and no buyer's money.
 """
 
 from collections.abc import Iterable
@@ -34,6 +36,7 @@ Account = Literal[
     "disputed_funds",
     "transfers_due",
     "organisation_receivable",
+    "dispute_fees",
 ]
 Posting = Literal[
     "sold",
@@ -46,6 +49,9 @@ Posting = Literal[
     "disputed",
     "dispute_won",
     "dispute_lost",
+    "dispute_reinstated",
+    "dispute_fee",
+    "dispute_fee_back",
     "cash_taken",
     "cash_returned",
     "terminal_taken",
@@ -97,6 +103,9 @@ POSTINGS: Final[dict[Posting, tuple[_Rows, _Rows]]] = {
     "disputed": ((("disputed_funds", "total"),), (("stripe_balance", "total"),)),
     "dispute_won": ((("stripe_balance", "total"),), (("disputed_funds", "total"),)),
     "dispute_lost": ((*_OWED, ("refunds_due", "owed")), (("disputed_funds", "total"),)),
+    "dispute_reinstated": ((("stripe_balance", "total"),), (*_OWED, ("refunds_due", "owed"))),
+    "dispute_fee": ((("dispute_fees", "total"),), (("stripe_balance", "total"),)),
+    "dispute_fee_back": ((("stripe_balance", "total"),), (("dispute_fees", "total"),)),
     "refund_came_back": ((("stripe_balance", "total"),), (("refunds_due", "total"),)),
     "cash_taken": ((("cash_drawer", "total"),), (("buyer_receivable", "total"),)),
     "cash_returned": ((("refunds_due", "total"),), (("cash_drawer", "total"),)),

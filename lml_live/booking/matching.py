@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Struct
 
 from lml_live import limits
-from lml_live.booking.money import KINDS, Booked, Difference, Page, Transaction, compare, is_settled, stray
+from lml_live.booking.money import KINDS, Booked, Difference, Foreign, Page, Transaction, compare, is_settled, stray
 from lml_live.booking.payments import PaymentFault
 from lml_live.errors import Unavailable
 from lml_live.infra import postgres
@@ -224,7 +224,10 @@ def _tell(until: datetime, counts: Mapping[str, int]) -> None:
 
 
 def _columns(transactions: Iterable[Transaction]) -> list[list[object]]:
-    rows = [(one.id, one.intent, one.booking, one.kind, one.amount, one.currency, one.created) for one in transactions]
+    rows = [
+        (*(one.id, one.intent, one.booking, one.kind, one.amount, one.currency, one.created), one.fee, one.fee_currency)
+        for one in transactions
+    ]
     return [list(column) for column in zip(*rows, strict=True)]
 
 
@@ -239,6 +242,8 @@ def _booked(row: asyncpg.Record) -> Booked:
         tender=row["tender"],
         given_back=row["given_back"],
         transferred=(max(0, row["least_transferred"]), row["most_transferred"]),
+        foreign=tuple(map(Foreign, row["bank_currencies"], row["bank_amounts"], row["bank_takes"])),
+        fees=tuple(zip(row["fee_currencies"], row["fees"], strict=True)),
     )
 
 
@@ -254,6 +259,8 @@ def _by(rows: Iterable[asyncpg.Record], owner: str) -> dict[str, list[Transactio
                 amount=row["amount"],
                 currency=row["currency"],
                 created=row["created"],
+                fee=row["fee"],
+                fee_currency=row["fee_currency"],
             )
         )
     return found

@@ -37,6 +37,7 @@ class Paying:
         self.acts: dict[str, Callable[[Work], Awaitable[None]]] = {
             "transfer": self._transfer,
             "reverse_transfer": self._reverse,
+            "transfer_again": self._transfer_again,
         }
 
     async def run(self, leads: Callable[[], bool]) -> None:
@@ -91,16 +92,41 @@ class Paying:
                         raise
                     stripe_id = await self._sent(work.booking)
                     if stripe_id is None:
-                        # It stays theirs: somebody must look, and it is asked for again, by another key.
-                        METRICS.transfers_refused.inc()
-                        log.error("booking %s: its transfer is refused: %s", work.booking, fault)
-                        raise PaymentFault("worn", str(fault), wait_seconds=limits.TRANSFER_RETRY_SECONDS) from fault
+                        raise self._refused(work, fault) from fault
             await self._transfers.made(work.booking, stripe_id)
         await self._bookings.finish_work(work, outcome)
 
-    async def _sent(self, booking: str) -> str | None:
-        found = [one.id for one in await self._connect.find_transfers(booking) if one.booking == booking]
+    async def _sent(self, booking: str, named: str | None = None) -> str | None:
+        at_stripe = await self._connect.find_transfers(booking)
+        found = [one.id for one in at_stripe if (one.booking, one.key) == (booking, named)]
         return found[0] if found else None
+
+    async def _transfer_again(self, work: Work) -> None:
+        again = await self._transfers.load_again(work.key)
+        outcome: Outcome = "found"
+        if again.state == "decided":
+            stripe_id = await self._sent(work.booking, again.id) if work.tries > 1 or work.attempt > 0 else None
+            if stripe_id is None:
+                try:
+                    # Out of our balance, where the bank has put it: what the charge brought is gone and come again.
+                    made = await self._connect.transfer(
+                        *(again.account, again.sent, again.currency, None, work.booking, work.stripe_key, again.id)
+                    )
+                    stripe_id, outcome = made.id, "done"
+                except PaymentFault as fault:
+                    if fault.kind != "refused":
+                        raise
+                    stripe_id = await self._sent(work.booking, again.id)
+                    if stripe_id is None:
+                        raise self._refused(work, fault) from fault
+            await self._transfers.made_again(again, stripe_id)
+        await self._bookings.finish_work(work, outcome)
+
+    def _refused(self, work: Work, fault: PaymentFault) -> PaymentFault:
+        # It stays theirs: somebody must look, and it is asked for again, by another key.
+        METRICS.transfers_refused.inc()
+        log.error("booking %s: its transfer is refused: %s", work.booking, fault)
+        return PaymentFault("worn", str(fault), wait_seconds=limits.TRANSFER_RETRY_SECONDS)
 
     async def _reverse(self, work: Work) -> None:
         reversal = await self._transfers.load_reversal(work.key)

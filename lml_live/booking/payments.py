@@ -14,6 +14,8 @@ from lml_live.booking.states import IntentStatus
 from lml_live.inventory.answers import Refusal
 from lml_live.pricing.currencies import charge_step
 
+DisputeState = Literal["inquiry", "dropped", "open", "won", "lost"]
+
 
 class Intent(Struct, frozen=True):
     """A PaymentIntent as Stripe has it now."""
@@ -34,13 +36,31 @@ class StripeRefund(Struct, frozen=True):
     state: Literal["pending", "succeeded", "failed"]
 
 
-class StripeDispute(Struct, frozen=True):
-    """A dispute as Stripe has it now, in minor units; inquiries, which withdraw nothing, are none."""
+class DisputeMove(Struct, frozen=True):
+    """A balance transaction of a dispute, in the currency of our account at Stripe. `fee` is beside the amount."""
 
     id: str
     amount: int
+    fee: int
+    currency: str
+
+
+class StripeDispute(Struct, frozen=True, kw_only=True):
+    """A dispute as Stripe has it now, in minor units of the bank's currency, which need not be the charge's.
+
+    `inquiry`: the bank asks, and nothing is withdrawn; it is `dropped`, or becomes a dispute.
+    """
+
+    id: str
+    amount: int
+    currency: str
     reason: str
-    state: Literal["open", "won", "lost"]
+    state: DisputeState
+    due_by: datetime | None = None
+    """Until when the bank hears evidence."""
+    answered: bool = False
+    """Whether it has heard some, or hears none any more."""
+    moves: tuple[DisputeMove, ...] = ()
 
 
 class PaymentFault(Exception):

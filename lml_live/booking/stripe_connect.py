@@ -65,21 +65,29 @@ class StripeConnect:
         return OnboardingLink(made.url, datetime.fromtimestamp(made.expires_at, UTC))
 
     async def transfer(
-        self, account: str, amount: int, currency: str, charge: str, booking: str, key: str
+        self,
+        account: str,
+        amount: int,
+        currency: str,
+        charge: str | None,
+        booking: str,
+        key: str,
+        named: str | None = None,
     ) -> StripeTransfer:
         params: dict[str, Any] = {
             "amount": stripe_amount(amount, currency),
             "currency": currency.lower(),
             "destination": account,
-            "source_transaction": charge,
             "transfer_group": booking,
-            "metadata": {"booking": booking},
+            "metadata": {"booking": booking} | ({} if named is None else {"key": named}),
         }
+        if charge is not None:
+            params["source_transaction"] = charge
         made = self._v1.transfers.create_async(params, {"idempotency_key": key})  # type: ignore[arg-type]
         return _transfer(await by_stripe.ask(made, _PAYING))
 
     async def find_transfers(self, booking: str) -> tuple[StripeTransfer, ...]:
-        # One page: we make one for each booking.
+        # One page: we make one for each booking, and one more for each dispute that was won after all.
         page = await by_stripe.ask(self._v1.transfers.list_async({"transfer_group": booking, "limit": _PAGE}), _PAYING)
         return tuple(_transfer(one) for one in reversed(page.data))
 
@@ -115,7 +123,7 @@ def _account(account: Any) -> StripeAccount:
 
 
 def _transfer(transfer: Any) -> StripeTransfer:
-    return StripeTransfer(transfer.id, named_in(transfer, "booking"))
+    return StripeTransfer(transfer.id, named_in(transfer, "booking"), named_in(transfer, "key"))
 
 
 def _reversal(reversal: Any) -> StripeReversal:

@@ -15,7 +15,16 @@ import stripe
 
 from lml_live import limits
 from lml_live.booking.money import Page, Transaction, TransactionKind
-from lml_live.booking.payments import Intent, PaymentFault, StripeDispute, StripeRefund, minor_amount, stripe_amount
+from lml_live.booking.payments import (
+    DisputeMove,
+    DisputeState,
+    Intent,
+    PaymentFault,
+    StripeDispute,
+    StripeRefund,
+    minor_amount,
+    stripe_amount,
+)
 from lml_live.infra.config import stripe_base
 
 log = logging.getLogger(__name__)
@@ -108,7 +117,7 @@ class StripePayments:
 
     async def find_disputes(self, intent: str) -> tuple[StripeDispute, ...]:
         page = await ask(self.client.v1.disputes.list_async({"payment_intent": intent, "limit": _PAGE}), _GIVING_BACK)
-        return tuple(_read_dispute(one) for one in reversed(page.data) if not one.status.startswith("warning_"))
+        return tuple(_read_dispute(one) for one in reversed(page.data))
 
 
 async def _call(answer: Awaitable[Any]) -> Intent:
@@ -170,13 +179,36 @@ def _read_refund(refund: Any) -> StripeRefund:
     return StripeRefund(refund.id, named_in(refund, "key"), minor_amount(refund.amount, refund.currency.upper()), state)
 
 
+_DISPUTES: Final[dict[str, DisputeState]] = {
+    "warning_needs_response": "inquiry",
+    "warning_under_review": "inquiry",
+    "warning_closed": "dropped",
+    "won": "won",
+    "prevented": "won",
+    "lost": "lost",
+}
+"""All others are open."""
+
+
 def _read_dispute(dispute: Any) -> StripeDispute:
-    state: Literal["open", "won", "lost"] = "open"
-    if dispute.status in ("won", "prevented"):
-        state = "won"
-    elif dispute.status == "lost":
-        state = "lost"
-    return StripeDispute(dispute.id, minor_amount(dispute.amount, dispute.currency.upper()), dispute.reason, state)
+    currency = dispute.currency.upper()
+    details = getattr(dispute, "evidence_details", None)
+    due_by = None if details is None else details.due_by
+    return StripeDispute(
+        id=dispute.id,
+        amount=minor_amount(dispute.amount, currency),
+        currency=currency,
+        reason=dispute.reason,
+        state=_DISPUTES.get(dispute.status, "open"),
+        due_by=None if due_by is None else datetime.fromtimestamp(due_by, UTC),
+        answered=not dispute.status.endswith("needs_response"),
+        moves=tuple(_dispute_move(one) for one in dispute.balance_transactions or ()),
+    )
+
+
+def _dispute_move(booked: Any) -> DisputeMove:
+    currency = booked.currency.upper()
+    return DisputeMove(booked.id, minor_amount(booked.amount, currency), minor_amount(booked.fee, currency), currency)
 
 
 _KINDS: Final[dict[str, TransactionKind]] = {
@@ -215,5 +247,7 @@ def _transaction(booked: Any) -> Transaction | None:
         kind=kind,
         amount=minor_amount(units, currency),
         currency=currency,
+        fee=minor_amount(booked.fee, booked.currency.upper()),
+        fee_currency=booked.currency.upper(),
         created=datetime.fromtimestamp(booked.created, UTC),
     )

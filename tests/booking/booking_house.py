@@ -16,6 +16,7 @@ import msgspec
 sys.path.append(str(Path(__file__).parents[1] / "inventory"))
 
 from checker import (
+    AgainRow,
     AreaRow,
     BookingRow,
     DisputeRow,
@@ -437,6 +438,13 @@ async def read_run(
             "SELECT r.* FROM transfer_reversal r JOIN transfer t USING (booking_id) WHERE t.event_id = $1",
             event,
         ),
+        again=await _read_all(
+            pool,
+            AgainRow,
+            "SELECT a.* FROM transfer_again a JOIN transfer t USING (booking_id) WHERE t.event_id = $1"
+            " ORDER BY a.created",
+            event,
+        ),
         receivables=await _read_all(
             pool,
             ReceivableRow,
@@ -532,6 +540,7 @@ def read_intents(ledger: Ledger) -> tuple[IntentRow, ...]:
             captured=entry.captured,
             refunded=entry.refunded,
             withdrawn=entry.withdrawn,
+            costs=entry.dispute_fees,
             refund_keys=tuple(keys.get(entry.intent.id, ())),
             moves=tuple((move.after, move.at_ms) for move in entry.history),
         )

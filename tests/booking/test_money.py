@@ -220,6 +220,6 @@ def test_a_balance_transaction_in_the_buyers_money(
     amount: int, currency: str, source: object, wanted: tuple[str, str | None, int, str] | None
 ) -> None:
     sent = {"id": "txn_1", "object": "balance_transaction", "amount": amount, "currency": currency, "source": source}
-    booked = stripe.BalanceTransaction.construct_from(sent | {"created": 1_800_000_000}, "key")
+    booked = stripe.BalanceTransaction.construct_from(sent | {"created": 1_800_000_000, "fee": 5}, "key")
     read = stripe_payments._transaction(booked)
     assert (read and (read.intent, read.booking, read.amount, read.currency)) == wanted
