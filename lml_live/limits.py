@@ -263,6 +263,15 @@ PAYOUT_BATCH: Final = 50
 """Transfers that are decided at one look: three a second, of Stripe's 25, so that the sale's calls have the rest."""
 TRANSFER_RETRY_SECONDS: Final = 3_600.0
 """A transfer that Stripe refuses is somebody's to look into, and asked for again so often."""
+TRANSFER_CHECK_SECONDS: Final = 600.0
+"""When a transfer that was not made at the first try is looked for again: all calls of before have ended by then."""
+REFUSED_RETRY_SECONDS_MAX: Final = 24 * 3600.0
+REFUSED_ATTEMPTS_MAX: Final = 8
+"""What Stripe refuses is asked for after 1, 2, 4, 8, 16, 24 and 24 hours, and then by nobody: that is for a human."""
+EVIDENCE_AFTER_EVENT_SECONDS: Final = 24 * 3600
+"""From an event's start until a bank is told of it: by then everybody was let in."""
+EVIDENCE_MARGIN_SECONDS: Final = 48 * 3600
+"""Before a bank hears no more: enough for somebody to look, where Stripe refuses."""
 TRANSFERS_FAILED_MAX: Final = 1_000
 """Defects that are remembered; with more of them, some come too often."""
 ACCOUNT_LOOK_SECONDS: Final = 24 * 3600

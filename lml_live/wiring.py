@@ -31,6 +31,7 @@ from lml_live.booking.bookings import Bookings
 from lml_live.booking.checkout import Checkout
 from lml_live.booking.completer import Completer
 from lml_live.booking.disputes import Disputes
+from lml_live.booking.evidence import Evidence
 from lml_live.booking.handing import Handing
 from lml_live.booking.letters import domain_of
 from lml_live.booking.mailer import Mailbox, Mailer
@@ -41,6 +42,7 @@ from lml_live.booking.paying import Paying
 from lml_live.booking.payments import judge_amount, sells_nothing
 from lml_live.booking.refunds import Refunds
 from lml_live.booking.statements import Statements
+from lml_live.booking.surplus import Surplus
 from lml_live.booking.tickets import Tickets
 from lml_live.booking.transfers import Transfers
 from lml_live.clock import system_clock_ms
@@ -56,6 +58,7 @@ from lml_live.gateway.connection import Doorman
 from lml_live.gateway.counter import CounterServices
 from lml_live.gateway.desk import Desks
 from lml_live.gateway.direct import load_send_frame
+from lml_live.gateway.disputes import DisputeServices
 from lml_live.gateway.events import EventServices
 from lml_live.gateway.groups import GroupActs
 from lml_live.gateway.holders import AddressOf, HolderServices
@@ -242,7 +245,8 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             connect = StripeConnect(payments)
             onboarding = Onboarding(pool, connect)
             paying = Paying(bookings, Transfers(pool), onboarding, payments, connect)
-        aftercare = Aftercare(bookings, refunds, Disputes(pool), Returns(book), payments, paying)
+        evidence = Evidence(pool, terms_url=settings.terms_url)
+        aftercare = Aftercare(*(bookings, refunds, Disputes(pool), Returns(book), payments, paying), evidence=evidence)
         completer = Completer(
             *(bookings, holds, payments, aftercare),
             poll_seconds=settings.poll_seconds,
@@ -266,7 +270,11 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
         pages = settings.public_url or f"http://127.0.0.1:{settings.port}"
         if post is not None:
             mailer = Mailer(
-                pool, post, checkout.access, sender=sender, public_url=pages, invitation=accounts.invitation
+                *(pool, post, checkout.access),
+                sender=sender,
+                public_url=pages,
+                invitation=accounts.invitation,
+                terms_url=settings.terms_url,
             )
             stack.push_async_callback(_end, _start(mailer.run(), "mails"))
         staff_holds = StaffHolds(book)
@@ -320,8 +328,10 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             ),
             tickets=TicketServices(desk, Tickets(pool), keys),
             organisations=OrganisationServices(
-                *(desk, Organisations(pool), Statements(pool), keys, onboarding, f"{pages}/organisation")
+                *(desk, Organisations(pool), Statements(pool), keys, onboarding, f"{pages}/organisation"),
+                surplus=Surplus(pool, bookings),
             ),
+            disputes=DisputeServices(desk, evidence, completer),
             accounts=AccountServices(live, accounts, handing, holder_services.address_of.capped),
             probes={
                 "redis": redis_answers,
@@ -339,6 +349,8 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
                 match_seconds=settings.match_seconds,
                 settle_seconds=settings.settle_seconds,
             )
+            if paying is not None:
+                matching.suspect = paying.surplus.suspect
             stack.push_async_callback(_end, _start(matching.run(lambda: upkeep.leads), "match"))
         if paying is not None:
             stack.push_async_callback(_end, _start(paying.run(lambda: upkeep.leads), "payouts"))

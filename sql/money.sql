@@ -44,8 +44,9 @@ SELECT b.id, b.state, coalesce(b.amount, 0) AS amount, coalesce(b.currency, '') 
          WHERE r.booking_id = b.id AND r.accepted IS NOT NULL)
         + (SELECT coalesce(sum(d.amount - d.lost_owed), 0) FROM dispute d
            WHERE d.booking_id = b.id AND d.state = 'lost'))::bigint AS given_back,
-       (CASE WHEN t.state = 'made' THEN t.sent ELSE 0 END + a.made - v.made - v.pending)::bigint AS least_transferred,
-       (coalesce(t.sent, 0) + a.sent - v.made)::bigint AS most_transferred,
+       (CASE WHEN t.state = 'made' THEN t.sent ELSE 0 END + a.made + s.refused - v.made - v.pending)::bigint
+           AS least_transferred,
+       (coalesce(t.sent, 0) + a.sent + s.refused + s.found - v.made)::bigint AS most_transferred,
        ARRAY(SELECT bank_currency FROM dispute d WHERE d.booking_id = b.id AND bank_amount IS NOT NULL ORDER BY id)
            AS bank_currencies,
        ARRAY(SELECT bank_amount FROM dispute d WHERE d.booking_id = b.id AND bank_amount IS NOT NULL ORDER BY id)
@@ -66,6 +67,10 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (
     SELECT coalesce(sum(sent) FILTER (WHERE state = 'made'), 0) AS made, coalesce(sum(sent), 0) AS sent
     FROM transfer_again r WHERE r.booking_id = b.id) AS a
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(amount) FILTER (WHERE state = 'refused'), 0) AS refused,
+           coalesce(sum(amount) FILTER (WHERE state = 'found'), 0) AS found
+    FROM surplus_transfer r WHERE r.booking_id = b.id) AS s
 WHERE b.id = ANY ($1::text[]) ORDER BY b.id;
 
 -- name: load_money

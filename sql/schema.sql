@@ -840,7 +840,8 @@ CREATE TABLE payment_attempt (
     CONSTRAINT attempt_act_is_known CHECK (act IN (
         'create_intent', 'cancel_intent', 'cancel_surplus', 'capture_intent',  -- as in the outbox
         'void_intent',                        -- ends an authorisation whose capture was refused for good
-        'refund', 'transfer', 'reverse_transfer', 'transfer_again')),  -- as in the outbox
+        'refund', 'transfer', 'reverse_transfer', 'transfer_again',  -- as in the outbox
+        'reverse_surplus', 'submit_evidence')),
     CONSTRAINT attempt_outcome_is_known CHECK (outcome IN (
         'done',      -- Stripe did it and said so
         'found',     -- asked, Stripe had nothing left to do
@@ -1039,6 +1040,48 @@ CREATE TABLE dispute_fee (
 -- The daily match.
 CREATE INDEX dispute_fee_by_dispute ON dispute_fee (dispute_id);
 CREATE TRIGGER dispute_fees_stay BEFORE UPDATE OR DELETE OR TRUNCATE ON dispute_fee
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse();
+
+-- What a bank is told of a dispute, or of an inquiry: once for each, and always the same (docs/decisions/025).
+CREATE TABLE dispute_evidence (
+    key         text PRIMARY KEY,             -- the outbox's
+    dispute_id  text NOT NULL REFERENCES dispute,
+    booking_id  text NOT NULL REFERENCES booking,
+    round       text NOT NULL,
+    body        jsonb,                        -- Stripe's fields, from when they were first sent
+    assembled   timestamptz,
+    state       text NOT NULL DEFAULT 'planned',
+    fault       text,
+    created     timestamptz NOT NULL DEFAULT clock_timestamp(),
+    ended       timestamptz,
+    -- A bank hears evidence once.
+    CONSTRAINT one_evidence_per_round UNIQUE (dispute_id, round),
+    CONSTRAINT evidence_round_is_known CHECK (round IN (
+        'inquiry',   -- what it asked about …
+        'dispute')), -- … and what it took
+    CONSTRAINT evidence_state_is_known CHECK (state IN (
+        'planned',    -- in the outbox
+        'submitted',  -- the bank has it
+        'found',      -- it has heard somebody else's, or hears none any more
+        'refused')),  -- Stripe will not have it
+    -- Words of which nobody knows when they were put together.
+    CONSTRAINT evidence_is_assembled_whole CHECK (num_nonnulls(body, assembled) IN (0, 2)),
+    -- It ends; and what was submitted was something.
+    CONSTRAINT evidence_ends_whole CHECK (
+        (state = 'planned') = (ended IS NULL) AND (state <> 'submitted' OR body IS NOT NULL))
+);
+-- What was told is not told otherwise.
+CREATE FUNCTION evidence_stays() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'the evidence of dispute % was another', OLD.dispute_id
+        USING ERRCODE = 'check_violation', CONSTRAINT = 'evidence_stays';
+END $$;
+CREATE TRIGGER evidence_stays BEFORE UPDATE ON dispute_evidence FOR EACH ROW
+    WHEN (OLD.state <> 'planned' OR OLD.body IS NOT NULL AND OLD.body IS DISTINCT FROM NEW.body
+          OR (OLD.key, OLD.dispute_id, OLD.booking_id, OLD.round)
+             IS DISTINCT FROM (NEW.key, NEW.dispute_id, NEW.booking_id, NEW.round))
+    EXECUTE FUNCTION evidence_stays();
+CREATE TRIGGER evidence_is_kept BEFORE DELETE OR TRUNCATE ON dispute_evidence
     FOR EACH STATEMENT EXECUTE FUNCTION refuse();
 
 -- Tickets: one for each place of a paid booking, known by a code that nobody can guess, good for one admission.
@@ -1255,6 +1298,7 @@ CREATE TABLE outbox (
     leased_until  timestamptz,
     done          timestamptz,
     struck        boolean NOT NULL DEFAULT false,  -- done by not being done: decided before it was ever sent
+    stuck         timestamptz,                -- since when nobody tries any more, before somebody has looked
     fault         text,                       -- why the last try did not succeed
     created       timestamptz NOT NULL DEFAULT now(),
     FOREIGN KEY (booking_id, event_id) REFERENCES booking (id, event_id),
@@ -1272,7 +1316,12 @@ CREATE TABLE outbox (
         'keep_places',      -- in Redis: what a part of a refund leaves the booking; its other places are on sale again
         'transfer',         -- at Stripe: an organisation's part of it
         'reverse_transfer',  -- at Stripe: what of that is owed back
-        'transfer_again')),  -- at Stripe: what of that was owed back for a dispute that was won after all
+        'transfer_again',    -- at Stripe: what of that was owed back for a dispute that was won after all
+        'check_transfers',   -- at Stripe: whether one was made twice
+        'reverse_surplus',   -- at Stripe: the second one back
+        'submit_evidence')), -- at Stripe: what a bank is told in a dispute
+    -- What is stuck is tried by nobody, and what is done is not stuck.
+    CONSTRAINT stuck_is_not_due CHECK (stuck IS NULL OR done IS NULL AND due = 'infinity'),
     -- What was struck must never have been sent: it could have been done.
     CONSTRAINT struck_is_unsent CHECK (NOT struck OR tries = 0),
     -- Only a surplus intent is named here: the booking's own is the payment's, and may not be known yet.
@@ -1282,6 +1331,8 @@ CREATE TABLE outbox (
 );
 -- What is due; what is done, which is nearly all, is not searched for it.
 CREATE INDEX outbox_open ON outbox (due) WHERE done IS NULL;
+-- What somebody must look at.
+CREATE INDEX outbox_stuck ON outbox (stuck) WHERE stuck IS NOT NULL;
 -- What a request waits for.
 CREATE INDEX outbox_by_booking ON outbox (booking_id, id);
 
@@ -1724,6 +1775,8 @@ CREATE TRIGGER audit_refunds AFTER INSERT OR UPDATE OR DELETE ON refund FOR EACH
     EXECUTE FUNCTION audit_rows('refund', 'id', 'booking_id', '{}', '{looked_at}');
 CREATE TRIGGER audit_disputes AFTER INSERT OR UPDATE OR DELETE ON dispute FOR EACH ROW
     EXECUTE FUNCTION audit_rows('dispute', 'id', 'booking_id', '{}', '{looked_at}');
+CREATE TRIGGER audit_evidence AFTER INSERT OR UPDATE OR DELETE ON dispute_evidence FOR EACH ROW
+    EXECUTE FUNCTION audit_rows('evidence', 'dispute_id', 'booking_id', '{body}', '{}');
 -- Who has an account, and since when.
 CREATE TRIGGER audit_accounts AFTER INSERT OR UPDATE OR DELETE ON account FOR EACH ROW
     EXECUTE FUNCTION audit_rows('account', 'id', '', '{password_hash,email}', '{}');
@@ -1874,6 +1927,32 @@ CREATE TABLE transfer_again (
 -- The daily match.
 CREATE INDEX transfer_again_by_time ON transfer_again (made) WHERE made IS NOT NULL;
 
+-- What Stripe made besides, for two calls under two keys have both worked: it is owed, and reversed.
+CREATE TABLE surplus_transfer (
+    stripe_id    text PRIMARY KEY,            -- tr_…
+    booking_id   text NOT NULL REFERENCES transfer,
+    amount       bigint NOT NULL,
+    state        text NOT NULL DEFAULT 'found',
+    key          text NOT NULL,               -- the outbox's
+    reversal_id  text,                        -- trr_…
+    fault        text,                        -- why Stripe refused it
+    created      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    ended        timestamptz,
+    -- A row of the outbox is for one.
+    CONSTRAINT one_surplus_per_key UNIQUE (key),
+    -- Nothing is no transfer.
+    CONSTRAINT surplus_is_an_amount CHECK (amount > 0),
+    CONSTRAINT surplus_state_is_known CHECK (state IN (
+        'found',      -- its reversal is in the outbox
+        'reversed',   -- Stripe has taken it back
+        'refused')),  -- Stripe will not: a receivable
+    -- It ends, and Stripe names what it made.
+    CONSTRAINT surplus_ends_whole CHECK (
+        (state = 'found') = (ended IS NULL) AND (state = 'reversed') = (reversal_id IS NOT NULL))
+);
+-- The daily match, and the statement.
+CREATE INDEX surplus_by_booking ON surplus_transfer (booking_id);
+
 -- What could not be taken back: it is kept of what the organisation is due next.
 CREATE TABLE receivable (
     id               text PRIMARY KEY,
@@ -2006,6 +2085,17 @@ END $$;
 CREATE TRIGGER again_keeps_within BEFORE INSERT OR UPDATE ON transfer_again FOR EACH ROW
     EXECUTE FUNCTION again_keeps_within();
 
+-- What it was stays, and how it ended.
+CREATE FUNCTION surplus_stays() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'the surplus transfer % ended otherwise', OLD.stripe_id
+        USING ERRCODE = 'check_violation', CONSTRAINT = 'surplus_stays';
+END $$;
+CREATE TRIGGER surplus_stays BEFORE UPDATE ON surplus_transfer FOR EACH ROW
+    WHEN (OLD.state <> 'found' OR (OLD.stripe_id, OLD.booking_id, OLD.amount, OLD.key)
+          IS DISTINCT FROM (NEW.stripe_id, NEW.booking_id, NEW.amount, NEW.key))
+    EXECUTE FUNCTION surplus_stays();
+
 -- What was paid is never forgotten.
 CREATE FUNCTION transfers_stay() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -2015,6 +2105,7 @@ END $$;
 CREATE TRIGGER transfers_stay BEFORE DELETE ON transfer FOR EACH STATEMENT EXECUTE FUNCTION transfers_stay();
 CREATE TRIGGER transfers_stay BEFORE DELETE ON transfer_reversal FOR EACH STATEMENT EXECUTE FUNCTION transfers_stay();
 CREATE TRIGGER transfers_stay BEFORE DELETE ON transfer_again FOR EACH STATEMENT EXECUTE FUNCTION transfers_stay();
+CREATE TRIGGER transfers_stay BEFORE DELETE ON surplus_transfer FOR EACH STATEMENT EXECUTE FUNCTION transfers_stay();
 CREATE TRIGGER transfers_stay BEFORE DELETE ON receivable FOR EACH STATEMENT EXECUTE FUNCTION transfers_stay();
 
 CREATE TRIGGER audit_transfers AFTER UPDATE OR DELETE ON transfer FOR EACH ROW
@@ -2023,6 +2114,8 @@ CREATE TRIGGER audit_reversals AFTER INSERT OR UPDATE OR DELETE ON transfer_reve
     EXECUTE FUNCTION audit_rows('reversal', 'id', 'booking_id', '{}', '{}');
 CREATE TRIGGER audit_transfers_again AFTER INSERT OR UPDATE OR DELETE ON transfer_again FOR EACH ROW
     EXECUTE FUNCTION audit_rows('transfer_again', 'id', 'booking_id', '{}', '{}');
+CREATE TRIGGER audit_surplus AFTER INSERT OR UPDATE OR DELETE ON surplus_transfer FOR EACH ROW
+    EXECUTE FUNCTION audit_rows('surplus_transfer', 'stripe_id', 'booking_id', '{}', '{}');
 CREATE TRIGGER audit_receivables AFTER INSERT OR UPDATE OR DELETE ON receivable FOR EACH ROW
     EXECUTE FUNCTION audit_rows('receivable', 'id', 'booking_id', '{}', '{}');
 

@@ -41,7 +41,7 @@ PURE = {
     "guard.throttle",
     *("booking.states", "booking.money", "booking.ledger", "booking.refunding", "booking.payouts"),
     "backoffice.chain",
-    "booking.letters",
+    *("booking.letters", "booking.dossier"),
     *("gateway.wire", "gateway.session", "gateway.frames", "gateway.tokens", "gateway.qr"),
     "bench.figures",
     *("client.protocol", "client.effects", "client.pending", "client.picture", "client.requests"),
@@ -218,7 +218,7 @@ SETTINGS = {
     *("stripe_api_key", "stripe_publishable_key", "stripe_webhook_secret", "stripe_api_base"),
     *("pay_seconds", "poll_seconds", "mark_seconds", "lease_seconds", "match_seconds", "settle_seconds"),
     *("anchor_seconds", "anchor_bucket"),
-    *("smtp_url", "mail_from", "public_url", "mailbox"),
+    *("smtp_url", "mail_from", "public_url", "mailbox", "terms_url"),
 }
 # How the environment may be seen: these hand it on to a child, or to `infra.config` which reads the settings.
 ENVIRONMENT = {

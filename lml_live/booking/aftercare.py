@@ -11,7 +11,8 @@ from typing import Any, Final
 from lml_live import limits
 from lml_live.booking.bookings import Bookings
 from lml_live.booking.disputes import Disputes
-from lml_live.booking.outbox import Outcome, Work
+from lml_live.booking.evidence import Evidence
+from lml_live.booking.outbox import Outcome, Work, refused_for_long
 from lml_live.booking.paying import Paying
 from lml_live.booking.payments import PaymentFault, Payments, StripeRefund
 from lml_live.booking.refunds import Refunds
@@ -35,7 +36,10 @@ class Aftercare:
         returns: Returns,
         payments: Payments | None,
         paying: Paying | None = None,
+        *,
+        evidence: Evidence,
     ) -> None:
+        self._evidence = evidence
         self._bookings = bookings
         self._refunds = refunds
         self._disputes = disputes
@@ -44,6 +48,7 @@ class Aftercare:
         self.acts: dict[str, Callable[[Work], Awaitable[None]]] = {
             "refund": self._refund,
             "keep_places": self._keep_places,
+            "submit_evidence": self._submit_evidence,
             **(paying.acts if paying is not None else {}),
         }
 
@@ -106,6 +111,26 @@ class Aftercare:
                         outcome = "refused"
             # Also what was given back at Stripe itself: this one, as long as it was decided, may have been in its way.
             await self._refunds.found(booking.id, at_stripe)
+        await self._bookings.finish_work(work, outcome)
+
+    async def _submit_evidence(self, work: Work) -> None:
+        told = await self._evidence.load(work.key)
+        outcome: Outcome = "found"
+        if told.state == "planned":
+            if self._payments is None:
+                raise Unavailable("No payment provider is set up.")
+            try:
+                # Retrieve first: a bank hears evidence once, and may have heard some (reliability.md, D6).
+                if not (await self._payments.find_dispute(told.dispute)).answered:
+                    await self._payments.submit_evidence(told.dispute, told.fields, work.stripe_key)
+                    outcome = "done"
+            except PaymentFault as fault:
+                if fault.kind != "refused":
+                    raise
+                log.error("booking %s: the evidence in %s is refused: %s", work.booking, told.dispute, fault)
+                raise refused_for_long(work, fault) from fault
+            again = work.tries > 1 or work.attempt > 0
+            await self._evidence.ended(work.key, "submitted" if outcome == "done" or again else "found")
         await self._bookings.finish_work(work, outcome)
 
     async def _keep_places(self, work: Work) -> None:

@@ -21,6 +21,7 @@ class StripeTransfer(Struct, frozen=True):
     """A transfer that Stripe has made. `booking` is whose it is, or None; `key` what we named it by beside that."""
 
     id: str
+    amount: int
     booking: str | None
     key: str | None = None
 

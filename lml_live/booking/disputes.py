@@ -14,6 +14,7 @@ import asyncpg
 from lml_live import limits
 from lml_live.booking import refunds
 from lml_live.booking.accounts import post, write_entries
+from lml_live.booking.evidence import plan_evidence
 from lml_live.booking.ledger import Posting, Shares, entries
 from lml_live.booking.payments import DisputeState, StripeDispute
 from lml_live.booking.refunding import lost_of_rest, state_of_money, what_is_left
@@ -76,6 +77,8 @@ class Disputes:
                 await connected.execute(_SQL["raise_inquiry"], one.id, amount, *bank, one.due_by)
             elif (here, one.state) == ("inquiry", "dropped"):
                 await connected.execute(_SQL["close_dispute"], one.id, "dropped", *_nobodys())
+            if one.state in ("inquiry", "open"):
+                await plan_evidence(connected, row["id"], one.id, "inquiry" if asks else "dispute", one.due_by)
             if here is None or not asks:
                 what = "inquiry" if asks else "dispute"
                 log.warning(

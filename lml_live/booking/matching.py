@@ -12,7 +12,7 @@ changed at Stripe or in a booking; two matches at once do no harm (docs/decision
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -74,6 +74,8 @@ class Matching:
         self._read_page = read_page
         self._match_seconds = match_seconds
         self._settle = timedelta(seconds=settle_seconds)
+        self.suspect: Callable[[Sequence[str], str], Awaitable[None]] | None = None
+        """Told of bookings whose transfers differ: that they are looked at, which changes nothing by itself."""
 
     async def run(self, leads: Callable[[], bool]) -> None:
         """Until cancelled: tells what the last match found, and makes the next one where this worker leads."""
@@ -103,6 +105,9 @@ class Matching:
         found = await self.match()
         for difference in found.differences:
             log.error("money differs: %s", difference.text)
+        if self.suspect is not None:
+            differ = [one.booking for one in found.differences if one.kind == "transfer_differs" and one.booking]
+            await self.suspect(differ, f"{found.until:%Y%m%dT%H%M%S}")
         return found
 
     async def match(self, since: datetime | None = None) -> Match:

@@ -13,8 +13,9 @@ from lml_live import limits
 from lml_live.booking.bookings import Bookings
 from lml_live.booking.connect import Connect
 from lml_live.booking.onboarding import Onboarding
-from lml_live.booking.outbox import Outcome, Work
+from lml_live.booking.outbox import Outcome, Work, refused_for_long
 from lml_live.booking.payments import PaymentFault, Payments
+from lml_live.booking.surplus import Surplus
 from lml_live.booking.transfers import Transfers
 from lml_live.errors import LmlError
 from lml_live.infra.telemetry import METRICS
@@ -33,11 +34,13 @@ class Paying:
         self._onboarding = onboarding
         self._payments = payments
         self._connect = connect
+        self.surplus: Final = Surplus(transfers.pool, bookings, connect)
         self._waiting: Final[dict[str, int]] = {}
         self.acts: dict[str, Callable[[Work], Awaitable[None]]] = {
             "transfer": self._transfer,
             "reverse_transfer": self._reverse,
             "transfer_again": self._transfer_again,
+            **self.surplus.acts,
         }
 
     async def run(self, leads: Callable[[], bool]) -> None:
@@ -57,6 +60,7 @@ class Paying:
         """One look; answers how many transfers it decided."""
         await self._onboarding.look()
         decided = await self._transfers.decide_due(limits.PAYOUT_BATCH)
+        await self.surplus.count()
         waiting = await self._transfers.waiting_for_accounts()
         METRICS.transfers_waiting.set(sum(waiting.values()))
         for organisation in waiting.keys() - self._waiting.keys():
@@ -94,6 +98,7 @@ class Paying:
                     if stripe_id is None:
                         raise self._refused(work, fault) from fault
             await self._transfers.made(work.booking, stripe_id)
+            await self._look_again(work)
         await self._bookings.finish_work(work, outcome)
 
     async def _sent(self, booking: str, named: str | None = None) -> str | None:
@@ -120,13 +125,19 @@ class Paying:
                     if stripe_id is None:
                         raise self._refused(work, fault) from fault
             await self._transfers.made_again(again, stripe_id)
+            await self._look_again(work)
         await self._bookings.finish_work(work, outcome)
+
+    async def _look_again(self, work: Work) -> None:
+        # Not the first call: one before may still be on its way to Stripe, and have its effect after all looks.
+        if work.tries > 1 or work.attempt > 0:
+            await self.surplus.suspect([work.booking], "first")
 
     def _refused(self, work: Work, fault: PaymentFault) -> PaymentFault:
         # It stays theirs: somebody must look, and it is asked for again, by another key.
         METRICS.transfers_refused.inc()
         log.error("booking %s: its transfer is refused: %s", work.booking, fault)
-        return PaymentFault("worn", str(fault), wait_seconds=limits.TRANSFER_RETRY_SECONDS)
+        return refused_for_long(work, fault)
 
     async def _reverse(self, work: Work) -> None:
         reversal = await self._transfers.load_reversal(work.key)

@@ -4,7 +4,7 @@ Every call has a time limit and its own idempotency key; nothing is retried ther
 knows the decision.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Final, Literal, Protocol
 
@@ -68,11 +68,19 @@ class PaymentFault(Exception):
 
     `kind`: `refused` (Stripe said no to this call: what the intent is now must be asked), `unknown` (no answer, or none
     about this call, as where our API key is refused: the same key may be sent again) or `worn` (Stripe keeps answering
-    this key with the same failure: ask, then a new key).
+    this key with the same failure: ask, then a new key). `stuck`: nobody asks again before somebody has looked.
     """
 
-    def __init__(self, kind: Literal["refused", "unknown", "worn"], message: str, *, wait_seconds: float = 0) -> None:
+    def __init__(
+        self,
+        kind: Literal["refused", "unknown", "worn"],
+        message: str,
+        *,
+        wait_seconds: float = 0,
+        stuck: bool = False,
+    ) -> None:
         super().__init__(message)
+        self.stuck = stuck
         self.kind = kind
         self.wait_seconds = wait_seconds
 
@@ -108,6 +116,12 @@ class Payments(Protocol):
 
     async def find_disputes(self, intent: str) -> tuple[StripeDispute, ...]:
         """All disputes of an intent, the first one first."""
+        ...
+
+    async def find_dispute(self, dispute: str) -> StripeDispute: ...
+
+    async def submit_evidence(self, dispute: str, fields: Mapping[str, str], key: str) -> StripeDispute:
+        """Tells a dispute's bank, which hears it once."""
         ...
 
 

@@ -16,7 +16,7 @@ from lml_live.booking.ledger import Account, Entry, Shares
 TransferState = Literal["waiting", "decided", "made", "nothing"]
 ReversalState = Literal["pending", "made", "refused", "nothing"]
 AgainState = Literal["decided", "made", "nothing"]
-PayoutPosting = Literal["transfer_begun", "transferred", "reversal_begun", "reversed", "again_begun"]
+PayoutPosting = Literal["transfer_begun", "transferred", "reversal_begun", "reversed", "again_begun", "surplus_sent"]
 
 
 class Terms(Struct, frozen=True):
@@ -105,6 +105,7 @@ def sides(posting: PayoutPosting, of: Due, *, sent: int = 0, netted: int = 0) ->
     `transferred`      Stripe has it
     `reversal_begun`   what was given back was the organisation's: it owes it, and we owe our commission
     `reversed`         Stripe has taken it back
+    `surplus_sent`     Stripe has it twice: it is owed, until it is reversed
     `again_begun`      a bank gave back what a reversal was for: it is sent again, less what was owed
     """
     match posting:
@@ -115,6 +116,8 @@ def sides(posting: PayoutPosting, of: Due, *, sent: int = 0, netted: int = 0) ->
                 "transfers_due": -sent,
                 "organisation_receivable": owed - netted,
             }
+        case "surplus_sent":
+            booked = {"organisation_receivable": sent, "stripe_balance": -sent}
         case "transferred":
             booked = {"transfers_due": sent, "stripe_balance": -sent}
         case "reversal_begun":

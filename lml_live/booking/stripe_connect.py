@@ -11,7 +11,7 @@ from typing import Any, Final
 from lml_live import limits
 from lml_live.booking import stripe_payments as by_stripe
 from lml_live.booking.connect import OnboardingLink, StripeAccount, StripeReversal, StripeTransfer
-from lml_live.booking.payments import stripe_amount
+from lml_live.booking.payments import minor_amount, stripe_amount
 from lml_live.booking.stripe_payments import StripePayments, named_in
 
 log = logging.getLogger(__name__)
@@ -123,7 +123,8 @@ def _account(account: Any) -> StripeAccount:
 
 
 def _transfer(transfer: Any) -> StripeTransfer:
-    return StripeTransfer(transfer.id, named_in(transfer, "booking"), named_in(transfer, "key"))
+    amount = minor_amount(transfer.amount, transfer.currency.upper())
+    return StripeTransfer(transfer.id, amount, named_in(transfer, "booking"), named_in(transfer, "key"))
 
 
 def _reversal(reversal: Any) -> StripeReversal:

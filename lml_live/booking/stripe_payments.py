@@ -6,7 +6,7 @@ too late costs a void and no refund (reliability.md, D4).
 """
 
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
@@ -119,13 +119,21 @@ class StripePayments:
         page = await ask(self.client.v1.disputes.list_async({"payment_intent": intent, "limit": _PAGE}), _GIVING_BACK)
         return tuple(_read_dispute(one) for one in reversed(page.data))
 
+    async def find_dispute(self, dispute: str) -> StripeDispute:
+        return _read_dispute(await ask(self.client.v1.disputes.retrieve_async(dispute), _GIVING_BACK))
+
+    async def submit_evidence(self, dispute: str, fields: Mapping[str, str], key: str) -> StripeDispute:
+        params: dict[str, Any] = {"evidence": dict(fields), "submit": True}
+        told = self.client.v1.disputes.update_async(dispute, params, {"idempotency_key": key})  # type: ignore[arg-type]
+        return _read_dispute(await ask(told, _GIVING_BACK))
+
 
 async def _call(answer: Awaitable[Any]) -> Intent:
     return _read(await ask(answer))
 
 
 _PAYING: Final = "read and write PaymentIntents, and restart; until then no payment begins or ends, and bookings wait"
-_GIVING_BACK: Final = "read and write refunds and read disputes, and restart; until then refunds and disputes wait"
+_GIVING_BACK: Final = "read and write refunds and disputes, and restart; until then refunds and disputes wait"
 _MATCHING: Final = (
     "read balance transactions, charges, refunds, disputes and transfers, and restart; until then money is not matched"
 )

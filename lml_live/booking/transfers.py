@@ -80,7 +80,7 @@ class Transfers:
     """The transfers of the house."""
 
     def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+        self._pool = self.pool = pool
         self._failed: dict[str, float] = {}
         """Bookings that could not be decided, and until when they are left alone."""
 
@@ -135,7 +135,7 @@ class Transfers:
                 await connected.execute(_SQL["recover"], receivable, booking, amount)
             await _post(connected, locked, "transfer_begun", due, sent=sent, netted=netted)
             if due.amount < 0:
-                await _owe(connected, booking, "decided", "given back before it was due", -due.amount)
+                await owe(connected, booking, "decided", "given back before it was due", -due.amount)
             if sent:
                 await write_work(connected, booking, row["event_id"], "transfer")
         return True
@@ -209,7 +209,7 @@ class Transfers:
             await connected.fetchrow(_BOOKING["lock_booking"], reversal.booking)
             sought = await connected.fetchval(_SQL["refuse_reversal"], reversal.id, fault)
             if sought is not None:
-                await _owe(connected, reversal.booking, reversal.id, fault, sought)
+                await owe(connected, reversal.booking, reversal.id, fault, sought)
         if sought is not None:
             METRICS.receivables.inc()
             log.error("booking %s: %d of its transfer are not reversed, and owed: %s", reversal.booking, sought, fault)
@@ -241,7 +241,7 @@ async def take_back(connected: Connection, row: asyncpg.Record, cause: str) -> N
     if sought:
         await connected.execute(_BOOKING["write_work"], booking, row["event_id"], "reverse_transfer", key)
     if back.amount > sought:
-        await _owe(connected, booking, f"{reversal}:rest", "more than was transferred", back.amount - sought)
+        await owe(connected, booking, f"{reversal}:rest", "more than was transferred", back.amount - sought)
 
 
 async def give_again(connected: Connection, row: asyncpg.Record, cause: str) -> None:
@@ -269,7 +269,8 @@ async def give_again(connected: Connection, row: asyncpg.Record, cause: str) -> 
         await connected.execute(_BOOKING["write_work"], booking, row["event_id"], "transfer_again", key)
 
 
-async def _owe(connected: Connection, booking: str, cause: str, reason: str, amount: int) -> None:
+async def owe(connected: Connection, booking: str, cause: str, reason: str, amount: int) -> None:
+    """The organisation owes an amount of a booking's: once for this cause."""
     receivable = "q-" + hashlib.sha256(f"{booking}\0{cause}".encode()).hexdigest()[:24]
     await connected.execute(_SQL["add_receivable"], receivable, booking, amount, reason)
 

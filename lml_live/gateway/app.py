@@ -16,6 +16,7 @@ from lml_live.gateway import (
     bookings,
     channels,
     counter,
+    disputes,
     documents,
     events,
     holders,
@@ -33,6 +34,7 @@ from lml_live.gateway.accounts import AccountServices
 from lml_live.gateway.bookings import BookingServices
 from lml_live.gateway.callers import ORIGIN
 from lml_live.gateway.counter import CounterServices
+from lml_live.gateway.disputes import DisputeServices
 from lml_live.gateway.events import EventServices
 from lml_live.gateway.holders import HolderServices
 from lml_live.gateway.layouts import LayoutServices
@@ -62,6 +64,7 @@ OPERATIONS: Final[Sequence[Operation]] = (
     *accounts.OPERATIONS,
     *layouts.OPERATIONS,
     *organisations.OPERATIONS,
+    *disputes.OPERATIONS,
 )
 """Every REST call: the routes and `/openapi.json` are made of this one table."""
 
@@ -80,6 +83,7 @@ class Services:
     tickets: TicketServices
     accounts: AccountServices
     organisations: OrganisationServices
+    disputes: DisputeServices
     probes: Mapping[str, Probe]
     mailbox: Mailbox | None = None
 
@@ -218,6 +222,7 @@ def make_app(services: Services) -> web.Application:
     app.add_routes(bookings.routes(services.bookings))
     app.add_routes(sales.routes(services.sales))
     app.add_routes(refunds.routes(services.refunds))
+    app.add_routes(disputes.routes(services.disputes))
     app.add_routes(tickets.routes(services.tickets, bookings.reader(services.bookings)))
     app.add_routes(staff.routes(services.events.desk, services.holders.address_of.capped, services.accounts))
     app.add_routes(accounts.routes(services.accounts))

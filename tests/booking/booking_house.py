@@ -29,6 +29,7 @@ from checker import (
     ReversalRow,
     Run,
     SentRow,
+    SurplusRow,
     TicketRow,
     TransferRow,
     check,
@@ -42,6 +43,7 @@ from lml_live.booking.claims import Line
 from lml_live.booking.completer import Completer
 from lml_live.booking.connect import Connect
 from lml_live.booking.disputes import Disputes
+from lml_live.booking.evidence import Evidence
 from lml_live.booking.onboarding import Onboarding
 from lml_live.booking.paying import Paying
 from lml_live.booking.payments import Payments
@@ -83,6 +85,7 @@ class BookingHouse(House):
         self.returns = Returns(self.book)
         self.tickets = Tickets(pool)
         self.disputes = Disputes(pool)
+        self.evidence = Evidence(pool, terms_url="https://tickets.example.org/terms")
         self.connect = StripeConnect(self.payments)
         self.transfers = Transfers(pool)
         self.onboarding = Onboarding(pool, self.connect)
@@ -110,6 +113,7 @@ class BookingHouse(House):
         aftercare = Aftercare(
             *(bookings, refunds or self.refunds, self.disputes, returns or self.returns, payments),
             paying or self.paying,
+            evidence=self.evidence,
         )
         return Completer(bookings, holds or self.holds, payments, aftercare, poll_seconds=poll_seconds)
 
@@ -259,7 +263,9 @@ class BookingHouse(House):
 
     async def pass_time(self) -> None:
         """Pauses, leases and the poller's patience are over; what is leased is nobody's any more."""
-        await self.pool.execute("UPDATE outbox SET due = now(), leased_until = NULL WHERE done IS NULL")
+        await self.pool.execute(
+            "UPDATE outbox SET due = now(), leased_until = NULL WHERE done IS NULL AND stuck IS NULL"
+        )
         await self.pool.execute("UPDATE payment SET looked_at = now() - interval '1 hour'")
         await self.pool.execute("UPDATE stripe_notice SET due = now() WHERE done IS NULL")
         for table in ("refund", "dispute"):
@@ -274,7 +280,7 @@ class BookingHouse(House):
         for _ in range(rounds):
             await self.pass_time()
             await self.completer.turn()
-            if not await self.pool.fetchval("SELECT count(*) FROM outbox WHERE done IS NULL"):
+            if not await self.pool.fetchval("SELECT count(*) FROM outbox WHERE done IS NULL AND stuck IS NULL"):
                 await self.completer.turn()
                 return
         faults = await self.pool.fetch("SELECT booking_id, act, tries, attempt, fault FROM outbox WHERE done IS NULL")
@@ -443,6 +449,13 @@ async def read_run(
             AgainRow,
             "SELECT a.* FROM transfer_again a JOIN transfer t USING (booking_id) WHERE t.event_id = $1"
             " ORDER BY a.created",
+            event,
+        ),
+        surplus=await _read_all(
+            pool,
+            SurplusRow,
+            "SELECT s.* FROM surplus_transfer s JOIN transfer t USING (booking_id) WHERE t.event_id = $1"
+            " ORDER BY s.created",
             event,
         ),
         receivables=await _read_all(

@@ -150,6 +150,15 @@ class AgainRow(Struct, frozen=True, kw_only=True):
     stripe_id: str | None
 
 
+class SurplusRow(Struct, frozen=True, kw_only=True):
+    """What Stripe made besides."""
+
+    booking_id: str
+    stripe_id: str
+    amount: int
+    state: str
+
+
 class ReceivableRow(Struct, frozen=True, kw_only=True):
     """What its organisation owes."""
 
@@ -236,6 +245,7 @@ class Run(Struct, frozen=True, kw_only=True):
     transfers: tuple[TransferRow, ...] = ()
     reversals: tuple[ReversalRow, ...] = ()
     again: tuple[AgainRow, ...] = ()
+    surplus: tuple[SurplusRow, ...] = ()
     receivables: tuple[ReceivableRow, ...] = ()
     sent_out: tuple[SentRow, ...] = ()
     sent: tuple[str, ...] = ()
@@ -745,7 +755,12 @@ def _transferred_as_decided(run: Run) -> Iterator[str]:
         ours, theirs = decided.get(booking), there[booking]
         wanted = [(ours.stripe_id, ours.sent, back[booking])] if ours is not None and ours.sent else []
         wanted += [(one.stripe_id, one.sent, 0) for one in run.again if one.booking_id == booking and one.sent]
-        if [(one.id, one.amount, one.reversed) for one in theirs] != wanted:
+        wanted += [
+            (one.stripe_id, one.amount, one.amount if one.state == "reversed" else 0)
+            for one in run.surplus
+            if one.booking_id == booking
+        ]
+        if sorted((one.id, one.amount, one.reversed) for one in theirs) != sorted(wanted):
             yield f"{booking} was decided to send {wanted}, and Stripe has {theirs}"
     sums: Counter[tuple[str, str]] = Counter()
     for posting in run.postings:

@@ -15,8 +15,10 @@ from click.testing import CliRunner
 from databases import as_server
 from halls import Halls, new_event
 
+from lml_live.booking.bookings import Bookings
 from lml_live.booking.organisations import Organisations
 from lml_live.booking.statements import Statements
+from lml_live.booking.surplus import Surplus
 from lml_live.cli import lml
 from lml_live.errors import InvalidInput
 from lml_live.gateway import organisations
@@ -66,7 +68,8 @@ async def office_fixture(postgres_dsn: str, monkeypatch: pytest.MonkeyPatch) -> 
     desk = StaffDesk(pool)
     app = web.Application(middlewares=[problems_middleware])
     services = OrganisationServices(
-        desk, Organisations(pool), Statements(pool), IdempotencyKeys(pool), None, "http://127.0.0.1/organisation"
+        *(desk, Organisations(pool), Statements(pool), IdempotencyKeys(pool), None, "http://127.0.0.1/organisation"),
+        surplus=Surplus(pool, Bookings(pool)),
     )
     app.add_routes(organisations.routes(services))
     client: TestClient[Any, Any] = TestClient(TestServer(app))
