@@ -420,6 +420,15 @@ AUDIT_SETTLE_SECONDS: Final = 10
 Each turn looks through what came since: at a thousand records a second that is 5 ms of PostgreSQL."""
 AUDIT_READ: Final = 2_000
 """Links, with their records, that a check or an export reads at once."""
+AUDIT_PIECE: Final = 500
+"""Records of a chain that are read at once for somebody who asks: some 200 kB, and milliseconds of a worker."""
+AUDIT_PIECES_MAX: Final = 20
+"""Pieces that one page looks through for what is wanted."""
+AUDIT_READERS_MAX: Final = 4
+"""Who may read whole chains of one worker at once."""
+AUDIT_WRITE_SECONDS: Final = 60.0
+AUDIT_LATE_SECONDS: Final = 3_600
+"""A record is chained within a second of its commit; a transaction that takes an hour is none of ours."""
 AUDIT_SPAN: Final = 100_000
 """Numbers of each log that one statement looks through for records without a link."""
 AUDIT_CHAINS_BATCH: Final = 5_000

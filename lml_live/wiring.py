@@ -21,6 +21,7 @@ from lml_live.backoffice.allotting import Allotting
 from lml_live.backoffice.anchors import Anchoring, anchor_store
 from lml_live.backoffice.blocking import Blocking, Refusals
 from lml_live.backoffice.deployed import DeployedLayouts
+from lml_live.backoffice.extracts import Extracts
 from lml_live.backoffice.history import History
 from lml_live.backoffice.holding import Holding
 from lml_live.backoffice.selling import Selling
@@ -51,6 +52,7 @@ from lml_live.errors import Conflict, LmlError, Unavailable
 from lml_live.gateway.accounts import AccountServices
 from lml_live.gateway.acts import Acts
 from lml_live.gateway.app import Runner, Services, make_app
+from lml_live.gateway.audit import AuditServices
 from lml_live.gateway.blocks import SocketBlocks
 from lml_live.gateway.bookings import BookingServices
 from lml_live.gateway.collector import Collector
@@ -332,6 +334,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
                 surplus=Surplus(pool, bookings),
             ),
             disputes=DisputeServices(desk, evidence, completer),
+            audit=AuditServices(desk, Extracts(pool)),
             accounts=AccountServices(live, accounts, handing, holder_services.address_of.capped),
             probes={
                 "redis": redis_answers,

@@ -13,6 +13,7 @@ from lml_live import limits
 from lml_live.booking.mailer import Mailbox
 from lml_live.gateway import (
     accounts,
+    audit,
     bookings,
     channels,
     counter,
@@ -31,6 +32,7 @@ from lml_live.gateway import (
     tickets,
 )
 from lml_live.gateway.accounts import AccountServices
+from lml_live.gateway.audit import AuditServices
 from lml_live.gateway.bookings import BookingServices
 from lml_live.gateway.callers import ORIGIN
 from lml_live.gateway.counter import CounterServices
@@ -65,6 +67,7 @@ OPERATIONS: Final[Sequence[Operation]] = (
     *layouts.OPERATIONS,
     *organisations.OPERATIONS,
     *disputes.OPERATIONS,
+    *audit.OPERATIONS,
 )
 """Every REST call: the routes and `/openapi.json` are made of this one table."""
 
@@ -84,6 +87,7 @@ class Services:
     accounts: AccountServices
     organisations: OrganisationServices
     disputes: DisputeServices
+    audit: AuditServices
     probes: Mapping[str, Probe]
     mailbox: Mailbox | None = None
 
@@ -223,6 +227,7 @@ def make_app(services: Services) -> web.Application:
     app.add_routes(sales.routes(services.sales))
     app.add_routes(refunds.routes(services.refunds))
     app.add_routes(disputes.routes(services.disputes))
+    app.add_routes(audit.routes(services.audit))
     app.add_routes(tickets.routes(services.tickets, bookings.reader(services.bookings)))
     app.add_routes(staff.routes(services.events.desk, services.holders.address_of.capped, services.accounts))
     app.add_routes(accounts.routes(services.accounts))

@@ -99,12 +99,15 @@ class House:
         for path, body in (("", plan | {"sections": [SECTION]}), (f"/{name}/publish", None), (f"/{name}/deploy", {})):
             layout_hash = self.call("POST", f"/layouts{path}", body, who="admin")["hash"]
         self.new_event()
-        made = [self.call("POST", "/bookings", {"hold": self.hold(), "buyer": BUYER}) for _ in range(7)]
-        for booking in made[:6]:
-            self._pay(booking)
-        self._access = {booking["id"]: booking["access"] for booking in made}
+        made = [self.call("POST", "/bookings", {"hold": self.hold(), "buyer": BUYER}) for _ in range(8)]
+        paid = {booking["id"]: self._pay(booking) for booking in made[:7]}
+        self.disputed = made[6]["id"]
+        self._wait(f"/bookings/{self.disputed}", lambda shown: shown["state"] == "confirmed")
+        dispute = _apart(self.double.steering.open_dispute, paid[self.disputed])
+        self._access = {booking["id"]: booking["access"] for booking in made[:6] + made[7:]}
         bookings = itertools.cycle(self._access)
         ticket = self._ticket(made[0]["id"])
+        self._wait("/disputes", lambda shown: shown["items"], who="admin")
         soon = (datetime.now(UTC) + timedelta(days=3)).isoformat()
         self.known = {
             "event": lambda: self.event,
@@ -116,6 +119,8 @@ class House:
             "organisation": lambda: name,
             "venue": lambda: name,
             "layout": lambda: name,
+            "dispute": lambda: dispute,
+            "state": lambda: "open",
             "hash": lambda: layout_hash,
             "limit": lambda: 2,
         }
@@ -176,20 +181,22 @@ class House:
         rows = self.call("GET", f"/events/{self.event}/layout")["sections"][0]["rows"]
         self._seats = iter([seat["seat_id"] for row in rows for seat in row["seats"]])
 
-    def _pay(self, booking: Mapping[str, Any]) -> None:
+    def _pay(self, booking: Mapping[str, Any]) -> str:
+        """Answers its intent."""
         address = f"/bookings/{booking['id']}"
         payment = self._wait(address, lambda shown: shown["payment"]["status"] == "ready")["payment"]
         form = {"key": payment["publishable_key"], "client_secret": payment["client_secret"]}
         intent = payment["client_secret"].partition("_secret_")[0]
         url = f"{payment['api_base']}/v1/payment_intents/{intent}/confirm"
         assert self.session.post(url, data=form | {"payment_method": "pm_card_visa"}).status_code == 200
+        return str(intent)
 
     def _ticket(self, booking: str) -> str:
         return str(self._wait(f"/bookings/{booking}/tickets", lambda shown: shown["items"])["items"][0]["ticket"])
 
-    def _wait(self, path: str, is_there: Callable[[Any], Any]) -> Any:
+    def _wait(self, path: str, is_there: Callable[[Any], Any], *, who: str = "buyer") -> Any:
         deadline = time.monotonic() + 20
-        while not is_there(shown := self.call("GET", path)):
+        while not is_there(shown := self.call("GET", path, who=who)):
             assert time.monotonic() < deadline, shown
             time.sleep(0.05)
         return shown
@@ -283,6 +290,8 @@ class Calls:
         if {"venue", "event"} <= set(case.path_parameters):
             self.house.new_event()  # of which nothing is sold, so that it may get another venue
         true = {name: known[name]() if name in known else value for name, value in case.path_parameters.items()}
+        if "dispute" in true:
+            true["booking"] = self.house.disputed
         case.path_parameters = true
         if mode is GenerationMode.POSITIVE:
             case.query = {one.name: known[one.name]() for one in case.operation.query if one.name in known}
