@@ -47,6 +47,7 @@ SELECT b.id, b.state, coalesce(b.amount, 0) AS amount, coalesce(b.currency, '') 
        (CASE WHEN t.state = 'made' THEN t.sent ELSE 0 END + a.made + s.refused - v.made - v.pending)::bigint
            AS least_transferred,
        (coalesce(t.sent, 0) + a.sent + s.refused + s.found - v.made)::bigint AS most_transferred,
+       (SELECT coalesce(sum(d.amount), 0) FROM dispute d WHERE d.booking_id = b.id AND d.state = 'open')::bigint AS disputed,
        ARRAY(SELECT bank_currency FROM dispute d WHERE d.booking_id = b.id AND bank_amount IS NOT NULL ORDER BY id)
            AS bank_currencies,
        ARRAY(SELECT bank_amount FROM dispute d WHERE d.booking_id = b.id AND bank_amount IS NOT NULL ORDER BY id)
@@ -91,6 +92,14 @@ WHERE t.intent_id IN (
   AND NOT EXISTS (
       SELECT FROM stripe_transaction n JOIN booking b ON b.id = n.booking_id WHERE n.intent_id = t.intent_id)
 ORDER BY t.intent_id, t.created, t.id;
+
+-- name: notice_differences
+-- Has the refunds and disputes of bookings looked at, as if a notice had come; once for each match.
+INSERT INTO stripe_notice (id, type, intent_id)
+SELECT concat_ws('-', 'match', $2::text, kind, booking_id), kind, intent_id
+FROM payment, unnest(ARRAY['charge.refund.missed', 'charge.dispute.missed']) AS kind
+WHERE booking_id = ANY ($1::text[]) AND intent_id IS NOT NULL
+ON CONFLICT (id) DO NOTHING;
 
 -- name: finish_match
 -- A match has come to its end.

@@ -1891,7 +1891,7 @@ CREATE TABLE transfer_reversal (
 -- The daily match.
 CREATE INDEX reversal_by_time ON transfer_reversal (ended) WHERE stripe_id IS NOT NULL;
 
--- What of that is sent again, because the bank gave back what it had taken: a transfer of its own, out of our balance.
+-- What of that is sent again, because the bank gave back what it had taken: a transfer of its own.
 CREATE TABLE transfer_again (
     id          text PRIMARY KEY,
     booking_id  text NOT NULL REFERENCES transfer,

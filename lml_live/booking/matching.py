@@ -105,10 +105,22 @@ class Matching:
         found = await self.match()
         for difference in found.differences:
             log.error("money differs: %s", difference.text)
-        if self.suspect is not None:
-            differ = [one.booking for one in found.differences if one.kind == "transfer_differs" and one.booking]
-            await self.suspect(differ, f"{found.until:%Y%m%dT%H%M%S}")
+        await self.have_looked_at(found)
         return found
+
+    async def have_looked_at(self, found: Match) -> None:
+        """Asks Stripe anew what became of what differs: a refund or a dispute of which no notice ever came.
+
+        To look is no act: what Stripe says then is followed as if it had said so by itself.
+        """
+        of = [one for one in found.differences if one.booking is not None]
+        transfers = [one.booking for one in of if one.kind == "transfer_differs" and one.booking is not None]
+        others = [one.booking for one in of if one.kind != "transfer_differs"]
+        stamp = f"{found.until:%Y%m%dT%H%M%S}"
+        if self.suspect is not None and transfers:
+            await self.suspect(transfers, stamp)
+        async with postgres.connection(self._pool) as connected:
+            await connected.execute(_SQL["notice_differences"], others, stamp)
 
     async def match(self, since: datetime | None = None) -> Match:
         """Compares what changed after the last match; with `since`, after that time if it is the earlier one.
@@ -247,6 +259,7 @@ def _booked(row: asyncpg.Record) -> Booked:
         tender=row["tender"],
         given_back=row["given_back"],
         transferred=(max(0, row["least_transferred"]), row["most_transferred"]),
+        disputed=row["disputed"],
         foreign=tuple(map(Foreign, row["bank_currencies"], row["bank_amounts"], row["bank_takes"])),
         fees=tuple(zip(row["fee_currencies"], row["fees"], strict=True)),
     )

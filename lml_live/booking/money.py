@@ -78,6 +78,8 @@ class Booked(Struct, frozen=True, kw_only=True):
     """By refunds that Stripe accepted, whatever became of them, and by lost disputes; what is sent anew counts once."""
     transferred: tuple[int, int] = (0, 0)
     """What an organisation has of it, at least and at most: what was decided last may or may not be done."""
+    disputed: int = 0
+    """What banks have not decided about; it may be more than was left, where a refund was faster."""
     foreign: tuple[Foreign, ...] = ()
     fees: tuple[tuple[str, int], ...] = ()
     """What its disputes cost, by currency: as it was booked."""
@@ -194,7 +196,7 @@ def _expected(booked: Booked) -> tuple[int, int]:
         case "confirmed" | "partially_refunded" | "refunded" | "charged_back":
             return kept, kept
         case "disputed":
-            return min(0, kept), kept
+            return kept - booked.disputed, kept
         case _:
             return 0, 0
 

@@ -80,14 +80,10 @@ class Paying:
             # From the second try on an earlier one may have worked, and its answer been lost (reliability.md, D6).
             stripe_id = await self._sent(work.booking) if work.tries > 1 or work.attempt > 0 else None
             if stripe_id is None:
-                booking = await self._bookings.load(work.booking)
-                assert booking is not None
-                assert booking.intent_id is not None
-                intent = await self._payments.retrieve(booking.intent_id)
-                assert intent.charge is not None, "what was captured was charged"
+                charge = await self._charge(work.booking)
                 try:
                     made = await self._connect.transfer(
-                        *(transfer.account, transfer.sent, transfer.currency, intent.charge),
+                        *(transfer.account, transfer.sent, transfer.currency, charge),
                         *(work.booking, work.stripe_key),
                     )
                     stripe_id, outcome = made.id, "done"
@@ -101,6 +97,14 @@ class Paying:
             await self._look_again(work)
         await self._bookings.finish_work(work, outcome)
 
+    async def _charge(self, name: str) -> str:
+        booking = await self._bookings.load(name)
+        assert booking is not None
+        assert booking.intent_id is not None
+        intent = await self._payments.retrieve(booking.intent_id)
+        assert intent.charge is not None, "what was captured was charged"
+        return intent.charge
+
     async def _sent(self, booking: str, named: str | None = None) -> str | None:
         at_stripe = await self._connect.find_transfers(booking)
         found = [one.id for one in at_stripe if (one.booking, one.key) == (booking, named)]
@@ -112,10 +116,11 @@ class Paying:
         if again.state == "decided":
             stripe_id = await self._sent(work.booking, again.id) if work.tries > 1 or work.attempt > 0 else None
             if stripe_id is None:
+                # Out of the charge, which needs no balance; where Stripe will not, out of the balance, in turn.
+                charge = None if work.attempt % 2 else await self._charge(work.booking)
                 try:
-                    # Out of our balance, where the bank has put it: what the charge brought is gone and come again.
                     made = await self._connect.transfer(
-                        *(again.account, again.sent, again.currency, None, work.booking, work.stripe_key, again.id)
+                        *(again.account, again.sent, again.currency, charge, work.booking, work.stripe_key, again.id)
                     )
                     stripe_id, outcome = made.id, "done"
                 except PaymentFault as fault:

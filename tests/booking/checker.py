@@ -760,7 +760,7 @@ def _transferred_as_decided(run: Run) -> Iterator[str]:
             for one in run.surplus
             if one.booking_id == booking
         ]
-        if sorted((one.id, one.amount, one.reversed) for one in theirs) != sorted(wanted):
+        if sorted(((one.id, one.amount, one.reversed) for one in theirs), key=str) != sorted(wanted, key=str):
             yield f"{booking} was decided to send {wanted}, and Stripe has {theirs}"
     sums: Counter[tuple[str, str]] = Counter()
     for posting in run.postings:
