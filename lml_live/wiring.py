@@ -77,6 +77,7 @@ from lml_live.gateway.tokens import HolderTokens
 from lml_live.guard.accounts import Accounts
 from lml_live.guard.partners import Partners
 from lml_live.guard.passwords import Passwords
+from lml_live.guard.reach import Reach
 from lml_live.guard.staff import StaffDesk
 from lml_live.guard.throttle import AddressCaps
 from lml_live.infra import mongo, postgres
@@ -228,12 +229,13 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             await asyncio.gather(*(pipe.call("PING") for pipe in redis.nodes()))
 
         passwords = Passwords()
+        reach = Reach(pool)
         desk, keys, partners = StaffDesk(pool, passwords), IdempotencyKeys(pool), Partners(pool)
         turns = StaffTurns(pool)
         allotting = Allotting(catalogue, ChannelRows(pool), layouts, Channels(book), turns)
         blocking = Blocking(catalogue, Blocks(pool), layouts, block, holds.unblock_seats, turns)
         live.identify, live.sells, live.signed_out = _identify(desk, partners), partners.sells, desk.signed_out
-        live.block = SocketBlocks(blocking, live.identify).ask
+        live.block = SocketBlocks(blocking, live.identify, reach).ask
         bookings = Bookings(pool)
         stack.push_async_callback(bookings.close)
         payments = _payments(settings)
@@ -336,6 +338,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             disputes=DisputeServices(desk, evidence, completer),
             audit=AuditServices(desk, Extracts(pool)),
             accounts=AccountServices(live, accounts, handing, holder_services.address_of.capped),
+            reach=reach,
             probes={
                 "redis": redis_answers,
                 "postgres": postgres_answers,
@@ -380,7 +383,7 @@ def _identify(desk: StaffDesk, partners: Partners) -> Callable[[str], Awaitable[
     async def identify(token: str) -> Visitor | None:
         if token.startswith(STAFF_TOKEN_PREFIX):
             staff = await desk.who(token)
-            return None if staff is None else Visitor(staff=staff.id, manages=staff.may("manager"))
+            return None if staff is None else Visitor(staff=staff.id, manages=staff.may("manager"), bound=staff.bound)
         partner = await partners.who(token)
         return None if partner is None else Visitor(channel=partner.channel)
 

@@ -42,11 +42,14 @@ RETURNING key;
 SELECT * FROM dispute WHERE id = $1 AND booking_id = $2;
 
 -- name: list_disputes
--- A page of all disputes, the newest first, of one state or of all.
+-- A page of all disputes, the newest first, of one state or of all; with a member of staff those of their organisations.
 SELECT d.*, b.currency, b.event_id FROM dispute d JOIN booking b ON b.id = d.booking_id
 WHERE ($1::text IS NULL OR d.state = $1) AND ($2::timestamptz IS NULL OR (d.opened, d.id) < ($2, $3::text))
+  AND ($4::text IS NULL OR EXISTS (
+      SELECT FROM event e JOIN venue v ON v.id = e.venue_id JOIN organisation_member m USING (organisation_id)
+      WHERE e.id = b.event_id AND m.member_id = $4))
 ORDER BY d.opened DESC, d.id DESC
-LIMIT $4;
+LIMIT $5;
 
 -- name: fees_of_disputes
 -- What disputes cost, by currency.

@@ -119,11 +119,16 @@ class Evidence:
             await connected.execute(_SQL["end_evidence"], key, state, fault)
 
     async def list(
-        self, *, state: DisputeState | None = None, after: tuple[datetime, str] | None = None, limit: int
+        self,
+        *,
+        state: DisputeState | None = None,
+        of: str | None = None,
+        after: tuple[datetime, str] | None = None,
+        limit: int,
     ) -> Sequence[DisputeShown]:
-        """Disputes, the newest first."""
+        """Disputes, the newest first; `of` is a member of staff who sees only those of their organisations' events."""
         async with postgres.connection(self._pool) as connected:
-            rows = await connected.fetch(_SQL["list_disputes"], state, *(after or (None, None)), limit)
+            rows = await connected.fetch(_SQL["list_disputes"], state, *(after or (None, None)), of, limit)
             fees = await connected.fetch(_SQL["fees_of_disputes"], [row["id"] for row in rows])
         costs: dict[str, dict[str, int]] = {}
         for fee in fees:

@@ -34,7 +34,7 @@ from lml_live.gateway import (
 from lml_live.gateway.accounts import AccountServices
 from lml_live.gateway.audit import AuditServices
 from lml_live.gateway.bookings import BookingServices
-from lml_live.gateway.callers import ORIGIN
+from lml_live.gateway.callers import ORIGIN, REACH
 from lml_live.gateway.counter import CounterServices
 from lml_live.gateway.disputes import DisputeServices
 from lml_live.gateway.events import EventServices
@@ -47,6 +47,7 @@ from lml_live.gateway.problems import problems_middleware
 from lml_live.gateway.refunds import RefundServices
 from lml_live.gateway.sales import SaleServices
 from lml_live.gateway.tickets import TicketServices
+from lml_live.guard.reach import Reach
 from lml_live.infra.acting import acting_ends
 from lml_live.infra.telemetry import METRICS
 
@@ -88,6 +89,7 @@ class Services:
     organisations: OrganisationServices
     disputes: DisputeServices
     audit: AuditServices
+    reach: Reach
     probes: Mapping[str, Probe]
     mailbox: Mailbox | None = None
 
@@ -216,6 +218,7 @@ def make_app(services: Services) -> web.Application:
         middlewares=[count_requests, end_refused_tunnels, forget_actor, problems_middleware],
         client_max_size=limits.LAYOUT_FILE_BYTES_MAX,
     )
+    app[REACH] = services.reach
     app[ORIGIN] = services.holders.address_of.origin
     app.add_routes(events.routes(services.events))
     app.add_routes(channels.routes(services.events))

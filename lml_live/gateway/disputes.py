@@ -75,12 +75,13 @@ def routes(services: DisputeServices) -> list[web.RouteDef]:
     """The routes of `OPERATIONS`."""
 
     async def list_disputes(request: web.Request) -> web.Response:
-        await require_staff(request, services.desk, "manager")
+        staff = await require_staff(request, services.desk, "manager")
         limit, state = paging.read_limit(request), request.query.get("state")
         if state is not None and state not in _STATES:
             raise paging.wrong("state", f"is none of {', '.join(_STATES)}")
         after = paging.read_cursor(request, values.is_stripe_id)
-        found = await services.evidence.list(state=state, after=after, limit=limit + 1)  # type: ignore[arg-type]
+        of = staff.id if staff.bound else None
+        found = await services.evidence.list(state=state, of=of, after=after, limit=limit + 1)  # type: ignore[arg-type]
         page = tuple(found[:limit])
         following = paging.write_cursor(page[-1].opened, page[-1].id) if len(found) > limit else None
         return _json(DisputeList(page, following))

@@ -22,10 +22,12 @@ from lml_live.booking.surplus import Surplus
 from lml_live.cli import lml
 from lml_live.errors import InvalidInput
 from lml_live.gateway import organisations
+from lml_live.gateway.callers import REACH
 from lml_live.gateway.idempotency import IdempotencyKeys
 from lml_live.gateway.organisations import OrganisationServices
 from lml_live.gateway.problems import problems_middleware
 from lml_live.guard import passwords
+from lml_live.guard.reach import Reach
 from lml_live.guard.staff import StaffDesk
 from lml_live.infra import postgres
 from lml_live.infra.postgres import Pool
@@ -71,6 +73,7 @@ async def office_fixture(postgres_dsn: str, monkeypatch: pytest.MonkeyPatch) -> 
         *(desk, Organisations(pool), Statements(pool), IdempotencyKeys(pool), None, "http://127.0.0.1/organisation"),
         surplus=Surplus(pool, Bookings(pool)),
     )
+    app[REACH] = Reach(pool)
     app.add_routes(organisations.routes(services))
     client: TestClient[Any, Any] = TestClient(TestServer(app))
     await client.start_server()
