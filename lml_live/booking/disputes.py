@@ -140,6 +140,8 @@ class Disputes:
     async def _settle(self, connected: Connection, row: asyncpg.Record, disputes: set[DisputeState]) -> None:
         """The booking and its tickets follow from all its disputes: one that is open comes first, then one lost."""
         here: BookingState = row["state"]
+        if here == "refunded":
+            return  # its places are others' by now: what a bank takes besides is money, and booked
         to: BookingState = "disputed"
         if "open" not in disputes:
             paid, earlier, _ = await refunds.money_of(connected, row["id"])

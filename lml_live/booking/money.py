@@ -162,7 +162,7 @@ def _judge(booked: Booked, transactions: Sequence[Transaction]) -> Kind | None:
     if most == 0:
         if any(amount > 0 for amount in taken.values()):
             return "money_without_sale"
-        if taken:
+        if taken and least == 0:
             return "amount_differs"
     if taken.keys() - {booked.currency}:
         return "currency_differs"
@@ -193,9 +193,7 @@ def _expected(booked: Booked) -> tuple[int, int]:
         return 0, 0
     kept = booked.amount - booked.given_back
     match booked.state:
-        case "confirmed" | "partially_refunded" | "refunded" | "charged_back":
-            return kept, kept
-        case "disputed":
+        case "confirmed" | "partially_refunded" | "refunded" | "disputed" | "charged_back":
             return kept - booked.disputed, kept
         case _:
             return 0, 0

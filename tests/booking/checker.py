@@ -544,7 +544,7 @@ def _money_is_a_seat(run: Run) -> Iterator[str]:
             continue
         owner = known.get(intent.booking or "")
         net[intent.booking or ""] += kept
-        if owner is None or owner.state not in SOLD:
+        if owner is None or owner.state not in SOLD | {"refunded"} or (owner.state == "refunded" and kept > 0):
             yield f"money is kept by {intent.id} without a seat ({owner.state if owner else 'no booking'})"
         elif owner.currency is None or owner.currency.lower() != intent.currency.lower():
             yield f"{owner.id} was paid in another currency"
@@ -559,12 +559,15 @@ def _money_is_a_seat(run: Run) -> Iterator[str]:
     for booking in known.values():
         states = disputed[booking.id]
         due = "disputed" if "open" in states else "charged_back" if "lost" in states else ""
-        if due != (booking.state if booking.state in ("disputed", "charged_back") else ""):
+        # What was given back whole stays so, whatever banks take besides.
+        if booking.state != "refunded" and due != (
+            booking.state if booking.state in ("disputed", "charged_back") else ""
+        ):
             yield f"{booking.id} is {booking.state}, and its disputes are {sorted(states)}"
     for booking in known.values():
         if booking.tender is not None:
             continue  # Stripe has nothing of it, as `_counter_money_is_a_seat` asks
-        if booking.state in SOLD and net[booking.id] != (booking.amount or 0) - back[booking.id]:
+        if booking.state in SOLD | {"refunded"} and net[booking.id] != (booking.amount or 0) - back[booking.id]:
             yield f"{booking.id} owes {booking.amount} less {back[booking.id]} and paid {net[booking.id]}"
 
 
