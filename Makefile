@@ -1,7 +1,7 @@
 # make run     everything on this machine: environment, engines, demonstration, server
 # make test    the checks and all tests, under 5 minutes on two cores once all is installed
 # make load    a crowd at a sale's opening on a server of its own, and a verdict; LOAD_ARGS="--users 1000 --web"
-# make faults   buyers on few seats while processes are killed, and every invariant checked; RUNS=200 SEED=1 JOBS=2
+# make faults   10,000 sockets cut, buyers on few seats while processes are killed; every invariant checked; RUNS=200 JOBS=2
 # make fuzz    every documented call by chance, for so long; SECONDS=180 SEED=1
 # make constraints   renew constraints.txt from what pyproject.toml allows
 # make clean   remove the environment and caches; the data in .lml stays
@@ -63,7 +63,9 @@ load: $(VENV)/.installed-load
 RUNS ?= 20
 SEED ?= 1
 JOBS ?= 1
+SOCKETS ?= 10000
 faults: $(VENV)/.installed-test
+	@$(BIN)/python tests/server/reconnect_storm.py --sockets $(SOCKETS) --seed $(SEED)
 	@$(BIN)/python tests/booking/fault_run.py --points --runs $(RUNS) --seed $(SEED) --jobs $(JOBS)
 
 SECONDS ?= 180

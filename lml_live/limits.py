@@ -63,6 +63,11 @@ BARRED_SEATS_MAX: Final = 100
 ADDRESS_HOLDS_MAX: Final = 200
 """An address's holds are listed in one field, which is read and written with each of its holds: 5 kB."""
 ADDRESS_SEATS_MAX: Final = ADDRESS_HOLDS_MAX * HOLD_SEATS_MAX
+ADDRESSES_LOOK_FIELDS: Final = 200
+"""Fields of a book that one turn of the upkeep looks through for addresses that can be forgotten: 0.1 ms of Redis, and
+as many calls of a few microseconds at most. A book of 100,000 fields takes four minutes."""
+ADDRESS_HOLDS_AT_ONCE: Final = 100
+"""Of an address's holds so many are read in one command."""
 UNTIL_RELEASED_MS: Final = 4_102_444_800_000
 """The deadline and lifetime of a hold without a deadline: 2100-01-01 UTC. A number like any other to scripts, clients
 and clocks, and no event of ours is later; a jump of a clock does not reach it."""
@@ -214,6 +219,13 @@ PAY_SECONDS: Final = 600
 """How long a claim waits for its payment before it begins to be given up (reliability.md: claim 10 min)."""
 PAY_SECONDS_MIN: Final = 1
 PAY_SECONDS_MAX: Final = 3_600
+BANK_SECONDS: Final = 7 * 24 * 3600
+"""How long a bank may take over a payment; a debit is answered within some days."""
+BANK_SECONDS_MIN: Final = 1
+BANK_SECONDS_MAX: Final = 30 * 24 * 3600
+BANK_LOOK_SECONDS: Final = 3_600.0
+"""How often Stripe is asked about a payment that is the bank's, should no webhook come; at least `BANK_LOOKS` times."""
+BANK_LOOKS: Final = 100
 POLL_SECONDS: Final = 60
 """How often Stripe is asked about an unfinished payment, should no webhook come."""
 POLL_SECONDS_MIN: Final = 1
@@ -239,6 +251,25 @@ FIND_SLACK_SECONDS: Final = 60
 FIND_PAGES_MAX: Final = 50
 """Of 100 intents: more than three minutes of all that Stripe lets one account make (25 a second)."""
 COMPLETER_SECONDS: Final = 1.0
+STRIPE_CALLS: Final = 100
+"""Calls a second that Stripe takes of a live account in all (docs.stripe.com/rate-limits); of a sandbox a quarter."""
+STRIPE_ENDPOINT_CALLS: Final = 25
+"""The same of each operation by itself, by default."""
+STRIPE_CALLS_MAX: Final = 10_000
+PACE_PATIENCE_SECONDS: Final = 4.0
+"""How far ahead a call takes its turn: who dies before it leaves so much of the pace unused."""
+PACE_LOOK_SECONDS: Final = 0.05
+PACE_SHARE_MIN: Final = 1 / 32
+"""What is left of the pace after five times 429: one call a second of an operation's 25, nearly."""
+PACE_RECOVERY_PER_SECOND: Final = 0.05
+"""The part of the whole pace that comes back each second: all of it in half a minute."""
+CREATES_AT_ONCE: Final = 128
+"""Payments that a worker is making at once: those of the pace's patience, and a Stripe that takes its time."""
+QUEUE_LOOK_SECONDS: Final = 0.25
+"""How old a worker's picture of the queue may be."""
+QUEUE_SHARE_OF_PAY: Final = 0.5
+"""Of the time to pay a buyer may wait so much for the payment to be ready; who would wait longer does not begin."""
+QUEUE_REFRESH_SECONDS_MAX: Final = 15
 DISPUTE_LOOK_SECONDS: Final = 3_600.0  # a bank takes weeks to decide
 DISPUTE_LOOK_DAYS: Final = 120
 """How long a dispute that ended is asked about, once a day: banks reopen cases for about as long."""
@@ -407,6 +438,10 @@ HAND_OVER_LOOK_SECONDS: Final = 2.0
 HAND_OVER_RETRY_SECONDS: Final = 10.0
 HAND_OVER_SECONDS_MAX: Final = 3600.0
 """What could not be handed over by then stays where it is: no hold that was there at the beginning lives so long."""
+HAND_OVER_KEPT_SECONDS: Final = 7 * 24 * 3600
+"""How long one that has ended is kept, for whoever asks what became of it. What it moved is in the trail for good."""
+HAND_OVERS_DROPPED_AT_ONCE: Final = 500
+"""Of those, with each look: 250 a second, more than passwords are hashed."""
 HAND_OVER_EVENTS_AT_ONCE: Final = 200
 HAND_OVERS_AT_ONCE: Final = 20
 
@@ -489,6 +524,8 @@ assert (
     PAYMENT_WAIT_SECONDS + POSTGRES_STATEMENT_MS / 1000 + REDIS_CALL_SECONDS < MARK_SECONDS * RUNNING_SHARE_OF_MARK
 ), "a request that waits for Stripe, a lock and Redis is not yet taken for dead"
 assert OUTBOX_LEASE_SECONDS > 2 * PAYMENT_CALL_SECONDS, "a lease outlives the calls of one try"
+assert OUTBOX_LEASE_SECONDS >= 2 * (PAYMENT_CALL_SECONDS + PACE_PATIENCE_SECONDS), "and the turns that they wait for"
+assert PACE_PATIENCE_SECONDS <= PAYMENT_WAIT_SECONDS
 assert SETTLE_SECONDS_MIN > CLOCK_SKEW_MS / 1000 + 1, "a second is what Stripe's times are rounded down by"
 assert REDIS_WATCH_SECONDS < REDIS_CALL_SECONDS
 assert HOLD_SEATS_MAX <= WORK_TOGETHER_MAX

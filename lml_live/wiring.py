@@ -31,6 +31,7 @@ from lml_live.booking.aftercare import Aftercare
 from lml_live.booking.bookings import Bookings
 from lml_live.booking.checkout import Checkout
 from lml_live.booking.completer import Completer
+from lml_live.booking.customers import Customers
 from lml_live.booking.disputes import Disputes
 from lml_live.booking.evidence import Evidence
 from lml_live.booking.handing import Handing
@@ -39,7 +40,9 @@ from lml_live.booking.mailer import Mailbox, Mailer
 from lml_live.booking.matching import Matching
 from lml_live.booking.onboarding import Onboarding
 from lml_live.booking.organisations import Organisations
+from lml_live.booking.pace import Pace
 from lml_live.booking.paying import Paying
+from lml_live.booking.payment_queue import PaymentQueue
 from lml_live.booking.payments import judge_amount, sells_nothing
 from lml_live.booking.refunds import Refunds
 from lml_live.booking.statements import Statements
@@ -55,6 +58,7 @@ from lml_live.gateway.app import Runner, Services, make_app
 from lml_live.gateway.audit import AuditServices
 from lml_live.gateway.blocks import SocketBlocks
 from lml_live.gateway.bookings import BookingServices
+from lml_live.gateway.cards import CardServices
 from lml_live.gateway.collector import Collector
 from lml_live.gateway.connection import Doorman
 from lml_live.gateway.counter import CounterServices
@@ -238,12 +242,17 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
         live.block = SocketBlocks(blocking, live.identify, reach).ask
         bookings = Bookings(pool)
         stack.push_async_callback(bookings.close)
-        payments = _payments(settings)
+        pace = Pace.of(pool, settings)
+        payment_queue = PaymentQueue(pace, pay_seconds=settings.pay_seconds)
+        payments = _payments(settings, pace)
         if payments is not None:
             stack.push_async_callback(payments.close)
         refunds = Refunds(pool)
-        paying = onboarding = None
+        paying = onboarding = customers = None
         if payments is not None:
+            from lml_live.booking.stripe_wallet import StripeWallet
+
+            customers = Customers(pool, StripeWallet(payments))
             from lml_live.booking.stripe_connect import StripeConnect
 
             connect = StripeConnect(payments)
@@ -252,8 +261,9 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
         evidence = Evidence(pool, terms_url=settings.terms_url)
         aftercare = Aftercare(*(bookings, refunds, Disputes(pool), Returns(book), payments, paying), evidence=evidence)
         completer = Completer(
-            *(bookings, holds, payments, aftercare),
+            *(bookings, holds, payments, aftercare, customers),
             poll_seconds=settings.poll_seconds,
+            bank_seconds=settings.bank_seconds,
             lease_seconds=settings.lease_seconds,
         )
         checkout = Checkout(
@@ -263,6 +273,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             secret,
             pay_seconds=settings.pay_seconds,
             mark_seconds=settings.mark_seconds,
+            admit=payment_queue.admit,
             judge_amount=sells_nothing if payments is None else judge_amount,
         )
         mailbox = Mailbox(pool) if settings.mailbox else None
@@ -304,6 +315,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             completer,
             keys,
             payments,
+            payment_queue.place,
             settings.stripe_webhook_secret,
             live_mode=bool(settings.stripe_api_key and "_live_" in settings.stripe_api_key),
             running_seconds=settings.mark_seconds * limits.RUNNING_SHARE_OF_MARK,
@@ -339,6 +351,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             audit=AuditServices(desk, Extracts(pool)),
             accounts=AccountServices(live, accounts, handing, holder_services.address_of.capped),
             reach=reach,
+            cards=CardServices(holder_services.buyer, customers),
             probes={
                 "redis": redis_answers,
                 "postgres": postgres_answers,
@@ -498,7 +511,7 @@ async def _copy_missing(library: Library, objects: Objects) -> None:
         log.warning("%d layouts could not be copied to the object store", len(copied.failed))
 
 
-def _payments(settings: Settings) -> "StripePayments | None":
+def _payments(settings: Settings, pace: Pace) -> "StripePayments | None":
     """Stripe, or its double; None where no key is set: then only what costs nothing is sold, and the pages say so."""
     if settings.stripe_api_key is None:
         return None
@@ -506,7 +519,13 @@ def _payments(settings: Settings) -> "StripePayments | None":
         raise Unavailable("LML_STRIPE_PUBLISHABLE_KEY is not set.")
     from lml_live.booking.stripe_payments import StripePayments  # a third of a second, for those who sell only
 
-    return StripePayments(settings.stripe_api_key, settings.stripe_publishable_key, settings.stripe_api_base)
+    return StripePayments(
+        pace,
+        settings.stripe_api_key,
+        settings.stripe_publishable_key,
+        settings.stripe_api_base,
+        methods=settings.payment_methods,
+    )
 
 
 async def _secret(settings: Settings, pool: postgres.Pool) -> bytes:

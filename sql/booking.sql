@@ -45,6 +45,10 @@ decided AS (
         SELECT CASE WHEN amount = 0 OR tender IS NOT NULL THEN 'sell_hold' ELSE 'create_intent' END) AS due (act))
 SELECT epoch, state, ARRAY(SELECT id FROM claimed) AS claimed FROM fence;
 
+-- name: save_cards
+-- Who wants the card to be saved has said so with the booking.
+UPDATE payment SET save_card = true WHERE booking_id = ANY ($1::text[]);
+
 -- name: insert_refused
 -- Takes a booking's id out of the world, so that a claim of it that sleeps somewhere can never commit.
 INSERT INTO booking (id, event_id, hold_id, holder, epoch, state, hold_created, lifetime_end, currency)
@@ -118,7 +122,7 @@ UPDATE booking_area SET state = 'released' WHERE booking_id = $1 AND state <> 'r
 
 -- name: load_booking
 -- One booking, its PaymentIntent where it has one, and what it forgoes where it was given away.
-SELECT b.*, p.intent_id, p.client_secret,
+SELECT b.*, p.intent_id, p.client_secret, p.state AS payment, p.save_card,
        CASE b.tender WHEN 'comp' THEN (SELECT sum(amount + fee)::bigint FROM comp_line WHERE booking_id = b.id) END AS forgone
 FROM booking b LEFT JOIN payment p ON p.booking_id = b.id
 WHERE b.id = $1;
@@ -133,13 +137,27 @@ SELECT * FROM booking_line WHERE booking_id = ANY ($1::text[]) ORDER BY booking_
 
 -- name: list_bookings
 -- A holder's bookings, the newest first, after a cursor; refused checkouts are none.
-SELECT b.*, p.intent_id, p.client_secret,
+SELECT b.*, p.intent_id, p.client_secret, p.state AS payment, p.save_card,
        CASE b.tender WHEN 'comp' THEN (SELECT sum(amount + fee)::bigint FROM comp_line WHERE booking_id = b.id) END AS forgone
 FROM booking b LEFT JOIN payment p ON p.booking_id = b.id
 WHERE b.holder = $1 AND b.buyer_name IS NOT NULL
   AND ($2::timestamptz IS NULL OR (b.created, b.id) < ($2, $3))
 ORDER BY b.created DESC, b.id DESC
 LIMIT $4;
+
+-- name: find_bookings
+-- An event's bookings, the newest first, after a cursor: of one seat, with a part of the buyer's name or address, or with
+-- this number; for the counter, which finds few of many.
+SELECT b.*, p.intent_id, p.client_secret,
+       CASE b.tender WHEN 'comp' THEN (SELECT sum(amount + fee)::bigint FROM comp_line WHERE booking_id = b.id) END AS forgone
+FROM booking b LEFT JOIN payment p ON p.booking_id = b.id
+WHERE b.event_id = $1 AND b.buyer_name IS NOT NULL
+  AND ($2::text IS NULL OR EXISTS (SELECT FROM booking_seat s WHERE s.booking_id = b.id AND s.seat_id = $2))
+  AND ($3::text IS NULL OR b.id = $3 OR strpos(lower(b.buyer_name), lower($3)) > 0
+       OR strpos(lower(b.buyer_email), lower($3)) > 0)
+  AND ($4::timestamptz IS NULL OR (b.created, b.id) < ($4, $5))
+ORDER BY b.created DESC, b.id DESC
+LIMIT $6;
 
 -- name: move_booking
 -- Changes a booking's state; the trigger refuses an illegal move and writes the history.
@@ -181,20 +199,69 @@ INSERT INTO outbox (booking_id, event_id, act, key, intent_id)
 SELECT id, event_id, 'cancel_surplus', $2, $3 FROM booking WHERE id = $1
 ON CONFLICT (key) DO NOTHING;
 
+-- name: keep_surplus
+-- What was paid for a booking and buys nothing; nothing where that is known.
+INSERT INTO surplus_payment (intent_id, booking_id, amount) VALUES ($1, $2, $3)
+ON CONFLICT (intent_id) DO NOTHING
+RETURNING intent_id;
+
+-- name: write_surplus_refund
+-- Decides that it goes back; once, however often it is found.
+INSERT INTO outbox (booking_id, event_id, act, key, intent_id)
+SELECT id, event_id, 'refund_surplus', $2, $3 FROM booking WHERE id = $1
+ON CONFLICT (key) DO NOTHING;
+
+-- name: load_surplus
+-- What was paid and bought nothing, and whether it went back.
+SELECT amount, returned FROM surplus_payment WHERE intent_id = $1;
+
+-- name: return_surplus
+-- Stripe has taken its refund; nothing where that is known.
+UPDATE surplus_payment SET refund_id = $2, returned = now() WHERE intent_id = $1 AND returned IS NULL RETURNING amount;
+
 -- name: strike_create
 -- A create that was never sent need not be: nothing can have been charged.
 UPDATE outbox SET done = now(), struck = true
 WHERE booking_id = $1 AND act = 'create_intent' AND done IS NULL AND tries = 0
 RETURNING id;
 
+-- name: lease_creates
+-- Takes payments that are to be made, from the head of the queue. They count as tried when their turn at Stripe has come.
+UPDATE outbox SET leased_until = now() + make_interval(secs => $2)
+WHERE id IN (
+    SELECT id FROM outbox
+    WHERE done IS NULL AND act = 'create_intent' AND due <= now() AND (leased_until IS NULL OR leased_until < now())
+    ORDER BY id
+    LIMIT $1
+    FOR UPDATE SKIP LOCKED)
+RETURNING id, booking_id, event_id, act, key, attempt, tries, intent_id, refund_id;
+
+-- name: end_leases
+-- They are anybody's again.
+UPDATE outbox SET leased_until = NULL WHERE id = ANY ($1::bigint[]) AND done IS NULL;
+
+-- name: begin_create
+-- Its turn has come: that it is tried is on record before it is sent, and under which key. Nothing where it was done or
+-- struck meanwhile.
+WITH begun AS (
+    UPDATE outbox SET tries = tries + 1, leased_until = now() + make_interval(secs => $2)
+    WHERE id = $1 AND done IS NULL
+    RETURNING id, booking_id, event_id, act, key, attempt, tries, intent_id, refund_id),
+noted AS (
+    INSERT INTO payment_attempt AS known (booking_id, key, act)
+    SELECT booking_id, key || ':' || attempt, act FROM begun
+    ON CONFLICT (booking_id, key) DO UPDATE SET tries = known.tries + 1 WHERE known.outcome IS NULL)
+SELECT * FROM begun;
+
 -- name: lease_work
--- Takes what is due, for as long as one try may last. That it is tried is on record before it is sent, and of what is for
--- Stripe under which key.
+-- Takes what is due but for payments that are to be made, for as long as one try may last. That it is tried is on record
+-- before it is sent, and of what is for Stripe under which key.
 WITH leased AS (
     UPDATE outbox SET tries = tries + 1, leased_until = now() + make_interval(secs => $2)
     WHERE id IN (
         SELECT id FROM outbox
-        WHERE done IS NULL AND due <= now() AND (leased_until IS NULL OR leased_until < now())
+        WHERE done IS NULL AND act <> 'create_intent' AND due <= now()
+          AND (leased_until IS NULL OR leased_until < now())
         ORDER BY due, id
         LIMIT $1
         FOR UPDATE SKIP LOCKED)
@@ -202,7 +269,7 @@ WITH leased AS (
 begun AS (
     INSERT INTO payment_attempt AS known (booking_id, key, act)
     SELECT booking_id, key || ':' || attempt, act FROM leased
-    WHERE act IN ('create_intent', 'capture_intent', 'cancel_intent', 'cancel_surplus', 'refund', 'transfer',
+    WHERE act IN ('capture_intent', 'cancel_intent', 'cancel_surplus', 'refund_surplus', 'refund', 'transfer',
                   'reverse_transfer', 'transfer_again', 'reverse_surplus', 'submit_evidence')
     ON CONFLICT (booking_id, key) DO UPDATE SET tries = known.tries + 1 WHERE known.outcome IS NULL)
 SELECT * FROM leased;
@@ -213,14 +280,15 @@ WITH leased AS (
     UPDATE outbox SET tries = tries + 1, leased_until = now() + make_interval(secs => $2)
     WHERE id IN (
         SELECT id FROM outbox
-        WHERE booking_id = $1 AND done IS NULL AND due <= now() AND (leased_until IS NULL OR leased_until < now())
+        WHERE booking_id = $1 AND done IS NULL AND act <> 'create_intent' AND due <= now()
+          AND (leased_until IS NULL OR leased_until < now())
         ORDER BY id
         FOR UPDATE SKIP LOCKED)
     RETURNING id, booking_id, event_id, act, key, attempt, tries, intent_id, refund_id),
 begun AS (
     INSERT INTO payment_attempt AS known (booking_id, key, act)
     SELECT booking_id, key || ':' || attempt, act FROM leased
-    WHERE act IN ('create_intent', 'capture_intent', 'cancel_intent', 'cancel_surplus', 'refund', 'transfer',
+    WHERE act IN ('capture_intent', 'cancel_intent', 'cancel_surplus', 'refund_surplus', 'refund', 'transfer',
                   'reverse_transfer', 'transfer_again', 'reverse_surplus', 'submit_evidence')
     ON CONFLICT (booking_id, key) DO UPDATE SET tries = known.tries + 1 WHERE known.outcome IS NULL)
 SELECT * FROM leased;
@@ -268,7 +336,7 @@ INSERT INTO stripe_notice (id, type, intent_id) VALUES ($1, $2, $3) ON CONFLICT 
 
 -- name: open_notices
 -- Notices that nobody has looked into yet.
-SELECT n.id, n.type, p.booking_id FROM stripe_notice n LEFT JOIN payment p ON p.intent_id = n.intent_id
+SELECT n.id, n.type, n.intent_id, p.booking_id FROM stripe_notice n LEFT JOIN payment p ON p.intent_id = n.intent_id
 WHERE n.done IS NULL AND n.due <= now() ORDER BY n.due LIMIT $1;
 
 -- name: postpone_notice
@@ -282,18 +350,22 @@ WHERE id = $1;
 UPDATE stripe_notice SET done = now() WHERE id = $1;
 
 -- name: bookings_to_expire
--- Claims that nobody paid for in time.
-SELECT id FROM booking WHERE state = 'pending_payment' AND expires_at <= now() ORDER BY expires_at LIMIT $1;
+-- Claims that nobody paid for in time. Whoever has paid by a way that takes the bank days has until the bank's time is up.
+SELECT id FROM booking b
+WHERE state = 'pending_payment' AND expires_at <= now()
+  AND (expires_at <= now() - make_interval(secs => $2)
+       OR NOT EXISTS (SELECT FROM payment p WHERE p.booking_id = b.id AND p.state = 'processing'))
+ORDER BY expires_at LIMIT $1;
 
 -- name: bookings_to_look_at
 -- Takes bookings whose payment is undecided and that nobody asked Stripe about for a while: one worker looks at each,
--- and while Stripe does not answer, each has its turn.
+-- and while Stripe does not answer, each has its turn. A bank takes days, so it is not asked about each minute.
 UPDATE payment SET looked_at = now()
 WHERE booking_id IN (
     SELECT booking_id FROM payment
     WHERE state IN ('requires_payment_method', 'requires_confirmation', 'requires_action', 'processing',
                     'requires_capture')
-      AND looked_at < now() - make_interval(secs => $2)
+      AND looked_at < now() - make_interval(secs => CASE WHEN state = 'processing' THEN $3::float8 ELSE $2::float8 END)
     ORDER BY looked_at
     LIMIT $1
     FOR UPDATE SKIP LOCKED)

@@ -16,6 +16,11 @@ RETURNING id, due, from_holder, to_holder, created < now() - make_interval(secs 
 -- It is done, or as much of it as ever will be; unless somebody else is at it by now.
 UPDATE hand_over SET done = now() WHERE id = $1 AND due = $2 AND done IS NULL
 
+-- name: drop_old_hand_overs
+-- Forgets hand-overs that ended long ago, some at a time. What they moved is in the trail.
+DELETE FROM hand_over
+WHERE id IN (SELECT id FROM hand_over WHERE done < now() - make_interval(secs => $1) ORDER BY done LIMIT $2)
+
 -- name: keep_open
 -- Nobody ends it before this transaction has; nothing where somebody has.
 SELECT id FROM hand_over WHERE id = $1 AND done IS NULL FOR SHARE

@@ -30,8 +30,11 @@ SELECT id, revision, epoch, state FROM event WHERE epoch > 0 ORDER BY id;
 SELECT id FROM event WHERE epoch > 0 AND state <> 'closed' ORDER BY id;
 
 -- name: list_unfinished_work
--- The bookings of an event with work that is still to be done: Redis need not know yet what became of them.
-SELECT DISTINCT booking_id FROM outbox WHERE event_id = $1 AND done IS NULL;
+-- The bookings of an event with work that is still to be done: Redis need not know yet what became of them, or whose they
+-- are.
+SELECT booking_id FROM outbox WHERE event_id = $1 AND done IS NULL
+UNION
+SELECT b.id FROM hand_over h JOIN booking b ON b.holder = h.to_holder WHERE h.done IS NULL AND b.event_id = $1;
 
 -- name: lock_adopting
 -- One adopter at a time: held by the connection until adopt is done or the adopter dies.

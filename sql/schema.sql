@@ -786,6 +786,7 @@ CREATE TABLE payment (
     intent_id      text,                      -- the PaymentIntent, once Stripe has made it
     client_secret  text,                      -- lets the buyer's browser confirm it
     looked_at      timestamptz,               -- when Stripe was last asked
+    save_card      boolean NOT NULL DEFAULT false,  -- what the buyer said: to be saved once it has paid
     -- No two bookings are paid with one charge.
     CONSTRAINT one_payment_per_intent UNIQUE (intent_id),
     CONSTRAINT payment_state_is_known CHECK (state IN (
@@ -838,7 +839,7 @@ CREATE TABLE payment_attempt (
     fault       text,                         -- what Stripe said, or that it said nothing
     PRIMARY KEY (booking_id, key),
     CONSTRAINT attempt_act_is_known CHECK (act IN (
-        'create_intent', 'cancel_intent', 'cancel_surplus', 'capture_intent',  -- as in the outbox
+        'create_intent', 'cancel_intent', 'cancel_surplus', 'refund_surplus', 'capture_intent',  -- as in the outbox
         'void_intent',                        -- ends an authorisation whose capture was refused for good
         'refund', 'transfer', 'reverse_transfer', 'transfer_again',  -- as in the outbox
         'reverse_surplus', 'submit_evidence')),
@@ -863,6 +864,31 @@ CREATE TRIGGER attempt_stays BEFORE UPDATE ON payment_attempt FOR EACH ROW
     EXECUTE FUNCTION attempt_stays();
 -- Nor is it forgotten.
 CREATE TRIGGER attempts_stay BEFORE DELETE OR TRUNCATE ON payment_attempt
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse();
+
+
+-- Money that Stripe took for a booking and that the booking has no use for: by another intent than its own, or after it
+-- had ended. All of it goes back, and nothing of it is a refund of the booking's (docs/decisions/026).
+CREATE TABLE surplus_payment (
+    intent_id   text PRIMARY KEY,
+    booking_id  text NOT NULL REFERENCES booking,
+    amount      bigint NOT NULL,              -- minor units of the booking's currency
+    found       timestamptz NOT NULL DEFAULT now(),
+    refund_id   text,                         -- re_…
+    returned    timestamptz,                  -- when Stripe took that refund
+    -- Nothing was taken.
+    CONSTRAINT surplus_is_something CHECK (amount > 0),
+    -- Given back by nothing, or nobody knows when.
+    CONSTRAINT surplus_returns_whole CHECK ((returned IS NULL) = (refund_id IS NULL))
+);
+-- A booking's.
+CREATE INDEX surplus_payment_by_booking ON surplus_payment (booking_id);
+-- What was taken and given back is not told otherwise afterwards.
+CREATE TRIGGER surplus_stays BEFORE UPDATE ON surplus_payment FOR EACH ROW
+    WHEN (OLD.returned IS NOT NULL OR (OLD.intent_id, OLD.booking_id, OLD.amount, OLD.found)
+                                      IS DISTINCT FROM (NEW.intent_id, NEW.booking_id, NEW.amount, NEW.found))
+    EXECUTE FUNCTION refuse();
+CREATE TRIGGER surplus_is_kept BEFORE DELETE OR TRUNCATE ON surplus_payment
     FOR EACH STATEMENT EXECUTE FUNCTION refuse();
 
 
@@ -1290,7 +1316,7 @@ CREATE TABLE outbox (
     event_id      text NOT NULL,
     act           text NOT NULL,
     key           text NOT NULL,              -- with `attempt`, the idempotency key at Stripe
-    intent_id     text,                       -- of cancel_surplus: the intent that is not the booking's
+    intent_id     text,                       -- of cancel_surplus and refund_surplus: the intent that is not the booking's
     refund_id     text REFERENCES refund,     -- of refund and keep_places
     tries         integer NOT NULL DEFAULT 0, -- 0: it was never sent
     attempt       integer NOT NULL DEFAULT 0, -- rises where a key is worn out
@@ -1308,6 +1334,7 @@ CREATE TABLE outbox (
         'create_intent',    -- at Stripe: a PaymentIntent for the booking
         'cancel_intent',    -- at Stripe: its end, where the booking is given up
         'cancel_surplus',   -- at Stripe: the end of an intent that a booking does not want beside its own
+        'refund_surplus',   -- at Stripe: all that was paid by such an intent
         'capture_intent',   -- at Stripe: the authorised money
         'sell_hold',        -- in Redis: the hold's places show sold
         'free_booking',     -- in Redis: all places of the booking are on sale again
@@ -1325,16 +1352,30 @@ CREATE TABLE outbox (
     -- What was struck must never have been sent: it could have been done.
     CONSTRAINT struck_is_unsent CHECK (NOT struck OR tries = 0),
     -- Only a surplus intent is named here: the booking's own is the payment's, and may not be known yet.
-    CONSTRAINT surplus_is_named CHECK ((act = 'cancel_surplus') = (intent_id IS NOT NULL)),
+    CONSTRAINT surplus_is_named CHECK ((act IN ('cancel_surplus', 'refund_surplus')) = (intent_id IS NOT NULL)),
     -- A refund of nobody knows what.
     CONSTRAINT refund_is_named CHECK ((act IN ('refund', 'keep_places')) = (refund_id IS NOT NULL))
 );
--- What is due; what is done, which is nearly all, is not searched for it.
-CREATE INDEX outbox_open ON outbox (due) WHERE done IS NULL;
+-- What is due, but for payments that are to be made; what is done, which is nearly all, is not searched for it.
+CREATE INDEX outbox_open ON outbox (due) WHERE done IS NULL AND act <> 'create_intent';
+-- Those, in the order in which they were asked for: the queue at Stripe (docs/decisions/024).
+CREATE INDEX outbox_creates ON outbox (id) WHERE done IS NULL AND act = 'create_intent';
 -- What somebody must look at.
 CREATE INDEX outbox_stuck ON outbox (stuck) WHERE stuck IS NOT NULL;
 -- What a request waits for.
 CREATE INDEX outbox_by_booking ON outbox (booking_id, id);
+
+-- How fast Stripe is called, by all processes together: a bucket for each of its operations, and one for all. Unlogged:
+-- after a crash it begins anew, which grants one burst, and no call waits for the disk (docs/decisions/024).
+CREATE UNLOGGED TABLE stripe_pace (
+    name           text PRIMARY KEY,
+    next_at        timestamptz NOT NULL DEFAULT now(),  -- when the next call is due, if they come evenly
+    background_at  timestamptz NOT NULL DEFAULT now(),  -- when background work may have the next, though buyers wait
+    share          double precision NOT NULL DEFAULT 1,  -- of the pace, when Stripe last had too many calls
+    slowed_at      timestamptz NOT NULL DEFAULT now(),  -- when that was
+    -- A pace of nothing never ends; and one beyond Stripe's.
+    CONSTRAINT pace_is_a_share CHECK (share > 0 AND share <= 1)
+) WITH (fillfactor = 10);
 
 -- Stripe's notices, kept before they are answered; each once, whatever order they come in. One whose look failed is looked
 -- into again: of a dispute that opens, or a refund that came back, there may be no other word.
@@ -1395,6 +1436,21 @@ CREATE INDEX account_invitation_by_email ON account_invitation (email, created);
 -- Old ones are swept away.
 CREATE INDEX account_invitation_by_age ON account_invitation (created);
 
+-- An account as Stripe's customer, whose cards are saved there and nowhere here. It is on record before Stripe is asked for
+-- one, and found again where the answer was lost.
+CREATE TABLE stripe_customer (
+    account_id   text PRIMARY KEY REFERENCES account ON DELETE CASCADE,
+    attempt      integer NOT NULL DEFAULT 0,  -- with the account, the idempotency key at Stripe
+    customer_id  text,                        -- cus_…
+    begun        timestamptz NOT NULL DEFAULT now(),
+    -- Two accounts that pay with the same cards.
+    CONSTRAINT one_account_per_customer UNIQUE (customer_id)
+);
+-- Whose cards are an account's is never changed.
+CREATE TRIGGER customer_stays BEFORE UPDATE ON stripe_customer FOR EACH ROW
+    WHEN (OLD.customer_id IS DISTINCT FROM NEW.customer_id AND OLD.customer_id IS NOT NULL)
+    EXECUTE FUNCTION refuse();
+
 -- An anonymous holder has signed in: what they hold and have booked becomes the account's. Written before anything is
 -- moved, so that a worker which dies halfway leaves word of what is to be done.
 CREATE TABLE hand_over (
@@ -1411,6 +1467,8 @@ CREATE TABLE hand_over (
 CREATE UNIQUE INDEX one_open_hand_over ON hand_over (from_holder, to_holder) WHERE done IS NULL;
 -- What is due.
 CREATE INDEX hand_over_open ON hand_over (due) WHERE done IS NULL;
+-- What is to be forgotten.
+CREATE INDEX hand_over_ended ON hand_over (done) WHERE done IS NOT NULL;
 
 -- Whose a booking is changes with a hand-over only, and is on record.
 CREATE FUNCTION booking_changes_hands() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -1452,6 +1510,7 @@ CREATE TABLE mail (
     CONSTRAINT mail_kind_is_known CHECK (kind IN (
         'confirmed', 'cancelled', 'expired', 'failed',  -- what a booking became
         'refunded',                                     -- Stripe took a refund
+        'returned',                                     -- what was paid and bought nothing went back
         'event_changed',                                -- another time, or another place
         'invited')),                                    -- an account, or a new password
     -- An invitation that tells of a booking, or the other way round.
@@ -1500,6 +1559,15 @@ BEGIN
 END $$;
 CREATE TRIGGER mail_of_refunds AFTER UPDATE ON refund FOR EACH ROW
     WHEN (OLD.accepted IS NULL AND NEW.accepted IS NOT NULL) EXECUTE FUNCTION mail_of_refunds();
+
+-- Tells of what was paid and bought nothing, once Stripe has taken its refund.
+CREATE FUNCTION mail_of_surplus() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM write_next_mail(NEW.booking_id, 'returned');
+    RETURN NULL;
+END $$;
+CREATE TRIGGER mail_of_surplus AFTER UPDATE ON surplus_payment FOR EACH ROW
+    WHEN (OLD.returned IS NULL AND NEW.returned IS NOT NULL) EXECUTE FUNCTION mail_of_surplus();
 
 -- Tells all who have bought of another time or place.
 CREATE FUNCTION mail_of_changed_event() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -39,7 +39,7 @@ PURE = {
     *("inventory.rooms", "inventory.best", "inventory.plan"),
     *("pricing.quote", "pricing.events", "pricing.currencies"),
     "guard.throttle",
-    *("booking.states", "booking.money", "booking.ledger", "booking.refunding", "booking.payouts"),
+    *("booking.states", "booking.money", "booking.methods", "booking.ledger", "booking.refunding", "booking.payouts"),
     "backoffice.chain",
     *("booking.letters", "booking.dossier"),
     *("gateway.wire", "gateway.session", "gateway.frames", "gateway.tokens", "gateway.qr"),
@@ -217,6 +217,7 @@ SETTINGS = {
     *("secret", "admin_email", "admin_password", "tick_ms", "sweep_ms"),
     *("stripe_api_key", "stripe_publishable_key", "stripe_webhook_secret", "stripe_api_base"),
     *("pay_seconds", "poll_seconds", "mark_seconds", "lease_seconds", "match_seconds", "settle_seconds"),
+    *("stripe_calls", "stripe_endpoint_calls", "payment_methods", "bank_seconds"),
     *("anchor_seconds", "anchor_bucket"),
     *("smtp_url", "mail_from", "public_url", "mailbox", "terms_url"),
 }

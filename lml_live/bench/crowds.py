@@ -1,19 +1,23 @@
-"""Rows about many people at one event: holds among viewers, thousands who come at once, ten thousand who watch."""
+"""Rows about many people at one event: holds among viewers, thousands who come or come back at once, or who watch."""
 
 import asyncio
 import time
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from lml_live import limits
 from lml_live.bench import bounds, house
 from lml_live.bench.child import Child, connect, module, open_child
 from lml_live.bench.figures import Figure, Goal, Slices, measured, not_measured, percentile
-from lml_live.bench.orders import Burst, Connect, Done, Leave, Pace, Watch
+from lml_live.bench.orders import Burst, Come, Connect, Cut, Done, Leave, Pace, Watch
 from lml_live.bench.plan import Promise, Row
 from lml_live.bench.stand import Side, Stand
 from lml_live.bench.worker import counters, paced_seconds
 from lml_live.devstack.child import LOOPBACK
+from lml_live.errors import Unavailable
+
+T = TypeVar("T")
 
 _HALL: Final = 20_000
 
@@ -131,16 +135,11 @@ async def _measure_burst(stand: Stand) -> list[Figure]:
         order = Connect(group="comers", count=_COMERS // _DOORS, at_once=_COMERS // _DOORS, **at)  # type: ignore[arg-type]
         pace = Pace(group="probes", per_second=_PINGS_PER_SECOND, seconds=0, cpu_of=home.cpu_of)
         for number in range(_BURSTS + 1):
-            coming = asyncio.create_task(_come(doors, order))
-            # Pings as long as they come, in slices, for how long that is nobody knows.
-            slices = []
-            while not coming.done():
-                slices.append(await driver.ask(_seconds(pace, 0.25)))
-            took = await coming
+            took, pings = await _ping_meanwhile(driver, pace, _come(doors, order))
             for door in doors:
                 await door.ask(Leave(group="comers"))
             if number:  # the first one warms up
-                bursts.append((_sum(slices), took, _COMERS))
+                bursts.append((pings, took, _COMERS))
             await asyncio.sleep(bounds.SETTLE_SECONDS)
     pauses = [max(done.latencies_ms) for done, _, _ in bursts]
     raw = {
@@ -183,6 +182,14 @@ async def _come(doors: list[Child], order: Connect) -> float:
     return time.perf_counter() - began
 
 
+async def _ping_meanwhile(driver: Child, pace: Pace, work: Coroutine[Any, Any, T]) -> tuple[T, Done]:
+    """Pings as long as the work takes, in slices, for how long that is nobody knows."""
+    working, slices = asyncio.create_task(work), []
+    while not working.done():
+        slices.append(await driver.ask(_seconds(pace, 0.25)))
+    return await working, _sum(slices)
+
+
 def _seconds(pace: Pace, seconds: float) -> Pace:
     return Pace(group=pace.group, per_second=pace.per_second, seconds=seconds, cpu_of=pace.cpu_of)
 
@@ -203,6 +210,90 @@ WELCOME_BURST: Final = Row(
     "thousands who come at once: the longest pause that others see, and what each costs",
     (Promise(_PAUSE, "ms", Goal("value", "most", 50)), Promise(_JOIN, "µs")),
     _measure_burst,
+)
+
+# --- Ten thousand who come back at once
+
+_RETURNING: Final = 10_000
+_WITHIN_SECONDS: Final = 5.0
+_SMALL_HALL: Final = 300
+_ASKING: Final = 10
+"""Of them, who ask for something when they are cut, so that all have missed something."""
+_RETURN_WORKERS: Final = 2
+
+
+async def _measure_reconnects(stand: Stand) -> list[Figure]:
+    if why := bounds.too_many_sockets(_RETURNING + _PROBES):
+        return [not_measured(each.figure, each.unit, why, goal=each.goal) for each in RECONNECTS.promises]
+    storms: list[tuple[Done, Done]] = []
+    async with AsyncExitStack() as stack:
+        home = await stack.enter_async_context(house.open_house(stand, workers=_RETURN_WORKERS))
+        driver = await stack.enter_async_context(open_child("the driver", module("driver")))
+        comers = await stack.enter_async_context(open_child("those who come back", module("comebacks")))
+        event = await home.open_event(_SMALL_HALL)
+        at = {"host": LOOPBACK, "port": home.port, "event": event}
+        await driver.ask(Connect(group="probes", count=_PROBES, asks="ping", **at))  # type: ignore[arg-type]  # as named
+        stand.say(f"  {_RETURNING:,} sockets come")
+        asking = {"count": _RETURNING, "busy": _ASKING, "pause_seconds": 3_600.0}
+        await comers.ask(Come(within_seconds=_WITHIN_SECONDS, seed=1, **asking, **at))  # type: ignore[arg-type]
+        pace = Pace(group="probes", per_second=_PINGS_PER_SECOND, seconds=0, cpu_of=home.cpu_of)
+        for number in range(_ROUNDS + 1):
+            cut = comers.ask(Cut(seconds_max=bounds.CHILD_ANSWER_SECONDS - bounds.CHILD_STOP_SECONDS))
+            done, pings = await _ping_meanwhile(driver, pace, cut)
+            if done.broken or done.welcomed:
+                raise Unavailable(f"{done.welcomed} had to be told everything; {done.broken}")
+            if number:  # the first one warms up
+                storms.append((done, pings))
+            await asyncio.sleep(bounds.SETTLE_SECONDS)
+    workload = (
+        f"{_RETURNING:,} sockets of one event of {_SMALL_HALL} seats and {_RETURN_WORKERS} workers are reset at once,"
+        f" and come back at random moments of {_WITHIN_SECONDS:.0f} s, with `resume`; {_PINGS_PER_SECOND} pings a"
+        f" second of {_PROBES} others meanwhile; all on the same machine"
+    )
+    raw = {
+        "told_to_wait": [done.told for done, _ in storms],
+        "asked_again": [done.repeated for done, _ in storms],
+        "pings": sum(pings.operations for _, pings in storms),
+        "ping_p99_ms": percentile([each for _, pings in storms for each in pings.latencies_ms], 0.99),
+        "ping_p50_ms": percentile([each for _, pings in storms for each in pings.latencies_ms], 0.5),
+    }
+    flags = {**house.FLAGS, "workers": _RETURN_WORKERS}
+    sides = {
+        _BACK: Slices(tuple(done.seconds for done, _ in storms)),
+        _BACK_PAUSE: Slices(tuple(max(pings.latencies_ms) for _, pings in storms)),
+        _BACK_CPU: Slices(tuple(pings.cpu_ns["worker"] / _RETURNING / 1e3 for _, pings in storms)),
+    }
+    words = {
+        _BACK: "until the last has been told what it missed",
+        _BACK_PAUSE: "the longest that a ping was not answered, the machine's own waits included",
+        _BACK_CPU: "the workers' CPU for each who came back, pings included",
+    }
+    return [
+        measured(
+            each.figure,
+            each.unit,
+            sides[each.figure],
+            workload=f"{words[each.figure]}; {workload}",
+            goal=each.goal,
+            flags=flags,
+            raw=raw,
+        )
+        for each in RECONNECTS.promises
+    ]
+
+
+_BACK: Final = f"reconnects_{_RETURNING}"
+_BACK_PAUSE: Final = f"reconnects_{_RETURNING}_pause"
+_BACK_CPU: Final = "reconnect_cpu"
+RECONNECTS: Final = Row(
+    "reconnects",
+    "ten thousand sockets that are cut at once and come back: until all are there, the longest pause, what each costs",
+    (
+        Promise(_BACK, "s", Goal("value", "most", _WITHIN_SECONDS + 1)),
+        Promise(_BACK_PAUSE, "ms"),
+        Promise(_BACK_CPU, "µs"),
+    ),
+    _measure_reconnects,
 )
 
 # --- Ten thousand at one event

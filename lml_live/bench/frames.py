@@ -10,15 +10,18 @@ TEXT: Final = 0x1
 CLOSE: Final = 0x8
 PING: Final = 0x9
 PONG_FRAME: Final = bytes((0x8A, 0x80, 0, 0, 0, 0))
+CLOSE_FRAME: Final = bytes((0x88, 0x80, 0, 0, 0, 0))
 HELLO: Final = b'{"type":"hello"}'
 _SMALL: Final = 126
 
 
 def client_frame(payload: bytes) -> bytes:
-    """A masked text frame. Raises `ValueError` for a payload of 126 bytes or more: no request here is so long."""
-    if len(payload) >= _SMALL:
-        raise ValueError("the payload is too long for a small frame")
-    return bytes((0x81, 0x80 | len(payload), 0, 0, 0, 0)) + payload
+    """A masked text frame. Raises `ValueError` for a payload of 64 KiB or more: no request here is so long."""
+    if len(payload) < _SMALL:
+        return bytes((0x81, 0x80 | len(payload), 0, 0, 0, 0)) + payload
+    if len(payload) > 0xFFFF:
+        raise ValueError("the payload is too long for a request")
+    return bytes((0x81, 0x80 | _SMALL)) + len(payload).to_bytes(2, "big") + bytes(4) + payload
 
 
 def server_frame(size: int) -> bytes:

@@ -1,4 +1,4 @@
-"""A whole server on engines of its own: `lml serve` as shipped, with one worker, and halls to sell."""
+"""A whole server on engines of its own: `lml serve` as shipped, mostly with one worker, and halls to sell."""
 
 import asyncio
 import contextlib
@@ -168,7 +168,9 @@ async def _copy_package(directory: Path, *, helper: bool) -> Path:
 
 
 @asynccontextmanager
-async def open_house(stand: Stand, *, helper: bool | None = None, beside: House | None = None) -> AsyncIterator[House]:
+async def open_house(
+    stand: Stand, *, helper: bool | None = None, beside: House | None = None, workers: int = 1
+) -> AsyncIterator[House]:
     """A server for as long as the block lasts, on the stand's engines. Raises `Unavailable` where it does not start.
 
     `helper` says whether it has the compiled helper of the fan-out; None for what is installed. Raises `NoHelper`.
@@ -191,6 +193,7 @@ async def open_house(stand: Stand, *, helper: bool | None = None, beside: House 
         settings = {
             "LML_HOST": LOOPBACK,
             "LML_PORT": "0",
+            "LML_WORKERS": str(workers),
             "LML_POSTGRES_DSN": database_server.server_url,
             "LML_POSTGRES_OWNER_DSN": database_server.url,
             "LML_MONGO_URL": mongo.url,

@@ -86,7 +86,46 @@ class Send(Struct, frozen=True, kw_only=True, tag="send"):
     frame_bytes: int
 
 
-Order = Connect | Burst | Pace | Watch | Stall | Leave | Send
+class Come(Struct, frozen=True, kw_only=True, tag="come"):
+    """Those who come back (`comebacks`): open `count` sockets. Answered once all are welcomed."""
+
+    host: str
+    port: int
+    event: str
+    count: int
+    busy: int = 0
+    """So many of them hold and release, from now on, a seat each: the one of their number."""
+    pause_seconds: float = 1.0
+    """Between an answer and the next request of a busy one: a random part of twice as much."""
+    within_seconds: float
+    """Who is cut comes back at a random moment of so long; who is told to go, of what they are told."""
+    seed: int
+    at_once: int = bounds.CONNECTS_AT_ONCE
+
+
+class Cut(Struct, frozen=True, kw_only=True, tag="cut"):
+    """Reset all sockets, all at once; the busy ones have just asked for something. Answered once all are back."""
+
+    seconds_max: float
+
+
+class Settle(Struct, frozen=True, kw_only=True, tag="settle"):
+    """Answered once all are there and have been told everything up to `seq` of `epoch` (None: wherever they are)."""
+
+    epoch: str | None = None
+    seq: int = 0
+    returned: int = 0
+    """So many have come back, since the last order was answered."""
+    seconds_max: float
+
+
+class Rest(Struct, frozen=True, kw_only=True, tag="rest"):
+    """The busy ones ask for nothing more. Answered once all are there, and all that they asked for is answered."""
+
+    seconds_max: float
+
+
+Order = Connect | Burst | Pace | Watch | Stall | Leave | Send | Come | Cut | Settle | Rest
 
 
 class Done(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -119,6 +158,22 @@ class Done(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Sockets that lack something: a gap between two diffs, or an end before the last seq that any of them heard."""
     lost: int = 0
     """Sockets that were closed by the other side."""
+    resumed: int = 0
+    """Who came back and was told what they had missed."""
+    welcomed: int = 0
+    """Who was told everything, the first time or again."""
+    told: dict[str, int] = {}
+    """By code: how often somebody was told to come back later."""
+    byes: dict[int, list[float]] = {}
+    """By `retry_after_ms`: when each `bye` came (the system's monotonic clock, in seconds)."""
+    pictures: dict[str, int] = {}
+    """How many see the same: epoch, seq, seats (as in `availability`) and areas, parted by spaces."""
+    holds: dict[int, str] = {}
+    """What the busy ones have, by their number."""
+    repeated: int = 0
+    """Requests that were sent again because their answer was lost."""
+    broken: list[str] = []
+    """What somebody met that the contract does not promise; the first few."""
 
 
 _order: Final = msgspec.json.Decoder(Order)

@@ -22,6 +22,7 @@ ROWS: Final[tuple[Row, ...]] = (
     commits.BOOKING_COMMIT,
     rooms.SLOW_READER,
     crowds.WELCOME_BURST,
+    crowds.RECONNECTS,
     crowds.ONE_EVENT,
     best.HOLD_BEST,
 )

@@ -47,6 +47,7 @@ class Aftercare:
         self._payments = payments
         self.acts: dict[str, Callable[[Work], Awaitable[None]]] = {
             "refund": self._refund,
+            "refund_surplus": self._refund_surplus,
             "keep_places": self._keep_places,
             "submit_evidence": self._submit_evidence,
             **(paying.acts if paying is not None else {}),
@@ -112,6 +113,40 @@ class Aftercare:
             # Also what was given back at Stripe itself: this one, as long as it was decided, may have been in its way.
             await self._refunds.found(booking.id, at_stripe)
         await self._bookings.finish_work(work, outcome)
+
+    async def _refund_surplus(self, work: Work) -> None:
+        """Gives back what was paid and bought nothing."""
+        assert work.intent is not None
+        amount, returned = await self._bookings.surplus(work.intent)
+        outcome: Outcome = "found"
+        if not returned:
+            if self._payments is None:
+                raise Unavailable("No payment provider is set up.")
+            booking = await self._bookings.load(work.booking)
+            assert booking is not None
+            named = f"surplus:{work.intent}"
+            made = await self._surplus_refund(work.intent, named) if work.tries > 1 or work.attempt else None
+            if made is None:
+                try:
+                    made = await self._payments.refund(
+                        work.intent, amount, booking.currency, booking.id, named, work.stripe_key
+                    )
+                    outcome = "done"
+                except PaymentFault as fault:
+                    if fault.kind != "refused":
+                        raise
+                    made = await self._surplus_refund(work.intent, named)
+                    if made is None:
+                        # Given back by hand, or disputed, perhaps: somebody must look, and it is tried again.
+                        log.error("booking %s: what %s paid cannot be given back: %s", booking.id, work.intent, fault)
+                        raise refused_for_long(work, fault) from fault
+            await self._bookings.surplus_returned(work.booking, work.intent, made.id)
+        await self._bookings.finish_work(work, outcome)
+
+    async def _surplus_refund(self, intent: str, named: str) -> StripeRefund | None:
+        assert self._payments is not None
+        found = [one for one in await self._payments.find_refunds(intent) if one.key == named and one.state != "failed"]
+        return found[0] if found else None
 
     async def _submit_evidence(self, work: Work) -> None:
         told = await self._evidence.load(work.key)

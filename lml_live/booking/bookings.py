@@ -12,12 +12,12 @@ import asyncpg
 from msgspec import Struct
 
 from lml_live.booking import states, tickets
-from lml_live.booking.accounts import post_move
+from lml_live.booking.accounts import post, post_move
 from lml_live.booking.claims import Claimed, Known, Line, NewBooking, NotClaimed
 from lml_live.booking.inbox import Inbox
-from lml_live.booking.ledger import Tender
+from lml_live.booking.ledger import Shares, Tender
 from lml_live.booking.outbox import Outbox, write_work
-from lml_live.booking.payment_states import may_follow
+from lml_live.booking.payment_states import PaymentState, may_follow
 from lml_live.booking.states import BookingState, IntentStatus
 from lml_live.booking.together import Together
 from lml_live.clock import to_datetime
@@ -48,6 +48,10 @@ class Booking(Struct, frozen=True, kw_only=True):
     created: datetime
     intent_id: str | None
     client_secret: str | None
+    payment: PaymentState | None
+    """What Stripe said of it last; None where nothing is due."""
+    save_card: bool
+    """The buyer wants the card that pays to be saved."""
     tender: Tender | None
     forgone: int | None
     lines: tuple[Line, ...]
@@ -131,6 +135,14 @@ class Bookings(Outbox, Inbox):
             rows = await connected.fetch(_SQL["list_bookings"], holder, *(after or (None, None)), limit)
             return await _with_lines(connected, rows)
 
+    async def find(
+        self, event: str, *, seat_id: str | None, text: str | None, after: tuple[datetime, str] | None, limit: int
+    ) -> Sequence[Booking]:
+        """An event's bookings, the newest first: of a seat, of a buyer with this in name or address, of a number."""
+        async with postgres.connection(self._pool) as connected:
+            asked = (event, seat_id, text, *(after or (None, None)), limit)
+            return await _with_lines(connected, await connected.fetch(_SQL["find_bookings"], *asked))
+
     # --- Decide
 
     async def give_up(self, booking: str, to: BookingState) -> BookingState | None:
@@ -169,7 +181,7 @@ class Bookings(Outbox, Inbox):
             if payment["intent_id"] == intent:
                 return True
             if payment["state"] != "preparing" or row["state"] not in states.AWAITING_PAYMENT:
-                await connected.execute(_SQL["write_surplus"], booking, f"{booking}:cancel_surplus:{intent}", intent)
+                await self._end_surplus(connected, booking, intent)
                 return False
             await connected.execute(_SQL["keep_intent"], booking, intent, client_secret, status)
             state = await self._follow(connected, row, status)
@@ -190,6 +202,9 @@ class Bookings(Outbox, Inbox):
             if noted is None:
                 # Another intent's, or older than what is known already: whoever asked had a slow answer.
                 state: BookingState = row["state"]
+                if status == "succeeded" and state in states.ENDED_UNSOLD:
+                    # Stripe had said that it never would be paid. Whatever the reason, nobody keeps it.
+                    await self._end_surplus(connected, booking, intent)
                 return state
             return await self._follow(connected, row, status)
 
@@ -211,6 +226,38 @@ class Bookings(Outbox, Inbox):
         if to == "confirmed":
             await tickets.issue(connected, booking)
         return to
+
+    async def _end_surplus(self, connected: Connection, booking: str, intent: str) -> None:
+        await connected.execute(_SQL["write_surplus"], booking, f"{booking}:cancel_surplus:{intent}", intent)
+
+    async def surplus_paid(self, booking: str, intent: str, amount: int) -> None:
+        """Stripe has taken money for a booking that it has no use for: all of it is to go back."""
+        async with postgres.transaction(self._pool) as connected:
+            row = await connected.fetchrow(_SQL["lock_booking"], booking)
+            assert row is not None
+            if await connected.fetchval(_SQL["keep_surplus"], intent, booking, amount) is not None:
+                shares = Shares(0, 0, 0, owed=amount)
+                await post(connected, booking, row["currency"], "surplus_taken", shares, about=intent)
+                act = f"{booking}:refund_surplus:{intent}"
+                await connected.execute(_SQL["write_surplus_refund"], booking, act, intent)
+
+    async def surplus(self, intent: str) -> tuple[int, bool]:
+        """What was taken by such an intent, and whether it went back."""
+        async with postgres.connection(self._pool) as connected:
+            row = await connected.fetchrow(_SQL["load_surplus"], intent)
+        assert row is not None
+        return row["amount"], row["returned"] is not None
+
+    async def surplus_returned(self, booking: str, intent: str, refund: str) -> None:
+        """Stripe has taken its refund; told again, nothing happens."""
+        async with postgres.transaction(self._pool) as connected:
+            row = await connected.fetchrow(_SQL["lock_booking"], booking)
+            assert row is not None
+            amount = await connected.fetchval(_SQL["return_surplus"], intent, refund)
+            if amount is not None:
+                shares = Shares(0, 0, 0, owed=amount)
+                await post(connected, booking, row["currency"], "surplus_returned", shares, about=intent)
+                await connected.execute(_SQL["touch_booking"], booking)
 
     async def create_refused(self, booking: str) -> None:
         """Stripe will never make this intent (its parameters are refused): nothing can be charged.
@@ -242,15 +289,18 @@ class Bookings(Outbox, Inbox):
 
     # --- Poller, expiry
 
-    async def to_expire(self, count: int) -> list[str]:
-        """Bookings that were not paid in time."""
+    async def to_expire(self, count: int, bank_seconds: float) -> list[str]:
+        """Bookings that were not paid in time; where the bank is at it, so much later."""
         async with postgres.connection(self._pool) as connected:
-            return [row["id"] for row in await connected.fetch(_SQL["bookings_to_expire"], count)]
+            return [row["id"] for row in await connected.fetch(_SQL["bookings_to_expire"], count, bank_seconds)]
 
-    async def to_look_at(self, count: int, seconds: float) -> list[str]:
-        """Unfinished bookings whose intent was not looked at for so long; they count as looked at from here on."""
+    async def to_look_at(self, count: int, seconds: float, banks: float) -> list[str]:
+        """Unfinished bookings whose intent was not looked at for so long; they count as looked at from here on.
+
+        Where the bank is at it, `banks` seconds.
+        """
         async with postgres.connection(self._pool) as connected:
-            return [row["id"] for row in await connected.fetch(_SQL["bookings_to_look_at"], count, seconds)]
+            return [row["id"] for row in await connected.fetch(_SQL["bookings_to_look_at"], count, seconds, banks)]
 
 
 async def release_places(connected: Connection, booking: str, event: str) -> None:
@@ -284,6 +334,8 @@ async def _with_lines(connected: Connection, rows: Sequence[asyncpg.Record]) -> 
             created=row["created"],
             intent_id=row["intent_id"],
             client_secret=row["client_secret"],
+            payment=row["payment"],
+            save_card=bool(row["save_card"]),
             tender=row["tender"],
             forgone=row["forgone"],
             lines=tuple(lines[row["id"]]),

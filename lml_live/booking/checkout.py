@@ -49,12 +49,15 @@ QuoteHold = Callable[[str, Record], Quoted]
 class Buyer(Struct, frozen=True):
     name: str
     email: str | None
+    save_card: bool = False
+    """The card that pays is to be saved for the account."""
 
 
 class Checkout:
     """Makes bookings of holds, and lets buyers give them up.
 
-    `secret` makes booking ids and access tokens. `judge_amount` is asked of an amount above 0 before a hold is marked.
+    `secret` makes booking ids and access tokens. `judge_amount` is asked of an amount above 0 before a hold is marked,
+    and then `admit`, which raises `Overloaded` where a payment would not be ready in time.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class Checkout:
         *,
         pay_seconds: int,
         mark_seconds: int,
+        admit: Callable[[], Awaitable[None]],
         judge_amount: JudgeAmount = judge_amount,
     ) -> None:
         self._bookings = bookings
@@ -74,6 +78,7 @@ class Checkout:
         self._secret = hmac.digest(secret, b"lml booking v1", "sha256")
         self._pay_seconds = pay_seconds
         self._mark_seconds = mark_seconds
+        self._admit = admit
         self._judge_amount = judge_amount
 
     def booking_id(self, holder: str, key: str) -> str:
@@ -101,7 +106,8 @@ class Checkout:
     ) -> Booking | Refusal:
         """Makes a booking of a hold, and its payment ready where Stripe answers in time.
 
-        Raises `Unavailable` where a store does not answer: the same key may then be sent again. A booking of this key
+        Raises `Unavailable` where a store does not answer, and `Overloaded` where too many are paying: the same key may
+        then be sent again. A booking of this key
         that is there already is answered as it is, or `idempotency_mismatch` where it was made of another request.
         """
         booking = self.booking_id(holder, key)
@@ -114,8 +120,11 @@ class Checkout:
         assert seen.record is not None
         if seen.record.state == "checkout" and seen.record.booking != booking:
             return Refusal("hold_in_checkout", "The hold is being paid for.")
-        if (refusal := self._judge(quote(event, seen.record), expected_amount)) is not None:
+        quoted = quote(event, seen.record)
+        if (refusal := self._judge(quoted, expected_amount)) is not None:
             return refusal
+        if quoted.amount and seen.record.state != "checkout":
+            await self._admit()
         mark = await self.mark(event, holder, hold, booking)
         if isinstance(mark, Refusal):
             return mark
@@ -191,6 +200,7 @@ class Checkout:
                     lines=tuple(map(_given, quoted.lines)) if given else quoted.lines,
                     pay_seconds=self._pay_seconds,
                     origin=origin,
+                    save_card=buyer.save_card,
                     counter=counter,
                     forgone=quoted.lines if given else (),
                 )

@@ -53,6 +53,8 @@ class NewBooking(Struct, frozen=True, kw_only=True):
     pay_seconds: int
     origin: str = ""
     """Stands for the network address that it was made from."""
+    save_card: bool = False
+    """The card that pays is to be saved for the account that books."""
     counter: AtCounter | None = None
     """Sold and paid for at the counter, in this very transaction."""
     forgone: tuple[Line, ...] = ()
@@ -115,6 +117,8 @@ async def claim_all(pool: Pool, news: Sequence[NewBooking]) -> list[Outcome]:
         claimed = frozenset() if fence is None else frozenset(fence["claimed"])
         won = [new for new in news if new.id in claimed]
         await _take_areas(connected, event, won)
+        if saving := [new.id for new in won if new.save_card and new.amount]:
+            await connected.execute(_SQL["save_cards"], saving)
         if sold := [new.id for new in won if new.amount == 0 or new.counter is not None]:
             await connected.execute(_SQL["confirm_at_once"], sold)
             await connected.execute(_SQL["sell_seats"], sold)

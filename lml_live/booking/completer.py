@@ -10,13 +10,15 @@ import contextlib
 import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from datetime import timedelta
 from typing import Any, Final
 
 from lml_live import limits
 from lml_live.booking.aftercare import Aftercare
 from lml_live.booking.bookings import Bookings
+from lml_live.booking.creating import Creating
+from lml_live.booking.customers import Customers
 from lml_live.booking.outbox import Outcome, Work
+from lml_live.booking.pace import for_buyers
 from lml_live.booking.payments import Intent, PaymentFault, Payments
 from lml_live.booking.states import IntentStatus
 from lml_live.errors import LmlError, Unavailable
@@ -41,6 +43,14 @@ _FREE_REASONS: Final = {
 }
 """Why places are free of a booking that was not paid for; else a member of staff gave them back."""
 
+_OF_INTENTS: Final = frozenset(
+    f"payment_intent.{what}"
+    for what in ("amount_capturable_updated", "succeeded", "canceled", "processing", "payment_failed")
+)
+"""The notices after which an intent may have become something that a booking follows."""
+_BUYERS_WAIT: Final = frozenset({"cancel_intent"})
+_OF_MONEY: Final = frozenset({"payment_intent.succeeded", "payment_intent.amount_capturable_updated"})
+
 
 class Completer:
     """The booking loop of one worker, and the same acts for a request that waits."""
@@ -51,8 +61,10 @@ class Completer:
         holds: Holds,
         payments: Payments | None,
         aftercare: Aftercare,
+        customers: Customers | None = None,
         *,
         poll_seconds: float,
+        bank_seconds: float = limits.BANK_SECONDS,
         lease_seconds: float = limits.OUTBOX_LEASE_SECONDS,
     ) -> None:
         self._bookings = bookings
@@ -60,45 +72,60 @@ class Completer:
         self._payments = payments
         self._aftercare = aftercare
         self._poll_seconds = poll_seconds
+        self._bank_seconds = bank_seconds
         self._lease_seconds = lease_seconds
+        self._creating = Creating(bookings, payments, self._perform_act, customers, lease_seconds=lease_seconds)
+        self._creating.made = self.wake
         self.undo_taking: UndoTaking = _nothing_taken
         self._wake = asyncio.Event()
+        self._queued = asyncio.Event()
         self._hurrying: set[asyncio.Task[None]] = set()
 
     def wake(self) -> None:
         """There is something to do."""
         self._wake.set()
+        self._queued.set()
 
     async def run(self) -> None:
-        """Works until cancelled."""
+        """Works until cancelled. Payments that wait for their turn at Stripe keep nothing else waiting."""
         try:
-            while True:
-                try:
-                    busy = await self.turn()
-                except Unavailable as error:
-                    busy = False
-                    log.debug("the completer waits: %s", error)
-                except Exception:  # the loop of the worker: nothing may end it (style.md, 14)
-                    busy = False
-                    log.exception("completing failed")
-                if not busy:
-                    # A little chance keeps the workers from coming all at once.
-                    wait = limits.COMPLETER_SECONDS * (0.5 + random.random())  # noqa: S311
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(wait):
-                            await self._wake.wait()
-                self._wake.clear()
+            await asyncio.gather(self._repeat(self._round, self._wake), self._repeat(self._creating.turn, self._queued))
         finally:
             await self.close()
+
+    async def _repeat(self, turn: Callable[[], Awaitable[bool]], wake: asyncio.Event) -> None:
+        while True:
+            wake.clear()
+            try:
+                busy = await turn()
+            except Unavailable as error:
+                busy = False
+                log.debug("the completer waits: %s", error)
+            except Exception:  # the loop of the worker: nothing may end it (style.md, 14)
+                busy = False
+                log.exception("completing failed")
+            if not busy:
+                # A little chance keeps the workers from coming all at once.
+                wait = limits.COMPLETER_SECONDS * (0.5 + random.random())  # noqa: S311
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait):
+                        await wake.wait()
 
     async def close(self) -> None:
         """Ends what is still hurried for requests that no longer wait; the outbox has it, and others will do it."""
         for task in self._hurrying:
             task.cancel()
         await asyncio.gather(*self._hurrying, return_exceptions=True)
+        await self._creating.close()
 
     async def turn(self) -> bool:
-        """One round of everything; whether there was anything to do.
+        """One round of everything, to its end; whether there was anything to do."""
+        made = await self._creating.turn()
+        await self._creating.rest()
+        return await self._round() or made
+
+    async def _round(self) -> bool:
+        """Everything but what is made at Stripe for those who are about to pay; whether there was anything to do.
 
         No part keeps another from its turn: what fails is logged, or raised when all were tried.
         """
@@ -106,11 +133,12 @@ class Completer:
         faults = await _all_of(self._perform(one) for one in work)
         notices = await self._bookings.open_notices(limits.OUTBOX_BATCH)
         faults += await _all_of(self._heed(*notice) for notice in notices)
-        overdue = await self._bookings.to_expire(limits.OUTBOX_BATCH)
+        overdue = await self._bookings.to_expire(limits.OUTBOX_BATCH, self._bank_seconds)
         for booking in overdue:
             await self._bookings.give_up(booking, "expiring")
         # Each look costs a call: at Stripe's pace, and no more at once than a batch.
-        unseen = await self._bookings.to_look_at(limits.OUTBOX_BATCH, self._poll_seconds)
+        banks = max(self._poll_seconds, min(limits.BANK_LOOK_SECONDS, self._bank_seconds / limits.BANK_LOOKS))
+        unseen = await self._bookings.to_look_at(limits.OUTBOX_BATCH, self._poll_seconds, banks)
         faults += await _all_of(self.look_at(booking) for booking in unseen)
         faults += await _all_of(await self._aftercare.to_look_at(limits.OUTBOX_BATCH, self._poll_seconds))
         if faults:
@@ -139,19 +167,33 @@ class Completer:
         self.wake()
 
     async def _hurry(self, booking: str) -> None:
+        await self._creating.hurry(booking)
         for _ in range(limits.HURRY_ROUNDS_MAX):
             work = await self._bookings.lease_work(limits.OUTBOX_BATCH, self._lease_seconds, booking=booking)
             if not work:
                 return
             for one in work:
-                await self._perform(one)
+                with for_buyers():
+                    await self._perform(one)
 
-    async def _heed(self, notice: str, kind: str, booking: str | None) -> None:
+    async def _heed(self, notice: str, kind: str, intent: str | None, booking: str | None) -> None:
+        with for_buyers():
+            await self._look_into(notice, kind, intent, booking)
+
+    async def _look_into(self, notice: str, kind: str, intent: str | None, booking: str | None) -> None:
+        # Most notices tell what the one about the intent tells, too, and a look at each would be most of the pace.
         # A payment whose look fails is done with, too: the poller will look again. What comes after a sale it may never
         # hear of otherwise.
-        if booking is not None:
+        look = self._aftercare.look_for(kind) or (self.look_at if kind in _OF_INTENTS else None)
+        if look is not None and (booking is not None or (kind in _OF_MONEY and intent is not None)):
             try:
-                await (self._aftercare.look_for(kind) or self.look_at)(booking)
+                if booking is None:
+                    assert intent is not None
+                    await self._look_at_unknown(intent)
+                elif look == self.look_at:
+                    await self.look_at(booking, heard=kind.removeprefix("payment_intent."))
+                else:
+                    await look(booking)
             except PaymentFault as fault:
                 log.warning("booking %s: %s will be looked into again: %s", booking, kind, fault)
                 wait = max(fault.wait_seconds, limits.OUTBOX_BACK_OFF_SECONDS)
@@ -159,17 +201,39 @@ class Completer:
                 return
         await self._bookings.finish_notice(notice)
 
-    async def look_at(self, booking: str) -> None:
-        """Asks Stripe what became of a booking's intent, and draws the consequences."""
+    async def look_at(self, booking: str, heard: str | None = None) -> None:
+        """Asks Stripe what became of a booking's intent, and draws the consequences.
+
+        Not where that is known for good, unless something else was `heard`.
+        """
         known = await self._bookings.load(booking)
         if known is None or known.intent_id is None or self._payments is None:
+            return
+        if known.payment == "succeeded" or (known.payment == "canceled" and heard in (None, "canceled")):
             return
         try:
             intent = await self._payments.retrieve(known.intent_id)
         except PaymentFault as fault:
-            log.warning("booking %s could not be looked at: %s", booking, fault)
+            log.log(
+                logging.DEBUG if fault.paced else logging.WARNING,
+                "booking %s could not be looked at: %s",
+                booking,
+                fault,
+            )
             return
         await self._found(booking, intent)
+
+    async def _look_at_unknown(self, intent_id: str) -> None:
+        """Money moves by an intent that no booking has: it may have been made for one, and its answer been lost.
+
+        Raises `PaymentFault` where Stripe cannot be asked: there may be no other word of it.
+        """
+        intent = await self._provider().retrieve(intent_id)
+        if intent.booking is None or await self._bookings.load(intent.booking) is None:
+            return  # somebody else's; the account is not ours alone
+        if not await self._bookings.intent_made(intent.booking, intent.id, intent.client_secret, intent.status):
+            log.warning("booking %s: another intent, %s, is %s, and ends", intent.booking, intent.id, intent.status)
+        self.wake()
 
     async def _found(self, booking: str, intent: Intent) -> None:
         state = await self._bookings.intent_found(booking, intent.id, intent.status)
@@ -180,7 +244,6 @@ class Completer:
 
     async def _perform(self, work: Work) -> None:
         acts: dict[str, Callable[[Work], Awaitable[None]]] = {
-            "create_intent": self._create,
             "capture_intent": self._capture,
             "cancel_intent": self._cancel,
             "cancel_surplus": self._cancel_surplus,
@@ -189,11 +252,16 @@ class Completer:
             "restore_hold": self._restore_hold,
             **self._aftercare.acts,
         }
+        with for_buyers() if work.act in _BUYERS_WAIT else contextlib.nullcontext():
+            await self._perform_act(work, acts[work.act])
+
+    async def _perform_act(self, work: Work, act: Callable[[Work], Awaitable[None]]) -> None:
         try:
-            await acts[work.act](work)
+            await act(work)
         except PaymentFault as fault:
-            wait = max(fault.wait_seconds, _back_off(work.tries))
-            log.warning("booking %s: %s will be tried again in %.1f s: %s", work.booking, work.act, wait, fault)
+            wait = fault.wait_seconds if fault.paced else max(fault.wait_seconds, _back_off(work.tries))
+            level = logging.DEBUG if fault.paced else logging.WARNING
+            log.log(level, "booking %s: %s will be tried again in %.1f s: %s", work.booking, work.act, wait, fault)
             await self._bookings.postpone_attempt(work, wait, str(fault), worn=fault.kind == "worn", stuck=fault.stuck)
             if fault.stuck:
                 log.error("booking %s: %s is refused for good: nobody asks again until told to", work.booking, work.act)
@@ -204,48 +272,18 @@ class Completer:
             log.exception("booking %s: %s failed", work.booking, work.act)
             await self._bookings.postpone_work(work, _back_off(work.tries), "a defect; see the log")
 
-    async def _create(self, work: Work) -> None:
-        booking = await self._bookings.load(work.booking)
-        assert booking is not None
-        outcome: Outcome = "found"
-        if booking.intent_id is None:
-            payments = self._provider()
-            intents: tuple[Intent, ...] = ()
-            if work.attempt:
-                # The key before was answered with a failure that may have been none (docs/decisions/004).
-                since = booking.created - timedelta(seconds=limits.FIND_SLACK_SECONDS)
-                intents = tuple(one for one in await payments.find(booking.id, since) if one.status != "canceled")
-            if not intents:
-                assert booking.buyer_email is not None, "only who buys at the counter need not give one"
-                try:
-                    made = await payments.create(
-                        booking.id, booking.amount, booking.currency, booking.buyer_email, work.stripe_key
-                    )
-                except PaymentFault as fault:
-                    if fault.kind != "refused":
-                        raise
-                    log.error("booking %s: no intent can be made: %s", booking.id, fault)
-                    await self._bookings.create_refused(booking.id)
-                    await self._bookings.finish_work(work, "refused")
-                    return
-                intents, outcome = (made,), "done"
-            for intent in intents:
-                if not await self._bookings.intent_made(booking.id, intent.id, intent.client_secret, intent.status):
-                    log.warning("booking %s: another intent was made, and is cancelled", booking.id)
-                    self.wake()
-        await self._bookings.finish_work(work, outcome)
-
     async def _capture(self, work: Work) -> None:
         booking = await self._bookings.load(work.booking)
         assert booking is not None
         assert booking.intent_id is not None
         payments = self._provider()
-        # Retrieve first: an earlier try may have worked, and its answer been lost (reliability.md, D6).
-        intent = await payments.retrieve(booking.intent_id)
         outcome: Outcome = "found"
-        if intent.status == "requires_capture":
+        # From the second try on an earlier one may have worked, and its answer been lost (reliability.md, D6).
+        again = work.tries > 1 or work.attempt > 0
+        intent = await payments.retrieve(booking.intent_id) if again else None
+        if intent is None or intent.status == "requires_capture":
             try:
-                intent, outcome = await payments.capture(intent.id, work.stripe_key), "done"
+                intent, outcome = await payments.capture(booking.intent_id, work.stripe_key), "done"
             except PaymentFault as fault:
                 if fault.kind != "refused":
                     raise
@@ -277,8 +315,14 @@ class Completer:
         assert work.intent is not None
         intent, outcome = await self._cancelled(work.intent, work, unless=("succeeded",))
         if intent.status == "succeeded":
-            # We tell nobody its secret, so it was paid by hand, with our own key.
-            log.error("booking %s: intent %s is not its own and was paid: refund it by hand", work.booking, intent.id)
+            booking = await self._bookings.load(work.booking)
+            assert booking is not None
+            if intent.currency == booking.currency and intent.received:
+                log.error("booking %s: intent %s paid for nothing, and is given back", work.booking, intent.id)
+                await self._bookings.surplus_paid(work.booking, intent.id, intent.received)
+                self.wake()
+            else:
+                log.error("booking %s: %s is paid in another currency: refund it by hand", work.booking, intent.id)
         await self._bookings.finish_work(work, outcome)
 
     async def _cancelled(
@@ -297,7 +341,9 @@ class Completer:
                 raise
             intent = await payments.retrieve(intent_id)
             if intent.status not in (*unless, "canceled"):
-                raise PaymentFault("worn", str(fault)) from fault
+                # What the bank is at can mostly not be called off (API: Cancel a PaymentIntent): its answer decides.
+                wait = limits.BANK_LOOK_SECONDS if intent.status == "processing" else 0.0
+                raise PaymentFault("worn", str(fault), wait_seconds=wait) from fault
             return intent, "found"
 
     async def _sell_hold(self, work: Work) -> None:

@@ -61,6 +61,7 @@ class Handing:
                 continue
             try:
                 await self.turn()
+                await self.forget()
             except LmlError as error:
                 log.debug("hand-overs wait: %s", error)
             except Exception:  # the loop of the worker: nothing may end it (style.md, 14)
@@ -86,6 +87,15 @@ class Handing:
                 log.warning("hand-over %d is given up: what is left stays its holder's", row["id"])
                 await self._finish(row["id"], row["due"])
         return len(rows)
+
+    async def forget(self) -> None:
+        """Forgets some of those that ended `HAND_OVER_KEPT_SECONDS` ago. An open one is never forgotten."""
+        async with postgres.connection(self._pool) as connected:
+            await connected.execute(
+                _SQL["drop_old_hand_overs"],
+                float(limits.HAND_OVER_KEPT_SECONDS),
+                limits.HAND_OVERS_DROPPED_AT_ONCE,
+            )
 
     async def _carry_out(self, number: int, due: datetime, holder: str, to: str) -> Handed:
         bookings: tuple[str, ...] = ()

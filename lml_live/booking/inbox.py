@@ -19,11 +19,11 @@ class Inbox:
         async with postgres.connection(self._pool) as connected:
             return await connected.fetchval(_SQL["keep_notice"], notice, kind, intent) is not None
 
-    async def open_notices(self, count: int) -> list[tuple[str, str, str | None]]:
-        """(notice, type, booking) that are to be looked into; None where no booking has that intent (yet)."""
+    async def open_notices(self, count: int) -> list[tuple[str, str, str | None, str | None]]:
+        """(notice, type, intent, booking) that are to be looked into; None where no booking has that intent (yet)."""
         async with postgres.connection(self._pool) as connected:
             rows = await connected.fetch(_SQL["open_notices"], count)
-        return [(row["id"], row["type"], row["booking_id"]) for row in rows]
+        return [(row["id"], row["type"], row["intent_id"], row["booking_id"]) for row in rows]
 
     async def postpone_notice(self, notice: str, seconds: float) -> None:
         async with postgres.connection(self._pool) as connected:

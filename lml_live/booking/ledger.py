@@ -7,6 +7,7 @@
 `refund_…`    decided: we owe it to the buyer; refused by Stripe: as if it had not been; paid; and came back, however
               late: we owe it to the buyer still
 `…_returned`  the same of a refund at the counter, which is decided and paid in one step
+`surplus_…`   paid for a booking that it buys nothing of: we owe it to the buyer; given back
 `dispute…`    withdrawn by Stripe until the bank has decided; won: as if it had not been; lost: taken from whose it was;
               reinstated: lost, and given back after all. What Stripe takes for it is a fee, which may come back
 
@@ -52,6 +53,8 @@ Posting = Literal[
     "dispute_reinstated",
     "dispute_fee",
     "dispute_fee_back",
+    "surplus_taken",
+    "surplus_returned",
     "cash_taken",
     "cash_returned",
     "terminal_taken",
@@ -106,6 +109,8 @@ POSTINGS: Final[dict[Posting, tuple[_Rows, _Rows]]] = {
     "dispute_reinstated": ((("stripe_balance", "total"),), (*_OWED, ("refunds_due", "owed"))),
     "dispute_fee": ((("dispute_fees", "total"),), (("stripe_balance", "total"),)),
     "dispute_fee_back": ((("stripe_balance", "total"),), (("dispute_fees", "total"),)),
+    "surplus_taken": ((("stripe_balance", "total"),), (("refunds_due", "total"),)),
+    "surplus_returned": ((("refunds_due", "total"),), (("stripe_balance", "total"),)),
     "refund_came_back": ((("stripe_balance", "total"),), (("refunds_due", "total"),)),
     "cash_taken": ((("cash_drawer", "total"),), (("buyer_receivable", "total"),)),
     "cash_returned": ((("refunds_due", "total"),), (("cash_drawer", "total"),)),

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from lml_live.pricing.currencies import DECIMALS
 
-MailKind = Literal["confirmed", "cancelled", "expired", "failed", "refunded", "event_changed", "invited"]
+MailKind = Literal["confirmed", "cancelled", "expired", "failed", "refunded", "returned", "event_changed", "invited"]
 
 
 class Facts(Struct, frozen=True, kw_only=True):
@@ -97,6 +97,9 @@ def write(facts: Facts) -> Letter:
         case "refunded":
             text = f"We have given money back for your booking: {what}. What it is now you see here."
             return Letter(f"Refund: {event}", (text, "With most banks it arrives within ten days.", _KEEP))
+        case "returned":
+            text = f"A payment for your booking came when it could buy nothing, and all of it goes back to you: {what}."
+            return Letter(f"Payment returned: {event}", (text, "With most banks it arrives within ten days.", _KEEP))
         case "event_changed":
             return Letter(f"Changed: {event}", (f"Place or time have changed. Now it is: {what}. {count}.", _KEEP))
 

@@ -1,7 +1,9 @@
 """The outbox as PostgreSQL keeps it: what was decided and is still to be done outside, who is at it, how it ended."""
 
+from collections.abc import Sequence
 from typing import Final, Literal
 
+import asyncpg
 from msgspec import Struct
 
 from lml_live import limits
@@ -48,23 +50,23 @@ class Outbox:
                 rows = await connected.fetch(_SQL["lease_work"], count, seconds)
             else:
                 rows = await connected.fetch(_SQL["lease_work_of_booking"], booking, seconds)
-        return sorted(
-            (
-                Work(
-                    row["id"],
-                    row["booking_id"],
-                    row["event_id"],
-                    row["act"],
-                    row["key"],
-                    row["attempt"],
-                    row["tries"],
-                    row["intent_id"],
-                    row["refund_id"],
-                )
-                for row in rows
-            ),
-            key=lambda work: work.id,
-        )
+        return _in_order(rows)
+
+    async def lease_creates(self, count: int, seconds: float) -> list[Work]:
+        """Takes payments that are to be made, in the order in which they were asked for."""
+        async with postgres.connection(self._pool) as connected:
+            return _in_order(await connected.fetch(_SQL["lease_creates"], count, seconds))
+
+    async def end_leases(self, ids: Sequence[int]) -> None:
+        """What was leased is anybody's again."""
+        async with postgres.connection(self._pool) as connected:
+            await connected.execute(_SQL["end_leases"], ids)
+
+    async def begin_create(self, work: Work, seconds: float) -> Work | None:
+        """Its turn has come, and it is on record as tried when this returns; None where it is not to be done now."""
+        async with postgres.transaction(self._pool) as connected:
+            row = await connected.fetchrow(_SQL["begin_create"], work.id, seconds)
+        return None if row is None else _work(row)
 
     async def finish_work(self, work: Work, outcome: Outcome | None = None) -> None:
         """It is done; `outcome` of what was for Stripe."""
@@ -107,6 +109,24 @@ class Outbox:
     async def end_attempt(self, booking: str, key: str, outcome: Outcome) -> None:
         async with postgres.connection(self._pool) as connected:
             await connected.execute(_SQL["end_attempt"], booking, key, outcome)
+
+
+def _in_order(rows: Sequence[asyncpg.Record]) -> list[Work]:
+    return sorted(map(_work, rows), key=lambda work: work.id)
+
+
+def _work(row: asyncpg.Record) -> Work:
+    return Work(
+        row["id"],
+        row["booking_id"],
+        row["event_id"],
+        row["act"],
+        row["key"],
+        row["attempt"],
+        row["tries"],
+        row["intent_id"],
+        row["refund_id"],
+    )
 
 
 def refused_for_long(work: Work, fault: PaymentFault) -> PaymentFault:

@@ -25,6 +25,11 @@ class Intent(Struct, frozen=True):
     client_secret: str | None
     charge: str | None = None
     """The latest one, ch_…: a transfer is made out of it."""
+    booking: str | None = None
+    """Whom it was made for."""
+    received: int = 0
+    """What was paid, in minor units, whatever went back of it."""
+    currency: str = ""
 
 
 class StripeRefund(Struct, frozen=True):
@@ -68,7 +73,8 @@ class PaymentFault(Exception):
 
     `kind`: `refused` (Stripe said no to this call: what the intent is now must be asked), `unknown` (no answer, or none
     about this call, as where our API key is refused: the same key may be sent again) or `worn` (Stripe keeps answering
-    this key with the same failure: ask, then a new key). `stuck`: nobody asks again before somebody has looked.
+    this key with the same failure: ask, then a new key). `paced`: it was not sent, for it was not its turn
+    (`booking.pace`). `stuck`: nobody asks again before somebody has looked.
     """
 
     def __init__(
@@ -78,11 +84,13 @@ class PaymentFault(Exception):
         *,
         wait_seconds: float = 0,
         stuck: bool = False,
+        paced: bool = False,
     ) -> None:
         super().__init__(message)
         self.stuck = stuck
         self.kind = kind
         self.wait_seconds = wait_seconds
+        self.paced = paced
 
 
 class Payments(Protocol):
@@ -92,8 +100,25 @@ class Payments(Protocol):
     api_base: str | None
     """Only where the provider is not at its public address."""
 
-    async def create(self, booking: str, amount: int, currency: str, email: str, key: str) -> Intent:
-        """Makes an intent over `amount` minor units, or answers the one that this key made."""
+    async def reserve(self, operation: str) -> float:
+        """Takes the next turn of an operation, and answers in how many seconds it is (`booking.pace`)."""
+        ...
+
+    async def create(
+        self,
+        booking: str,
+        amount: int,
+        currency: str,
+        email: str,
+        key: str,
+        *,
+        customer: str | None = None,
+        save_card: bool = False,
+    ) -> Intent:
+        """Makes an intent over `amount` minor units, or answers the one that this key made.
+
+        With a `customer` its saved cards can pay it, and the card that pays is saved where that is wanted.
+        """
         ...
 
     async def find(self, booking: str, since: datetime) -> tuple[Intent, ...]:

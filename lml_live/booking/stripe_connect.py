@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from lml_live import limits
-from lml_live.booking import stripe_payments as by_stripe
 from lml_live.booking.connect import OnboardingLink, StripeAccount, StripeReversal, StripeTransfer
 from lml_live.booking.payments import minor_amount, stripe_amount
 from lml_live.booking.stripe_payments import StripePayments, named_in
@@ -25,6 +24,7 @@ class StripeConnect:
     """`Connect` by Stripe."""
 
     def __init__(self, payments: StripePayments) -> None:
+        self._send = payments.send
         self._v1 = payments.client.v1
 
     async def open_account(self, organisation: str, name: str, country: str, currency: str, key: str) -> StripeAccount:
@@ -36,14 +36,14 @@ class StripeConnect:
             "business_profile": {"name": name},
             "metadata": {"organisation": organisation},
         }
-        made = self._v1.accounts.create_async(params, {"idempotency_key": key})  # type: ignore[arg-type]
-        return _account(await by_stripe.ask(made, _ACCOUNTS))
+        create, options = self._v1.accounts.create_async, {"idempotency_key": key}
+        return _account(await self._send("create_account", create, params, options, purpose=_ACCOUNTS))
 
     async def find_accounts(self, organisation: str, since: datetime) -> tuple[StripeAccount, ...]:
         params: dict[str, Any] = {"limit": _PAGE, "created": {"gte": int(since.timestamp())}}
         found: list[StripeAccount] = []
         for _ in range(limits.FIND_PAGES_MAX):
-            page = await by_stripe.ask(self._v1.accounts.list_async(params), _ACCOUNTS)  # type: ignore[arg-type]
+            page = await self._send("list_accounts", self._v1.accounts.list_async, params, purpose=_ACCOUNTS)
             found += [_account(one) for one in page.data if named_in(one, "organisation") == organisation]
             if not page.has_more:
                 return tuple(reversed(found))
@@ -52,7 +52,8 @@ class StripeConnect:
         return tuple(reversed(found))
 
     async def retrieve_account(self, account: str) -> StripeAccount:
-        return _account(await by_stripe.ask(self._v1.accounts.retrieve_async(account), _ACCOUNTS))
+        retrieve = self._v1.accounts.retrieve_async
+        return _account(await self._send("retrieve_account", retrieve, account, purpose=_ACCOUNTS))
 
     async def link(self, account: str, return_url: str, refresh_url: str) -> OnboardingLink:
         params: dict[str, Any] = {
@@ -61,7 +62,8 @@ class StripeConnect:
             "return_url": return_url,
             "refresh_url": refresh_url,
         }
-        made = await by_stripe.ask(self._v1.account_links.create_async(params), _ACCOUNTS)  # type: ignore[arg-type]
+        create = self._v1.account_links.create_async
+        made = await self._send("create_account_link", create, params, purpose=_ACCOUNTS)
         return OnboardingLink(made.url, datetime.fromtimestamp(made.expires_at, UTC))
 
     async def transfer(
@@ -83,12 +85,13 @@ class StripeConnect:
         }
         if charge is not None:
             params["source_transaction"] = charge
-        made = self._v1.transfers.create_async(params, {"idempotency_key": key})  # type: ignore[arg-type]
-        return _transfer(await by_stripe.ask(made, _PAYING))
+        create, options = self._v1.transfers.create_async, {"idempotency_key": key}
+        return _transfer(await self._send("create_transfer", create, params, options, purpose=_PAYING))
 
     async def find_transfers(self, booking: str) -> tuple[StripeTransfer, ...]:
         # One page: we make one for each booking, and one more for each dispute that was won after all.
-        page = await by_stripe.ask(self._v1.transfers.list_async({"transfer_group": booking, "limit": _PAGE}), _PAYING)
+        params = {"transfer_group": booking, "limit": _PAGE}
+        page = await self._send("list_transfers", self._v1.transfers.list_async, params, purpose=_PAYING)
         return tuple(_transfer(one) for one in reversed(page.data))
 
     async def reverse(
@@ -98,15 +101,13 @@ class StripeConnect:
             "amount": stripe_amount(amount, currency),
             "metadata": {"booking": booking, "key": named},
         }
-        made = await by_stripe.ask(
-            self._v1.transfers.reversals.create_async(transfer, params, {"idempotency_key": key}),  # type: ignore[arg-type]
-            _PAYING,
-        )
-        return _reversal(made)
+        create, options = self._v1.transfers.reversals.create_async, {"idempotency_key": key}
+        return _reversal(await self._send("create_reversal", create, transfer, params, options, purpose=_PAYING))
 
     async def find_reversals(self, transfer: str) -> tuple[StripeReversal, ...]:
         # One page: a booking has not so many refunds and disputes.
-        page = await by_stripe.ask(self._v1.transfers.reversals.list_async(transfer, {"limit": _PAGE}), _PAYING)
+        list_all, params = self._v1.transfers.reversals.list_async, {"limit": _PAGE}
+        page = await self._send("list_reversals", list_all, transfer, params, purpose=_PAYING)
         return tuple(_reversal(one) for one in reversed(page.data))
 
 

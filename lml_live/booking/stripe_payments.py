@@ -1,12 +1,12 @@
 """Stripe, as the bookings need it: make, retrieve, capture, cancel and refund a PaymentIntent; list what was booked.
 
 The official `stripe` library, imported here alone (it takes a third of a second), speaks to Stripe, or to the double
-where the settings name its address. Cards are captured later (`capture_method: manual`), so that a charge that comes
-too late costs a void and no refund (reliability.md, D4).
+where the settings name its address. Cards are captured later (`booking.methods`), so that a charge that comes too
+late costs a void and no refund (reliability.md, D4).
 """
 
 import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
@@ -14,7 +14,9 @@ import aiohttp
 import stripe
 
 from lml_live import limits
+from lml_live.booking.methods import ways_to_pay
 from lml_live.booking.money import Page, Transaction, TransactionKind
+from lml_live.booking.pace import Pacing
 from lml_live.booking.payments import (
     DisputeMove,
     DisputeState,
@@ -25,7 +27,9 @@ from lml_live.booking.payments import (
     minor_amount,
     stripe_amount,
 )
+from lml_live.errors import Unavailable
 from lml_live.infra.config import stripe_base
+from lml_live.infra.telemetry import METRICS
 
 log = logging.getLogger(__name__)
 
@@ -35,9 +39,19 @@ _PAGE: Final = 100
 
 
 class StripePayments:
-    """`Payments` by Stripe."""
+    """`Payments` by Stripe, at the pace that all keep together."""
 
-    def __init__(self, api_key: str, publishable_key: str, api_base: str | None = None) -> None:
+    def __init__(
+        self,
+        pace: Pacing,
+        api_key: str,
+        publishable_key: str,
+        api_base: str | None = None,
+        *,
+        methods: Sequence[str] = ("card",),
+    ) -> None:
+        self._pace = pace
+        self._methods = methods
         self.publishable_key = publishable_key
         self.api_base = None if api_base is None else stripe_base(api_base)
         self._http = stripe.AIOHTTPClient(timeout=aiohttp.ClientTimeout(total=limits.PAYMENT_CALL_SECONDS))
@@ -52,23 +66,67 @@ class StripePayments:
         """Ends the connections to Stripe."""
         await self._http.close_async()  # type: ignore[no-untyped-call]
 
-    async def create(self, booking: str, amount: int, currency: str, email: str, key: str) -> Intent:
+    async def reserve(self, operation: str) -> float:
+        return await self._pace.reserve(operation)
+
+    async def send(
+        self, operation: str, call: Callable[..., Awaitable[Any]], *arguments: Any, purpose: str | None = None
+    ) -> Any:
+        """Makes a call of the library's when it is its turn. Raises `PaymentFault`."""
+        await self._pace.turn(operation)
+        METRICS.stripe_calls.labels(operation).inc()
+        try:
+            return await ask(call(*arguments), purpose or _PAYING)
+        except PaymentFault as fault:
+            if isinstance(fault.__cause__, stripe.RateLimitError):
+                await self._slow_down(operation, fault.__cause__)
+            raise
+
+    async def _slow_down(self, operation: str, error: stripe.RateLimitError) -> None:
+        """Stripe says what was too much (docs.stripe.com/rate-limits); a locked object is no matter of pace."""
+        if error.code == "lock_timeout":
+            return
+        reason = {name.lower(): value for name, value in (error.headers or {}).items()}.get(
+            "stripe-rate-limited-reason", ""
+        )
+        try:
+            await self._pace.slow_down(None if reason.startswith("global") else operation)
+        except Unavailable as unavailable:
+            log.warning("the pace at Stripe stays as it is: %s", unavailable)
+
+    async def create(
+        self,
+        booking: str,
+        amount: int,
+        currency: str,
+        email: str,
+        key: str,
+        *,
+        customer: str | None = None,
+        save_card: bool = False,
+    ) -> Intent:
         params: dict[str, Any] = {
             "amount": stripe_amount(amount, currency),
             "currency": currency.lower(),
-            "capture_method": "manual",
-            "payment_method_types": ["card"],
+            **ways_to_pay(self._methods, currency),
             "receipt_email": email,
             "metadata": {"booking": booking},
         }
-        return await _call(self.client.v1.payment_intents.create_async(params, {"idempotency_key": key}))  # type: ignore[arg-type]
+        if customer is not None:
+            params["customer"] = customer
+            if save_card:
+                # Of cards only: what else the intent can be paid by is not saved. The buyer is there when it is used.
+                options = params.setdefault("payment_method_options", {}).setdefault("card", {})
+                options["setup_future_usage"] = "on_session"
+        create = self.client.v1.payment_intents.create_async
+        return _read(await self.send("create_intent", create, params, {"idempotency_key": key}))
 
     async def find(self, booking: str, since: datetime) -> tuple[Intent, ...]:
         # Listing is consistent; Stripe's search by metadata is behind by up to a minute (its API reference, search).
         params: dict[str, Any] = {"limit": _PAGE, "created": {"gte": int(since.timestamp())}}
         found: list[Intent] = []
         for _ in range(limits.FIND_PAGES_MAX):
-            page = await ask(self.client.v1.payment_intents.list_async(params))  # type: ignore[arg-type]
+            page = await self.send("list_intents", self.client.v1.payment_intents.list_async, params)
             found += [_read(one) for one in page.data if named_in(one, "booking") == booking]
             if not page.has_more:
                 return tuple(reversed(found))
@@ -88,18 +146,21 @@ class StripePayments:
         }
         if after is not None:
             params["starting_after"] = after
-        page = await ask(self.client.v1.balance_transactions.list_async(params), _MATCHING)  # type: ignore[arg-type]
+        list_all = self.client.v1.balance_transactions.list_async
+        page = await self.send("list_balance", list_all, params, purpose=_MATCHING)
         read = (_transaction(booked) for booked in page.data)
         return Page(tuple(one for one in read if one is not None), page.data[-1].id if page.has_more else None)
 
     async def retrieve(self, intent: str) -> Intent:
-        return await _call(self.client.v1.payment_intents.retrieve_async(intent))
+        return _read(await self.send("retrieve_intent", self.client.v1.payment_intents.retrieve_async, intent))
 
     async def capture(self, intent: str, key: str) -> Intent:
-        return await _call(self.client.v1.payment_intents.capture_async(intent, {}, {"idempotency_key": key}))
+        capture = self.client.v1.payment_intents.capture_async
+        return _read(await self.send("capture_intent", capture, intent, {}, {"idempotency_key": key}))
 
     async def cancel(self, intent: str, key: str) -> Intent:
-        return await _call(self.client.v1.payment_intents.cancel_async(intent, {}, {"idempotency_key": key}))
+        cancel = self.client.v1.payment_intents.cancel_async
+        return _read(await self.send("cancel_intent", cancel, intent, {}, {"idempotency_key": key}))
 
     async def refund(self, intent: str, amount: int, currency: str, booking: str, named: str, key: str) -> StripeRefund:
         params: dict[str, Any] = {
@@ -107,29 +168,29 @@ class StripePayments:
             "amount": stripe_amount(amount, currency),
             "metadata": {"booking": booking, "key": named},
         }
-        made = await ask(self.client.v1.refunds.create_async(params, {"idempotency_key": key}), _GIVING_BACK)  # type: ignore[arg-type]
+        create, options = self.client.v1.refunds.create_async, {"idempotency_key": key}
+        made = await self.send("create_refund", create, params, options, purpose=_GIVING_BACK)
         return _read_refund(made)
 
     async def find_refunds(self, intent: str) -> tuple[StripeRefund, ...]:
         # One page: a charge of a booking's lines has not so many, and the newest are listed first.
-        page = await ask(self.client.v1.refunds.list_async({"payment_intent": intent, "limit": _PAGE}), _GIVING_BACK)
+        params = {"payment_intent": intent, "limit": _PAGE}
+        page = await self.send("list_refunds", self.client.v1.refunds.list_async, params, purpose=_GIVING_BACK)
         return tuple(_read_refund(one) for one in reversed(page.data))
 
     async def find_disputes(self, intent: str) -> tuple[StripeDispute, ...]:
-        page = await ask(self.client.v1.disputes.list_async({"payment_intent": intent, "limit": _PAGE}), _GIVING_BACK)
+        params = {"payment_intent": intent, "limit": _PAGE}
+        page = await self.send("list_disputes", self.client.v1.disputes.list_async, params, purpose=_GIVING_BACK)
         return tuple(_read_dispute(one) for one in reversed(page.data))
 
     async def find_dispute(self, dispute: str) -> StripeDispute:
-        return _read_dispute(await ask(self.client.v1.disputes.retrieve_async(dispute), _GIVING_BACK))
+        retrieve = self.client.v1.disputes.retrieve_async
+        return _read_dispute(await self.send("retrieve_dispute", retrieve, dispute, purpose=_GIVING_BACK))
 
     async def submit_evidence(self, dispute: str, fields: Mapping[str, str], key: str) -> StripeDispute:
         params: dict[str, Any] = {"evidence": dict(fields), "submit": True}
-        told = self.client.v1.disputes.update_async(dispute, params, {"idempotency_key": key})  # type: ignore[arg-type]
-        return _read_dispute(await ask(told, _GIVING_BACK))
-
-
-async def _call(answer: Awaitable[Any]) -> Intent:
-    return _read(await ask(answer))
+        update, options = self.client.v1.disputes.update_async, {"idempotency_key": key}
+        return _read_dispute(await self.send("update_dispute", update, dispute, params, options, purpose=_GIVING_BACK))
 
 
 _PAYING: Final = "read and write PaymentIntents, and restart; until then no payment begins or ends, and bookings wait"
@@ -164,7 +225,8 @@ async def ask(answer: Awaitable[Any], purpose: str = _PAYING) -> Any:
         if status == 409 or status < 400:
             # An answer that is no JSON has the status of what may well have succeeded.
             raise PaymentFault("unknown", "Stripe is at this very call, or cannot be understood.") from error
-        if status >= 500:
+        if status >= 500 or isinstance(error, stripe.IdempotencyError):
+            # Also where the key was used by a program, or under settings, that asked for something else.
             raise PaymentFault("worn", f"Stripe failed ({status}).") from error
         raise PaymentFault("refused", f"Stripe refused ({error.code or status}).") from error
 
@@ -175,7 +237,11 @@ def named_in(one: Any, name: str) -> str | None:
 
 
 def _read(intent: Any) -> Intent:
-    return Intent(intent.id, intent.status, intent.client_secret, getattr(intent, "latest_charge", None))
+    currency = intent.currency.upper()
+    return Intent(
+        *(intent.id, intent.status, intent.client_secret, getattr(intent, "latest_charge", None)),
+        *(named_in(intent, "booking"), minor_amount(intent.amount_received, currency), currency),
+    )
 
 
 def _read_refund(refund: Any) -> StripeRefund:

@@ -6,6 +6,7 @@ from typing import Final
 import click
 
 from lml_live.booking.matching import Match, Matching
+from lml_live.booking.pace import Pace
 from lml_live.booking.stripe_payments import StripePayments
 from lml_live.cli.events import open_pool, postgres_dsn, run, tell
 from lml_live.cli.logs import set_up_logging
@@ -58,13 +59,16 @@ def match_command(since: datetime | None) -> None:
     async def act() -> Match:
         keys = with_stripe(settings)
         assert keys.stripe_api_key is not None
-        payments = StripePayments(keys.stripe_api_key, keys.stripe_publishable_key or "", keys.stripe_api_base)
-        try:
-            async with open_pool(postgres_dsn()) as pool:
+        async with open_pool(postgres_dsn()) as pool:
+            pace = Pace.of(pool, settings)
+            payments = StripePayments(
+                *(pace, keys.stripe_api_key, keys.stripe_publishable_key or "", keys.stripe_api_base)
+            )
+            try:
                 matching = Matching(pool, payments.read_transactions, settle_seconds=settings.settle_seconds)
                 return await matching.match(since)
-        finally:
-            await payments.close()
+            finally:
+                await payments.close()
 
     found = run(act())
     for one in found.differences:

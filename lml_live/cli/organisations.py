@@ -181,6 +181,7 @@ def onboard_command(organisation: str, country: str, return_url: str | None) -> 
       lml organisation onboard city-opera --country DE
     """
     from lml_live.booking.onboarding import Onboarding
+    from lml_live.booking.pace import Pace
     from lml_live.booking.stripe_connect import StripeConnect
     from lml_live.booking.stripe_payments import StripePayments
     from lml_live.cli.money import with_stripe
@@ -192,7 +193,8 @@ def onboard_command(organisation: str, country: str, return_url: str | None) -> 
         wish = convert({"country": country}, OnboardingBody)
         keys = with_stripe(settings)
         assert keys.stripe_api_key is not None
-        payments = StripePayments(keys.stripe_api_key, keys.stripe_publishable_key or "", keys.stripe_api_base)
+        pace = Pace.of(pool, settings)
+        payments = StripePayments(pace, keys.stripe_api_key, keys.stripe_publishable_key or "", keys.stripe_api_base)
         try:
             one = await Organisations(pool).load(organisation)
             back = return_url or f"{page}?organisation={one.id}"

@@ -269,7 +269,7 @@ class Protocol(Requests):
             case wire.Details():
                 return []  # what staff see beside the states; tools for them read it off the socket
             case wire.Bye():
-                self._return_at_ms = now_ms + int(self._random() * _bounded(message.retry_after_ms))
+                self._return_at_ms = now_ms + int(self._random() * bounded_ms(message.retry_after_ms))
                 return []
 
     def _synced(self, message: wire.Welcome | wire.Resumed, effects: Effects, now_ms: int) -> Effects:
@@ -345,7 +345,7 @@ class Protocol(Requests):
             return [Warned(error.code, error.message)]
         if error.code == "unavailable" and request.may_repeat(request.epoch):
             wait_ms = error.retry_after_ms if error.retry_after_ms is not None else self._jitter(request.transmissions)
-            request.not_before_ms = now_ms + _bounded(wait_ms)
+            request.not_before_ms = now_ms + bounded_ms(wait_ms)
             self._pending.add(request)
             return self._transmit(now_ms)
         effects = self._transmit(now_ms)
@@ -399,10 +399,16 @@ class Protocol(Requests):
         return self._jitter(self._failures)
 
     def _jitter(self, attempt: int) -> int:
-        return int(self._random() * min(BACK_OFF_MAX_MS, BACK_OFF_BASE_MS * 2 ** min(attempt - 1, 16)))
+        return back_off_ms(self._random, attempt)
 
 
-def _bounded(wait_ms: int) -> int:
+def back_off_ms(random: Callable[[], float], attempt: int) -> int:
+    """How long to wait after so many failures in a row."""
+    return int(random() * min(BACK_OFF_MAX_MS, BACK_OFF_BASE_MS * 2 ** min(attempt - 1, 16)))
+
+
+def bounded_ms(wait_ms: int) -> int:
+    """How long to wait where the server said so."""
     return max(0, min(wait_ms, WAIT_MAX_MS))
 
 

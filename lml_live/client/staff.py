@@ -7,13 +7,19 @@ async with StaffClient("http://127.0.0.1:8080", token) as staff:
             print("too late for", taken)
 
 Seats are seat ids here, as everywhere in REST. Refusals about places are values; whatever else goes wrong is raised, as
-`errors.Refused`, or as `errors.Unavailable` where the outcome is unknown: asked again with the same `key`, it is done
-once. Those who watch with details and block by index use a `LiveClient` with a token of staff.
+`errors.Refused`. Where no answer comes, or `unavailable`, a call is repeated with its key, which makes it one act
+however often it arrives; after `REPEAT_SECONDS_MAX` (sooner with `asyncio.timeout`) it is `errors.Unavailable`: the
+outcome is unknown, and asked again with the same `key` it is done once. Those who watch with details and block by index
+use a `LiveClient` with a token of staff.
 """
 
+import asyncio
+import itertools
 import secrets
-from collections.abc import AsyncIterator, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
+from random import SystemRandom
 from types import TracebackType
 from typing import Final, Literal, Self, TypeVar
 
@@ -22,6 +28,7 @@ import msgspec
 from msgspec import Struct
 
 from lml_live import errors
+from lml_live.client.protocol import back_off_ms, bounded_ms
 from lml_live.errors import Violation
 from lml_live.gateway import wire
 
@@ -29,6 +36,12 @@ T = TypeVar("T")
 
 BlockKind = Literal["house", "kill"]
 
+TRY_SECONDS_MAX: Final = 60.0
+"""One try: blocking a hall of 200,000 seats takes seconds, on a busy machine many."""
+REPEAT_SECONDS_MAX: Final = 90.0
+"""No try begins later. A worker that died over the first one keeps its key from the next for up to 60 s."""
+
+_RANDOM: Final = SystemRandom()
 _DECISIONS: Final = (409, 422)
 """Answers that refuse what was asked, and are no fault of who asks or of the way."""
 
@@ -153,15 +166,20 @@ class Channel(Struct, frozen=True, kw_only=True):
 
 
 class StaffClient:
-    """Calls as the member of staff whose `token` it is. Use it as a context manager; it keeps one session."""
+    """Calls as the member of staff whose `token` it is. Use it as a context manager; it keeps one session.
 
-    def __init__(self, url: str, token: str) -> None:
+    `random` spreads repetitions, as it does a `LiveClient`'s.
+    """
+
+    def __init__(self, url: str, token: str, *, random: Callable[[], float] = _RANDOM.random) -> None:
         self._url = url.rstrip("/") + "/api/v1/"
         self._headers = {"Authorization": f"Bearer {token}"}
+        self._random = random
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(headers=self._headers)
+        timeout = aiohttp.ClientTimeout(total=TRY_SECONDS_MAX)
+        self._session = aiohttp.ClientSession(headers=self._headers, timeout=timeout)
         return self
 
     async def __aexit__(
@@ -173,7 +191,7 @@ class StaffClient:
     # --- Holds
 
     async def customer(self) -> Customer:
-        """A new holder who is a customer of this member of staff."""
+        """A new holder who is a customer of this member of staff; repeated it is another, and nobody is the first."""
         return await self._call("POST", "holders", Customer)
 
     async def hold(
@@ -214,7 +232,7 @@ class StaffClient:
     async def release(self, hold: str, reason: str, *, key: str | None = None) -> SeatsRefused | None:
         """Gives anybody's hold back; its holder is told. None where it is done."""
         try:
-            await self._send("POST", f"holds/{hold}/release", body={"reason": reason}, key=_key(key))
+            await self._send("POST", f"holds/{hold}/release", body={"reason": reason}, key=key)
         except _Decided as decided:
             return decided.refusal
         return None
@@ -263,7 +281,7 @@ class StaffClient:
     ) -> Report:
         """Takes seats and places off sale: for the `house`, which may sell them, or to `kill` them."""
         body = {**_selection(seats, runs, areas), "kind": kind, "reason": reason}
-        return await self._call("POST", f"events/{event}/seats/block", Report, body=body, key=_key(key))
+        return await self._call("POST", f"events/{event}/seats/block", Report, body=body, key=key)
 
     async def unblock(
         self,
@@ -278,7 +296,7 @@ class StaffClient:
     ) -> Report:
         """Puts blocked seats, and places of this kind, back on sale."""
         body = {**_selection(seats, runs, areas), "kind": kind, "reason": reason}
-        return await self._call("POST", f"events/{event}/seats/unblock", Report, body=body, key=_key(key))
+        return await self._call("POST", f"events/{event}/seats/unblock", Report, body=body, key=key)
 
     async def channels(self, event: str) -> list[Channel]:
         """What each channel has and what became of it; first `open`, which all sell."""
@@ -294,15 +312,17 @@ class StaffClient:
         runs: Sequence[tuple[str, str]] = (),
         areas: Mapping[str, int] | None = None,
         opens_at: datetime | None = None,
+        key: str | None = None,
     ) -> Report:
         """Gives seats and places to a channel (`open`: to all). With `opens_at` all it has is everybody's then."""
         body = {**_selection(seats, runs, areas), "channel": channel, "reason": reason}
         body |= {} if opens_at is None else {"opens_at": opens_at.isoformat()}
-        return await self._call("POST", f"events/{event}/channels", Report, body=body)
+        return await self._call("POST", f"events/{event}/channels", Report, body=body, key=key)
 
-    async def open_channel(self, event: str, channel: str, reason: str) -> Channel:
+    async def open_channel(self, event: str, channel: str, reason: str, *, key: str | None = None) -> Channel:
         """Opens to all what a channel has left."""
-        return await self._call("POST", f"events/{event}/channels/{channel}/open", Channel, body={"reason": reason})
+        path = f"events/{event}/channels/{channel}/open"
+        return await self._call("POST", path, Channel, body={"reason": reason}, key=key)
 
     # --- Looking
 
@@ -330,7 +350,7 @@ class StaffClient:
 
     async def _decide(self, path: str, body: object, key: str | None, of: type[T]) -> T | SeatsRefused:
         try:
-            return await self._call("POST", path, of, body=body, key=_key(key))
+            return await self._call("POST", path, of, body=body, key=key)
         except _Decided as decided:
             return decided.refusal
 
@@ -355,8 +375,35 @@ class StaffClient:
         key: str | None = None,
         query: Mapping[str, str] | None = None,
     ) -> bytes:
+        """Every call that changes something has a key, and all its tries have the same."""
+        headers = {} if method == "GET" else {"Idempotency-Key": _key(key)}
+        until = time.monotonic() + REPEAT_SECONDS_MAX
+        for tries in itertools.count(1):
+            try:
+                return await self._try(method, path, body, headers, query)
+            except errors.Unavailable as error:
+                unavailable = error
+            except _Decided as error:
+                if error.code != "idempotency_in_progress":
+                    raise
+                # The answer that was lost is still being made, or who made it has died.
+                unavailable = errors.Unavailable(error.message, retry_after_ms=error.retry_after_ms)
+            told_ms = unavailable.retry_after_ms
+            wait_ms = back_off_ms(self._random, tries) if told_ms is None else bounded_ms(told_ms)
+            if time.monotonic() + wait_ms / 1000 > until:
+                raise unavailable
+            await asyncio.sleep(wait_ms / 1000)
+        raise AssertionError("counting never ends")
+
+    async def _try(
+        self,
+        method: str,
+        path: str,
+        body: object,
+        headers: Mapping[str, str],
+        query: Mapping[str, str] | None,
+    ) -> bytes:
         assert self._session is not None, "use it as a context manager"
-        headers = {} if key is None else {"Idempotency-Key": key}
         try:
             async with self._session.request(
                 method, self._url + path, json=body, headers=headers, params=query
@@ -395,7 +442,7 @@ class _Decided(errors.Refused):
     """A refusal about places, which the acts on holds answer as a value."""
 
     def __init__(self, problem: _Problem) -> None:
-        super().__init__(problem.code, problem.detail)
+        super().__init__(problem.code, problem.detail, retry_after_ms=problem.retry_after_ms)
         self.refusal = SeatsRefused(problem.code, problem.detail, problem.seats, problem.areas)
 
 

@@ -15,6 +15,7 @@ from lml_live.gateway import (
     accounts,
     audit,
     bookings,
+    cards,
     channels,
     counter,
     disputes,
@@ -35,6 +36,7 @@ from lml_live.gateway.accounts import AccountServices
 from lml_live.gateway.audit import AuditServices
 from lml_live.gateway.bookings import BookingServices
 from lml_live.gateway.callers import ORIGIN, REACH
+from lml_live.gateway.cards import CardServices
 from lml_live.gateway.counter import CounterServices
 from lml_live.gateway.disputes import DisputeServices
 from lml_live.gateway.events import EventServices
@@ -65,6 +67,7 @@ OPERATIONS: Final[Sequence[Operation]] = (
     *tickets.OPERATIONS,
     *staff.OPERATIONS,
     *accounts.OPERATIONS,
+    *cards.OPERATIONS,
     *layouts.OPERATIONS,
     *organisations.OPERATIONS,
     *disputes.OPERATIONS,
@@ -86,6 +89,7 @@ class Services:
     refunds: RefundServices
     tickets: TicketServices
     accounts: AccountServices
+    cards: CardServices
     organisations: OrganisationServices
     disputes: DisputeServices
     audit: AuditServices
@@ -234,6 +238,7 @@ def make_app(services: Services) -> web.Application:
     app.add_routes(tickets.routes(services.tickets, bookings.reader(services.bookings)))
     app.add_routes(staff.routes(services.events.desk, services.holders.address_of.capped, services.accounts))
     app.add_routes(accounts.routes(services.accounts))
+    app.add_routes(cards.routes(services.cards))
     app.add_routes(organisations.routes(services.organisations))
     app.add_routes(documents.routes(OPERATIONS))
     app.add_routes(page_routes(payment_origin=payment_origin(services.bookings)))

@@ -9,13 +9,14 @@ import msgspec
 from aiohttp import web
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from lml_live import values
+from lml_live import limits, values
 from lml_live.booking.bookings import Booking, Bookings
 from lml_live.booking.checkout import Buyer, Checkout, Quoted
 from lml_live.booking.claims import Line as BookingLine
 from lml_live.booking.completer import Completer
 from lml_live.booking.ledger import Tender
 from lml_live.booking.notices import read_notice
+from lml_live.booking.payment_queue import Place
 from lml_live.booking.payments import Payments
 from lml_live.booking.refunds import Refund, Refunds
 from lml_live.booking.states import AWAITING_PAYMENT, ENDED_UNSOLD, BookingState
@@ -26,7 +27,7 @@ from lml_live.gateway.desk import Desk
 from lml_live.gateway.holders import refused
 from lml_live.gateway.idempotency import IdempotencyKeys, read_key
 from lml_live.gateway.live import Live
-from lml_live.gateway.operations import API, Operation, bind
+from lml_live.gateway.operations import API, Operation, Query, bind
 from lml_live.gateway.problems import read_body, read_raw
 from lml_live.gateway.refunds import RefundShown, show_refunds
 from lml_live.gateway.tokens import HolderToken
@@ -56,11 +57,15 @@ class BuyerShown(Struct, frozen=True):
 
 
 class BookingBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The body of `POST /bookings`. `expected_amount` is what the buyer was shown."""
+    """The body of `POST /bookings`. `expected_amount` is what the buyer was shown.
+
+    `save_card`: the card that pays is saved for the account that has signed in, and only for that.
+    """
 
     hold: Id
     buyer: BuyerBody
     expected_amount: Amount | None = None
+    save_card: bool = False
 
 
 class BookingLineShown(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -75,8 +80,19 @@ class BookingLineShown(Struct, frozen=True, omit_defaults=True, kw_only=True):
     tax: int
 
 
+class QueueShown(Struct, frozen=True, kw_only=True):
+    """How many payments are made ready before this one, and how long that takes; ask again after `refresh_seconds`."""
+
+    ahead: int
+    estimated_seconds: int
+    refresh_seconds: int
+
+
 class PaymentShown(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """How to pay: `preparing` (ask again), `ready` (confirm the intent in the browser), `none` (nothing to be done)."""
+    """How to pay: `preparing` (ask again), `ready` (confirm the intent in the browser), `none` (nothing to be done).
+
+    `queue` is there while it is `preparing` and others come first.
+    """
 
     status: Literal["preparing", "ready", "none"]
     provider: str | None = None
@@ -85,6 +101,7 @@ class PaymentShown(Struct, frozen=True, omit_defaults=True, kw_only=True):
     amount: int | None = None
     currency: str | None = None
     api_base: str | None = None
+    queue: QueueShown | None = None
 
 
 class BookingShown(Struct, frozen=True, kw_only=True):
@@ -123,6 +140,7 @@ _NEVER_PAID: Final = AWAITING_PAYMENT | ENDED_UNSOLD | {"authorized"}
 
 _CODES: Final = (
     "unauthorized",
+    "forbidden",
     "hold_not_found",
     "hold_expired",
     "hold_in_checkout",
@@ -144,7 +162,8 @@ OPERATIONS: Final = (
         method="POST",
         path=f"{API}/bookings",
         who="holder",
-        summary="Claim a hold's places for good and begin to pay; 202 while the payment is `preparing`.",
+        summary="Claim a hold's places for good and begin to pay; 202 while the payment is `preparing`. Where more are "
+        "paying than Stripe takes in time nothing is claimed: `rate_limited`, with the hold as it was.",
         body=BookingBody,
         answers={201: BookingShown, 202: BookingShown},
         codes=_CODES,
@@ -155,10 +174,15 @@ OPERATIONS: Final = (
         method="GET",
         path=f"{API}/bookings",
         who="holder",
-        summary="The caller's own bookings, the newest first.",
-        query=paging.QUERY,
+        summary="The caller's own bookings, the newest first; for clerks those of an event.",
+        query=(
+            Query("event", str, "For clerks, who must name it: of this event."),
+            Query("q", str, "For clerks: with this in the buyer's name or e-mail address, or with this number."),
+            Query("seat", str, "For clerks: of this seat id."),
+            *paging.QUERY,
+        ),
         answers={200: BookingList},
-        codes=("unauthorized", "invalid_message", "rate_limited"),
+        codes=("unauthorized", "forbidden", "invalid_message", "rate_limited"),
     ),
     Operation(
         name="read_booking",
@@ -208,6 +232,8 @@ class BookingServices:
     completer: Completer
     keys: IdempotencyKeys
     payments: Payments | None
+    place: Callable[[str], Awaitable[Place | None]]
+    """Where a booking's payment stands that is still to be made."""
     webhook_secret: str | None
     live_mode: bool
     running_seconds: float
@@ -248,16 +274,19 @@ def routes(services: BookingServices) -> list[web.RouteDef]:
         return (await show_bookings(services, [booking]))[0]
 
     async def create_booking(request: web.Request) -> web.Response:
-        holder, key = (await services.buyer(request)).holder, read_key(request)
+        token, key = await services.buyer(request), read_key(request)
+        holder = token.holder
 
         async def act() -> web.Response:
             body = await read_body(request, BookingBody)
+            if body.save_card and not token.session:
+                raise Refused("forbidden", "Cards are saved for those who have signed in.")
             desk = await live.acts.desk_of_hold(body.hold)
             outcome = await checkout.book(
                 desk.event.id,
                 holder,
                 body.hold,
-                Buyer(body.buyer.name, body.buyer.email),
+                Buyer(body.buyer.name, body.buyer.email, body.save_card),
                 lambda _, record: quote_hold(desk, record),
                 key=key,
                 expected_amount=body.expected_amount,
@@ -271,19 +300,27 @@ def routes(services: BookingServices) -> list[web.RouteDef]:
         return await services.keys.once(request, holder, act, running_seconds=services.running_seconds)
 
     async def list_bookings(request: web.Request) -> web.Response:
-        holder = (await services.buyer(request)).holder
-        limit = paging.read_limit(request)
-        found = await bookings.of_holder(holder, after=paging.read_cursor(request), limit=limit + 1)
+        by_clerk = is_staff_token(bearer_token(request))
+        if by_clerk:
+            await require_staff(request, services.desk, *CLERKS)
+        else:
+            holder = (await services.buyer(request)).holder
+        limit, after = paging.read_limit(request), paging.read_cursor(request)
+        if by_clerk:
+            found = await bookings.find(**_asked_by_clerk(request), after=after, limit=limit + 1)
+        else:
+            found = await bookings.of_holder(holder, after=after, limit=limit + 1)
         page = found[:limit]
         following = paging.write_cursor(page[-1].created, page[-1].id) if len(found) > limit else None
-        return _json(BookingList(await show_bookings(services, page), following), 200)
+        shown = await show_bookings(services, page)
+        if by_clerk:
+            shown = tuple(map(_to_staff, shown, page))
+        return _json(BookingList(shown, following), 200)
 
     async def read_booking(request: web.Request) -> web.Response:
         made = await show_one(found := await visible(request))
         if is_staff_token(bearer_token(request)):
-            # The secret of the buyer's link is nobody else's, nor is what a card is paid with.
-            buyer = BuyerShown(found.buyer_name, found.buyer_email)
-            made = msgspec.structs.replace(made, access=UNSET, payment=PaymentShown(status="none"), buyer=buyer)
+            made = _to_staff(made, found)
         return _json(made, 200)
 
     async def cancel_booking(request: web.Request) -> web.Response:
@@ -319,14 +356,43 @@ def routes(services: BookingServices) -> list[web.RouteDef]:
     )
 
 
+def _asked_by_clerk(request: web.Request) -> dict[str, Any]:
+    """Which bookings of an event a clerk looks for. Raises `InvalidInput`."""
+    event, text, seat_id = (request.query.get(name) for name in ("event", "q", "seat"))
+    if event is None or not values.is_id(event):
+        raise paging.wrong("event", "is no event's id")
+    if text is not None and not (text.isprintable() and 0 < len(text) <= limits.EVENT_NAME_CHARS_MAX):
+        raise paging.wrong("q", f"is not 1 to {limits.EVENT_NAME_CHARS_MAX} printable characters")
+    if seat_id is not None and not values.is_seat_id(seat_id):
+        raise paging.wrong("seat", "is no seat id")
+    return {"event": event, "text": text, "seat_id": seat_id}
+
+
+def _to_staff(shown: BookingShown, booking: Booking) -> BookingShown:
+    """A booking as staff see it: the secret of the buyer's link is nobody else's, nor is what a card is paid with."""
+    buyer = BuyerShown(booking.buyer_name, booking.buyer_email)
+    return msgspec.structs.replace(shown, access=UNSET, payment=PaymentShown(status="none"), buyer=buyer)
+
+
 async def show_bookings(services: BookingServices, page: Sequence[Booking]) -> tuple[BookingShown, ...]:
     """Bookings as those who may see them do."""
     paid = [booking.id for booking in page if booking.state not in _NEVER_PAID]
     refunds = await services.refunds.of_bookings(paid) if paid else {}
-    return tuple(_show(services, one, refunds.get(one.id, ())) for one in page)
+    payments = [await _payment_in_queue(services, one) for one in page]
+    shown = zip(page, payments, strict=True)
+    return tuple(_show(services, one, payment, refunds.get(one.id, ())) for one, payment in shown)
 
 
-def _show(services: BookingServices, booking: Booking, refunds: Sequence[Refund]) -> BookingShown:
+async def _payment_in_queue(services: BookingServices, booking: Booking) -> PaymentShown:
+    told = _payment(booking, services.payments)
+    if told.status != "preparing" or (place := await services.place(booking.id)) is None:
+        return told
+    return msgspec.structs.replace(told, queue=QueueShown(**msgspec.structs.asdict(place)))
+
+
+def _show(
+    services: BookingServices, booking: Booking, payment: PaymentShown, refunds: Sequence[Refund]
+) -> BookingShown:
     return BookingShown(
         id=booking.id,
         state=booking.state,
@@ -350,7 +416,7 @@ def _show(services: BookingServices, booking: Booking, refunds: Sequence[Refund]
         currency=booking.currency,
         expires_at=booking.expires_at.astimezone(UTC),
         access=services.checkout.access(booking.id),
-        payment=_payment(booking, services.payments),
+        payment=payment,
         refunds=show_refunds(refunds),
         tender=booking.tender,
         forgone=booking.forgone,
@@ -370,6 +436,8 @@ def quote_hold(desk: Desk, record: Record) -> Quoted:
 def _payment(booking: Booking, payments: Payments | None) -> PaymentShown:
     if booking.state != "pending_payment" or booking.amount == 0 or payments is None:
         return PaymentShown(status="none")
+    if booking.payment == "processing":
+        return PaymentShown(status="none")  # the bank's: nothing is left for the buyer to do
     if booking.client_secret is None:
         return PaymentShown(status="preparing")
     return PaymentShown(

@@ -35,6 +35,7 @@ OPERATIONS: Final = (
         body=AssignRequest,
         answers={200: BlockReport},
         codes=(*_MANAGER_CODES, "conflict", "limit_exceeded"),
+        idempotent="optional",
     ),
     Operation(
         name="open_channel",
@@ -45,6 +46,7 @@ OPERATIONS: Final = (
         body=ReasonBody,
         answers={200: ChannelReport},
         codes=_MANAGER_CODES,
+        idempotent="optional",
     ),
 )
 
@@ -57,23 +59,33 @@ def routes(services: EventServices) -> list[web.RouteDef]:
         await require_staff(request, desk, *CLERKS)
         return _answer(ChannelList(tuple(await allotting.report(request.match_info["event"])), None))
 
+    # Either can be asked twice without harm; but what another manager did in between would be undone.
+
     async def assign_seats(request: web.Request) -> web.Response:
         staff = await require_staff(request, desk, "manager")
-        body = await read_body(request, AssignRequest)
-        wanted = Selection(body.seats, body.runs, body.areas)
-        event_id = request.match_info["event"]
-        report = await allotting.assign(event_id, body.channel, wanted, body.opens_at, body.reason, staff.id)
-        return _answer(report)
+
+        async def act(_named: str | None) -> web.Response:
+            body = await read_body(request, AssignRequest)
+            wanted = Selection(body.seats, body.runs, body.areas)
+            event_id = request.match_info["event"]
+            report = await allotting.assign(event_id, body.channel, wanted, body.opens_at, body.reason, staff.id)
+            return _answer(report)
+
+        return await services.keys.once_if_named(request, staff.id, act)
 
     async def open_channel(request: web.Request) -> web.Response:
         staff = await require_staff(request, desk, "manager")
-        body = await read_body(request, ReasonBody)
-        event_id, name = request.match_info["event"], request.match_info["channel"]
-        await allotting.open(event_id, name, body.reason, staff.id)
-        for report in await allotting.report(event_id):
-            if report.channel == name:
-                return _answer(report)
-        raise NotFound("The event has no such channel.")
+
+        async def act(_named: str | None) -> web.Response:
+            body = await read_body(request, ReasonBody)
+            event_id, name = request.match_info["event"], request.match_info["channel"]
+            await allotting.open(event_id, name, body.reason, staff.id)
+            for report in await allotting.report(event_id):
+                if report.channel == name:
+                    return _answer(report)
+            raise NotFound("The event has no such channel.")
+
+        return await services.keys.once_if_named(request, staff.id, act)
 
     return bind(
         OPERATIONS,

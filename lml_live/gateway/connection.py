@@ -69,6 +69,8 @@ async def serve_socket(
     doorman.enter(address)
     try:
         await live.turnstile.enter(half_in=False)
+        if live.leaving:
+            raise Unavailable("This server is being restarted.", retry_after_ms=limits.RETRY_AFTER_MS)
         return await _converse(request, live, audience, mark)
     finally:
         doorman.leave(address)

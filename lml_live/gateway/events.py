@@ -13,7 +13,7 @@ from lml_live.errors import NotFound
 from lml_live.gateway import paging
 from lml_live.gateway.bodies import BlockRequest, EventList, UnblockRequest
 from lml_live.gateway.callers import find_staff, require_reach, require_staff
-from lml_live.gateway.idempotency import HEADER, IdempotencyKeys, request_seed
+from lml_live.gateway.idempotency import IdempotencyKeys, request_seed
 from lml_live.gateway.operations import API, Operation, bind
 from lml_live.gateway.problems import Handler, read_body
 from lml_live.guard.staff import StaffDesk
@@ -186,7 +186,8 @@ def routes(services: EventServices) -> list[web.RouteDef]:
             blocking = services.blocking
             return _answer(await blocking.block(event_id, wanted, body.kind, body.reason, staff.id, request=named))
 
-        return await once_if_named(request, staff.id, act)
+        # Places are counted, and twice asked is twice as many.
+        return await services.keys.once_if_named(request, staff.id, act)
 
     async def unblock_seats(request: web.Request) -> web.Response:
         staff = await require_staff(request, desk, "manager")
@@ -198,15 +199,8 @@ def routes(services: EventServices) -> list[web.RouteDef]:
             blocking = services.blocking
             return _answer(await blocking.unblock(event_id, wanted, body.kind, body.reason, staff.id, request=named))
 
-        return await once_if_named(request, staff.id, act)
-
-    async def once_if_named(
-        request: web.Request, staff_id: str, act: Callable[[str | None], Awaitable[web.Response]]
-    ) -> web.Response:
-        """Twice is once where the request has a key: places are counted, and twice asked is twice as many."""
-        if HEADER not in request.headers:
-            return await act(None)
-        return await services.keys.once(request, staff_id, lambda: act(request_seed(staff_id, request)))
+        # Places are counted, and twice asked is twice as many.
+        return await services.keys.once_if_named(request, staff.id, act)
 
     async def visible(request: web.Request) -> Event:
         event = await catalogue.load_event(request.match_info["event"])

@@ -81,6 +81,14 @@ class IdempotencyKeys:
             return _answer(row["status"], row["body"], row["location"])
         return await self._first(name, attempt, act)
 
+    async def once_if_named(
+        self, request: web.Request, caller: str, act: Callable[[str | None], Awaitable[web.Response]]
+    ) -> web.Response:
+        """`once` where the request has a key, of which `act` is given the seed; as often as it is sent where not."""
+        if HEADER not in request.headers:
+            return await act(None)
+        return await self.once(request, caller, lambda: act(request_seed(caller, request)))
+
     async def _first(
         self, name: tuple[str, str, str, str], attempt: int, act: Callable[[], Awaitable[web.Response]]
     ) -> web.Response:

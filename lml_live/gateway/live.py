@@ -87,6 +87,8 @@ class Live(Listener):
         """Does what the staff of a token ask for; see `SocketBlocks.ask`."""
         self.members = Members()
         self.turnstile = Turnstile()
+        self.leaving = False
+        """This worker says goodbye: nobody comes in any more."""
         self._collector = Collector()
         self._came = self._left = 0
         """Sockets, ever."""
@@ -386,11 +388,20 @@ class Live(Listener):
             subscriber.hang_up(wire.CLOSE_UNAUTHORIZED)
 
     async def farewell(self) -> None:
-        """A restart: `bye` to everybody, who come back spread over `BYE_MS`, and close."""
-        for audience in list(self.audiences.values()):
-            audience.broadcast_message(wire.Bye(reason="restart", retry_after_ms=limits.BYE_MS))
-            for subscriber in tuple(audience.subscribers):
-                subscriber.hang_up(wire.CLOSE_RESTART)
+        """A restart: `bye` to everybody, who come back spread over `BYE_MS`, and close.
+
+        To some in each pass of the loop: what the others have asked is answered meanwhile. Who is shaking hands is told
+        once they are in, and who comes later is refused at the door.
+        """
+        self.leaving = True
+        told: set[Subscriber] = set()
+        while waiting := [*set().union(*(audience.subscribers for audience in self.audiences.values())) - told]:
+            told.update(waiting)
+            for start in range(0, len(waiting), SLICE):
+                for subscriber in waiting[start : start + SLICE]:
+                    subscriber.send(wire.Bye(reason="restart", retry_after_ms=limits.BYE_MS))
+                    subscriber.hang_up(wire.CLOSE_RESTART)
+                await asyncio.sleep(0)
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

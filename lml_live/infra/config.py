@@ -57,6 +57,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     stripe_webhook_secret: str | None = None
     stripe_api_base: str | None = None
     """Only for a Stripe that is not the real one: the double."""
+    stripe_calls: int = limits.STRIPE_CALLS
+    stripe_endpoint_calls: tuple[str, ...] = (str(limits.STRIPE_ENDPOINT_CALLS),)
+    """A number, and exceptions such as `create_intent=100`."""
+    payment_methods: tuple[str, ...] = ("card",)
+    bank_seconds: int = limits.BANK_SECONDS
     pay_seconds: int = limits.PAY_SECONDS
     poll_seconds: int = limits.POLL_SECONDS
     mark_seconds: int = limits.MARK_SECONDS
@@ -102,6 +107,10 @@ DESCRIPTIONS: Final = {
     "stripe_publishable_key": "Stripe's publishable key, for the buyer's browser; needed with the secret one",
     "stripe_webhook_secret": "Signs Stripe's webhooks; several by comma; without it the poller does the work",
     "stripe_api_base": "A Stripe that is not the real one: the double; refused with live keys",
+    "stripe_calls": "Calls a second that Stripe takes of this account, by all servers together; a sandbox takes 25",
+    "stripe_endpoint_calls": "The same of each operation, and where Stripe allows another: `25,create_intent=100`",
+    "payment_methods": "The ways to pay that are offered, by comma, where they take the event's currency: `card,ideal`",
+    "bank_seconds": "How long a bank may take over a payment, beyond `LML_PAY_SECONDS`, before it is called off",
     "pay_seconds": "How long a claim waits for its payment",
     "poll_seconds": "How often Stripe is asked about an unfinished payment",
     "mark_seconds": "When a checkout mark without a claim is settled; half of it, and its key may be sent again",
@@ -177,6 +186,8 @@ _INTEGERS: Final = {
     "mailbox": (0, 1),
     "tick_ms": (limits.TICK_MS_MIN, limits.TICK_MS_MAX),
     "sweep_ms": (limits.SWEEP_MS_MIN, limits.SWEEP_MS_MAX),
+    "stripe_calls": (1, limits.STRIPE_CALLS_MAX),
+    "bank_seconds": (limits.BANK_SECONDS_MIN, limits.BANK_SECONDS_MAX),
     "pay_seconds": (limits.PAY_SECONDS_MIN, limits.PAY_SECONDS_MAX),
     "poll_seconds": (limits.POLL_SECONDS_MIN, limits.POLL_SECONDS_MAX),
     "mark_seconds": (limits.MARK_SECONDS_MIN, limits.MARK_SECONDS_MAX),
@@ -200,6 +211,22 @@ _ADDRESSES: Final = {
     "public_url": r"https?://[^/\s?#]+/?$",
     "terms_url": r"https?://[^\s]{1,500}$",
 }
+
+STRIPE_OPERATIONS: Final = frozenset(
+    {
+        *("create_intent", "list_intents", "retrieve_intent", "capture_intent", "cancel_intent"),
+        *("create_refund", "list_refunds", "list_disputes", "list_balance"),
+        *("create_account", "list_accounts", "retrieve_account", "create_account_link"),
+        *("create_customer", "list_customers", "list_cards", "retrieve_card", "detach_card"),
+        *("create_transfer", "list_transfers", "create_reversal", "list_reversals"),
+    }
+)
+"""What is called at Stripe. Each counts there by itself (docs.stripe.com/rate-limits), and in `booking.pace`."""
+
+PAYMENT_METHODS: Final = frozenset(
+    {"card", "link", "ideal", "bancontact", "eps", "p24", "blik", "twint", "sepa_debit", "us_bank_account"}
+)
+"""By Stripe's names. What each is like is in `booking.methods`."""
 
 _KEY_FORMS: Final = {"stripe_api_key": ("sk_", "rk_"), "stripe_publishable_key": ("pk_",)}
 """A secret key in the place of the publishable one would be sent to every browser."""
@@ -254,6 +281,18 @@ def _read_sender(text: str) -> str:
     return text
 
 
+def _read_paces(text: str) -> tuple[str, ...]:
+    """One number for all operations, then `operation=number`."""
+    parts = tuple(part.strip() for part in text.split(","))
+    for place, part in enumerate(parts):
+        name, _, number = part.rpartition("=")
+        right = name in STRIPE_OPERATIONS if place else not name
+        if not right or not number.isdecimal() or not 1 <= int(number) <= limits.STRIPE_CALLS_MAX:
+            known = ", ".join(sorted(STRIPE_OPERATIONS))
+            raise ValueError(f"is {text!r}; such as `25,create_intent=100` is expected, with operations of {known}")
+    return parts
+
+
 def stripe_base(text: str) -> str | None:
     """The address of a Stripe that is not the real one, without its last slash; None for the real one.
 
@@ -292,6 +331,14 @@ def _parse(field: str, text: str) -> object:
         raise ValueError(f"is no such key; one that begins with {' or '.join(_KEY_FORMS[field])} is expected")
     if field == "data_dir":
         return Path(text)
+    if field == "payment_methods":
+        methods = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
+        if "card" not in methods or not PAYMENT_METHODS.issuperset(methods):
+            known = ", ".join(sorted(PAYMENT_METHODS))
+            raise ValueError(f"is {text!r}; `card`, and of {known} whatever else is to be offered, is expected")
+        return methods
+    if field == "stripe_endpoint_calls":
+        return _read_paces(text)
     if field == "origins":
         return tuple(part.strip().rstrip("/") for part in text.split(",") if part.strip())
     if field in ("trusted_proxies", "caps_exempt"):

@@ -84,6 +84,29 @@ class Metrics:
         )
         self.clock_skew = Gauge("lml_clock_skew_ms", "PostgreSQL's clock less Redis's.", registry=self.registry)
 
+        self.stripe_calls = Counter(
+            "lml_stripe_calls", "Calls to Stripe that this worker sent.", ["operation"], registry=self.registry
+        )
+        self.stripe_paced = Counter(
+            "lml_stripe_paced",
+            "Calls that this worker put off to keep the pace.",
+            ["operation"],
+            registry=self.registry,
+        )
+        self.stripe_slowed = Counter(
+            "lml_stripe_slowed",
+            "Answers 429 of Stripe's to this worker, by operation or `all`.",
+            ["operation"],
+            registry=self.registry,
+        )
+        self.payment_queue = Gauge(
+            "lml_payment_queue", "Bookings whose payment is still to be made, as last seen.", registry=self.registry
+        )
+        self.payment_queue_seconds = Gauge(
+            "lml_payment_queue_seconds",
+            "How long the last of them will wait, by the pace of that moment.",
+            registry=self.registry,
+        )
         self.receivables = Counter(
             "lml_receivables", "Reversals that Stripe refused: organisations owe them.", registry=self.registry
         )

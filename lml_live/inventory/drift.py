@@ -1,8 +1,9 @@
 """Where Redis and PostgreSQL do not say the same of an event's inventory. Pure.
 
 What ought to be there is what *adopt* would make of it (`recovery.rebuild`): so there is one rule, not two, of what
-claims, sales, blocks and holds amount to. What differs without being wrong is left out: bookings with work that is
-still to be done (the outbox), checkout marks that the sweep settles, tombstones.
+claims, sales, blocks and holds amount to, and whose they are (a booking that is another's in Redis counts against that
+one, and its owner can do nothing with it). What differs without being wrong is left out: bookings with work that is
+still to be done (the outbox, hand-overs), checkout marks that the sweep settles, tombstones.
 """
 
 from collections import Counter
@@ -183,13 +184,17 @@ def _holds(live: Mapping[str, Record], ought: Mapping[str, Record], waiting: Col
 
 def _same(here: Record, there: Record) -> bool:
     """Whether two records say the same at first sight: nearly all do, and words cost more than looks."""
-    return (here.state, here.booking, here.seats, here.areas) == (there.state, there.booking, there.seats, there.areas)
+    return (
+        here.holder == there.holder
+        and (here.state, here.booking) == (there.state, there.booking)
+        and (here.seats, here.areas) == (there.seats, there.areas)
+    )
 
 
 def _line(record: Record | None) -> str:
     if record is None:
         return "absent"
-    return f"{record.state} {record.booking} {_goods(record)}"
+    return f"{record.state} {record.booking} of {record.holder} {_goods(record)}"
 
 
 def _goods(record: Record | None) -> str:

@@ -1,4 +1,4 @@
-"""What time does to an inventory: the sweep that frees expired holds, and the closing of sales.
+"""What time does to an inventory: the sweep that frees expired holds, the closing of sales, old addresses' end.
 
 One worker sweeps for all, the one whose PostgreSQL connection holds the upkeep lock; when it dies, another takes over.
 While PostgreSQL cannot be asked, everybody sweeps: sweeping twice is harmless, and held seats must not freeze.
@@ -20,6 +20,7 @@ from lml_live.errors import LmlError, Unavailable
 from lml_live.infra import postgres
 from lml_live.infra.redis import Part
 from lml_live.infra.telemetry import METRICS
+from lml_live.inventory.addresses import Addresses
 from lml_live.inventory.answers import Changed
 from lml_live.inventory.book import Book
 from lml_live.inventory.clocks import Clocks
@@ -81,6 +82,7 @@ class Upkeep:
         self._look_at: dict[str, float] = {}
         """When an event is to be looked at again, on the monotonic clock."""
         self.clocks = Clocks(book.redis, pool)
+        self._addresses = Addresses(book)
         self._swept = time.monotonic()
         """When this worker last swept something, or had nothing to sweep."""
         self._follow_until = 0.0
@@ -138,6 +140,7 @@ class Upkeep:
                 except LmlError as error:
                     log.debug("event %s is not swept: %s", event, error)
         self._step_back(now)
+        await self._addresses.step(self._sales)
 
     async def _due(self, events: Sequence[str], now: float) -> list[str]:
         """Those that have a hold to free or were closed, and those whose book is not as we know it: these are adopted.

@@ -18,7 +18,7 @@ end
 local function barred_refusal(raw, seats, now)
   if not raw then return nil end
   local lost, ends, barred, wait = cmsgpack.unpack(raw), {}, {}, 0
-  for i = 3, #lost, 2 do ends[lost[i]] = lost[i + 1] end
+  for i = 3, #lost, 2 do ends[lost[i]] = math.max(ends[lost[i]] or 0, lost[i + 1]) end
   for i = 1, #seats, 2 do
     local left = (ends[seats[i]] or 0) - now
     if left > 0 then barred[#barred + 1], wait = seats[i], math.max(wait, left) end
@@ -35,7 +35,8 @@ local function note_lost(book, record, expired, budget, cooldown_ms, cooldown_ma
   local old = raw and cmsgpack.unpack(raw) or {0, 0}
   local lost, seats = {old[1] + expired, old[2]}, record[SEATS]
   if budget > 0 and expired > 0 and lost[1] >= budget then
-    lost[2] = now + math.min(cooldown_ms * 2 ^ math.min(lost[1] - budget, 20), math.max(cooldown_ms, cooldown_max_ms))
+    local pause = math.min(cooldown_ms * 2 ^ math.min(lost[1] - budget, 20), math.max(cooldown_ms, cooldown_max_ms))
+    lost[2] = math.max(lost[2], now + pause)
   end
   for i = 1, rehold_ms > 0 and #seats or 0, 2 do
     lost[#lost + 1], lost[#lost + 2] = seats[i], now + rehold_ms

@@ -136,11 +136,11 @@ ALTER TABLE stripe_transaction ADD COLUMN fee bigint, ADD COLUMN fee_currency te
 
 -- A dispute that was lost took an organisation's part back; won after all, that part is sent again.
 ALTER TABLE outbox DROP CONSTRAINT outbox_act_is_known, ADD CONSTRAINT outbox_act_is_known CHECK (act IN (
-    'create_intent', 'cancel_intent', 'cancel_surplus', 'capture_intent', 'sell_hold', 'free_booking', 'restore_hold',
-    'refund', 'keep_places', 'transfer', 'reverse_transfer', 'transfer_again'));
+    'create_intent', 'cancel_intent', 'cancel_surplus', 'refund_surplus', 'capture_intent', 'sell_hold', 'free_booking',
+    'restore_hold', 'refund', 'keep_places', 'transfer', 'reverse_transfer', 'transfer_again'));
 ALTER TABLE payment_attempt DROP CONSTRAINT attempt_act_is_known, ADD CONSTRAINT attempt_act_is_known CHECK (act IN (
-    'create_intent', 'cancel_intent', 'cancel_surplus', 'capture_intent', 'void_intent', 'refund', 'transfer',
-    'reverse_transfer', 'transfer_again'));
+    'create_intent', 'cancel_intent', 'cancel_surplus', 'refund_surplus', 'capture_intent', 'void_intent', 'refund',
+    'transfer', 'reverse_transfer', 'transfer_again'));
 
 CREATE TABLE transfer_again (
     id          text PRIMARY KEY,

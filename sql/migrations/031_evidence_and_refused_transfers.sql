@@ -4,14 +4,14 @@ ALTER TABLE outbox
     ADD COLUMN stuck timestamptz,
     DROP CONSTRAINT outbox_act_is_known,
     ADD CONSTRAINT outbox_act_is_known CHECK (act IN (
-        'create_intent', 'cancel_intent', 'cancel_surplus', 'capture_intent', 'sell_hold', 'free_booking', 'restore_hold',
-        'refund', 'keep_places', 'transfer', 'reverse_transfer', 'transfer_again', 'check_transfers', 'reverse_surplus',
+        'create_intent', 'cancel_intent', 'cancel_surplus', 'refund_surplus', 'capture_intent', 'sell_hold', 'free_booking',
+        'restore_hold', 'refund', 'keep_places', 'transfer', 'reverse_transfer', 'transfer_again', 'check_transfers', 'reverse_surplus',
         'submit_evidence')),
     ADD CONSTRAINT stuck_is_not_due CHECK (stuck IS NULL OR done IS NULL AND due = 'infinity');
 CREATE INDEX outbox_stuck ON outbox (stuck) WHERE stuck IS NOT NULL;
 ALTER TABLE payment_attempt DROP CONSTRAINT attempt_act_is_known, ADD CONSTRAINT attempt_act_is_known CHECK (act IN (
-    'create_intent', 'cancel_intent', 'cancel_surplus', 'capture_intent', 'void_intent', 'refund', 'transfer',
-    'reverse_transfer', 'transfer_again', 'reverse_surplus', 'submit_evidence'));
+    'create_intent', 'cancel_intent', 'cancel_surplus', 'refund_surplus', 'capture_intent', 'void_intent', 'refund',
+    'transfer', 'reverse_transfer', 'transfer_again', 'reverse_surplus', 'submit_evidence'));
 
 CREATE TABLE surplus_transfer (
     stripe_id    text PRIMARY KEY,

@@ -143,5 +143,6 @@ def test_a_frame_in_pieces_is_not_taken_before_it_is_whole(length: int) -> None:
 
 def test_a_request_is_a_masked_frame_whose_payload_stays_readable() -> None:
     assert frames.client_frame(b"abc") == b"\x81\x83\0\0\0\0abc"
+    assert frames.client_frame(b"x" * 126) == b"\x81\xfe\0\x7e\0\0\0\0" + b"x" * 126
     with pytest.raises(ValueError, match="too long"):
-        frames.client_frame(b"x" * 126)
+        frames.client_frame(b"x" * 65_536)

@@ -6,7 +6,7 @@ No loop runs in the background: tests say when a completer takes its turn, and t
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from checker import (
     ReversalRow,
     Run,
     SentRow,
+    SentTwiceRow,
     SurplusRow,
     TicketRow,
     TransferRow,
@@ -42,14 +43,18 @@ from lml_live.booking.checkout import Buyer, Checkout, Quoted
 from lml_live.booking.claims import Line
 from lml_live.booking.completer import Completer
 from lml_live.booking.connect import Connect
+from lml_live.booking.customers import Customers
 from lml_live.booking.disputes import Disputes
 from lml_live.booking.evidence import Evidence
 from lml_live.booking.onboarding import Onboarding
+from lml_live.booking.pace import Pace
 from lml_live.booking.paying import Paying
+from lml_live.booking.payment_queue import PaymentQueue
 from lml_live.booking.payments import Payments
 from lml_live.booking.refunds import Refund, Refunds
 from lml_live.booking.stripe_connect import StripeConnect
 from lml_live.booking.stripe_payments import StripePayments
+from lml_live.booking.stripe_wallet import StripeWallet
 from lml_live.booking.tickets import Tickets
 from lml_live.booking.transfers import Transfers
 from lml_live.clock import to_ms
@@ -64,8 +69,22 @@ from lml_live.inventory.returns import Returns
 from lml_live.inventory.upkeep import Upkeep
 
 PRICE, PLACE = 4_750, 1_650
+METHODS = ("card", "ideal", "sepa_debit")
 ANNA = Buyer("Anna", "anna@example.org")
 VISA, DECLINED, THREE_D = "pm_card_visa", "pm_card_chargeDeclined", "pm_card_threeDSecure2Required"
+IDEAL, DEBIT, BAD_DEBIT = "ideal", "sepa_debit", "sepa_debit that fails"
+WAYS = {
+    IDEAL: {"payment_method_data[type]": "ideal"},
+    DEBIT: {
+        "payment_method_data[type]": "sepa_debit",
+        "payment_method_data[sepa_debit][iban]": "DE89370400440532013000",
+    },
+    BAD_DEBIT: {
+        "payment_method_data[type]": "sepa_debit",
+        "payment_method_data[sepa_debit][iban]": "DE62370400440532013001",
+    },
+}
+"""What a page sends of a way to pay that is no card."""
 MARK_SECONDS = 5
 
 
@@ -79,7 +98,9 @@ class BookingHouse(House):
         super().__init__(pipe, pool)
         self.pool = owner
         self.dsn, self.double = dsn, double
-        self.payments = StripePayments(double.secret_key, double.publishable_key, double.url)
+        self.pace = Pace(pool, calls=10_000, of_operation=10_000)
+        self.payments = self.new_payments(*METHODS)
+        self.customers = Customers(pool, StripeWallet(self.payments))
         self.bookings = Bookings(pool)
         self.refunds = Refunds(pool)
         self.returns = Returns(self.book)
@@ -96,6 +117,11 @@ class BookingHouse(House):
         self.fee = self.tax = 0
         self.ops: list[Op] = []
         """What the house's own clients asked for and heard, where they note it (`try_*`)."""
+
+    def new_payments(self, *methods: str) -> StripePayments:
+        """A worker's Stripe, and what is offered there."""
+        keys = (self.double.secret_key, self.double.publishable_key, self.double.url)
+        return StripePayments(self.pace, *keys, methods=methods)
 
     def new_completer(
         self,
@@ -115,7 +141,8 @@ class BookingHouse(House):
             paying or self.paying,
             evidence=self.evidence,
         )
-        return Completer(bookings, holds or self.holds, payments, aftercare, poll_seconds=poll_seconds)
+        customers = self.customers if payments is self.payments else None
+        return Completer(bookings, holds or self.holds, payments, aftercare, customers, poll_seconds=poll_seconds)
 
     def new_paying(
         self,
@@ -129,8 +156,14 @@ class BookingHouse(House):
             *(payments or self.payments, connect or self.connect),
         )
 
-    def new_checkout(self, completer: Completer) -> Checkout:
-        return Checkout(self.bookings, self.holds, completer, SECRET, pay_seconds=600, mark_seconds=MARK_SECONDS)
+    def new_checkout(self, completer: Completer, admit: Callable[[], Awaitable[None]] | None = None) -> Checkout:
+        queue = PaymentQueue(self.pace, pay_seconds=600)
+        return Checkout(
+            *(self.bookings, self.holds, completer, SECRET),
+            pay_seconds=600,
+            mark_seconds=MARK_SECONDS,
+            admit=admit or queue.admit,
+        )
 
     def quote(self, _event: str, record: Record) -> Quoted:
         """A hold at one price a seat and one a place."""
@@ -153,9 +186,16 @@ class BookingHouse(House):
         return held(await self.holds.hold_seats(event, holder, wishes, areas, key=None)).hold
 
     async def buy(
-        self, event: str, hold: str, *, holder: str = "anna", key: str = "k", expected: int | None = None
+        self,
+        event: str,
+        hold: str,
+        *,
+        holder: str = "anna",
+        key: str = "k",
+        expected: int | None = None,
+        buyer: Buyer = ANNA,
     ) -> Booking | Refusal:
-        return await self.checkout.book(event, holder, hold, ANNA, self.quote, key=key, expected_amount=expected)
+        return await self.checkout.book(event, holder, hold, buyer, self.quote, key=key, expected_amount=expected)
 
     async def claimed(self, event: str, hold: str, **more: Any) -> Booking:
         """A booking whose payment can begin."""
@@ -165,12 +205,13 @@ class BookingHouse(House):
         return booking
 
     async def pay(self, booking: Booking, card: str = VISA) -> str:
-        """What the buyer's browser does; answers the intent's status, or the error's code."""
+        """What the buyer's browser does, by a card or by another of `WAYS`; answers the intent's status, or the error's
+        code."""
         form = {
             "key": self.double.publishable_key,
             "client_secret": booking.client_secret,
-            "payment_method": card,
             "return_url": "http://127.0.0.1/back",
+            **WAYS.get(card, {"payment_method": card}),
         }
         url = f"{self.double.url}/v1/payment_intents/{booking.intent_id}/confirm"
         async with aiohttp.ClientSession() as http, http.post(url, data=form) as answer:
@@ -451,9 +492,9 @@ async def read_run(
             " ORDER BY a.created",
             event,
         ),
-        surplus=await _read_all(
+        sent_twice=await _read_all(
             pool,
-            SurplusRow,
+            SentTwiceRow,
             "SELECT s.* FROM surplus_transfer s JOIN transfer t USING (booking_id) WHERE t.event_id = $1"
             " ORDER BY s.created",
             event,
@@ -467,6 +508,12 @@ async def read_run(
         sent_out=tuple(
             SentRow(one.metadata.get("booking", ""), one.id, one.amount, one.amount_reversed)
             for one in ledger.transfers
+        ),
+        surplus=tuple(
+            SurplusRow(row["intent_id"], row["amount"], row["returned"] is not None)
+            for row in await pool.fetch(
+                "SELECT s.* FROM surplus_payment s JOIN booking b ON b.id = s.booking_id WHERE b.event_id = $1", event
+            )
         ),
         postings=await read_postings(pool, event),
         refunds=refunds,

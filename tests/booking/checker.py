@@ -117,6 +117,14 @@ class DisputeRow(Struct, frozen=True):
     state: str
 
 
+class SurplusRow(Struct, frozen=True):
+    """What was paid for a booking and bought nothing, as PostgreSQL has it."""
+
+    intent: str
+    amount: int
+    returned: bool
+
+
 class TransferRow(Struct, frozen=True, kw_only=True):
     """What was decided to go to a booking's organisation, as PostgreSQL has it."""
 
@@ -150,7 +158,7 @@ class AgainRow(Struct, frozen=True, kw_only=True):
     stripe_id: str | None
 
 
-class SurplusRow(Struct, frozen=True, kw_only=True):
+class SentTwiceRow(Struct, frozen=True, kw_only=True):
     """What Stripe made besides."""
 
     booking_id: str
@@ -242,10 +250,11 @@ class Run(Struct, frozen=True, kw_only=True):
     refunds: tuple[RefundRow, ...] = ()
     tickets: tuple[TicketRow, ...] = ()
     disputes: tuple[DisputeRow, ...] = ()
+    surplus: tuple[SurplusRow, ...] = ()
     transfers: tuple[TransferRow, ...] = ()
     reversals: tuple[ReversalRow, ...] = ()
     again: tuple[AgainRow, ...] = ()
-    surplus: tuple[SurplusRow, ...] = ()
+    sent_twice: tuple[SentTwiceRow, ...] = ()
     receivables: tuple[ReceivableRow, ...] = ()
     sent_out: tuple[SentRow, ...] = ()
     sent: tuple[str, ...] = ()
@@ -277,6 +286,7 @@ def check(run: Run, *, limbo_ms_max: int = LIMBO_MS_MAX) -> list[Violation]:
         "I7, tickets": _a_ticket_is_a_place,
         "I10": _cancelled_before_released,
         "I11": _money_is_a_seat,
+        "I11, surplus": _surplus_goes_back,
         "I11, counter": _counter_money_is_a_seat,
         "I13": _charged_once,
         "I13, payments": _payments_as_at_stripe,
@@ -529,7 +539,8 @@ def _cancelled_before_released(run: Run) -> Iterator[str]:
                 yield f"{booking.id} let its seats go before its intent was canceled"
         for intent in run.intents:
             charged = {status for status, _ in intent.moves} & _CONFIRMED
-            if intent.booking == booking.id and intent.id != booking.intent and charged:
+            went_back = intent.captured and intent.captured == intent.refunded and intent.id in _surplus(run)
+            if intent.booking == booking.id and intent.id != booking.intent and charged and not went_back:
                 yield f"{booking.id} let its seats go, and {intent.id}, unknown to it, was {charged}"
 
 
@@ -571,6 +582,22 @@ def _money_is_a_seat(run: Run) -> Iterator[str]:
             yield f"{booking.id} owes {booking.amount} less {back[booking.id]} and paid {net[booking.id]}"
 
 
+def _surplus(run: Run) -> set[str]:
+    return {one.intent for one in run.surplus}
+
+
+def _surplus_goes_back(run: Run) -> Iterator[str]:
+    """What bought nothing was taken by no booking's own intent, and is given back whole."""
+    own = {booking.intent for booking in run.bookings if booking.state in SOLD}
+    intents = {intent.id: intent for intent in run.intents}
+    for one in run.surplus:
+        intent = intents.get(one.intent)
+        if intent is None or one.intent in own:
+            yield f"{one.intent} counts as surplus, and is a sale's or nobody's"
+        elif not one.returned or not one.amount == intent.captured == intent.refunded:
+            yield f"{one.intent} took {intent.captured} for nothing, and {intent.refunded} went back"
+
+
 _DRAWERS = {"cash": "cash_drawer", "card_terminal": "card_terminal"}
 
 
@@ -610,7 +637,7 @@ def _limbo(run: Run, limbo_ms_max: int) -> Iterator[str]:
 
 
 def _charged_once(run: Run) -> Iterator[str]:
-    charged = Counter(intent.booking for intent in run.intents if intent.captured)
+    charged = Counter(intent.booking for intent in run.intents if intent.captured and intent.id not in _surplus(run))
     yield from (f"{booking} was charged {n} times" for booking, n in charged.items() if n > 1)
 
 
@@ -657,7 +684,10 @@ def _refunded_as_decided(run: Run) -> Iterator[str]:
     for key, n in Counter((refund.booking, refund.key) for refund in run.refunds).items():
         if n > 1:
             yield f"{key} was refunded {n} times for one reason"
-    at_stripe = Counter({intent.booking or "": intent.refunded for intent in run.intents if intent.refunded})
+    at_stripe: Counter[str] = Counter()
+    for intent in run.intents:
+        if intent.refunded and intent.id not in _surplus(run):
+            at_stripe[intent.booking or ""] += intent.refunded
     for booking_row in run.bookings:
         if booking_row.tender is not None:  # given back at the counter
             at_stripe[booking_row.id] += ours[booking_row.id]
@@ -760,7 +790,7 @@ def _transferred_as_decided(run: Run) -> Iterator[str]:
         wanted += [(one.stripe_id, one.sent, 0) for one in run.again if one.booking_id == booking and one.sent]
         wanted += [
             (one.stripe_id, one.amount, one.amount if one.state == "reversed" else 0)
-            for one in run.surplus
+            for one in run.sent_twice
             if one.booking_id == booking
         ]
         if sorted(((one.id, one.amount, one.reversed) for one in theirs), key=str) != sorted(wanted, key=str):

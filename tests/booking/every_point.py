@@ -9,10 +9,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from booking_house import ANNA, BookingHouse
+from booking_house import ANNA, IDEAL, VISA, BookingHouse
 from checker import check
 from inventory_house import SCRIPTS
 from payout_house import organised, paid_out, their_event
+from stripe_house import stripe_client
 
 from lml_live.booking.bookings import Booking
 from lml_live.devstack.servers import Postgres, Valkey
@@ -29,12 +30,13 @@ _PAUSE_SECONDS = 0.05
 Loss = Literal["worker", "postgres", "postgres, unheard", "valkey", "valkey, unheard"]
 """What is killed. `unheard`: it has done what it was asked, and dies before it can say so (F15: a lost COMMIT)."""
 ENGINE_LOSSES: tuple[Loss, ...] = ("postgres", "postgres, unheard", "valkey", "valkey, unheard")
-BUYING = ("confirmed", "cancelled")
+BUYING = ("confirmed", "cancelled", "at_once", "returned")
+"""`at_once`: paid by a way that is not captured later. `returned`: given up, and paid by another intent."""
 GIVING_BACK = ("refunded", "partially_refunded")
 PAYING_OUT = ("paid_out", "taken_back")
 """A transfer to an organisation; and the reversal of one, after a refund that has ended."""
 ENDINGS = (*BUYING, *GIVING_BACK, *PAYING_OUT)
-_STATES = {"paid_out": "confirmed", "taken_back": "refunded"}
+_STATES = {"paid_out": "confirmed", "taken_back": "refunded", "at_once": "confirmed", "returned": "cancelled"}
 
 
 class Died(BaseException):
@@ -220,7 +222,8 @@ async def live_through(stand: Stand, point: int | str, ending: str, loss: Loss) 
     assert await house.state(booking) == _STATES.get(ending, ending), where
     if ending in PAYING_OUT:
         assert len((await house.double.steering.ledger()).transfers) == 1, where
-    assert len((await house.double.steering.ledger()).intents) == 1, where
+    intents = (await house.double.steering.ledger()).intents
+    assert len(intents) == (2 if ending == "returned" else 1), where
     assert check(await house.read_run(event)) == [], where
     if not loss.startswith("valkey"):
         await house.audit(event)  # with its log, which begins anew where Redis does
@@ -241,11 +244,30 @@ async def buy(client: Client, event: str, key: str, ending: str) -> Booking:
     if booking.client_secret is None:
         await client.turn()
         booking = await client.ask(book)
-    if ending == "confirmed":
-        assert await house.pay(booking) == "requires_capture"
-    else:
-        await client.ask(lambda worker: worker.checkout.cancel(booking))
+    match ending:
+        case "confirmed":
+            assert await house.pay(booking) == "requires_capture"
+        case "at_once":
+            assert await house.pay(booking, IDEAL) == "requires_action"
+            assert booking.intent_id is not None
+            await house.double.steering.authenticate(booking.intent_id)
+        case _:
+            await client.ask(lambda worker: worker.checkout.cancel(booking))
+    if ending == "returned":
+        intent = await charge_again(house, booking)
+        with postgres.driver_errors():
+            await client.ask(lambda _: house.bookings.keep_notice(f"evt_{intent}", "payment_intent.succeeded", intent))
     return booking
+
+
+async def charge_again(house: BookingHouse, booking: Booking, **more: Any) -> str:
+    """Somebody makes another intent for a booking, and it is paid; answers its id."""
+    wish = {"amount": booking.amount, "currency": "eur", "payment_method": VISA, "confirm": True}
+    async with stripe_client(house.double) as client:
+        made = await client.v1.payment_intents.create_async(
+            {**wish, "payment_method_types": ["card"], "metadata": {"booking": booking.id}, **more}  # type: ignore[arg-type]
+        )
+    return str(made.id)
 
 
 async def walk(stand: Stand, ending: str, loss: Loss, points: range) -> list[str]:

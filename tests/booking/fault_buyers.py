@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
+from booking_house import BAD_DEBIT, DEBIT, IDEAL, WAYS
 from checker import Op
 from fault_stand import PAY_SECONDS, FaultStand
 
@@ -153,7 +154,9 @@ class Buyer:
             return
         if chance < 0.4:
             await self._pay(booking["payment"], "pm_card_chargeDeclined")
-        if chance > 0.6:
+        if self.rng.random() < 0.3:
+            await self._pay_at_once(booking)
+        elif chance > 0.6:
             await self._pay(booking["payment"], "pm_card_threeDSecure2Required")
             # Some come back from their bank when the time to pay is over (F26), and some never.
             await asyncio.sleep(self.rng.choice((0.0, 0.3, PAY_SECONDS)))
@@ -172,6 +175,20 @@ class Buyer:
             await asyncio.gather(self._ask_for_money(booking), self._dispute(booking))
         elif wants < 0.85:
             await self._dispute(booking)
+
+    async def _pay_at_once(self, booking: dict[str, Any]) -> None:
+        """By a way that cannot be captured later: the money is taken at once, or when the bank answers."""
+        way = self.rng.choice((IDEAL, IDEAL, DEBIT, BAD_DEBIT, "twice"))
+        self.stand.fired[f"pays by {way}"] += 1
+        if way == "twice":
+            # As a program does that makes a second intent because it did not hear of the first, and charges both.
+            await self._pay(booking["payment"], "pm_card_visa")
+            await self.stand.charge_again(booking["id"], booking["amount"], booking["currency"])
+            return
+        await self._pay(booking["payment"], way)
+        if way == IDEAL:
+            await asyncio.sleep(self.rng.choice((0.0, 0.3, PAY_SECONDS)))
+            await self._authenticate(booking["payment"], passed=self.rng.random() < 0.8)
 
     async def _ask_for_money(self, booking: dict[str, Any]) -> None:
         """A clerk gives it back, or a part of it, once it is paid for; two of them at once now and then."""
@@ -232,8 +249,8 @@ class Buyer:
         form = {
             "key": payment["publishable_key"],
             "client_secret": payment["client_secret"],
-            "payment_method": card,
             "return_url": "http://127.0.0.1/back",
+            **WAYS.get(card, {"payment_method": card}),
         }
         for _ in range(TRIES):
             try:

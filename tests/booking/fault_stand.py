@@ -13,9 +13,11 @@ from pathlib import Path
 import aiohttp
 import booking_house
 import msgspec
+import stripe
 from checker import Op, Run, Violation, check
 from inventory_house import SCRIPTS, SECRET, House
 from serving import LiveServer, furnish
+from stripe_house import stripe_client
 from waiting import eventually
 
 from lml_live.booking.bookings import Bookings
@@ -37,12 +39,18 @@ from lml_live.inventory.records import Sale
 VICTIMS = ("worker", "both workers", "postgres", "valkey", "stripe", "wipe")
 """`wipe` is FLUSHALL: Redis runs on and has forgotten everything."""
 PAY_SECONDS = 3
+BANK_SECONDS = 2
+"""What the buyers' banks take over a debit."""
 WAITS = {
     "LML_PAY_SECONDS": str(PAY_SECONDS),
     "LML_POLL_SECONDS": "1",
     "LML_MARK_SECONDS": "1",
     "LML_LEASE_SECONDS": "1",
     "LML_SWEEP_MS": "50",
+    "LML_BANK_SECONDS": "60",
+    "LML_PAYMENT_METHODS": ",".join(booking_house.METHODS),
+    "LML_STRIPE_CALLS": "400",
+    "LML_STRIPE_ENDPOINT_CALLS": "200",
 }
 REST_SECONDS_MAX = 12
 LIMBO_MS_MAX = 15_000
@@ -99,6 +107,7 @@ class FaultStand:
         await self.double.steering.reset()
         await self.double.steering.change_settings(
             webhook_url=f"{self.server.url}/api/v1/webhooks/stripe",
+            processing_seconds=BANK_SECONDS,
             webhook_retry_first_ms=100,
             webhook_retry_max_ms=500,
         )
@@ -219,6 +228,21 @@ class FaultStand:
 
         await eventually(all_serve, REST_SECONDS_MAX)
 
+    async def charge_again(self, booking: str, amount: int, currency: str) -> None:
+        """Somebody makes another intent for a booking, and charges it."""
+        with contextlib.suppress(stripe.StripeError):
+            async with stripe_client(self.double, timeout=3) as client:
+                await client.v1.payment_intents.create_async(
+                    {
+                        "amount": amount,
+                        "currency": currency.lower(),
+                        "payment_method_types": ["card"],
+                        "payment_method": "pm_card_visa",
+                        "confirm": True,
+                        "metadata": {"booking": booking},
+                    }
+                )
+
     # --- The end
 
     async def rest(self, event: str) -> str:
@@ -252,13 +276,27 @@ class FaultStand:
             except Unavailable:
                 return False
             left = f"{[tuple(row) for row in rows]} {[tuple(row) for row in work]} {[tuple(row) for row in notices]}"
-            return not rows and not work and not notices and not await self._marks(event)
+            at_rest = not rows and not work and not notices
+            return at_rest and not await self._marks(event) and await self._all_told()
 
         try:
             await eventually(is_at_rest, REST_SECONDS_MAX)
         except AssertionError:
             return left
         return ""
+
+    async def _all_told(self) -> bool:
+        """Only a notice tells of an intent that is no booking's: one that was lost is sent again."""
+        ledger = await self.double.steering.ledger()
+        charged = {entry.intent.id for entry in ledger.intents if entry.captured}
+        async with self.server.pool() as pool:
+            own = {row["intent_id"] for row in await pool.fetch("SELECT intent_id FROM payment")}
+            known = await pool.fetch("SELECT intent_id FROM surplus_payment WHERE returned IS NOT NULL")
+        unheard = charged - own - {row["intent_id"] for row in known}
+        for event in ledger.events:
+            if event.type == "payment_intent.succeeded" and msgspec.json.decode(event.data.object)["id"] in unheard:
+                await self.double.steering.resend(event.id)
+        return not unheard
 
     async def _marks(self, event: str) -> int:
         async with self._house() as house:

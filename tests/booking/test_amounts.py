@@ -13,6 +13,7 @@ from inventory_house import SECRET, refused
 from lml_live import limits, values
 from lml_live.booking.bookings import Booking
 from lml_live.booking.checkout import Checkout, Quoted
+from lml_live.booking.payment_queue import PaymentQueue
 from lml_live.booking.payments import AMOUNT_MAX, judge_amount, sells_nothing, stripe_amount
 from lml_live.inventory.records import Record
 
@@ -102,6 +103,7 @@ async def test_without_a_provider_only_what_costs_nothing_is_had(house: BookingH
         SECRET,
         pay_seconds=600,
         mark_seconds=MARK_SECONDS,
+        admit=PaymentQueue(house.pace, pay_seconds=600).admit,
         judge_amount=sells_nothing,
     )
     hold = await house.take(event, 3, floor=1)

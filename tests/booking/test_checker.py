@@ -13,6 +13,7 @@ from checker import (
     PostingRow,
     RefundRow,
     Run,
+    SurplusRow,
     TicketRow,
     check,
 )
@@ -70,6 +71,8 @@ GONE_INTENT = replace(
     captured=0,
     moves=(("requires_payment_method", 2), ("canceled", 7)),
 )
+RETURNED = replace(GONE_INTENT, id="pi_9", status="succeeded", captured=3000, refunded=3000, moves=(("succeeded", 6),))
+"""Of somebody who paid for the second booking, when it had ended; all of it went back."""
 REFUSED = replace(
     GONE,
     id="b-3",
@@ -260,6 +263,20 @@ FORGED: list[tuple[str, str, dict[str, Any]]] = [
         "I12",
         {"intents": but_intent(PAID_INTENT, moves=(("requires_capture", 0), ("succeeded", 60_001)))},
     ),
+    (
+        "paid for nothing, and kept",
+        "I11, surplus",
+        {"intents": (*CLEAN.intents, RETURNED), "surplus": (SurplusRow("pi_9", 3000, False),)},
+    ),
+    (
+        "paid for nothing, and given back in part",
+        "I11, surplus",
+        {
+            "intents": (*CLEAN.intents, replace(RETURNED, refunded=2000)),
+            "surplus": (SurplusRow("pi_9", 3000, True),),
+        },
+    ),
+    ("a sale's own money as surplus", "I11, surplus", {"surplus": (SurplusRow(PAID_INTENT.id, 3000, True),)}),
     ("a block that Redis forgot", "I7", {"blocks": {"s4": "house"}}),
     ("a seat is kept back by nobody", "I7", {"seats": {**CLEAN.seats, "s4": 3}}),
     ("sold for cash, and Stripe was asked", "I11, counter", at_counter(payment="succeeded")),
@@ -336,7 +353,7 @@ def test_a_forged_run_turns_red(rule: str, forged: dict[str, Any]) -> None:
 
 def test_every_rule_has_a_forgery() -> None:
     expected = {f"I{n}" for n in (1, 2, 3, 4, 5, 7, 9, 10, 11, 12, 13, 14, 15, 17, 19, 24, 25)}
-    parts = {"I7, tickets", "I11, counter", "I13, payments", "I13, attempts"}
+    parts = {"I7, tickets", "I11, counter", "I11, surplus", "I13, payments", "I13, attempts"}
     assert {rule for _, rule, _ in FORGED} == expected | parts
 
 
@@ -359,3 +376,7 @@ def test_a_seat_is_free_to_be_held_from_when_its_line_went_back(began: int, brok
     again = replace(GRABBED, began_ms=began, ended_ms=began + 1)
     run = replace(CLEAN, bookings=WENT_BACK, ops=(*CLEAN.ops, bought, again))
     assert any(found.rule == "I3" for found in check(run)) is broken
+
+
+def test_what_was_paid_for_nothing_and_went_back_is_clean() -> None:
+    assert check(replace(CLEAN, intents=(*CLEAN.intents, RETURNED), surplus=(SurplusRow("pi_9", 3000, True),))) == []

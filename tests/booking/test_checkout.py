@@ -170,7 +170,8 @@ async def test_cancelled_later_the_seat_is_free_only_when_stripe_says_canceled(h
 
 async def test_a_create_that_may_have_been_sent_is_repeated_and_then_cancelled(house: BookingHouse, event: str) -> None:
     booking = await claim_only(house, event, await house.take(event, 3))
-    await house.bookings.lease_work(10, 30)  # and the worker dies with it
+    [work] = await house.bookings.lease_creates(10, 30)
+    await house.bookings.begin_create(work, 30)  # and the worker dies with it
     assert (await house.checkout.cancel(booking)).state == "cancelling"
     await house.rest()
     assert await house.state(booking) == "cancelled"

@@ -333,8 +333,8 @@ async def test_a_counter_sale_is_not_cancelled_and_never_looked_for(counter: Cou
     made = await counter.sold(3)
     assert (await house.checkout.cancel(made)).state == "confirmed"
     assert await house.bookings.give_up(made.id, "expiring") == "confirmed"
-    assert await house.bookings.to_look_at(10, 0) == []
-    assert await house.bookings.to_expire(10) == []
+    assert await house.bookings.to_look_at(10, 0, 0) == []
+    assert await house.bookings.to_expire(10, 0) == []
 
 
 # --- What the schema refuses

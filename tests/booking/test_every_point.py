@@ -31,6 +31,8 @@ async def test_whatever_call_was_a_workers_last_all_ends_as_it_should(
 # What these have of their own. All of their calls: `make faults`.
 POINTS_OF_OTHERS = [
     *(("cancelled", call) for call in ("give_up", "cancel", "free_booking")),
+    *(("at_once", call) for call in ("retrieve", "intent_found", "sell_hold")),
+    *(("returned", call) for call in ("intent_made", "surplus_paid", "refund", "surplus_returned")),
     *(("partially_refunded", call) for call in ("begin", "refund", "keep_places")),
     *(("paid_out", call) for call in ("decide_due", "lease_work", "transfer", "made")),
     *(("taken_back", call) for call in ("reverse", "reversed")),

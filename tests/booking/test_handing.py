@@ -176,6 +176,25 @@ async def test_one_that_cannot_be_done_keeps_no_other(house: BookingHouse, event
     assert await house.pool.fetchval("SELECT count(*) FROM hand_over WHERE done IS NULL") == 0
 
 
+async def test_those_that_ended_long_ago_are_forgotten_some_at_a_time(
+    house: BookingHouse, handing: Handing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They were kept for ever. One that nobody has ended is as old, and stays."""
+    monkeypatch.setattr(limits, "HAND_OVERS_DROPPED_AT_ONCE", 2)
+    kept = limits.HAND_OVER_KEPT_SECONDS
+    for number, ended in enumerate((kept - 60, kept + 60, kept + 61, kept + 62, None)):
+        await house.pool.execute(
+            "INSERT INTO hand_over (from_holder, to_holder, created, done)"
+            " VALUES ($1, $2, now() - interval '1 year', now() - make_interval(secs => $3))",
+            *(f"h-{number}", ACCOUNT, ended),
+        )
+    left = []
+    for _ in range(3):
+        await handing.forget()
+        left.append([row["from_holder"] for row in await house.pool.fetch("SELECT * FROM hand_over ORDER BY id")])
+    assert left == [["h-0", "h-1", "h-4"], ["h-0", "h-4"], ["h-0", "h-4"]]
+
+
 async def test_an_account_may_have_very_many_bookings(house: BookingHouse, event: str, handing: Handing) -> None:
     """More than Lua unpacks at once: the script failed, and nothing was handed over."""
     hold = await house.take(event, 1)

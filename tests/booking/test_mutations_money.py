@@ -14,6 +14,7 @@ from booking_fixtures import (  # noqa: F401
 from booking_house import BookingHouse
 from checker import check
 from counter_house import Counter
+from every_point import charge_again
 from payout_house import organised, paid_out, their_event
 
 from lml_live.booking import accounts, claims, refunds, tickets
@@ -46,6 +47,14 @@ async def made_and_never_heard(house: BookingHouse, event: str) -> None:
     assert booking.intent_id is not None
     await house.payments.refund(booking.intent_id, 1_000, "EUR", booking.id, refund.id, f"{work.key}:{work.attempt}")
     await house.double.steering.advance(25 * 3600)
+    await house.rest()
+
+
+async def paid_for_nothing(house: BookingHouse, event: str) -> None:
+    """Somebody charges a card for a booking once more."""
+    intent = await charge_again(house, await house.sold(event, 3))
+    await house.bookings.keep_notice("evt_2", "payment_intent.succeeded", intent)
+    await house.rest()
     await house.rest()
 
 
@@ -135,6 +144,8 @@ MUTATIONS: list[tuple[str, Mutate, Act, str]] = [
     ("a capture is booked", unbooked("captured"), given_back, "I15"),
     ("a refund is booked", unbooked("refund_paid"), given_back, "I15"),
     ("a dispute is booked", unbooked("disputed"), disputed, "I15"),
+    ("what buys nothing goes back", nothing(Bookings, "surplus_paid"), paid_for_nothing, "I11"),
+    ("what buys nothing is booked", unbooked("surplus_taken"), paid_for_nothing, "I15"),
     ("a refund is looked for", nothing(StripePayments, "find_refunds", ()), made_and_never_heard, "I14"),
     ("Redis is told what is kept", nothing(Returns, "keep_places"), given_back_in_part, "I7"),
     (

@@ -333,5 +333,5 @@ async def test_while_stripe_is_away_every_booking_has_its_look(house: BookingHou
     """The same sixteen were looked at again and again, one after the other, and nobody else."""
     booking = await house.claimed(event, await house.take(event, 1))
     await house.pass_time()
-    assert await house.bookings.to_look_at(10, 60) == [booking.id]
-    assert await house.bookings.to_look_at(10, 60) == []
+    assert await house.bookings.to_look_at(10, 60, 3_600) == [booking.id]
+    assert await house.bookings.to_look_at(10, 60, 3_600) == []

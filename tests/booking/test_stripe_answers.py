@@ -59,7 +59,7 @@ async def test_what_an_answer_says_of_the_call(status: int, kind: str) -> None:
 @pytest.fixture(name="locked_out")
 async def locked_out_fixture(house: BookingHouse) -> AsyncIterator[Completer]:
     """A worker whose key at Stripe was rotated away."""
-    wrong = StripePayments(WRONG_KEY, house.double.publishable_key, house.double.url)
+    wrong = StripePayments(house.pace, WRONG_KEY, house.double.publishable_key, house.double.url)
     completer = house.new_completer(payments=wrong)
     yield completer
     await completer.close()

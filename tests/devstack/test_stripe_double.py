@@ -324,7 +324,7 @@ async def test_what_is_not_there(stripe_double: StripeDouble, stripe_api: Api) -
         stripe_api.v1.payment_intents.capture_async("pi_none"),
         stripe_api.v1.refunds.retrieve_async("re_none"),
         stripe_api.v1.events.retrieve_async("evt_none"),
-        stripe_api.v1.customers.create_async({}),
+        stripe_api.v1.coupons.create_async({}),
     ):
         with pytest.raises(stripe.InvalidRequestError) as refused:
             await lost

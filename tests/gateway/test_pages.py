@@ -1,7 +1,7 @@
 """Where a buyer's browser may pay, and what the event page's policy allows for it."""
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from aiohttp import web
@@ -13,7 +13,7 @@ from lml_live.gateway.pages import STRIPE_JS, page_routes
 
 
 def origin(api_base: str | None) -> str | None:
-    services: Any = SimpleNamespace(payments=StripePayments("sk_test_x", "pk_test_x", api_base))
+    services: Any = SimpleNamespace(payments=StripePayments(cast("Any", None), "sk_test_x", "pk_test_x", api_base))
     return payment_origin(services)
 
 

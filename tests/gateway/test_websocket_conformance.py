@@ -47,7 +47,7 @@ async def open_route(monkeypatch: pytest.MonkeyPatch, *, binary: bool) -> tuple[
     live = MagicMock(
         tokens=HolderTokens(b"s" * 32), clock=lambda: 1_000_000, audience=AsyncMock(), turnstile=AsyncMock()
     )
-    live.join = lambda audience, _subscriber: audience
+    live.join, live.leaving = lambda audience, _subscriber: audience, False
     doorman = Doorman((), AddressCaps(limits.SOCKETS_PER_ADDRESS_MAX, ()))
 
     def receive(session: Session, payload: bytes, *_: Any) -> Say:

@@ -11,7 +11,10 @@ from typing import Literal
 
 from msgspec import Struct
 
-Verb = Literal["hold", "add", "replace", "release", "extend", "hand_over", "block", "unblock"]
+Verb = Literal[
+    "hold", "add", "replace", "release", "extend", "hand_over", "block", "unblock",
+    "checkout", "keep", "assign", "open", "pause", "look",
+]  # fmt: skip
 MAKES = ("hold", "add", "replace")
 """What names the seats that it wants."""
 
@@ -38,13 +41,18 @@ class Act(Struct, frozen=True, kw_only=True):
     client: str
     """The holder; empty for staff, who may change what is anybody's."""
     verb: Verb
-    """`replace` is a move, too."""
+    """`replace` is a move, too; `keep` is what a booking keeps of its hold, and its id the client where it is not the
+    hold's own; `look` calls the inventory whole."""
     event: str = "e"
     hold: str = ""
     seats: frozenset[int] = frozenset()
     places: int = 0
     """What was asked for; of a block, what was blocked."""
     over_house: bool = False
+    channel: str = ""
+    """Through which the hold is made, or which one is given or loses something; empty for one that has nothing."""
+    address: str = ""
+    """From where it was asked for."""
     key: str = ""
     request: str = ""
     """The acts of one request over several events bear the same."""
@@ -65,11 +73,17 @@ class Rest(Struct, frozen=True, kw_only=True):
     counts: tuple[int, int, int, int] = (0, 0, 0, 0)
     """Of places: available, held, sold, blocked."""
     capacity: int = 0
+    owners: Mapping[int, str] = {}
+    """The channel of each seat that belongs to one."""
+    allotted: Mapping[str, int] = {}
+    """How many places belong to each channel that has some."""
     holds: Mapping[str, Hold]
     now_ms: float
     lifetime_ms: float
     extensions: int
     max_size: int
+    max_from_address: float = inf
+    """How many holds one address may have."""
 
 
 class History(Struct, frozen=True):
@@ -95,6 +109,8 @@ def check(history: History) -> list[tuple[str, str]]:
         "I9": _over_is_over,
         "I24": _one_hold_a_key,
         "limits": _within_limits,
+        "channels": _through_its_channel,
+        "sale": _while_it_is_open,
     }
     return [(rule, text) for rule, broken in rules.items() for text in broken(history)]
 
@@ -149,7 +165,7 @@ def _all_or_nothing(history: History) -> Iterator[str]:
         before: Hold | None = None
         for act in life:
             seats, places = act.seats, act.places
-            if act.verb in ("add", "extend", "hand_over") and before is not None:
+            if act.verb in ("add", "extend", "hand_over", "checkout") and before is not None:
                 seats, places = seats | before.seats, places + before.places
             elif act.verb == "release" and before is not None:
                 seats, places = (before.seats - seats, before.places - places) if act.got else (frozenset(), 0)
@@ -202,6 +218,9 @@ def _nothing_is_lost_or_made(history: History) -> Iterator[str]:
                 blocked = blocked | act.seats if act.verb == "block" else blocked - act.seats
         if blocked != (shown := {seat for seat, state in enumerate(rest.seats) if state > 2}):
             yield f"{event} shows {shown} as blocked, and {blocked} are"
+    for act in history.acts:
+        if act.verb == "look" and act.granted and act.places:
+            yield f"{act.event} was called whole, and {act.places} of its counts were lost"
 
 
 def _nothing_is_left_over(history: History) -> Iterator[str]:
@@ -246,7 +265,7 @@ def _over_is_over(history: History) -> Iterator[str]:
     """Nothing is granted on a hold that is another's, has run out or was given back."""
     lives = _lives(history)
     for (event, hold), life in lives.items():
-        known = life[0].got
+        known, marked = life[0].got, False
         for old in (lives[one][0].got for one in lives if one[1] in life[0].instead_of):
             if old is not None and life[0].began_ms > old.until_ms:
                 yield f"{hold} of {event} is instead of one that had run out"
@@ -256,6 +275,9 @@ def _over_is_over(history: History) -> Iterator[str]:
                 break
             if act.client not in ("", known.holder):
                 yield f"{act.client} was granted to {act.verb} {hold} of {event}, which is {known.holder}'s"
+            if marked and act.verb not in ("keep", "hand_over"):
+                yield f"{act.client} was granted to {act.verb} {hold} of {event}, which is being paid for"
+            marked = marked or act.verb == "checkout"
             if act.began_ms > known.until_ms and act.verb != "release":
                 yield f"{act.client} was granted to {act.verb} {hold} of {event}, which had run out"
             known = act.got
@@ -272,16 +294,69 @@ def _one_hold_a_key(history: History) -> Iterator[str]:
 def _within_limits(history: History) -> Iterator[str]:
     for event, rest in history.rest.items():
         now: dict[str, Hold] = {}
+        origins: dict[str, str] = {}
         for act in history.acts:
             if not act.granted or act.event != event or not act.hold:
                 continue
             now.pop(act.hold, None)
+            origins.setdefault(act.hold, act.address)
             if act.got:
                 now[act.hold] = act.got
+            from_there = Counter(origins[name] for name, hold in now.items() if hold.until_ms > act.ended_ms)
+            if act.address and from_there[act.address] > rest.max_from_address:
+                yield f"{act.address} has {from_there[act.address]} holds of {event} after {act.verb}"
             sizes: Counter[str] = Counter()
             for hold in now.values():
                 sizes[hold.holder] += hold.size if hold.until_ms > act.ended_ms else 0
             yield from (f"{who} has {n} of {event} after {act.verb}" for who, n in sizes.items() if n > rest.max_size)
+
+
+def _through_its_channel(history: History) -> Iterator[str]:
+    """What belongs to a channel is sold through it alone, and is its own until it is opened."""
+    for event, rest in history.rest.items():
+        owners: dict[int, str] = {}
+        allotted: dict[str, int] = {}
+        now: dict[str, tuple[str, Hold]] = {}
+        for act in history.acts:
+            if not act.granted or act.event != event:
+                continue
+            if act.verb in ("assign", "open"):
+                for seat in act.seats:
+                    foreign = [
+                        one for one, (through, hold) in now.items() if seat in hold.seats and through != act.channel
+                    ]
+                    if act.verb == "assign" and foreign:
+                        yield f"seat {seat} of {event} was given to {act.channel}, and is {foreign}'s"
+                owners |= dict.fromkeys(act.seats, act.channel if act.verb == "assign" else "")
+                allotted[act.channel] = act.places
+            elif act.hold:
+                through, before = now.pop(act.hold, (act.channel, None))
+                fresh = (act.got.seats if act.got else frozenset()) - (before.seats if before else frozenset())
+                wrong = {seat for seat in fresh if owners.get(seat, "") not in ("", through)}
+                if wrong and act.client:
+                    yield f"{act.client} took {wrong} of {event} through {through or 'no channel'}, which are others'"
+                if act.got:
+                    now[act.hold] = through, act.got
+            taken: Counter[str] = Counter()
+            for through, hold in now.values():
+                taken[through] += hold.places if hold.until_ms > act.ended_ms else 0
+            kept = sum(max(0, n - taken[channel]) for channel, n in allotted.items())
+            if taken.total() + kept > rest.capacity:
+                yield f"{event} has {rest.capacity} places, {taken.total()} taken and {kept} kept after {act.verb}"
+        owners = {seat: channel for seat, channel in owners.items() if channel}
+        allotted = {channel: n for channel, n in allotted.items() if n}
+        if (owners, allotted) != (dict(rest.owners), dict(rest.allotted)):
+            yield f"{event} was left with {owners} and {allotted}, and has {rest.owners} and {rest.allotted}"
+
+
+def _while_it_is_open(history: History) -> Iterator[str]:
+    """Nobody gets anything of a sale that is paused."""
+    for event in history.rest:
+        acts = [act for act in history.acts if act.event == event and act.granted]
+        paused = min((act.ended_ms for act in acts if act.verb == "pause"), default=inf)
+        for act in acts:
+            if act.client and act.verb in (*MAKES, "extend", "checkout") and act.began_ms > paused:
+                yield f"{act.client} was granted to {act.verb} something of {event}, whose sale is paused"
 
 
 def broken_rules(history: History) -> set[str]:

@@ -27,6 +27,10 @@ LATER: dict[str, Any] = {"began_ms": 20, "ended_ms": 21}
 BENS = Hold(holder="ben", seats=frozenset({0}), until_ms=120, cap_ms=160)
 BEN_TOOK = replace(GONE, hold="1-c", seats=BENS.seats, got=BENS, **LATER)
 
+GIVEN = Act(client="", verb="assign", seats=frozenset({0}), channel="agency", granted=True, **LATER)
+PAID = replace(PUT_OFF, verb="checkout", began_ms=12, ended_ms=13)
+PAUSED = Act(client="", verb="pause", granted=True, **LATER)
+
 
 def but(act: Act, **changes: Any) -> tuple[Act, ...]:
     """The acts with one of them changed."""
@@ -86,6 +90,20 @@ FORGED: list[tuple[str, str, dict[str, Any]]] = [
     ("one key, two holds", "I24", then(replace(BEN_TOOK, client="anna", key="k"))),
     ("one key, two requests", "I24", then(replace(TOOK, seats=frozenset({1}), **LATER))),
     ("more than one may have", "limits", at_rest(max_size=2)),
+    (
+        "more than an address may have",
+        "limits",
+        {**then(replace(BEN_TOOK, address="cafe")), **at_rest(max_from_address=0)},
+    ),
+    ("called whole with a part lost", "I6", then(replace(GIVEN, verb="look", places=5))),
+    ("changed while it is paid for", "I9", {"acts": (*ACTS, PAID, replace(TOOK, verb="replace", key="", **LATER))}),
+    ("kept by another booking", "I9", then(replace(TOOK, verb="keep", client="b-x", key="", **LATER))),
+    ("given to a channel, held through none", "channels", then(replace(GIVEN, seats=frozenset({1})))),
+    ("held through none, a channel's", "channels", then(GIVEN, replace(BEN_TOOK, began_ms=22, ended_ms=23))),
+    ("more is kept than there is", "channels", then(replace(GIVEN, places=4))),
+    ("given, and nobody's at rest", "channels", {"acts": (*ACTS, GIVEN)}),
+    ("nobody's, and a channel's at rest", "channels", at_rest(allotted={"agency": 1})),
+    ("granted while it is paused", "sale", then(PAUSED, replace(BEN_TOOK, began_ms=22, ended_ms=23))),
 ]
 
 
@@ -95,4 +113,7 @@ def test_a_forged_history_turns_red(rule: str, forged: dict[str, Any]) -> None:
 
 
 def test_every_rule_has_a_forgery() -> None:
-    assert {rule for _, rule, _ in FORGED} == {f"I{n}" for n in (3, 4, 5, 6, 7, 8, 9, 24)} | {"limits"}
+    assert {rule for _, rule, _ in FORGED} == {
+        *(f"I{n}" for n in (3, 4, 5, 6, 7, 8, 9, 24)),
+        *("limits", "channels", "sale"),
+    }

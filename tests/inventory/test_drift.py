@@ -21,7 +21,7 @@ from lml_live.inventory.checker import Checker, describe
 from lml_live.inventory.diffs import AreaCounts
 from lml_live.inventory.drift import Drift, Picture, advance, find_drift
 from lml_live.inventory.records import Entry, HoldChange, Record
-from lml_live.inventory.recovery import Claim, Overlay
+from lml_live.inventory.recovery import Claim, Overlay, StaffHold
 
 NOW = 1_000_000
 NOTHING = Overlay(claims=(), blocked_seats={}, blocked_areas={})
@@ -102,6 +102,22 @@ PIT: dict[str, AreaCounts] = {"pit": (8, 2, 0, 0)}
             ["hold 1-a is absent", "seat 1 is available, not held"],
         ),
         (picture_of(b"\0\2\0\0", records=SALE), NOTHING, ["hold 1-a is sold", "seat 1 is sold, not available"]),
+        # Whose it is.
+        (
+            picture_of(b"\0\2\0\0", records=SALE),
+            structs.replace(NOTHING, claims=(structs.replace(claim_of(1, sold=True), holder="bert"),)),
+            ["hold 1-a is sold b-1 of anna [(1, 'adult')] [], not sold b-1 of bert [(1, 'adult')] []"],
+        ),
+        (
+            picture_of(b"\0\1\0\0", records=MARK),
+            structs.replace(NOTHING, claims=(structs.replace(claim_of(1, sold=False), holder="bert"),)),
+            ["hold 1-a is checkout b-1 of anna"],
+        ),
+        (
+            picture_of(b"\0\1\0\0", records=HOLD),
+            structs.replace(NOTHING, staff_holds=(StaffHold("1-a", "bert", NOW - 1_000, ((1, "adult"),), ()),)),
+            ["hold 1-a is active  of anna"],
+        ),
         # What belongs to a channel.
         (
             picture_of(bytes(4)),
@@ -239,9 +255,21 @@ async def _no_tally(house: House, event: str) -> None:
     await house.pipe.call("HDEL", sale.key("book"), "o:bert")
 
 
+async def _anothers(house: House, event: str) -> None:
+    """A booking was handed to an account, and Redis was not told."""
+    begin = "INSERT INTO hand_over (from_holder, to_holder) VALUES ('bert', $1)"
+    await house.pool.execute(
+        "INSERT INTO account (id, email, password_hash, holder) VALUES ($1, $2, '', $1)", event, f"{event}@example.org"
+    )
+    await house.pool.execute(begin, event)
+    await house.pool.execute("UPDATE booking SET holder = $2 WHERE id = $1", f"b-{event}-6", event)
+    await house.pool.execute("UPDATE hand_over SET done = now() WHERE to_holder = $1", event)
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
+        (_anothers, ["hold "]),
         (_sold_nowhere, ["seat 9 is sold, not available"]),
         (_free_though_sold, ["seat 4 is available, not sold"]),
         (_blocked_by_nobody, ["seat 11 is kill, not available"]),
@@ -291,6 +319,15 @@ async def test_a_sale_that_redis_was_not_told_is_told_again(house: House, checke
     assert (await house.sale(event)).epoch == epoch, "nobody is disturbed"
     assert await found_in(checker, event) == []
     await house.audit(event)
+
+
+async def test_a_booking_that_is_handed_over_is_on_its_way(house: House, checker: Checker, event: str) -> None:
+    await _anothers(house, event)
+    await house.pool.execute("UPDATE hand_over SET done = NULL WHERE to_holder = $1", event)
+    assert await checker.check(event, 0) == ()
+    await house.pool.execute("UPDATE hand_over SET done = now() WHERE to_holder = $1", event)
+    [drift] = await checker.check(event, 0)
+    assert ("of bert" in drift.found, f"of {event}" in drift.expected) == (True, True)
 
 
 async def test_what_is_on_its_way_is_no_drift(

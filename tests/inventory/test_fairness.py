@@ -14,8 +14,11 @@ from inventory_fixtures import (  # noqa: F401
 from inventory_house import House, adults, held, refused
 
 from lml_live import limits
+from lml_live.errors import NotFound
+from lml_live.inventory.addresses import Addresses
 from lml_live.inventory.answers import Changed, Refusal
 from lml_live.inventory.groups import EventWish, GroupRefusal
+from lml_live.inventory.staff_holds import StaffHolds
 
 FREE, HELD = 0, 1
 HOLD_MS = 300_000
@@ -141,7 +144,41 @@ async def test_a_long_pause_outlives_the_tombstones_usual_time(house: House, mak
     assert await sale.lost("anna") is None
 
 
+async def test_another_loss_makes_no_pause_shorter(house: House, make: Any) -> None:
+    """What was lost long ago had been forgotten meanwhile: the next pause was the first, short one again, instead."""
+    sale = await make(expired_holds=1, cooldown_seconds=300, lifetime_seconds=300)
+    for seat in (1, 2):
+        held(await sale.take("anna", seat))
+    late = held(await sale.take("anna", 3)).hold
+    held(await house.holds.checkout_hold(sale.event, "anna", late, "b-1"))
+    house.pass_ms(HOLD_MS)
+    await house.sweep(sale.event)  # two losses: a pause of 600 s
+    book = (await house.sale(sale.event)).key("book")
+    await house.pipe.call("HSET", book, "x:anna", msgspec.msgpack.encode([0, (await sale.lost("anna"))[1]]))
+    held(await house.holds.free_booking(sale.event, late, "b-1", "expired"))
+    house.pass_ms(400_000)
+    refused(await sale.take("anna", 4), "cooling_down")
+
+
 # --- The seat that was just lost
+
+
+async def test_a_seat_that_is_lost_twice_is_others_for_as_long_as_the_later_time(house: House, make: Any) -> None:
+    sale = await make(rehold_seconds=60)
+    await sale.lose("anna", 1)
+    staff = StaffHolds(house.book)
+    given = held(
+        await staff.hold_for_customer(
+            sale.event, "anna", await staff.hold_id(sale.event, "0" * 20), adults(1), [], over_house=False
+        )
+    ).hold
+    held(await house.holds.checkout_hold(sale.event, "anna", given, "b-1"))
+    house.pass_ms(30_000)
+    held(await house.holds.free_booking(sale.event, given, "b-1", "expired"))
+    house.pass_ms(40_000)
+    assert refused(await sale.take("anna", 1), "cooling_down").seats == (1,)
+    house.pass_ms(20_000)
+    held(await sale.take("anna", 1))
 
 
 async def test_a_lost_seat_goes_to_others_first(house: House, make: Any) -> None:
@@ -251,3 +288,50 @@ async def test_where_no_address_has_too_much_none_is_listed(house: House, make: 
     held(await house.holds.add_to_hold(sale.event, "anna", first, adults(2), [], key=None, address="cafe"))
     held(await house.holds.replace_hold(sale.event, "anna", first, adults(1, 2, 3), [], key=None, address="cafe"))
     assert not [field for field in await house.book_fields(sale.event) if field.startswith("a:")]
+
+
+async def test_an_address_of_which_nothing_is_left_is_forgotten(house: House, make: Any) -> None:
+    """Its list stayed in the book until the next adopt, whoever had long been gone."""
+    sale = await make(address_holds=3)
+    addresses = Addresses(house.book)
+
+    async def listed() -> set[str]:
+        await addresses.step([sale.event])
+        return {field for field in await house.book_fields(sale.event) if field.startswith("a:")}
+
+    anna = held(await sale.take("anna", 1, address="cafe")).hold
+    ben = held(await sale.take("ben", 2, address="cafe")).hold
+    held(await sale.take("cleo", 3, address="home"))
+    held(await house.holds.release_hold(sale.event, "anna", anna))
+    held(await house.holds.checkout_hold(sale.event, "ben", ben, "b-1"))
+    house.pass_ms(HOLD_MS)
+    await house.sweep(sale.event)
+    assert await listed() == {"a:cafe"}
+    assert await house.holds.sell_hold(sale.event, ben, "b-1")
+    assert await listed() == set()
+    await house.audit(sale.event)
+
+
+async def test_addresses_are_looked_for_in_small_steps(
+    house: House, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One event after the other, each from where the last step ended; one that is no more keeps nobody waiting."""
+    monkeypatch.setattr(limits, "ADDRESSES_LOOK_FIELDS", 100)
+    first, second = await make(address_holds=3), await make(address_holds=3)
+    for sale in (first, second):
+        made = [held(await sale.take(f"h{n}", n % 20, address=f"{n:03}")).hold for n in range(20)]
+        for n, hold in enumerate(made):
+            held(await house.holds.release_hold(sale.event, f"h{n}", hold))
+        book = (await house.sale(sale.event)).key("book")
+        await house.pipe.call("HSET", book, *(part for n in range(600) for part in (f"a:x{n}", b"\x90")))
+    addresses, forgotten = Addresses(house.book), []
+    events = [first.event, "no-such-event", second.event]
+    for _ in range(100):
+        try:
+            forgotten.append(await addresses.step(events))
+        except NotFound:
+            continue
+        if sum(forgotten) == 2 * 620:
+            break
+    assert sum(forgotten) == 2 * 620
+    assert 0 < max(forgotten) < 200

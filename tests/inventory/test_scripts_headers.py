@@ -149,6 +149,7 @@ class TestHeader:
             "read_inventory": "inventory",
             "check_book": "run",
             "hold_together": "run",
+            "forget_address": "step",
         }.get(name, name)
         method = {"stamp_event": "restamp"}.get(verb, "recover" if verb.startswith("adopt") else verb)
         tests = [path for path in (root / "tests" / "inventory").glob("test_*.py") if f".{method}(" in path.read_text()]

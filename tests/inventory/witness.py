@@ -3,20 +3,26 @@
 import itertools
 import time
 from collections.abc import Awaitable, Sequence
+from math import inf
 from typing import Any
 
 from acts import Act, History, Hold, Rest, Verb, in_order
-from inventory_house import House, adults
+from inventory_house import House, Worker, adults, seat_id
 from msgspec import structs
 
+from lml_live.errors import Unavailable
 from lml_live.inventory import seatmap
+from lml_live.inventory.addresses import Addresses
 from lml_live.inventory.answers import Changed
 from lml_live.inventory.groups import EventWish, GroupChanged, GroupRefusal
 from lml_live.inventory.handing import HandOvers
-from lml_live.inventory.records import Record
+from lml_live.inventory.records import WEB, Record, pack
+from lml_live.inventory.returns import Returns
 from lml_live.inventory.staff_holds import StaffHolds, Undone
 
 SEATS, PIT, MAX_SIZE, EXTENSIONS, HOLD_SECONDS, LIFETIME_SECONDS = 12, 5, 4, 1, 100, 150
+AGENCY = "agency"
+"""The one sales channel that an event may have."""
 
 
 class Witness:
@@ -43,9 +49,19 @@ class Witness:
         self.acts.append(Act(client=client, verb=verb, granted=granted, got=got, **asked, **times))
         return str(more.get("hold", ""))
 
-    async def hold(self, client: str, *seats: int, pit: int = 0, key: str | None = None) -> str:
-        work = self.house.holds.hold_seats(self.event, client, adults(*seats), places(pit), key=key)
-        return await self.note(client, "hold", work, *seats, pit=pit, key=key or "")
+    async def hold(
+        self,
+        client: str,
+        *seats: int,
+        pit: int = 0,
+        key: str | None = None,
+        through: str = WEB,
+        address: str = "",
+    ) -> str:
+        more = {"key": key, "through": through, "address": address}
+        work = self.house.holds.hold_seats(self.event, client, adults(*seats), places(pit), **more)  # type: ignore[arg-type]
+        channel = through if through == AGENCY else ""
+        return await self.note(client, "hold", work, *seats, pit=pit, key=key or "", channel=channel, address=address)
 
     async def add(self, client: str, hold: str, *seats: int, pit: int = 0, key: str | None = None) -> None:
         work = self.house.holds.add_to_hold(self.event, client, hold, adults(*seats), places(pit), key=key)
@@ -101,6 +117,117 @@ class Witness:
             got, more = structs.replace(known, holder=to), {"event": self.event, "hold": hold}
             self.acts.append(Act(client=client, verb="hand_over", granted=True, got=got, **more, **times))
 
+    async def withdraw(self, hold: str) -> None:
+        await self.note("", "release", self.staff.withdraw_hold(self.event, hold), hold=hold)
+
+    async def close(self) -> None:
+        """The sale is over: of every hold that is in no checkout its holder is told that it is gone."""
+        began, offset, freed = self.now(), 0, 1
+        while freed:
+            offset, freed, seen = 0, 0, 1
+            while seen:
+                seen, ended = await self.house.close_some(self.event, offset=offset)
+                offset, freed = offset + seen, freed + ended
+        marked = {act.hold for act in self.acts if act.verb == "checkout"}
+        for hold in {act.hold for act in self.acts if act.granted and act.got} - marked:
+            self._note_staff("release", began, hold=hold)
+
+    async def assign(self, *seats: int, pit: int) -> None:
+        """To the agency, which has `pit` places then."""
+        began = self.now()
+        done = await self.house.channels.assign_seats(self.event, AGENCY, seats, {"pit": pit})
+        before = next((act.places for act in reversed(self.acts) if act.verb in ("assign", "open")), 0)
+        more = {"seats": frozenset(seats) - set(done.refused_seats), "places": before if done.refused_areas else pit}
+        self._note_staff("assign", began, channel=AGENCY, **more)
+
+    async def open_agency(self) -> None:
+        began = self.now()
+        await self.house.channels.open_seats(self.event, AGENCY, None, 0, SEATS, ["pit"])
+        self._note_staff("open", began, channel=AGENCY, seats=frozenset(range(SEATS)))
+
+    async def forget_addresses(self) -> None:
+        await Addresses(self.house.book).step(self.events)
+
+    def _note_staff(self, verb: Verb, began: float, **more: Any) -> None:
+        times = {"began_ms": began, "ended_ms": self.now()}
+        self.acts.append(Act(client="", verb=verb, event=self.event, granted=True, **more, **times))
+
+    # --- Bookings
+
+    async def checkout(self, client: str, hold: str) -> None:
+        await self.note(client, "checkout", self.house.holds.checkout_hold(self.event, client, hold, "b"), hold=hold)
+
+    async def keep(self, hold: str, *seats: int, pit: int = 0, booking: str = "b") -> None:
+        """What a booking keeps of its hold; a note of another booking bears that one's name."""
+        began = self.now()
+        ids = [*map(seat_id, seats)]
+        granted = await Returns(self.house.book).keep_places(self.event, hold, booking, ids, places(pit))
+        if granted:
+            got = hold_of((await self.house.records(self.event))[hold])
+            times = {"began_ms": began, "ended_ms": self.now()}
+            more = {"event": self.event, "hold": hold, "seats": frozenset(seats), "places": pit, "got": got}
+            client = "" if booking == "b" else booking
+            self.acts.append(Act(client=client, verb="keep", granted=True, **more, **times))
+
+    # --- The book changes hands
+
+    async def pause(self) -> None:
+        """Another worker's doing; this one is not told, and what it asked for earlier arrives late."""
+        sale, began = await self.house.sale(self.event), self.now()
+        await self.house.change_event(self.event, state="paused")
+        other = Worker(self.house.pipe, self.house.pool)
+        await other.book.restamp(self.event)
+        self._note_staff("pause", began)
+        late = [str(sale.epoch), str(sale.revision)]
+        await self.house.pipe.run("stamp_event", [sale.key("book"), sale.key("log")], late)
+
+    async def adopt(self, *, until: str = "", meanwhile: Awaitable[object] | None = None) -> None:
+        """Another Redis process was seen: the event is adopted. `meanwhile` comes just before a script of it."""
+        run = type(self.house.pipe).run
+
+        async def after(script: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
+            nonlocal meanwhile
+            if script == until and meanwhile is not None:
+                work, meanwhile = meanwhile, None
+                try:
+                    await work
+                except Unavailable:  # nothing was changed, as it ought to be
+                    self.house.book.known(self.event)
+            return await run(self.house.pipe, script, keys, args)
+
+        await self.house.pool.execute("UPDATE event SET redis_run_id = 'another' WHERE id = $1", self.event)
+        other = Worker(self.house.pipe, self.house.pool)
+        self.house.pipe.run = after  # type: ignore[method-assign]
+        try:
+            await other.book.recover(self.event, wait=True)
+        finally:
+            del self.house.pipe.run  # type: ignore[method-assign]
+        if until:
+            assert meanwhile is None, "nothing came in between"
+
+    async def finish_late(self) -> None:
+        """The last step of an adopter that slept while another one was faster, and knows nobody's holds."""
+        sale = await self.house.sale(self.event)
+        names = ("seats", "book", "deadlines", "areas", "log", "new_book", "new_deadlines")
+        areas = ["pit/available", PIT, *(part for name in ("held", "sold", "blocked") for part in (f"pit/{name}", 0))]
+        args = ["1", str(sale.revision), bytes(SEATS), pack([*areas, "pit/allotments", []])]
+        await self.house.pipe.run("adopt_finish", [sale.key(name) for name in names], args)
+        await self.house.book.recover(self.event, wait=True)
+
+    async def look(self, script: str) -> None:
+        """Whether this script calls an inventory whole, a part of which was lost."""
+        sale, began = await self.house.sale(self.event), self.now()
+        await self.house.pipe.call("HDEL", sale.key("areas"), "pit/sold", "pit/blocked")
+        seq = [0] if script == "check_book" else []
+        keys = [sale.key(name) for name in ("seats", "book", "areas", "log")]
+        answer = await self.house.pipe.run(script, keys, [sale.stamp, sale.seat_count, sale.area_fields, *seq])
+        if answer[0] in (b"whole", b"inventory"):
+            lost = sale.area_fields - await self.house.pipe.call("HLEN", sale.key("areas"))
+            self._note_staff("look", began, places=lost)
+        if await self.house.pipe.call("HEXISTS", sale.key("book"), "stamp"):
+            await self.house.pipe.call("HDEL", sale.key("book"), "stamp")
+        await self.house.book.recover(self.event, wait=True)
+
     # --- Over both events
 
     async def both(
@@ -155,17 +282,22 @@ class Witness:
         found = {}
         for event in self.events:
             await self.house.sweep(event)
-            _, seats, areas = await self.house.inventory(event)
+            sale, _, seats, areas, allotments = await self.house.book.read_inventory(event)
+            given = allotments["pit"]
+            names = {channel.number: name for name, channel in sale.channels.items()}
             records = await self.house.records(event)
             found[event] = Rest(
                 seats=bytes(byte & seatmap.STATE_MASK for byte in seats),
                 counts=areas["pit"],
                 capacity=PIT,
+                owners={seat: names[byte >> 3] for seat, byte in enumerate(seats) if byte >> 3},
+                allotted={names[number]: n for number, n in zip(given[::3], given[1::3], strict=True) if n},
                 holds={name: hold_of(record) for name, record in records.items() if record.state != "gone"},
                 now_ms=self.now(),
                 lifetime_ms=LIFETIME_SECONDS * 1000,
                 extensions=EXTENSIONS,
                 max_size=MAX_SIZE,
+                max_from_address=sale.address_holds or inf,
             )
         return History(in_order(self.acts), found)
 

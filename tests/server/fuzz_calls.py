@@ -25,13 +25,14 @@ def test_calls_by_chance(
         calls.house.furnish()
         for name in (name for tag in RIGHT for name in calls.names(tag)):
             calls.make(name, MANY, seed)
+            calls.cover(name)
         wrong += [f"seed {seed}: {one}" for one in calls.wrong]
         statuses: Counter[int] = Counter()
         for (_, status), count in calls.answers.items():
             statuses[status] += count
         with capsys.disabled():
             told = ", ".join(f"{status} x {count}" for status, count in sorted(statuses.items()))
-            print(*calls.wrong, sep="\n\n")
-            print(f"seed {seed}: {statuses.total()} calls, {len(calls.wrong)} wrong; {told}")
+            print(*calls.wrong, sep="\n\n", flush=True)
+            print(f"seed {seed}: {statuses.total()} calls, {len(calls.wrong)} wrong; {told}", flush=True)
         seed += 1
     assert wrong == [], "\n\n".join(wrong)

@@ -5,6 +5,7 @@ import functools
 import time
 from collections.abc import Collection
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -16,11 +17,13 @@ from lml_live import limits
 from lml_live.errors import Unauthorized, Unavailable
 from lml_live.gateway import wire
 from lml_live.gateway.audience import Audience, Subscriber
+from lml_live.gateway.connection import Doorman, serve_socket
 from lml_live.gateway.desk import Desk, plan_layout
 from lml_live.gateway.fan_out import SLICE, FanOut, Turns
 from lml_live.gateway.live import Live
 from lml_live.gateway.session import Greet, Session
 from lml_live.gateway.tokens import LIFE_MS, RENEWAL_MS, HolderTokens
+from lml_live.guard.throttle import AddressCaps
 from lml_live.inventory import seatmap
 from lml_live.inventory.diffs import Change
 from lml_live.inventory.feed import Feed
@@ -529,3 +532,36 @@ async def test_what_was_read_ahead_is_told_with_the_next_tick(setting: Setting) 
         diff = socket.messages()[-1]
         assert (diff["prev"], diff["seq"], diff["held"]) == (0, 1, [3])
         assert diff["areas"]["floor"]["available"] == 39
+
+
+async def test_goodbyes_are_said_some_at_a_time_and_to_those_who_come_in_meanwhile(setting: Setting) -> None:
+    """F6: all were told in one pass of the loop, half a second for ten thousand, and what others asked had to wait."""
+    passes, told = 0, dict[Subscriber, int]()
+    lines: dict[Subscriber, Transport] = {}
+
+    async def come() -> None:
+        subscriber, transport = await setting.come()
+        lines[subscriber] = transport
+
+        def hang_up(code: int) -> None:
+            assert (code, transport.messages()[-1]["type"]) == (wire.CLOSE_RESTART, "bye"), (
+                "first the word, then the end"
+            )
+            assert told.setdefault(subscriber, passes) == passes, "once"
+
+        subscriber.hang_up = hang_up
+
+    for _ in range(2 * SLICE + 10):
+        await come()
+    leaving = asyncio.create_task(setting.live.farewell())
+    while not leaving.done():
+        await asyncio.sleep(0)
+        passes += 1
+        if passes == 2:
+            await come()  # its handshake was under way
+    assert told.keys() == lines.keys()
+    assert len(set(told.values())) >= 3
+    assert max(list(told.values()).count(number) for number in told.values()) <= SLICE
+    late: Any = SimpleNamespace(headers={}, host="lml.example", match_info={"event": "e"})
+    with pytest.raises(Unavailable):
+        await serve_socket(late, setting.live, Doorman((), AddressCaps(1, ())), "192.0.2.1")

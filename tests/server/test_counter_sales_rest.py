@@ -1,6 +1,7 @@
 """Sales at the counter over REST, on a server that has no Stripe: what is sold, who is told, what is refused."""
 
 from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
 
 import pytest
 from lines import Lines
@@ -59,6 +60,24 @@ async def test_a_clerk_sells_a_hold_and_over_a_house_hold_and_gives_money_back(c
     cancelled = await counter.call("POST", f"/bookings/{first.id}/cancel", who=customer)
     assert cancelled.body["state"] == "confirmed"
     assert [one["id"] for one in (await counter.call("GET", "/bookings", who=customer)).body["items"]] == [first.id]
+    for query, found in (
+        ("", [given.id, second.id, first.id]),
+        ("&q=KIM", [first.id]),
+        ("&q=Press", [given.id]),
+        (f"&q={second.id}", [second.id]),
+        (f"&seat={seats[11]}", [second.id]),
+        (f"&q=nobody&seat={seats[11]}", []),
+    ):
+        listed = await counter.call("GET", f"/bookings?event={event}{query}")
+        assert [one["id"] for one in listed.body["items"]] == found, query
+        assert not any("access" in one for one in listed.body["items"])
+    assert listed.body["next"] is None
+    first_page = (await counter.call("GET", f"/bookings?event={event}&limit=2")).body
+    rest = (await counter.call("GET", f"/bookings?event={event}&cursor={quote(first_page['next'])}")).body
+    assert [one["tender"] for one in first_page["items"] + rest["items"]] == ["comp", "cash", "card_terminal"]
+    assert rest["items"][0]["buyer"] == {"name": "Kim", "email": "kim@example.org"}
+    for query in ("", "?event=a{b}", f"?event={event}&q=", f"?event={event}&q=%00", f"?event={event}&seat=x"):
+        assert (await counter.call("GET", f"/bookings{query}")).code == "invalid_message", query
     tickets = await counter.call("GET", f"/bookings/{second.id}/tickets", who=second.access)
     assert len(tickets.body["items"]) == 3
     refund = await counter.call("POST", f"/bookings/{first.id}/refund", {"reason": "ill", "lines": [1]})

@@ -1,13 +1,20 @@
 """Staff's acts with the Python client, against a running server: each of them, and what it tells of a refusal."""
 
+import asyncio
+from collections import Counter as Multiset
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
+from aiohttp import ClientSession, web
+from aiohttp.test_utils import TestServer
 from lines import Lines
 from test_counter import Counter, counter  # noqa: F401
 
 from lml_live import errors
-from lml_live.client import SeatsRefused, StaffClient
+from lml_live.client import SeatsRefused, StaffClient, staff
 from lml_live.gateway import wire
 from lml_live.guard.partners import Partners
 from lml_live.values import AVAILABLE, BLOCKED, HELD
@@ -95,3 +102,101 @@ async def test_channels(counter: Counter, lines: Lines) -> None:  # noqa: F811
         with pytest.raises(errors.Refused) as refused:
             await clerk.assign(event, "tours", "contract", seats=[seats[0]])
         assert refused.value.code == "forbidden"
+
+
+# --- Answers that are lost
+
+
+@asynccontextmanager
+async def answering(answer: Any) -> AsyncIterator[str]:
+    """A server whose every answer is this handler's; its address."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    async with TestServer(app) as between:
+        yield str(between.make_url("/"))
+
+
+async def test_a_call_whose_answer_is_lost_is_repeated_and_done_once(counter: Counter) -> None:  # noqa: F811
+    """Each first answer to a key is lost on the way back, when all is done: the second try hears it."""
+    event, seats, tries = counter.event, counter.seats, Multiset[str]()
+    async with counter.server.pool() as pool:
+        await Partners(pool).add("Tours", "tours-of-losses")
+
+    async def lose_the_first(request: web.Request) -> web.StreamResponse:
+        headers = {name: request.headers[name] for name in ("Authorization", "Idempotency-Key", "Content-Type")}
+        async with http.request(
+            request.method, f"{counter.server.url}{request.path_qs}", data=await request.read(), headers=headers
+        ) as answer:
+            body, status = await answer.read(), answer.status
+        key = request.headers["Idempotency-Key"]
+        tries[key] += 1
+        if tries[key] == 1:
+            assert status < 300, body
+            assert request.transport is not None
+            request.transport.abort()
+        return web.Response(status=status, body=body, content_type="application/json")
+
+    async with (
+        ClientSession() as http,
+        answering(lose_the_first) as url,
+        StaffClient(url, counter.tokens["manager"], random=lambda: 0.0) as desk,
+        StaffClient(counter.server.url, counter.tokens["manager"]) as look,
+    ):
+        assert (await desk.block(event, "house", "press", seats=seats[:3], areas={"floor": 4})).areas == {"floor": 4}
+        assert (await desk.unblock(event, areas={"floor": 1}, reason="fewer came")).areas == {"floor": 1}
+        kim = await desk.customer()
+        made = held(await desk.hold(event, kim.holder, "Kim", "class", seats=[seats[5]], areas={"floor": 2}))
+        moved = held(await desk.move(made.id, "view", seats=[seats[6]]))
+        assert await desk.release(moved.id, "did not come") is None
+        assert (await desk.assign(event, "tours-of-losses", "contract", seats=[seats[8]])).seats == 1
+        assert (await desk.open_channel(event, "tours-of-losses", "slow")).opened_at is not None
+        sold = await desk.sell(event, "cash", seats=[seats[9]])
+        assert not isinstance(sold, SeatsRefused)
+        told = [(one.act, one.seat_id or one.quantity) async for one in look.changes(event)]
+    assert len(tries) == 9
+    assert set(tries.values()) == {2}, "each with its own key, and both times with the same"
+    assert Multiset(told) == Multiset(
+        [
+            *(("block", seat) for seat in (*seats[:3], 4)),
+            *(("unblock", 1), ("hold", seats[5]), ("hold", 2), ("move", seats[5]), ("move", 2), ("move", seats[6])),
+            *(("release", seats[6]), ("assign", seats[8]), ("open", seats[8]), ("sell", seats[9])),
+        ]
+    )
+
+
+GONE = (503, "unavailable")
+RUNS = (409, "idempotency_in_progress")
+
+
+@pytest.mark.parametrize(
+    ("answers", "seconds_max", "outcome"),
+    [
+        ((GONE, RUNS, GONE, (204, "")), 60.0, None),
+        ((GONE, (409, "hold_in_checkout")), 60.0, "hold_in_checkout"),
+        ((GONE, (404, "hold_not_found")), 60.0, "hold_not_found"),
+        (((429, "rate_limited"),), 60.0, "rate_limited"),
+        ((GONE,), 0.0, "unavailable"),
+        ((RUNS,), 0.0, "unavailable"),
+    ],
+)
+async def test_what_is_repeated_and_for_how_long(
+    answers: tuple[tuple[int, str], ...], seconds_max: float, outcome: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(staff, "REPEAT_SECONDS_MAX", seconds_max)
+    left, keys = list(answers), set()
+
+    async def answer(request: web.Request) -> web.Response:
+        keys.add(request.headers["Idempotency-Key"])
+        status, code = left.pop(0)
+        body = {"code": code, "detail": "", "retry_after_ms": 1} if code else None
+        return web.Response(status=204) if body is None else web.json_response(body, status=status)
+
+    async with answering(answer) as url, StaffClient(url, "token") as desk, asyncio.timeout(30):
+        try:
+            done = await desk.release("hold-1", "did not come")
+            heard = None if done is None else done.code
+        except errors.LmlError as error:
+            heard = error.code
+    assert heard == outcome
+    assert not left
+    assert len(keys) == 1

@@ -6,10 +6,10 @@ import os
 import signal
 from collections.abc import AsyncIterator
 
-import aiohttp
 import pytest
 from lines import SEAT_COUNT, Line, Lines
 from serving import LiveServer, OwnServer
+from storm import sockets_of, storm_of
 from views import Truth
 from waiting import eventually
 
@@ -25,21 +25,6 @@ from lml_live.values import AVAILABLE, HELD
 def two(mortal_pair: tuple[LiveServer, Valkey]) -> LiveServer:
     """A server of two workers, either of which may be killed."""
     return mortal_pair[0]
-
-
-async def sockets_of(server: LiveServer) -> dict[int, int]:
-    """Open sockets by worker, once both have been asked. Each fresh connection reaches either."""
-    counts: dict[int, int] = {}
-
-    async def look() -> bool:
-        async with aiohttp.ClientSession() as http, http.get(f"{server.url}/metrics") as answer:
-            lines = (await answer.text()).splitlines()
-        pid = next(int(line.split('"')[1]) for line in lines if line.startswith("lml_worker{"))
-        counts[pid] = next(int(float(line.split()[1])) for line in lines if line.startswith("lml_sockets "))
-        return set(counts) >= set(server.workers())
-
-    await eventually(look)
-    return counts
 
 
 async def spread(server: LiveServer, lines: Lines) -> list[Line]:
@@ -252,7 +237,9 @@ async def test_a_graceful_stop_says_goodbye_to_everybody(own_server: OwnServer, 
 
 
 async def test_workers_are_replaced_one_by_one_on_request(two: LiveServer, clients: list[LiveClient]) -> None:
-    """F6: in the middle of a rush of holds and releases, of which none that was granted is lost."""
+    """F6: in the middle of a rush of holds and releases, of which none that was granted is lost.
+
+    A crowd is told, too, and comes back when chance decides (ten thousand in `make faults`)."""
     told: list[list[Effect]] = []
     await come(two, clients, 24, told)
     over = asyncio.Event()
@@ -272,11 +259,11 @@ async def test_workers_are_replaced_one_by_one_on_request(two: LiveServer, clien
     rushing = [asyncio.create_task(rush(number, client)) for number, client in enumerate(clients) if number > 1]
     held = await clients[0].hold(seats=[1])
     assert isinstance(held, HoldResult)
-    before = set(two.workers())
-    assert two.process is not None
-    two.process.send_signal(signal.SIGHUP)
-    await eventually(lambda: len(two.workers()) == 2 and not before & set(two.workers()), 30)
-    over.set()
+    async with storm_of(two, 150, 30) as storm:
+        await storm.come(within_seconds=1, pause_seconds=0.3)
+        await storm.restart()
+        over.set()
+        await storm.rest()
     assert all(await asyncio.gather(*rushing))
     for number, client in enumerate(clients):
         await client.wait_for(lambda client: client.connected and client.seats[1] == HELD)

@@ -57,6 +57,9 @@ def shop(postgres_server: str, mongo_url: str, valkey_url: str, stripe_shared: S
         LML_STRIPE_PUBLISHABLE_KEY=stripe_shared.publishable_key,
         LML_STRIPE_WEBHOOK_SECRET=stripe_shared.webhook_secret,
         LML_STRIPE_API_BASE=stripe_shared.url,
+        LML_PAYMENT_METHODS="card,ideal,sepa_debit",
+        LML_STRIPE_CALLS="1000",
+        LML_STRIPE_ENDPOINT_CALLS="500",
         LML_POLL_SECONDS="1",
     ) as server:
         yield server

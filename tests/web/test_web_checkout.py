@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import secrets
 from typing import Any
 
 import pytest
@@ -9,6 +10,9 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 from serving import LiveServer
 from stripe_house import stripe_client
+
+from lml_live.guard.accounts import Accounts
+from lml_live.guard.passwords import Passwords
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -269,7 +273,8 @@ async def test_a_payment_that_is_still_being_prepared(house: House) -> None:
         response = await route.fetch()
         booking = await response.json()
         if not is_prepared:
-            booking["payment"] = {"status": "preparing"}
+            queue = {"ahead": 7, "estimated_seconds": 2, "refresh_seconds": 1}
+            booking["payment"] = {"status": "preparing", "queue": queue}
         await route.fulfill(response=response, json=booking)
 
     await page.route("**/api/v1/bookings", prepare)
@@ -277,6 +282,9 @@ async def test_a_payment_that_is_still_being_prepared(house: House) -> None:
     await buyer.hold(63)
     beginning = asyncio.create_task(buyer.begin())
     await expect(page.locator("#checkout")).to_contain_text("Getting the payment ready…")
+    await expect(page.locator("#queue-note")).to_have_text(
+        "7 are before you, about 2 seconds. Your seats are kept meanwhile."
+    )
     is_prepared = True
     await beginning
     await buyer.pay(PAYS)
@@ -418,6 +426,7 @@ async def test_the_whole_purchase_on_a_phone_by_keyboard(house: House) -> None:
     await page.keyboard.press("Enter")
     await expect(page.locator("#checkout-title")).to_have_text("Payment")
     await expect(page.locator("#checkout-title")).to_be_focused()
+    await page.keyboard.press("Tab")  # the ways to pay: by card
     for text in ("4242424242424242", "1234", "123"):
         await page.keyboard.press("Tab")
         await page.keyboard.type(text)
@@ -467,3 +476,68 @@ async def test_only_the_event_page_may_speak_to_the_payment_service(shop: LiveSe
                 assert answer.status == 200
                 assert (stripe_shared.url in policy) is allowed
                 assert "unsafe" not in policy
+
+
+async def test_paying_at_ones_bank(house: House) -> None:
+    """iDEAL leads to the bank's page and back; a debit is the bank's for days, and the seats are kept meanwhile."""
+    buyer = await house.visitor()
+    page = buyer.page
+    await buyer.hold(80)
+    await buyer.begin()
+    await page.get_by_label("iDEAL").check()
+    await expect(page.get_by_label("Card number")).to_be_hidden()
+    await page.locator("#pay-button").click()
+    await page.get_by_role("button", name="Complete authentication").click()
+    await buyer.done()
+
+    await page.get_by_role("button", name="Back to the hall").click()
+    await buyer.hold(81)
+    await buyer.begin()
+    await page.get_by_label("Bank account").check()
+    await page.locator("#pay-button").click()
+    await expect(page.get_by_text("Please give the IBAN")).to_be_visible()
+    await page.get_by_label("IBAN").fill("DE89 3704 0044 0532 0130 00")
+    await page.locator("#pay-button").click()
+    await expect(page.locator("#checkout")).to_contain_text("Your bank is dealing with the payment", timeout=20_000)
+    await buyer.sees(HELD, 81)
+
+
+async def test_a_saved_card_pays_the_next_time_and_can_be_removed(house: House) -> None:
+    email, password = f"ada-{secrets.token_hex(4)}@example.org", "a horse of another colour"
+    async with house.server.pool() as pool:
+        secret = await pool.fetchval("SELECT secret FROM house")
+        accounts = Accounts(pool, Passwords(), secret, sends_mail=True)
+        await accounts.invite(email)
+        number = await pool.fetchval("SELECT id FROM account_invitation WHERE email = $1", email)
+        await accounts.accept(accounts.invitation(number), password)
+    buyer = await house.visitor(PHONE)
+    page = buyer.page
+    await page.goto(f"{house.server.url}/account?back=/events/{house.server.event}")
+    await page.locator("#email").fill(email)
+    await page.locator("#password").fill(password)
+    await page.keyboard.press("Enter")
+    await page.wait_for_url("**/events/*")
+    await buyer.ready()
+    await buyer.hold(82)
+    await page.locator("#sheet").click()
+    await page.locator("#buy-button").click()
+    await page.get_by_label("Save the card").check()
+    await page.get_by_label("Name").fill("Ada Byron")
+    await page.get_by_role("button", name="Continue to payment").click()
+    await buyer.pay(ASKS_3DS)
+    await page.get_by_role("button", name="Complete authentication").click()
+    await buyer.done()
+
+    await page.get_by_role("button", name="Back to the hall").click()
+    await buyer.hold(83)
+    await buyer.begin()
+    await expect(page.get_by_label("Visa ending in 3220")).to_be_checked()
+    await page.locator("#pay-button").click()
+    await page.get_by_role("button", name="Complete authentication").click()
+    await buyer.done()
+
+    await page.goto(f"{house.server.url}/account")
+    await page.get_by_role("button", name="Remove Visa ending in 3220").click()
+    await expect(page.locator("#cards")).to_contain_text("was removed.")
+    await expect(page.locator("#cards li")).to_have_count(0)
+    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -6,7 +6,7 @@ form, cards, objects, refusals   what comes in and goes out (pure)
 intents, refunds, disputes,      what may happen to money (pure)
 transfers
 store, world                     SQLite, and the one transaction a request has
-payments, connecting, reading    the operations of /v1
+payments, connecting, customers, reading    the operations of /v1
 requests                         keys, idempotency and faults around them
 webhooks, faults, page           what tests and browsers need beside the API
 control, ledger, settings        how tests steer it, and what they can see

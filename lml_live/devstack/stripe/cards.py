@@ -16,6 +16,15 @@ from lml_live.devstack.stripe.objects import BillingDetails, CardDetails, Paymen
 _DECLINED: Final = "Your card was declined."
 
 
+MethodType = Literal["card", "us_bank_account", "sepa_debit", "ideal"]
+CAN_WAIT: Final[frozenset[MethodType]] = frozenset({"card"})
+"""Can be captured later; of the others the money is taken when the buyer agrees, or when the bank answers."""
+DELAYED: Final[frozenset[MethodType]] = frozenset({"us_bank_account", "sepa_debit"})
+"""The bank answers in days."""
+CURRENCIES: Final = {"sepa_debit": "eur", "ideal": "eur"}
+"""US accounts are debited in any currency here."""
+
+
 class Decline(msgspec.Struct, frozen=True):
     """An issuer's no."""
 
@@ -32,7 +41,7 @@ class CardBehaviour(msgspec.Struct, frozen=True, kw_only=True):
     last4: str
     brand: str = "visa"
     funding: str = "credit"
-    type: Literal["card", "us_bank_account"] = "card"
+    type: MethodType = "card"
     authentication: Literal["never", "always", "on_session"] = "never"
     """`on_session`: a charge off session passes without, one with the buyer present does not."""
     decline: Decline | None = None
@@ -156,10 +165,22 @@ _ACCOUNTS: Final = (
         decline=Decline("payment_intent_payment_attempt_failed", "The customer's account has insufficient funds."),
     ),
 )
+_IDEAL: Final = CardBehaviour(key="ideal", last4="", type="ideal", authentication="always")
+_IBANS: Final = {
+    "DE89370400440532013000": CardBehaviour(key="sepaDebit_success", last4="3000", type="sepa_debit"),
+    "DE62370400440532013001": CardBehaviour(
+        key="sepaDebit_failed",
+        last4="3001",
+        type="sepa_debit",
+        decline=Decline("payment_intent_payment_attempt_failed", "The bank did not pay this debit."),
+    ),
+}
 _NOT_FOR_TESTS: Final = CardBehaviour(key="not_a_test_card", last4="", decline=_NOT_A_TEST_CARD)
 
 _BY_NUMBER: Final = dict(_NUMBERED)
-BY_KEY: Final = {card.key: card for card in (*_BY_NUMBER.values(), *_ACCOUNTS, _NOT_FOR_TESTS)}
+BY_KEY: Final = {
+    card.key: card for card in (*_BY_NUMBER.values(), *_ACCOUNTS, *_IBANS.values(), _IDEAL, _NOT_FOR_TESTS)
+}
 _BRANDS: Final = {"4": "visa", "5": "mastercard", "2": "mastercard", "34": "amex", "37": "amex", "6": "discover"}
 
 
@@ -182,7 +203,8 @@ def is_test_id(method_id: str) -> bool:
 def _card_of(method_id: str) -> CardBehaviour | None:
     for prefix in ("pm_card_visa_", "pm_card_", "pm_"):
         card = BY_KEY.get(method_id.removeprefix(prefix)) if method_id.startswith(prefix) else None
-        if card is not None and (card.type == "card") == (prefix != "pm_") and card is not _NOT_FOR_TESTS:
+        named = card is not None and card.type in ("card", "us_bank_account") and card is not _NOT_FOR_TESTS
+        if card is not None and named and (card.type == "card") == (prefix != "pm_"):
             return card
     return None
 
@@ -202,7 +224,10 @@ def from_form(form: Form, method_id: str, now: int) -> StoredMethod:
     Refused as Stripe does: a number that fails its check digit (`incorrect_number`), a past or impossible expiry, a
     security code of the wrong length.
     """
-    form.refuse_unknown(frozenset({"type", "card", "billing_details", "metadata", "allow_redisplay"}))
+    known = {"type", "card", "ideal", "sepa_debit", "billing_details", "metadata", "allow_redisplay"}
+    form.refuse_unknown(frozenset(known))
+    if form.required("type") in ("ideal", "sepa_debit"):
+        return _from_bank(form, method_id, now)
     if form.required("type") != "card":
         raise refusals.invalid(form.name("type"), f'The payment method type "{form.text("type")}" is invalid.')
     sent = form.inner("card")
@@ -233,6 +258,24 @@ def from_form(form: Form, method_id: str, now: int) -> StoredMethod:
         card=details,
         billing_details=billing_details(form),
         metadata=form.metadata({}),
+    )
+    return StoredMethod(method, card.key)
+
+
+def _from_bank(form: Form, method_id: str, now: int) -> StoredMethod:
+    """A payment method that is no card: iDEAL, or an account that is debited, by Stripe's IBANs for tests."""
+    kind = form.required("type")
+    sent = form.inner(kind)
+    card: CardBehaviour | None = _IDEAL
+    if kind == "sepa_debit":
+        if sent is None:
+            raise refusals.missing(form.name("sepa_debit"))
+        card = _IBANS.get(sent.required("iban").replace(" ", "").upper())
+        if card is None:
+            raise refusals.invalid(sent.name("iban"), "The IBAN you entered is invalid.", "invalid_bank_account_iban")
+    assert card is not None
+    method = PaymentMethod(
+        id=method_id, created=now, type=kind, billing_details=billing_details(form), metadata=form.metadata({})
     )
     return StoredMethod(method, card.key)
 

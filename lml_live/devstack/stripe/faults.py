@@ -27,6 +27,12 @@ Operation = Literal[
     "dispute_retrieve",
     "dispute_update",
     "payment_method",
+    "detach",
+    "customer",
+    "customer_list",
+    "customer_retrieve",
+    "card_list",
+    "card_retrieve",
     "charge",
     "events",
     "balance",
@@ -59,7 +65,8 @@ WebhookFaultKind = Literal["lose", "double", "late", "hold", "reorder"]
 class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What shall happen to requests of an operation.
 
-    rate_limit       429, nothing done; with `per_second` only to what exceeds a bucket of `burst`
+    rate_limit       429, nothing done; with `per_second` only to what exceeds a bucket of `burst`, one for each
+                     operation, or with `together` one for all of them
     timeout_before   nothing is done, and the connection is closed without an answer, after `delay_ms`
     delay            the effect and the answer come `delay_ms` late; the idempotency key is in use meanwhile
     kill_before      the double is killed (SIGKILL) before the effect
@@ -80,6 +87,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     delay_ms: int = 0
     per_second: float | None = None
     burst: int = 1
+    together: bool = False
     fired: int = 0
 
 
@@ -153,7 +161,7 @@ class Faults:
 
     def _has_token(self, fault: Fault, operation: str, now_ms: int) -> bool:
         assert fault.per_second is not None
-        bucket = f"{fault.id} {operation}"
+        bucket = f"{fault.id} {'' if fault.together else operation}"
         tokens, then_ms = self._buckets.get(bucket, (float(fault.burst), now_ms))
         tokens = min(float(fault.burst), tokens + (now_ms - then_ms) * fault.per_second / 1000)
         allowed = tokens >= 1

@@ -56,6 +56,7 @@ class Mint(msgspec.Struct, frozen=True):
 
     now: int
     new_id: Callable[[str], str]
+    processing_seconds: int = PROCESSING_SECONDS
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,8 +92,10 @@ def confirm(intent: PaymentIntent, attempt: Attempt, mint: Mint) -> Change:
         raise refusals.invalid(
             "payment_method", f"The PaymentMethod provided ({card.type}) is not allowed for this PaymentIntent."
         )
-    if intent.capture_method == "manual" and card.type != "card":
+    if intent.captures_later(card.type) and card.type not in cards.CAN_WAIT:
         raise refusals.invalid("capture_method", f"{card.type} cannot be captured manually.")
+    if card.type == "ideal" and attempt.return_url is None:
+        raise refusals.invalid("return_url", "iDEAL leads to the buyer's bank: a `return_url` is needed.")
     automatic = intent.automatic_payment_methods
     if automatic is not None and automatic.allow_redirects == "always" and attempt.return_url is None:
         raise refusals.invalid(
@@ -216,14 +219,14 @@ def _charge(intent: PaymentIntent, attempt: Attempt, mint: Mint, *, authenticate
     method, card = attempt.method.method, attempt.method.card
     if attempt.declined:
         return _decline(intent, method, cards.GENERIC_DECLINE, mint)
-    if card.type != "card":
+    if card.type in cards.DELAYED:
         charge = _fresh_charge(intent, method, mint, status="pending")
         intent = _change(intent, status="processing", latest_charge=charge.id)
         events = ("charge.pending", "payment_intent.processing")
-        return Change(intent=intent, charge=charge, events=events, due=mint.now + PROCESSING_SECONDS)
+        return Change(intent=intent, charge=charge, events=events, due=mint.now + mint.processing_seconds)
     if card.decline is not None:
         return _decline(intent, method, card.decline, mint)
-    if intent.capture_method == "manual":
+    if intent.captures_later(card.type):
         visa_alone = card.brand == "visa" and attempt.off_session
         until = mint.now + (MERCHANT_AUTHORISATION_SECONDS if visa_alone else AUTHORISATION_SECONDS)
         charge = _fresh_charge(
@@ -297,6 +300,7 @@ def _fresh_charge(
         billing_details=method.billing_details,
         created=mint.now,
         currency=intent.currency,
+        customer=intent.customer,
         description=intent.description,
         failure_code=decline.code if decline else None,
         failure_message=decline.message if decline else None,
@@ -316,7 +320,7 @@ def _method_details(
     intent: PaymentIntent, method: PaymentMethod, capture_before: int | None, authenticated: bool, authorised: bool
 ) -> MethodDetails:
     if method.card is None:
-        return MethodDetails(type=method.type, us_bank_account={"bank_name": "STRIPE TEST BANK"})
+        return MethodDetails(type=method.type, **{method.type: {"bank_name": "STRIPE TEST BANK"}})  # type: ignore[arg-type]
     card = ChargeCard(
         brand=method.card.brand,
         last4=method.card.last4,

@@ -46,7 +46,7 @@ class PaymentMethod(msgspec.Struct, frozen=True, kw_only=True):
     billing_details: BillingDetails = BillingDetails()
     card: CardDetails | None = None
     created: int
-    customer: None = None
+    customer: str | None = None
     livemode: bool = False
     metadata: Metadata = {}
     type: str = "card"
@@ -108,7 +108,7 @@ class PaymentIntent(msgspec.Struct, frozen=True, kw_only=True):
     confirmation_method: Literal["automatic"] = "automatic"
     created: int
     currency: str
-    customer: None = None
+    customer: str | None = None
     description: str | None = None
     last_payment_error: PaymentError | None = None
     latest_charge: str | None = None
@@ -116,6 +116,7 @@ class PaymentIntent(msgspec.Struct, frozen=True, kw_only=True):
     metadata: Metadata = {}
     next_action: NextAction | None = None
     payment_method: str | None = None
+    payment_method_options: dict[str, dict[str, str]] = {}
     payment_method_types: tuple[str, ...] = ("card",)
     processing: None = None
     receipt_email: str | None = None
@@ -123,6 +124,16 @@ class PaymentIntent(msgspec.Struct, frozen=True, kw_only=True):
     statement_descriptor: str | None = None
     statement_descriptor_suffix: str | None = None
     status: IntentStatus = "requires_payment_method"
+
+    def saves(self, method: str) -> bool:
+        """Whether a method of this type is saved for the customer once it has paid."""
+        chosen = self.payment_method_options.get(method, {}).get("setup_future_usage")
+        return self.customer is not None and (chosen or self.setup_future_usage) is not None
+
+    def captures_later(self, method: str) -> bool:
+        """Whether a payment by this type of method is captured by a call of its own: its option, else the intent's."""
+        chosen = self.payment_method_options.get(method, {}).get("capture_method")
+        return (chosen or self.capture_method) == "manual"
 
 
 PUBLIC_INTENT_FIELDS: Final = frozenset(
@@ -153,6 +164,8 @@ class MethodDetails(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     type: str
     card: ChargeCard | None = None
     us_bank_account: dict[str, str] | None = None
+    ideal: dict[str, str] | None = None
+    sepa_debit: dict[str, str] | None = None
 
 
 class ChargeOutcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -173,7 +186,7 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
     captured: bool = False
     created: int
     currency: str
-    customer: None = None
+    customer: str | None = None
     description: str | None = None
     disputed: bool = False
     failure_balance_transaction: None = None
@@ -384,7 +397,20 @@ class Balance(msgspec.Struct, frozen=True, kw_only=True):
     pending: tuple[Funds, ...]
 
 
-EventSubject = PaymentIntent | Charge | Refund | Dispute | ConnectedAccount | Transfer
+class Customer(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody who pays, and whose cards are saved."""
+
+    id: str
+    object: Literal["customer"] = "customer"
+    created: int
+    description: str | None = None
+    email: str | None = None
+    livemode: bool = False
+    metadata: Metadata = {}
+    name: str | None = None
+
+
+EventSubject = PaymentIntent | Charge | Refund | Dispute | ConnectedAccount | Transfer | Customer | PaymentMethod
 
 
 class EventRequest(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ from lml_live.devstack.stripe.objects import (
     AutomaticPaymentMethods,
     CaptureMethod,
     Charge,
+    Customer,
     Dispute,
     PaymentIntent,
     PaymentMethod,
@@ -29,7 +30,7 @@ AMOUNT_MAX: Final = 99_999_999
 _AMOUNT_MIN: Final = {"eur": 50, "usd": 50, "gbp": 30, "jpy": 50, "sek": 300, "nok": 300, "dkk": 250, "huf": 17_500}
 _CANCELLATION_REASONS: Final = ("duplicate", "fraudulent", "requested_by_customer", "abandoned")
 _REFUND_REASONS: Final = ("duplicate", "fraudulent", "requested_by_customer")
-_METHOD_TYPES: Final = ("card", "us_bank_account")
+_METHOD_TYPES: Final = ("card", "us_bank_account", "sepa_debit", "ideal")
 
 
 class Call(NamedTuple):
@@ -43,6 +44,8 @@ class Call(NamedTuple):
     page_base: str = ""
     """Where the double's pages are."""
     declined: bool = False
+    other_id: str = ""
+    """The second object of the address, where it names two."""
     account: str | None = None
     """The connected account for which it is made (`Stripe-Account`)."""
 
@@ -56,7 +59,7 @@ _ATTEMPT: Final = frozenset({"payment_method", "payment_method_data", "return_ur
 _DETAILS: Final = frozenset(
     {
         *("amount", "currency", "capture_method", "description", "metadata", "payment_method", "payment_method_data"),
-        *("payment_method_types", "receipt_email", "setup_future_usage"),
+        *("payment_method_types", "receipt_email", "setup_future_usage", "customer"),
         *("statement_descriptor", "statement_descriptor_suffix"),
     }
 )
@@ -65,7 +68,7 @@ _BROWSER: Final = frozenset(
     {"expected_payment_method_type", "payment_user_agent", "referrer", "time_on_page", "client_attribution_metadata"}
 )
 CREATE_FIELDS: Final = _DETAILS | _ATTEMPT | _IGNORED | {"automatic_payment_methods", "confirm", "confirmation_method"}
-UPDATE_FIELDS: Final = _DETAILS | _IGNORED
+UPDATE_FIELDS: Final = (_DETAILS - {"customer"}) | _IGNORED
 CONFIRM_FIELDS: Final = _ATTEMPT | _IGNORED | _BROWSER | {"receipt_email", "setup_future_usage", "capture_method"}
 CAPTURE_FIELDS: Final = frozenset(
     {"amount_to_capture", "metadata", "statement_descriptor", "statement_descriptor_suffix"}
@@ -73,7 +76,9 @@ CAPTURE_FIELDS: Final = frozenset(
 CANCEL_FIELDS: Final = frozenset({"cancellation_reason"})
 REFUND_FIELDS: Final = frozenset({"payment_intent", "charge", "amount", "reason", "metadata"})
 DISPUTE_FIELDS: Final = frozenset({"evidence", "submit", "metadata"})
-METHOD_FIELDS: Final = frozenset({"type", "card", "billing_details", "metadata", "allow_redisplay"}) | _BROWSER
+METHOD_FIELDS: Final = (
+    frozenset({"type", "card", "ideal", "sepa_debit", "billing_details", "metadata", "allow_redisplay"}) | _BROWSER
+)
 
 
 _ALWAYS_OPEN: Final = frozenset({"metadata", "description", "receipt_email", "expand"})
@@ -93,6 +98,11 @@ def create_intent(call: Call) -> "PaymentIntent | Refusal":
         raise refusals.invalid("confirm", "return_url and off_session can only be used with `confirm=true`.")
     method = _sent_method(call)
     automatic, types = _method_types(form)
+    for name in types:
+        if cards.CURRENCIES.get(name, currency) != currency:
+            raise refusals.invalid(
+                "payment_method_types", f"The payment method type {name} does not take the currency {currency}."
+            )
     intent_id = new_id("pi")
     intent = PaymentIntent(
         id=intent_id,
@@ -102,9 +112,11 @@ def create_intent(call: Call) -> "PaymentIntent | Refusal":
         client_secret=f"{intent_id}_secret_{secrets.token_hex(12)}",
         created=act.mint.now,
         currency=currency,
+        customer=_customer(call),
         description=form.text("description"),
         metadata=form.metadata({}),
         payment_method=method.method.id if method else None,
+        payment_method_options=_method_options(form),
         payment_method_types=types,
         receipt_email=form.text("receipt_email"),
         setup_future_usage=form.choice("setup_future_usage", _FUTURE_USES),
@@ -250,7 +262,7 @@ def _sent_method(call: Call) -> StoredMethod | None:
     if named is not None and sent is not None:
         raise refusals.invalid("payment_method", "You may only specify one of payment_method, payment_method_data.")
     if sent is not None:
-        if not call.public:
+        if not call.public and sent.text("type") == "card":
             raise refusals.card_number_sent_by_server()
         return cards.from_form(sent, new_id("pm"), call.act.mint.now)
     if named is None:
@@ -260,7 +272,23 @@ def _sent_method(call: Call) -> StoredMethod | None:
     return call.act.method(named)
 
 
+def _customer(call: Call) -> str | None:
+    named = call.form.text("customer")
+    return None if named is None else call.act.find("customer", named, Customer, "customer").id
+
+
+def _check_owner(intent: PaymentIntent, method: StoredMethod | None) -> None:
+    """A saved card pays for its customer only."""
+    if method is not None and method.method.customer not in (None, intent.customer):
+        raise refusals.invalid(
+            "payment_method",
+            "The provided PaymentMethod belongs to a Customer: it pays PaymentIntents of that Customer only.",
+            "payment_method_customer_mismatch",
+        )
+
+
 def _attempt(call: Call, intent: PaymentIntent, method: StoredMethod | None) -> Attempt:
+    _check_owner(intent, method)
     if method is None and intent.payment_method is None:
         raise refusals.invalid(
             "payment_method",
@@ -317,6 +345,23 @@ def _method_types(form: Form) -> tuple[AutomaticPaymentMethods | None, tuple[str
         return None, ("card",)
     automatic = AutomaticPaymentMethods(enabled=True, allow_redirects="never" if redirects == "never" else "always")
     return automatic, ("card",)
+
+
+def _method_options(form: Form) -> dict[str, dict[str, str]]:
+    """When each type of method is captured, where that is not when all are; other options change nothing here."""
+    sent, options = form.inner("payment_method_options"), dict[str, dict[str, str]]()
+    for name in sent.fields if sent is not None else ():
+        assert sent is not None
+        of_type = sent.inner(name)
+        chosen = of_type.choice("capture_method", ("manual",)) if of_type is not None else None
+        if of_type is not None and chosen is not None:
+            if name not in cards.CAN_WAIT:
+                raise refusals.unknown(of_type.name("capture_method"))
+            options[name] = {"capture_method": chosen}
+        saved = of_type.choice("setup_future_usage", _FUTURE_USES) if of_type is not None else None
+        if saved is not None:
+            options.setdefault(name, {})["setup_future_usage"] = saved
+    return options
 
 
 def _checked_types(form: Form) -> tuple[str, ...] | None:

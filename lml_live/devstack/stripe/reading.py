@@ -12,6 +12,7 @@ from lml_live.devstack.stripe.objects import (
     BalanceTransaction,
     Charge,
     ConnectedAccount,
+    Customer,
     Dispute,
     Event,
     ListOf,
@@ -47,6 +48,7 @@ Listed = (
     | ConnectedAccount
     | Transfer
     | TransferReversal
+    | Customer
 )
 
 
@@ -233,6 +235,7 @@ _KIND_BY_PREFIX: Final[dict[str, tuple[str, type[msgspec.Struct]]]] = {
     "dp": ("dispute", Dispute),
     "tr": ("transfer", Transfer),
     "trr": ("transfer_reversal", TransferReversal),
+    "cus": ("customer", Customer),
     "acct": ("account", ConnectedAccount),
     "txn": ("balance_transaction", BalanceTransaction),
 }

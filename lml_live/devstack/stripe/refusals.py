@@ -36,6 +36,9 @@ class ErrorBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Refusal(Exception):
     """An error as Stripe answers it. `saved`: repeated requests with the same idempotency key get it again."""
 
+    limited: str | None = None
+    """Of a 429: what there was too much of (`Stripe-Rate-Limited-Reason`)."""
+
     def __init__(self, status: int, body: ErrorBody, *, saved: bool = False) -> None:
         super().__init__(body.message)
         self.status = status
@@ -136,9 +139,11 @@ def key_in_use(key: str) -> Refusal:
     return Refusal(409, ErrorBody(type="idempotency_error", code="idempotency_key_in_use", message=message))
 
 
-def rate_limited() -> Refusal:
+def rate_limited(reason: str) -> Refusal:
     message = "Request rate limit exceeded. Learn more about rate limits here https://stripe.com/docs/rate-limits."
-    return Refusal(429, ErrorBody(type="invalid_request_error", code="rate_limit", message=message))
+    refusal = Refusal(429, ErrorBody(type="invalid_request_error", code="rate_limit", message=message))
+    refusal.limited = reason
+    return refusal
 
 
 def server_error() -> Refusal:

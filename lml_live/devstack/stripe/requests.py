@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 import msgspec
@@ -159,7 +159,10 @@ class Api:
             return web.Response()
         except Refusal as refusal:
             self._note(msgspec.structs.replace(seen, status=refusal.status))
-            return _response(seen, _Answer(status=refusal.status, body=_error(refusal)))
+            response = _response(seen, _Answer(status=refusal.status, body=_error(refusal)))
+            if refusal.limited is not None:
+                response.headers["Stripe-Rate-Limited-Reason"] = refusal.limited
+            return response
 
     async def _answer(self, route: Route, request: web.Request, seen: Seen) -> web.Response:
         generation = self._generation
@@ -167,8 +170,8 @@ class Api:
         public = self._is_public(route, request, form)
         account = self._account(route, request)
         seen = msgspec.structs.replace(seen, public=public)
-        if self._take(route, "rate_limit"):
-            raise refusals.rate_limited()
+        if fault := self._take(route, "rate_limit"):
+            raise refusals.rate_limited("global-rate" if fault.together else "endpoint-rate")
         if fault := self._take(route, "timeout_before"):
             self._note(msgspec.structs.replace(seen, answered=False, faults=(fault.kind,)))
             await asyncio.sleep(fault.delay_ms / 1000)
@@ -187,7 +190,7 @@ class Api:
                     await asyncio.sleep(fault.delay_ms / 1000)
                     if generation != self._generation:
                         raise HungUp
-                answer, seen = self._execute(route, form, seen, key, request.match_info.get("id", ""), account)
+                answer, seen = self._execute(route, form, seen, key, request.match_info, account)
             finally:
                 self._in_flight.discard(key or seen.id)
                 self.on_change()
@@ -275,7 +278,7 @@ class Api:
     # --- The operation
 
     def _execute(
-        self, route: Route, form: Form, seen: Seen, key: str | None, object_id: str, account: str | None
+        self, route: Route, form: Form, seen: Seen, key: str | None, ids: Mapping[str, str], account: str | None
     ) -> tuple[_Answer, Seen]:
         with self.store.transaction():
             self.act("time").settle()
@@ -290,7 +293,7 @@ class Api:
             with self.store.transaction():
                 if fault is not None and fault.kind == "error_500":
                     raise refusals.server_error()
-                answer = self._perform(route, form, seen, object_id, account, fault)
+                answer = self._perform(route, form, seen, ids, account, fault)
                 self._save(seen, key, fingerprint, answer)
                 seen = self._note(msgspec.structs.replace(seen, status=answer.status))
         except Refusal as refusal:
@@ -302,8 +305,9 @@ class Api:
         return answer, seen
 
     def _perform(
-        self, route: Route, form: Form, seen: Seen, object_id: str, account: str | None, fault: Fault | None
+        self, route: Route, form: Form, seen: Seen, ids: Mapping[str, str], account: str | None, fault: Fault | None
     ) -> _Answer:
+        object_id = ids.get("id", "")
         if seen.public and object_id:
             self._check_client_secret(form, object_id)
         act = self.act(route.operation, EventRequest(id=seen.id, idempotency_key=seen.idempotency_key))
@@ -312,6 +316,7 @@ class Api:
                 act=act,
                 form=form,
                 object_id=object_id,
+                other_id=ids.get("other", ""),
                 public=seen.public,
                 page_base=self._page_base,
                 declined=fault is not None and fault.kind == "decline",

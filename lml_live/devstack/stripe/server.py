@@ -12,7 +12,7 @@ from aiohttp import web
 
 from lml_live import limits
 from lml_live.devstack.child import LOOPBACK
-from lml_live.devstack.stripe import connecting, page, payments, reading, refusals
+from lml_live.devstack.stripe import connecting, customers, page, payments, reading, refusals
 from lml_live.devstack.stripe.control import ControlApi
 from lml_live.devstack.stripe.faults import Faults
 from lml_live.devstack.stripe.requests import PREFLIGHT, Api, Route, refused
@@ -24,6 +24,7 @@ _log: Final = logging.getLogger(__name__)
 
 _INTENTS: Final = "/v1/payment_intents"
 _TRANSFERS: Final = "/v1/transfers"
+_CUSTOMERS: Final = "/v1/customers"
 
 
 def _get(operation: str, path: str, act: payments.Operation, fields: frozenset[str] = frozenset()) -> Route:
@@ -51,6 +52,12 @@ ROUTES: Final = (
     _post("cancel", f"{_INTENTS}/{{id}}/cancel", payments.cancel_intent, payments.CANCEL_FIELDS),
     _post("payment_method", "/v1/payment_methods", payments.create_method, payments.METHOD_FIELDS, pages=True),
     _get("payment_method", "/v1/payment_methods/{id}", reading.retrieve_method),
+    _post("detach", "/v1/payment_methods/{id}/detach", customers.detach, frozenset()),
+    _post("customer", _CUSTOMERS, customers.create_customer, customers.CUSTOMER_FIELDS),
+    _get("customer_list", _CUSTOMERS, customers.list_customers, customers.CUSTOMER_LIST_FIELDS),
+    _get("customer_retrieve", f"{_CUSTOMERS}/{{id}}", customers.retrieve_customer),
+    _get("card_list", f"{_CUSTOMERS}/{{id}}/payment_methods", customers.list_cards, customers.CARD_LIST_FIELDS),
+    _get("card_retrieve", f"{_CUSTOMERS}/{{id}}/payment_methods/{{other}}", customers.retrieve_card),
     _get("charge", "/v1/charges", reading.list_charges, reading.CHARGE_LIST_FIELDS),
     _get("charge", "/v1/charges/{id}", reading.retrieve_charge),
     _post("refund", "/v1/refunds", payments.create_refund, payments.REFUND_FIELDS),

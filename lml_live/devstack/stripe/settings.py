@@ -28,6 +28,8 @@ class DoubleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     webhook_give_up_ms: int = 3 * 86_400_000
     """Stripe gives up after three days."""
     webhook_timeout_ms: int = 10_000
+    processing_seconds: int = 4 * 86_400
+    """How long a bank takes to answer for an account."""
     webhook_parallel: int = 4
     """Deliveries under way at once. With 1 they arrive exactly in the order in which they are due."""
 

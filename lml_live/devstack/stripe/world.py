@@ -97,7 +97,7 @@ class Act:
         self._operation = operation
         self._request = request
         self.now_ms = control.now_ms()
-        self.mint = Mint(now=self.now_ms // 1000, new_id=new_id)
+        self.mint = Mint(now=self.now_ms // 1000, new_id=new_id, processing_seconds=control.settings.processing_seconds)
 
     # What is there.
 
@@ -148,11 +148,24 @@ class Act:
             secret = _page_secret(intent)
             page = IssuerPage(secret=secret, intent=intent.id, return_url=redirect.return_url if redirect else None)
             self.store.put("issuer_page", secret, page)
+        self._save_method(change)
         self._write_balance(change.balance)
         for event_type in change.events:
             subject = change.charge if event_type.startswith("charge.") else intent
             assert subject is not None
             self.emit(event_type, subject)
+
+    def _save_method(self, change: Change) -> None:
+        """A method that has paid is its customer's from here on, where that was wanted."""
+        intent = change.intent
+        has_paid = change.charge is not None and intent.status in ("requires_capture", "succeeded")
+        if not has_paid or intent.payment_method is None:
+            return
+        stored = self.method(intent.payment_method)
+        if intent.saves(stored.method.type) and stored.method.customer is None:
+            saved = msgspec.structs.replace(stored.method, customer=intent.customer)
+            self.write_method(msgspec.structs.replace(stored, method=saved))
+            self.emit("payment_method.attached", saved)
 
     def write_refund(self, change: RefundChange) -> None:
         """Writes what a step has made of a refund."""

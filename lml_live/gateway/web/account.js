@@ -7,6 +7,7 @@ import { call, CallFailed } from "./bookingapi.js";
 import { byId, element, fill, setText } from "./dom.js";
 import { readToken } from "./live.js";
 import { accountName, keepSession, signedIn } from "./signedin.js";
+import { cardName, savedCards } from "./waystopay.js";
 import { plural } from "./words.js";
 
 const form = byId("form");
@@ -83,7 +84,37 @@ function showSignedIn(text = "") {
     [accountName(), text].filter(Boolean).join(" · "),
     element("a", { class: "button primary", href: back() }, "Go on"),
     element("button", { class: "button", type: "button", onclick: signOut }, "Sign out"),
+    cards,
   );
+  showCards();
+}
+
+const cards = element("section", { class: "cards", id: "cards", hidden: true, "aria-label": "Saved cards" });
+
+/** The cards that were saved at a checkout; each can be removed. */
+async function showCards(said = "") {
+  const found = await savedCards();
+  cards.hidden = !found.length && !said;
+  fill(
+    cards,
+    element("h2", {}, "Saved cards"),
+    element("p", { class: "muted", role: "status" }, said || "Stripe keeps them; they pay for your next bookings."),
+    element(
+      "ul",
+      {},
+      ...found.map((card) => element("li", {}, element("span", {}, cardName(card)), element("button", { class: "button", type: "button", "aria-label": `Remove ${cardName(card)}`, onclick: () => removeCard(card) }, "Remove"))),
+    ),
+  );
+}
+
+async function removeCard(card) {
+  try {
+    await call("DELETE", `/accounts/cards/${encodeURIComponent(card.id)}`, { token: readToken() });
+    await showCards(`${cardName(card)} was removed.`);
+  } catch (error) {
+    if (!(error instanceof CallFailed)) throw error;
+    await showCards(error.status === 404 ? `${cardName(card)} was removed already.` : "The card could not be removed just now. Please try again.");
+  }
 }
 
 async function signOut() {

@@ -179,11 +179,11 @@ class BookingPage {
     if (this.cancelAsked && words.tone === "good") setText(parts.text, "The payment was faster than the cancellation, so the seats are yours.");
     this._showRefunds();
     const pending = booking.state === "pending_payment";
-    this.time = pending ? element("span", { id: "time-left" }) : null;
+    this.time = pending && booking.payment.status !== "none" ? element("span", { id: "time-left" }) : null;
     const eventAddress = `/events/${encodeURIComponent(booking.event)}`;
     fill(
       parts.acts,
-      pending ? element("a", { class: "button primary", id: "pay-link", href: `${eventAddress}?checkout=${encodeURIComponent(booking.id)}#${booking.access}` }, "Go on paying") : null,
+      pending && booking.payment.status !== "none" ? element("a", { class: "button primary", id: "pay-link", href: `${eventAddress}?checkout=${encodeURIComponent(booking.id)}#${booking.access}` }, "Go on paying") : null,
       pending ? element("button", { class: "button", type: "button", id: "cancel", onclick: () => this._askCancel() }, "Give the seats back") : null,
       element("button", { class: "button", type: "button", id: "copy", onclick: () => this._copy() }, "Copy the link"),
       element("a", { class: "button", href: eventAddress }, "The hall"),

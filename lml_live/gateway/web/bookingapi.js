@@ -153,7 +153,8 @@ export class Follower {
     try {
       const booking = await readBooking(this.id, this.token);
       if (this.stopped) return;
-      delay = MOVING.has(booking.state) ? 0 : WAITS.poll_ended_ms;
+      // Who waits for the payment to be made ready is told how soon there can be anything new.
+      delay = MOVING.has(booking.state) ? (booking.payment.queue?.refresh_seconds ?? 0) * 1000 : WAITS.poll_ended_ms;
       this.listeners.seen(booking);
     } catch (error) {
       if (this.stopped) return;

@@ -9,7 +9,7 @@ import { cancelBooking, CallFailed, createBooking, call, Follower, keepAccess, k
 import { rememberBuying } from "./bought.js";
 import { field, sayWrong } from "./cardform.js";
 import { cancelQuestion, STEPS } from "./checkoutsteps.js";
-import { explainCard, explainPrice, explainRefusal, stepOf } from "./checkoutwords.js";
+import { explainCard, explainPrice, explainQueue, explainRefusal, explainWaiting, stepOf } from "./checkoutwords.js";
 import { byId, element, fill, setText } from "./dom.js";
 import { randomKey } from "./keys.js";
 import { linesOf } from "./lines.js";
@@ -34,6 +34,7 @@ export class Checkout {
     this.booking = null;
     this.name = field("buyer-name", "Name", { autocomplete: "name", autocapitalize: "words", maxLength: 100, required: true });
     this.email = field("buyer-email", "E-mail", { autocomplete: "email", type: "email", inputMode: "email", maxLength: 254, required: true });
+    this.saveCard = element("input", { type: "checkbox", id: "save-card" });
     this._buildFrame();
     this._reset();
   }
@@ -239,6 +240,7 @@ export class Checkout {
       return;
     }
     const body = { hold: this.hold.id, buyer: { name, email }, expected_amount: this.hold.amount };
+    if (signedIn() && this.saveCard.checked) body.save_card = true;
     const wish = JSON.stringify(body);
     if (this.key === null || this.keyFor !== wish) [this.key, this.keyFor] = [randomKey(), wish];
     this._setBusy(true, "One moment…");
@@ -375,6 +377,8 @@ export class Checkout {
     }
     if (step !== this.step && step !== "pay") this.say("");
     this._show(step);
+    if (step === "waiting") setText(byId("waiting-note"), explainWaiting(booking, this.sent));
+    if (step === "preparing") setText(byId("queue-note"), explainQueue(booking.payment.queue));
   }
 
   _cannotRead(error) {

@@ -1,7 +1,7 @@
 /** What each step of the checkout shows: title, body and buttons. What the buttons do is in checkout.js. */
 
 import { bookingAddress } from "./bookingapi.js";
-import { explainState } from "./checkoutwords.js";
+import { explainQueue, explainState, explainWaiting } from "./checkoutwords.js";
 import { element } from "./dom.js";
 import { signedIn } from "./signedin.js";
 import { money } from "./words.js";
@@ -14,17 +14,26 @@ function accountHint() {
   return element("p", { class: "hint" }, "Have an account? ", link, ": your seats come along.");
 }
 
+/** Whether the card that pays is to be saved: for the account, if its buyer says so. */
+function saveCardChoice(checkout) {
+  if (!signedIn()) return [];
+  return [element("label", { class: "save-card" }, checkout.saveCard, "Save the card for my next booking. Stripe keeps it; you can remove it on your account’s page.")];
+}
+
 /** @type {Object<string, (checkout: object) => {title: string, body: Node[], acts: Node[]}>} */
 export const STEPS = Object.freeze({
   details: (checkout) => ({
     title: "Checkout",
-    body: [checkout.name.row, checkout.email.row, element("p", { class: "hint" }, "The e-mail address gets the receipt."), accountHint()],
+    body: [checkout.name.row, checkout.email.row, element("p", { class: "hint" }, "The e-mail address gets the receipt."), accountHint(), ...saveCardChoice(checkout)],
     acts: [primary("continue-button", "Continue to payment"), plain("Back to my seats", () => checkout.close())],
   }),
 
   preparing: (checkout) => ({
     title: "Checkout",
-    body: [spinner(checkout.returned ? "Looking at your payment…" : "Getting the payment ready…")],
+    body: [
+      spinner(checkout.returned ? "Looking at your payment…" : "Getting the payment ready…"),
+      element("p", { class: "hint", id: "queue-note", role: "status" }, explainQueue(checkout.booking?.payment.queue)),
+    ],
     acts: [],
   }),
 
@@ -40,7 +49,7 @@ export const STEPS = Object.freeze({
   waiting: (checkout) => ({
     title: "Almost done",
     body: [
-      spinner(`${checkout.sent ? "The payment was sent. " : ""}The box office is confirming your seats…`),
+      spinner(explainWaiting(checkout.booking, checkout.sent), "waiting-note"),
       element("p", { class: "hint" }, "You may leave this page: the booking goes on without it, and “My bookings” shows it."),
     ],
     acts: [],
@@ -91,6 +100,6 @@ function plain(words, onclick, id) {
   return element("button", { class: "button plain", type: "button", id, onclick }, words);
 }
 
-function spinner(words) {
-  return element("div", { class: "message", role: "status" }, element("div", { class: "spinner" }), element("p", { class: "muted" }, words));
+function spinner(words, id) {
+  return element("div", { class: "message", role: "status" }, element("div", { class: "spinner" }), element("p", { class: "muted", id }, words));
 }

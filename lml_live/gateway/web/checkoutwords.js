@@ -1,6 +1,6 @@
 /** What the checkout says, and which step it is at. Pure. */
 
-import { explain, money, shortDateTime } from "./words.js";
+import { explain, money, plural, shortDateTime } from "./words.js";
 
 /** Bookings whose seats are the buyer's. */
 export const BOUGHT = new Set(["authorized", "confirmed", "partially_refunded", "disputed", "charged_back"]);
@@ -54,6 +54,7 @@ export function stepOf(booking, sent) {
 export function explainState(booking) {
   switch (booking.state) {
     case "pending_payment":
+      if (booking.payment?.status === "none") return { chip: "At the bank", tone: "warn", title: "Your bank is at it", text: "Your bank is dealing with the payment, which may take days. These seats are kept for you until it has answered." };
       return { chip: "Not paid yet", tone: "warn", title: "Not paid yet", text: "These seats are kept for you until the time is up." };
     case "authorized":
     case "confirmed":
@@ -97,6 +98,23 @@ export function explainRefund(refund, tender = null) {
   return refund.accepted ? { text: "Refund on its way to your card", counts: true } : { text: "Refund is being made", counts: false };
 }
 
+/** What the buyer waits for, once nothing is left to do. */
+export function explainWaiting(booking, sent) {
+  if (booking?.payment.status === "none" && booking.amount) return "Your bank is dealing with the payment. That may take days; we write to you, and your seats are kept.";
+  return `${sent ? "The payment was sent. " : ""}The box office is confirming your seats…`;
+}
+
+/**
+ * The queue for payments, in words; "" where there is none.
+ * @param {{ahead: number, estimated_seconds: number}|undefined} queue
+ */
+export function explainQueue(queue) {
+  if (!queue) return "";
+  const { ahead, estimated_seconds: seconds } = queue;
+  const time = seconds < 90 ? plural(seconds, "second") : plural(Math.round(seconds / 60), "minute");
+  return `${ahead === 1 ? "One is" : `${ahead} are`} before you, about ${time}. Your seats are kept meanwhile.`;
+}
+
 /** Where a refused checkout leaves the visitor: who may go on, and who has to choose again. */
 const ENDS = new Set(["hold_expired", "hold_not_found", "seat_taken", "area_full", "sale_closed", "conflict"]);
 
@@ -114,6 +132,8 @@ export function explainRefusal(error, about) {
       return { text: "The box office did not answer. You were not charged, and trying again cannot buy twice.", ends };
     case "idempotency_in_progress":
       return { text: "Your order is still being worked on. Please try again in a moment.", ends };
+    case "rate_limited":
+      return { text: "Very many are paying just now. Your seats stay yours until their time is up: please try again in a moment.", ends };
     case "hold_in_checkout":
       return { text: "These seats are already being paid for, perhaps in another window.", ends };
     case "seat_taken":

@@ -9,8 +9,9 @@
  * and `look()`, which tells how the intent stands after a detour: {sent, error}, or null where nobody answers.
  */
 
-import { CardForm } from "./cardform.js";
+import { CardForm, field, sayWrong } from "./cardform.js";
 import { element, fill, setText } from "./dom.js";
+import { savedCards, WaysToPay } from "./waystopay.js";
 
 const STRIPE_JS = "https://js.stripe.com/v3/";
 /** After these Stripe goes on by itself. */
@@ -34,22 +35,38 @@ export class DoublePayment {
   constructor(payment) {
     this.payment = payment;
     this.form = new CardForm();
+    this.iban = field("iban", "IBAN", { placeholder: "DE89 3704 0044 0532 0130 00", maxLength: 42, autocomplete: "off" });
+    this._card = element("div", {});
+    this.ways = new WaysToPay((way) => this._showWay(way));
   }
 
   mount(host) {
-    this.form.mount(host);
+    this.form.mount(this._card);
+    fill(host, this.ways.node, this._card, this.iban.row);
+    this._showWay(this.ways.way);
+    savedCards().then((cards) => this.ways.setCards(cards));
+    this._retrieve().then((intent) => this.ways.setMethods(intent.payment_method_types ?? []));
+  }
+
+  _showWay({ kind }) {
+    this._card.hidden = kind !== "card";
+    this.iban.row.hidden = kind !== "sepa_debit";
   }
 
   focus() {
-    this.form.focus();
+    if (this.ways.way.kind === "card") this.form.focus();
+    else this.ways.node.querySelector("input:checked")?.focus();
   }
 
   unmount() {}
 
   async pay({ name, email, returnUrl }) {
+    const { kind, id } = this.ways.way;
+    if (kind === "saved") return this._confirm({ payment_method: id }, returnUrl);
+    const billing = { ...(name ? { "billing_details[name]": name } : {}), ...(email ? { "billing_details[email]": email } : {}) };
+    if (kind !== "card") return this._payByBank(kind, billing, returnUrl);
     const card = this.form.read();
     if (card === null) return { outcome: "refused", error: null };
-    const billing = { ...(name ? { "billing_details[name]": name } : {}), ...(email ? { "billing_details[email]": email } : {}) };
     const method = await this._post("/v1/payment_methods", {
       type: "card",
       "card[number]": card.number,
@@ -59,13 +76,26 @@ export class DoublePayment {
       ...billing,
     });
     if (method.error) return this._refuse(method.error);
+    return this._confirm({ payment_method: method.id }, returnUrl);
+  }
+
+  async _payByBank(kind, billing, returnUrl) {
+    const iban = this.iban.input.value.trim();
+    if (kind === "sepa_debit" && !iban) {
+      sayWrong(this.iban, "Please give the IBAN of the account.");
+      this.iban.input.focus();
+      return { outcome: "refused", error: null };
+    }
+    const data = { type: kind, ...(kind === "sepa_debit" ? { "sepa_debit[iban]": iban } : {}), ...billing };
+    const method = await this._post("/v1/payment_methods", data);
+    if (method.error) return this._refuse(method.error);
+    return this._confirm({ payment_method: method.id }, returnUrl);
+  }
+
+  async _confirm(method, returnUrl) {
     const { client_secret: secret } = this.payment;
-    const intent = await this._post(`/v1/payment_intents/${intentOf(secret)}/confirm`, {
-      client_secret: secret,
-      payment_method: method.id,
-      return_url: returnUrl,
-    });
-    return this._read(intent);
+    const path = `/v1/payment_intents/${intentOf(secret)}/confirm`;
+    return this._read(await this._post(path, { client_secret: secret, ...method, return_url: returnUrl }));
   }
 
   _read(answer) {
@@ -80,8 +110,12 @@ export class DoublePayment {
   }
 
   async look() {
+    return readIntent(await this._retrieve());
+  }
+
+  _retrieve() {
     const { client_secret: secret } = this.payment;
-    return readIntent(await this._call("GET", `/v1/payment_intents/${intentOf(secret)}?${new URLSearchParams({ client_secret: secret })}`));
+    return this._call("GET", `/v1/payment_intents/${intentOf(secret)}?${new URLSearchParams({ client_secret: secret })}`);
   }
 
   _refuse(error) {
@@ -132,12 +166,14 @@ export class StripeElement {
     this.payment = payment;
     this._note = element("p", { class: "hint", role: "status" });
     this._place = element("div", {});
+    this.ways = new WaysToPay((way) => (this._place.hidden = way.kind === "saved"));
     this._prepared = null;
     this._element = null;
   }
 
   mount(host) {
-    fill(host, this._note, this._place);
+    fill(host, this.ways.node, this._note, this._place);
+    savedCards().then((cards) => this.ways.setCards(cards));
     this._prepare().catch(() => {});
   }
 
@@ -158,12 +194,13 @@ export class StripeElement {
       return { outcome: "refused", error };
     }
     const billing = { ...(name ? { name } : {}), ...(email ? { email } : {}) };
+    const { kind, id } = this.ways.way;
+    const what =
+      kind === "saved"
+        ? { clientSecret: this.payment.client_secret, confirmParams: { return_url: returnUrl, payment_method: id } }
+        : { elements: this._elements, confirmParams: { return_url: returnUrl, payment_method_data: { billing_details: billing } } };
     const { error, paymentIntent } = await this._stripe
-      .confirmPayment({
-        elements: this._elements,
-        confirmParams: { return_url: returnUrl, payment_method_data: { billing_details: billing } },
-        redirect: "if_required",
-      })
+      .confirmPayment({ ...what, redirect: "if_required" })
       .catch(() => ({ error: UNREACHABLE }));
     if (SENT.has((paymentIntent ?? error?.payment_intent)?.status)) return { outcome: "sent" };
     if (error?.type === "validation_error") return { outcome: "refused", error: null };

@@ -1,0 +1,201 @@
+"""What staff and time do in a story: blocks, channels, customers' holds, the sale's rules and hours, the sweep."""
+
+from hypothesis import strategies as st
+from hypothesis.stateful import precondition, rule
+from reference import CHANNELS, HOLD_MS, LIFETIME_MS, SEATS, SeatsAndPlaces
+from story import WINDOWS, holders, numbers, seats, wishes
+from story_bookings import Bookings
+
+from lml_live import limits
+from lml_live.inventory import seatmap
+from lml_live.inventory.addresses import Addresses
+from lml_live.inventory.answers import Refusal
+from lml_live.inventory.holds import is_staff_hold
+from lml_live.inventory.upkeep import Upkeep
+
+refused_acts = st.sampled_from(["hold", "add", "replace", "extend", "checkout"])
+
+
+class HouseRules(Bookings):
+    """The rules of staff and time."""
+
+    @rule(chosen=seats, n=st.integers(0, 2), back=st.booleans(), kill=st.booleans())
+    def block(self, chosen: list[int], n: int, back: bool, kill: bool) -> None:
+        ref = self.ref
+        if back:
+            done = ref.blocked & set(chosen)
+            refused = self.run(self.house.holds.unblock_seats(self.event, chosen))
+            ref.blocked -= done
+            ref.killed -= done
+        else:
+            kind = seatmap.BYTE_KILL if kill else seatmap.BYTE_HOUSE
+            answer = self.run(self.house.holds.block_seats(self.event, chosen, {"pit": n}, kind))
+            done = (ref.free_seats() | ref.blocked) & set(chosen)
+            fits = n <= max(ref.blocked_places, ref.blocked_places + ref.free_places(None))
+            assert bool(answer.refused_areas) == (not fits)
+            ref.blocked |= done
+            ref.killed = ref.killed | done if kill else ref.killed - done
+            if fits:
+                ref.blocked_places = n
+            refused = answer.refused_seats
+            for seat in sorted(done)[:1]:
+                self.hold_for_customer("anna", ([seat], {}), over_house=kill)  # a killed one is nobody's
+        assert set(refused) == set(chosen) - done
+
+    @rule(channel=st.sampled_from(["", *CHANNELS]), chosen=seats, n=st.none() | st.integers(0, 4))
+    def assign(self, channel: str, chosen: list[int], n: int | None) -> None:
+        ref = self.ref
+        areas = {"pit": n} if n is not None and channel else {}
+        answer = self.run(self.house.channels.assign_seats(self.event, channel, chosen, areas))
+        owner = channel or None
+        fast = {seat for seat in set(SEATS) - ref.free_seats() - ref.blocked if ref.channel_of.get(seat) != owner}
+        assert set(answer.refused_seats) == set(chosen) & fast
+        for seat in set(chosen) - fast:
+            ref.channel_of.pop(seat, None)
+            if channel:
+                ref.channel_of[seat] = channel
+        if areas and n is not None:
+            most = ref.taken_through(channel) + ref.free_places(channel)
+            fits = n <= ref.taken_through(channel) or n <= most
+            assert answer.refused_areas == ({} if fits else {"pit": most})
+            if fits:
+                ref.allotted[channel] = n
+
+    @rule(channel=st.sampled_from(CHANNELS))
+    def open_channel(self, channel: str) -> None:
+        self.run(self.house.channels.open_seats(self.event, channel, None, 0, len(SEATS), ["pit"]))
+        self.ref.channel_of = {seat: owner for seat, owner in self.ref.channel_of.items() if owner != channel}
+        self.ref.allotted[channel] = 0
+
+    # --- Customers' holds
+
+    @rule(holder=holders, wish=wishes, over_house=st.booleans())
+    def hold_for_customer(self, holder: str, wish: SeatsAndPlaces, over_house: bool) -> None:
+        ref = self.ref
+        name = self.run(self.staff.hold_id(self.event, f"{len(self.order):020x}"))
+        answer = self.run(
+            self.staff.hold_for_customer(self.event, holder, name, *self.asked(wish), over_house=over_house)
+        )
+        expected = ref.refusal_of_staffs_wish(wish, over_house)
+        if len(self.holds_of(holder)) >= limits.HOLDS_PER_HOLDER_MAX:
+            expected = "limit_exceeded"
+        if self.judge(answer, expected):
+            for_ever = limits.UNTIL_RELEASED_MS
+            hold = ref.make(name, holder, wish, "box-office", for_ever, for_ever)
+            self.order.append(name)
+            ref.blocked -= hold.seats
+
+    @precondition(lambda self: self.order)
+    @rule(number=numbers, wish=wishes, over_house=st.booleans())
+    def move(self, number: int, wish: SeatsAndPlaces, over_house: bool) -> None:
+        name, holder = self.target(number)
+        hold = self.ref.holds[name]
+        answer = self.run(self.staff.move_hold(self.event, name, *self.asked(wish), over_house=over_house))
+        expected = self.ref.refusal_of_hold(name, holder)
+        expected = expected or self.ref.refusal_of_staffs_wish(wish, over_house, hold)
+        if self.judge(answer, expected):
+            hold.seats, hold.places = set(wish[0]), dict(wish[1])
+            self.ref.blocked -= hold.seats
+
+    @precondition(lambda self: self.order)
+    @rule(number=numbers)
+    def withdraw(self, number: int) -> None:
+        name, holder = self.target(number)
+        answer = self.run(self.staff.withdraw_hold(self.event, name))
+        if self.judge(answer, self.ref.refusal_of_hold(name, holder, late=True)):
+            if is_staff_hold(name):
+                self.ref.holds[name].lifetime = self.ref.now
+            self.ref.end(name, since=self.ref.now)
+
+    # --- The sale's rules and hours
+
+    @rule(orphans=st.sampled_from(["off", "strict", "lenient"]))
+    def change_rules(self, orphans: str) -> None:
+        self.change_sale(orphan_rule=orphans)
+        self.ref.orphan_rule = orphans
+
+    def change_sale(self, **columns: str) -> None:
+        async def change() -> None:
+            await self.house.change_event(self.event, **columns)
+            await self.house.book.restamp(self.event)
+            await self.feed.catch_up(self.event)  # the tick that tells the room
+
+        self.run(change())
+
+    @precondition(lambda self: self.order)
+    @rule(
+        number=numbers,
+        holder=holders,
+        wish=wishes,
+        act=st.sampled_from(["hold", "add", "replace", "extend", "checkout"]),
+    )
+    def pause(self, number: int, holder: str, wish: SeatsAndPlaces, act: str) -> None:
+        """Paused, nothing is granted but that somebody gives something back."""
+        self.change_sale(state="paused")
+        self.judge(self.run(self.ask_what_is_refused(act, number, holder, wish)), "sale_paused")
+        self.release(number, part=True)
+        self.change_sale(state="open")
+
+    async def ask_what_is_refused(self, act: str, number: int, holder: str, wish: SeatsAndPlaces) -> Refusal:
+        name = next((name for name in self.order[::-1] if not is_staff_hold(name)), None)
+        holds, args = self.house.holds, (self.event, holder, name or "")
+        more = {"key": None, "windows": WINDOWS}
+        match act if name else "hold":
+            case "hold":
+                answer = await self.ask_hold(holder, wish)
+            case "extend":
+                answer = await holds.extend_hold(*args)
+            case "checkout":
+                answer = await holds.checkout_hold(*args, "b")
+            case _:
+                change = holds.add_to_hold if act == "add" else holds.replace_hold
+                answer = await change(*args, *self.asked(wish), **more)  # type: ignore[arg-type]
+        assert isinstance(answer, Refusal), answer
+        return answer
+
+    @precondition(lambda self: len(self.order) > 3)
+    @rule(holder=holders, wish=wishes)
+    def close(self, holder: str, wish: SeatsAndPlaces) -> None:
+        """Over, every hold ends that is not paid for; then it goes on after all."""
+        self.change_sale(state="closed")
+        self.judge(self.run(self.ask_hold(holder, wish)), "sale_closed")
+        upkeep = Upkeep(self.house.book, self.house.pool, self.dsn, sweep_ms=500)
+        active = [name for name, hold in self.ref.live().items() if hold.state == "active"]
+        assert self.run(upkeep.close_holds(self.event)) == len(active)
+        for name in active:
+            self.ref.end(name, since=self.ref.now)
+        self.change_sale(state="open")
+
+    # --- Time
+
+    @rule()
+    def forget_addresses(self) -> None:
+        """What is forgotten counted for nothing: whoever comes from there next is told the same."""
+        self.run(Addresses(self.house.book).step([self.event]))
+
+    @rule(time_ms=st.sampled_from([10_000, 40_000, 110_000, 320_000]))
+    def wait(self, time_ms: int) -> None:
+        # A margin: the real clock goes on, too, and no deadline may fall into it.
+        ref = self.ref
+        moments = {moment for hold in ref.live().values() for moment in (hold.deadline, hold.lifetime)}
+        moments |= {hold.forget for hold in ref.holds.values() if hold.forget is not None}
+        moments |= {until for lost in ref.lost.values() for until in (lost.resting, *lost.barred.values())}
+        moments |= {moment for moment, _, _ in ref.handed}
+        while any(abs(ref.now + time_ms - moment) < 2_000 for moment in moments):
+            time_ms += 3_000
+        ref.now += time_ms
+        self.house.pass_ms(time_ms)
+
+    @rule(batch=st.integers(1, 3), time_ms=st.sampled_from([0, 110_000, 110_000]))
+    def sweep(self, batch: int, time_ms: int) -> None:
+        if time_ms:
+            self.wait(time_ms)
+        due = self.run(self.house.deadlines(self.event))
+        ranks = {name: rank for rank, name in enumerate(sorted(due, key=lambda name: (due[name], name)))}
+        while self.run(self.house.sweep(self.event, batch))[1]:
+            pass
+        for holder in sorted(self.ref.sweep(ranks)):
+            self.ask_for_lost(holder)
+
+
+assert HOLD_MS < LIFETIME_MS
