@@ -24,6 +24,7 @@ from lml_live.booking.bookings import Bookings
 from lml_live.booking.matching import Matching
 from lml_live.booking.onboarding import Onboarding
 from lml_live.booking.organisations import NewOrganisation, Organisations
+from lml_live.booking.pace import Pace
 from lml_live.booking.stripe_connect import StripeConnect
 from lml_live.booking.stripe_payments import StripePayments
 from lml_live.booking.surplus import Surplus
@@ -128,7 +129,7 @@ class FaultStand:
 
     async def _organise(self, event: str) -> None:
         name = f"org-{secrets.token_hex(4)}"
-        async with self.server.pool() as pool, self._stripe() as stripe:
+        async with self.server.pool() as pool, self._stripe(pool) as stripe:
             organisations, onboarding = Organisations(pool), Onboarding(pool, StripeConnect(stripe))
             new = NewOrganisation(
                 id=name, name="City Opera", currency="EUR", hold_back_days=0, fee_basis_points=700, fee_per_ticket=50
@@ -146,8 +147,8 @@ class FaultStand:
         self.fired["organisations onboarded"] += 1
 
     @contextlib.asynccontextmanager
-    async def _stripe(self) -> AsyncIterator[StripePayments]:
-        stripe = StripePayments(self.double.secret_key, self.double.publishable_key, self.double.url)
+    async def _stripe(self, pool: postgres.Pool) -> AsyncIterator[StripePayments]:
+        stripe = StripePayments(Pace(pool), self.double.secret_key, self.double.publishable_key, self.double.url)
         try:
             yield stripe
         finally:
@@ -171,7 +172,7 @@ class FaultStand:
 
     async def match(self, event: str) -> list[str]:
         """What of the event's money differs, after what had differed was looked at."""
-        async with self.server.pool() as pool, self._stripe() as stripe:
+        async with self.server.pool() as pool, self._stripe(pool) as stripe:
             matching = Matching(pool, stripe.read_transactions, settle_seconds=0)
             matching.suspect = Surplus(pool, Bookings(pool)).suspect
             first = await matching.match()

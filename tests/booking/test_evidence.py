@@ -71,7 +71,7 @@ async def test_it_is_due_after_the_event_and_in_time(
     booking = await house.sold(event, 3)
     await disputed(house, booking)
     await house.bookings.keep_notice("evt", "charge.dispute.created", booking.intent_id)
-    await house.completer._heed("evt", "charge.dispute.created", booking.id)
+    await house.completer._heed("evt", "charge.dispute.created", booking.intent_id, booking.id)
     assert await due_in_days(house) == wanted
 
 
