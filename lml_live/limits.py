@@ -288,6 +288,8 @@ QUEUE_REFRESH_SECONDS_MAX: Final = 15
 QUEUE_RETRY_SECONDS_MAX: Final = 30
 """Who was not let in is told to ask again after so long at most: others give up, and a hold does not last for ever."""
 DISPUTE_LOOK_SECONDS: Final = 3_600.0  # a bank takes weeks to decide
+DISPUTE_LOOK_DAYS: Final = 120
+"""How long a dispute that ended is asked about, once a day: banks reopen cases for about as long."""
 OUTBOX_BATCH: Final = 16
 OUTBOX_LEASE_SECONDS: Final = 30
 """How long work is one worker's: one try. Shorter is right, too: both tries bear one key, and have one effect."""
@@ -309,6 +311,15 @@ PAYOUT_BATCH: Final = 50
 """Transfers that are decided at one look: three a second, of Stripe's 25, so that the sale's calls have the rest."""
 TRANSFER_RETRY_SECONDS: Final = 3_600.0
 """A transfer that Stripe refuses is somebody's to look into, and asked for again so often."""
+TRANSFER_CHECK_SECONDS: Final = 600.0
+"""When a transfer that was not made at the first try is looked for again: all calls of before have ended by then."""
+REFUSED_RETRY_SECONDS_MAX: Final = 24 * 3600.0
+REFUSED_ATTEMPTS_MAX: Final = 8
+"""What Stripe refuses is asked for after 1, 2, 4, 8, 16, 24 and 24 hours, and then by nobody: that is for a human."""
+EVIDENCE_AFTER_EVENT_SECONDS: Final = 24 * 3600
+"""From an event's start until a bank is told of it: by then everybody was let in."""
+EVIDENCE_MARGIN_SECONDS: Final = 48 * 3600
+"""Before a bank hears no more: enough for somebody to look, where Stripe refuses."""
 TRANSFERS_FAILED_MAX: Final = 1_000
 """Defects that are remembered; with more of them, some come too often."""
 ACCOUNT_LOOK_SECONDS: Final = 24 * 3600
@@ -461,6 +472,15 @@ AUDIT_SETTLE_SECONDS: Final = 10
 Each turn looks through what came since: at a thousand records a second that is 5 ms of PostgreSQL."""
 AUDIT_READ: Final = 2_000
 """Links, with their records, that a check or an export reads at once."""
+AUDIT_PIECE: Final = 500
+"""Records of a chain that are read at once for somebody who asks: some 200 kB, and milliseconds of a worker."""
+AUDIT_PIECES_MAX: Final = 20
+"""Pieces that one page looks through for what is wanted."""
+AUDIT_READERS_MAX: Final = 4
+"""Who may read whole chains of one worker at once."""
+AUDIT_WRITE_SECONDS: Final = 60.0
+AUDIT_LATE_SECONDS: Final = 3_600
+"""A record is chained within a second of its commit; a transaction that takes an hour is none of ours."""
 AUDIT_SPAN: Final = 100_000
 """Numbers of each log that one statement looks through for records without a link."""
 AUDIT_CHAINS_BATCH: Final = 5_000

@@ -40,6 +40,15 @@ STATE_NAMES: Final = ("available", "held", "sold", "blocked")
 """The four states of a seat on the wire; the position in this tuple is the number on the wire."""
 
 
+STRIPE_ID_PATTERN: Final = r"^[A-Za-z0-9_-]{1,64}$(?!\n)"
+"""Stripe's ids have an underscore."""
+
+
+def is_stripe_id(text: str) -> bool:
+    """Whether a text may be an id of Stripe's."""
+    return re.match(STRIPE_ID_PATTERN, text) is not None
+
+
 def is_id(text: str) -> bool:
     """Whether `text` may be a public id. (`fullmatch`: `$` alone would let a trailing newline in.)"""
     return _ID.fullmatch(text) is not None

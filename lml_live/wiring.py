@@ -21,6 +21,7 @@ from lml_live.backoffice.allotting import Allotting
 from lml_live.backoffice.anchors import Anchoring, anchor_store
 from lml_live.backoffice.blocking import Blocking, Refusals
 from lml_live.backoffice.deployed import DeployedLayouts
+from lml_live.backoffice.extracts import Extracts
 from lml_live.backoffice.history import History
 from lml_live.backoffice.holding import Holding
 from lml_live.backoffice.layout_change import LayoutChange, held_seats
@@ -34,6 +35,7 @@ from lml_live.booking.checkout import Checkout
 from lml_live.booking.completer import Completer
 from lml_live.booking.customers import Customers
 from lml_live.booking.disputes import Disputes
+from lml_live.booking.evidence import Evidence
 from lml_live.booking.handing import Handing
 from lml_live.booking.letters import domain_of
 from lml_live.booking.mailer import Mailbox, Mailer
@@ -46,6 +48,7 @@ from lml_live.booking.payment_queue import PaymentQueue
 from lml_live.booking.payments import judge_amount, sells_nothing
 from lml_live.booking.refunds import Refunds
 from lml_live.booking.statements import Statements
+from lml_live.booking.surplus import Surplus
 from lml_live.booking.tickets import Tickets
 from lml_live.booking.transfers import Transfers
 from lml_live.clock import system_clock_ms
@@ -54,6 +57,7 @@ from lml_live.errors import Conflict, LmlError, Unavailable
 from lml_live.gateway.accounts import AccountServices
 from lml_live.gateway.acts import Acts
 from lml_live.gateway.app import Runner, Services, make_app
+from lml_live.gateway.audit import AuditServices
 from lml_live.gateway.blocks import SocketBlocks
 from lml_live.gateway.bookings import BookingServices
 from lml_live.gateway.cards import CardServices
@@ -62,6 +66,7 @@ from lml_live.gateway.connection import Doorman
 from lml_live.gateway.counter import CounterServices
 from lml_live.gateway.desk import Desks
 from lml_live.gateway.direct import load_send_frame
+from lml_live.gateway.disputes import DisputeServices
 from lml_live.gateway.events import EventServices
 from lml_live.gateway.groups import GroupActs
 from lml_live.gateway.holders import AddressOf, HolderServices
@@ -78,6 +83,7 @@ from lml_live.gateway.tokens import HolderTokens
 from lml_live.guard.accounts import Accounts
 from lml_live.guard.partners import Partners
 from lml_live.guard.passwords import Passwords
+from lml_live.guard.reach import Reach
 from lml_live.guard.staff import StaffDesk
 from lml_live.guard.throttle import AddressCaps
 from lml_live.infra import mongo, postgres
@@ -235,12 +241,13 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             await asyncio.gather(*(pipe.call("PING") for pipe in redis.nodes()))
 
         passwords = Passwords()
+        reach = Reach(pool)
         desk, keys, partners = StaffDesk(pool, passwords), IdempotencyKeys(pool), Partners(pool)
         turns = StaffTurns(pool)
         allotting = Allotting(catalogue, ChannelRows(pool), layouts, Channels(book), turns)
         blocking = Blocking(catalogue, Blocks(pool), layouts, block, holds.unblock_seats, turns)
         live.identify, live.sells, live.signed_out = _identify(desk, partners), partners.sells, desk.signed_out
-        live.block = SocketBlocks(blocking, live.identify).ask
+        live.block = SocketBlocks(blocking, live.identify, reach).ask
         bookings = Bookings(pool)
         stack.push_async_callback(bookings.close)
         pace = Pace.of(pool, settings)
@@ -259,7 +266,8 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             connect = StripeConnect(payments)
             onboarding = Onboarding(pool, connect)
             paying = Paying(bookings, Transfers(pool), onboarding, payments, connect)
-        aftercare = Aftercare(bookings, refunds, Disputes(pool), Returns(book), payments, paying)
+        evidence = Evidence(pool, terms_url=settings.terms_url)
+        aftercare = Aftercare(*(bookings, refunds, Disputes(pool), Returns(book), payments, paying), evidence=evidence)
         completer = Completer(
             *(bookings, holds, payments, aftercare, customers),
             poll_seconds=settings.poll_seconds,
@@ -285,7 +293,11 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
         pages = settings.public_url or f"http://127.0.0.1:{settings.port}"
         if post is not None:
             mailer = Mailer(
-                pool, post, checkout.access, sender=sender, public_url=pages, invitation=accounts.invitation
+                *(pool, post, checkout.access),
+                sender=sender,
+                public_url=pages,
+                invitation=accounts.invitation,
+                terms_url=settings.terms_url,
             )
             stack.push_async_callback(_end, _start(mailer.run(), "mails"))
         staff_holds = StaffHolds(book)
@@ -341,9 +353,13 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             ),
             tickets=TicketServices(desk, Tickets(pool), keys),
             organisations=OrganisationServices(
-                *(desk, Organisations(pool), Statements(pool), keys, onboarding, f"{pages}/organisation")
+                *(desk, Organisations(pool), Statements(pool), keys, onboarding, f"{pages}/organisation"),
+                surplus=Surplus(pool, bookings),
             ),
+            disputes=DisputeServices(desk, evidence, completer),
+            audit=AuditServices(desk, Extracts(pool)),
             accounts=AccountServices(live, accounts, handing, holder_services.address_of.capped),
+            reach=reach,
             cards=CardServices(holder_services.buyer, customers),
             probes={
                 "redis": redis_answers,
@@ -361,6 +377,8 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
                 match_seconds=settings.match_seconds,
                 settle_seconds=settings.settle_seconds,
             )
+            if paying is not None:
+                matching.suspect = paying.surplus.suspect
             stack.push_async_callback(_end, _start(matching.run(lambda: upkeep.leads), "match"))
         if paying is not None:
             stack.push_async_callback(_end, _start(paying.run(lambda: upkeep.leads), "payouts"))
@@ -388,7 +406,7 @@ def _identify(desk: StaffDesk, partners: Partners) -> Callable[[str], Awaitable[
     async def identify(token: str) -> Visitor | None:
         if token.startswith(STAFF_TOKEN_PREFIX):
             staff = await desk.who(token)
-            return None if staff is None else Visitor(staff=staff.id, manages=staff.may("manager"))
+            return None if staff is None else Visitor(staff=staff.id, manages=staff.may("manager"), bound=staff.bound)
         partner = await partners.who(token)
         return None if partner is None else Visitor(channel=partner.channel)
 

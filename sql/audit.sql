@@ -114,3 +114,17 @@ INSERT INTO audit_anchor (number, hash, links) VALUES ($1, $2, $3) ON CONFLICT (
 -- name: list_anchors
 -- The latest anchors on record, the newest first.
 SELECT number, hash FROM audit_anchor ORDER BY number DESC LIMIT $1;
+
+-- name: is_event
+-- Whether there is such an event.
+SELECT EXISTS (SELECT FROM event WHERE id = $1);
+
+-- name: bounds_of_time
+-- The links of a chain that were made from a time on, and up to some seconds after another: records of between are there.
+SELECT coalesce(min(seq), 1) AS first, coalesce(max(seq), 0) AS last FROM audit_link
+WHERE chain = $1 AND at >= coalesce($2, '-infinity'::timestamptz)
+  AND at <= coalesce($3::timestamptz + make_interval(secs => $4), 'infinity'::timestamptz);
+
+-- name: links_between
+-- Some of a chain's links, in order.
+SELECT seq, log, number, hash FROM audit_link WHERE chain = $1 AND seq > $2 AND seq <= $3 ORDER BY seq LIMIT $4;

@@ -270,7 +270,7 @@ begun AS (
     INSERT INTO payment_attempt AS known (booking_id, key, act)
     SELECT booking_id, key || ':' || attempt, act FROM leased
     WHERE act IN ('capture_intent', 'cancel_intent', 'cancel_surplus', 'refund_surplus', 'refund', 'transfer',
-                  'reverse_transfer')
+                  'reverse_transfer', 'transfer_again', 'reverse_surplus', 'submit_evidence')
     ON CONFLICT (booking_id, key) DO UPDATE SET tries = known.tries + 1 WHERE known.outcome IS NULL)
 SELECT * FROM leased;
 
@@ -289,7 +289,7 @@ begun AS (
     INSERT INTO payment_attempt AS known (booking_id, key, act)
     SELECT booking_id, key || ':' || attempt, act FROM leased
     WHERE act IN ('capture_intent', 'cancel_intent', 'cancel_surplus', 'refund_surplus', 'refund', 'transfer',
-                  'reverse_transfer')
+                  'reverse_transfer', 'transfer_again', 'reverse_surplus', 'submit_evidence')
     ON CONFLICT (booking_id, key) DO UPDATE SET tries = known.tries + 1 WHERE known.outcome IS NULL)
 SELECT * FROM leased;
 
@@ -312,7 +312,8 @@ WHERE id = $1 AND done IS NULL;
 -- Stripe did not say yes: again later. An attempt that ends here is followed by another one, with another key; one whose
 -- outcome is not known goes on. The number is that of the attempt, so that who comes late raises it no further.
 WITH postponed AS (
-    UPDATE outbox SET due = now() + make_interval(secs => $2), leased_until = NULL, fault = $3,
+    UPDATE outbox SET due = CASE WHEN $8 THEN 'infinity' ELSE now() + make_interval(secs => $2) END,
+                      stuck = CASE WHEN $8 THEN clock_timestamp() END, leased_until = NULL, fault = $3,
                       attempt = CASE WHEN $6::text IS NULL THEN attempt ELSE greatest(attempt, $7::int + 1) END
     WHERE id = $1 AND done IS NULL)
 UPDATE payment_attempt SET fault = $3, outcome = $6::text,

@@ -52,7 +52,8 @@ FROM event
 WHERE event.id = $1
 
 -- name: list_events
--- A page of events by start, after the (start, id) given or from the beginning; drafts only where asked for.
+-- A page of events by start, after the (start, id) given or from the beginning; drafts only where asked
+-- for, and with a member of staff only those of their organisations.
 SELECT event.id, event.number, event.group_id, event.name, event.venue, event.starts_at, event.on_sale_at,
     event.state, event.currency, event.layout_id, event.layout_version, event.layout_hash, event.seat_count,
     event.max_seats, event.hold_seconds, event.extensions, event.lifetime_seconds, event.orphan_rule,
@@ -68,7 +69,9 @@ SELECT event.id, event.number, event.group_id, event.name, event.venue, event.st
             ORDER BY area.position), '[]')
         FROM event_area AS area WHERE area.event_id = event.id) AS areas
 FROM event
-WHERE ($1 OR event.state <> 'draft')
+WHERE (event.state <> 'draft' OR $1 AND ($5::text IS NULL OR EXISTS (
+        SELECT FROM venue JOIN organisation_member AS member USING (organisation_id)
+        WHERE venue.id = event.venue_id AND member.member_id = $5)))
     AND ($2::timestamptz IS NULL OR (event.starts_at, event.id) > ($2, $3::text))
 ORDER BY event.starts_at, event.id
 LIMIT $4

@@ -12,8 +12,9 @@ SELECT differences FROM money_match ORDER BY until DESC, number DESC LIMIT 1;
 
 -- name: keep_transactions
 -- Keeps what Stripe lists; a transaction never changes, so one that is there stays.
-INSERT INTO stripe_transaction (id, intent_id, booking_id, kind, amount, currency, created)
-SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::timestamptz[])
+INSERT INTO stripe_transaction (id, intent_id, booking_id, kind, amount, currency, created, fee, fee_currency)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::timestamptz[],
+                     $8::bigint[], $9::text[])
 ON CONFLICT (id) DO NOTHING;
 
 -- name: bookings_to_compare
@@ -27,6 +28,8 @@ SELECT booking_id FROM transfer WHERE made > $1 AND made <= $2
 UNION
 SELECT booking_id FROM transfer_reversal WHERE stripe_id IS NOT NULL AND ended > $1 AND ended <= $2
 UNION
+SELECT booking_id FROM transfer_again WHERE made > $1 AND made <= $2
+UNION
 SELECT p.booking_id FROM moved JOIN payment p USING (intent_id)
 UNION
 SELECT t.booking_id FROM moved JOIN stripe_transaction t USING (intent_id) WHERE t.booking_id IS NOT NULL
@@ -39,10 +42,22 @@ ORDER BY id;
 SELECT b.id, b.state, coalesce(b.amount, 0) AS amount, coalesce(b.currency, '') AS currency, p.intent_id, b.changed, b.tender,
        ((SELECT coalesce(sum(r.amount - r.owed), 0) FROM refund r
          WHERE r.booking_id = b.id AND r.accepted IS NOT NULL)
-        + (SELECT coalesce(sum(d.amount), 0) FROM dispute d
+        + (SELECT coalesce(sum(d.amount - d.lost_owed), 0) FROM dispute d
            WHERE d.booking_id = b.id AND d.state = 'lost'))::bigint AS given_back,
-       (CASE WHEN t.state = 'made' THEN t.sent ELSE 0 END - v.made - v.pending)::bigint AS least_transferred,
-       (coalesce(t.sent, 0) - v.made)::bigint AS most_transferred
+       (CASE WHEN t.state = 'made' THEN t.sent ELSE 0 END + a.made + s.refused - v.made - v.pending)::bigint
+           AS least_transferred,
+       (coalesce(t.sent, 0) + a.sent + s.refused + s.found - v.made)::bigint AS most_transferred,
+       (SELECT coalesce(sum(d.amount), 0) FROM dispute d WHERE d.booking_id = b.id AND d.state = 'open')::bigint AS disputed,
+       ARRAY(SELECT bank_currency FROM dispute d WHERE d.booking_id = b.id AND bank_amount IS NOT NULL ORDER BY id)
+           AS bank_currencies,
+       ARRAY(SELECT bank_amount FROM dispute d WHERE d.booking_id = b.id AND bank_amount IS NOT NULL ORDER BY id)
+           AS bank_amounts,
+       ARRAY(SELECT amount FROM dispute d WHERE d.booking_id = b.id AND bank_amount IS NOT NULL ORDER BY id)
+           AS bank_takes,
+       ARRAY(SELECT currency FROM dispute_fee f JOIN dispute d ON d.id = f.dispute_id
+             WHERE d.booking_id = b.id ORDER BY f.id) AS fee_currencies,
+       ARRAY(SELECT f.amount FROM dispute_fee f JOIN dispute d ON d.id = f.dispute_id
+             WHERE d.booking_id = b.id ORDER BY f.id) AS fees
 FROM booking b
 LEFT JOIN payment p ON p.booking_id = b.id
 LEFT JOIN transfer t ON t.booking_id = b.id
@@ -50,6 +65,13 @@ CROSS JOIN LATERAL (
     SELECT coalesce(sum(sought) FILTER (WHERE state = 'made'), 0) AS made,
            coalesce(sum(sought) FILTER (WHERE state = 'pending'), 0) AS pending
     FROM transfer_reversal r WHERE r.booking_id = b.id) AS v
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(sent) FILTER (WHERE state = 'made'), 0) AS made, coalesce(sum(sent), 0) AS sent
+    FROM transfer_again r WHERE r.booking_id = b.id) AS a
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(amount) FILTER (WHERE state = 'refused'), 0) AS refused,
+           coalesce(sum(amount) FILTER (WHERE state = 'found'), 0) AS found
+    FROM surplus_transfer r WHERE r.booking_id = b.id) AS s
 WHERE b.id = ANY ($1::text[]) ORDER BY b.id;
 
 -- name: load_money
@@ -70,6 +92,14 @@ WHERE t.intent_id IN (
   AND NOT EXISTS (
       SELECT FROM stripe_transaction n JOIN booking b ON b.id = n.booking_id WHERE n.intent_id = t.intent_id)
 ORDER BY t.intent_id, t.created, t.id;
+
+-- name: notice_differences
+-- Has the refunds and disputes of bookings looked at, as if a notice had come; once for each match.
+INSERT INTO stripe_notice (id, type, intent_id)
+SELECT concat_ws('-', 'match', $2::text, kind, booking_id), kind, intent_id
+FROM payment, unnest(ARRAY['charge.refund.missed', 'charge.dispute.missed']) AS kind
+WHERE booking_id = ANY ($1::text[]) AND intent_id IS NOT NULL
+ON CONFLICT (id) DO NOTHING;
 
 -- name: finish_match
 -- A match has come to its end.

@@ -10,6 +10,12 @@ SELECT * FROM refund WHERE id = $1;
 -- The refunds of bookings, in the order in which they were decided.
 SELECT * FROM refund WHERE booking_id = ANY ($1::text[]) ORDER BY booking_id, created, id;
 
+-- name: lost_to_banks
+-- What disputes took of a booking for good.
+SELECT coalesce(sum(lost_venue), 0)::bigint AS venue, coalesce(sum(lost_fees), 0)::bigint AS fees,
+       coalesce(sum(lost_tax), 0)::bigint AS tax, coalesce(sum(lost_owed), 0)::bigint AS owed
+FROM dispute WHERE booking_id = $1 AND state = 'lost';
+
 -- name: insert_refund
 -- A decision to give money back.
 INSERT INTO refund (id, booking_id, key, amount, venue, fees, tax, owed, lines, reason, staff_id)

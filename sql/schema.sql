@@ -461,7 +461,9 @@ INSERT INTO booking_move (from_state, to_state) VALUES
     ('confirmed', 'partially_refunded'), ('confirmed', 'refunded'), ('confirmed', 'disputed'),
     ('partially_refunded', 'refunded'), ('partially_refunded', 'disputed'),
     -- Won, it is what its refunds have made of it.
-    ('disputed', 'confirmed'), ('disputed', 'partially_refunded'), ('disputed', 'refunded'), ('disputed', 'charged_back');
+    ('disputed', 'confirmed'), ('disputed', 'partially_refunded'), ('disputed', 'refunded'), ('disputed', 'charged_back'),
+    -- For the rest of it; or the bank gives back what it took.
+    ('charged_back', 'disputed');
 
 -- The durable claim, later the sale. A row without a buyer is a refused checkout: it only keeps its id from ever becoming
 -- a claim. What it is of and what it costs is never changed; whose it is, only by a hand-over (section 9).
@@ -839,7 +841,8 @@ CREATE TABLE payment_attempt (
     CONSTRAINT attempt_act_is_known CHECK (act IN (
         'create_intent', 'cancel_intent', 'cancel_surplus', 'refund_surplus', 'capture_intent',  -- as in the outbox
         'void_intent',                        -- ends an authorisation whose capture was refused for good
-        'refund', 'transfer', 'reverse_transfer')),  -- as in the outbox
+        'refund', 'transfer', 'reverse_transfer', 'transfer_again',  -- as in the outbox
+        'reverse_surplus', 'submit_evidence')),
     CONSTRAINT attempt_outcome_is_known CHECK (outcome IN (
         'done',      -- Stripe did it and said so
         'found',     -- asked, Stripe had nothing left to do
@@ -965,7 +968,9 @@ BEGIN
         RETURN NEW;
     END IF;
     SELECT amount INTO paid FROM booking
-    WHERE id = NEW.booking_id AND state IN ('confirmed', 'partially_refunded', 'refunded', 'disputed') FOR UPDATE;
+    WHERE id = NEW.booking_id AND (state IN ('confirmed', 'partially_refunded', 'refunded', 'disputed')
+                                   OR state = 'charged_back' AND NEW.staff_id IS NULL)
+    FOR UPDATE;
     SELECT coalesce(sum(amount), 0) INTO back FROM refund WHERE booking_id = NEW.booking_id AND state <> 'failed';
     IF paid IS NULL OR back + NEW.amount > paid THEN
         RAISE EXCEPTION 'booking % gives back more than was captured', NEW.booking_id
@@ -988,41 +993,122 @@ BEGIN
 END $$;
 CREATE TRIGGER refund_stays BEFORE DELETE ON refund FOR EACH STATEMENT EXECUTE FUNCTION refund_stays();
 
--- A buyer's bank takes a payment back, for now or for good.
+-- A buyer's bank takes a payment back, for now or for good, or asks whether it should (docs/decisions/025).
 CREATE TABLE dispute (
-    id          text PRIMARY KEY,             -- dp_… or du_…, Stripe's
-    booking_id  text NOT NULL REFERENCES booking,
-    amount      bigint NOT NULL,              -- minor units of the booking's currency
-    reason      text NOT NULL,                -- the bank's
-    state       text NOT NULL DEFAULT 'open',
-    opened      timestamptz NOT NULL DEFAULT clock_timestamp(),
-    closed      timestamptz,
-    looked_at   timestamptz NOT NULL DEFAULT now(),  -- when Stripe was last asked about it
+    id             text PRIMARY KEY,          -- dp_… or du_…, Stripe's
+    booking_id     text NOT NULL REFERENCES booking,
+    amount         bigint NOT NULL,           -- minor units of the booking's currency
+    bank_amount    bigint,                    -- as the bank says it, where that is in another currency …
+    bank_currency  text,                      -- … which is this
+    reason         text NOT NULL,             -- the bank's
+    due_by         timestamptz,               -- until when it hears evidence
+    state          text NOT NULL DEFAULT 'open',
+    lost_venue     bigint,                    -- whose money it took for good …
+    lost_fees      bigint,
+    lost_tax       bigint,
+    lost_owed      bigint,                    -- … and what was the buyer's already: a refund that had come back
+    opened         timestamptz NOT NULL DEFAULT clock_timestamp(),
+    closed         timestamptz,
+    looked_at      timestamptz NOT NULL DEFAULT now(),  -- when Stripe was last asked about it
     -- A dispute about nothing, or one that gives.
     CONSTRAINT dispute_is_an_amount CHECK (amount > 0),
     CONSTRAINT dispute_state_is_known CHECK (state IN (
-        'open',    -- Stripe has withdrawn the money until the bank has decided
-        'won',     -- it is ours again
-        'lost')),  -- it is the buyer's
+        'inquiry',  -- the bank asks; nothing is withdrawn
+        'dropped',  -- it asked, and asks no more
+        'open',     -- Stripe has withdrawn the money until the bank has decided
+        'won',      -- it is ours again
+        'lost')),   -- it is the buyer's
     -- A decision of which nobody knows when it was.
-    CONSTRAINT dispute_is_closed_once CHECK ((state = 'open') = (closed IS NULL))
+    CONSTRAINT dispute_is_closed_once CHECK ((state IN ('inquiry', 'open')) = (closed IS NULL)),
+    -- An amount whose currency nobody could say.
+    CONSTRAINT dispute_of_a_bank_is_whole CHECK (num_nonnulls(bank_amount, bank_currency) IN (0, 2)),
+    -- What was lost is somebody's, all of it; and what was not is nobody's.
+    CONSTRAINT dispute_is_lost_whole CHECK (
+        CASE state WHEN 'lost' THEN coalesce(lost_venue + lost_fees + lost_tax + lost_owed = amount, false)
+                   ELSE num_nonnulls(lost_venue, lost_fees, lost_tax, lost_owed) = 0 END)
 );
 -- A booking's disputes, in order.
 CREATE INDEX dispute_by_booking ON dispute (booking_id, opened, id);
 -- Those that the poller asks about.
-CREATE INDEX dispute_open ON dispute (looked_at) WHERE state = 'open';
+CREATE INDEX dispute_by_look ON dispute (looked_at);
 
--- Decided is decided; and a dispute stays about its booking and its amount.
+-- Decided is decided, but for a bank that gives back what it took; and a dispute stays about its booking and its amount.
 CREATE FUNCTION dispute_moves() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF OLD.state <> 'open' AND NEW.state <> OLD.state
-       OR (OLD.id, OLD.booking_id, OLD.amount) IS DISTINCT FROM (NEW.id, NEW.booking_id, NEW.amount) THEN
+    IF OLD.state <> NEW.state AND (OLD.state, NEW.state) NOT IN (
+        ('inquiry', 'dropped'), ('inquiry', 'open'), ('dropped', 'open'), ('open', 'won'), ('open', 'lost'), ('lost', 'won'))
+       OR (OLD.id, OLD.booking_id) IS DISTINCT FROM (NEW.id, NEW.booking_id)
+       OR OLD.state NOT IN ('inquiry', 'dropped')
+          AND (OLD.amount, OLD.bank_amount, OLD.bank_currency)
+              IS DISTINCT FROM (NEW.amount, NEW.bank_amount, NEW.bank_currency)
+       OR OLD.state = 'lost' AND NEW.state = 'lost'
+          AND (OLD.lost_venue, OLD.lost_fees, OLD.lost_tax, OLD.lost_owed)
+              IS DISTINCT FROM (NEW.lost_venue, NEW.lost_fees, NEW.lost_tax, NEW.lost_owed) THEN
         RAISE EXCEPTION 'dispute % is over', OLD.id
             USING ERRCODE = 'check_violation', CONSTRAINT = 'dispute_moves_legally';
     END IF;
     RETURN NEW;
 END $$;
 CREATE TRIGGER dispute_moves BEFORE UPDATE ON dispute FOR EACH ROW EXECUTE FUNCTION dispute_moves();
+
+-- What Stripe takes for a bank's trouble, and sometimes gives back: one row for each balance transaction that bore some.
+CREATE TABLE dispute_fee (
+    id          text PRIMARY KEY,             -- txn_…
+    dispute_id  text NOT NULL REFERENCES dispute,
+    amount      bigint NOT NULL,              -- minor units; below 0 it came back
+    currency    text NOT NULL,                -- of our account at Stripe
+    at          timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- A fee of nothing.
+    CONSTRAINT dispute_fee_is_an_amount CHECK (amount <> 0),
+    -- No amount whose currency nobody could say.
+    CONSTRAINT dispute_fee_currency_is_iso CHECK (currency ~ '^[A-Z]{3}$')
+);
+-- The daily match.
+CREATE INDEX dispute_fee_by_dispute ON dispute_fee (dispute_id);
+CREATE TRIGGER dispute_fees_stay BEFORE UPDATE OR DELETE OR TRUNCATE ON dispute_fee
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse();
+
+-- What a bank is told of a dispute, or of an inquiry: once for each, and always the same (docs/decisions/025).
+CREATE TABLE dispute_evidence (
+    key         text PRIMARY KEY,             -- the outbox's
+    dispute_id  text NOT NULL REFERENCES dispute,
+    booking_id  text NOT NULL REFERENCES booking,
+    round       text NOT NULL,
+    body        jsonb,                        -- Stripe's fields, from when they were first sent
+    assembled   timestamptz,
+    state       text NOT NULL DEFAULT 'planned',
+    fault       text,
+    created     timestamptz NOT NULL DEFAULT clock_timestamp(),
+    ended       timestamptz,
+    -- A bank hears evidence once.
+    CONSTRAINT one_evidence_per_round UNIQUE (dispute_id, round),
+    CONSTRAINT evidence_round_is_known CHECK (round IN (
+        'inquiry',   -- what it asked about …
+        'dispute')), -- … and what it took
+    CONSTRAINT evidence_state_is_known CHECK (state IN (
+        'planned',    -- in the outbox
+        'submitted',  -- the bank has it
+        'found',      -- it has heard somebody else's, or hears none any more
+        'refused')),  -- Stripe will not have it
+    -- Words of which nobody knows when they were put together.
+    CONSTRAINT evidence_is_assembled_whole CHECK (num_nonnulls(body, assembled) IN (0, 2)),
+    -- It ends; and what was submitted was something.
+    CONSTRAINT evidence_ends_whole CHECK (
+        (state = 'planned') = (ended IS NULL) AND (state <> 'submitted' OR body IS NOT NULL))
+);
+-- What was told is not told otherwise.
+CREATE FUNCTION evidence_stays() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'the evidence of dispute % was another', OLD.dispute_id
+        USING ERRCODE = 'check_violation', CONSTRAINT = 'evidence_stays';
+END $$;
+CREATE TRIGGER evidence_stays BEFORE UPDATE ON dispute_evidence FOR EACH ROW
+    WHEN (OLD.state <> 'planned' OR OLD.body IS NOT NULL AND OLD.body IS DISTINCT FROM NEW.body
+          OR (OLD.key, OLD.dispute_id, OLD.booking_id, OLD.round)
+             IS DISTINCT FROM (NEW.key, NEW.dispute_id, NEW.booking_id, NEW.round))
+    EXECUTE FUNCTION evidence_stays();
+CREATE TRIGGER evidence_is_kept BEFORE DELETE OR TRUNCATE ON dispute_evidence
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse();
 
 -- Tickets: one for each place of a paid booking, known by a code that nobody can guess, good for one admission.
 CREATE TABLE ticket (
@@ -1108,7 +1194,8 @@ INSERT INTO ledger_account (name, side, says) VALUES
     ('tax_payable',      'credit', 'the state''s: the tax in prices and fees'),
     ('refunds_due',      'credit', 'the buyer''s again: decided, and not arrived'),
     ('transfers_due',           'credit', 'an organisation''s: decided, and not transferred yet'),
-    ('organisation_receivable', 'debit',  'an organisation owes it back: neither reversed nor netted yet');
+    ('organisation_receivable', 'debit',  'an organisation owes it back: neither reversed nor netted yet'),
+    ('dispute_fees',     'debit',  'what Stripe took for disputes, in the currency it took it in');
 
 -- What every move of a booking means in money: lml_live/booking/ledger.py says which move books what. No foreign key binds
 -- it to a booking, and none keeps it: it stays when all else is gone.
@@ -1141,7 +1228,7 @@ CREATE TABLE ledger_entry (
 
 -- Debits are credits, in each transaction and currency: every statement that adds entries balances in itself, so there
 -- is no moment at which the ledger does not, and one look a statement does for all its rows. And of a booking that is
--- there, they are in its currency.
+-- there, they are in its currency; but what Stripe takes for a dispute is in the one of our account there.
 CREATE FUNCTION ledger_balances() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     wrong record;
@@ -1149,8 +1236,9 @@ BEGIN
     SELECT sum(debit) <> sum(credit) AS sums INTO wrong
     FROM added GROUP BY transaction, currency
     HAVING sum(debit) <> sum(credit)
-        OR currency <> (SELECT b.currency FROM ledger_transaction t JOIN booking b ON b.id = t.booking_id
-                        WHERE t.number = added.transaction)
+        OR NOT bool_or(account = 'dispute_fees')
+           AND currency <> (SELECT b.currency FROM ledger_transaction t JOIN booking b ON b.id = t.booking_id
+                            WHERE t.number = added.transaction)
     LIMIT 1;
     IF wrong.sums THEN
         RAISE EXCEPTION 'a ledger transaction does not balance'
@@ -1187,6 +1275,8 @@ CREATE TABLE stripe_transaction (
     amount      bigint NOT NULL,              -- minor units of what the buyer paid in; below 0 it was given back
     currency    text NOT NULL,
     created     timestamptz NOT NULL,         -- by Stripe's clock
+    fee          bigint,                      -- what Stripe took beside; NULL: it was copied before fees were
+    fee_currency text,                        -- that of our account there
     CONSTRAINT transaction_kind_is_known CHECK (kind IN (  -- What moved it, and thus on which side it is compared.
         'charge', 'refund', 'dispute',  -- a buyer's money
         'transfer', 'reversal')),       -- an organisation's part of it
@@ -1234,6 +1324,7 @@ CREATE TABLE outbox (
     leased_until  timestamptz,
     done          timestamptz,
     struck        boolean NOT NULL DEFAULT false,  -- done by not being done: decided before it was ever sent
+    stuck         timestamptz,                -- since when nobody tries any more, before somebody has looked
     fault         text,                       -- why the last try did not succeed
     created       timestamptz NOT NULL DEFAULT now(),
     FOREIGN KEY (booking_id, event_id) REFERENCES booking (id, event_id),
@@ -1251,7 +1342,13 @@ CREATE TABLE outbox (
         'refund',           -- at Stripe: money back
         'keep_places',      -- in Redis: what a part of a refund leaves the booking; its other places are on sale again
         'transfer',         -- at Stripe: an organisation's part of it
-        'reverse_transfer')),  -- at Stripe: what of that is owed back
+        'reverse_transfer',  -- at Stripe: what of that is owed back
+        'transfer_again',    -- at Stripe: what of that was owed back for a dispute that was won after all
+        'check_transfers',   -- at Stripe: whether one was made twice
+        'reverse_surplus',   -- at Stripe: the second one back
+        'submit_evidence')), -- at Stripe: what a bank is told in a dispute
+    -- What is stuck is tried by nobody, and what is done is not stuck.
+    CONSTRAINT stuck_is_not_due CHECK (stuck IS NULL OR done IS NULL AND due = 'infinity'),
     -- What was struck must never have been sent: it could have been done.
     CONSTRAINT struck_is_unsent CHECK (NOT struck OR tries = 0),
     -- Only a surplus intent is named here: the booking's own is the payment's, and may not be known yet.
@@ -1263,6 +1360,8 @@ CREATE TABLE outbox (
 CREATE INDEX outbox_open ON outbox (due) WHERE done IS NULL AND act <> 'create_intent';
 -- Those, in the order in which they were asked for: the queue at Stripe (docs/decisions/024).
 CREATE INDEX outbox_creates ON outbox (id) WHERE done IS NULL AND act = 'create_intent';
+-- What somebody must look at.
+CREATE INDEX outbox_stuck ON outbox (stuck) WHERE stuck IS NOT NULL;
 -- What a request waits for.
 CREATE INDEX outbox_by_booking ON outbox (booking_id, id);
 
@@ -1744,6 +1843,8 @@ CREATE TRIGGER audit_refunds AFTER INSERT OR UPDATE OR DELETE ON refund FOR EACH
     EXECUTE FUNCTION audit_rows('refund', 'id', 'booking_id', '{}', '{looked_at}');
 CREATE TRIGGER audit_disputes AFTER INSERT OR UPDATE OR DELETE ON dispute FOR EACH ROW
     EXECUTE FUNCTION audit_rows('dispute', 'id', 'booking_id', '{}', '{looked_at}');
+CREATE TRIGGER audit_evidence AFTER INSERT OR UPDATE OR DELETE ON dispute_evidence FOR EACH ROW
+    EXECUTE FUNCTION audit_rows('evidence', 'dispute_id', 'booking_id', '{body}', '{}');
 -- Who has an account, and since when.
 CREATE TRIGGER audit_accounts AFTER INSERT OR UPDATE OR DELETE ON account FOR EACH ROW
     EXECUTE FUNCTION audit_rows('account', 'id', '', '{password_hash,email}', '{}');
@@ -1858,6 +1959,68 @@ CREATE TABLE transfer_reversal (
 -- The daily match.
 CREATE INDEX reversal_by_time ON transfer_reversal (ended) WHERE stripe_id IS NOT NULL;
 
+-- What of that is sent again, because the bank gave back what it had taken: a transfer of its own.
+CREATE TABLE transfer_again (
+    id          text PRIMARY KEY,
+    booking_id  text NOT NULL REFERENCES transfer,
+    cause       text NOT NULL,                -- the reversal's: dispute:…
+    venue       bigint NOT NULL,
+    tax         bigint NOT NULL,
+    fee         bigint NOT NULL,              -- what we keep of it again
+    netted      bigint NOT NULL,              -- what of it was kept for what the organisation owed
+    sent        bigint NOT NULL,              -- what is transferred
+    account_id  text NOT NULL,                -- where to
+    key         text NOT NULL,                -- the outbox's
+    state       text NOT NULL,
+    stripe_id   text,                         -- tr_…
+    created     timestamptz NOT NULL DEFAULT clock_timestamp(),
+    made        timestamptz,
+    -- A bank that is heard of twice has given back once.
+    CONSTRAINT one_transfer_again_per_cause UNIQUE (booking_id, cause),
+    -- A row of the outbox is for one.
+    CONSTRAINT one_transfer_again_per_key UNIQUE (key),
+    -- What Stripe made once is counted once.
+    CONSTRAINT one_transfer_again_per_stripe_id UNIQUE (stripe_id),
+    CONSTRAINT again_state_is_known CHECK (state IN (
+        'decided',   -- in the outbox
+        'made',      -- Stripe has it
+        'nothing')), -- all of it was kept
+    -- Nothing appears or is lost between what was taken back, what is kept and what is sent.
+    CONSTRAINT again_adds_up CHECK (sent >= 0 AND netted >= 0 AND sent + netted = venue + tax - fee),
+    -- Where nothing is sent, nothing is waited for.
+    CONSTRAINT again_of_nothing_ends CHECK ((sent = 0) = (state = 'nothing')),
+    -- Stripe has it, and we know which: neither alone.
+    CONSTRAINT again_is_made_whole CHECK (num_nonnulls(stripe_id, made) = CASE state WHEN 'made' THEN 2 ELSE 0 END)
+);
+-- The daily match.
+CREATE INDEX transfer_again_by_time ON transfer_again (made) WHERE made IS NOT NULL;
+
+-- What Stripe made besides, for two calls under two keys have both worked: it is owed, and reversed.
+CREATE TABLE surplus_transfer (
+    stripe_id    text PRIMARY KEY,            -- tr_…
+    booking_id   text NOT NULL REFERENCES transfer,
+    amount       bigint NOT NULL,
+    state        text NOT NULL DEFAULT 'found',
+    key          text NOT NULL,               -- the outbox's
+    reversal_id  text,                        -- trr_…
+    fault        text,                        -- why Stripe refused it
+    created      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    ended        timestamptz,
+    -- A row of the outbox is for one.
+    CONSTRAINT one_surplus_per_key UNIQUE (key),
+    -- Nothing is no transfer.
+    CONSTRAINT surplus_is_an_amount CHECK (amount > 0),
+    CONSTRAINT surplus_state_is_known CHECK (state IN (
+        'found',      -- its reversal is in the outbox
+        'reversed',   -- Stripe has taken it back
+        'refused')),  -- Stripe will not: a receivable
+    -- It ends, and Stripe names what it made.
+    CONSTRAINT surplus_ends_whole CHECK (
+        (state = 'found') = (ended IS NULL) AND (state = 'reversed') = (reversal_id IS NOT NULL))
+);
+-- The daily match, and the statement.
+CREATE INDEX surplus_by_booking ON surplus_transfer (booking_id);
+
 -- What could not be taken back: it is kept of what the organisation is due next.
 CREATE TABLE receivable (
     id               text PRIMARY KEY,
@@ -1960,6 +2123,47 @@ END $$;
 CREATE TRIGGER reversal_keeps_within BEFORE INSERT OR UPDATE ON transfer_reversal FOR EACH ROW
     EXECUTE FUNCTION reversal_keeps_within();
 
+-- What a dispute took back, when it was won after all, to its organisation, and decided once.
+CREATE FUNCTION again_keeps_within() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'UPDATE' THEN
+        IF OLD.state <> 'decided'
+           OR (OLD.id, OLD.booking_id, OLD.cause, OLD.venue, OLD.tax, OLD.fee, OLD.netted, OLD.sent, OLD.account_id, OLD.key)
+              IS DISTINCT FROM
+              (NEW.id, NEW.booking_id, NEW.cause, NEW.venue, NEW.tax, NEW.fee, NEW.netted, NEW.sent, NEW.account_id, NEW.key)
+        THEN
+            RAISE EXCEPTION '% was decided otherwise', OLD.id
+                USING ERRCODE = 'check_violation', CONSTRAINT = 'again_stays_as_decided';
+        END IF;
+        RETURN NEW;
+    END IF;
+    IF NOT EXISTS (SELECT FROM transfer_reversal r JOIN dispute d ON r.cause = 'dispute:' || d.id
+                   WHERE r.booking_id = NEW.booking_id AND r.cause = NEW.cause AND d.state = 'won'
+                     AND (r.venue, r.tax, r.fee) = (NEW.venue, NEW.tax, NEW.fee)) THEN
+        RAISE EXCEPTION 'booking % is sent again what nobody took back', NEW.booking_id
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'again_is_what_was_taken_back';
+    END IF;
+    IF NOT EXISTS (SELECT FROM transfer t JOIN connected_account a USING (organisation_id)
+                   WHERE t.booking_id = NEW.booking_id AND a.account_id = NEW.account_id) THEN
+        RAISE EXCEPTION '% is no account of its organisation', NEW.account_id
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'again_goes_to_its_organisation';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER again_keeps_within BEFORE INSERT OR UPDATE ON transfer_again FOR EACH ROW
+    EXECUTE FUNCTION again_keeps_within();
+
+-- What it was stays, and how it ended.
+CREATE FUNCTION surplus_stays() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'the surplus transfer % ended otherwise', OLD.stripe_id
+        USING ERRCODE = 'check_violation', CONSTRAINT = 'surplus_stays';
+END $$;
+CREATE TRIGGER surplus_stays BEFORE UPDATE ON surplus_transfer FOR EACH ROW
+    WHEN (OLD.state <> 'found' OR (OLD.stripe_id, OLD.booking_id, OLD.amount, OLD.key)
+          IS DISTINCT FROM (NEW.stripe_id, NEW.booking_id, NEW.amount, NEW.key))
+    EXECUTE FUNCTION surplus_stays();
+
 -- What was paid is never forgotten.
 CREATE FUNCTION transfers_stay() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -1968,12 +2172,18 @@ BEGIN
 END $$;
 CREATE TRIGGER transfers_stay BEFORE DELETE ON transfer FOR EACH STATEMENT EXECUTE FUNCTION transfers_stay();
 CREATE TRIGGER transfers_stay BEFORE DELETE ON transfer_reversal FOR EACH STATEMENT EXECUTE FUNCTION transfers_stay();
+CREATE TRIGGER transfers_stay BEFORE DELETE ON transfer_again FOR EACH STATEMENT EXECUTE FUNCTION transfers_stay();
+CREATE TRIGGER transfers_stay BEFORE DELETE ON surplus_transfer FOR EACH STATEMENT EXECUTE FUNCTION transfers_stay();
 CREATE TRIGGER transfers_stay BEFORE DELETE ON receivable FOR EACH STATEMENT EXECUTE FUNCTION transfers_stay();
 
 CREATE TRIGGER audit_transfers AFTER UPDATE OR DELETE ON transfer FOR EACH ROW
     EXECUTE FUNCTION audit_rows('transfer', 'booking_id', 'booking_id', '{}', '{}');
 CREATE TRIGGER audit_reversals AFTER INSERT OR UPDATE OR DELETE ON transfer_reversal FOR EACH ROW
     EXECUTE FUNCTION audit_rows('reversal', 'id', 'booking_id', '{}', '{}');
+CREATE TRIGGER audit_transfers_again AFTER INSERT OR UPDATE OR DELETE ON transfer_again FOR EACH ROW
+    EXECUTE FUNCTION audit_rows('transfer_again', 'id', 'booking_id', '{}', '{}');
+CREATE TRIGGER audit_surplus AFTER INSERT OR UPDATE OR DELETE ON surplus_transfer FOR EACH ROW
+    EXECUTE FUNCTION audit_rows('surplus_transfer', 'stripe_id', 'booking_id', '{}', '{}');
 CREATE TRIGGER audit_receivables AFTER INSERT OR UPDATE OR DELETE ON receivable FOR EACH ROW
     EXECUTE FUNCTION audit_rows('receivable', 'id', 'booking_id', '{}', '{}');
 

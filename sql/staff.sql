@@ -28,8 +28,10 @@ DELETE FROM staff_session
 WHERE token_hash IN (SELECT token_hash FROM staff_session WHERE expires_at < now() ORDER BY expires_at LIMIT 100)
 
 -- name: find_session
--- Whose token this is, while the session lasts.
-SELECT staff.id, staff.email, staff.roles
+-- Whose token this is, while the session lasts; and whether they are some organisation's, and not the house's.
+SELECT staff.id, staff.email, staff.roles,
+       NOT 'admin' = ANY (staff.roles)
+       AND EXISTS (SELECT FROM organisation_member WHERE member_id = staff.id) AS bound
 FROM staff_session
 JOIN staff ON staff.id = staff_session.staff_id
 WHERE staff_session.token_hash = $1 AND staff_session.expires_at > now()

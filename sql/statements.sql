@@ -21,12 +21,19 @@ WHERE event_id = $1 AND tender IN ('cash', 'card_terminal') AND amount > 0 AND i
 ORDER BY id LIMIT $3;
 
 -- name: sent_of_events
--- What was sent of events, what is on its way, and what was kept for what was owed.
+-- What was sent of events, once or again, what is on its way, and what was kept for what was owed.
 SELECT event_id,
        coalesce(sum(sent) FILTER (WHERE state = 'made'), 0)::bigint AS made,
        coalesce(sum(sent) FILTER (WHERE state = 'decided'), 0)::bigint AS decided,
        coalesce(sum(netted), 0)::bigint AS netted
-FROM transfer WHERE event_id = ANY ($1::text[]) GROUP BY event_id;
+FROM (SELECT event_id, state, sent, netted FROM transfer WHERE event_id = ANY ($1::text[])
+      UNION ALL
+      SELECT t.event_id, a.state, a.sent, a.netted FROM transfer_again a JOIN transfer t USING (booking_id)
+      WHERE t.event_id = ANY ($1::text[])
+      UNION ALL
+      SELECT t.event_id, 'made', s.amount, 0 FROM surplus_transfer s JOIN transfer t USING (booking_id)
+      WHERE t.event_id = ANY ($1::text[]) AND s.state = 'refused') AS out
+GROUP BY event_id;
 
 -- name: back_of_events
 -- What has come back of it, and what is on its way back.
@@ -35,6 +42,13 @@ SELECT t.event_id,
        coalesce(sum(r.sought) FILTER (WHERE r.state = 'pending'), 0)::bigint AS pending
 FROM transfer t JOIN transfer_reversal r ON r.booking_id = t.booking_id
 WHERE t.event_id = ANY ($1::text[]) GROUP BY t.event_id;
+
+-- name: stuck_of_events
+-- What of it Stripe refuses, and nobody asks for any more.
+SELECT t.event_id, sum(coalesce(a.sent, t.sent))::bigint AS amount
+FROM outbox o JOIN transfer t ON t.booking_id = o.booking_id LEFT JOIN transfer_again a ON a.key = o.key
+WHERE o.stuck IS NOT NULL AND o.act IN ('transfer', 'transfer_again') AND t.event_id = ANY ($1::text[])
+GROUP BY t.event_id;
 
 -- name: owed_of_events
 -- What could not come back, and what of that was kept of later transfers.

@@ -39,9 +39,7 @@ FOR UPDATE OF t;
 -- name: load_payables
 -- What bookings of an organisation's brought and what of it was given back, as booking/payouts.py wants it: one row each.
 SELECT b.id AS booking_id, b.currency, s.venue, s.fees, s.tax, s.price_tax, s.tickets, m.fee_basis_points, m.fee_per_ticket,
-       r.back_venue, r.back_fees, r.back_tax, r.owed,
-       (SELECT coalesce(sum(d.amount), 0) FROM dispute d
-        WHERE d.booking_id = b.id AND d.state = 'lost')::bigint AS lost
+       r.back_venue, r.back_fees, r.back_tax, d.lost_venue, d.lost_fees, d.lost_tax
 FROM booking b
 JOIN event e ON e.id = b.event_id
 LEFT JOIN venue v ON v.id = e.venue_id
@@ -54,9 +52,12 @@ CROSS JOIN LATERAL (
           FROM booking_line WHERE booking_id = b.id) AS l) AS s
 CROSS JOIN LATERAL (
     SELECT coalesce(sum(venue), 0)::bigint AS back_venue, coalesce(sum(fees), 0)::bigint AS back_fees,
-           coalesce(sum(refund.tax), 0)::bigint AS back_tax,
-           coalesce(sum(CASE WHEN state = 'failed' THEN amount ELSE 0 END - owed), 0)::bigint AS owed
+           coalesce(sum(refund.tax), 0)::bigint AS back_tax
     FROM refund WHERE booking_id = b.id AND accepted IS NOT NULL) AS r
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(lost_venue), 0)::bigint AS lost_venue, coalesce(sum(lost_fees), 0)::bigint AS lost_fees,
+           coalesce(sum(lost_tax), 0)::bigint AS lost_tax
+    FROM dispute WHERE booking_id = b.id AND state = 'lost') AS d
 JOIN LATERAL (
     SELECT fee_basis_points, fee_per_ticket FROM organisation_terms
     WHERE organisation_id = coalesce(t.organisation_id, v.organisation_id) AND since <= b.created
@@ -77,8 +78,10 @@ ORDER BY created, id
 FOR UPDATE;
 
 -- name: recover
--- A part of it is kept of a transfer.
-WITH kept AS (INSERT INTO netting (receivable_id, booking_id, amount) VALUES ($1, $2, $3))
+-- A part of it is kept of a transfer; of one that is sent again it may be another part of the same.
+WITH kept AS (
+    INSERT INTO netting (receivable_id, booking_id, amount) VALUES ($1, $2, $3)
+    ON CONFLICT (receivable_id, booking_id) DO UPDATE SET amount = netting.amount + excluded.amount)
 UPDATE receivable SET recovered = recovered + $3 WHERE id = $1;
 
 -- name: load_transfer
@@ -92,10 +95,34 @@ WHERE booking_id = $1 AND state = 'decided'
 RETURNING sent;
 
 -- name: reversed_before
--- What was decided to come back of a transfer, and what of it Stripe was asked for and has not refused.
-SELECT coalesce(sum(venue), 0)::bigint AS venue, coalesce(sum(tax), 0)::bigint AS tax, coalesce(sum(fee), 0)::bigint AS fee,
-       coalesce(sum(sought) FILTER (WHERE state <> 'refused'), 0)::bigint AS sought
-FROM transfer_reversal WHERE booking_id = $1;
+-- What was decided to come back of a transfer and was not sent again, and what Stripe was asked for and has not refused.
+SELECT coalesce(sum(r.venue - coalesce(a.venue, 0)), 0)::bigint AS venue,
+       coalesce(sum(r.tax - coalesce(a.tax, 0)), 0)::bigint AS tax,
+       coalesce(sum(r.fee - coalesce(a.fee, 0)), 0)::bigint AS fee,
+       coalesce(sum(r.sought) FILTER (WHERE r.state <> 'refused'), 0)::bigint AS sought
+FROM transfer_reversal r LEFT JOIN transfer_again a ON (a.booking_id, a.cause) = (r.booking_id, r.cause)
+WHERE r.booking_id = $1;
+
+-- name: reversal_of_cause
+-- What one dispute took back of a transfer, and where its organisation is paid, whether it can be now or not.
+SELECT r.*, t.organisation_id, a.account_id
+FROM transfer_reversal r JOIN transfer t USING (booking_id) JOIN connected_account a USING (organisation_id)
+WHERE r.booking_id = $1 AND r.cause = $2;
+
+-- name: decide_again
+-- It is sent again.
+INSERT INTO transfer_again (id, booking_id, cause, venue, tax, fee, netted, sent, account_id, key, state)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11);
+
+-- name: load_again
+-- The one that a row of the outbox is for, with the currency of its booking.
+SELECT a.*, b.currency FROM transfer_again a JOIN booking b ON b.id = a.booking_id WHERE a.key = $1;
+
+-- name: keep_again
+-- Stripe has it; nothing where that was known.
+UPDATE transfer_again SET state = 'made', stripe_id = $2, made = clock_timestamp()
+WHERE id = $1 AND state = 'decided'
+RETURNING sent;
 
 -- name: decide_reversal
 -- An organisation owes a part back.

@@ -42,7 +42,7 @@ PURE = {
     "guard.throttle",
     *("booking.states", "booking.money", "booking.methods", "booking.ledger", "booking.refunding", "booking.payouts"),
     "backoffice.chain",
-    "booking.letters",
+    *("booking.letters", "booking.dossier"),
     *("gateway.wire", "gateway.session", "gateway.frames", "gateway.tokens", "gateway.qr"),
     "bench.figures",
     *("client.protocol", "client.effects", "client.pending", "client.picture", "client.requests"),
@@ -221,7 +221,7 @@ SETTINGS = {
     *("pay_seconds", "poll_seconds", "mark_seconds", "lease_seconds", "match_seconds", "settle_seconds"),
     *("stripe_calls", "stripe_endpoint_calls", "payment_methods", "bank_seconds"),
     *("anchor_seconds", "anchor_bucket"),
-    *("smtp_url", "mail_from", "public_url", "mailbox"),
+    *("smtp_url", "mail_from", "public_url", "mailbox", "terms_url"),
 }
 # How the environment may be seen: these hand it on to a child, or to `infra.config` which reads the settings.
 ENVIRONMENT = {

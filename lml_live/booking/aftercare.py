@@ -11,7 +11,8 @@ from typing import Any, Final
 from lml_live import limits
 from lml_live.booking.bookings import Bookings
 from lml_live.booking.disputes import Disputes
-from lml_live.booking.outbox import Outcome, Work
+from lml_live.booking.evidence import Evidence
+from lml_live.booking.outbox import Outcome, Work, refused_for_long
 from lml_live.booking.paying import Paying
 from lml_live.booking.payments import PaymentFault, Payments, StripeRefund
 from lml_live.booking.refunds import Refunds
@@ -35,7 +36,10 @@ class Aftercare:
         returns: Returns,
         payments: Payments | None,
         paying: Paying | None = None,
+        *,
+        evidence: Evidence,
     ) -> None:
+        self._evidence = evidence
         self._bookings = bookings
         self._refunds = refunds
         self._disputes = disputes
@@ -45,6 +49,7 @@ class Aftercare:
             "refund": self._refund,
             "refund_surplus": self._refund_surplus,
             "keep_places": self._keep_places,
+            "submit_evidence": self._submit_evidence,
             **(paying.acts if paying is not None else {}),
         }
 
@@ -134,8 +139,7 @@ class Aftercare:
                     if made is None:
                         # Given back by hand, or disputed, perhaps: somebody must look, and it is tried again.
                         log.error("booking %s: what %s paid cannot be given back: %s", booking.id, work.intent, fault)
-                        wait = limits.TRANSFER_RETRY_SECONDS
-                        raise PaymentFault("worn", str(fault), wait_seconds=wait) from fault
+                        raise refused_for_long(work, fault) from fault
             await self._bookings.surplus_returned(work.booking, work.intent, made.id)
         await self._bookings.finish_work(work, outcome)
 
@@ -143,6 +147,26 @@ class Aftercare:
         assert self._payments is not None
         found = [one for one in await self._payments.find_refunds(intent) if one.key == named and one.state != "failed"]
         return found[0] if found else None
+
+    async def _submit_evidence(self, work: Work) -> None:
+        told = await self._evidence.load(work.key)
+        outcome: Outcome = "found"
+        if told.state == "planned":
+            if self._payments is None:
+                raise Unavailable("No payment provider is set up.")
+            try:
+                # Retrieve first: a bank hears evidence once, and may have heard some (reliability.md, D6).
+                if not (await self._payments.find_dispute(told.dispute)).answered:
+                    await self._payments.submit_evidence(told.dispute, told.fields, work.stripe_key)
+                    outcome = "done"
+            except PaymentFault as fault:
+                if fault.kind != "refused":
+                    raise
+                log.error("booking %s: the evidence in %s is refused: %s", work.booking, told.dispute, fault)
+                raise refused_for_long(work, fault) from fault
+            again = work.tries > 1 or work.attempt > 0
+            await self._evidence.ended(work.key, "submitted" if outcome == "done" or again else "found")
+        await self._bookings.finish_work(work, outcome)
 
     async def _keep_places(self, work: Work) -> None:
         kept = await self._refunds.kept(work.booking)

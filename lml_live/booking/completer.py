@@ -269,7 +269,9 @@ class Completer:
             wait = fault.wait_seconds if fault.paced else max(fault.wait_seconds, _back_off(work.tries))
             level = logging.DEBUG if fault.paced else logging.WARNING
             log.log(level, "booking %s: %s will be tried again in %.1f s: %s", work.booking, work.act, wait, fault)
-            await self._bookings.postpone_attempt(work, wait, str(fault), worn=fault.kind == "worn")
+            await self._bookings.postpone_attempt(work, wait, str(fault), worn=fault.kind == "worn", stuck=fault.stuck)
+            if fault.stuck:
+                log.error("booking %s: %s is refused for good: nobody asks again until told to", work.booking, work.act)
         except LmlError as error:
             log.warning("booking %s: %s will be tried again: %s", work.booking, work.act, error)
             await self._bookings.postpone_work(work, _back_off(work.tries), error.message)

@@ -18,10 +18,12 @@ class StripeAccount(Struct, frozen=True, kw_only=True):
 
 
 class StripeTransfer(Struct, frozen=True):
-    """A transfer that Stripe has made. `booking` is whose it is, or None."""
+    """A transfer that Stripe has made. `booking` is whose it is, or None; `key` what we named it by beside that."""
 
     id: str
+    amount: int
     booking: str | None
+    key: str | None = None
 
 
 class StripeReversal(Struct, frozen=True):
@@ -56,9 +58,16 @@ class Connect(Protocol):
         ...
 
     async def transfer(
-        self, account: str, amount: int, currency: str, charge: str, booking: str, key: str
+        self,
+        account: str,
+        amount: int,
+        currency: str,
+        charge: str | None,
+        booking: str,
+        key: str,
+        named: str | None = None,
     ) -> StripeTransfer:
-        """Sends an amount of a booking's charge to an account."""
+        """Sends an amount to an account: of a booking's charge, or of our balance. `named` finds a second one again."""
         ...
 
     async def find_transfers(self, booking: str) -> tuple[StripeTransfer, ...]:

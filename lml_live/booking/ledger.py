@@ -8,12 +8,14 @@
               late: we owe it to the buyer still
 `…_returned`  the same of a refund at the counter, which is decided and paid in one step
 `surplus_…`   paid for a booking that it buys nothing of: we owe it to the buyer; given back
-`dispute…`    withdrawn by Stripe until the bank has decided; won: as if it had not been; lost: taken from whose it was
+`dispute…`    withdrawn by Stripe until the bank has decided; won: as if it had not been; lost: taken from whose it was;
+              reinstated: lost, and given back after all. What Stripe takes for it is a fee, which may come back
 
 So at rest, whatever happened, venue_payable + fee_income + tax_payable is what was captured less what was given back,
 but for what came back and is still the buyer's (refunds_due), and for what was transferred (booking/payouts.py). What
 is taken at the counter counts as captured. What is given away is no money: it has lines of its own (comp_line).
-Stripe's own fees are not in it: they are between Stripe and us, and no buyer's money.
+Of Stripe's own fees only those of disputes are in it, in the currency in which it took them: all others are between
+Stripe and us, and no buyer's money.
 """
 
 from collections.abc import Iterable
@@ -35,6 +37,7 @@ Account = Literal[
     "disputed_funds",
     "transfers_due",
     "organisation_receivable",
+    "dispute_fees",
 ]
 Posting = Literal[
     "sold",
@@ -47,6 +50,9 @@ Posting = Literal[
     "disputed",
     "dispute_won",
     "dispute_lost",
+    "dispute_reinstated",
+    "dispute_fee",
+    "dispute_fee_back",
     "surplus_taken",
     "surplus_returned",
     "cash_taken",
@@ -100,6 +106,9 @@ POSTINGS: Final[dict[Posting, tuple[_Rows, _Rows]]] = {
     "disputed": ((("disputed_funds", "total"),), (("stripe_balance", "total"),)),
     "dispute_won": ((("stripe_balance", "total"),), (("disputed_funds", "total"),)),
     "dispute_lost": ((*_OWED, ("refunds_due", "owed")), (("disputed_funds", "total"),)),
+    "dispute_reinstated": ((("stripe_balance", "total"),), (*_OWED, ("refunds_due", "owed"))),
+    "dispute_fee": ((("dispute_fees", "total"),), (("stripe_balance", "total"),)),
+    "dispute_fee_back": ((("stripe_balance", "total"),), (("dispute_fees", "total"),)),
     "surplus_taken": ((("stripe_balance", "total"),), (("refunds_due", "total"),)),
     "surplus_returned": ((("refunds_due", "total"),), (("stripe_balance", "total"),)),
     "refund_came_back": ((("stripe_balance", "total"),), (("refunds_due", "total"),)),

@@ -39,6 +39,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     link: str
     at_counter: bool = False
     """Paid, and so given back, at the counter."""
+    terms_url: str | None = None
 
 
 class Letter(Struct, frozen=True):
@@ -78,7 +79,7 @@ def write(facts: Facts) -> Letter:
     paid = f"{count}, {show_amount(facts.amount, facts.currency)}"
     match facts.kind:
         case "confirmed":
-            return Letter(f"Booked: {event}", (f"Your booking is confirmed: {what}. {paid}.", _KEEP))
+            return Letter(f"Booked: {event}", (f"Your booking is confirmed: {what}. {paid}.", _KEEP, *_terms(facts)))
         case "cancelled":
             return Letter(f"Cancelled: {event}", (f"Your booking was cancelled: {what}.", _NOT_CHARGED))
         case "expired":
@@ -101,6 +102,10 @@ def write(facts: Facts) -> Letter:
             return Letter(f"Payment returned: {event}", (text, "With most banks it arrives within ten days.", _KEEP))
         case "event_changed":
             return Letter(f"Changed: {event}", (f"Place or time have changed. Now it is: {what}. {count}.", _KEEP))
+
+
+def _terms(facts: Facts) -> tuple[str, ...]:
+    return () if facts.terms_url is None else (f"Our terms: {facts.terms_url}",)
 
 
 def plain(facts: Facts, letter: Letter) -> str:

@@ -53,7 +53,9 @@ class Mailer:
         sender: str,
         public_url: str,
         invitation: Callable[[str], str] = str,
+        terms_url: str | None = None,
     ) -> None:
+        self._terms_url = terms_url
         self._pool = pool
         self._post = post
         self._access = access
@@ -167,6 +169,7 @@ class Mailer:
             starts_at=fields["starts_at"],
             link=f"{self._public_url}/bookings/{booking}#{self._access(booking)}",
             at_counter=fields["tender"] is not None,
+            terms_url=self._terms_url,
         )
 
     def _invite(self, row: asyncpg.Record) -> Facts:

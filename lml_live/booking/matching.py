@@ -12,7 +12,7 @@ changed at Stripe or in a booking; two matches at once do no harm (docs/decision
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Struct
 
 from lml_live import limits
-from lml_live.booking.money import KINDS, Booked, Difference, Page, Transaction, compare, is_settled, stray
+from lml_live.booking.money import KINDS, Booked, Difference, Foreign, Page, Transaction, compare, is_settled, stray
 from lml_live.booking.payments import PaymentFault
 from lml_live.errors import Unavailable
 from lml_live.infra import postgres
@@ -74,6 +74,8 @@ class Matching:
         self._read_page = read_page
         self._match_seconds = match_seconds
         self._settle = timedelta(seconds=settle_seconds)
+        self.suspect: Callable[[Sequence[str], str], Awaitable[None]] | None = None
+        """Told of bookings whose transfers differ: that they are looked at, which changes nothing by itself."""
 
     async def run(self, leads: Callable[[], bool]) -> None:
         """Until cancelled: tells what the last match found, and makes the next one where this worker leads."""
@@ -103,7 +105,22 @@ class Matching:
         found = await self.match()
         for difference in found.differences:
             log.error("money differs: %s", difference.text)
+        await self.have_looked_at(found)
         return found
+
+    async def have_looked_at(self, found: Match) -> None:
+        """Asks Stripe anew what became of what differs: a refund or a dispute of which no notice ever came.
+
+        To look is no act: what Stripe says then is followed as if it had said so by itself.
+        """
+        of = [one for one in found.differences if one.booking is not None]
+        transfers = [one.booking for one in of if one.kind == "transfer_differs" and one.booking is not None]
+        others = [one.booking for one in of if one.kind != "transfer_differs"]
+        stamp = f"{found.until:%Y%m%dT%H%M%S}"
+        if self.suspect is not None and transfers:
+            await self.suspect(transfers, stamp)
+        async with postgres.connection(self._pool) as connected:
+            await connected.execute(_SQL["notice_differences"], others, stamp)
 
     async def match(self, since: datetime | None = None) -> Match:
         """Compares what changed after the last match; with `since`, after that time if it is the earlier one.
@@ -224,7 +241,10 @@ def _tell(until: datetime, counts: Mapping[str, int]) -> None:
 
 
 def _columns(transactions: Iterable[Transaction]) -> list[list[object]]:
-    rows = [(one.id, one.intent, one.booking, one.kind, one.amount, one.currency, one.created) for one in transactions]
+    rows = [
+        (*(one.id, one.intent, one.booking, one.kind, one.amount, one.currency, one.created), one.fee, one.fee_currency)
+        for one in transactions
+    ]
     return [list(column) for column in zip(*rows, strict=True)]
 
 
@@ -239,6 +259,9 @@ def _booked(row: asyncpg.Record) -> Booked:
         tender=row["tender"],
         given_back=row["given_back"],
         transferred=(max(0, row["least_transferred"]), row["most_transferred"]),
+        disputed=row["disputed"],
+        foreign=tuple(map(Foreign, row["bank_currencies"], row["bank_amounts"], row["bank_takes"])),
+        fees=tuple(zip(row["fee_currencies"], row["fees"], strict=True)),
     )
 
 
@@ -254,6 +277,8 @@ def _by(rows: Iterable[asyncpg.Record], owner: str) -> dict[str, list[Transactio
                 amount=row["amount"],
                 currency=row["currency"],
                 created=row["created"],
+                fee=row["fee"],
+                fee_currency=row["fee_currency"],
             )
         )
     return found

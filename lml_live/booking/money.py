@@ -5,11 +5,12 @@ refunds and lost disputes below, so their sum is what was kept; what it must be 
 was transferred of it to an organisation, and came back, is compared by itself: it was kept before.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final, Literal, get_args
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from lml_live.booking.ledger import Tender
 from lml_live.booking.states import BookingState
@@ -22,6 +23,7 @@ Kind = Literal[
     "amount_differs",
     "currency_differs",
     "transfer_differs",
+    "fee_differs",
 ]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
@@ -41,6 +43,17 @@ class Transaction(Struct, frozen=True, kw_only=True):
     amount: int
     currency: str
     created: datetime
+    fee: int | None = None
+    """What Stripe took beside, in the currency of our account there; None where it was not kept."""
+    fee_currency: str | None = None
+
+
+class Foreign(Struct, frozen=True):
+    """A dispute in another currency than its booking's: what the bank takes, and what that is in the booking's."""
+
+    currency: str
+    bank_amount: int
+    amount: int
 
 
 class Page(Struct, frozen=True):
@@ -65,6 +78,11 @@ class Booked(Struct, frozen=True, kw_only=True):
     """By refunds that Stripe accepted, whatever became of them, and by lost disputes; what is sent anew counts once."""
     transferred: tuple[int, int] = (0, 0)
     """What an organisation has of it, at least and at most: what was decided last may or may not be done."""
+    disputed: int = 0
+    """What banks have not decided about; it may be more than was left, where a refund was faster."""
+    foreign: tuple[Foreign, ...] = ()
+    fees: tuple[tuple[str, int], ...] = ()
+    """What its disputes cost, by currency: as it was booked."""
 
 
 class Difference(Struct, frozen=True, kw_only=True):
@@ -88,6 +106,8 @@ class Difference(Struct, frozen=True, kw_only=True):
         owed = f"{self.amount} {self.currency}".strip()
         if self.kind == "transfer_differs":
             return f"{self.kind}: of booking {self.booking} over {owed} Stripe sent {money} of it to an organisation"
+        if self.kind == "fee_differs":
+            return f"{self.kind}: the disputes of booking {self.booking} cost {money} at Stripe, which is not booked so"
         return f"{self.kind}: booking {self.booking} is {self.state} over {owed}, and Stripe has {money} ({of})"
 
 
@@ -98,6 +118,7 @@ def is_settled(booked: Booked | None, transactions: Sequence[Transaction], until
 
 def compare(booked: Booked, transactions: Sequence[Transaction]) -> Difference | None:
     """The first thing that is wrong with a booking's money, or None."""
+    transactions = [_in_its_currency(booked, one) for one in transactions]
     kind = _judge(booked, transactions)
     if kind is None:
         return None
@@ -109,8 +130,21 @@ def compare(booked: Booked, transactions: Sequence[Transaction]) -> Difference |
         state=booked.state,
         amount=booked.amount,
         currency=booked.currency,
-        taken=_taken(transactions, of_buyers=kind != "transfer_differs"),
+        taken=_fees(transactions)
+        if kind == "fee_differs"
+        else _taken(transactions, of_buyers=kind != "transfer_differs"),
     )
+
+
+def _in_its_currency(booked: Booked, one: Transaction) -> Transaction:
+    """What a bank took in another currency, as it was booked."""
+    if one.kind != "dispute" or one.currency == booked.currency:
+        return one
+    for known in booked.foreign:
+        if (known.currency, known.bank_amount) == (one.currency, abs(one.amount)):
+            amount = known.amount if one.amount >= 0 else -known.amount
+            return replace(one, amount=amount, currency=booked.currency)
+    return one
 
 
 def stray(intent: str, transactions: Sequence[Transaction]) -> Difference | None:
@@ -128,7 +162,7 @@ def _judge(booked: Booked, transactions: Sequence[Transaction]) -> Kind | None:
     if most == 0:
         if any(amount > 0 for amount in taken.values()):
             return "money_without_sale"
-        if taken:
+        if taken and least == 0:
             return "amount_differs"
     if taken.keys() - {booked.currency}:
         return "currency_differs"
@@ -141,7 +175,12 @@ def _judge(booked: Booked, transactions: Sequence[Transaction]) -> Kind | None:
         return "amount_differs"
     sent = -_taken(transactions, of_buyers=False).get(booked.currency, 0)
     least, most = booked.transferred
-    return None if least <= sent <= most else "transfer_differs"
+    if not least <= sent <= most:
+        return "transfer_differs"
+    costs = [one for one in transactions if one.kind == "dispute"]
+    if any(one.fee is None for one in costs):
+        return None
+    return None if _fees(costs) == _sums(booked.fees) else "fee_differs"
 
 
 def _expected(booked: Booked) -> tuple[int, int]:
@@ -154,18 +193,24 @@ def _expected(booked: Booked) -> tuple[int, int]:
         return 0, 0
     kept = booked.amount - booked.given_back
     match booked.state:
-        case "confirmed" | "partially_refunded" | "refunded" | "charged_back":
-            return kept, kept
-        case "disputed":
-            return min(0, kept), kept
+        case "confirmed" | "partially_refunded" | "refunded" | "disputed" | "charged_back":
+            return kept - booked.disputed, kept
         case _:
             return 0, 0
 
 
 def _taken(transactions: Sequence[Transaction], *, of_buyers: bool = True) -> dict[str, int]:
     """Sums by currency, of what buyers paid or of what was transferred; those of 0 are left out."""
+    return _sums((one.currency, one.amount) for one in transactions if (one.kind in _OF_BUYERS) == of_buyers)
+
+
+def _fees(transactions: Iterable[Transaction]) -> dict[str, int]:
+    """What disputes cost beside what was disputed."""
+    return _sums((one.fee_currency or "", one.fee or 0) for one in transactions if one.kind == "dispute")
+
+
+def _sums(amounts: Iterable[tuple[str, int]]) -> dict[str, int]:
     sums: dict[str, int] = {}
-    for one in transactions:
-        if (one.kind in _OF_BUYERS) == of_buyers:
-            sums[one.currency] = sums.get(one.currency, 0) + one.amount
+    for currency, amount in amounts:
+        sums[currency] = sums.get(currency, 0) + amount
     return {currency: amount for currency, amount in sums.items() if amount}

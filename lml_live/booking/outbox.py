@@ -6,6 +6,8 @@ from typing import Final, Literal
 import asyncpg
 from msgspec import Struct
 
+from lml_live import limits
+from lml_live.booking.payments import PaymentFault
 from lml_live.infra import postgres
 from lml_live.infra.postgres import Connection, Pool
 
@@ -79,12 +81,24 @@ class Outbox:
         async with postgres.connection(self._pool) as connected:
             await connected.execute(_SQL["postpone_work"], work.id, seconds, fault)
 
-    async def postpone_attempt(self, work: Work, seconds: float, fault: str, *, worn: bool) -> None:
-        """Stripe did not do it; a key that is worn is followed by another one."""
+    async def postpone_attempt(
+        self, work: Work, seconds: float, fault: str, *, worn: bool, stuck: bool = False
+    ) -> None:
+        """Stripe did not do it; a key that is worn is followed by another one; what is stuck waits for somebody."""
         ended: Outcome | None = "worn" if worn else None
         async with postgres.connection(self._pool) as connected:
             await connected.execute(
-                *(_SQL["postpone_attempt"], work.id, seconds, fault, work.booking, work.stripe_key, ended, work.attempt)
+                *(
+                    _SQL["postpone_attempt"],
+                    work.id,
+                    seconds,
+                    fault,
+                    work.booking,
+                    work.stripe_key,
+                    ended,
+                    work.attempt,
+                    stuck,
+                )
             )
 
     async def begin_attempt(self, booking: str, key: str, act: Literal["void_intent"]) -> None:
@@ -113,6 +127,16 @@ def _work(row: asyncpg.Record) -> Work:
         row["intent_id"],
         row["refund_id"],
     )
+
+
+def refused_for_long(work: Work, fault: PaymentFault) -> PaymentFault:
+    """What Stripe refuses, and may not refuse for ever: asked for more and more seldom, by a new key each time.
+
+    In the end it is stuck: somebody who has looked asks again.
+    """
+    wait = min(limits.TRANSFER_RETRY_SECONDS * 2.0 ** min(work.attempt, 16), limits.REFUSED_RETRY_SECONDS_MAX)
+    stuck = work.attempt + 1 >= limits.REFUSED_ATTEMPTS_MAX
+    return PaymentFault("worn", str(fault), wait_seconds=wait, stuck=stuck)
 
 
 async def write_work(connected: Connection, booking: str, event: str, act: str) -> None:

@@ -13,8 +13,9 @@ from lml_live import limits
 from lml_live.booking.bookings import Bookings
 from lml_live.booking.connect import Connect
 from lml_live.booking.onboarding import Onboarding
-from lml_live.booking.outbox import Outcome, Work
+from lml_live.booking.outbox import Outcome, Work, refused_for_long
 from lml_live.booking.payments import PaymentFault, Payments
+from lml_live.booking.surplus import Surplus
 from lml_live.booking.transfers import Transfers
 from lml_live.errors import LmlError
 from lml_live.infra.telemetry import METRICS
@@ -33,10 +34,13 @@ class Paying:
         self._onboarding = onboarding
         self._payments = payments
         self._connect = connect
+        self.surplus: Final = Surplus(transfers.pool, bookings, connect)
         self._waiting: Final[dict[str, int]] = {}
         self.acts: dict[str, Callable[[Work], Awaitable[None]]] = {
             "transfer": self._transfer,
             "reverse_transfer": self._reverse,
+            "transfer_again": self._transfer_again,
+            **self.surplus.acts,
         }
 
     async def run(self, leads: Callable[[], bool]) -> None:
@@ -56,6 +60,7 @@ class Paying:
         """One look; answers how many transfers it decided."""
         await self._onboarding.look()
         decided = await self._transfers.decide_due(limits.PAYOUT_BATCH)
+        await self.surplus.count()
         waiting = await self._transfers.waiting_for_accounts()
         METRICS.transfers_waiting.set(sum(waiting.values()))
         for organisation in waiting.keys() - self._waiting.keys():
@@ -75,14 +80,10 @@ class Paying:
             # From the second try on an earlier one may have worked, and its answer been lost (reliability.md, D6).
             stripe_id = await self._sent(work.booking) if work.tries > 1 or work.attempt > 0 else None
             if stripe_id is None:
-                booking = await self._bookings.load(work.booking)
-                assert booking is not None
-                assert booking.intent_id is not None
-                intent = await self._payments.retrieve(booking.intent_id)
-                assert intent.charge is not None, "what was captured was charged"
+                charge = await self._charge(work.booking)
                 try:
                     made = await self._connect.transfer(
-                        *(transfer.account, transfer.sent, transfer.currency, intent.charge),
+                        *(transfer.account, transfer.sent, transfer.currency, charge),
                         *(work.booking, work.stripe_key),
                     )
                     stripe_id, outcome = made.id, "done"
@@ -91,16 +92,57 @@ class Paying:
                         raise
                     stripe_id = await self._sent(work.booking)
                     if stripe_id is None:
-                        # It stays theirs: somebody must look, and it is asked for again, by another key.
-                        METRICS.transfers_refused.inc()
-                        log.error("booking %s: its transfer is refused: %s", work.booking, fault)
-                        raise PaymentFault("worn", str(fault), wait_seconds=limits.TRANSFER_RETRY_SECONDS) from fault
+                        raise self._refused(work, fault) from fault
             await self._transfers.made(work.booking, stripe_id)
+            await self._look_again(work)
         await self._bookings.finish_work(work, outcome)
 
-    async def _sent(self, booking: str) -> str | None:
-        found = [one.id for one in await self._connect.find_transfers(booking) if one.booking == booking]
+    async def _charge(self, name: str) -> str:
+        booking = await self._bookings.load(name)
+        assert booking is not None
+        assert booking.intent_id is not None
+        intent = await self._payments.retrieve(booking.intent_id)
+        assert intent.charge is not None, "what was captured was charged"
+        return intent.charge
+
+    async def _sent(self, booking: str, named: str | None = None) -> str | None:
+        at_stripe = await self._connect.find_transfers(booking)
+        found = [one.id for one in at_stripe if (one.booking, one.key) == (booking, named)]
         return found[0] if found else None
+
+    async def _transfer_again(self, work: Work) -> None:
+        again = await self._transfers.load_again(work.key)
+        outcome: Outcome = "found"
+        if again.state == "decided":
+            stripe_id = await self._sent(work.booking, again.id) if work.tries > 1 or work.attempt > 0 else None
+            if stripe_id is None:
+                # Out of the charge, which needs no balance; where Stripe will not, out of the balance, in turn.
+                charge = None if work.attempt % 2 else await self._charge(work.booking)
+                try:
+                    made = await self._connect.transfer(
+                        *(again.account, again.sent, again.currency, charge, work.booking, work.stripe_key, again.id)
+                    )
+                    stripe_id, outcome = made.id, "done"
+                except PaymentFault as fault:
+                    if fault.kind != "refused":
+                        raise
+                    stripe_id = await self._sent(work.booking, again.id)
+                    if stripe_id is None:
+                        raise self._refused(work, fault) from fault
+            await self._transfers.made_again(again, stripe_id)
+            await self._look_again(work)
+        await self._bookings.finish_work(work, outcome)
+
+    async def _look_again(self, work: Work) -> None:
+        # Not the first call: one before may still be on its way to Stripe, and have its effect after all looks.
+        if work.tries > 1 or work.attempt > 0:
+            await self.surplus.suspect([work.booking], "first")
+
+    def _refused(self, work: Work, fault: PaymentFault) -> PaymentFault:
+        # It stays theirs: somebody must look, and it is asked for again, by another key.
+        METRICS.transfers_refused.inc()
+        log.error("booking %s: its transfer is refused: %s", work.booking, fault)
+        return refused_for_long(work, fault)
 
     async def _reverse(self, work: Work) -> None:
         reversal = await self._transfers.load_reversal(work.key)

@@ -4,7 +4,7 @@ Every call has a time limit and its own idempotency key; nothing is retried ther
 knows the decision.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Final, Literal, Protocol
 
@@ -13,6 +13,8 @@ from msgspec import Struct
 from lml_live.booking.states import IntentStatus
 from lml_live.inventory.answers import Refusal
 from lml_live.pricing.currencies import charge_step
+
+DisputeState = Literal["inquiry", "dropped", "open", "won", "lost"]
 
 
 class Intent(Struct, frozen=True):
@@ -40,13 +42,31 @@ class StripeRefund(Struct, frozen=True):
     state: Literal["pending", "succeeded", "failed"]
 
 
-class StripeDispute(Struct, frozen=True):
-    """A dispute as Stripe has it now, in minor units; inquiries, which withdraw nothing, are none."""
+class DisputeMove(Struct, frozen=True):
+    """A balance transaction of a dispute, in the currency of our account at Stripe. `fee` is beside the amount."""
 
     id: str
     amount: int
+    fee: int
+    currency: str
+
+
+class StripeDispute(Struct, frozen=True, kw_only=True):
+    """A dispute as Stripe has it now, in minor units of the bank's currency, which need not be the charge's.
+
+    `inquiry`: the bank asks, and nothing is withdrawn; it is `dropped`, or becomes a dispute.
+    """
+
+    id: str
+    amount: int
+    currency: str
     reason: str
-    state: Literal["open", "won", "lost"]
+    state: DisputeState
+    due_by: datetime | None = None
+    """Until when the bank hears evidence."""
+    answered: bool = False
+    """Whether it has heard some, or hears none any more."""
+    moves: tuple[DisputeMove, ...] = ()
 
 
 class PaymentFault(Exception):
@@ -55,7 +75,7 @@ class PaymentFault(Exception):
     `kind`: `refused` (Stripe said no to this call: what the intent is now must be asked), `unknown` (no answer, or none
     about this call, as where our API key is refused: the same key may be sent again) or `worn` (Stripe keeps answering
     this key with the same failure: ask, then a new key). `paced`: it was not sent, for it was not its turn
-    (`booking.pace`).
+    (`booking.pace`). `stuck`: nobody asks again before somebody has looked.
     """
 
     def __init__(
@@ -64,9 +84,11 @@ class PaymentFault(Exception):
         message: str,
         *,
         wait_seconds: float = 0,
+        stuck: bool = False,
         paced: bool = False,
     ) -> None:
         super().__init__(message)
+        self.stuck = stuck
         self.kind = kind
         self.wait_seconds = wait_seconds
         self.paced = paced
@@ -120,6 +142,12 @@ class Payments(Protocol):
 
     async def find_disputes(self, intent: str) -> tuple[StripeDispute, ...]:
         """All disputes of an intent, the first one first."""
+        ...
+
+    async def find_dispute(self, dispute: str) -> StripeDispute: ...
+
+    async def submit_evidence(self, dispute: str, fields: Mapping[str, str], key: str) -> StripeDispute:
+        """Tells a dispute's bank, which hears it once."""
         ...
 
 

@@ -12,11 +12,11 @@ from msgspec import Struct
 
 from lml_live import limits
 from lml_live.booking.ledger import Account, Entry, Shares
-from lml_live.booking.refunding import lost_of_rest
 
 TransferState = Literal["waiting", "decided", "made", "nothing"]
 ReversalState = Literal["pending", "made", "refused", "nothing"]
-PayoutPosting = Literal["transfer_begun", "transferred", "reversal_begun", "reversed"]
+AgainState = Literal["decided", "made", "nothing"]
+PayoutPosting = Literal["transfer_begun", "transferred", "reversal_begun", "reversed", "again_begun", "surplus_sent"]
 
 
 class Terms(Struct, frozen=True):
@@ -38,10 +38,8 @@ class Payable(Struct, frozen=True, kw_only=True):
     terms: Terms
     back: Shares
     """By refunds that Stripe has accepted, whatever became of them."""
-    owed: int
-    """What of it came back, and is the buyer's still."""
-    lost: int
-    """To banks, for good."""
+    lost: Shares
+    """To banks, for good, as it was booked."""
     step: int
     """Amounts are multiples of it (`currencies.charge_step`)."""
 
@@ -66,7 +64,7 @@ NOTHING: Final = Due(0, 0, 0)
 
 
 def what_is_due(payable: Payable) -> Due:
-    """What is an organisation's of a booking as things stand. It never grows while more is given back."""
+    """What is an organisation's of a booking as things stand. It never grows while more is given back or lost."""
     whole, rest = payable.whole, what_is_left(payable)
     tax = rest.tax * payable.price_tax // whole.tax if whole.tax else 0
     left, price = rest.venue + tax, whole.venue + payable.price_tax
@@ -79,10 +77,10 @@ def what_is_due(payable: Payable) -> Due:
 
 def what_is_left(payable: Payable) -> Shares:
     """Whose what was neither given back nor lost is; a venue's part is below 0 where more than all was taken."""
-    whole, back = payable.whole, payable.back
-    rest = Shares(whole.venue - back.venue, whole.fees - back.fees, whole.tax - back.tax)
-    lost = lost_of_rest(rest, payable.owed, payable.lost)
-    return Shares(rest.venue - lost.venue, rest.fees - lost.fees, rest.tax - lost.tax)
+    whole, back, lost = payable.whole, payable.back, payable.lost
+    return Shares(
+        whole.venue - back.venue - lost.venue, whole.fees - back.fees - lost.fees, whole.tax - back.tax - lost.tax
+    )
 
 
 def _commission(price: int, payable: Payable) -> int:
@@ -107,15 +105,19 @@ def sides(posting: PayoutPosting, of: Due, *, sent: int = 0, netted: int = 0) ->
     `transferred`      Stripe has it
     `reversal_begun`   what was given back was the organisation's: it owes it, and we owe our commission
     `reversed`         Stripe has taken it back
+    `surplus_sent`     Stripe has it twice: it is owed, until it is reversed
+    `again_begun`      a bank gave back what a reversal was for: it is sent again, less what was owed
     """
     match posting:
-        case "transfer_begun":
+        case "transfer_begun" | "again_begun":
             owed = max(0, -of.amount)
             booked: dict[Account, int] = {
                 **_parts(of),
                 "transfers_due": -sent,
                 "organisation_receivable": owed - netted,
             }
+        case "surplus_sent":
+            booked = {"organisation_receivable": sent, "stripe_balance": -sent}
         case "transferred":
             booked = {"transfers_due": sent, "stripe_balance": -sent}
         case "reversal_begun":

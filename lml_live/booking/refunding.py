@@ -25,6 +25,9 @@ REFUNDABLE: Final[frozenset[BookingState]] = frozenset({"confirmed", "partially_
 """Where money may be given back; of what is `refunded`, only what came back."""
 
 
+NONE: Final = Shares(0, 0, 0)
+
+
 class PaidLine(Struct, frozen=True):
     """A line and what it cost; minor units, the tax contained."""
 
@@ -69,12 +72,13 @@ class NotRefundable(Struct, frozen=True):
 def plan_refund(
     paid: Sequence[PaidLine],
     earlier: Sequence[Earlier],
+    lost: Shares = NONE,
     *,
     lines: Sequence[int] | None = None,
     amount: int | None = None,
 ) -> Plan | NotRefundable:
-    """What a wish comes to after all that was given back before."""
-    rest, owed = _what_is_left(paid, earlier)
+    """What a wish comes to after all that was given back before, and lost to banks."""
+    rest, owed = what_is_left(paid, earlier, lost)
     gone = {line for one in earlier if one.counts or one.came_back for line in one.lines}
     if lines is not None:
         known = {one.line for one in paid}
@@ -94,7 +98,7 @@ def plan_refund(
         return Plan(_part_of(rest, amount - of_owed, owed=of_owed), ())
     open_lines = tuple(one.line for one in paid if one.line not in gone)
     is_free = all(one.amount + one.fee == 0 for one in paid)
-    if rest.total + owed == 0 and not (is_free and open_lines):
+    if rest.total + owed <= 0 and not (is_free and open_lines):
         return NotRefundable("conflict", "Nothing is left to give back.")
     return Plan(_part_of(rest, rest.total, owed=owed), open_lines)
 
@@ -114,26 +118,32 @@ def kept_lines(paid: Sequence[PaidLine], earlier: Sequence[Earlier]) -> set[int]
     return {one.line for one in paid}.difference(line for one in earlier if one.accepted for line in one.lines)
 
 
-def lost_shares(paid: Sequence[PaidLine], earlier: Sequence[Earlier], amount: int) -> Shares:
+def refunded_besides(paid: Sequence[PaidLine], earlier: Sequence[Earlier], lost: Shares, amount: int) -> Shares:
+    """Whose money a refund took that Stripe made, whether we would have decided it or not.
+
+    As with a dispute that is lost: what is more than is left is the venue's loss.
+    """
+    return lost_of_rest(*what_is_left(paid, earlier, lost), amount)
+
+
+def lost_of_rest(rest: Shares, owed: int, amount: int) -> Shares:
     """Whose money a lost dispute over an amount takes: that of all who have some of it, then what the buyer is owed.
 
     What is more than both, given back by us and by the bank, is the venue's loss, on whose behalf it was sold.
     """
-    return lost_of_rest(*_what_is_left(paid, earlier), amount)
-
-
-def lost_of_rest(rest: Shares, owed: int, amount: int) -> Shares:
-    """The same, of what is left and what is owed."""
-    fresh = min(amount, rest.total)
+    fresh = max(0, min(amount, rest.total))
     of_owed = min(owed, amount - fresh)
     part = _part_of(rest, fresh)
     return Shares(part.venue + amount - fresh - of_owed, part.fees, part.tax, of_owed)
 
 
-def _what_is_left(paid: Sequence[PaidLine], earlier: Sequence[Earlier]) -> tuple[Shares, int]:
-    """Whose the money is that was not given back, and what is the buyer's again already."""
+def what_is_left(paid: Sequence[PaidLine], earlier: Sequence[Earlier], lost: Shares = NONE) -> tuple[Shares, int]:
+    """Whose the money is that was neither given back nor lost, and what is the buyer's again already.
+
+    A venue's part is below 0 where more than all was taken.
+    """
     whole = share_out((one.amount, one.fee, one.tax) for one in paid)
-    taken = [one.shares for one in earlier if one.counts or one.came_back]
+    taken = [lost, *(one.shares for one in earlier if one.counts or one.came_back)]
     rest = Shares(
         whole.venue - sum(shares.venue for shares in taken),
         whole.fees - sum(shares.fees for shares in taken),
@@ -141,7 +151,7 @@ def _what_is_left(paid: Sequence[PaidLine], earlier: Sequence[Earlier]) -> tuple
     )
     came_back = sum(one.shares.total for one in earlier if one.came_back)
     sent_anew = sum(one.shares.owed for one in earlier if one.counts or one.came_back)
-    return rest, came_back - sent_anew
+    return rest, came_back - sent_anew - lost.owed
 
 
 def _part_of(rest: Shares, amount: int, *, owed: int = 0) -> Shares:

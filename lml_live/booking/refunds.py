@@ -23,9 +23,11 @@ from lml_live.booking.refunding import (
     Earlier,
     NotRefundable,
     PaidLine,
+    Plan,
     RefundState,
     kept_lines,
     plan_refund,
+    refunded_besides,
     state_of_money,
 )
 from lml_live.booking.states import BookingState, may_move
@@ -96,8 +98,7 @@ class Refunds:
                 return _read(known)
             if row["state"] not in REFUNDABLE:
                 return NotRefundable("conflict", f"This booking is {row['state']}: there is nothing to give back.")
-            paid, earlier = await money_of(connected, booking)
-            plan = plan_refund(paid, earlier, lines=lines, amount=amount)
+            plan = plan_refund(*await money_of(connected, booking), lines=lines, amount=amount)
             if isinstance(plan, NotRefundable):
                 return plan
             try:
@@ -157,7 +158,8 @@ class Refunds:
             for one in at_stripe:
                 refund = ours.get(one.id) or (one.key if one.key in unheard else None)
                 if refund is None:
-                    refund = await self._take_over(connected, row, one)
+                    # While a refund of ours is on its way, it may be what is left that this one took.
+                    refund = await self._take_over(connected, row, one, besides=not unheard)
                 if refund is not None:
                     unheard.discard(refund)
                     await self._accept(connected, row, refund, one.id, one.state)
@@ -176,15 +178,23 @@ class Refunds:
                 shares = _shares(of)
                 await post(connected, row["id"], row["currency"], "refund_refused", shares, about=refund)
 
-    async def _take_over(self, connected: Connection, row: asyncpg.Record, one: StripeRefund) -> str | None:
-        # Nobody gives back what is disputed, but what was given back before may be heard of only then.
-        if (row["state"] not in REFUNDABLE and row["state"] != "disputed") or one.state == "failed":
+    async def _take_over(
+        self, connected: Connection, row: asyncpg.Record, one: StripeRefund, *, besides: bool
+    ) -> str | None:
+        # Nobody gives back what a bank has taken, but what was given back before may be heard of only then.
+        after_a_dispute = row["state"] in ("disputed", "charged_back")
+        if (row["state"] not in REFUNDABLE and not after_a_dispute) or one.state == "failed":
             return None
-        plan = plan_refund(*await money_of(connected, row["id"]), amount=one.amount)
-        if isinstance(plan, NotRefundable):
+        money = await money_of(connected, row["id"])
+        plan = plan_refund(*money, amount=one.amount)
+        if isinstance(plan, Plan):
+            shares = plan.shares
+        elif after_a_dispute and besides:
+            shares = refunded_besides(*money, one.amount)
+        else:
             return None
         refund = refund_id(row["id"], one.id)
-        await self._decide(connected, row, refund, one.id, plan.shares, (), "refunded at Stripe", None)
+        await self._decide(connected, row, refund, one.id, shares, (), "refunded at Stripe", None)
         return refund
 
     async def _decide(
@@ -227,7 +237,7 @@ class Refunds:
 
     async def _free(self, connected: Connection, booking: str, event: str, refund: str, lines: Sequence[int]) -> None:
         """What an accepted refund makes of its booking, and of the places of its lines."""
-        paid, earlier = await money_of(connected, booking)
+        paid, earlier, _ = await money_of(connected, booking)
         row = await connected.fetchrow(_BOOKING["lock_booking"], booking)
         assert row is not None
         state: BookingState = row["state"]
@@ -257,13 +267,16 @@ def refund_id(booking: str, key: str) -> str:
     return "r-" + hashlib.sha256(f"{booking}\0{key}".encode()).hexdigest()[:24]
 
 
-async def money_of(connected: Connection, booking: str) -> tuple[list[PaidLine], list[Earlier]]:
-    """What a booking's lines cost, and all that was decided about giving it back."""
+async def money_of(connected: Connection, booking: str) -> tuple[list[PaidLine], list[Earlier], Shares]:
+    """What a booking's lines cost, all that was decided about giving it back, and what banks took for good."""
     lines = await connected.fetch(_SQL["load_lines"], booking)
     refunds = await connected.fetch(_SQL["list_refunds"], [booking])
+    lost = await connected.fetchrow(_SQL["lost_to_banks"], booking)
+    assert lost is not None
     return (
         [PaidLine(row["line"], row["amount"], row["fee"], row["tax"]) for row in lines],
         [Earlier(_shares(row), tuple(row["lines"]), row["state"], row["accepted"] is not None) for row in refunds],
+        _shares(lost),
     )
 
 

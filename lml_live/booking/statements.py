@@ -5,7 +5,8 @@ For every event, whatever has happened:
     sold - refunded - charged_back - fees = share
     share = transferred + underway + netted + due - receivable
 
-`receivable` is all that could not be taken back; `recovered` is what of it was kept of others, where it is `netted`.
+`stuck` is what of `underway` Stripe refuses, and nobody asks for any more. `receivable` is all that could not be taken
+back; `recovered` is what of it was kept of others, where it is `netted`.
 
 None of these counts what the house's counter sold for cash or at its card terminal: that money never was at Stripe, and
 nothing of it is transferred there. It is told beside, as `counter_…`; its share the house pays out by itself.
@@ -51,6 +52,7 @@ class StatementLine(Struct, frozen=True, kw_only=True):
     share: int
     transferred: int
     underway: int
+    stuck: int
     netted: int
     receivable: int
     recovered: int
@@ -91,6 +93,7 @@ class Statements:
             sent = {row["event_id"]: row for row in await connected.fetch(_SQL["sent_of_events"], events)}
             back = {row["event_id"]: row for row in await connected.fetch(_SQL["back_of_events"], events)}
             owed = {row["event_id"]: row for row in await connected.fetch(_SQL["owed_of_events"], events)}
+            stuck = {row["event_id"]: row for row in await connected.fetch(_SQL["stuck_of_events"], events)}
             lines = []
             for row in rows:
                 event = row["id"]
@@ -110,6 +113,7 @@ class Statements:
                         share=sums.share,
                         transferred=_of(sent, event, "made") - _of(back, event, "made"),
                         underway=_of(sent, event, "decided") - _of(back, event, "pending"),
+                        stuck=_of(stuck, event, "amount"),
                         netted=_of(sent, event, "netted"),
                         receivable=_of(owed, event, "amount"),
                         recovered=_of(owed, event, "recovered"),

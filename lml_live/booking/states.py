@@ -38,7 +38,8 @@ MOVES: Final[dict[BookingState, frozenset[BookingState]]] = {
     # Won, it is what its refunds have made of it.
     "disputed": frozenset({"confirmed", "partially_refunded", "refunded", "charged_back"}),
     "refunded": frozenset(),
-    "charged_back": frozenset(),
+    # For the rest of it; or the bank gives back what it took.
+    "charged_back": frozenset({"disputed"}),
     "cancelled": frozenset(),
     "expired": frozenset(),
     "failed": frozenset(),

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from lml_live import limits
 from lml_live.booking.connect import OnboardingLink, StripeAccount, StripeReversal, StripeTransfer
-from lml_live.booking.payments import stripe_amount
+from lml_live.booking.payments import minor_amount, stripe_amount
 from lml_live.booking.stripe_payments import StripePayments, named_in
 
 log = logging.getLogger(__name__)
@@ -67,21 +67,29 @@ class StripeConnect:
         return OnboardingLink(made.url, datetime.fromtimestamp(made.expires_at, UTC))
 
     async def transfer(
-        self, account: str, amount: int, currency: str, charge: str, booking: str, key: str
+        self,
+        account: str,
+        amount: int,
+        currency: str,
+        charge: str | None,
+        booking: str,
+        key: str,
+        named: str | None = None,
     ) -> StripeTransfer:
         params: dict[str, Any] = {
             "amount": stripe_amount(amount, currency),
             "currency": currency.lower(),
             "destination": account,
-            "source_transaction": charge,
             "transfer_group": booking,
-            "metadata": {"booking": booking},
+            "metadata": {"booking": booking} | ({} if named is None else {"key": named}),
         }
+        if charge is not None:
+            params["source_transaction"] = charge
         create, options = self._v1.transfers.create_async, {"idempotency_key": key}
         return _transfer(await self._send("create_transfer", create, params, options, purpose=_PAYING))
 
     async def find_transfers(self, booking: str) -> tuple[StripeTransfer, ...]:
-        # One page: we make one for each booking.
+        # One page: we make one for each booking, and one more for each dispute that was won after all.
         params = {"transfer_group": booking, "limit": _PAGE}
         page = await self._send("list_transfers", self._v1.transfers.list_async, params, purpose=_PAYING)
         return tuple(_transfer(one) for one in reversed(page.data))
@@ -116,7 +124,8 @@ def _account(account: Any) -> StripeAccount:
 
 
 def _transfer(transfer: Any) -> StripeTransfer:
-    return StripeTransfer(transfer.id, named_in(transfer, "booking"))
+    amount = minor_amount(transfer.amount, transfer.currency.upper())
+    return StripeTransfer(transfer.id, amount, named_in(transfer, "booking"), named_in(transfer, "key"))
 
 
 def _reversal(reversal: Any) -> StripeReversal:

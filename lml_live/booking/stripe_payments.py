@@ -6,7 +6,7 @@ late costs a void and no refund (reliability.md, D4).
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
@@ -17,7 +17,16 @@ from lml_live import limits
 from lml_live.booking.methods import ways_to_pay
 from lml_live.booking.money import Page, Transaction, TransactionKind
 from lml_live.booking.pace import Pacing
-from lml_live.booking.payments import Intent, PaymentFault, StripeDispute, StripeRefund, minor_amount, stripe_amount
+from lml_live.booking.payments import (
+    DisputeMove,
+    DisputeState,
+    Intent,
+    PaymentFault,
+    StripeDispute,
+    StripeRefund,
+    minor_amount,
+    stripe_amount,
+)
 from lml_live.errors import Unavailable
 from lml_live.infra.config import stripe_base
 from lml_live.infra.telemetry import METRICS
@@ -172,11 +181,20 @@ class StripePayments:
     async def find_disputes(self, intent: str) -> tuple[StripeDispute, ...]:
         params = {"payment_intent": intent, "limit": _PAGE}
         page = await self.send("list_disputes", self.client.v1.disputes.list_async, params, purpose=_GIVING_BACK)
-        return tuple(_read_dispute(one) for one in reversed(page.data) if not one.status.startswith("warning_"))
+        return tuple(_read_dispute(one) for one in reversed(page.data))
+
+    async def find_dispute(self, dispute: str) -> StripeDispute:
+        retrieve = self.client.v1.disputes.retrieve_async
+        return _read_dispute(await self.send("retrieve_dispute", retrieve, dispute, purpose=_GIVING_BACK))
+
+    async def submit_evidence(self, dispute: str, fields: Mapping[str, str], key: str) -> StripeDispute:
+        params: dict[str, Any] = {"evidence": dict(fields), "submit": True}
+        update, options = self.client.v1.disputes.update_async, {"idempotency_key": key}
+        return _read_dispute(await self.send("update_dispute", update, dispute, params, options, purpose=_GIVING_BACK))
 
 
 _PAYING: Final = "read and write PaymentIntents, and restart; until then no payment begins or ends, and bookings wait"
-_GIVING_BACK: Final = "read and write refunds and read disputes, and restart; until then refunds and disputes wait"
+_GIVING_BACK: Final = "read and write refunds and disputes, and restart; until then refunds and disputes wait"
 _MATCHING: Final = (
     "read balance transactions, charges, refunds, disputes and transfers, and restart; until then money is not matched"
 )
@@ -238,13 +256,36 @@ def _read_refund(refund: Any) -> StripeRefund:
     return StripeRefund(refund.id, named_in(refund, "key"), minor_amount(refund.amount, refund.currency.upper()), state)
 
 
+_DISPUTES: Final[dict[str, DisputeState]] = {
+    "warning_needs_response": "inquiry",
+    "warning_under_review": "inquiry",
+    "warning_closed": "dropped",
+    "won": "won",
+    "prevented": "won",
+    "lost": "lost",
+}
+"""All others are open."""
+
+
 def _read_dispute(dispute: Any) -> StripeDispute:
-    state: Literal["open", "won", "lost"] = "open"
-    if dispute.status in ("won", "prevented"):
-        state = "won"
-    elif dispute.status == "lost":
-        state = "lost"
-    return StripeDispute(dispute.id, minor_amount(dispute.amount, dispute.currency.upper()), dispute.reason, state)
+    currency = dispute.currency.upper()
+    details = getattr(dispute, "evidence_details", None)
+    due_by = None if details is None else details.due_by
+    return StripeDispute(
+        id=dispute.id,
+        amount=minor_amount(dispute.amount, currency),
+        currency=currency,
+        reason=dispute.reason,
+        state=_DISPUTES.get(dispute.status, "open"),
+        due_by=None if due_by is None else datetime.fromtimestamp(due_by, UTC),
+        answered=not dispute.status.endswith("needs_response"),
+        moves=tuple(_dispute_move(one) for one in dispute.balance_transactions or ()),
+    )
+
+
+def _dispute_move(booked: Any) -> DisputeMove:
+    currency = booked.currency.upper()
+    return DisputeMove(booked.id, minor_amount(booked.amount, currency), minor_amount(booked.fee, currency), currency)
 
 
 _KINDS: Final[dict[str, TransactionKind]] = {
@@ -283,5 +324,7 @@ def _transaction(booked: Any) -> Transaction | None:
         kind=kind,
         amount=minor_amount(units, currency),
         currency=currency,
+        fee=minor_amount(booked.fee, booked.currency.upper()),
+        fee_currency=booked.currency.upper(),
         created=datetime.fromtimestamp(booked.created, UTC),
     )

@@ -22,6 +22,7 @@ from lml_live.booking.ledger import Shares
 from lml_live.booking.outbox import write_work
 from lml_live.booking.payouts import (
     NOTHING,
+    AgainState,
     Due,
     Payable,
     PayoutPosting,
@@ -64,11 +65,22 @@ class Reversal(Struct, frozen=True, kw_only=True):
     sought: int
 
 
+class Again(Struct, frozen=True, kw_only=True):
+    """What is sent again of it."""
+
+    id: str
+    booking: str
+    currency: str
+    state: AgainState
+    sent: int
+    account: str
+
+
 class Transfers:
     """The transfers of the house."""
 
     def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+        self._pool = self.pool = pool
         self._failed: dict[str, float] = {}
         """Bookings that could not be decided, and until when they are left alone."""
 
@@ -123,7 +135,7 @@ class Transfers:
                 await connected.execute(_SQL["recover"], receivable, booking, amount)
             await _post(connected, locked, "transfer_begun", due, sent=sent, netted=netted)
             if due.amount < 0:
-                await _owe(connected, booking, "decided", "given back before it was due", -due.amount)
+                await owe(connected, booking, "decided", "given back before it was due", -due.amount)
             if sent:
                 await write_work(connected, booking, row["event_id"], "transfer")
         return True
@@ -167,13 +179,37 @@ class Transfers:
                 await _post(connected, row, "reversed", NOTHING, sent=sought, about=reversal.id)
                 await connected.execute(_BOOKING["touch_booking"], reversal.booking)
 
+    async def load_again(self, key: str) -> Again:
+        """What this row of the outbox is for."""
+        async with postgres.connection(self._pool) as connected:
+            row = await connected.fetchrow(_SQL["load_again"], key)
+        assert row is not None
+        return Again(
+            id=row["id"],
+            booking=row["booking_id"],
+            currency=row["currency"],
+            state=row["state"],
+            sent=row["sent"],
+            account=row["account_id"],
+        )
+
+    async def made_again(self, again: Again, stripe_id: str) -> None:
+        """Stripe has it; told twice it is once."""
+        async with postgres.transaction(self._pool) as connected:
+            row = await connected.fetchrow(_BOOKING["lock_booking"], again.booking)
+            assert row is not None
+            sent = await connected.fetchval(_SQL["keep_again"], again.id, stripe_id)
+            if sent is not None:
+                await _post(connected, row, "transferred", NOTHING, sent=sent, about=again.id)
+                await connected.execute(_BOOKING["touch_booking"], again.booking)
+
     async def refuse_reversal(self, reversal: Reversal, fault: str) -> None:
         """Stripe will not take it back: the organisation owes it."""
         async with postgres.transaction(self._pool) as connected:
             await connected.fetchrow(_BOOKING["lock_booking"], reversal.booking)
             sought = await connected.fetchval(_SQL["refuse_reversal"], reversal.id, fault)
             if sought is not None:
-                await _owe(connected, reversal.booking, reversal.id, fault, sought)
+                await owe(connected, reversal.booking, reversal.id, fault, sought)
         if sought is not None:
             METRICS.receivables.inc()
             log.error("booking %s: %d of its transfer are not reversed, and owed: %s", reversal.booking, sought, fault)
@@ -205,10 +241,36 @@ async def take_back(connected: Connection, row: asyncpg.Record, cause: str) -> N
     if sought:
         await connected.execute(_BOOKING["write_work"], booking, row["event_id"], "reverse_transfer", key)
     if back.amount > sought:
-        await _owe(connected, booking, f"{reversal}:rest", "more than was transferred", back.amount - sought)
+        await owe(connected, booking, f"{reversal}:rest", "more than was transferred", back.amount - sought)
 
 
-async def _owe(connected: Connection, booking: str, cause: str, reason: str, amount: int) -> None:
+async def give_again(connected: Connection, row: asyncpg.Record, cause: str) -> None:
+    """Decides that what a lost dispute took back of a transfer is sent again, for it was won after all.
+
+    Called in that transaction, with the booking locked. What the organisation owes is kept of it, as of any transfer.
+    """
+    booking = row["id"]
+    taken = await connected.fetchrow(_SQL["reversal_of_cause"], booking, cause)
+    if taken is None:
+        return
+    of = Due(taken["venue"], taken["tax"], taken["fee"])
+    open_ = await connected.fetch(_SQL["lock_receivables"], taken["organisation_id"])
+    kept = net(of.amount, tuple((one["id"], one["open"]) for one in open_))
+    netted = sum(amount for _, amount in kept)
+    sent = of.amount - netted
+    again = "w-" + hashlib.sha256(f"{booking}\0{cause}".encode()).hexdigest()[:24]
+    key, state = f"{booking}:transfer_again:{again}", "decided" if sent else "nothing"
+    parts = (of.venue, of.tax, of.fee, netted, sent)
+    await connected.execute(_SQL["decide_again"], again, booking, cause, *parts, taken["account_id"], key, state)
+    for receivable, amount in kept:
+        await connected.execute(_SQL["recover"], receivable, booking, amount)
+    await _post(connected, row, "again_begun", of, sent=sent, netted=netted, about=again)
+    if sent:
+        await connected.execute(_BOOKING["write_work"], booking, row["event_id"], "transfer_again", key)
+
+
+async def owe(connected: Connection, booking: str, cause: str, reason: str, amount: int) -> None:
+    """The organisation owes an amount of a booking's: once for this cause."""
     receivable = "q-" + hashlib.sha256(f"{booking}\0{cause}".encode()).hexdigest()[:24]
     await connected.execute(_SQL["add_receivable"], receivable, booking, amount, reason)
 
@@ -245,7 +307,6 @@ def _read_payable(row: asyncpg.Record) -> Payable:
         tickets=row["tickets"],
         terms=Terms(row["fee_basis_points"], row["fee_per_ticket"]),
         back=Shares(row["back_venue"], row["back_fees"], row["back_tax"]),
-        owed=row["owed"],
-        lost=row["lost"],
+        lost=Shares(row["lost_venue"], row["lost_fees"], row["lost_tax"]),
         step=charge_step(row["currency"]),
     )

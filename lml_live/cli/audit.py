@@ -6,6 +6,7 @@ import click
 
 from lml_live.backoffice.anchors import Verdict, anchor_store, verify
 from lml_live.backoffice.chain import HOUSE
+from lml_live.backoffice.extracts import write_line
 from lml_live.backoffice.trail import read_links, read_records
 from lml_live.cli.events import open_pool, postgres_dsn, run, tell
 from lml_live.cli.logs import set_up_logging
@@ -84,8 +85,7 @@ def export_command(event: str | None, house: bool) -> None:
                 records = await read_records(connected, ((link.log, link.number) for link in links))
                 for link in links:
                     record = records.get((link.log, link.number))
-                    body = "null" if record is None else record.body.decode()
-                    click.echo(f'{{"seq":{link.seq},"hash":"{link.hash.hex()}","record":{body}}}')
+                    click.echo(write_line(link, None if record is None else record.body), nl=False)
                 written += len(links)
         if not written:
             raise NotFound("Nothing of it is chained: is that the event's id?")

@@ -1,14 +1,16 @@
 """`lml organisation …`: who sells through the house, what we keep of it, and what they are paid."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
 import click
 import msgspec
 
+from lml_live.booking.bookings import Bookings
 from lml_live.booking.organisations import NewOrganisation, Organisation, Organisations
 from lml_live.booking.statements import StatementLine, Statements, write_csv
+from lml_live.booking.surplus import StuckTransfer, Surplus
 from lml_live.cli.events import convert, open_pool, postgres_dsn, run, tell
 from lml_live.cli.money import read_time
 from lml_live.gateway.organisations import OnboardingBody, OrganisationChanges
@@ -21,7 +23,8 @@ _PAGE = 200
 
 @click.group("organisation")
 def organisation_group() -> None:
-    """Organisations that sell through the house: create, change, list, member, venue, event, onboard, statement.
+    """Organisations that sell through the house: create, change, list, member, venue, event, onboard, statement,
+    stuck, retry.
 
     \b
     Examples:
@@ -232,6 +235,50 @@ def statement_command(organisation: str, since: datetime | None, until: datetime
 
     lines = _with_pool(act)
     click.echo(write_csv(lines) if shape == "csv" else msgspec.json.format(msgspec.json.encode(lines), indent=2))
+
+
+@organisation_group.command("stuck")
+@click.argument("organisation", metavar="[ORGANISATION]", required=False)
+def stuck_command(organisation: str | None) -> None:
+    """Lists transfers that Stripe refuses and nobody asks for any more: of one organisation, or of all.
+
+    A line each, by tabs: organisation, booking, event, amount, currency, attempts, since when, why. Exit code 1 where
+    there are any.
+
+    \b
+    Examples:
+      lml organisation stuck
+      lml organisation stuck city-opera
+    """
+
+    async def act(pool: Pool) -> Sequence[StuckTransfer]:
+        return await Surplus(pool, Bookings(pool)).stuck(organisation, limit=_PAGE)
+
+    found = _with_pool(act)
+    for one in found:
+        of = (one.organisation, one.booking, one.event, str(one.amount), one.currency, str(one.attempts))
+        click.echo("\t".join((*of, f"{one.since:%Y-%m-%dT%H:%M:%SZ}", one.fault)))
+    tell(f"{len(found)} transfers are stuck")
+    raise SystemExit(bool(found))
+
+
+@organisation_group.command("retry")
+@click.argument("organisation", metavar="ORGANISATION")
+@click.argument("booking", metavar="[BOOKING]", required=False)
+def retry_command(organisation: str, booking: str | None) -> None:
+    """Asks Stripe once more for what is stuck: of an organisation, or of one booking of its events.
+
+    \b
+    Examples:
+      lml organisation retry city-opera
+      lml organisation retry city-opera b-2b4c
+    """
+
+    async def act(pool: Pool) -> int:
+        one = await Organisations(pool).load(organisation)
+        return await Surplus(pool, Bookings(pool)).retry(one.id, booking)
+
+    tell(f"{_with_pool(act)} transfers are asked for again")
 
 
 def _says(one: Organisation) -> str:

@@ -13,10 +13,12 @@ from lml_live import limits
 from lml_live.booking.mailer import Mailbox
 from lml_live.gateway import (
     accounts,
+    audit,
     bookings,
     cards,
     channels,
     counter,
+    disputes,
     documents,
     events,
     holders,
@@ -31,10 +33,12 @@ from lml_live.gateway import (
     tickets,
 )
 from lml_live.gateway.accounts import AccountServices
+from lml_live.gateway.audit import AuditServices
 from lml_live.gateway.bookings import BookingServices
-from lml_live.gateway.callers import ORIGIN
+from lml_live.gateway.callers import ORIGIN, REACH
 from lml_live.gateway.cards import CardServices
 from lml_live.gateway.counter import CounterServices
+from lml_live.gateway.disputes import DisputeServices
 from lml_live.gateway.events import EventServices
 from lml_live.gateway.holders import HolderServices
 from lml_live.gateway.layouts import LayoutServices
@@ -45,6 +49,7 @@ from lml_live.gateway.problems import problems_middleware
 from lml_live.gateway.refunds import RefundServices
 from lml_live.gateway.sales import SaleServices
 from lml_live.gateway.tickets import TicketServices
+from lml_live.guard.reach import Reach
 from lml_live.infra.acting import acting_ends
 from lml_live.infra.telemetry import METRICS
 
@@ -65,6 +70,8 @@ OPERATIONS: Final[Sequence[Operation]] = (
     *cards.OPERATIONS,
     *layouts.OPERATIONS,
     *organisations.OPERATIONS,
+    *disputes.OPERATIONS,
+    *audit.OPERATIONS,
 )
 """Every REST call: the routes and `/openapi.json` are made of this one table."""
 
@@ -84,6 +91,9 @@ class Services:
     accounts: AccountServices
     cards: CardServices
     organisations: OrganisationServices
+    disputes: DisputeServices
+    audit: AuditServices
+    reach: Reach
     probes: Mapping[str, Probe]
     mailbox: Mailbox | None = None
 
@@ -212,6 +222,7 @@ def make_app(services: Services) -> web.Application:
         middlewares=[count_requests, end_refused_tunnels, forget_actor, problems_middleware],
         client_max_size=limits.LAYOUT_FILE_BYTES_MAX,
     )
+    app[REACH] = services.reach
     app[ORIGIN] = services.holders.address_of.origin
     app.add_routes(events.routes(services.events))
     app.add_routes(channels.routes(services.events))
@@ -222,6 +233,8 @@ def make_app(services: Services) -> web.Application:
     app.add_routes(bookings.routes(services.bookings))
     app.add_routes(sales.routes(services.sales))
     app.add_routes(refunds.routes(services.refunds))
+    app.add_routes(disputes.routes(services.disputes))
+    app.add_routes(audit.routes(services.audit))
     app.add_routes(tickets.routes(services.tickets, bookings.reader(services.bookings)))
     app.add_routes(staff.routes(services.events.desk, services.holders.address_of.capped, services.accounts))
     app.add_routes(accounts.routes(services.accounts))

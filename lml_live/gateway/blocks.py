@@ -8,6 +8,7 @@ from lml_live.errors import Forbidden, Unauthorized
 from lml_live.gateway import wire
 from lml_live.gateway.desk import Desk
 from lml_live.gateway.session import Visitor
+from lml_live.guard.reach import Reach
 from lml_live.infra.acting import act_as
 from lml_live.inventory.answers import Refusal
 
@@ -17,9 +18,10 @@ Identify = Callable[[str], Awaitable[Visitor | None]]
 class SocketBlocks:
     """What a member of staff takes off sale and puts back, at the seats of the socket's layout."""
 
-    def __init__(self, blocking: Blocking, identify: Identify) -> None:
+    def __init__(self, blocking: Blocking, identify: Identify, reach: Reach) -> None:
         self._blocking = blocking
         self._identify = identify
+        self._reach = reach
 
     async def ask(
         self, desk: Desk, token: str, request: wire.StaffRequest, origin: str
@@ -35,6 +37,8 @@ class SocketBlocks:
             raise Unauthorized("You have signed out.")
         if not staff.manages:
             raise Forbidden("This needs another role.")
+        if staff.bound and not await self._reach.has(staff.staff, "event", desk.event.id):
+            raise Forbidden("This event is none of yours.")
         act_as("staff", staff.staff, origin)
         layout, event = desk.layout, desk.event.id
         unknown = tuple(seat for seat in request.seats if seat >= layout.seat_count)

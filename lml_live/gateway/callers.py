@@ -8,6 +8,7 @@ from aiohttp import web
 
 from lml_live import limits
 from lml_live.errors import Forbidden, Unauthorized
+from lml_live.guard.reach import Reach
 from lml_live.guard.staff import Role, Staff, StaffDesk
 from lml_live.infra.acting import ActorKind, act_as
 from lml_live.values import STAFF_TOKEN_PREFIX
@@ -36,6 +37,10 @@ ORIGIN: Final[web.AppKey[Callable[[web.Request], str]]] = web.AppKey("origin")
 """What stands for a caller's network address in the audit trail."""
 
 
+REACH: Final[web.AppKey[Reach]] = web.AppKey("reach")
+"""How far staff reach who are an organisation's. Where an application has none, they reach nothing."""
+
+
 def origin_of(request: web.Request) -> str:
     """What stands for the caller's network address; empty where an application knows no addresses."""
     find = request.app.get(ORIGIN)
@@ -59,12 +64,21 @@ def is_staff_token(token: str | None) -> bool:
 async def require_staff(request: web.Request, desk: StaffDesk, *roles: Role) -> Staff:
     """The member of staff who calls, with one of these roles. Raises `Unauthorized`, `Forbidden`.
 
-    Asked before anything is looked up, so that a refusal tells nobody what exists.
+    Asked before anything is looked up, so that a refusal tells nobody what exists. What the path names has to be
+    within their reach, else it is not there: `NotFound`.
     """
     staff = await find_staff(request, desk)
     if staff is None:
         raise Unauthorized("This needs a member of staff.")
     if not any(staff.may(role) for role in roles):
         raise Forbidden("This needs another role.")
+    if staff.bound:
+        await request.app[REACH].check(staff, request.match_info)
     note_actor(request, "staff", staff.id)
     return staff
+
+
+async def require_reach(request: web.Request, staff: Staff, kind: str, name: str) -> None:
+    """What is named elsewhere than in the path is theirs, too. Raises `NotFound`."""
+    if staff.bound:
+        await request.app[REACH].check(staff, {kind: name})

@@ -24,7 +24,7 @@ _EVERY_CALL: Final = ("internal", "unavailable")
 _EVERY_BODY: Final = ("invalid_json", "invalid_message", "too_large", "unsupported_media_type", "request_timeout")
 _EVERY_KEY: Final = ("idempotency_required", "idempotency_mismatch", "idempotency_in_progress")
 
-_PARAMETER_PATTERNS: Final = {"hash": values.SEAT_ID_PATTERN}
+_PARAMETER_PATTERNS: Final = {"hash": values.SEAT_ID_PATTERN, "dispute": values.STRIPE_ID_PATTERN}
 _WEB: Final = Path(__file__).parent / "web"
 
 SECURITY_HEADERS: Final = {

@@ -13,7 +13,7 @@ from lml_live.backoffice.layout_change import LayoutChange
 from lml_live.errors import NotFound
 from lml_live.gateway import paging
 from lml_live.gateway.bodies import BlockRequest, EventList, UnblockRequest, VersionRequest
-from lml_live.gateway.callers import find_staff, require_staff
+from lml_live.gateway.callers import find_staff, require_reach, require_staff
 from lml_live.gateway.idempotency import IdempotencyKeys, request_seed
 from lml_live.gateway.operations import API, Operation, bind
 from lml_live.gateway.problems import Handler, read_body
@@ -151,7 +151,8 @@ def routes(services: EventServices) -> list[web.RouteDef]:
         limit, cursor = paging.read_limit(request), request.query.get("cursor")
         staff = await find_staff(request, desk)
         drafts = staff is not None and staff.may("manager")
-        page = await catalogue.list_events(limit=limit, cursor=cursor, drafts=drafts)
+        drafts_of = staff.id if staff is not None and staff.bound else None
+        page = await catalogue.list_events(limit=limit, cursor=cursor, drafts=drafts, drafts_of=drafts_of)
         return _answer(EventList(tuple(map(shown, page.items)), page.next))
 
     async def read_event(request: web.Request) -> web.Response:
@@ -227,6 +228,7 @@ def routes(services: EventServices) -> list[web.RouteDef]:
             staff = await find_staff(request, desk)
             if staff is None or not staff.may("manager"):
                 raise NotFound("A draft is not public.")
+            await require_reach(request, staff, "event", event.id)
         return event
 
     def shown(event: Event) -> PublicEvent:

@@ -9,6 +9,7 @@ import msgspec
 from aiohttp import web
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from lml_live import limits
 from lml_live.booking.connect import OnboardingLink
 from lml_live.booking.onboarding import Onboarding
 from lml_live.booking.organisations import (
@@ -21,6 +22,7 @@ from lml_live.booking.organisations import (
     Venue,
 )
 from lml_live.booking.statements import StatementLine, Statements, write_csv
+from lml_live.booking.surplus import StuckTransfer, Surplus
 from lml_live.errors import Unavailable
 from lml_live.gateway import paging
 from lml_live.gateway.callers import require_staff
@@ -83,6 +85,18 @@ class StatementPage(Struct, frozen=True, kw_only=True):
     currency: str
     items: tuple[StatementLine, ...]
     next: str | None
+
+
+class StuckList(Struct, frozen=True):
+    """Transfers that are stuck, the oldest first, and why: at most as many as a page may have."""
+
+    items: tuple[StuckTransfer, ...]
+
+
+class Retried(Struct, frozen=True):
+    """How many transfers are asked for again."""
+
+    retried: int
 
 
 _PERIOD: Final = (
@@ -177,6 +191,24 @@ OPERATIONS: Final = (
         content_type="text/csv",
     ),
     Operation(
+        name="list_stuck_transfers",
+        method="GET",
+        path=f"{_ONE}/stuck-transfers",
+        who="manager",
+        summary="What Stripe refuses to send for so long that nobody asks any more.",
+        answers={200: StuckList},
+        codes=(*_STAFF, "not_found"),
+    ),
+    Operation(
+        name="retry_transfers",
+        method="POST",
+        path=f"{_ONE}/stuck-transfers/retry",
+        who="manager",
+        summary="Ask Stripe for it again, once; answers how many that is.",
+        answers={202: Retried},
+        codes=(*_STAFF, "not_found"),
+    ),
+    Operation(
         name="create_venue",
         method="POST",
         path=f"{_ONE}/venues",
@@ -230,6 +262,7 @@ class OrganisationServices:
     """None: no payment provider is set up."""
     page: str
     """Where Stripe sends whoever comes back from it."""
+    surplus: Surplus
 
 
 def routes(services: OrganisationServices) -> list[web.RouteDef]:
@@ -310,6 +343,16 @@ def routes(services: OrganisationServices) -> list[web.RouteDef]:
         text = write_csv(page, head="cursor" not in request.query)
         return web.Response(text=text, content_type="text/csv", charset="utf-8", headers=headers)
 
+    async def list_stuck_transfers(request: web.Request) -> web.Response:
+        _, of = await allowed(request)
+        one = await organisations.load(request.match_info["organisation"], of=of)
+        return _json(StuckList(tuple(await services.surplus.stuck(one.id, limit=limits.PAGE_ITEMS_MAX))))
+
+    async def retry_transfers(request: web.Request) -> web.Response:
+        _, of = await allowed(request)
+        one = await organisations.load(request.match_info["organisation"], of=of)
+        return _json(Retried(await services.surplus.retry(one.id)), 202)
+
     async def create_venue(request: web.Request) -> web.Response:
         staff, of = await allowed(request)
 
@@ -348,6 +391,8 @@ def routes(services: OrganisationServices) -> list[web.RouteDef]:
             "onboard_organisation": onboard_organisation,
             "read_statement": read_statement,
             "export_statement": export_statement,
+            "list_stuck_transfers": list_stuck_transfers,
+            "retry_transfers": retry_transfers,
             "create_venue": create_venue,
             "list_venues": list_venues,
             "put_event_at_venue": put_event_at_venue,

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Final
 
@@ -33,7 +34,7 @@ def write_cursor(moment: datetime, item: str) -> str:
     return base64.urlsafe_b64encode(f"{moment.isoformat()} {item}".encode()).decode()
 
 
-def read_cursor(request: web.Request) -> tuple[datetime, str] | None:
+def read_cursor(request: web.Request, is_item: Callable[[str], bool] = values.is_id) -> tuple[datetime, str] | None:
     """(time, id) of the cursor, or None where none is sent. Raises `InvalidInput`."""
     text = request.query.get("cursor")
     if text is None:
@@ -45,7 +46,7 @@ def read_cursor(request: web.Request) -> tuple[datetime, str] | None:
         moment = moment.astimezone(UTC)
     except (binascii.Error, UnicodeError, ValueError, OverflowError) as error:
         raise wrong("cursor", "is no cursor of ours") from error
-    if not known or not values.is_id(item):
+    if not known or not is_item(item):
         raise wrong("cursor", "is no cursor of ours")
     return moment, item
 

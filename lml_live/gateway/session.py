@@ -29,6 +29,8 @@ class Visitor(Struct, frozen=True):
     channel: str = WEB
     manages: bool = False
     """Whether this member of staff may block and unblock."""
+    bound: bool = False
+    """But only in events of the organisations that have them."""
 
 
 class Greet(Struct, frozen=True):

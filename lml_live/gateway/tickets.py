@@ -14,7 +14,7 @@ from lml_live import limits, values
 from lml_live.booking.bookings import Booking
 from lml_live.booking.tickets import NotReprinted, Outcome, Ticket, Tickets, TicketState
 from lml_live.errors import InvalidInput, NotFound, Refused, Violation
-from lml_live.gateway.callers import CLERKS, require_staff
+from lml_live.gateway.callers import CLERKS, require_reach, require_staff
 from lml_live.gateway.idempotency import IdempotencyKeys, request_seed
 from lml_live.gateway.operations import API, Operation, Query, bind
 from lml_live.gateway.problems import read_body
@@ -135,6 +135,7 @@ def routes(services: TicketServices, visible: Callable[[web.Request], Awaitable[
 
         async def act() -> web.Response:
             body = await read_body(request, ScanBody)
+            await require_reach(request, staff, "event", body.event)
             found = await tickets.scan(body.ticket, body.event, body.gate, staff.id, key)
             if found is None:
                 raise NotFound("There is no such ticket.")

@@ -32,6 +32,8 @@ class Staff(msgspec.Struct, frozen=True):
     id: str
     email: str
     roles: tuple[Role, ...]
+    bound: bool = False
+    """Whether they reach only what is of the organisations that have them (`guard.reach`)."""
 
     def may(self, role: Role) -> bool:
         """Whether they may do what this role does."""
@@ -91,7 +93,7 @@ class StaffDesk:
             return None
         async with postgres.connection(self._pool) as connected:
             row = await connected.fetchrow(_SQL["find_session"], digest(token))
-        return None if row is None else Staff(row["id"], row["email"], tuple(row["roles"]))
+        return None if row is None else Staff(row["id"], row["email"], tuple(row["roles"]), row["bound"])
 
     async def sign_out(self, token: str) -> bool:
         """Ends the session of this token; False where it was not good any more."""

@@ -77,6 +77,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Without it nobody is written to, unless the mailbox keeps the mails."""
     mail_from: str | None = None
     public_url: str | None = None
+    terms_url: str | None = None
+    """Confirmations link to it, and banks are told of it in disputes."""
     mailbox: int = 0
     """Mails are kept and shown to whoever sits at this machine; `lml up` sets it where there is no mail server."""
     log_level: str = "info"
@@ -123,6 +125,7 @@ DESCRIPTIONS: Final = {
     "smtp_url": "Mail server: `smtps://user:password@host`, `smtp+starttls://…` or, on the way unread, `smtp://…`",
     "mail_from": "Who writes to buyers: `Box office <tickets@example.org>`; needed with a mail server",
     "public_url": "Where buyers reach the pages, for links in mails; needed with a mail server",
+    "terms_url": "Where buyers read your terms: confirmations link to it, and banks are told of it in disputes",
     "mailbox": "1: mails are kept and shown at `/mailbox`, to this machine only, as `lml up` does by itself",
     "log_level": "`debug`, `info`, `warning` or `error`",
 }
@@ -209,6 +212,7 @@ _ADDRESSES: Final = {
     "s3_endpoint_url": r"https?://.",
     "cdn_base_url": r"https?://.",
     "public_url": r"https?://[^/\s?#]+/?$",
+    "terms_url": r"https?://[^\s]{1,500}$",
 }
 
 STRIPE_OPERATIONS: Final = frozenset(

@@ -54,9 +54,15 @@ RIGHTS: Final[Mapping[str, frozenset[str]]] = {
     "booking_seat": _may("SELECT", "INSERT", update="state"),
     "booking_area": _may("SELECT", "INSERT", update="state quantity"),
     "refund": _may("SELECT", "INSERT", update="state stripe_id accepted looked_at fault"),
-    "dispute": _may("SELECT", "INSERT", update="state closed looked_at"),
+    "dispute": _may(
+        "SELECT",
+        "INSERT",
+        update="state amount bank_amount bank_currency due_by closed lost_venue lost_fees lost_tax lost_owed looked_at",
+    ),
+    "dispute_fee": _ADD,
+    "dispute_evidence": _may("SELECT", "INSERT", update="body assembled state fault ended"),
     "ticket": _may("SELECT", "INSERT", update="state used_at used_gate used_by used_key"),
-    "outbox": _may("SELECT", "INSERT", update="tries attempt due leased_until done struck fault"),
+    "outbox": _may("SELECT", "INSERT", update="tries attempt due leased_until done struck fault stuck"),
     "stripe_pace": _may("SELECT", "INSERT", update="next_at background_at share slowed_at"),
     "stripe_notice": _may("SELECT", "INSERT", update="due done"),
     "mail": _may("SELECT", "INSERT", update="due tries leased_until sent given_up fault"),
@@ -76,7 +82,9 @@ RIGHTS: Final[Mapping[str, frozenset[str]]] = {
     "transfer": _may("SELECT", "INSERT", update="state venue tax fee netted sent account_id stripe_id decided made"),
     "transfer_reversal": _may("SELECT", "INSERT", update="state stripe_id fault ended"),
     "receivable": _may("SELECT", "INSERT", update="recovered"),
-    "netting": _may("INSERT"),
+    "netting": _may("SELECT", "INSERT", update="amount"),
+    "surplus_transfer": _may("SELECT", "INSERT", update="state reversal_id fault ended"),
+    "transfer_again": _may("SELECT", "INSERT", update="state stripe_id made"),
     # Events and their inventory.
     "event": _may(
         "SELECT",

@@ -126,6 +126,15 @@ class Metrics:
         self.transfers_refused = Counter(
             "lml_transfers_refused", "Transfers that Stripe refused: somebody must look.", registry=self.registry
         )
+        self.transfers_surplus = Counter(
+            "lml_transfers_surplus", "Transfers that Stripe made twice: they are reversed.", registry=self.registry
+        )
+        self.work_stuck = Gauge(
+            "lml_work_stuck",
+            "What Stripe refuses and nobody asks for any more, by act, as the leader last saw: somebody must look.",
+            ["act"],
+            registry=self.registry,
+        )
         self.transfers_waiting = Gauge(
             "lml_transfers_waiting",
             "Bookings whose organisation's money is due and that Stripe cannot pay, as the leader last saw.",

@@ -183,13 +183,21 @@ class Catalogue:
             return await _load(connected, event_id)
 
     async def list_events(
-        self, *, limit: int = limits.PAGE_ITEMS_DEFAULT, cursor: str | None = None, drafts: bool = False
+        self,
+        *,
+        limit: int = limits.PAGE_ITEMS_DEFAULT,
+        cursor: str | None = None,
+        drafts: bool = False,
+        drafts_of: str | None = None,
     ) -> EventPage:
-        """At most `limit` events by start, after `cursor`; drafts only for those who may see them."""
+        """At most `limit` events by start, after `cursor`; drafts only for those who may see them.
+
+        `drafts_of` is a member of staff who may see only those of their organisations.
+        """
         after = (None, None) if cursor is None else _read_cursor(cursor)
         size = max(1, min(limit, limits.PAGE_ITEMS_MAX))
         async with postgres.connection(self._pool) as connected:
-            rows = await connected.fetch(_SQL["list_events"], drafts, *after, size + 1)
+            rows = await connected.fetch(_SQL["list_events"], drafts, *after, size + 1, drafts_of)
         items = tuple(_event(row) for row in rows[:size])
         return EventPage(items, _write_cursor(items[-1]) if len(rows) > size else None)
 

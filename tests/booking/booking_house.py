@@ -16,6 +16,7 @@ import msgspec
 sys.path.append(str(Path(__file__).parents[1] / "inventory"))
 
 from checker import (
+    AgainRow,
     AreaRow,
     BookingRow,
     DisputeRow,
@@ -28,6 +29,7 @@ from checker import (
     ReversalRow,
     Run,
     SentRow,
+    SentTwiceRow,
     SurplusRow,
     TicketRow,
     TransferRow,
@@ -43,6 +45,7 @@ from lml_live.booking.completer import Completer
 from lml_live.booking.connect import Connect
 from lml_live.booking.customers import Customers
 from lml_live.booking.disputes import Disputes
+from lml_live.booking.evidence import Evidence
 from lml_live.booking.onboarding import Onboarding
 from lml_live.booking.pace import Pace
 from lml_live.booking.paying import Paying
@@ -103,6 +106,7 @@ class BookingHouse(House):
         self.returns = Returns(self.book)
         self.tickets = Tickets(pool)
         self.disputes = Disputes(pool)
+        self.evidence = Evidence(pool, terms_url="https://tickets.example.org/terms")
         self.connect = StripeConnect(self.payments)
         self.transfers = Transfers(pool)
         self.onboarding = Onboarding(pool, self.connect)
@@ -135,6 +139,7 @@ class BookingHouse(House):
         aftercare = Aftercare(
             *(bookings, refunds or self.refunds, self.disputes, returns or self.returns, payments),
             paying or self.paying,
+            evidence=self.evidence,
         )
         customers = self.customers if payments is self.payments else None
         return Completer(bookings, holds or self.holds, payments, aftercare, customers, poll_seconds=poll_seconds)
@@ -299,7 +304,9 @@ class BookingHouse(House):
 
     async def pass_time(self) -> None:
         """Pauses, leases and the poller's patience are over; what is leased is nobody's any more."""
-        await self.pool.execute("UPDATE outbox SET due = now(), leased_until = NULL WHERE done IS NULL")
+        await self.pool.execute(
+            "UPDATE outbox SET due = now(), leased_until = NULL WHERE done IS NULL AND stuck IS NULL"
+        )
         await self.pool.execute("UPDATE payment SET looked_at = now() - interval '1 hour'")
         await self.pool.execute("UPDATE stripe_notice SET due = now() WHERE done IS NULL")
         for table in ("refund", "dispute"):
@@ -314,7 +321,7 @@ class BookingHouse(House):
         for _ in range(rounds):
             await self.pass_time()
             await self.completer.turn()
-            if not await self.pool.fetchval("SELECT count(*) FROM outbox WHERE done IS NULL"):
+            if not await self.pool.fetchval("SELECT count(*) FROM outbox WHERE done IS NULL AND stuck IS NULL"):
                 await self.completer.turn()
                 return
         faults = await self.pool.fetch("SELECT booking_id, act, tries, attempt, fault FROM outbox WHERE done IS NULL")
@@ -478,6 +485,20 @@ async def read_run(
             "SELECT r.* FROM transfer_reversal r JOIN transfer t USING (booking_id) WHERE t.event_id = $1",
             event,
         ),
+        again=await _read_all(
+            pool,
+            AgainRow,
+            "SELECT a.* FROM transfer_again a JOIN transfer t USING (booking_id) WHERE t.event_id = $1"
+            " ORDER BY a.created",
+            event,
+        ),
+        sent_twice=await _read_all(
+            pool,
+            SentTwiceRow,
+            "SELECT s.* FROM surplus_transfer s JOIN transfer t USING (booking_id) WHERE t.event_id = $1"
+            " ORDER BY s.created",
+            event,
+        ),
         receivables=await _read_all(
             pool,
             ReceivableRow,
@@ -579,6 +600,7 @@ def read_intents(ledger: Ledger) -> tuple[IntentRow, ...]:
             captured=entry.captured,
             refunded=entry.refunded,
             withdrawn=entry.withdrawn,
+            costs=entry.dispute_fees,
             refund_keys=tuple(keys.get(entry.intent.id, ())),
             moves=tuple((move.after, move.at_ms) for move in entry.history),
         )

@@ -64,6 +64,8 @@ class IntentRow(Struct, frozen=True, kw_only=True):
     refunded: int
     withdrawn: int = 0
     """By disputes that are open or lost."""
+    costs: int = 0
+    """What Stripe took for them beside."""
     refund_keys: tuple[str, ...] = ()
     """Why each refund that has not failed was made: the key of its reason."""
     moves: tuple[tuple[str, int], ...]
@@ -144,6 +146,25 @@ class ReversalRow(Struct, frozen=True, kw_only=True):
     tax: int
     fee: int
     sought: int
+
+
+class AgainRow(Struct, frozen=True, kw_only=True):
+    """What of that was sent again."""
+
+    booking_id: str
+    fee: int
+    netted: int
+    sent: int
+    stripe_id: str | None
+
+
+class SentTwiceRow(Struct, frozen=True, kw_only=True):
+    """What Stripe made besides."""
+
+    booking_id: str
+    stripe_id: str
+    amount: int
+    state: str
 
 
 class ReceivableRow(Struct, frozen=True, kw_only=True):
@@ -232,6 +253,8 @@ class Run(Struct, frozen=True, kw_only=True):
     surplus: tuple[SurplusRow, ...] = ()
     transfers: tuple[TransferRow, ...] = ()
     reversals: tuple[ReversalRow, ...] = ()
+    again: tuple[AgainRow, ...] = ()
+    sent_twice: tuple[SentTwiceRow, ...] = ()
     receivables: tuple[ReceivableRow, ...] = ()
     sent_out: tuple[SentRow, ...] = ()
     sent: tuple[str, ...] = ()
@@ -532,7 +555,7 @@ def _money_is_a_seat(run: Run) -> Iterator[str]:
             continue
         owner = known.get(intent.booking or "")
         net[intent.booking or ""] += kept
-        if owner is None or owner.state not in SOLD:
+        if owner is None or owner.state not in SOLD | {"refunded"} or (owner.state == "refunded" and kept > 0):
             yield f"money is kept by {intent.id} without a seat ({owner.state if owner else 'no booking'})"
         elif owner.currency is None or owner.currency.lower() != intent.currency.lower():
             yield f"{owner.id} was paid in another currency"
@@ -543,16 +566,19 @@ def _money_is_a_seat(run: Run) -> Iterator[str]:
     disputed: dict[str, set[str]] = defaultdict(set)
     for dispute in run.disputes:
         disputed[dispute.booking].add(dispute.state)
-        back[dispute.booking] += dispute.amount if dispute.state != "won" else 0
+        back[dispute.booking] += dispute.amount if dispute.state in ("open", "lost") else 0
     for booking in known.values():
         states = disputed[booking.id]
         due = "disputed" if "open" in states else "charged_back" if "lost" in states else ""
-        if due != (booking.state if booking.state in ("disputed", "charged_back") else ""):
+        # What was given back whole stays so, whatever banks take besides.
+        if booking.state != "refunded" and due != (
+            booking.state if booking.state in ("disputed", "charged_back") else ""
+        ):
             yield f"{booking.id} is {booking.state}, and its disputes are {sorted(states)}"
     for booking in known.values():
         if booking.tender is not None:
             continue  # Stripe has nothing of it, as `_counter_money_is_a_seat` asks
-        if booking.state in SOLD and net[booking.id] != (booking.amount or 0) - back[booking.id]:
+        if booking.state in SOLD | {"refunded"} and net[booking.id] != (booking.amount or 0) - back[booking.id]:
             yield f"{booking.id} owes {booking.amount} less {back[booking.id]} and paid {net[booking.id]}"
 
 
@@ -675,11 +701,13 @@ def _ledger_balances(run: Run) -> Iterator[str]:
         if sum(posting.entries.values()):
             yield f"{posting.booking}: {posting.reason} does not balance"
     at_stripe: Counter[tuple[str, str]] = Counter()
+    costs = Counter[str]()
     currencies: dict[str, str] = {}
     for intent in run.intents:
         kept = intent.captured - intent.refunded - intent.withdrawn
         currencies[intent.booking or ""] = intent.currency.upper()
-        at_stripe[intent.booking or "", intent.currency.upper()] += kept
+        at_stripe[intent.booking or "", intent.currency.upper()] += kept - intent.costs
+        costs[intent.booking or ""] += intent.costs
     for sent in run.sent_out:
         if sent.booking in currencies:
             at_stripe[sent.booking, currencies[sent.booking]] -= sent.amount - sent.reversed
@@ -701,13 +729,16 @@ def _ledger_balances(run: Run) -> Iterator[str]:
             if one.booking == booking and (one.state != "failed" or one.accepted)
         )
         # What the buyer is owed goes with a dispute that is lost, if it is more than all else.
-        lost = [one.entries for one in run.postings if (one.booking, one.reason) == (booking, "dispute_lost")]
+        decided = ("dispute_lost", "dispute_reinstated")
+        lost = [one.entries for one in run.postings if one.booking == booking and one.reason in decided]
         due -= sum(entries.get("refunds_due", 0) for entries in lost)
         open_ = sum(one.amount for one in run.disputes if one.booking == booking and one.state == "open")
         if sums["disputed_funds"] != open_:
             yield f"{booking} has {sums['disputed_funds']} {currency} in dispute, and {open_} are"
         if -sums["refunds_due"] != due:
             yield f"{booking} has {-sums['refunds_due']} {currency} of refunds due, and {due} came back"
+        if sums["dispute_fees"] != costs[booking]:
+            yield f"{booking} has {sums['dispute_fees']} {currency} of disputes' fees, and Stripe took {costs[booking]}"
         if sums["buyer_receivable"]:
             yield f"{booking} is owed {sums['buyer_receivable']} {currency} at rest"
 
@@ -726,6 +757,8 @@ def _transferred_at_most(run: Run) -> Iterator[str]:
         fees[transfer.booking_id] += transfer.fee
     for reversal in run.reversals:
         fees[reversal.booking_id] -= reversal.fee
+    for again in run.again:
+        fees[again.booking_id] += again.fee
     left = Counter[str]()
     for intent in run.intents:
         left[intent.booking or ""] += intent.captured - intent.refunded - intent.withdrawn
@@ -739,7 +772,8 @@ def _transferred_at_most(run: Run) -> Iterator[str]:
 
 
 def _transferred_as_decided(run: Run) -> Iterator[str]:
-    """One transfer for each booking, of what was decided; back came what was decided; the ledger says the same."""
+    """One transfer for each booking, of what was decided, and one for each dispute that was won after all; back came
+    what was decided; the ledger says the same."""
     known = {booking.id for booking in run.bookings}
     there: dict[str, list[SentRow]] = defaultdict(list)
     for sent in run.sent_out:
@@ -753,7 +787,13 @@ def _transferred_as_decided(run: Run) -> Iterator[str]:
     for booking in sorted({*decided, *(known & there.keys())}):
         ours, theirs = decided.get(booking), there[booking]
         wanted = [(ours.stripe_id, ours.sent, back[booking])] if ours is not None and ours.sent else []
-        if [(one.id, one.amount, one.reversed) for one in theirs] != wanted:
+        wanted += [(one.stripe_id, one.sent, 0) for one in run.again if one.booking_id == booking and one.sent]
+        wanted += [
+            (one.stripe_id, one.amount, one.amount if one.state == "reversed" else 0)
+            for one in run.sent_twice
+            if one.booking_id == booking
+        ]
+        if sorted(((one.id, one.amount, one.reversed) for one in theirs), key=str) != sorted(wanted, key=str):
             yield f"{booking} was decided to send {wanted}, and Stripe has {theirs}"
     sums: Counter[tuple[str, str]] = Counter()
     for posting in run.postings:
@@ -765,8 +805,9 @@ def _transferred_as_decided(run: Run) -> Iterator[str]:
         if sums[booking, "transfers_due"]:
             yield f"{booking} has {sums[booking, 'transfers_due']} of transfers due at rest"
         booked = sums[booking, "organisation_receivable"]
-        if booked != owed - ours.netted:
-            yield f"{booking} is owed {owed} less {ours.netted}, and {booked} are booked"
+        netted = ours.netted + sum(one.netted for one in run.again if one.booking_id == booking)
+        if booked != owed - netted:
+            yield f"{booking} is owed {owed} less {netted}, and {booked} are booked"
         if owed < refused + excess:
             yield f"{booking} has {refused + excess} that could not be reversed, and {owed} are on record as owed"
 

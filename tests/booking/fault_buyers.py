@@ -168,8 +168,13 @@ class Buyer:
         status, body = await self._call("GET", f"/bookings/{booking['id']}")
         if status == 200:
             self._note(act="read", outcome="ok", began_ms=now_ms(), booking=booking["id"], state=body["state"])
-        if self.rng.random() < 0.5:
+        wants = self.rng.random()
+        if wants < 0.45:
             await self._ask_for_money(booking)
+        elif wants < 0.6:
+            await asyncio.gather(self._ask_for_money(booking), self._dispute(booking))
+        elif wants < 0.85:
+            await self._dispute(booking)
 
     async def _pay_at_once(self, booking: dict[str, Any]) -> None:
         """By a way that cannot be captured later: the money is taken at once, or when the bank answers."""
@@ -187,11 +192,7 @@ class Buyer:
 
     async def _ask_for_money(self, booking: dict[str, Any]) -> None:
         """A clerk gives it back, or a part of it, once it is paid for; two of them at once now and then."""
-        for _ in range(TRIES):
-            status, body = await self._call("GET", f"/bookings/{booking['id']}")
-            if status == 200 and body["state"] not in ("pending_payment", "authorized"):
-                break
-            await asyncio.sleep(PAUSE_SECONDS)
+        await self._wait_for_sale(booking)
         wish: dict[str, Any] = {"reason": "a fault run"}
         match self.rng.randrange(3):
             case 0:
@@ -203,6 +204,39 @@ class Buyer:
         clerk = (await self.stand.server.sign_in())["Authorization"]
         for status, _ in await asyncio.gather(*(self._call("POST", path, wish, key=one, bearer=clerk) for one in keys)):
             self.stand.fired[f"clerk refunds, {status}"] += 1
+
+    async def _wait_for_sale(self, booking: dict[str, Any]) -> None:
+        for _ in range(TRIES):
+            status, body = await self._call("GET", f"/bookings/{booking['id']}")
+            if status == 200 and body["state"] not in ("pending_payment", "authorized"):
+                return
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _dispute(self, booking: dict[str, Any]) -> None:
+        """The buyer's bank asks, or takes the money or a part of it back, and decides; or thinks better of it."""
+        await self._wait_for_sale(booking)
+        intent = booking["payment"]["client_secret"].partition("_secret_")[0]
+        bank, chance = self.stand.double.steering, self.rng.random()
+        wish = {"amount": 1_000} if chance < 0.3 else {"inquiry": True} if chance > 0.8 else {}
+        pauses = [self.rng.random() * 0.4 for _ in range(3)]
+        ending = self.rng.choice(("open", "won", "lost", "lost", "reinstated"))
+        # Where the double is dead or nothing was captured (or all of it went back), the bank does no more.
+        with contextlib.suppress(Unavailable):
+            await asyncio.sleep(pauses[0])
+            dispute = await bank.open_dispute(intent, **wish)
+            self.stand.fired["bank disputes"] += 1
+            await asyncio.sleep(pauses[1])
+            if "inquiry" in wish:
+                if ending == "won":
+                    await bank.drop_inquiry(dispute)
+                    return
+                await bank.escalate_dispute(dispute)
+            if ending != "open":
+                await bank.close_dispute(dispute, won=ending == "won")
+                self.stand.fired[f"bank decides, {ending}"] += 1
+            await asyncio.sleep(pauses[2])
+            if ending == "reinstated":
+                await bank.reinstate_dispute(dispute, fee_back=self.rng.choice((0, 1_500)))
 
     async def _cancel(self, booking: str) -> None:
         began = now_ms()

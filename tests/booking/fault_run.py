@@ -40,8 +40,9 @@ from lml_live.devstack.stripe.process import StripeDouble  # noqa: E402
 
 BUYERS, SEATS = 4, 8
 BUSY_SECONDS = 2.0
-RUN_SECONDS_MAX = 15
+RUN_SECONDS_MAX = 25
 OPERATIONS: tuple[Operation, ...] = ("create", "retrieve", "confirm", "capture", "cancel", "refund")
+PAYING_OPERATIONS: tuple[Operation, ...] = ("transfer", "reversal", "dispute_list", "dispute_update")
 DECLINED: tuple[Operation, ...] = ("confirm", "capture")
 KILLS: tuple[FaultKind, ...] = ("kill_before", "kill_after")
 KINDS: tuple[FaultKind, ...] = tuple(kind for kind in get_args(FaultKind) if kind not in KILLS)
@@ -54,25 +55,29 @@ async def run_once(stand: FaultStand, seed: int) -> tuple[str, list[str]]:
     """One run; answers what was done to it, and what is wrong afterwards."""
     rng = random.Random(seed)
     before, killed = stand.fired.copy(), dict(stand.killed)
-    event = await stand.new_event()
+    # Every second event is an organisation's, which is paid out meanwhile: transfers and reversals meet faults, too.
+    paying = rng.random() < 0.5
+    event = await stand.new_event(paying=paying)
     seats = stand.seat_ids[:SEATS]
     steering = stand.double.steering
     # In turn, so that no victim and no kind is left out by chance.
     victim, round_number = VICTIMS[seed % len(VICTIMS)], seed // len(VICTIMS)
     kind = KINDS[round_number % len(KINDS)]
-    operation = rng.choice(DECLINED if kind == "decline" else OPERATIONS)
+    operations = (*OPERATIONS, *PAYING_OPERATIONS) if paying else OPERATIONS
+    operation = rng.choice(DECLINED if kind == "decline" else operations)
     if victim == "stripe":
         kind = KILLS[round_number % len(KILLS)]
         await steering.fault(operation, kind)
     else:
         # A call that is on its way when the victim dies.
-        await steering.fault(rng.choice(OPERATIONS), "delay", count=3, delay_ms=300)
+        await steering.fault(rng.choice(operations), "delay", count=3, delay_ms=300)
         await steering.fault(operation, kind, count=2)
     webhooks = WEBHOOKS[round_number % len(WEBHOOKS)]
     await steering.webhook_fault(webhooks, count=rng.randint(1, 4), delay_ms=500)
     async with aiohttp.ClientSession() as http:
         buyers = [Buyer(f"buyer{n}", stand, event, http, f"{seed}-{n}") for n in range(BUYERS)]
         crowd = [asyncio.create_task(buyer.run(BUSY_SECONDS, seats)) for buyer in buyers]
+        payer = asyncio.create_task(_pay_out(stand, event)) if paying else None
         try:
             await asyncio.sleep(0.2 + rng.random() * (BUSY_SECONDS - 0.4))
             await stand.kill_unless_dead(victim, rng)
@@ -86,11 +91,19 @@ async def run_once(stand: FaultStand, seed: int) -> tuple[str, list[str]]:
             await stand.heal()
             await asyncio.gather(*crowd)
         finally:
-            for task in crowd:
+            for task in [*crowd, *([payer] if payer else [])]:
                 task.cancel()
         await stand.heal()
         await asyncio.gather(*(buyer.ask_again() for buyer in buyers))
         left = await stand.rest(event)
+        if paying:
+            await stand.begin(event)
+            while not left and await stand.pay_out():
+                left = await stand.rest(event)
+        differences = [] if left else await stand.match(event)
+        # What a dispute kept waiting is due by now.
+        while paying and not left and await stand.pay_out():
+            left = await stand.rest(event)
         for buyer in buyers:
             await buyer.look_back()
     ops = [op for buyer in buyers for op in buyer.ops]
@@ -100,9 +113,18 @@ async def run_once(stand: FaultStand, seed: int) -> tuple[str, list[str]]:
         ended[booking.state] = ended.get(booking.state, 0) + 1
     dead = [one for one in VICTIMS if stand.killed[one] > killed[one]]
     points = [f"{point} {n}" for point, n in sorted((stand.fired - before).items())]
-    story = f"{victim}; killed {dead}; fired {points}; {len(ops)} acts, {ended}"
-    wrong = [f"{one.rule}: {one.text}" for one in violations]
+    story = f"{victim}{'; paying out' if paying else ''}; killed {dead}; fired {points}; {len(ops)} acts, {ended}"
+    wrong = [f"{one.rule}: {one.text}" for one in violations] + [f"money differs: {text}" for text in differences]
     return story, wrong + ([f"never at rest: {left}"] if left else [])
+
+
+async def _pay_out(stand: FaultStand, event: str) -> None:
+    """The event begins while its tickets are still sold; what is due is decided again and again."""
+    await asyncio.sleep(BUSY_SECONDS / 3)
+    await stand.begin(event)
+    while True:
+        await stand.pay_out()
+        await asyncio.sleep(0.2)
 
 
 class Series:

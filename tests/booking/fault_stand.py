@@ -3,10 +3,11 @@
 import contextlib
 import os
 import random
+import secrets
 import signal
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import aiohttp
@@ -19,6 +20,15 @@ from serving import LiveServer, furnish
 from stripe_house import stripe_client
 from waiting import eventually
 
+from lml_live.booking.bookings import Bookings
+from lml_live.booking.matching import Matching
+from lml_live.booking.onboarding import Onboarding
+from lml_live.booking.organisations import NewOrganisation, Organisations
+from lml_live.booking.pace import Pace
+from lml_live.booking.stripe_connect import StripeConnect
+from lml_live.booking.stripe_payments import StripePayments
+from lml_live.booking.surplus import Surplus
+from lml_live.booking.transfers import Transfers
 from lml_live.devstack.servers import Postgres, Valkey
 from lml_live.devstack.stripe.process import StripeDouble
 from lml_live.errors import Unavailable
@@ -90,8 +100,11 @@ class FaultStand:
         for engine in (self.double, self.valkey, self.postgres):
             await engine.kill()
 
-    async def new_event(self) -> str:
-        """A fresh event, and a double without a past that sends its webhooks to the server."""
+    async def new_event(self, *, paying: bool = False) -> str:
+        """A fresh event, and a double without a past that sends its webhooks to the server.
+
+        `paying`: it is an organisation's, whose account can be paid; `pay_out` makes it due.
+        """
         await self.double.steering.reset()
         await self.double.steering.change_settings(
             webhook_url=f"{self.server.url}/api/v1/webhooks/stripe",
@@ -110,7 +123,65 @@ class FaultStand:
                     return answer.status == 200
 
             await eventually(open_for_all)
+        if paying:
+            await self._organise(event)
         return event
+
+    async def _organise(self, event: str) -> None:
+        name = f"org-{secrets.token_hex(4)}"
+        async with self.server.pool() as pool, self._stripe(pool) as stripe:
+            organisations, onboarding = Organisations(pool), Onboarding(pool, StripeConnect(stripe))
+            new = NewOrganisation(
+                id=name, name="City Opera", currency="EUR", hold_back_days=0, fee_basis_points=700, fee_per_ticket=50
+            )
+            made = await organisations.create(new)
+            await organisations.add_venue(name, "Opera House", venue=name)
+            await organisations.put_event(name, name, event)
+            await onboarding.begin(made, "DE", "http://127.0.0.1/organisation")
+            account = (await organisations.load(name)).account
+            assert account is not None
+            assert account.id is not None
+            await self.double.steering.onboard(account.id)
+            await onboarding.noticed(account.id)
+            await onboarding.look()
+        self.fired["organisations onboarded"] += 1
+
+    @contextlib.asynccontextmanager
+    async def _stripe(self, pool: postgres.Pool) -> AsyncIterator[StripePayments]:
+        stripe = StripePayments(Pace(pool), self.double.secret_key, self.double.publishable_key, self.double.url)
+        try:
+            yield stripe
+        finally:
+            await stripe.close()
+
+    async def begin(self, event: str) -> None:
+        """The event begins: what it brings is due from now on."""
+        with contextlib.suppress(Unavailable):
+            async with self.server.pool() as pool:
+                await pool.execute("UPDATE event SET starts_at = now() WHERE id = $1", event)
+
+    async def pay_out(self) -> int:
+        """One look at what is due, as the leader takes four times a minute; workers do what it decides."""
+        try:
+            async with self.server.pool() as pool:
+                decided = await Transfers(pool).decide_due(50)
+        except Unavailable:
+            return 0
+        self.fired["transfers decided"] += decided
+        return decided
+
+    async def match(self, event: str) -> list[str]:
+        """What of the event's money differs, after what had differed was looked at."""
+        async with self.server.pool() as pool, self._stripe(pool) as stripe:
+            matching = Matching(pool, stripe.read_transactions, settle_seconds=0)
+            matching.suspect = Surplus(pool, Bookings(pool)).suspect
+            first = await matching.match()
+            self.fired["matches that differed"] += bool(first.differences)
+            await matching.have_looked_at(first)
+            left = await self.rest(event)
+            again = await matching.match()
+            ours = {row["id"] for row in await pool.fetch("SELECT id FROM booking WHERE event_id = $1", event)}
+        return [f"never at rest: {left}"] * bool(left) + [one.text for one in again.differences if one.booking in ours]
 
     # --- Faults
 
@@ -191,10 +262,23 @@ class FaultStand:
                     work = await pool.fetch(
                         "SELECT booking_id, act, tries, fault FROM outbox WHERE event_id = $1 AND done IS NULL", event
                     )
+                    # What is for days from now has its turn today.
+                    await pool.execute(
+                        "UPDATE outbox SET due = now() WHERE event_id = $1 AND done IS NULL AND stuck IS NULL"
+                        " AND due > now() + interval '2 minutes'",
+                        event,
+                    )
+                    notices = await pool.fetch(
+                        "SELECT n.id, n.type FROM stripe_notice n JOIN payment p USING (intent_id)"
+                        " JOIN booking b ON b.id = p.booking_id WHERE b.event_id = $1 AND n.done IS NULL",
+                        event,
+                    )
+                    await pool.execute("UPDATE stripe_notice SET due = now() WHERE done IS NULL")
             except Unavailable:
                 return False
-            left = f"{[tuple(row) for row in rows]} {[tuple(row) for row in work]}"
-            return not rows and not work and not await self._marks(event) and await self._all_told()
+            left = f"{[tuple(row) for row in rows]} {[tuple(row) for row in work]} {[tuple(row) for row in notices]}"
+            at_rest = not rows and not work and not notices
+            return at_rest and not await self._marks(event) and await self._all_told()
 
         try:
             await eventually(is_at_rest, REST_SECONDS_MAX)

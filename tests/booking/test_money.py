@@ -111,7 +111,7 @@ CASES: list[tuple[BookingState, list[Transaction], str | None]] = [
     ("partially_refunded", moved(4_750, -700, -50), None),
     ("partially_refunded", moved(4_750, -4_750), "booking_without_money"),
     ("disputed", moved(4_750), None),
-    ("disputed", moved(4_750, -4_750), None),
+    ("disputed", moved(4_750, -4_750), "booking_without_money"),  # of what nobody disputes the whole
     ("disputed", moved(4_750, 4_750), "paid_twice"),
     ("charged_back", moved(4_750, -4_750), None),
     ("charged_back", moved(4_750), "money_without_sale"),
@@ -146,13 +146,19 @@ def test_a_bank_that_took_back_a_part_leaves_the_rest() -> None:
     found = money.compare(one, moved(4_750, -4_750))
     assert found is not None
     assert found.kind == "booking_without_money"
+    open_ = msgspec.structs.replace(booked("disputed"), given_back=1_000, disputed=4_750)
+    for taken in (moved(4_750, -1_000), moved(4_750, -1_000, -4_750)):
+        assert money.compare(open_, taken) is None, "a refund was faster than a bank that takes the whole"
+    assert money.compare(open_, moved(4_750, -1_001, -4_750)) is not None
     twice = msgspec.structs.replace(booked("refunded"), given_back=4_750 + 750)
     assert money.compare(twice, moved(4_750, -4_750, -750)) is None, "a loss that the books have, too"
 
 
 def test_no_money_is_right_only_where_nothing_was_charged() -> None:
     paid = {state for state in STATES if money.compare(booked(state), []) is not None}
-    assert paid == {"confirmed", "partially_refunded"}
+    assert paid == {"confirmed", "partially_refunded", "disputed"}
+    whole = msgspec.structs.replace(booked("disputed"), disputed=4_750)
+    assert money.compare(whole, []) is None
     assert money.compare(booked("confirmed", 0), []) is None, "what costs nothing needs no money"
     found = money.compare(booked("confirmed", 0), moved(100))
     assert found is not None
@@ -220,6 +226,6 @@ def test_a_balance_transaction_in_the_buyers_money(
     amount: int, currency: str, source: object, wanted: tuple[str, str | None, int, str] | None
 ) -> None:
     sent = {"id": "txn_1", "object": "balance_transaction", "amount": amount, "currency": currency, "source": source}
-    booked = stripe.BalanceTransaction.construct_from(sent | {"created": 1_800_000_000}, "key")
+    booked = stripe.BalanceTransaction.construct_from(sent | {"created": 1_800_000_000, "fee": 5}, "key")
     read = stripe_payments._transaction(booked)
     assert (read and (read.intent, read.booking, read.amount, read.currency)) == wanted

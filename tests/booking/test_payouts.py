@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from lml_live.booking.ledger import Shares, share_out
 from lml_live.booking.payouts import Due, Payable, Terms, net, sides, what_is_due
-from lml_live.booking.refunding import Earlier, PaidLine, Plan, plan_refund
+from lml_live.booking.refunding import Earlier, PaidLine, Plan, lost_of_rest, plan_refund
 
 FREE, FIVE = Terms(0, 0), Terms(500, 50)
 NO = Shares(0, 0, 0)
@@ -18,7 +18,6 @@ def payable(
     back: Shares = NO,
     lost: int = 0,
     *,
-    owed: int = 0,
     step: int = 1,
 ) -> Payable:
     """Of lines of (amount, fee, tax)."""
@@ -30,8 +29,7 @@ def payable(
         tickets=sum(amount > 0 for amount, _, _ in lines),
         terms=terms,
         back=back,
-        owed=owed,
-        lost=lost,
+        lost=lost_of_rest(Shares(whole.venue - back.venue, whole.fees - back.fees, whole.tax - back.tax), 0, lost),
         step=step,
     )
 
@@ -138,6 +136,19 @@ BOOKED: list[tuple[str, Due, int, int, dict[str, int]]] = [
         0,
         0,
         {"venue_payable": -500, "tax_payable": -35, "fee_income": 25, "organisation_receivable": 510},
+    ),
+    (
+        "again_begun",
+        Due(500, 35, 25),
+        400,
+        110,
+        {
+            "venue_payable": 500,
+            "tax_payable": 35,
+            "fee_income": -25,
+            "transfers_due": -400,
+            "organisation_receivable": -110,
+        },
     ),
     ("reversed", Due(0, 0, 0), 510, 0, {"stripe_balance": 510, "organisation_receivable": -510}),
 ]

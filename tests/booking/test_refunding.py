@@ -5,7 +5,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lml_live.booking.ledger import Shares, share_out
-from lml_live.booking.refunding import Earlier, NotRefundable, PaidLine, Plan, lost_shares, plan_refund, state_of_money
+from lml_live.booking.refunding import (
+    Earlier,
+    NotRefundable,
+    PaidLine,
+    Plan,
+    lost_of_rest,
+    plan_refund,
+    state_of_money,
+    what_is_left,
+)
 from lml_live.booking.states import BookingState
 
 # Two seats at 100 + 10, the tax (10 %) contained, and a place for nothing.
@@ -99,9 +108,12 @@ LOST: list[tuple[tuple[Earlier, ...], int, Shares]] = [
 
 @pytest.mark.parametrize(("earlier", "amount", "wanted"), LOST)
 def test_whose_money_a_lost_dispute_takes(earlier: tuple[Earlier, ...], amount: int, wanted: Shares) -> None:
-    found = lost_shares(PAID, earlier, amount)
+    found = lost_of_rest(*what_is_left(PAID, earlier), amount)
     assert found == wanted
     assert found.total == amount
+    left, owed = what_is_left(PAID, earlier, found)
+    assert min(left.fees, left.tax, owed) >= 0, "nobody but the venue loses what he has not"
+    assert isinstance(plan_refund(PAID[:2], earlier, found), NotRefundable) is (left.total + owed <= 0)
 
 
 PRICE = st.tuples(st.integers(0, 50), st.integers(0, 20), st.integers(0, 30)).map(

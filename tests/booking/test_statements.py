@@ -52,6 +52,7 @@ async def office_fixture(house: BookingHouse) -> AsyncIterator["TestClient[Any, 
     services = OrganisationServices(
         *(Desk(), Organisations(house.pool), Statements(house.pool), IdempotencyKeys(house.pool), house.onboarding),  # type: ignore[arg-type]
         "http://127.0.0.1/organisation",
+        surplus=house.paying.surplus,
     )
     app = web.Application(middlewares=[problems_middleware])
     app.add_routes(rest.routes(services))

@@ -34,6 +34,7 @@ from lml_live.booking.matching import Matching
 from lml_live.booking.onboarding import Onboarding
 from lml_live.booking.organisations import Organisations
 from lml_live.booking.payments import PaymentFault
+from lml_live.booking.statements import Statements
 from lml_live.booking.transfers import take_back
 from lml_live.errors import Conflict, Unavailable
 from lml_live.infra.telemetry import METRICS
@@ -201,6 +202,41 @@ async def test_a_bank_that_takes_a_payment_back(house: BookingHouse, won: bool, 
     await house.assert_right(event)
 
 
+@pytest.mark.parametrize("paid_out_by_then", [False, True])
+async def test_what_a_bank_gives_back_after_all_is_sent_again(house: BookingHouse, paid_out_by_then: bool) -> None:
+    """What was owed for it is kept first; the rest is a transfer of its own, whatever answers are lost."""
+    opera = await organised(house)
+    event, account = await their_event(house, opera), await account_of(house, opera)
+    booking, _ = await house.sold(event, 3), await house.sold(event, 5, key="of a balance that is there")
+    await paid_out(house)
+    if paid_out_by_then:
+        await house.double.steering.pay_out(account)
+    assert booking.intent_id is not None
+    dispute = await house.double.steering.open_dispute(booking.intent_id, fee=0)
+    await house.double.steering.close_dispute(dispute, won=False)
+    await house.bookings.keep_notice("e1", "charge.dispute.closed", booking.intent_id)
+    await house.rest()
+    assert await standing(house, booking) == ("made", DUE, 0)
+    assert await owed(house) == ([(DUE, 0)] if paid_out_by_then else [])
+    await house.assert_right(event)
+    await house.double.steering.reinstate_dispute(dispute)
+    await house.double.steering.fault("transfer", "error_500_after")
+    await house.bookings.keep_notice("e2", "charge.dispute.funds_reinstated", booking.intent_id)
+    await house.double.steering.advance(8 * 86_400)
+    await house.rest()
+    [again] = await house.pool.fetch("SELECT state, sent, netted FROM transfer_again")
+    assert tuple(again) == (("nothing", 0, DUE) if paid_out_by_then else ("made", DUE, 0))
+    assert await owed(house) == ([(DUE, DUE)] if paid_out_by_then else [])
+    assert await at_account(house, account) == (0 if paid_out_by_then else 2 * DUE)
+    await house.assert_right(event)
+    matching = Matching(house.pool, house.payments.read_transactions, settle_seconds=0)
+    assert (await matching.match(since=booking.created)).differences == ()
+    [line] = await Statements(house.pool).lines(opera, limit=2)
+    assert line.share == 2 * DUE == line.transferred + line.netted - line.receivable
+    with pytest.raises(asyncpg.CheckViolationError):
+        await house.pool.execute("UPDATE transfer_again SET sent = sent + 1, venue = venue + 1")
+
+
 async def test_what_cannot_be_reversed_is_owed_and_kept_of_what_is_due_next(
     house: BookingHouse, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -240,8 +276,8 @@ async def test_money_that_is_given_back_twice_is_owed_beyond_what_was_sent(house
     # A bank of its own mind takes the whole payment.
     async with house.pool.acquire() as connected, connected.transaction():
         await connected.execute(
-            "INSERT INTO dispute (id, booking_id, amount, reason, state, closed)"
-            " VALUES ('dp_1', $1, $2, 'fraudulent', 'lost', now())",
+            "INSERT INTO dispute (id, booking_id, amount, reason, state, closed, lost_venue, lost_fees, lost_tax,"
+            " lost_owed) VALUES ('dp_1', $1, $2, 'fraudulent', 'lost', now(), $2, 0, 0, 0)",
             booking.id,
             PRICE,
         )

@@ -15,15 +15,19 @@ from click.testing import CliRunner
 from databases import as_server
 from halls import Halls, new_event
 
+from lml_live.booking.bookings import Bookings
 from lml_live.booking.organisations import Organisations
 from lml_live.booking.statements import Statements
+from lml_live.booking.surplus import Surplus
 from lml_live.cli import lml
 from lml_live.errors import InvalidInput
 from lml_live.gateway import organisations
+from lml_live.gateway.callers import REACH
 from lml_live.gateway.idempotency import IdempotencyKeys
 from lml_live.gateway.organisations import OrganisationServices
 from lml_live.gateway.problems import problems_middleware
 from lml_live.guard import passwords
+from lml_live.guard.reach import Reach
 from lml_live.guard.staff import StaffDesk
 from lml_live.infra import postgres
 from lml_live.infra.postgres import Pool
@@ -66,8 +70,10 @@ async def office_fixture(postgres_dsn: str, monkeypatch: pytest.MonkeyPatch) -> 
     desk = StaffDesk(pool)
     app = web.Application(middlewares=[problems_middleware])
     services = OrganisationServices(
-        desk, Organisations(pool), Statements(pool), IdempotencyKeys(pool), None, "http://127.0.0.1/organisation"
+        *(desk, Organisations(pool), Statements(pool), IdempotencyKeys(pool), None, "http://127.0.0.1/organisation"),
+        surplus=Surplus(pool, Bookings(pool)),
     )
+    app[REACH] = Reach(pool)
     app.add_routes(organisations.routes(services))
     client: TestClient[Any, Any] = TestClient(TestServer(app))
     await client.start_server()

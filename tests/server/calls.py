@@ -102,14 +102,17 @@ class House:
         for path, body in (("", plan | {"sections": [SECTION]}), (f"/{name}/publish", None), (f"/{name}/deploy", {})):
             layout_hash = self.call("POST", f"/layouts{path}", body, who="admin")["hash"]
         self.new_event()
-        made = [self.call("POST", "/bookings", {"hold": self.hold(), "buyer": BUYER}) for _ in range(7)]
-        for booking in made[:6]:
-            self._pay(booking)
-        self._access = {booking["id"]: booking["access"] for booking in made}
-        # The last paid one is printed anew, and nothing of it is given back or used.
-        self.kept = made[5]["id"]
+        made = [self.call("POST", "/bookings", {"hold": self.hold(), "buyer": BUYER}) for _ in range(9)]
+        paid = {booking["id"]: self._pay(booking) for booking in made[:8]}
+        self.disputed = made[6]["id"]
+        self._wait(f"/bookings/{self.disputed}", lambda shown: shown["state"] == "confirmed")
+        dispute = _apart(self.double.steering.open_dispute, paid[self.disputed])
+        # One that is printed anew, and nothing of it is given back or used.
+        self.kept = made[7]["id"]
+        self._access = {booking["id"]: booking["access"] for booking in made if booking["id"] != self.disputed}
         bookings = itertools.cycle([name for name in self._access if name != self.kept])
         ticket = self._ticket(made[0]["id"])
+        self._wait("/disputes", lambda shown: shown["items"], who="admin")
         soon = (datetime.now(UTC) + timedelta(days=3)).isoformat()
         self.known = {
             "event": lambda: self.event,
@@ -121,6 +124,8 @@ class House:
             "organisation": lambda: name,
             "venue": lambda: name,
             "layout": lambda: name,
+            "dispute": lambda: dispute,
+            "state": lambda: "open",
             "hash": lambda: layout_hash,
             "limit": lambda: 2,
         }
@@ -181,20 +186,22 @@ class House:
         rows = self.call("GET", f"/events/{self.event}/layout")["sections"][0]["rows"]
         self._seats = iter([seat["seat_id"] for row in rows for seat in row["seats"]])
 
-    def _pay(self, booking: Mapping[str, Any]) -> None:
+    def _pay(self, booking: Mapping[str, Any]) -> str:
+        """Answers its intent."""
         address = f"/bookings/{booking['id']}"
         payment = self._wait(address, lambda shown: shown["payment"]["status"] == "ready")["payment"]
         form = {"key": payment["publishable_key"], "client_secret": payment["client_secret"]}
         intent = payment["client_secret"].partition("_secret_")[0]
         url = f"{payment['api_base']}/v1/payment_intents/{intent}/confirm"
         assert self.session.post(url, data=form | {"payment_method": "pm_card_visa"}).status_code == 200
+        return str(intent)
 
     def _ticket(self, booking: str) -> str:
         return str(self._wait(f"/bookings/{booking}/tickets", lambda shown: shown["items"])["items"][0]["ticket"])
 
-    def _wait(self, path: str, is_there: Callable[[Any], Any]) -> Any:
+    def _wait(self, path: str, is_there: Callable[[Any], Any], *, who: str = "buyer") -> Any:
         deadline = time.monotonic() + 60
-        while not is_there(shown := self.call("GET", path)):
+        while not is_there(shown := self.call("GET", path, who=who)):
             assert time.monotonic() < deadline, shown
             time.sleep(0.05)
         return shown
@@ -316,6 +323,8 @@ class Calls:
         if {"venue", "event"} <= set(case.path_parameters):
             self.house.new_event()  # of which nothing is sold, so that it may get another venue
         true = {name: known[name]() if name in known else value for name, value in case.path_parameters.items()}
+        if "dispute" in true:
+            return true | {"booking": self.house.disputed}
         is_reprint = case.operation.definition.raw["operationId"] == "reprint_tickets"
         return true | ({"booking": self.house.kept} if is_reprint else {})
 

@@ -99,8 +99,8 @@ async def test_layouts_that_are_none_are_not_found(http: aiohttp.ClientSession) 
 
 
 def test_every_route_is_described_and_every_description_is_served() -> None:
-    rooms = [MagicMock(payments=None) for _ in range(11)]
-    app = make_app(Services(*rooms, probes={}))
+    rooms: dict[str, Any] = {name: MagicMock(payments=None) for name in Services.__dataclass_fields__}
+    app = make_app(Services(**rooms | {"probes": {}, "mailbox": None}))
     assert undocumented_routes(app, OPERATIONS) == (set(), set())
 
 

@@ -7,6 +7,7 @@ import msgspec
 from aiohttp import web
 
 from lml_live.devstack.stripe import connecting
+from lml_live.devstack.stripe.disputes import DisputeWish
 from lml_live.devstack.stripe.faults import Fault, WebhookFault
 from lml_live.devstack.stripe.ledger import read_ledger
 from lml_live.devstack.stripe.refusals import Refusal
@@ -33,13 +34,12 @@ class Authenticate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     outcome: Literal["complete", "fail"]
 
 
-class OpenDispute(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    amount: int | None = None
-    reason: str = "fraudulent"
-
-
 class CloseDispute(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    outcome: Literal["won", "lost"]
+    outcome: Literal["won", "lost", "dropped"]
+
+
+class DisputeFee(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    fee: int = 0
 
 
 class PayOut(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -71,6 +71,8 @@ class ControlApi:
             ("POST", "/_double/payment_intents/{id}/authenticate", self._authenticate),
             ("POST", "/_double/payment_intents/{id}/dispute", self._open_dispute),
             ("POST", "/_double/disputes/{id}/close", self._close_dispute),
+            ("POST", "/_double/disputes/{id}/escalate", self._escalate_dispute),
+            ("POST", "/_double/disputes/{id}/reinstate", self._reinstate_dispute),
             ("POST", "/_double/accounts/{id}/onboard", self._onboard),
             ("POST", "/_double/accounts/{id}/restrict", self._restrict),
             ("POST", "/_double/accounts/{id}/pay_out", self._pay_out),
@@ -171,16 +173,26 @@ class ControlApi:
             return act.authenticate(request.match_info["id"], secret=None, passed=wish.outcome == "complete")
 
     async def _open_dispute(self, request: web.Request) -> object:
-        wish = await _read(request, OpenDispute)
+        wish = await _read(request, DisputeWish)
         with self._api.store.transaction():
             act = self._api.act("dispute")
             act.settle()
-            return act.open_dispute(request.match_info["id"], wish.amount, wish.reason)
+            return act.open_dispute(request.match_info["id"], wish)
 
     async def _close_dispute(self, request: web.Request) -> object:
         wish = await _read(request, CloseDispute)
         with self._api.store.transaction():
             return self._api.act("dispute").close_dispute(request.match_info["id"], wish.outcome)
+
+    async def _escalate_dispute(self, request: web.Request) -> object:
+        wish = await _read(request, DisputeFee)
+        with self._api.store.transaction():
+            return self._api.act("dispute").escalate_dispute(request.match_info["id"], wish.fee)
+
+    async def _reinstate_dispute(self, request: web.Request) -> object:
+        wish = await _read(request, DisputeFee)
+        with self._api.store.transaction():
+            return self._api.act("dispute").reinstate_dispute(request.match_info["id"], wish.fee)
 
     async def _onboard(self, request: web.Request) -> object:
         with self._api.store.transaction():

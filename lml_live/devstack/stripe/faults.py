@@ -25,6 +25,7 @@ Operation = Literal[
     "refund_list",
     "dispute_list",
     "dispute_retrieve",
+    "dispute_update",
     "payment_method",
     "detach",
     "customer",

@@ -29,6 +29,8 @@ class LedgerIntent(msgspec.Struct, frozen=True, kw_only=True):
     """Refunds of captured money that have not failed."""
     withdrawn: int
     """Disputes that are open or lost."""
+    dispute_fees: int
+    """What disputes cost beside that."""
     net_captured: int
 
 
@@ -91,6 +93,7 @@ def read_ledger(api: Api) -> Ledger:
                 captured=taken,
                 refunded=returned,
                 withdrawn=lost,
+                dispute_fees=disputes.costs(taken_back.get(intent.id, [])),
                 net_captured=taken - returned - lost,
             )
         )

@@ -262,6 +262,24 @@ class BalanceTransaction(msgspec.Struct, frozen=True, kw_only=True):
     """The last three are booked by connected accounts only."""
 
 
+DisputeStatus = Literal[
+    "warning_needs_response",
+    "warning_under_review",
+    "warning_closed",
+    "needs_response",
+    "under_review",
+    "won",
+    "lost",
+]
+
+
+class EvidenceDetails(msgspec.Struct, frozen=True, kw_only=True):
+    due_by: int
+    has_evidence: bool = False
+    past_due: bool = False
+    submission_count: int = 0
+
+
 class Dispute(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     object: Literal["dispute"] = "dispute"
@@ -270,12 +288,14 @@ class Dispute(msgspec.Struct, frozen=True, kw_only=True):
     charge: str
     created: int
     currency: str
+    evidence: dict[str, str] = {}
+    evidence_details: EvidenceDetails
     is_charge_refundable: bool = False
     livemode: bool = False
     metadata: Metadata = {}
     payment_intent: str
     reason: str
-    status: Literal["needs_response", "won", "lost"]
+    status: DisputeStatus
 
 
 CapabilityState = Literal["inactive", "pending", "active"]

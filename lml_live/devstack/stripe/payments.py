@@ -6,7 +6,7 @@ from typing import Final, NamedTuple, cast, get_args
 
 import msgspec
 
-from lml_live.devstack.stripe import cards, intents, refunds, refusals
+from lml_live.devstack.stripe import cards, disputes, intents, refunds, refusals
 from lml_live.devstack.stripe.cards import StoredMethod
 from lml_live.devstack.stripe.form import Form
 from lml_live.devstack.stripe.intents import Attempt, Change
@@ -75,6 +75,7 @@ CAPTURE_FIELDS: Final = frozenset(
 )
 CANCEL_FIELDS: Final = frozenset({"cancellation_reason"})
 REFUND_FIELDS: Final = frozenset({"payment_intent", "charge", "amount", "reason", "metadata"})
+DISPUTE_FIELDS: Final = frozenset({"evidence", "submit", "metadata"})
 METHOD_FIELDS: Final = (
     frozenset({"type", "card", "ideal", "sepa_debit", "billing_details", "metadata", "allow_redisplay"}) | _BROWSER
 )
@@ -226,12 +227,22 @@ def create_refund(call: Call) -> Refund:
     wish = RefundWish(
         amount=form.integer("amount"), reason=form.choice("reason", _REFUND_REASONS), metadata=form.metadata({})
     )
-    if any(dispute.status != "won" for dispute in act.store.list_of("dispute", charge.id, Dispute)):
+    if any(dispute.status in disputes.WITHDRAWN for dispute in act.store.list_of("dispute", charge.id, Dispute)):
         raise refusals.not_refundable(f"Charge {charge.id} has been charged back.", "charge_disputed", charge.id)
     before = act.store.list_of("refund", charge.id, Refund)
     change = refunds.create(charge, act.method(charge.payment_method), before, wish, act.mint)
     act.write_refund(change)
     return change.refund
+
+
+def update_dispute(call: Call) -> Dispute:
+    form = call.form
+    sent = form.inner("evidence")
+    if sent is not None:
+        sent.refuse_unknown(disputes.EVIDENCE)
+    given = {} if sent is None else {name: sent.text(name, chars_max=disputes.TEXT_CHARS_MAX) for name in sent.fields}
+    submit = form.flag("submit")
+    return call.act.answer_dispute(call.object_id, given, submit=submit is not False, metadata=form.metadata)
 
 
 # --- The parts

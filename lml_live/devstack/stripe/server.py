@@ -65,6 +65,7 @@ ROUTES: Final = (
     _get("refund_retrieve", "/v1/refunds/{id}", reading.retrieve_refund),
     _get("dispute_list", "/v1/disputes", reading.list_disputes, reading.DISPUTE_LIST_FIELDS),
     _get("dispute_retrieve", "/v1/disputes/{id}", reading.retrieve_dispute),
+    _post("dispute_update", "/v1/disputes/{id}", payments.update_dispute, payments.DISPUTE_FIELDS),
     _get("events", "/v1/events", reading.list_events, reading.EVENT_FIELDS),
     _get("events", "/v1/events/{id}", reading.retrieve_event),
     Route(

@@ -69,14 +69,26 @@ class Steering:
         outcome = "complete" if passed else "fail"
         await self._call("POST", f"/payment_intents/{intent_id}/authenticate", {"outcome": outcome})
 
-    async def open_dispute(self, intent_id: str, *, amount: int | None = None) -> str:
-        """The buyer's bank takes a payment, or a part of it, back; answers the dispute's id."""
-        answer = await self._call("POST", f"/payment_intents/{intent_id}/dispute", {"amount": amount})
+    async def open_dispute(self, intent_id: str, **wish: Any) -> str:
+        """The buyer's bank takes a payment, or a part of it, back, or asks (`disputes.DisputeWish`); answers its id."""
+        answer = await self._call("POST", f"/payment_intents/{intent_id}/dispute", wish)
         return str(msgspec.json.decode(answer)["id"])
 
     async def close_dispute(self, dispute_id: str, *, won: bool) -> None:
         """The bank decides, for us or for the buyer."""
         await self._call("POST", f"/disputes/{dispute_id}/close", {"outcome": "won" if won else "lost"})
+
+    async def drop_inquiry(self, dispute_id: str) -> None:
+        """The bank asks no more."""
+        await self._call("POST", f"/disputes/{dispute_id}/close", {"outcome": "dropped"})
+
+    async def escalate_dispute(self, dispute_id: str, *, fee: int = 1_500) -> None:
+        """The bank that asked takes the money."""
+        await self._call("POST", f"/disputes/{dispute_id}/escalate", {"fee": fee})
+
+    async def reinstate_dispute(self, dispute_id: str, *, fee_back: int = 0) -> None:
+        """The bank gives back what it had taken for good."""
+        await self._call("POST", f"/disputes/{dispute_id}/reinstate", {"fee": fee_back})
 
     async def onboard(self, account_id: str) -> None:
         """A connected account's owner tells Stripe everything, without the page."""

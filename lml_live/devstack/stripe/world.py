@@ -4,6 +4,7 @@ Everything here happens inside one transaction of the store, without an await.
 """
 
 import secrets
+from collections.abc import Callable
 from typing import Literal, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
@@ -12,7 +13,7 @@ import msgspec
 from lml_live import limits
 from lml_live.devstack.stripe import disputes, intents, refunds, refusals
 from lml_live.devstack.stripe.cards import StoredMethod
-from lml_live.devstack.stripe.disputes import DisputeChange
+from lml_live.devstack.stripe.disputes import DisputeChange, DisputeWish
 from lml_live.devstack.stripe.faults import Faults, release_order
 from lml_live.devstack.stripe.intents import Attempt, Change, Mint
 from lml_live.devstack.stripe.objects import (
@@ -177,7 +178,7 @@ class Act:
             of_charge = event_type.startswith("charge.") and event_type != "charge.refund.updated"
             self.emit(event_type, charge if of_charge else refund)
 
-    def write_dispute(self, change: DisputeChange) -> None:
+    def _write_dispute(self, change: DisputeChange) -> Dispute:
         """Writes what a step has made of a dispute."""
         dispute, charge = change.dispute, change.charge
         self.store.put("dispute", dispute.id, dispute, parent=charge.id)
@@ -185,23 +186,47 @@ class Act:
         self._write_balance(change.balance)
         for event_type in change.events:
             self.emit(event_type, dispute)
+        return dispute
 
-    def open_dispute(self, intent_id: str, amount: int | None, reason: str) -> Dispute:
+    def open_dispute(self, intent_id: str, wish: DisputeWish) -> Dispute:
         """The buyer's bank takes a payment back, until it has decided."""
         charge = self.charge_of(self.intent(intent_id))
         if charge is None:
             raise refusals.invalid("payment_intent", "There is no charge to be disputed.")
         before = list(self.store.list_of("dispute", charge.id, Dispute))
-        change = disputes.open_one(charge, before, amount, reason, self.mint)
-        self.write_dispute(change)
-        return change.dispute
+        return self._write_dispute(disputes.open_one(charge, before, wish, self.mint))
 
-    def close_dispute(self, dispute_id: str, outcome: Literal["won", "lost"]) -> Dispute:
+    def close_dispute(self, dispute_id: str, outcome: Literal["won", "lost", "dropped"]) -> Dispute:
         """The bank has decided."""
+        dispute, charge = self._disputed(dispute_id)
+        return self._write_dispute(disputes.close(dispute, charge, outcome, self.mint))
+
+    def escalate_dispute(self, dispute_id: str, fee: int) -> Dispute:
+        """The bank that asked takes the money."""
+        dispute, charge = self._disputed(dispute_id)
+        return self._write_dispute(disputes.escalate(dispute, charge, fee, self.mint))
+
+    def reinstate_dispute(self, dispute_id: str, fee_back: int) -> Dispute:
+        """The bank thinks better of it."""
+        dispute, charge = self._disputed(dispute_id)
+        return self._write_dispute(disputes.reinstate(dispute, charge, fee_back, self.mint))
+
+    def answer_dispute(
+        self,
+        dispute_id: str,
+        evidence: dict[str, str | None],
+        *,
+        submit: bool,
+        metadata: Callable[[dict[str, str]], dict[str, str]],
+    ) -> Dispute:
+        """Evidence comes, to be kept or to be heard."""
+        dispute, charge = self._disputed(dispute_id)
+        dispute = msgspec.structs.replace(dispute, metadata=metadata(dispute.metadata))
+        return self._write_dispute(disputes.answer(dispute, charge, evidence, submit=submit, mint=self.mint))
+
+    def _disputed(self, dispute_id: str) -> tuple[Dispute, Charge]:
         dispute = self.find("dispute", dispute_id, Dispute)
-        change = disputes.close(dispute, self.find("charge", dispute.charge, Charge), outcome, self.mint)
-        self.write_dispute(change)
-        return change.dispute
+        return dispute, self.find("charge", dispute.charge, Charge)
 
     def _write_balance(self, balance: BalanceTransaction | None) -> None:
         if balance is not None:

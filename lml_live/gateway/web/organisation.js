@@ -93,6 +93,7 @@ function card(line) {
     ["Could not be taken back", -line.receivable],
     ["Still due", line.due, "sum"],
   ].filter(([, amount, strong]) => amount || strong);
+  const stuck = line.stuck ? `Stripe refuses ${of(line.stuck)} of what is on its way. The house must look into it.` : "";
   const when = line.waits_for ? `Due ${dateTime(line.due_at)}: ${WAITS[line.waits_for]}.` : "";
   return element(
     "li",
@@ -101,6 +102,7 @@ function card(line) {
     element("span", { class: "where" }, `${dateTime(line.starts_at)} · ${line.bookings} paid bookings`),
     element("dl", { class: "sums" }, ...rows.flatMap(([name, amount, strong]) => [element("dt", { class: strong }, name), element("dd", { class: strong }, of(amount))])),
     when && element("p", { class: "muted" }, when),
+    stuck && element("p", {}, element("span", { class: "chip", data: { tone: "warn" } }, "Stuck"), ` ${stuck}`),
   );
 }
 
