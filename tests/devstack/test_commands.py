@@ -34,7 +34,8 @@ def test_the_table_in_the_documentation_says_what_the_settings_are() -> None:
     rows = []
     for field, text in DESCRIPTIONS.items():
         value = getattr(defaults, field)
-        rows.append(f"| `LML_{field.upper()}` | {'' if value in (None, ()) else f'`{value}`'} | {text} |")
+        value = ",".join(map(str, value)) if isinstance(value, tuple) else value
+        rows.append(f"| `LML_{field.upper()}` | {'' if value in (None, '') else f'`{value}`'} | {text} |")
     assert "\n".join(rows) in RUNNING.read_text(encoding="utf-8")
 
 
