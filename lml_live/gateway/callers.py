@@ -78,6 +78,14 @@ async def require_staff(request: web.Request, desk: StaffDesk, *roles: Role) -> 
     return staff
 
 
+async def require_house(request: web.Request, desk: StaffDesk, *roles: Role) -> Staff:
+    """Of whom everything here depends on: who is an organisation's may not. Raises as `require_staff` does."""
+    staff = await require_staff(request, desk, *roles)
+    if staff.bound:
+        raise Forbidden("This is every organisation's: ask a manager of the house.")
+    return staff
+
+
 async def require_reach(request: web.Request, staff: Staff, kind: str, name: str) -> None:
     """What is named elsewhere than in the path is theirs, too. Raises `NotFound`."""
     if staff.bound:

@@ -15,7 +15,7 @@ from lml_live import limits
 from lml_live.clock import to_datetime
 from lml_live.errors import InvalidInput, NotFound, Refused, Violation
 from lml_live.gateway.bodies import DeployRequest, LayoutList, LayoutShown, VersionNumber, VersionRequest
-from lml_live.gateway.callers import require_staff
+from lml_live.gateway.callers import require_house, require_staff
 from lml_live.gateway.idempotency import IdempotencyKeys
 from lml_live.gateway.operations import API, Operation, Query, bind
 from lml_live.gateway.problems import Problem, read_body, read_bytes, respond
@@ -152,7 +152,7 @@ def routes(services: LayoutServices) -> list[web.RouteDef]:
     one_at_a_time = asyncio.Semaphore(1)
 
     async def save_layout(request: web.Request) -> web.Response:
-        staff = await require_staff(request, desk, "manager")
+        staff = await require_house(request, desk, "manager")
 
         async def act() -> web.Response:
             saved = await library.save_draft(await _read_layout(request), replace=False)
@@ -178,7 +178,7 @@ def routes(services: LayoutServices) -> list[web.RouteDef]:
         return web.Response(body=data, content_type="application/json", headers=headers)
 
     async def replace_layout_draft(request: web.Request) -> web.Response:
-        await require_staff(request, desk, "manager")
+        await require_house(request, desk, "manager")
         expected = _if_match(request)
         async with one_at_a_time:
             layout = await _read_layout(request)
@@ -192,7 +192,7 @@ def routes(services: LayoutServices) -> list[web.RouteDef]:
         return _draft(saved.version, saved.warnings)
 
     async def begin_layout_draft(request: web.Request) -> web.Response:
-        staff = await require_staff(request, desk, "manager")
+        staff = await require_house(request, desk, "manager")
 
         async def act() -> web.Response:
             wanted = await read_body(request, VersionRequest)
@@ -206,20 +206,20 @@ def routes(services: LayoutServices) -> list[web.RouteDef]:
         return _answer(await library.compare(request.match_info["layout"], before, after))
 
     async def publish_layout(request: web.Request) -> web.Response:
-        await require_staff(request, desk, "manager")
+        await require_house(request, desk, "manager")
         version = await library.publish(request.match_info["layout"])
         await services.stepped("published", version)
         return _answer(_shown(version))
 
     async def retire_layout(request: web.Request) -> web.Response:
-        await require_staff(request, desk, "manager")
+        await require_house(request, desk, "manager")
         wanted = await read_body(request, VersionRequest)
         version = await library.retire(request.match_info["layout"], wanted.version)
         await services.stepped("retired", version)
         return _answer(_shown(version))
 
     async def deploy_layout(request: web.Request) -> web.Response:
-        await require_staff(request, desk, "manager")
+        await require_house(request, desk, "manager")
         wanted = await read_body(request, DeployRequest) if request.can_read_body else DeployRequest()
         version = await library.deploy(request.match_info["layout"], wanted.version)
         await services.stepped("deployed", version)
