@@ -55,17 +55,26 @@ STATUS_BY_CODE: Final[dict[str, int]] = {
     "method_not_allowed": 405,
     "conflict": 409,
     "layout_immutable": 409,
+    "layout_damaged": 409,
+    "precondition_failed": 412,
+    "precondition_required": 428,
     "unavailable": 503,
     "internal": 500,
 }
 """Every `code` a client can meet, over REST (as problem+json) or on the live socket (as `error`)."""
 
 
-class Violation(msgspec.Struct, frozen=True):
-    """One broken rule. `path` is where (`sections[2].rows[0].label`), `message` what was found and what is expected."""
+class Violation(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One broken rule. `path` is where (`sections[2].rows[0].label`), `message` what was found and what is expected.
+
+    Where the rule has a name (layouts), it is there, and both halves of the message by themselves.
+    """
 
     path: str
     message: str
+    rule: str = ""
+    found: str = ""
+    expected: str = ""
 
 
 class LmlError(Exception):
@@ -74,10 +83,18 @@ class LmlError(Exception):
     code: ClassVar[str] = "internal"
     retry: ClassVar[bool] = False
 
-    def __init__(self, message: str, *, errors: tuple[Violation, ...] = (), retry_after_ms: int | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        errors: tuple[Violation, ...] = (),
+        warnings: tuple[Violation, ...] = (),
+        retry_after_ms: int | None = None,
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.errors = errors
+        self.warnings = warnings
         self.retry_after_ms = retry_after_ms
 
     @property

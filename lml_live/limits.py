@@ -11,6 +11,21 @@ LAYOUT_FILE_BYTES_MAX: Final = 64 * 1024 * 1024
 LAYOUT_SECTIONS_MAX: Final = 5_000
 """The largest venue known to us has a few hundred; a file with one section a seat is a mapping gone wrong."""
 LAYOUT_SHAPES_MAX: Final = 1_000
+LAYOUT_ENTRANCES_MAX: Final = 500
+LAYOUT_CATEGORIES_MAX: Final = 1_000
+"""A category a section is the most that a price list can be read with."""
+LAYOUT_NESTING_MAX: Final = 8
+"""Building, stand, tier, block and box are five."""
+LAYOUT_DIFF_MAX: Final = 1_000
+"""Seats that a difference lists of each kind; it counts all of them."""
+SCRUB_SECONDS: Final = 30.0
+"""Between two stored layouts that are read and hashed again: the largest takes a second of CPU, in a thread. A house of
+a hundred versions is gone through in fifty minutes."""
+LAYOUT_SHAPE_POINTS_MAX: Final = 100_000
+"""All points of all shapes: they are in one document of MongoDB, 3.5 MB of it."""
+OUTLINE_LOOKS_MAX: Final = 4_000_000
+"""Seats times points of an outline that are compared for a warning, a second of CPU; the largest real venue needs a
+tenth, and an outline of 2,000 points around 200,000 seats would need a hundred times as much."""
 OUTLINE_POINTS_MAX: Final = 2_000
 """An outline or shape is drawn on phones; curves in plans come as a few dozen points."""
 AREA_CAPACITY_MAX: Final = 1_000_000
@@ -18,10 +33,10 @@ AREA_CAPACITY_MAX: Final = 1_000_000
 VIEWPORT_MAX: Final = 1_000_000
 LAYOUT_VERSIONS_MAX: Final = 10_000
 """Versions read at once: of one layout, or all that are deployed."""
-LAYOUT_SAVE_MS_MAX: Final = 3_600_000
-"""A save that has not ended after this time never will; what it left is swept away."""
-LAYOUT_CHUNK_BYTES: Final = 4 * 1024 * 1024
-"""A MongoDB document holds 16 MB; a layout of 200,000 seats has 26 MB, so its bytes are kept in pieces."""
+LAYOUT_ROW_SEATS_MAX: Final = 4_000
+"""Longer than any row around any stadium; a section is stored in parts of whole rows, and one row must fit in."""
+LAYOUT_PART_SEATS: Final = 8_000
+"""Seats in one document: at their longest (labels of 100 characters of 4 bytes) 8,000 are 10 MB of MongoDB's 16."""
 MONGO_SELECT_MS: Final = 3_000
 """How long a call waits for a primary: longer than an election on one machine, shorter than anybody's patience."""
 MONGO_CALL_MS: Final = 30_000
@@ -270,6 +285,8 @@ QUEUE_LOOK_SECONDS: Final = 0.25
 QUEUE_SHARE_OF_PAY: Final = 0.5
 """Of the time to pay a buyer may wait so much for the payment to be ready; who would wait longer does not begin."""
 QUEUE_REFRESH_SECONDS_MAX: Final = 15
+QUEUE_RETRY_SECONDS_MAX: Final = 30
+"""Who was not let in is told to ask again after so long at most: others give up, and a hold does not last for ever."""
 DISPUTE_LOOK_SECONDS: Final = 3_600.0  # a bank takes weeks to decide
 DISPUTE_LOOK_DAYS: Final = 120
 """How long a dispute that ended is asked about, once a day: banks reopen cases for about as long."""

@@ -24,6 +24,8 @@ from lml_live.backoffice.deployed import DeployedLayouts
 from lml_live.backoffice.extracts import Extracts
 from lml_live.backoffice.history import History
 from lml_live.backoffice.holding import Holding
+from lml_live.backoffice.layout_change import LayoutChange, held_seats
+from lml_live.backoffice.scrubbing import Scrubbing
 from lml_live.backoffice.selling import Selling
 from lml_live.backoffice.trail import Trail
 from lml_live.backoffice.turns import StaffTurns
@@ -108,8 +110,10 @@ from lml_live.pricing.blocks import BlockKind, Blocks
 from lml_live.pricing.catalogue import CHANNEL, Catalogue
 from lml_live.pricing.channels import ChannelRows
 from lml_live.values import STAFF_TOKEN_PREFIX
-from lml_live.venues.library import LayoutVersion, Library, apply_schema
+from lml_live.venues.library import Library
 from lml_live.venues.publishing import ensure_published, public_url
+from lml_live.venues.schema import prepare_database
+from lml_live.venues.stored import LayoutVersion, State
 
 if TYPE_CHECKING:
     from lml_live.booking.stripe_payments import StripePayments
@@ -141,9 +145,9 @@ async def prepare(settings: Settings, report: Callable[[str], None], *, demonstr
     async with AsyncExitStack() as stack:
         pool = await postgres.connect_pool(dsn, application_name="lml prepare", size_max=4)
         stack.push_async_callback(pool.close)
+        await prepare_database(url, settings.mongo_owner_url, settings.mongo_database)
         database = mongo.connect_database(url, settings.mongo_database)
         stack.callback(mongo.close_database, database)
-        await apply_schema(database)
         login = await StaffDesk(pool).ensure_admin(settings.admin_email, settings.admin_password)
         library = Library(database)
         if demonstration:
@@ -195,7 +199,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
         catalogue = Catalogue(pool, layouts)
 
         async def seat_directory(sale: Sale) -> Mapping[str, int]:
-            return (await layouts.index(sale.layout_id, sale.layout_version)).index_of
+            return (await layouts.index(sale.layout_id, sale.layout_version, sale.layout_hash)).index_of
 
         book = Book(redis, pool, seat_directory)
         stack.push_async_callback(book.close)
@@ -218,12 +222,16 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             answer = await holds.block_seats(event, seats, areas, state)
             return Refusals(answer.refused_seats, answer.refused_areas)
 
+        async def held(event: str) -> tuple[int, ...]:
+            return held_seats((await book.read_inventory(event))[2])
+
         trail = Trail(pool)
 
-        async def deployed(version: LayoutVersion) -> None:
+        async def stepped(step: State, version: LayoutVersion) -> None:
             detail = msgspec.json.encode({"version": version.version, "hash": version.hash})
-            await trail.write("layout.deployed", ("layout", version.layout_id), detail=detail.decode())
-            await _copy_layouts(settings, library)
+            await trail.write(f"layout.{step}", ("layout", version.layout_id), detail=detail.decode())
+            if step == "deployed":
+                await _copy_layouts(settings, library)
 
         async def postgres_answers() -> None:
             async with postgres.connection(pool) as connection:
@@ -330,8 +338,9 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
                 keys,
                 layout_url,
                 live.refresh,
+                LayoutChange(pool, catalogue, layouts, held, book.distrust),
             ),
-            layouts=LayoutServices(desk, library, keys, deployed),
+            layouts=LayoutServices(desk, library, keys, stepped),
             holders=holder_services,
             counter=CounterServices(
                 *(desk, acts, groups, holding, History(pool, staff_holds), keys),
@@ -385,6 +394,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             ("openings", _open_allotments(allotting, upkeep)),
             ("audit", trail.run(lambda: upkeep.leads)),
             ("anchors", _anchor(settings, pool, upkeep)),
+            ("scrub", Scrubbing(pool, library).run(lambda: upkeep.leads)),
         ):
             stack.push_async_callback(_end, _start(work, name))
         yield services, live

@@ -53,6 +53,11 @@ class Halls:
         found = [hall for hall in self.deployed if hall.layout_id == layout_id and version in (None, hall.version)]
         return found[-1] if found else None
 
+    async def index(self, layout_id: str, version: int, layout_hash: str) -> LayoutFacts:
+        found = await self.deployed_index(layout_id, version)
+        assert found is not None
+        return found
+
 
 def new_event(**changes: object) -> NewEvent:
     """A concert in the hall that breaks no rule; `changes` replace its fields."""

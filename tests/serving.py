@@ -33,7 +33,8 @@ from lml_live.infra import postgres
 from lml_live.infra.mongo import close_database, connect_database
 from lml_live.pricing.catalogue import Catalogue
 from lml_live.venues.layout import Layout, Row, Seat, Section, Viewport, seal_layout
-from lml_live.venues.library import Library, apply_schema
+from lml_live.venues.library import Library
+from lml_live.venues.schema import apply_schema
 
 ROWS, SEATS = 12, 25
 ADMIN = ("admin@test.localhost", "correct horse battery")

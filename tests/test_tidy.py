@@ -34,7 +34,8 @@ CLIENT_MAY = {"values", "errors", "limits", "clock", "gateway.wire", "inventory.
 
 PURE = {
     *("values", "errors", "limits"),
-    *("venues.layout", "venues.seating", "venues.checks", "venues.demo"),
+    *("venues.layout", "venues.seat_index", "venues.viewport", "venues.seating", "venues.stored", "venues.demo"),
+    *("venues.checks", "venues.findings", "venues.oddities", "venues.normal_form", "venues.differences"),
     *("inventory.seatmap", "inventory.diffs", "inventory.resume", "inventory.records", "inventory.recovery"),
     *("inventory.rooms", "inventory.best", "inventory.plan"),
     *("pricing.quote", "pricing.events", "pricing.currencies"),
@@ -209,6 +210,7 @@ SETTINGS = {
         "postgres_dsn",
         "postgres_owner_dsn",
         "mongo_url",
+        "mongo_owner_url",
         "mongo_database",
         "s3_bucket",
         "s3_endpoint_url",

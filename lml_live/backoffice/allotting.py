@@ -211,10 +211,8 @@ class Allotting:
 
     async def _find(self, event_id: str) -> tuple[Event, LayoutFacts]:
         event = await self._catalogue.load_event(event_id)
-        layout = await self._layouts.deployed_index(event.layout_id, event.layout_version)
-        if layout is None:
-            raise NotFound("The event's layout is not there.")
-        return event, layout
+        # Also where the version was retired since: that ends new events, not this one.
+        return event, await self._layouts.index(event.layout_id, event.layout_version, event.layout_hash)
 
 
 _BLOCKED: Final = (seatmap.BYTE_HOUSE, seatmap.BYTE_KILL)

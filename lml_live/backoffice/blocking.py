@@ -11,7 +11,7 @@ import msgspec
 
 from lml_live import limits
 from lml_live.backoffice.turns import StaffTurns
-from lml_live.errors import InvalidInput, NotFound, Violation
+from lml_live.errors import InvalidInput, Violation
 from lml_live.pricing.blocks import BlockKind, Blocks
 from lml_live.pricing.catalogue import Catalogue, LayoutFacts, Layouts
 from lml_live.pricing.events import Event
@@ -175,10 +175,8 @@ class Blocking:
 
     async def _find(self, event_id: str) -> tuple[Event, LayoutFacts]:
         event = await self._catalogue.load_event(event_id)
-        layout = await self._layouts.deployed_index(event.layout_id, event.layout_version)
-        if layout is None:
-            raise NotFound("The event's layout is not there.")
-        return event, layout
+        # Also where the version was retired since: that ends new events, not this one.
+        return event, await self._layouts.index(event.layout_id, event.layout_version, event.layout_hash)
 
 
 def resolve(event: Event, layout: LayoutFacts, wanted: Selection) -> list[int]:

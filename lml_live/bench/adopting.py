@@ -53,6 +53,9 @@ class OneHall:
     async def deployed_index(self, layout_id: str, version: int | None) -> LayoutFacts | None:
         return self._hall
 
+    async def index(self, layout_id: str, version: int, layout_hash: str) -> LayoutFacts:
+        return self._hall
+
     async def directory(self, sale: Sale) -> Mapping[str, int]:
         """As wiring hands it to the book."""
         return self.index_of

@@ -32,7 +32,8 @@ from lml_live.pricing.catalogue import Catalogue
 from lml_live.pricing.events import LayoutChoice, NewEvent, SaleLimits
 from lml_live.pricing.quote import Price
 from lml_live.venues.layout import Layout, Row, Seat, Section, Viewport, seal_layout
-from lml_live.venues.library import Library, apply_schema
+from lml_live.venues.library import Library
+from lml_live.venues.schema import apply_schema
 
 ROW_SEATS: Final = 100
 _DATABASE: Final = "bench"

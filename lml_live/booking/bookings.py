@@ -166,12 +166,14 @@ class Bookings(Outbox, Inbox):
                 await write_work(connected, booking, row["event_id"], "cancel_intent")
             return to
 
-    async def intent_made(self, booking: str, intent: str, client_secret: str | None, status: IntentStatus) -> bool:
+    async def intent_made(
+        self, booking: str, intent: str, client_secret: str | None, status: IntentStatus, *, fits: bool = True
+    ) -> bool:
         """Stripe has made the PaymentIntent. One that nobody wants any more is to be cancelled.
 
-        False where the booking has another one, or is over: the buyer may know that one's secret, so it stays, and
-        this one is to be ended. (Two creates under two keys can both have worked, where the first key's answer was a
-        failure that was none.)
+        False where it does not fit, and where the booking has another one, or is over: the buyer may know that one's
+        secret, so it stays, and this one is to be ended. (Two creates under two keys can both have worked, where the
+        first key's answer was a failure that was none.)
         """
         async with postgres.transaction(self._pool) as connected:
             row = await connected.fetchrow(_SQL["lock_booking"], booking)
@@ -180,7 +182,7 @@ class Bookings(Outbox, Inbox):
             assert payment is not None
             if payment["intent_id"] == intent:
                 return True
-            if payment["state"] != "preparing" or row["state"] not in states.AWAITING_PAYMENT:
+            if not fits or payment["state"] != "preparing" or row["state"] not in states.AWAITING_PAYMENT:
                 await self._end_surplus(connected, booking, intent)
                 return False
             await connected.execute(_SQL["keep_intent"], booking, intent, client_secret, status)

@@ -195,6 +195,9 @@ class Completer:
                 else:
                     await look(booking)
             except PaymentFault as fault:
+                if booking is None and fault.kind == "refused":
+                    await self._bookings.finish_notice(notice)  # Stripe does not know it either
+                    return
                 log.warning("booking %s: %s will be looked into again: %s", booking, kind, fault)
                 wait = max(fault.wait_seconds, limits.OUTBOX_BACK_OFF_SECONDS)
                 await self._bookings.postpone_notice(notice, wait)
@@ -229,9 +232,13 @@ class Completer:
         Raises `PaymentFault` where Stripe cannot be asked: there may be no other word of it.
         """
         intent = await self._provider().retrieve(intent_id)
-        if intent.booking is None or await self._bookings.load(intent.booking) is None:
+        booking = None if intent.booking is None else await self._bookings.load(intent.booking)
+        if booking is None or booking.payment is None:
             return  # somebody else's; the account is not ours alone
-        if not await self._bookings.intent_made(intent.booking, intent.id, intent.client_secret, intent.status):
+        # Whoever made it: a booking is sold for what it costs.
+        fits = (intent.amount, intent.currency) == (booking.amount, booking.currency)
+        told = (booking.id, intent.id, intent.client_secret, intent.status)
+        if not await self._bookings.intent_made(*told, fits=fits):
             log.warning("booking %s: another intent, %s, is %s, and ends", intent.booking, intent.id, intent.status)
         self.wake()
 

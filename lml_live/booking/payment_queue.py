@@ -51,7 +51,7 @@ class PaymentQueue:
         if over > 0:
             raise Overloaded(
                 "More are paying than we can serve in time. Your places stay yours until their time is up.",
-                retry_after_ms=math.ceil(max(1.0, over) * 1000),
+                retry_after_ms=math.ceil(min(max(1.0, over), limits.QUEUE_RETRY_SECONDS_MAX) * 1000),
             )
 
     async def _look(self) -> None:

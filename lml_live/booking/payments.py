@@ -27,6 +27,7 @@ class Intent(Struct, frozen=True):
     """The latest one, ch_…: a transfer is made out of it."""
     booking: str | None = None
     """Whom it was made for."""
+    amount: int = 0
     received: int = 0
     """What was paid, in minor units, whatever went back of it."""
     currency: str = ""

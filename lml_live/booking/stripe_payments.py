@@ -240,7 +240,10 @@ def _read(intent: Any) -> Intent:
     currency = intent.currency.upper()
     return Intent(
         *(intent.id, intent.status, intent.client_secret, getattr(intent, "latest_charge", None)),
-        *(named_in(intent, "booking"), minor_amount(intent.amount_received, currency), currency),
+        booking=named_in(intent, "booking"),
+        amount=minor_amount(intent.amount, currency),
+        received=minor_amount(intent.amount_received, currency),
+        currency=currency,
     )
 
 

@@ -18,7 +18,7 @@ from lml_live.gateway.bodies import AssignRequest, ReasonBody
 from lml_live.inventory.channels import Channels
 from lml_live.pricing.catalogue import Catalogue
 from lml_live.pricing.channels import ChannelRows
-from lml_live.venues.layout import LayoutIndex
+from lml_live.venues.seat_index import LayoutIndex
 
 BY_COMMAND: Final = "command"
 """Who did it, in the status-change log."""
@@ -38,7 +38,7 @@ class _Office:
     async def layout_of(self, event_id: str) -> LayoutIndex:
         """An event's layout. Raises `NotFound`."""
         event = await self._catalogue.load_event(event_id)
-        return await self._layouts.index(event.layout_id, event.layout_version)
+        return await self._layouts.index(event.layout_id, event.layout_version, event.layout_hash)
 
 
 @click.group("channel")

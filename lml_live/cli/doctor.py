@@ -6,6 +6,7 @@ import os
 import resource
 import time
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from typing import Any, Final, Literal
 
 import click
@@ -22,14 +23,21 @@ from lml_live.gateway.workers import listen
 from lml_live.infra import postgres
 from lml_live.infra.assets import asset_dir
 from lml_live.infra.config import Settings, load_settings, mask_secrets
+from lml_live.infra.mongo import close_database, connect_database
+from lml_live.infra.mongo_rights import compare_role
 from lml_live.infra.redis import Pipe
 from lml_live.infra.redis_topology import open_topology
 from lml_live.infra.rights import compare_rights, shorten, sign_in_of
+from lml_live.venues.library import Library
+from lml_live.venues.stored import RIGHTS
 
 _OPEN_FILES_MIN: Final = 10_240
 """A worker needs one for each client; below this ten thousand clients on one worker do not fit."""
 
 _MONGO_WAIT_MS: Final = 3_000
+
+_LAYOUTS_LOOKED_AT: Final = 50
+"""The largest layout takes a second."""
 
 _COLOURS: Final = {"ok": "green", "warn": "yellow", "fail": "red"}
 
@@ -153,7 +161,7 @@ async def _engines(settings: Settings, running: EngineUrls | None) -> AsyncItera
     for name, address, check in (
         ("Redis", redis_url, _redis),
         ("PostgreSQL", postgres_dsn, _postgres),
-        ("MongoDB", mongo_url, _mongo),
+        ("MongoDB", mongo_url, partial(_mongo, settings.mongo_database)),
     ):
         if address is None:
             yield Finding("ok", name, "not running; `lml up` starts an embedded one")
@@ -256,7 +264,7 @@ async def _rights(dsn: str) -> AsyncIterator[Finding]:
         yield Finding("ok", "PostgreSQL", f"{role} may do what it must, and no more")
 
 
-async def _mongo(url: str, _: dict[str, float]) -> AsyncIterator[Finding]:
+async def _mongo(name: str, url: str, _: dict[str, float]) -> AsyncIterator[Finding]:
     client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(url, serverSelectionTimeoutMS=_MONGO_WAIT_MS)
     try:
         hello = await client.admin.command("hello")
@@ -268,8 +276,57 @@ async def _mongo(url: str, _: dict[str, float]) -> AsyncIterator[Finding]:
             yield Finding("ok", "MongoDB", f"replica set {hello['setName']}")
         else:
             yield Finding("fail", "MongoDB", "is no replica set, and transactions need one: start it with --replSet")
+            return
     finally:
         await client.close()
+    async for finding in _mongo_rights(name, url):
+        yield finding
+    async for finding in _layouts(name, url):
+        yield finding
+
+
+async def _mongo_rights(name: str, url: str) -> AsyncIterator[Finding]:
+    """Whether the server's user may do what it must, and can neither change rules nor pass them by."""
+    database = connect_database(url, name)
+    try:
+        differs = await compare_role(database, RIGHTS)
+    finally:
+        close_database(database)
+    if differs.user is None:
+        # As `lml up` runs it: on loopback, and what is changed there is found by its hash.
+        advice = "on a machine with other people on it, use one that does"
+        yield Finding("ok", "MongoDB", f"asks nobody for a password; {advice}")
+        return
+    if differs.too_little:
+        lacks = shorten(differs.too_little)
+        yield Finding("fail", "MongoDB", f"{differs.user} lacks {lacks}: run `lml migrate` as the owner")
+    if differs.too_much:
+        advice = "set LML_MONGO_OWNER_URL, give the server a user of its own, and run `lml migrate`"
+        more = shorten(differs.too_much)
+        yield Finding("warn", "MongoDB", f"{differs.user} may do more than it must, {more}: {advice}")
+    if not (differs.too_little or differs.too_much):
+        yield Finding("ok", "MongoDB", f"{differs.user} may do what it must, and cannot pass the rules by")
+
+
+async def _layouts(name: str, url: str) -> AsyncIterator[Finding]:
+    """Whether what may be sold on is what was stored: each is read and hashed anew."""
+    database = connect_database(url, name)
+    try:
+        library = Library(database)
+        deployed = await library.deployed_versions()
+        looked = deployed[:_LAYOUTS_LOOKED_AT]
+        damaged = [version for version in looked if not await library.scrub(version)]
+        # Of the others it is known what the server's own scrub has seen.
+        damaged += [version for version in await library.damaged_versions() if version not in looked]
+    finally:
+        close_database(database)
+    names = tuple(dict.fromkeys(f"{version.layout_id} version {version.version}" for version in damaged))
+    if names:
+        advice = "nothing new is sold on it; restore it, and look who may write to MongoDB"
+        yield Finding("fail", "layouts", f"{shorten(names)} is not what was stored: {advice}")
+    elif deployed:
+        some = "" if len(looked) == len(deployed) else f", the first {len(looked)} looked at now"
+        yield Finding("ok", "layouts", f"{len(deployed)} deployed versions have their hashes{some}")
 
 
 def _lines(info: bytes) -> dict[str, str]:

@@ -47,7 +47,7 @@ async def open_book(name: str) -> AsyncIterator[Opened]:
         layouts = DeployedLayouts(Library(database))
 
         async def seat_directory(sale: Sale) -> dict[str, int]:
-            return dict((await layouts.index(sale.layout_id, sale.layout_version)).index_of)
+            return dict((await layouts.index(sale.layout_id, sale.layout_version, sale.layout_hash)).index_of)
 
         book = Book(redis, pool, seat_directory)
         stack.push_async_callback(book.close)

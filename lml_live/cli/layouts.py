@@ -4,29 +4,24 @@ Everything told to people goes to stderr. stdout carries what a program wants: t
 Exit codes: 0 done, 1 the file or the library's state does not allow it, 2 wrong usage, 3 MongoDB cannot be reached.
 """
 
-import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from lml_live import limits
-from lml_live.errors import LmlError, Unavailable, Violation
-from lml_live.infra.config import Settings, load_settings, mask_secrets
-from lml_live.infra.mongo import close_database, connect_database
-from lml_live.infra.objects import open_objects
+from lml_live.cli.layout_life import LIFE, REFUSED, copy_deployed, run, tell, with_library
+from lml_live.errors import Violation
 from lml_live.venues.demo import arena, concert_hall, generate_venue
 from lml_live.venues.importers import Format, Imported, Rejected, import_layout
 from lml_live.venues.layout import Layout, canonical_bytes, count_places, count_seats, layout_schema
-from lml_live.venues.library import LayoutVersion, Library, apply_schema
-from lml_live.venues.publishing import ensure_published
+from lml_live.venues.library import Library
+from lml_live.venues.stored import LayoutVersion
 
-REFUSED = 1
-UNREACHABLE = 3
+_WARNINGS_TOLD = 20
 
 T = TypeVar("T")
 _File = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -35,7 +30,7 @@ _OWN_VENUES: dict[str, Callable[[], Layout]] = {"concert-hall": concert_hall, "a
 
 @click.group("layout")
 def layout_group() -> None:
-    """Seating plans: import, validate, publish, deploy.
+    """Seating plans: import, validate, publish, deploy, retire.
 
     \b
     Examples:
@@ -44,6 +39,10 @@ def layout_group() -> None:
       lml layout generate 20000 --output bowl.json
       lml layout list
     """
+
+
+for command in LIFE:
+    layout_group.add_command(command)
 
 
 def _import_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -102,7 +101,7 @@ def import_command(
     """
     imported = _read(file, map_file, layout_id, name, file_format, standing, strict)
     if not dry_run:
-        _run(_store(imported.layout, publish=publish or deploy, deploy=deploy))
+        run(_store(imported.layout, publish=publish or deploy, deploy=deploy))
     click.echo(count_places(imported.layout))
 
 
@@ -137,42 +136,6 @@ def validate_command(
     sys.exit(REFUSED if faulty else 0)
 
 
-@layout_group.command("publish")
-@click.argument("layout_id", metavar="ID")
-def publish_command(layout_id: str) -> None:
-    """Publishes a layout's draft: from now on that version never changes.
-
-    \b
-    Examples:
-      lml layout publish city-hall
-    """
-    version = _run(_with_library(lambda library: library.publish(layout_id)))
-    _tell(f"{layout_id}: version {version.version} is published")
-    click.echo(version.hash)
-
-
-@layout_group.command("deploy")
-@click.argument("layout_id", metavar="ID")
-@click.option("--version", type=click.IntRange(min=1), help="The published version; else the latest one.")
-def deploy_command(layout_id: str, version: int | None) -> None:
-    """Makes a published version usable for events.
-
-    \b
-    Examples:
-      lml layout deploy city-hall
-      lml layout deploy city-hall --version 2
-    """
-
-    async def act(library: Library) -> LayoutVersion:
-        deployed = await library.deploy(layout_id, version)
-        await _copy(library)
-        return deployed
-
-    deployed = _run(_with_library(act))
-    _tell(f"{layout_id}: version {deployed.version} is deployed")
-    click.echo(deployed.hash)
-
-
 @layout_group.command("generate")
 @click.argument("what", metavar="SEATS|concert-hall|arena")
 @click.option("--id", "layout_id", help="The layout's id.")
@@ -198,7 +161,7 @@ def generate_command(what: str, layout_id: str | None, output: Path | None) -> N
         click.echo(data)
     else:
         output.write_bytes(data)
-        _tell(f"{output}: {count_places(layout)} places, {len(data)} bytes")
+        tell(f"{output}: {count_places(layout)} places, {len(data)} bytes")
 
 
 @layout_group.command("schema")
@@ -229,7 +192,7 @@ def list_command() -> None:
             start = versions[-1].layout_id
         return found
 
-    for version in _run(_with_library(page)):
+    for version in run(with_library(page)):
         fields = (version.layout_id, version.version, version.state, version.place_count, version.name)
         click.echo("\t".join(map(str, fields)))
 
@@ -278,83 +241,35 @@ async def _store(layout: Layout, *, publish: bool, deploy: bool) -> None:
         saved = await library.save_draft(layout)
         version = saved.version
         if saved.changed:
-            _tell(f"{version.layout_id}: saved as draft, version {version.version}, {version.hash}")
+            tell(f"{version.layout_id}: saved as draft, version {version.version}, {version.hash}")
         else:
-            _tell(f"{version.layout_id}: this content is version {version.version} already ({version.state})")
+            tell(f"{version.layout_id}: this content is version {version.version} already ({version.state})")
         if publish and version.state == "draft":
             version = await library.publish(version.layout_id)
-            _tell(f"{version.layout_id}: version {version.version} is published")
+            tell(f"{version.layout_id}: version {version.version} is published")
         if deploy:
             version = await library.deploy(version.layout_id, version.version)
-            _tell(f"{version.layout_id}: version {version.version} is deployed")
-            await _copy(library)
+            tell(f"{version.layout_id}: version {version.version} is deployed")
+            await copy_deployed(library)
 
-    await _with_library(act)
-
-
-async def _copy(library: Library) -> None:
-    """Copies what is deployed to the object store, where one is set. Its failure is told, and is no failure of ours."""
-    settings = load_settings()
-    if settings.s3_bucket is None:
-        return
-    try:
-        async with open_objects(settings.s3_bucket, endpoint_url=settings.s3_endpoint_url) as objects:
-            copied = await ensure_published(library, objects)
-        _tell(f"object store: {len(copied.uploaded)} layouts uploaded, {len(copied.failed)} failed")
-    except Unavailable as error:
-        _tell(f"object store: {error.message} The server tries again when it starts.")
-
-
-async def _with_library(act: Callable[[Library], Coroutine[Any, Any, T]]) -> T:
-    async with _library(load_settings()) as library:
-        return await act(library)
-
-
-@asynccontextmanager
-async def _library(settings: Settings) -> AsyncIterator[Library]:
-    # Only the commands that store need the embedded engines' code.
-    from lml_live.devstack.engines import mongo_url
-
-    async with mongo_url(settings) as url:
-        database = connect_database(url, settings.mongo_database)
-        try:
-            await apply_schema(database)
-            yield Library(database)
-        finally:
-            close_database(database)
-
-
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    try:
-        return asyncio.run(work)
-    except LmlError as error:
-        _fail(error)
-
-
-def _fail(error: LmlError) -> NoReturn:
-    _tell(f"lml: {mask_secrets(error.message)}")
-    for violation in error.errors:
-        _tell(f"  {violation.path}: {violation.message}")
-    sys.exit(UNREACHABLE if isinstance(error, Unavailable) else REFUSED)
-
-
-def _tell(text: str) -> None:
-    click.echo(text, err=True)
+    await with_library(act)
 
 
 def _tell_violations(file: Path, violations: tuple[Violation, ...]) -> None:
-    _tell(f"{file}: cannot be imported")
+    tell(f"{file}: cannot be imported")
     for violation in violations:
-        _tell(f"  {violation.path or 'the file'}: {violation.message}")
+        tell(f"  {violation.path or 'the file'}: {violation.message}")
 
 
 def _tell_import(file: Path, imported: Imported) -> None:
     layout = imported.layout
     seats, places = count_seats(layout), count_places(layout)
-    _tell(f"{file}: {layout.name} ({layout.layout_id}), {seats} seats and {places - seats} standing places")
+    tell(f"{file}: {layout.name} ({layout.layout_id}), {seats} seats and {places - seats} standing places")
     for note in imported.notes:
-        _tell(f"  note: {note}")
+        tell(f"  note: {note}")
     for renaming in imported.renamings:
-        _tell(f"  renamed {renaming.path}: {renaming.before!r} is {renaming.after!r} now")
-    for warning in imported.warnings:
-        _tell(f"  warning: {warning.path} {warning.message}")
+        tell(f"  renamed {renaming.path}: {renaming.before!r} is {renaming.after!r} now")
+    for warning in imported.warnings[:_WARNINGS_TOLD]:
+        tell(f"  warning: {warning.message}")
+    if len(imported.warnings) > _WARNINGS_TOLD:
+        tell(f"  and {len(imported.warnings) - _WARNINGS_TOLD} warnings more")

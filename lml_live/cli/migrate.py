@@ -8,6 +8,7 @@ from lml_live.errors import InvalidInput
 from lml_live.infra import postgres
 from lml_live.infra.config import load_settings
 from lml_live.infra.rights import grant_rights, shorten, sign_in_of
+from lml_live.venues.schema import prepare_database
 
 
 @click.command("migrate")
@@ -16,6 +17,8 @@ from lml_live.infra.rights import grant_rights, shorten, sign_in_of
 )
 def migrate_command(server_role: str | None) -> None:
     """Applies the missing migrations as the owner, and gives the server's role its rights, no more and no less.
+
+    The same in MongoDB, where LML_MONGO_OWNER_URL names its owner and LML_MONGO_URL the server's user.
 
     LML_POSTGRES_OWNER_DSN is the owner's address, LML_POSTGRES_DSN the server's; a role that is not there yet is made
     with the password in the latter. Safe to repeat, beside running servers. Exit code 1 where something is refused, 3
@@ -40,6 +43,11 @@ def migrate_command(server_role: str | None) -> None:
             role, password = server_role, password if role == server_role else None
         elif owner == server:
             raise InvalidInput("Which role is the server's? Set LML_POSTGRES_OWNER_DSN, or name it: --server-role")
+        if settings.mongo_owner_url is not None:
+            if settings.mongo_url is None:
+                raise InvalidInput("Which user of MongoDB is the server's? Set LML_MONGO_URL.")
+            await prepare_database(settings.mongo_url, settings.mongo_owner_url, settings.mongo_database)
+            tell("MongoDB has the rules of this version, and the server's user its rights")
         for name in await postgres.migrate(owner):
             tell(f"migration {name} applied")
         left = await grant_rights(owner, role, password)

@@ -78,8 +78,8 @@ async def run_workers(settings: Settings, listener: socket.socket, on_ready: Cal
     """Runs the workers until this task is cancelled; they are stopped before it returns."""
     if settings.caps_exempt:
         report(f"no caps per address for {', '.join(map(str, settings.caps_exempt))}")
-    # Who migrates has done so; a worker that was taken over must not find that address in its environment.
-    settings = msgspec.structs.replace(settings, postgres_owner_dsn=None)
+    # Who migrates has done so; a worker that was taken over must not find those addresses in its environment.
+    settings = msgspec.structs.replace(settings, postgres_owner_dsn=None, mongo_owner_url=None)
     others = {name: value for name, value in os.environ.items() if not name.startswith("LML_")}
     workers = Workers(listener, settings.workers, worker_command, others | to_environ(settings))
     loop = asyncio.get_running_loop()

@@ -10,7 +10,8 @@ from lml_live.pricing.events import LayoutChoice, NewEvent, SaleLimits
 from lml_live.pricing.quote import Price
 from lml_live.venues.demo import arena, concert_hall
 from lml_live.venues.layout import Layout
-from lml_live.venues.library import LayoutVersion, Library
+from lml_live.venues.library import Library
+from lml_live.venues.stored import LayoutVersion
 
 _PRICE_STEPS: Final = (12_000, 9_500, 7_200, 5_400, 3_900, 2_800, 2_100, 1_600)
 """Minor units, from the first category on; a venue with more categories sells the rest at the last."""

@@ -257,9 +257,11 @@ class Mongo(Engine):
         return str(binaries.mongod())
 
     def arguments(self) -> list[str]:
-        # The small cache and log suit a development machine; a production set is run by its own people.
+        # The small cache and log suit a development machine; a production set is run by its own people. The cache is
+        # a bound and not taken before it is used; a layout of 200,000 seats is a transaction that half of it is too
+        # small for.
         return ["--dbpath", self.marker, "--port", str(self.port), "--bind_ip", LOOPBACK,
-                "--replSet", "lml", "--nounixsocket", "--wiredTigerCacheSizeGB", "0.25", "--oplogSize", "128",
+                "--replSet", "lml", "--nounixsocket", "--wiredTigerCacheSizeGB", "1", "--oplogSize", "128",
                 "--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100",
                 "--setParameter", "diagnosticDataCollectionEnabled=false"]  # fmt: skip
 

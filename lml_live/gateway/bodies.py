@@ -10,6 +10,7 @@ from lml_live import limits, values
 from lml_live.backoffice.allotting import ChannelReport
 from lml_live.backoffice.history import SeatDetails, StatusChange
 from lml_live.backoffice.holding import CustomerHold
+from lml_live.errors import Violation
 from lml_live.gateway import wire
 from lml_live.guard.staff import Role
 from lml_live.pricing.blocks import BlockKind
@@ -131,10 +132,13 @@ class ChannelList(msgspec.Struct, frozen=True):
     next: str | None
 
 
+VersionNumber = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+
+
 class DeployRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The body of `POST /layouts/{layout}/deploy`; without `version` the latest published one is meant."""
 
-    version: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
+    version: VersionNumber | None = None
 
 
 class LayoutShown(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,7 +146,7 @@ class LayoutShown(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     version: int
-    state: Literal["draft", "published", "deployed"]
+    state: Literal["draft", "published", "deployed", "retired"]
     hash: str
     name: str
     type: str
@@ -151,6 +155,17 @@ class LayoutShown(msgspec.Struct, frozen=True, kw_only=True):
     saved_at: datetime
     published_at: datetime | None
     deployed_at: datetime | None
+    retired_at: datetime | None = None
+    damaged_at: datetime | None = None
+    """When what is stored was seen not to have its hash: it is not deployed, and no event is made on it."""
+    warnings: tuple[Violation, ...] = ()
+    """What was odd in a draft that was just saved."""
+
+
+class VersionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Names a version of a layout."""
+
+    version: VersionNumber
 
 
 class LayoutList(msgspec.Struct, frozen=True):

@@ -21,7 +21,7 @@ from lml_live.inventory.records import Record
 from lml_live.pricing.catalogue import Catalogue
 from lml_live.pricing.events import Event
 from lml_live.pricing.quote import PricedLine, PriceTable
-from lml_live.venues.layout import LayoutIndex
+from lml_live.venues.seat_index import LayoutIndex
 
 
 class Desk(Struct, frozen=True):
@@ -223,8 +223,8 @@ def show_areas(areas: Mapping[str, AreaCounts]) -> dict[str, wire.AreaCounts]:
 _NO_PRICE: Final = Refusal("invalid_message", "There is no such price type for this category.")
 
 
-LoadLayout = Callable[[str, int], Awaitable[LayoutIndex]]
-"""Answers the index of a layout version by its id and version."""
+LoadLayout = Callable[[str, int, str], Awaitable[LayoutIndex]]
+"""Answers the index of a layout version by its id and version, if it has the hash that the event was made on."""
 LayoutUrl = Callable[[str, str], str]
 """Answers the address of a layout's bytes by its id and hash."""
 
@@ -265,7 +265,7 @@ class Desks:
         if known is not None and known.event.layout_hash == event.layout_hash:
             layout, plan = known.layout, known.plan
         else:
-            layout = await self._load_layout(event.layout_id, event.layout_version)
+            layout = await self._load_layout(event.layout_id, event.layout_version, event.layout_hash)
             plan = await self._plan(event.layout_hash, layout)
         default_types: dict[str, str] = {}
         for price in event.prices:

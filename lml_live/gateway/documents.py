@@ -93,6 +93,7 @@ def _describe(operation: Operation, by_shape: Mapping[str, Any]) -> dict[str, An
         "parameters": [
             *map(_path_parameter, operation.parameters),
             *(_query_parameter(query, by_shape[_key(query.type)]) for query in operation.query),
+            *([_MATCH_PARAMETER] if operation.if_match else ()),
             *([_KEY_PARAMETER | {"required": operation.idempotent is True}] if operation.idempotent else ()),
         ],
         "responses": {
@@ -135,6 +136,15 @@ def _success(operation: Operation, status: int, schema: Any) -> dict[str, Any]:
     if status in (201, 307):
         answer["headers"] = {"Location": {"schema": {"type": "string", "format": "uri-reference"}}}
     return answer
+
+
+_MATCH_PARAMETER: Final = {
+    "name": "If-Match",
+    "in": "header",
+    "required": True,
+    "description": "The `ETag` of what is replaced; where it is another by now, nothing is changed (412).",
+    "schema": {"type": "string"},
+}
 
 
 def _codes(operation: Operation) -> list[str]:

@@ -9,9 +9,10 @@ from aiohttp import web
 
 from lml_live.backoffice.allotting import Allotting
 from lml_live.backoffice.blocking import Blocking, BlockReport, Selection
+from lml_live.backoffice.layout_change import LayoutChange
 from lml_live.errors import NotFound
 from lml_live.gateway import paging
-from lml_live.gateway.bodies import BlockRequest, EventList, UnblockRequest
+from lml_live.gateway.bodies import BlockRequest, EventList, UnblockRequest, VersionRequest
 from lml_live.gateway.callers import find_staff, require_reach, require_staff
 from lml_live.gateway.idempotency import IdempotencyKeys, request_seed
 from lml_live.gateway.operations import API, Operation, bind
@@ -59,7 +60,7 @@ OPERATIONS: Final = (
         summary="Make a draft event on a deployed layout; prices cover exactly the layout's categories.",
         body=NewEvent,
         answers={201: PublicEvent},
-        codes=(*_MANAGER_CODES, "conflict"),
+        codes=(*_MANAGER_CODES, "conflict", "layout_damaged"),
         idempotent=True,
     ),
     Operation(
@@ -87,6 +88,17 @@ OPERATIONS: Final = (
             ("pause", "Refuse new holds, extensions and bookings until it is opened again; twice is once."),
             ("close", "End the sale for good; twice is once."),
         )
+    ),
+    Operation(
+        name="change_event_layout",
+        method="POST",
+        path=f"{API}/events/{{event}}/layout",
+        who="manager",
+        summary="Sell the event on another deployed version of its layout; a new epoch begins. Refused, with every seat"
+        " and area in `errors`, where something that is sold or held would not be there any more. Twice is once.",
+        body=VersionRequest,
+        answers={200: PublicEvent},
+        codes=(*_MANAGER_CODES, "not_found", "conflict", "sale_closed", "layout_damaged"),
     ),
     Operation(
         name="block_seats",
@@ -128,6 +140,7 @@ class EventServices:
     keys: IdempotencyKeys
     layout_url: Callable[[str, str], str]
     changed: Callable[[str], Awaitable[None]]
+    layout_change: LayoutChange
 
 
 def routes(services: EventServices) -> list[web.RouteDef]:
@@ -175,6 +188,13 @@ def routes(services: EventServices) -> list[web.RouteDef]:
             return _answer(shown(event))
 
         return handler
+
+    async def change_event_layout(request: web.Request) -> web.Response:
+        await require_staff(request, desk, "manager")
+        wanted = await read_body(request, VersionRequest)
+        event = await services.layout_change.change(request.match_info["event"], wanted.version)
+        await services.changed(event.id)
+        return _answer(shown(event))
 
     async def block_seats(request: web.Request) -> web.Response:
         staff = await require_staff(request, desk, "manager")
@@ -225,6 +245,7 @@ def routes(services: EventServices) -> list[web.RouteDef]:
             "open_event": set_state("open"),
             "pause_event": set_state("pause"),
             "close_event": set_state("close"),
+            "change_event_layout": change_event_layout,
             "block_seats": block_seats,
             "unblock_seats": unblock_seats,
         },

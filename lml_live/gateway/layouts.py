@@ -1,4 +1,7 @@
-"""The life of layouts over REST, for managers: draft, publish, deploy (contract, section 2)."""
+"""The life of layouts over REST, for managers: draft, publish, deploy, retire (contract, section 2).
+
+A draft is changed by one who has seen it: `PUT` names its `ETag`, and nobody's work is overwritten.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -10,15 +13,19 @@ from aiohttp import web
 
 from lml_live import limits
 from lml_live.clock import to_datetime
-from lml_live.errors import NotFound
-from lml_live.gateway.bodies import DeployRequest, LayoutList, LayoutShown
+from lml_live.errors import InvalidInput, NotFound, Refused, Violation
+from lml_live.gateway.bodies import DeployRequest, LayoutList, LayoutShown, VersionNumber, VersionRequest
 from lml_live.gateway.callers import require_staff
 from lml_live.gateway.idempotency import IdempotencyKeys
-from lml_live.gateway.operations import API, Operation, bind
-from lml_live.gateway.problems import read_body
+from lml_live.gateway.operations import API, Operation, Query, bind
+from lml_live.gateway.problems import Problem, read_body, read_bytes, respond
 from lml_live.guard.staff import StaffDesk
+from lml_live.venues.differences import LayoutDiff
+from lml_live.venues.importers.native import explain_layout
+from lml_live.venues.importers.reading import Rejected, read_json
 from lml_live.venues.layout import Layout
-from lml_live.venues.library import LayoutVersion, Library
+from lml_live.venues.library import DraftMoved, Library
+from lml_live.venues.stored import LayoutVersion, State
 
 _MANAGER_CODES: Final = ("unauthorized", "forbidden")
 
@@ -31,8 +38,52 @@ OPERATIONS: Final = (
         summary="Store a layout as the draft of its id; 200 where the library had this content already.",
         body=Layout,
         answers={200: LayoutShown, 201: LayoutShown},
-        codes=(*_MANAGER_CODES, "conflict"),
+        codes=(*_MANAGER_CODES, "conflict", "precondition_required"),
         idempotent=True,
+    ),
+    Operation(
+        name="read_layout_draft",
+        method="GET",
+        path=f"{API}/layouts/{{layout}}/draft",
+        who="manager",
+        summary="The draft as it is now; its `ETag` is what a change of it must name.",
+        answers={200: Layout},
+        codes=(*_MANAGER_CODES, "not_found", "layout_damaged"),
+    ),
+    Operation(
+        name="replace_layout_draft",
+        method="PUT",
+        path=f"{API}/layouts/{{layout}}",
+        who="manager",
+        summary="Replace the draft that `If-Match` names; where somebody else has, 412 with the difference (`diff`).",
+        body=Layout,
+        answers={200: LayoutShown},
+        codes=(*_MANAGER_CODES, "precondition_failed", "precondition_required"),
+        if_match=True,
+    ),
+    Operation(
+        name="begin_layout_draft",
+        method="POST",
+        path=f"{API}/layouts/{{layout}}/draft",
+        who="manager",
+        summary="Make a new draft with the content of an old version.",
+        body=VersionRequest,
+        answers={201: LayoutShown},
+        codes=(*_MANAGER_CODES, "not_found", "conflict", "layout_damaged"),
+        idempotent=True,
+    ),
+    Operation(
+        name="compare_layout_versions",
+        method="GET",
+        path=f"{API}/layouts/{{layout}}/diff",
+        who="manager",
+        summary="What the step from one version to another changes: seats added, removed, moved, recategorised.",
+        query=(
+            Query("from", VersionNumber, "The version to begin with.", required=True),
+            Query("to", VersionNumber, "The version to end with.", required=True),
+        ),
+        answers={200: LayoutDiff},
+        codes=(*_MANAGER_CODES, "not_found", "invalid_message", "layout_damaged"),
     ),
     Operation(
         name="list_layout_versions",
@@ -50,7 +101,7 @@ OPERATIONS: Final = (
         who="manager",
         summary="Make the draft unchangeable.",
         answers={200: LayoutShown},
-        codes=(*_MANAGER_CODES, "not_found", "conflict"),
+        codes=(*_MANAGER_CODES, "not_found", "conflict", "layout_damaged"),
     ),
     Operation(
         name="deploy_layout",
@@ -61,6 +112,16 @@ OPERATIONS: Final = (
         body=DeployRequest,
         body_required=False,
         answers={200: LayoutShown},
+        codes=(*_MANAGER_CODES, "not_found", "conflict", "layout_damaged"),
+    ),
+    Operation(
+        name="retire_layout",
+        method="POST",
+        path=f"{API}/layouts/{{layout}}/retire",
+        who="manager",
+        summary="Take a version out of use for good: no new event is made on it, those on sale go on. Twice is once.",
+        body=VersionRequest,
+        answers={200: LayoutShown},
         codes=(*_MANAGER_CODES, "not_found", "conflict"),
     ),
 )
@@ -68,12 +129,20 @@ OPERATIONS: Final = (
 
 @dataclass(frozen=True)
 class LayoutServices:
-    """What the handlers need. `deployed` puts a deployment on record, and the version where the CDN finds it."""
+    """What the handlers need. `stepped` puts a step (`published`, `deployed`, `retired`) on record, and a deployed
+    version where the CDN finds it."""
 
     desk: StaffDesk
     library: Library
     keys: IdempotencyKeys
-    deployed: Callable[[LayoutVersion], Awaitable[None]]
+    stepped: Callable[[State, LayoutVersion], Awaitable[None]]
+
+
+class DraftMovedProblem(Problem, frozen=True, omit_defaults=True, kw_only=True):
+    """Somebody else has changed the draft: it as it is now, and what the change would have made of it."""
+
+    draft: LayoutShown | None = None
+    diff: LayoutDiff | None = None
 
 
 def routes(services: LayoutServices) -> list[web.RouteDef]:
@@ -86,9 +155,8 @@ def routes(services: LayoutServices) -> list[web.RouteDef]:
         staff = await require_staff(request, desk, "manager")
 
         async def act() -> web.Response:
-            layout = await read_body(request, Layout, bytes_max=limits.LAYOUT_FILE_BYTES_MAX)
-            saved = await library.save_draft(layout)
-            return _answer(_shown(saved.version), status=201 if saved.changed else 200)
+            saved = await library.save_draft(await _read_layout(request), replace=False)
+            return _draft(saved.version, saved.warnings, status=201 if saved.changed else 200)
 
         async with one_at_a_time:
             return await services.keys.once(request, staff.id, act, bytes_max=limits.LAYOUT_FILE_BYTES_MAX)
@@ -100,15 +168,61 @@ def routes(services: LayoutServices) -> list[web.RouteDef]:
             raise NotFound("There is no such layout.")
         return _answer(LayoutList(tuple(map(_shown, versions)), None))
 
+    async def read_layout_draft(request: web.Request) -> web.Response:
+        await require_staff(request, desk, "manager")
+        draft = await library.find_draft(request.match_info["layout"])
+        if draft is None:
+            raise NotFound("There is no draft of such a layout.")
+        headers = {"ETag": f'"{draft.hash}"', "Cache-Control": "no-cache"}
+        data = await library.load_draft_bytes(draft)
+        return web.Response(body=data, content_type="application/json", headers=headers)
+
+    async def replace_layout_draft(request: web.Request) -> web.Response:
+        await require_staff(request, desk, "manager")
+        expected = _if_match(request)
+        async with one_at_a_time:
+            layout = await _read_layout(request)
+            if layout.layout_id != request.match_info["layout"]:
+                wrong = Violation("layout_id", "is another layout's; the one of the address is expected")
+                raise InvalidInput("This layout cannot be stored here.", errors=(wrong,))
+            try:
+                saved = await library.replace_draft(layout, expected)
+            except DraftMoved as error:
+                return _draft_moved(error)
+        return _draft(saved.version, saved.warnings)
+
+    async def begin_layout_draft(request: web.Request) -> web.Response:
+        staff = await require_staff(request, desk, "manager")
+
+        async def act() -> web.Response:
+            wanted = await read_body(request, VersionRequest)
+            return _draft(await library.begin_draft(request.match_info["layout"], wanted.version), status=201)
+
+        return await services.keys.once(request, staff.id, act)
+
+    async def compare_layout_versions(request: web.Request) -> web.Response:
+        await require_staff(request, desk, "manager")
+        before, after = (_version_number(request, name) for name in ("from", "to"))
+        return _answer(await library.compare(request.match_info["layout"], before, after))
+
     async def publish_layout(request: web.Request) -> web.Response:
         await require_staff(request, desk, "manager")
-        return _answer(_shown(await library.publish(request.match_info["layout"])))
+        version = await library.publish(request.match_info["layout"])
+        await services.stepped("published", version)
+        return _answer(_shown(version))
+
+    async def retire_layout(request: web.Request) -> web.Response:
+        await require_staff(request, desk, "manager")
+        wanted = await read_body(request, VersionRequest)
+        version = await library.retire(request.match_info["layout"], wanted.version)
+        await services.stepped("retired", version)
+        return _answer(_shown(version))
 
     async def deploy_layout(request: web.Request) -> web.Response:
         await require_staff(request, desk, "manager")
         wanted = await read_body(request, DeployRequest) if request.can_read_body else DeployRequest()
         version = await library.deploy(request.match_info["layout"], wanted.version)
-        await services.deployed(version)
+        await services.stepped("deployed", version)
         return _answer(_shown(version))
 
     return bind(
@@ -116,13 +230,61 @@ def routes(services: LayoutServices) -> list[web.RouteDef]:
         {
             "save_layout": save_layout,
             "list_layout_versions": list_layout_versions,
+            "read_layout_draft": read_layout_draft,
+            "replace_layout_draft": replace_layout_draft,
+            "begin_layout_draft": begin_layout_draft,
+            "compare_layout_versions": compare_layout_versions,
             "publish_layout": publish_layout,
             "deploy_layout": deploy_layout,
+            "retire_layout": retire_layout,
         },
     )
 
 
-def _shown(version: LayoutVersion) -> LayoutShown:
+async def _read_layout(request: web.Request) -> Layout:
+    """The body as a layout. Raises `InvalidInput` with everything that is wrong with it, not just the first thing."""
+    try:
+        return await read_body(request, Layout, bytes_max=limits.LAYOUT_FILE_BYTES_MAX)
+    except InvalidInput as error:
+        body = await read_bytes(request, bytes_max=limits.LAYOUT_FILE_BYTES_MAX)
+        raise InvalidInput(error.message, errors=await asyncio.to_thread(_explain, body)) from error
+
+
+def _explain(body: bytes) -> tuple[Violation, ...]:
+    tree = read_json(body.decode())
+    return tree.violations if isinstance(tree, Rejected) else explain_layout(tree)
+
+
+def _if_match(request: web.Request) -> str:
+    """The hash that a change was made on. Raises `precondition_required`."""
+    named = request.headers.get("If-Match", "").strip()
+    if not named:
+        raise Refused("precondition_required", "Say what you have changed: If-Match with the ETag of the draft.")
+    return named.removeprefix("W/").strip('"')
+
+
+def _version_number(request: web.Request, name: str) -> int:
+    text = request.query.get(name, "")
+    if not (text.isdecimal() and text.isascii() and len(text) <= 9 and int(text) >= 1):
+        wrong = Violation(name, "is no version; a whole number from 1 is expected")
+        raise InvalidInput("The request breaks the contract.", errors=(wrong,))
+    return int(text)
+
+
+def _draft_moved(error: DraftMoved) -> web.Response:
+    problem = DraftMovedProblem(
+        type=f"/docs#problem-{error.code}",
+        title="Precondition failed",
+        status=error.status,
+        detail=error.message,
+        code=error.code,
+        draft=None if error.draft is None else _shown(error.draft),
+        diff=error.diff,
+    )
+    return respond(problem)
+
+
+def _shown(version: LayoutVersion, warnings: tuple[Violation, ...] = ()) -> LayoutShown:
     return LayoutShown(
         id=version.layout_id,
         version=version.version,
@@ -135,7 +297,16 @@ def _shown(version: LayoutVersion) -> LayoutShown:
         saved_at=to_datetime(version.saved_ms),
         published_at=None if version.published_ms is None else to_datetime(version.published_ms),
         deployed_at=None if version.deployed_ms is None else to_datetime(version.deployed_ms),
+        retired_at=None if version.retired_ms is None else to_datetime(version.retired_ms),
+        damaged_at=None if version.damaged_ms is None else to_datetime(version.damaged_ms),
+        warnings=warnings,
     )
+
+
+def _draft(version: LayoutVersion, warnings: tuple[Violation, ...] = (), *, status: int = 200) -> web.Response:
+    response = _answer(_shown(version, warnings), status=status)
+    response.headers["ETag"] = f'"{version.hash}"'
+    return response
 
 
 def _answer(body: msgspec.Struct, *, status: int = 200) -> web.Response:

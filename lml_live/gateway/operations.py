@@ -45,6 +45,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     query: tuple[Query, ...] = ()
     idempotent: bool | Literal["optional"] = False
     """Whether there is an `Idempotency-Key`, and whether it must be sent."""
+    if_match: bool = False
+    """Whether `If-Match` must name what the change was made on."""
     content_type: str = "application/json"
 
     def __post_init__(self) -> None:

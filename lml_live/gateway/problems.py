@@ -54,7 +54,8 @@ _DETAIL_BY_CODE: Final = {
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """The body of every error (RFC 9457). `code` is stable; `errors` says where the request was at fault."""
+    """The body of every error (RFC 9457). `code` is stable; `errors` says where the request was at fault,
+    `warnings` what else was odd in it."""
 
     type: str
     title: str
@@ -62,14 +63,14 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     detail: str
     code: str
     errors: tuple[Violation, ...] = ()
+    warnings: tuple[Violation, ...] = ()
     retry_after_ms: int | None = None
 
 
 def problem_response(error: LmlError) -> web.Response:
     """The answer for an error of ours, with `Retry-After` where it makes sense to come back."""
-    return _response(
-        error.code, error.status, _ONE_WORDING.get(error.code, error.message), error.errors, error.retry_after_ms
-    )
+    words = _ONE_WORDING.get(error.code, error.message)
+    return _response(error.code, error.status, words, error.errors, error.retry_after_ms, warnings=error.warnings)
 
 
 @web.middleware
@@ -115,6 +116,8 @@ def _response(
     detail: str,
     errors: tuple[Violation, ...] = (),
     retry_after_ms: int | None = None,
+    *,
+    warnings: tuple[Violation, ...] = (),
 ) -> web.Response:
     problem = Problem(
         type=f"/docs#problem-{code}",
@@ -123,6 +126,7 @@ def _response(
         detail=detail,
         code=code,
         errors=errors,
+        warnings=warnings,
         retry_after_ms=retry_after_ms,
     )
     return respond(problem)

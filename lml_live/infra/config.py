@@ -34,6 +34,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     postgres_owner_dsn: str | None = None
     """Who migrates, and grants the server's role its rights; workers are never told."""
     mongo_url: str | None = None
+    mongo_owner_url: str | None = None
+    """Who makes collections, rules and indexes, and grants the server's user its rights; workers are never told."""
     mongo_database: str = "lml"
     s3_bucket: str | None = None
     s3_endpoint_url: str | None = None
@@ -91,6 +93,7 @@ DESCRIPTIONS: Final = {
     "postgres_dsn": "PostgreSQL: `postgresql://user:password@host/database`",
     "postgres_owner_dsn": "The same database as its owner, who migrates and grants; without it the server's role does",
     "mongo_url": "MongoDB, a replica set: `mongodb://…`",
+    "mongo_owner_url": "The same MongoDB as its owner, who makes rules and grants; without it the server's user does",
     "mongo_database": "The database in MongoDB",
     "s3_bucket": "Bucket for published layouts",
     "s3_endpoint_url": "An S3 that is not Amazon's",

@@ -3,11 +3,12 @@
 motor's upstream has moved on to PyMongo's own async API. It is imported here alone, so that the swap touches one file.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final, TypeAlias
 
-from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorDatabase
+import msgspec
+from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorClientSession, AsyncIOMotorDatabase
 from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
 
 from lml_live import limits
@@ -15,9 +16,14 @@ from lml_live.errors import Conflict, InvalidInput, Unavailable
 
 Document: TypeAlias = dict[str, Any]
 Database: TypeAlias = AsyncIOMotorDatabase[Document]
+Session: TypeAlias = AsyncIOMotorClientSession
 
 _FAILED_VALIDATION: Final = 121
 _COLLECTION_EXISTS: Final = 48
+_UNAUTHORIZED: Final = 13
+_DUPLICATE_KEY: Final = 11000
+_WRITE_CONFLICT: Final = 112
+_TOO_LARGE_FOR_CACHE: Final = 388
 
 
 def connect_database(url: str, name: str) -> Database:
@@ -57,11 +63,23 @@ def driver_errors() -> Iterator[None]:
     except DuplicateKeyError as error:
         raise Conflict("Somebody else stored the same thing at the same moment.") from error
     except OperationFailure as error:
-        if error.code == _FAILED_VALIDATION:
+        codes = _codes(error)
+        if _FAILED_VALIDATION in codes:
             raise InvalidInput("MongoDB's schema refuses the document.") from error
+        if _TOO_LARGE_FOR_CACHE in codes or "Cache full" in str(error):
+            raise Unavailable("MongoDB's cache is too small for this: 1 GB is enough for any layout.") from error
+        if _WRITE_CONFLICT in codes or _DUPLICATE_KEY in codes:
+            raise Conflict("Somebody else stored the same thing at the same moment.") from error
+        if _UNAUTHORIZED in codes:
+            raise Unavailable("MongoDB does not let this user do it: run `lml migrate` as the owner.") from error
         raise Unavailable(f"MongoDB refused the call ({error.code}).") from error
     except PyMongoError as error:
         raise Unavailable("MongoDB does not answer.") from error
+
+
+def _codes(error: OperationFailure) -> set[int | None]:
+    """Of many documents in one call it is those refused that carry the reason."""
+    return {error.code, *(fault.get("code") for fault in (error.details or {}).get("writeErrors", ()))}
 
 
 async def ping(database: Database) -> None:
@@ -70,17 +88,54 @@ async def ping(database: Database) -> None:
         await database.command("ping")
 
 
-async def ensure_collection(database: Database, name: str, schema: Mapping[str, Any]) -> None:
-    """A collection whose every insert and update must fit a JSON Schema; safe to call again, and by several at once."""
-    rules: Document = {
-        "validator": {"$jsonSchema": dict(schema)},
-        "validationLevel": "strict",
-        "validationAction": "error",
-    }
+class Index(msgspec.Struct, frozen=True):
+    """An index that a collection must have, by name."""
+
+    name: str
+    keys: tuple[tuple[str, int], ...]
+    unique: bool = False
+    only: Mapping[str, Any] | None = None
+    """The documents that it is about; None for all."""
+
+
+async def ensure_collection(database: Database, name: str, validator: Mapping[str, Any]) -> None:
+    """A collection whose every insert and update must pass a validator; safe to call again, and by several at once.
+
+    Asks before it changes anything: a server's user, who may change no rules, finds them as they should be.
+    """
+    rules: Document = {"validator": dict(validator), "validationLevel": "strict", "validationAction": "error"}
     with driver_errors():
+        found = await database.list_collections(filter={"name": name})
+        listed = [collection async for collection in found]
+        if listed and {rule: listed[0]["options"].get(rule) for rule in rules} == rules:
+            return
         try:
-            await database.create_collection(name, check_exists=False, **rules)
+            if not listed:
+                await database.create_collection(name, check_exists=False, **rules)
+                return
         except OperationFailure as error:
             if error.code != _COLLECTION_EXISTS:
                 raise
-            await database.command({"collMod": name, **rules})
+        await database.command({"collMod": name, **rules})
+
+
+async def ensure_indexes(database: Database, name: str, indexes: Sequence[Index]) -> None:
+    """The indexes that a collection does not have yet are made."""
+    with driver_errors():
+        known = await database[name].index_information()
+        for index in indexes:
+            if index.name not in known:
+                options: Document = {} if index.only is None else {"partialFilterExpression": dict(index.only)}
+                await database[name].create_index(list(index.keys), unique=index.unique, name=index.name, **options)
+
+
+@asynccontextmanager
+async def transaction(database: Database) -> AsyncIterator[Session]:
+    """All that is written with the session, or nothing, and a majority has it when this ends.
+
+    Raises `Conflict` where another transaction has just written the same documents, `Unavailable` where MongoDB does
+    not answer (then nobody knows whether it was kept) or has less cache than a transaction of this size needs.
+    """
+    with driver_errors():
+        async with await database.client.start_session() as session, session.start_transaction():
+            yield session

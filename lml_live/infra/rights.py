@@ -91,10 +91,10 @@ RIGHTS: Final[Mapping[str, frozenset[str]]] = {
         "INSERT",
         update="name venue starts_at on_sale_at state max_seats hold_seconds extensions lifetime_seconds orphan_rule"
         " expired_holds cooldown_seconds rehold_seconds release_jitter_seconds address_holds address_seats revision"
-        " prices_version epoch redis_run_id venue_id",
+        " prices_version epoch redis_run_id venue_id layout_version layout_hash seat_count",
     ),
     "event_price": _may("SELECT", "INSERT", "DELETE"),
-    "event_area": _may("SELECT", "INSERT", update="taken"),
+    "event_area": _may("SELECT", "INSERT", "DELETE", update="taken name category capacity position"),
     "event_channel": _may("SELECT", "INSERT", update="opens_at opened_at told_at staff_id reason"),
     "seat_channel": _may("SELECT", "INSERT", "DELETE", update="channel"),
     "area_channel": _may("SELECT", "INSERT", "DELETE", update="places"),

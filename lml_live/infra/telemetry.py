@@ -82,6 +82,19 @@ class Metrics:
         self.drift_mended = Counter(
             "lml_drift_mended", "Events set right, by how: told or adopted.", ["how"], registry=self.registry
         )
+        self.layouts_scrubbed = Counter(
+            "lml_layouts_scrubbed", "Stored layouts that this worker read and hashed again.", registry=self.registry
+        )
+        self.layouts_damaged = Gauge(
+            "lml_layouts_damaged",
+            "Layout versions whose stored content has another hash, as the leader last saw.",
+            registry=self.registry,
+        )
+        self.events_astray = Gauge(
+            "lml_events_astray",
+            "Events whose layout in MongoDB is gone or another, as the leader last saw.",
+            registry=self.registry,
+        )
         self.clock_skew = Gauge("lml_clock_skew_ms", "PostgreSQL's clock less Redis's.", registry=self.registry)
 
         self.stripe_calls = Counter(

@@ -74,6 +74,10 @@ class Layouts(Protocol):
         """The facts of a deployed version (None: the newest deployed one), or None where there is none."""
         ...
 
+    async def index(self, layout_id: str, version: int, layout_hash: str) -> LayoutFacts:
+        """The facts of the version that an event is sold on, whether or not new ones may be made on it."""
+        ...
+
 
 class EventPage(msgspec.Struct, frozen=True):
     """A page of events by start; `next` is the cursor of the page after it, None at the end."""
@@ -123,7 +127,7 @@ class Catalogue:
         layout = None
         if changes.prices is not UNSET:
             known = await self.load_event(event_id)
-            layout = await self._layouts.deployed_index(known.layout_id, known.layout_version)
+            layout = await self._layouts.index(known.layout_id, known.layout_version, known.layout_hash)
         async with postgres.transaction(self._pool) as connected:
             event = await _lock(connected, event_id)
             if event.state == "closed" and not (changes.on_sale_at is changes.prices is changes.limits is UNSET):

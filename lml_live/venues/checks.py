@@ -1,141 +1,94 @@
 """Every rule a layout must keep, and all violations at once: whoever draws a plan mends it in one go.
 
-A *violation* keeps a layout out. A *warning* is let through and said: it can be meant (two tiers drawn on top of each
-other), but mostly is not.
+A *violation* keeps a layout out. A *warning* (`oddities`) is let through and said. All of it is linear in the seats,
+and bounded where a file is not of this world: with more seats than a layout may have nothing else is looked at.
 """
 
 import math
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-import msgspec
-
 from lml_live import limits
-from lml_live.errors import Violation
 from lml_live.values import is_id
+from lml_live.venues.findings import Findings, Report, shown, unprintable
 from lml_live.venues.layout import (
+    COLOR_PATTERN,
     Layout,
     Point,
     Row,
     Section,
-    content_hash,
+    Table,
     count_seats,
     seal_layout,
     seat_id,
     seats_of,
 )
+from lml_live.venues.oddities import look_for_oddities
 
-_CONTROL_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-"""Control and format characters, surrogates and line separators: two labels that look alike would be two seats."""
-_FORMAT_ALLOWED: Final = frozenset("\u200c\u200d")
-"""The joiners of Persian and Indic writing are format characters and change how a word is read."""
-
-
-class Report(msgspec.Struct, frozen=True):
-    """What was found. `violations` holds the first `limits.VIOLATIONS_MAX`; `violation_count` counts all."""
-
-    violations: tuple[Violation, ...] = ()
-    warnings: tuple[Violation, ...] = ()
-    violation_count: int = 0
+_ID_EXPECTED: Final = "1 to 64 of A-Z, a-z, 0-9 and '-' are expected"
+_PLACE_EXPECTED: Final = "a number from 0 to 1 is expected"
+_COLOR: Final = re.compile(COLOR_PATTERN)
 
 
-class Findings:
-    """Collects violations up to the bound and goes on counting. Mutable: it lives inside one check."""
-
-    def __init__(self) -> None:
-        self.violations: list[Violation] = []
-        self.count = 0
-
-    def add(self, path: str, message: str) -> None:
-        """Notes one broken rule."""
-        self.count += 1
-        if len(self.violations) < limits.VIOLATIONS_MAX:
-            self.violations.append(Violation(path, message))
-
-    def closed(self) -> tuple[Violation, ...]:
-        """The violations, with one more that says how many were left off, where some were."""
-        left_off = self.count - len(self.violations)
-        if left_off:
-            return (*self.violations, Violation("", f"{left_off} more violations are not listed"))
-        return tuple(self.violations)
-
-
-def shown(value: object) -> str:
-    """A found value for a message: short, printable, whatever it is."""
-    if isinstance(value, str):
-        return ascii(value[:40]) + ("…" if len(value) > 40 else "") if _unprintable(value) else _quoted(value)
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, int) and abs(value) >= 10**18:
-        return "a huge number"
-    if isinstance(value, (int, float)):
-        return str(value)
-    if isinstance(value, dict):
-        return "an object"
-    return f"an array of {len(value)}" if isinstance(value, (list, tuple)) else type(value).__name__
-
-
-def label_fault(text: str, *, joins_id: bool) -> str | None:
-    """What is wrong with a label, or None. `joins_id`: the label is a part of seat ids, where `_` is the separator."""
+def label_fault(text: str, *, joins_id: bool) -> tuple[str, str] | None:
+    """What a label is and what is expected instead, or None. `joins_id`: it is a part of seat ids, joined with `_`."""
     if not text:
-        return "is empty; 1 to 100 characters are expected"
+        return "is empty", f"1 to {limits.LABEL_CHARS_MAX} characters are expected"
     if len(text) > limits.LABEL_CHARS_MAX:
-        return f"has {len(text)} characters; at most {limits.LABEL_CHARS_MAX} are expected"
+        return f"has {len(text)} characters", f"at most {limits.LABEL_CHARS_MAX} are expected"
     if joins_id and "_" in text:
-        return f"is {shown(text)}; '_' separates the parts of a seat id and cannot be in a label"
+        return f"is {shown(text)}", "'_' separates the parts of a seat id and cannot be in a label"
     if text != text.strip():
-        return f"is {shown(text)}; no space at either end is expected"
+        return f"is {shown(text)}", "no space at either end is expected"
     if text.isascii() and text.isprintable():
         return None
-    if _unprintable(text):
-        return f"is {shown(text)}; no control or invisible characters are expected"
+    if unprintable(text):
+        return f"is {shown(text)}", "no control or invisible characters are expected"
     if not unicodedata.is_normalized("NFC", text):
-        return f"is {shown(text)}; text in normal form C (NFC) is expected"
+        return f"is {shown(text)}", "text in normal form C (NFC) is expected"
     return None
 
 
 def check_layout(layout: Layout) -> Report:
-    """Checks every rule of a layout whose types are right, sealed or not. Costs about 3 µs a seat."""
-    findings = Findings()
-    _check_head(layout, findings)
-    _check_sections(layout.sections, findings)
-    _check_type(layout, findings)
-    _check_seat_ids(layout, findings)
-    for at, shape in enumerate(layout.shapes[: limits.LAYOUT_SHAPES_MAX]):
-        path = f"shapes[{at}]"
-        _check_label(findings, f"{path}.kind", shape.kind, joins_id=False)
-        if shape.label:
-            _check_label(findings, f"{path}.label", shape.label, joins_id=False)
-        if not shape.points:
-            findings.add(f"{path}.points", "is empty; at least one point is expected")
-        _check_points(findings, f"{path}.points", shape.points)
-    if findings.count == 0 and layout.hash and content_hash(seal_layout(layout)) != layout.hash:
-        findings.add("hash", f"is {layout.hash}; the content has another hash: leave `hash` out, it is computed")
-    warnings = (*_overlaps(layout), *_unsellable(layout)) if findings.count == 0 else ()
-    return Report(findings.closed(), warnings, findings.count)
+    """Checks every rule of a layout whose types are right, sealed or not. Costs about 8 µs a seat."""
+    return _look(layout, seal=False)[0]
 
 
-def _unprintable(text: str) -> bool:
-    return not text.isprintable() and any(
-        unicodedata.category(character) in _CONTROL_CATEGORIES and character not in _FORMAT_ALLOWED
-        for character in text
-    )
+def check_and_seal(layout: Layout) -> tuple[Report, Layout | None]:
+    """The same, and the layout sealed, or None where it breaks a rule. Cheaper than one after the other."""
+    return _look(layout, seal=True)
 
 
-def _quoted(text: str) -> str:
-    return f"'{text[:40]}…'" if len(text) > 40 else f"'{text}'"
+def _look(layout: Layout, *, seal: bool) -> tuple[Report, Layout | None]:
+    findings, sealed = Findings(), None
+    if _check_head(layout, findings):
+        _check_sections(layout, findings)
+        _check_type(layout, findings)
+        _check_listed(layout, findings)
+        _check_shapes(layout, findings)
+        if findings.count == 0 and (seal or layout.hash):
+            sealed = seal_layout(layout)
+        _check_seat_ids(layout, sealed, findings)
+        if findings.count == 0 and sealed is not None and layout.hash not in ("", sealed.hash):
+            expected = "the content has another hash: leave `hash` out, it is computed"
+            findings.broken("hash", "hash", f"is {layout.hash}", expected)
+    warnings = look_for_oddities(layout) if findings.count <= limits.VIOLATIONS_MAX else Findings()
+    report = Report(findings.closed(), warnings.closed(), findings.count, warnings.count)
+    return report, sealed if findings.count == 0 else None
 
 
-def _check_label(findings: Findings, path: str, text: str, *, joins_id: bool) -> None:
+def _check_label(findings: Findings, path: str, text: str, *, joins_id: bool = False) -> None:
     fault = label_fault(text, joins_id=joins_id)
     if fault is not None:
-        findings.add(path, fault)
+        findings.broken("label", path, *fault)
 
 
 def _check_points(findings: Findings, path: str, points: Sequence[Point]) -> None:
     if len(points) > limits.OUTLINE_POINTS_MAX:
-        findings.add(path, f"has {len(points)} points; at most {limits.OUTLINE_POINTS_MAX} are expected")
+        most = f"at most {limits.OUTLINE_POINTS_MAX} are expected"
+        findings.broken("point_count", path, f"has {len(points)} points", most)
         return
     for at, point in enumerate(points):
         _check_place(findings, f"{path}[{at}]", point)
@@ -144,46 +97,54 @@ def _check_points(findings: Findings, path: str, points: Sequence[Point]) -> Non
 def _check_place(findings: Findings, path: str, point: Point) -> None:
     for name, value in zip("xy", point, strict=True):
         if not 0 <= value <= 1:
-            findings.add(f"{path}.{name}", f"is {shown(value)}; a number from 0 to 1 is expected")
+            findings.broken("coordinate", f"{path}.{name}", f"is {shown(value)}", _PLACE_EXPECTED)
 
 
-def _check_head(layout: Layout, findings: Findings) -> None:
+def _check_count(findings: Findings, path: str, noun: str, count: int, most: int) -> bool:
+    if count > most:
+        findings.broken("count", path, f"has {count} {noun}", f"at most {most} are expected")
+    return count <= most
+
+
+def _check_head(layout: Layout, findings: Findings) -> bool:
+    """Whether the rest is worth looking at: a file that is far too large is refused for that alone."""
     if not is_id(layout.layout_id):
-        expected = "1 to 64 of A-Z, a-z, 0-9 and '-' are expected"
-        findings.add("layout_id", f"is {shown(layout.layout_id)}; {expected}")
-    _check_label(findings, "name", layout.name, joins_id=False)
+        findings.broken("layout_id", "layout_id", f"is {shown(layout.layout_id)}", _ID_EXPECTED)
+    _check_label(findings, "name", layout.name)
     if layout.version < 1:
-        findings.add("version", f"is {shown(layout.version)}; 1 or more is expected")
+        findings.broken("version", "version", f"is {shown(layout.version)}", "1 or more is expected")
+    expected = f"a number above 0, at most {limits.VIEWPORT_MAX}, is expected"
     for name, value in (("width", layout.viewport.width), ("height", layout.viewport.height)):
         if not (math.isfinite(value) and 0 < value <= limits.VIEWPORT_MAX):
-            findings.add(
-                f"viewport.{name}", f"is {shown(value)}; a number above 0, at most {limits.VIEWPORT_MAX}, is expected"
-            )
+            findings.broken("viewport", f"viewport.{name}", f"is {shown(value)}", expected)
     if layout.focal_point is not None:
         _check_place(findings, "focal_point", layout.focal_point)
-    if len(layout.shapes) > limits.LAYOUT_SHAPES_MAX:
-        findings.add("shapes", f"has {len(layout.shapes)} shapes; at most {limits.LAYOUT_SHAPES_MAX} are expected")
-    seat_count = count_seats(layout)
-    if seat_count > limits.LAYOUT_SEATS_MAX:
-        findings.add("sections", f"has {seat_count} seats; at most {limits.LAYOUT_SEATS_MAX} are expected")
     standing = sum(section.kind == "standing" for section in layout.sections)
-    if standing > limits.LAYOUT_AREAS_MAX:
-        findings.add("sections", f"has {standing} standing sections; at most {limits.LAYOUT_AREAS_MAX} are expected")
+    counted = (
+        ("sections", "seats", count_seats(layout), limits.LAYOUT_SEATS_MAX),
+        ("sections", "sections", len(layout.sections), limits.LAYOUT_SECTIONS_MAX),
+        ("sections", "standing sections", standing, limits.LAYOUT_AREAS_MAX),
+        ("shapes", "shapes", len(layout.shapes), limits.LAYOUT_SHAPES_MAX),
+        ("shapes", "points", sum(len(s.points) for s in layout.shapes), limits.LAYOUT_SHAPE_POINTS_MAX),
+        ("categories", "categories", len(layout.categories), limits.LAYOUT_CATEGORIES_MAX),
+        ("entrances", "entrances", len(layout.entrances), limits.LAYOUT_ENTRANCES_MAX),
+    )
+    # All are told, so this does not stop at the first.
+    return sum(not _check_count(findings, *each) for each in counted) == 0
 
 
 def _check_type(layout: Layout, findings: Findings) -> None:
     kinds = {section.kind for section in layout.sections}
     fitting = "hybrid" if len(kinds) == 2 else next(iter(kinds), layout.type)
     if layout.type != fitting:
-        findings.add("type", f"is {shown(layout.type)}; with these sections {shown(fitting)} is expected")
+        expected = f"with these sections {shown(fitting)} is expected"
+        findings.broken("type", "type", f"is {shown(layout.type)}", expected)
 
 
-def _check_sections(sections: Sequence[Section], findings: Findings) -> None:
+def _check_sections(layout: Layout, findings: Findings) -> None:
+    sections = layout.sections
     if not sections:
-        findings.add("sections", "is empty; at least one section is expected")
-    if len(sections) > limits.LAYOUT_SECTIONS_MAX:
-        findings.add("sections", f"has {len(sections)} sections; at most {limits.LAYOUT_SECTIONS_MAX} are expected")
-        return
+        findings.broken("section_count", "sections", "is empty", "at least one section is expected")
     _check_unique(findings, "sections", "name", "name", [section.name for section in sections])
     area_ids = [section.area_id if section.kind == "standing" else None for section in sections]
     _check_unique(findings, "sections", "area_id", "area_id", area_ids)
@@ -192,36 +153,54 @@ def _check_sections(sections: Sequence[Section], findings: Findings) -> None:
         _check_label(findings, f"{path}.name", section.name, joins_id=True)
         _check_points(findings, f"{path}.outline", section.outline)
         if section.outline and len(section.outline) < 3:
-            findings.add(f"{path}.outline", f"has {len(section.outline)} points; none, or at least 3, are expected")
-        if section.category is not None:
-            _check_label(findings, f"{path}.category", section.category, joins_id=False)
+            found = f"has {len(section.outline)} points"
+            findings.broken("outline", f"{path}.outline", found, "none, or at least 3, are expected")
+        for name, label in (("category", section.category), ("floor", section.floor), ("entrance", section.entrance)):
+            if label is not None:
+                _check_label(findings, f"{path}.{name}", label)
+        _check_nesting(findings, f"{path}.within", section)
         if section.kind == "standing":
             _check_standing(findings, path, section)
         else:
             _check_seated(findings, path, section)
 
 
+def _check_nesting(findings: Findings, path: str, section: Section) -> None:
+    """No place is within itself: nobody, not even the section's own name, comes twice on the way in."""
+    if not _check_count(findings, path, "places", len(section.within), limits.LAYOUT_NESTING_MAX):
+        return
+    for at, name in enumerate(section.within):
+        _check_label(findings, f"{path}[{at}]", name)
+    way = [unicodedata.normalize("NFC", name) for name in (*section.within, section.name)]
+    for at, name in enumerate(way[:-1]):
+        if name in way[at + 1 :]:
+            found = f"is {shown(name)}, which is further in, too"
+            findings.broken("nesting", f"{path}[{at}]", found, "a section is within other places, each named once")
+
+
 def _check_standing(findings: Findings, path: str, section: Section) -> None:
     if section.area_id is None or not is_id(section.area_id):
         found = "is missing" if section.area_id is None else f"is {shown(section.area_id)}"
-        findings.add(f"{path}.area_id", f"{found}; 1 to 64 of A-Z, a-z, 0-9 and '-' are expected")
+        findings.broken("area", f"{path}.area_id", found, _ID_EXPECTED)
     if section.capacity is None or not 1 <= section.capacity <= limits.AREA_CAPACITY_MAX:
         found = "is missing" if section.capacity is None else f"is {shown(section.capacity)}"
-        findings.add(f"{path}.capacity", f"{found}; a whole number from 1 to {limits.AREA_CAPACITY_MAX} is expected")
+        expected = f"a whole number from 1 to {limits.AREA_CAPACITY_MAX} is expected"
+        findings.broken("area", f"{path}.capacity", found, expected)
     if section.category is None:
-        findings.add(f"{path}.category", "is missing; a standing section needs a price category")
+        findings.broken("area", f"{path}.category", "is missing", "a standing section needs a price category")
     if section.rows:
-        findings.add(f"{path}.rows", f"has {len(section.rows)} rows; a standing section has none")
+        findings.broken("area", f"{path}.rows", f"has {len(section.rows)} rows", "a standing section has none")
     if section.sold_whole:
-        findings.add(f"{path}.sold_whole", "is true; only a seated section sells whole, as a box")
+        expected = "only a seated section sells whole, as a box"
+        findings.broken("sold_whole", f"{path}.sold_whole", "is true", expected)
 
 
 def _check_seated(findings: Findings, path: str, section: Section) -> None:
     for name, value in (("area_id", section.area_id), ("capacity", section.capacity)):
         if value is not None:
-            findings.add(f"{path}.{name}", f"is {shown(value)}; only a standing section has one")
+            findings.broken("area", f"{path}.{name}", f"is {shown(value)}", "only a standing section has one")
     if not section.rows:
-        findings.add(f"{path}.rows", "is empty; a seated section needs at least one row")
+        findings.broken("row_count", f"{path}.rows", "is empty", "a seated section needs at least one row")
     _check_unique(findings, f"{path}.rows", "label", "label", [row.label for row in section.rows])
     if section.sold_whole:
         _check_whole(findings, path, sum(len(row.seats) for row in section.rows))
@@ -230,28 +209,43 @@ def _check_seated(findings: Findings, path: str, section: Section) -> None:
         row_path = f"{path}.rows[{at}]"
         _check_label(findings, f"{row_path}.label", row.label, joins_id=True)
         if not row.seats:
-            findings.add(f"{row_path}.seats", "is empty; a row needs at least one seat")
+            findings.broken("seat_count", f"{row_path}.seats", "is empty", "a row needs at least one seat")
+        _check_count(findings, f"{row_path}.seats", "seats", len(row.seats), limits.LAYOUT_ROW_SEATS_MAX)
         if row.sold_whole and section.sold_whole:
-            findings.add(f"{row_path}.sold_whole", "is true; its section sells whole already, as a box")
+            expected = "its section sells whole already, as a box"
+            findings.broken("sold_whole", f"{row_path}.sold_whole", "is true", expected)
         elif row.sold_whole:
             _check_whole(findings, row_path, len(row.seats))
+        if row.table is not None:
+            _check_table(findings, f"{row_path}.table", row.table)
         _check_row(findings, row_path, row, good_categories)
+
+
+def _check_table(findings: Findings, path: str, table: Table) -> None:
+    for name in ("x", "y", "width", "height"):
+        value = getattr(table, name)
+        if not 0 <= value <= 1:
+            findings.broken("coordinate", f"{path}.{name}", f"is {shown(value)}", _PLACE_EXPECTED)
+    if not 0 <= table.turn < 360:
+        findings.broken("turn", f"{path}.turn", f"is {shown(table.turn)}", "degrees from 0 to below 360 are expected")
 
 
 def _check_whole(findings: Findings, path: str, count: int) -> None:
     """What nobody can hold in one hold could never be sold."""
     if count > limits.HOLD_SEATS_MAX:
-        findings.add(f"{path}.sold_whole", f"is true for {count} seats; at most {limits.HOLD_SEATS_MAX} sell whole")
+        most = f"at most {limits.HOLD_SEATS_MAX} sell whole"
+        findings.broken("sold_whole", f"{path}.sold_whole", f"is true for {count} seats", most)
 
 
 def _check_row(findings: Findings, path: str, row: Row, good_categories: set[str]) -> None:
     numbers = [seat.number for seat in row.seats]
-    if len(set(numbers)) != len(numbers):
+    # Two spellings of one text are told by `label_fault`, too: only one of them is in NFC.
+    if len(set(numbers)) != len(numbers) or not all(map(str.isascii, numbers)):
         _check_unique(findings, f"{path}.seats", "number", "number", numbers)
     for at, seat in enumerate(row.seats):
         fault = label_fault(seat.number, joins_id=True)
         if fault is not None:
-            findings.add(f"{path}.seats[{at}].number", fault)
+            findings.broken("label", f"{path}.seats[{at}].number", *fault)
         # A comparison with NaN is never true, so NaN fails here as it should.
         if not (0 <= seat.x <= 1 and 0 <= seat.y <= 1):
             _check_place(findings, f"{path}.seats[{at}]", (seat.x, seat.y))
@@ -260,62 +254,80 @@ def _check_row(findings: Findings, path: str, row: Row, good_categories: set[str
             if fault is None:
                 good_categories.add(seat.category)
             else:
-                findings.add(f"{path}.seats[{at}].category", fault)
+                findings.broken("label", f"{path}.seats[{at}].category", *fault)
 
 
 def _check_unique(findings: Findings, path: str, field: str, noun: str, labels: Iterable[str | None]) -> None:
     """Labels are compared in NFC: two spellings of one text would be one seat id."""
     first: dict[str, int] = {}
     for at, label in enumerate(labels):
-        if label is None:
+        if label is None or len(label) > limits.LABEL_CHARS_MAX:
             continue
         before = first.setdefault(unicodedata.normalize("NFC", label), at)
         if before != at:
-            findings.add(
-                f"{path}[{at}].{field}", f"is {shown(label)}, the {noun} of {path}[{before}] too; each is used once"
-            )
+            found = f"is {shown(label)}, the {noun} of {path}[{before}] too"
+            findings.broken("unique", f"{path}[{at}].{field}", found, "each is used once")
 
 
-def _check_seat_ids(layout: Layout, findings: Findings) -> None:
+def _check_seat_ids(layout: Layout, sealed: Layout | None, findings: Findings) -> None:
     """Declared ids must follow from the labels. Equal ids need no look of their own: labels are unique, without `_`."""
-    if not is_id(layout.layout_id):
-        return
-    if not any(seat.seat_id for _, _, seat in seats_of(layout)):
+    if not is_id(layout.layout_id) or not any(seat.seat_id for _, _, seat in seats_of(layout)):
         return
     for at_section, section in enumerate(layout.sections):
         for at_row, row in enumerate(section.rows):
+            right = sealed and sealed.sections[at_section].rows[at_row].seats
             for at, seat in enumerate(row.seats):
-                if not seat.seat_id:
+                # What UTF-8 cannot carry has no id, and was told already.
+                if not seat.seat_id or (right is None and unprintable(seat.number + row.label + section.name)):
                     continue
-                expected = seat_id(layout.layout_id, section.name, row.label, seat.number)
+                labels = (section.name, row.label, seat.number)
+                expected = right[at].seat_id if right else seat_id(layout.layout_id, *labels)
                 if seat.seat_id != expected:
-                    findings.add(
-                        f"sections[{at_section}].rows[{at_row}].seats[{at}].seat_id",
-                        f"is {shown(seat.seat_id)}; the id of this layout, section, row and number is {expected}",
-                    )
+                    path = f"sections[{at_section}].rows[{at_row}].seats[{at}].seat_id"
+                    words = f"the id of this layout, section, row and number is {expected}"
+                    findings.broken("seat_id", path, f"is {shown(seat.seat_id)}", words)
 
 
-_WARNINGS_MAX: Final = 20
+def _check_listed(layout: Layout, findings: Findings) -> None:
+    """Categories and entrances that are listed; what names one must name one of them."""
+    _check_unique(findings, "categories", "name", "name", [category.name for category in layout.categories])
+    for at, category in enumerate(layout.categories):
+        _check_label(findings, f"categories[{at}].name", category.name)
+        if category.color is not None and not _COLOR.search(category.color):
+            expected = "#rrggbb in lower-case hex is expected"
+            findings.broken("color", f"categories[{at}].color", f"is {shown(category.color)}", expected)
+    _check_unique(findings, "entrances", "name", "name", [entrance.name for entrance in layout.entrances])
+    for at, entrance in enumerate(layout.entrances):
+        _check_label(findings, f"entrances[{at}].name", entrance.name)
+        _check_place(findings, f"entrances[{at}].point", entrance.point)
+        if entrance.floor is not None:
+            _check_label(findings, f"entrances[{at}].floor", entrance.floor)
+    entrances = {entrance.name for entrance in layout.entrances}
+    categories = {category.name for category in layout.categories}
+    for at, section in enumerate(layout.sections):
+        path = f"sections[{at}]"
+        if section.entrance is not None and section.entrance not in entrances:
+            found = f"is {shown(section.entrance)}"
+            findings.broken("entrance", f"{path}.entrance", found, "one of the layout's entrances is expected")
+        if not categories:
+            continue
+        expected = "one of the layout's listed categories is expected"
+        if section.category is not None and section.category not in categories:
+            findings.broken("category", f"{path}.category", f"is {shown(section.category)}", expected)
+        for at_row, row in enumerate(section.rows):
+            for at_seat, seat in enumerate(row.seats):
+                if seat.category not in categories:
+                    where = f"{path}.rows[{at_row}].seats[{at_seat}].category"
+                    findings.broken("category", where, f"is {shown(seat.category)}", expected)
 
 
-def _overlaps(layout: Layout) -> tuple[Violation, ...]:
-    """Seats at the very same place: one would hide the other on the map."""
-    seen: dict[tuple[float, float], tuple[str, str, str]] = {}
-    warnings: list[Violation] = []
-    for section, row, seat in seats_of(layout):
-        here = (section.name, row.label, seat.number)
-        other = seen.setdefault((seat.x, seat.y), here)
-        if other is not here and len(warnings) < _WARNINGS_MAX:
-            warnings.append(Violation(" / ".join(here), f"lies on the same place as {' / '.join(other)}"))
-    return tuple(warnings)
-
-
-def _unsellable(layout: Layout) -> tuple[Violation, ...]:
-    """Companion seats that no accessible place is near: they sell with one of their section only."""
-    return tuple(
-        Violation(section.name, "has companion seats and no accessible place: nobody can be sold them")
-        for section in layout.sections
-        if any(seat.companion for row in section.rows for seat in row.seats)
-        and not any(seat.accessible for row in section.rows for seat in row.seats)
-        and not section.sold_whole
-    )[:_WARNINGS_MAX]
+def _check_shapes(layout: Layout, findings: Findings) -> None:
+    for at, shape in enumerate(layout.shapes):
+        path = f"shapes[{at}]"
+        _check_label(findings, f"{path}.kind", shape.kind)
+        for name, label in (("label", shape.label or None), ("floor", shape.floor)):
+            if label is not None:
+                _check_label(findings, f"{path}.{name}", label)
+        if not shape.points:
+            findings.broken("point_count", f"{path}.points", "is empty", "at least one point is expected")
+        _check_points(findings, f"{path}.points", shape.points)

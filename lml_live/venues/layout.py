@@ -5,9 +5,8 @@ sealed layouts are stored, served or indexed. Nothing here checks rules: see `ch
 """
 
 import hashlib
-import math
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from json.encoder import encode_basestring
 from typing import Annotated, Any, Final, Literal
 
@@ -16,7 +15,6 @@ from msgspec import Meta
 
 from lml_live import limits
 from lml_live.values import ID_PATTERN, SEAT_ID_PATTERN
-from lml_live.venues.seating import Place, Seating, seat_rows
 
 COORDINATE_DECIMALS: Final = 5
 """A hundred-thousandth of the plan: 2 mm in a 200 m stadium. Five decimals are also the most that RFC 8785 (numbers as
@@ -25,22 +23,29 @@ ECMAScript writes them) and plain decimal notation agree on: 0.00001 is written 
 LayoutType = Literal["seated", "standing", "hybrid"]
 SectionKind = Literal["seated", "standing"]
 Units = Literal["relative", "px"]
+Feature = Literal["aisle", "easy_access", "hearing_loop", "lift_up_armrests", "plus_size", "sign_language"]
+"""What is good to know of a seat and changes nothing in how it is sold."""
+TableForm = Literal["round", "rectangle"]
 
+COLOR_PATTERN: Final = "^#[0-9a-f]{6}$"
 Label = Annotated[str, Meta(min_length=1, max_length=limits.LABEL_CHARS_MAX)]
 Coordinate = Annotated[float, Meta(ge=0, le=1)]
 Point = tuple[Coordinate, Coordinate]
 """x and y, each from 0 to 1 of the viewport; y grows downwards."""
 
 
-class Viewport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """The plan's own size; a seat's place on paper is (x * width, y * height)."""
+class Viewport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """The plan's own size; a seat's place on paper is (x * width, y * height).
+
+    `relative` sizes are a proportion and no more, `px` are pixels of the plan's own drawing (see `viewport`).
+    """
 
     width: Annotated[float, Meta(gt=0)]
     height: Annotated[float, Meta(gt=0)]
     units: Units = "relative"
 
 
-class Seat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+class Seat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """One numbered place. `seat_id` may be left out of a file: it follows from the labels."""
 
     number: Label
@@ -51,20 +56,38 @@ class Seat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     accessible: bool = False
     companion: bool = False
     restricted_view: bool = False
+    features: tuple[Feature, ...] = ()
 
 
-class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """Neighbouring seats, in the order in which they stand. A table is a row that is `sold_whole`."""
+class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """The board that a row's seats stand around, as it is drawn: its middle, its size, its turn in degrees."""
+
+    x: Coordinate
+    y: Coordinate
+    width: Coordinate
+    height: Coordinate
+    form: TableForm = "round"
+    turn: Annotated[float, Meta(ge=0, lt=360)] = 0.0
+
+
+class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """Neighbouring seats, in the order in which they stand.
+
+    A table is a row that has a `table`, is `sold_whole`, or both: some sell by the chair.
+    """
 
     label: Label
     seats: tuple[Seat, ...]
     sold_whole: bool = False
+    table: Table | None = None
 
 
-class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """A seated section has rows; a standing one has `area_id`, `capacity` and `category` instead.
 
-    A box is a section that is `sold_whole`: all of its rows together.
+    A box is a section that is `sold_whole`: all of its rows together. Sections stay one flat list, whatever they are
+    nested in: `within` names those places, the outermost first (`["North stand", "Upper tier"]`), and `floor` the
+    storey, each of which is a drawing of its own (docs/decisions/028).
     """
 
     name: Label
@@ -75,14 +98,34 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False)
     category: Label | None = None
     outline: tuple[Point, ...] = ()
     sold_whole: bool = False
+    within: Annotated[tuple[Label, ...], Meta(max_length=limits.LAYOUT_NESTING_MAX)] = ()
+    floor: Label | None = None
+    entrance: Label | None = None
+    """Which entrance its people take: the name of one of the layout's."""
 
 
-class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+class Category(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """A price category as the plan shows it. A layout that lists any lists all that its seats and areas have."""
+
+    name: Label
+    color: Annotated[str, Meta(pattern=COLOR_PATTERN)] | None = None
+
+
+class Entrance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """A door or gate, where people come in."""
+
+    name: Label
+    point: Point
+    floor: Label | None = None
+
+
+class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """Decoration, such as the stage. One point is a place for the label alone, two a line, more a polygon."""
 
     kind: Label
     points: Annotated[tuple[Point, ...], Meta(min_length=1)]
     label: Annotated[str, Meta(max_length=limits.LABEL_CHARS_MAX)] = ""
+    floor: Label | None = None
 
 
 class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
@@ -97,6 +140,8 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     hash: Annotated[str, Meta(pattern=f"^$|{SEAT_ID_PATTERN}")] = ""
     focal_point: Point | None = None
     shapes: tuple[Shape, ...] = ()
+    categories: tuple[Category, ...] = ()
+    entrances: tuple[Entrance, ...] = ()
 
 
 def seat_id(layout_id: str, section: str, row: str, number: str) -> str:
@@ -142,6 +187,13 @@ def content_hash(layout: Layout) -> str:
     return hashlib.sha256(_canonical_text(layout, "").encode()).hexdigest()
 
 
+def spell_layout(layout: Layout) -> tuple[Layout, int]:
+    """A sealed layout whose version was changed since, with its hash, and the size of its canonical bytes."""
+    text = _canonical_text(layout, "").encode()
+    found = hashlib.sha256(text).hexdigest()
+    return msgspec.structs.replace(layout, hash=found), len(text) + len(f'"hash":"{found}",')
+
+
 def verify_bytes(data: bytes, expected_hash: str) -> bool:
     """Whether `data` are the canonical bytes of the layout named `expected_hash`.
 
@@ -164,6 +216,9 @@ def seal_layout(layout: Layout, *, version: int | None = None) -> Layout:
         shapes=tuple(
             msgspec.structs.replace(shape, points=tuple(_rounded(point) for point in shape.points))
             for shape in layout.shapes
+        ),
+        entrances=tuple(
+            msgspec.structs.replace(entrance, point=_rounded(entrance.point)) for entrance in layout.entrances
         ),
     )
     return msgspec.structs.replace(sealed, hash=content_hash(sealed))
@@ -200,12 +255,20 @@ def _seal_section(layout_id: str, section: Section) -> Section:
                 seat.accessible,
                 seat.companion,
                 seat.restricted_view,
+                # In one order, each once: what is the same must have the same bytes.
+                seat.features if len(seat.features) < 2 else tuple(sorted(set(seat.features))),
             )
             for seat in row.seats
         )
-        rows.append(Row(row.label, seats, row.sold_whole))
+        rows.append(Row(row.label, seats, row.sold_whole, None if row.table is None else _seal_table(row.table)))
     outline = tuple(_rounded(point) for point in section.outline)
     return msgspec.structs.replace(section, rows=tuple(rows), outline=outline)
+
+
+def _seal_table(table: Table) -> Table:
+    x, y = _rounded((table.x, table.y))
+    width, height = _rounded((table.width, table.height))
+    return Table(x, y, width, height, table.form, round(table.turn, COORDINATE_DECIMALS))
 
 
 def _number(value: float) -> str:
@@ -230,10 +293,11 @@ def _seat_text(seat: Seat) -> str:
     # Written out by hand, in the order of the names: 200,000 of these are most of the time of an import.
     accessible = '"accessible":true,' if seat.accessible else ""
     companion = '"companion":true,' if seat.companion else ""
+    features = f'"features":[{",".join(map(encode_basestring, seat.features))}],' if seat.features else ""
     restricted = '"restricted_view":true,' if seat.restricted_view else ""
     identity = f'"seat_id":"{seat.seat_id}",' if seat.seat_id else ""
     return (
-        f'{{{accessible}"category":{encode_basestring(seat.category)},{companion}'
+        f'{{{accessible}"category":{encode_basestring(seat.category)},{companion}{features}'
         f'"number":{encode_basestring(seat.number)},{restricted}{identity}'
         f'"x":{_number(seat.x)},"y":{_number(seat.y)}}}'
     )
@@ -241,21 +305,38 @@ def _seat_text(seat: Seat) -> str:
 
 def _row_text(row: Row) -> str:
     whole = ',"sold_whole":true' if row.sold_whole else ""
-    return f'{{"label":{encode_basestring(row.label)},"seats":[{",".join(map(_seat_text, row.seats))}]{whole}}}'
+    table = "" if row.table is None else f',"table":{_table_text(row.table)}'
+    return f'{{"label":{encode_basestring(row.label)},"seats":[{",".join(map(_seat_text, row.seats))}]{whole}{table}}}'
+
+
+def _table_text(table: Table) -> str:
+    return _members(
+        {
+            "form": None if table.form == "round" else encode_basestring(table.form),
+            "height": _number(table.height),
+            "turn": _number(table.turn) if table.turn else None,
+            "width": _number(table.width),
+            "x": _number(table.x),
+            "y": _number(table.y),
+        }
+    )
 
 
 def _section_text(section: Section) -> str:
     rows = ",".join(map(_row_text, section.rows))
     return _members(
         {
-            "area_id": None if section.area_id is None else encode_basestring(section.area_id),
+            "area_id": _text_or_none(section.area_id),
             "capacity": None if section.capacity is None else str(section.capacity),
-            "category": None if section.category is None else encode_basestring(section.category),
+            "category": _text_or_none(section.category),
+            "entrance": _text_or_none(section.entrance),
+            "floor": _text_or_none(section.floor),
             "kind": encode_basestring(section.kind),
             "name": encode_basestring(section.name),
             "outline": _points(section.outline) if section.outline else None,
             "rows": f"[{rows}]",
             "sold_whole": "true" if section.sold_whole else None,
+            "within": _list_or_none(map(encode_basestring, section.within)),
         }
     )
 
@@ -263,11 +344,36 @@ def _section_text(section: Section) -> str:
 def _shape_text(shape: Shape) -> str:
     return _members(
         {
+            "floor": _text_or_none(shape.floor),
             "kind": encode_basestring(shape.kind),
             "label": encode_basestring(shape.label) if shape.label else None,
             "points": _points(shape.points),
         }
     )
+
+
+def _category_text(category: Category) -> str:
+    return _members({"color": _text_or_none(category.color), "name": encode_basestring(category.name)})
+
+
+def _entrance_text(entrance: Entrance) -> str:
+    x, y = entrance.point
+    return _members(
+        {
+            "floor": _text_or_none(entrance.floor),
+            "name": encode_basestring(entrance.name),
+            "point": f"[{_number(x)},{_number(y)}]",
+        }
+    )
+
+
+def _text_or_none(text: str | None) -> str | None:
+    return None if text is None else encode_basestring(text)
+
+
+def _list_or_none(texts: Iterable[str]) -> str | None:
+    joined = ",".join(texts)
+    return f"[{joined}]" if joined else None
 
 
 def _canonical_text(layout: Layout, hash_text: str) -> str:
@@ -279,138 +385,16 @@ def _canonical_text(layout: Layout, hash_text: str) -> str:
     focal = layout.focal_point
     return _members(
         {
+            "categories": _list_or_none(map(_category_text, layout.categories)),
+            "entrances": _list_or_none(map(_entrance_text, layout.entrances)),
             "focal_point": None if focal is None else f"[{_number(focal[0])},{_number(focal[1])}]",
             "hash": f'"{hash_text}"' if hash_text else None,
             "layout_id": encode_basestring(layout.layout_id),
             "name": encode_basestring(layout.name),
             "sections": "[" + ",".join(map(_section_text, layout.sections)) + "]",
-            "shapes": "[" + ",".join(map(_shape_text, layout.shapes)) + "]" if layout.shapes else None,
+            "shapes": _list_or_none(map(_shape_text, layout.shapes)),
             "type": encode_basestring(layout.type),
             "version": str(layout.version),
             "viewport": _members(viewport),
         }
     )
-
-
-# --- The index the server keeps
-
-
-class LayoutArea(msgspec.Struct, frozen=True, gc=False):
-    """A standing section: sold by quantity."""
-
-    area_id: str
-    name: str
-    category: str
-    capacity: int
-
-
-class LayoutRow(msgspec.Struct, frozen=True, gc=False):
-    """Seats `first … first + count - 1` stand side by side, in this order."""
-
-    section: str
-    label: str
-    first: int
-    count: int
-
-
-class LayoutIndex(msgspec.Struct, frozen=True):
-    """What the server knows by heart of one layout version. A seat's index is its position in canonical order."""
-
-    layout_id: str
-    version: int
-    hash: str
-    name: str
-    type: LayoutType
-    seat_count: int
-    seat_ids: tuple[str, ...]
-    index_of: dict[str, int]
-    """Seat id to index."""
-    categories: tuple[str, ...]
-    """The category of each seat, by index."""
-    numbers: tuple[str, ...]
-    """The number of each seat, by index; section and row are found with `row_of`."""
-    rows: tuple[LayoutRow, ...]
-    row_of: tuple[int, ...]
-    """The position in `rows` of each seat's row, by index."""
-    areas: tuple[LayoutArea, ...]
-    accessible: frozenset[int]
-    companions: frozenset[int]
-    wholes: tuple[tuple[int, ...], ...]
-    """The tables and boxes that sell only whole: the seats of each."""
-    whole_of: dict[int, int]
-    """The position in `wholes` of each seat that is in one."""
-    seating: Seating
-    """Who sits beside whom, and how far from the focal point."""
-
-
-def index_layout(layout: Layout) -> LayoutIndex:
-    """Builds the index of a sealed layout that passed `checks.check_layout`. 200,000 seats take about 0.7 s."""
-    seat_ids: list[str] = []
-    categories: list[str] = []
-    numbers: list[str] = []
-    row_of: list[int] = []
-    rows: list[LayoutRow] = []
-    areas: list[LayoutArea] = []
-    special: list[tuple[int, Seat]] = []
-    wholes: list[tuple[int, ...]] = []
-    for section in layout.sections:
-        if section.kind == "standing":
-            areas.append(LayoutArea(section.area_id or "", section.name, section.category or "", section.capacity or 0))
-        begun = len(seat_ids)
-        for row in section.rows:
-            first = len(seat_ids)
-            row_of.extend([len(rows)] * len(row.seats))
-            rows.append(LayoutRow(section.name, row.label, first, len(row.seats)))
-            seat_ids.extend([seat.seat_id for seat in row.seats])
-            categories.extend([seat.category for seat in row.seats])
-            numbers.extend([seat.number for seat in row.seats])
-            special.extend((first + at, seat) for at, seat in enumerate(row.seats) if seat.accessible or seat.companion)
-            if row.sold_whole:
-                wholes.append(tuple(range(first, len(seat_ids))))
-        if section.sold_whole:
-            wholes.append(tuple(range(begun, len(seat_ids))))
-    return LayoutIndex(
-        layout_id=layout.layout_id,
-        version=layout.version,
-        hash=layout.hash,
-        name=layout.name,
-        type=layout.type,
-        seat_count=len(seat_ids),
-        seat_ids=tuple(seat_ids),
-        index_of={text: index for index, text in enumerate(seat_ids)},
-        categories=tuple(categories),
-        numbers=tuple(numbers),
-        rows=tuple(rows),
-        row_of=tuple(row_of),
-        areas=tuple(areas),
-        accessible=frozenset(index for index, seat in special if seat.accessible),
-        companions=frozenset(index for index, seat in special if seat.companion),
-        wholes=tuple(wholes),
-        whole_of={seat: number for number, seats in enumerate(wholes) for seat in seats},
-        seating=_seating(layout),
-    )
-
-
-_STAGES: Final = frozenset({"stage", "screen", "field", "pitch", "court"})
-
-
-def focal_point(layout: Layout) -> Point:
-    """Where everybody looks: as the layout says, else the middle of its stage, else of the plan's upper edge."""
-    if layout.focal_point is not None:
-        return layout.focal_point
-    for shape in layout.shapes:
-        if shape.kind.casefold() in _STAGES:
-            xs, ys = zip(*shape.points, strict=True)
-            return (min(xs) + max(xs)) / 2, (min(ys) + max(ys)) / 2
-    return 0.5, 0.0
-
-
-def _seating(layout: Layout) -> Seating:
-    width, height = layout.viewport.width, layout.viewport.height
-    focal = focal_point(layout)
-
-    def places(row: Row) -> list[Place]:
-        return [(seat.x * width, seat.y * height) for seat in row.seats]
-
-    sections = [[places(row) for row in section.rows] for section in layout.sections]
-    return seat_rows(sections, (focal[0] * width, focal[1] * height), math.hypot(width, height))

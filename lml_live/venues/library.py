@@ -1,97 +1,59 @@
-"""The library of layouts in MongoDB: drafts, published versions, deployed versions.
+"""The library of layouts in MongoDB: drafts, published versions, deployed versions, and those that had their time.
 
     draft ── publish ──▶ published ── deploy ──▶ deployed
+                             └────── retire ──▶ retired ◀── retire ──┘
 
 A layout has at most one draft; a published version never changes. Each step is one update whose condition is the state
 that it leaves, so two people who act at once cannot both succeed.
 
-The canonical bytes are stored in chunks, because a document holds 16 MB and a layout of 200,000 seats has 26. Chunks
-are written first, under an upload id of their own; the version's document then names that upload, and is the one write
-that counts. (One transaction around both was tried: with 26 MB an embedded MongoDB rolls it back for want of cache.)
-What a broken save leaves behind nobody reads, and a later save sweeps it away.
+A layout is several documents (`stored`), written in one transaction with the version's own, which names them by their
+`upload`. What is read is hashed again, every time: who has changed a document behind our back is found before anything
+is published, deployed or sold on it (docs/decisions/029).
 """
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any, Final, Literal
+import contextlib
+import logging
+from typing import Any, Final
 
 import msgspec
 
 from lml_live import limits
 from lml_live.clock import Clock, system_clock_ms
-from lml_live.errors import Conflict, InvalidInput, LmlError, NotFound, Refused
-from lml_live.infra.mongo import Database, Document, driver_errors, ensure_collection
-from lml_live.values import ID_PATTERN, SEAT_ID_PATTERN, new_id
-from lml_live.venues.checks import check_layout
+from lml_live.errors import Conflict, LmlError, NotFound, Refused, Violation
+from lml_live.infra.mongo import (
+    Database,
+    Document,
+    Session,
+    driver_errors,
+    transaction,
+)
+from lml_live.values import new_id
+from lml_live.venues.checks import check_and_seal
+from lml_live.venues.differences import LayoutDiff, compare_layouts
+from lml_live.venues.findings import InvalidLayout
 from lml_live.venues.layout import (
     Layout,
-    LayoutIndex,
     canonical_bytes,
-    content_hash,
     count_places,
     count_seats,
-    decode_layout,
-    index_layout,
-    seal_layout,
+    spell_layout,
     verify_bytes,
 )
+from lml_live.venues.normal_form import in_nfc
+from lml_live.venues.schema import delete_upload, insert_upload
+from lml_live.venues.seat_index import LayoutIndex, index_layout
+from lml_live.venues.stored import (
+    PLANS,
+    SECTIONS,
+    VERSIONS,
+    LayoutVersion,
+    State,
+    documents_of,
+    layout_of,
+)
 
-VERSIONS: Final = "layout_versions"
-CHUNKS: Final = "layout_chunks"
-
-State = Literal["draft", "published", "deployed"]
-
-_INTEGER: Final = {"bsonType": ["int", "long"], "minimum": 0}
-_MOMENT: Final = {"bsonType": ["int", "long", "null"]}
-_HASH: Final = {"bsonType": "string", "pattern": SEAT_ID_PATTERN}
-_ID: Final = {"bsonType": "string", "pattern": ID_PATTERN}
-
-_VERSION_FIELDS: Final[Mapping[str, Mapping[str, object]]] = {
-    "_id": {"bsonType": "string"},
-    "layout_id": _ID,
-    "version": {"bsonType": ["int", "long"], "minimum": 1},
-    "state": {"enum": ["draft", "published", "deployed"]},
-    "hash": _HASH,
-    "upload": {"bsonType": "string", "pattern": ID_PATTERN},
-    "fingerprint": _HASH,
-    "name": {"bsonType": "string", "minLength": 1, "maxLength": limits.LABEL_CHARS_MAX},
-    "type": {"enum": ["seated", "standing", "hybrid"]},
-    "seat_count": {**_INTEGER, "maximum": limits.LAYOUT_SEATS_MAX},
-    "place_count": {**_INTEGER, "minimum": 1},
-    "size_bytes": {**_INTEGER, "minimum": 1},
-    "saved_ms": {"bsonType": ["int", "long"]},
-    "published_ms": _MOMENT,
-    "deployed_ms": _MOMENT,
-}
-_CHUNK_FIELDS: Final[Mapping[str, Mapping[str, object]]] = {
-    "_id": {"bsonType": "string"},
-    "layout_id": _ID,
-    "upload": {"bsonType": "string", "pattern": ID_PATTERN},
-    "position": _INTEGER,
-    "saved_ms": {"bsonType": ["int", "long"]},
-    "data": {"bsonType": "binData"},
-}
-
-
-class LayoutVersion(msgspec.Struct, frozen=True):
-    """One version of a layout, without its bytes."""
-
-    layout_id: str
-    version: int
-    state: State
-    hash: str
-    fingerprint: str
-    """The hash that the content has as version 1: equal for equal content, whatever the version."""
-    upload: str
-    """Which chunks are its bytes."""
-    name: str
-    type: str
-    seat_count: int
-    place_count: int
-    size_bytes: int
-    saved_ms: int
-    published_ms: int | None = None
-    deployed_ms: int | None = None
+_log: Final = logging.getLogger(__name__)
 
 
 class Saved(msgspec.Struct, frozen=True):
@@ -99,30 +61,28 @@ class Saved(msgspec.Struct, frozen=True):
 
     version: LayoutVersion
     changed: bool
+    warnings: tuple[Violation, ...] = ()
 
 
-async def apply_schema(database: Database) -> None:
-    """Makes the collections with their validators (level strict) and unique indexes; safe to call at every start."""
-    for name, fields in ((VERSIONS, _VERSION_FIELDS), (CHUNKS, _CHUNK_FIELDS)):
-        schema = {
-            "bsonType": "object",
-            "required": list(fields),
-            "properties": dict(fields),
-            # A field that nobody knows is a field that nobody checks.
-            "additionalProperties": False,
-        }
-        await ensure_collection(database, name, schema)
-    with driver_errors():
-        versions = database[VERSIONS]
-        await versions.create_index([("layout_id", 1), ("version", -1)], unique=True, name="one_document_per_version")
-        await versions.create_index(
-            [("layout_id", 1)], unique=True, name="one_draft_per_layout", partialFilterExpression={"state": "draft"}
+class DraftMoved(LmlError):
+    """The draft is not the one that a change was made on. `diff` is what the change would have made of it."""
+
+    code = "precondition_failed"
+
+    def __init__(self, draft: LayoutVersion | None, diff: LayoutDiff | None) -> None:
+        super().__init__(
+            "The draft is another than the one that you changed. Nothing was stored; look at the difference."
+            if draft is not None
+            else "The layout has no draft (any more). Nothing was stored."
         )
-        await versions.create_index([("layout_id", 1), ("hash", 1)], name="versions_by_hash")
-        await versions.create_index([("state", 1)], name="versions_by_state")
-        await database[CHUNKS].create_index(
-            [("layout_id", 1), ("upload", 1), ("position", 1)], unique=True, name="one_chunk_per_position"
-        )
+        self.draft = draft
+        self.diff = diff
+
+
+class LayoutDamaged(LmlError):
+    """What MongoDB has of a version is not what was stored: nobody may publish, deploy or sell on it."""
+
+    code = "layout_damaged"
 
 
 class Library:
@@ -132,18 +92,20 @@ class Library:
         self._database = database
         self._clock = clock
 
-    async def save_draft(self, layout: Layout, *, version: int | None = None) -> Saved:
+    async def save_draft(self, layout: Layout, *, version: int | None = None, replace: bool = True) -> Saved:
         """Stores a layout as the draft of its id: a new one, or instead of the draft that is there.
 
+        Without `replace` another draft that is there stays: `Refused` (precondition_required).
+
         Content that is published already, or is the draft already, changes nothing. `version` asks for that version and
-        no other: where it is published and differs, `Refused` (layout_immutable). Raises `InvalidInput` with every
+        no other: where it is published and differs, `Refused` (layout_immutable). Raises `InvalidLayout` with every
         broken rule, `Conflict` where somebody else saved at the same moment.
         """
-        layout, fingerprint = await asyncio.to_thread(_checked, layout)
+        layout, fingerprint, warnings = await asyncio.to_thread(_checked, layout)
         known = await self.status(layout.layout_id)
         for existing in known:
             if existing.fingerprint == fingerprint and version in (None, existing.version):
-                return Saved(existing, changed=False)
+                return Saved(existing, False, warnings)
         draft = next((existing for existing in known if existing.state == "draft"), None)
         latest = known[-1].version if known else 0
         target = draft.version if draft else latest + 1
@@ -151,30 +113,76 @@ class Library:
             if any(existing.version == version for existing in known):
                 raise Refused("layout_immutable", f"Version {version} of {layout.layout_id} is published and stays so.")
             raise Conflict(f"The next version of {layout.layout_id} is {target}, not {version}.")
-        sealed, data = await asyncio.to_thread(_sealed, layout, target)
+        if draft is not None and not replace:
+            words = f"{layout.layout_id} has a draft already: replace it by PUT, with If-Match."
+            raise Refused("precondition_required", words)
+        return Saved(await self._store(layout, fingerprint, target, draft), True, warnings)
+
+    async def _store(self, layout: Layout, fingerprint: str, target: int, draft: LayoutVersion | None) -> LayoutVersion:
+        """Writes a checked layout as the draft `target`, instead of `draft` where there is one."""
+        upload = new_id("upload")
+        sealed, size_bytes, plan, sections = await asyncio.to_thread(_made, layout, target, upload)
         saved = LayoutVersion(
             layout_id=sealed.layout_id,
             version=target,
             state="draft",
             hash=sealed.hash,
             fingerprint=fingerprint,
-            upload=new_id("upload"),
+            upload=upload,
             name=sealed.name,
             type=sealed.type,
             seat_count=count_seats(sealed),
             place_count=count_places(sealed),
-            size_bytes=len(data),
+            size_bytes=size_bytes,
             saved_ms=self._clock(),
         )
+        async with transaction(self._database) as session:
+            # First the one document that others may want, too: who loses has written nothing else yet.
+            await self._write_draft(saved, draft, session)
+            if draft is not None:
+                await delete_upload(self._database, draft.upload, session)
+            await insert_upload(self._database, plan, sections, session)
+        return saved
 
-        await self._write_chunks(saved, data)
+    async def replace_draft(self, layout: Layout, expected_hash: str) -> Saved:
+        """Stores a layout instead of the draft that has this hash. Raises `DraftMoved` where the draft is another (or
+        none), with what the change would have been, and has changed nothing; else as `save_draft`."""
+        layout, fingerprint, warnings = await asyncio.to_thread(_checked, layout)
+        draft = await self.find_draft(layout.layout_id)
+        if draft is None or draft.hash != expected_hash:
+            raise DraftMoved(draft, None if draft is None else await self._difference(draft, layout))
+        if draft.fingerprint == fingerprint:
+            return Saved(draft, False, warnings)
         try:
-            await self._write_draft(saved, draft)
-        except Conflict:
-            await self._delete_chunks({"layout_id": saved.layout_id, "upload": saved.upload})
-            raise
-        await self._sweep(saved, known, draft)
-        return Saved(saved, changed=True)
+            saved = await self._store(layout, fingerprint, draft.version, draft)
+        except Conflict as error:
+            draft = await self.find_draft(layout.layout_id)
+            raise DraftMoved(draft, None if draft is None else await self._difference(draft, layout)) from error
+        return Saved(saved, True, warnings)
+
+    async def begin_draft(self, layout_id: str, version: int) -> LayoutVersion:
+        """Makes a new draft with the content of a version that is none. Raises `NotFound`, `LayoutDamaged`, and
+        `Conflict` where the layout has a draft already."""
+        known = await self.status(layout_id)
+        old = next((existing for existing in known if existing.version == version), None)
+        if old is None:
+            raise NotFound(f"There is no layout {layout_id}, version {version}.")
+        if any(existing.state == "draft" for existing in known):
+            raise Conflict(f"{layout_id} has a draft already: publish it, or replace it.")
+        layout, _ = await self._load(old)
+        return await self._store(layout, old.fingerprint, known[-1].version + 1, None)
+
+    async def find_draft(self, layout_id: str) -> LayoutVersion | None:
+        """The draft of a layout, if it has one."""
+        return next(iter(await self._find({"layout_id": layout_id, "state": "draft"}, [])), None)
+
+    async def compare(self, layout_id: str, before: int, after: int) -> LayoutDiff:
+        """What the step from one version to another changes. Raises `NotFound`, `LayoutDamaged`."""
+        known = {existing.version: existing for existing in await self.status(layout_id)}
+        if before not in known or after not in known:
+            raise NotFound(f"There are no such two versions of {layout_id}.")
+        layouts = [(await self._load(known[version]))[0] for version in (before, after)]
+        return await asyncio.to_thread(compare_layouts, *layouts)
 
     async def publish(self, layout_id: str) -> LayoutVersion:
         """Makes the draft unchangeable. Raises `NotFound`, or `Conflict` where there is no draft (any more)."""
@@ -185,30 +193,33 @@ class Library:
         if draft is None:
             raise Conflict(f"{layout_id} has no draft: version {known[-1].version} is {known[-1].state} already.")
         # Nothing is published whose bytes are not what their hash says.
-        await self._load_chunks(draft)
-        return await self._advance(draft, "draft", {"state": "published", "published_ms": self._clock()})
+        await self._load(draft)
+        return await self._advance(draft, ("draft",), {"state": "published", "published_ms": self._clock()})
 
     async def deploy(self, layout_id: str, version: int | None = None) -> LayoutVersion:
         """Makes a published version usable for events; without `version` the latest published one.
 
-        Deploying again changes nothing. Raises `NotFound`, or `Conflict` for a draft.
+        Deploying again changes nothing, but what is stored is looked at again. Raises `NotFound`, `Conflict` for a
+        draft and for what is retired, `LayoutDamaged`.
         """
-        known = await self.status(layout_id)
-        chosen = [
-            existing
-            for existing in known
-            if existing.version == version or (version is None and existing.state != "draft")
-        ]
-        if not chosen:
-            if known and version is None:
-                raise Conflict(f"{layout_id} has only a draft: publish it first.")
-            raise NotFound(f"There is no layout {layout_id}{'' if version is None else f', version {version}'}.")
-        target = chosen[-1]
-        if target.state == "draft":
-            raise Conflict(f"Version {target.version} of {layout_id} is a draft: publish it first.")
+        target = await self._chosen(layout_id, version)
+        if target.state == "retired":
+            raise Conflict(f"Version {target.version} of {layout_id} is retired: make a new draft from it.")
+        await self._load(target)
         if target.state == "deployed":
             return target
-        return await self._advance(target, "published", {"state": "deployed", "deployed_ms": self._clock()})
+        return await self._advance(target, ("published",), {"state": "deployed", "deployed_ms": self._clock()})
+
+    async def retire(self, layout_id: str, version: int) -> LayoutVersion:
+        """Takes a version out of use for good: no new event is made on it. Those that are sold on it go on.
+
+        Retiring again changes nothing. Raises `NotFound`, or `Conflict` for a draft.
+        """
+        target = await self._chosen(layout_id, version)
+        if target.state == "retired":
+            return target
+        change = {"state": "retired", "retired_ms": self._clock()}
+        return await self._advance(target, ("published", "deployed"), change)
 
     async def status(self, layout_id: str) -> tuple[LayoutVersion, ...]:
         """All versions of a layout, the oldest first; none where nobody knows it."""
@@ -228,88 +239,126 @@ class Library:
         return tuple(_version(group["latest"]) for group in groups)
 
     async def deployed_versions(self) -> tuple[LayoutVersion, ...]:
-        """Every version that events may be sold on."""
+        """Every version that new events may be made on."""
         return await self._find({"state": "deployed"}, [("layout_id", 1), ("version", 1)])
 
     async def load_bytes(self, layout_id: str, layout_hash: str) -> bytes | None:
-        """The canonical bytes of a published or deployed version, verified; None where there is none of that hash."""
+        """The canonical bytes of a version that is no draft, verified; None where there is none of that hash.
+
+        Raises `LayoutDamaged` where they are not what was stored.
+        """
         found = await self._find({"layout_id": layout_id, "hash": layout_hash, "state": {"$ne": "draft"}}, [])
-        return await self._load_chunks(found[0]) if found else None
+        return (await self._load(found[0]))[1] if found else None
 
     async def load_index(self, layout_id: str, version: int) -> LayoutIndex:
-        """The index of a published or deployed version. Raises `NotFound`."""
+        """The index of a version that is no draft, verified. Raises `NotFound`, `LayoutDamaged`."""
         found = await self._find({"layout_id": layout_id, "version": version, "state": {"$ne": "draft"}}, [])
         if not found:
             raise NotFound(f"There is no published version {version} of layout {layout_id}.")
-        data = await self._load_chunks(found[0])
-        # In a thread: decoding and indexing 200,000 seats would hold up every socket for half a second.
-        return await asyncio.to_thread(_indexed, data)
+        layout, _ = await self._load(found[0])
+        # In a thread: indexing 200,000 seats would hold up every socket for half a second.
+        return await asyncio.to_thread(index_layout, layout)
+
+    async def load_draft_bytes(self, draft: LayoutVersion) -> bytes:
+        """The canonical bytes of a draft, verified. Raises `LayoutDamaged`, and `Conflict` where it is gone."""
+        return (await self._load(draft))[1]
 
     async def _find(self, where: Document, order: list[tuple[str, int]]) -> tuple[LayoutVersion, ...]:
         with driver_errors():
             cursor = self._database[VERSIONS].find(where, limit=limits.LAYOUT_VERSIONS_MAX)
             documents = await (cursor.sort(order) if order else cursor).to_list(length=limits.LAYOUT_VERSIONS_MAX)
-        return tuple(_version(document) for document in documents)
+        return tuple(map(_version, documents))
 
-    async def _advance(self, version: LayoutVersion, from_state: State, change: Document) -> LayoutVersion:
+    async def _chosen(self, layout_id: str, version: int | None) -> LayoutVersion:
+        """The version that is meant, a published one at least; None means the latest that is published or deployed."""
+        known = await self.status(layout_id)
+        if version is None:
+            chosen = [existing for existing in known if existing.state in ("published", "deployed")]
+            if known and not chosen:
+                raise Conflict(f"{layout_id} has nothing that is published: publish its draft first.")
+        else:
+            chosen = [existing for existing in known if existing.version == version]
+        if not chosen:
+            raise NotFound(f"There is no layout {layout_id}{'' if version is None else f', version {version}'}.")
+        if chosen[-1].state == "draft":
+            raise Conflict(f"Version {chosen[-1].version} of {layout_id} is a draft: publish it first.")
+        return chosen[-1]
+
+    async def _advance(self, version: LayoutVersion, from_states: tuple[State, ...], change: Document) -> LayoutVersion:
         """One step of a version's life; the condition is the state and the content that the decision was made on."""
-        where = {"_id": _key(version), "state": from_state, "hash": version.hash}
+        where: Document = {"_id": _key(version), "hash": version.hash, "upload": version.upload}
+        where["state"] = {"$in": list(from_states)}
         with driver_errors():
             answer = await self._database[VERSIONS].update_one(where, {"$set": change})
         if answer.matched_count == 0:
             raise Conflict(f"Version {version.version} of {version.layout_id} was changed by somebody else just now.")
         return msgspec.structs.replace(version, **change)
 
-    async def _write_chunks(self, saved: LayoutVersion, data: bytes) -> None:
-        for position, start in enumerate(range(0, len(data), limits.LAYOUT_CHUNK_BYTES)):
-            chunk = {
-                "_id": f"{saved.upload}:{position}",
-                "layout_id": saved.layout_id,
-                "upload": saved.upload,
-                "position": position,
-                "saved_ms": saved.saved_ms,
-                "data": data[start : start + limits.LAYOUT_CHUNK_BYTES],
-            }
-            with driver_errors():
-                await self._database[CHUNKS].insert_one(chunk)
-
-    async def _write_draft(self, saved: LayoutVersion, before: LayoutVersion | None) -> None:
+    async def _write_draft(self, saved: LayoutVersion, before: LayoutVersion | None, session: Session) -> None:
         document = {"_id": _key(saved), **msgspec.to_builtins(saved)}
         with driver_errors():
             if before is None:
-                await self._database[VERSIONS].insert_one(document)
+                await self._database[VERSIONS].insert_one(document, session=session)
                 return
-            where = {"_id": _key(saved), "state": "draft", "hash": before.hash}
-            answer = await self._database[VERSIONS].replace_one(where, document)
+            where = {"_id": _key(saved), "state": "draft", "hash": before.hash, "upload": before.upload}
+            answer = await self._database[VERSIONS].replace_one(where, document, session=session)
         if answer.matched_count == 0:
             raise Conflict(f"The draft of {saved.layout_id} was changed by somebody else just now.")
 
-    async def _sweep(
-        self, saved: LayoutVersion, known: tuple[LayoutVersion, ...], replaced: LayoutVersion | None
-    ) -> None:
-        """Deletes the replaced draft's chunks, and those of saves that broke off an hour ago or more."""
-        if replaced is not None:
-            await self._delete_chunks({"layout_id": saved.layout_id, "upload": replaced.upload})
-        in_use = [saved.upload, *(version.upload for version in known)]
-        long_ago = saved.saved_ms - limits.LAYOUT_SAVE_MS_MAX
-        await self._delete_chunks(
-            {"layout_id": saved.layout_id, "upload": {"$nin": in_use}, "saved_ms": {"$lt": long_ago}}
-        )
+    async def scrub(self, version: LayoutVersion) -> bool:
+        """Reads and hashes what is stored of a version; whether it is whole. `damaged_ms` says so from then on."""
+        try:
+            await self._load(version)
+        except LayoutDamaged:
+            return False
+        return True
 
-    async def _delete_chunks(self, where: Document) -> None:
+    async def next_version(self, after: str) -> LayoutVersion | None:
+        """The version whose key (`layout_id:version`) comes after this one, of those that are no drafts; None at the
+        end."""
+        where = {"_id": {"$gt": after}, "state": {"$ne": "draft"}}
         with driver_errors():
-            await self._database[CHUNKS].delete_many(where)
+            found = await self._database[VERSIONS].find_one(where, sort=[("_id", 1)])
+        return None if found is None else _version(found)
 
-    async def _load_chunks(self, version: LayoutVersion) -> bytes:
-        where = {"layout_id": version.layout_id, "upload": version.upload}
+    async def damaged_versions(self) -> tuple[LayoutVersion, ...]:
+        """Every version that was seen damaged and was not seen whole since."""
+        return await self._find({"damaged_ms": {"$type": "number"}}, [("layout_id", 1), ("version", 1)])
+
+    async def _difference(self, draft: LayoutVersion, wanted: Layout) -> LayoutDiff:
+        stored, _ = await self._load(draft)
+        return await asyncio.to_thread(compare_layouts, stored, wanted)
+
+    async def _note_damage(self, version: LayoutVersion, moment_ms: int | None) -> None:
+        where = {"_id": _key(version), "upload": version.upload}
+        # Its own trouble must not hide what was found.
+        with contextlib.suppress(LmlError), driver_errors():
+            await self._database[VERSIONS].update_one(where, {"$set": {"damaged_ms": moment_ms}})
+
+    async def _load(self, version: LayoutVersion) -> tuple[Layout, bytes]:
+        """The layout of a version and its canonical bytes, put together and hashed anew.
+
+        Raises `LayoutDamaged`, and notes it in the version's document; `Conflict` for a draft that is gone.
+        """
         with driver_errors():
-            cursor = self._database[CHUNKS].find(where, {"data": 1, "_id": 0}).sort("position", 1)
-            documents = await cursor.to_list(length=limits.LAYOUT_FILE_BYTES_MAX // limits.LAYOUT_CHUNK_BYTES + 1)
-        data = b"".join(document["data"] for document in documents)
-        if not await asyncio.to_thread(verify_bytes, data, version.hash):
-            # Nobody may sell on a plan that is not the one that was published.
-            raise LmlError(f"The stored bytes of {_key(version)} do not have the hash {version.hash}.")
-        return data
+            plan = await self._database[PLANS].find_one({"_id": version.upload})
+            order = [("position", 1), ("part", 1)]
+            cursor = self._database[SECTIONS].find({"upload": version.upload}).sort(order)
+            sections = await cursor.to_list(length=limits.LAYOUT_SEATS_MAX)
+        # In a thread: 200,000 seats would hold up every socket for a second.
+        try:
+            loaded = await asyncio.to_thread(_put_together, version, plan, sections)
+        except LayoutDamaged as error:
+            uploads = [known.upload for known in await self.status(version.layout_id)]
+            if version.state == "draft" and version.upload not in uploads:
+                raise Conflict(f"The draft of {version.layout_id} was changed by somebody else just now.") from error
+            _log.error("%s Nothing is deployed or newly sold on it; restore it from a backup.", error)
+            if version.damaged_ms is None:
+                await self._note_damage(version, self._clock())
+            raise
+        if version.damaged_ms is not None:
+            await self._note_damage(version, None)
+        return loaded
 
 
 def _key(version: LayoutVersion) -> str:
@@ -321,20 +370,32 @@ def _version(document: Document) -> LayoutVersion:
     return LayoutVersion(**fields)
 
 
-def _checked(layout: Layout) -> tuple[Layout, str]:
-    report = check_layout(layout)
-    if report.violation_count:
-        raise InvalidInput(f"The layout breaks {report.violation_count} rules.", errors=report.violations)
-    sealed = seal_layout(layout, version=1)
-    return sealed, sealed.hash
+def _checked(layout: Layout) -> tuple[Layout, str, tuple[Violation, ...]]:
+    """The sealed layout, its fingerprint, and what is odd in it."""
+    report, sealed = check_and_seal(in_nfc(layout))
+    if sealed is None:
+        raise InvalidLayout(report)
+    first = sealed if sealed.version == 1 else spell_layout(msgspec.structs.replace(sealed, version=1))[0]
+    return sealed, first.hash, report.warnings
 
 
-def _sealed(layout: Layout, version: int) -> tuple[Layout, bytes]:
-    """The sealed layout under another version number, and its bytes."""
-    renumbered = msgspec.structs.replace(layout, version=version)
-    sealed = msgspec.structs.replace(renumbered, hash=content_hash(renumbered))
-    return sealed, canonical_bytes(sealed)
+def _made(layout: Layout, version: int, upload: str) -> tuple[Layout, int, Document, list[Document]]:
+    """The sealed layout under another version number, the size of its bytes, and its documents."""
+    sealed, size_bytes = spell_layout(msgspec.structs.replace(layout, version=version))
+    return sealed, size_bytes, *documents_of(sealed, upload)
 
 
-def _indexed(data: bytes) -> LayoutIndex:
-    return index_layout(decode_layout(data))
+def _put_together(version: LayoutVersion, plan: Document | None, sections: list[Document]) -> tuple[Layout, bytes]:
+    damaged = LayoutDamaged(f"What is stored of {_key(version)} does not have the hash {version.hash}.")
+    if plan is None:
+        raise damaged
+    try:
+        layout = layout_of(plan, sections)
+        data = canonical_bytes(layout)
+    except (msgspec.ValidationError, ValueError) as error:
+        raise damaged from error
+    if (layout.layout_id, layout.version) != (version.layout_id, version.version) or not verify_bytes(
+        data, version.hash
+    ):
+        raise damaged
+    return layout, data

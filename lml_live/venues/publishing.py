@@ -10,7 +10,8 @@ import msgspec
 
 from lml_live.errors import Unavailable
 from lml_live.infra.objects import IMMUTABLE, Objects
-from lml_live.venues.library import LayoutVersion, Library
+from lml_live.venues.library import Library
+from lml_live.venues.stored import LayoutVersion
 
 
 class Copied(msgspec.Struct, frozen=True):

@@ -222,7 +222,8 @@ def quiet(base: Path) -> None:
 async def walk_every_point(base: Path) -> list[str]:
     """PostgreSQL and Valkey die after every call of a purchase, a cancelling, a refund and a payout.
 
-    So do workers after those of a payout (those of the others have a test). Answers what is wrong.
+    So do workers after those of a payout, and of payments that are taken at once or buy nothing (those of the others
+    have a test). Answers what is wrong.
     """
     directory = base / "points"
     directory.mkdir(mode=0o711)
@@ -230,7 +231,7 @@ async def walk_every_point(base: Path) -> list[str]:
     try:
         await double.start()
         async with own_stand(directory, double) as stand:
-            of_workers: list[tuple[Loss, str]] = [("worker", ending) for ending in PAYING_OUT]
+            of_workers: list[tuple[Loss, str]] = [("worker", one) for one in (*PAYING_OUT, "at_once", "returned")]
             for loss, ending in [*of_workers, *itertools.product(ENGINE_LOSSES, ENDINGS)]:
                 try:
                     met = await walk(stand, ending, loss, range(1, CALLS_MAX))

@@ -237,6 +237,27 @@ async def test_an_intent_that_is_nobodys_is_left_alone(house: BookingHouse, even
     assert (await house.double.steering.ledger()).refunds == []
 
 
+async def test_an_intent_over_less_does_not_become_the_bookings_own(house: BookingHouse, event: str) -> None:
+    """A seat would be sold for a cent."""
+    await house.double.steering.fault("create", "timeout_before")
+    booking = await house.buy(event, await house.take(event, 3))
+    assert isinstance(booking, Booking)
+    intent = await charge_again(house, booking, amount=100)
+    await house.bookings.keep_notice("evt_cheap", "payment_intent.succeeded", intent)
+    await house.completer.turn()
+    assert await house.state(booking) == "pending_payment"
+    await house.rest()
+    await house.rest()
+    [back] = (await house.double.steering.ledger()).refunds
+    assert (back.payment_intent, back.amount) == (intent, 100)
+    assert await house.state(booking) == "pending_payment"
+
+
+async def test_a_notice_of_an_intent_that_stripe_does_not_know_is_done_with(house: BookingHouse) -> None:
+    await hear(house, "pi_none")
+    assert await house.pool.fetchval("SELECT count(*) FROM stripe_notice WHERE done IS NULL") == 0
+
+
 async def test_a_first_intent_whose_answer_was_lost_is_found_by_its_notice(house: BookingHouse, event: str) -> None:
     await house.double.steering.fault("create", "timeout_after", delay_ms=200)
     buying = asyncio.create_task(house.buy(event, await house.take(event, 3)))

@@ -182,7 +182,9 @@ async def test_an_attempt_is_on_record_before_it_is_sent_and_ends_once(house: Bo
     [row] = await house.pool.fetch("SELECT * FROM payment_attempt")
     assert (row["outcome"], row["ended"], row["fault"]) == (None, None, "Stripe did not answer.")
     await house.pass_time()
-    [work] = await house.bookings.lease_work(1, 30, booking=booking.id)
+    [leased] = await house.bookings.lease_creates(1, 30)
+    work = await house.bookings.begin_create(leased, 30)
+    assert work is not None
     assert work.stripe_key == row["key"]
     await house.bookings.finish_work(work, "refused")
     await house.bookings.postpone_attempt(work, 1, "late", worn=True)  # by one who was slow

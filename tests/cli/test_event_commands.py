@@ -16,8 +16,9 @@ from lml_live.guard import passwords
 from lml_live.guard.staff import StaffDesk
 from lml_live.infra import postgres
 from lml_live.inventory.checker import Checker
-from lml_live.venues.layout import Layout, Row, Seat, Section, Viewport, index_layout, seal_layout
+from lml_live.venues.layout import Layout, Row, Seat, Section, Viewport, seal_layout
 from lml_live.venues.library import Library
+from lml_live.venues.seat_index import index_layout
 
 Run = Callable[..., Awaitable[Result]]
 

@@ -18,6 +18,7 @@ from waiting import eventually
 from lml_live import limits
 from lml_live.backoffice.allotting import Allotting
 from lml_live.backoffice.blocking import Blocking, Refusals, Selection
+from lml_live.backoffice.layout_change import LayoutChange
 from lml_live.backoffice.turns import StaffTurns
 from lml_live.errors import Refused, Unavailable
 from lml_live.gateway import documents, events, staff
@@ -123,6 +124,8 @@ async def house(postgres_dsn: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
         keys=IdempotencyKeys(pool),
         layout_url=lambda layout_id, layout_hash: f"/layouts/{layout_id}/{layout_hash}",
         changed=inventory.changed,
+        # So is the change of a layout (tests/backoffice/test_layout_change.py, tests/server/test_layout_live.py).
+        layout_change=Mock(spec=LayoutChange),
     )
     app = web.Application(middlewares=[problems_middleware])
     app.add_routes([*events.routes(services), *staff.routes(desk, lambda request: request.remote)])

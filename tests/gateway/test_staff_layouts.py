@@ -1,5 +1,7 @@
 """Managers bring a layout in over REST and sell an event on it, with the real library."""
 
+import io
+import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
@@ -23,7 +25,8 @@ from lml_live.infra import postgres
 from lml_live.pricing.catalogue import Catalogue
 from lml_live.pricing.events import LayoutChoice, NewEvent
 from lml_live.pricing.quote import Price
-from lml_live.venues.library import LayoutVersion, Library
+from lml_live.venues.library import Library
+from lml_live.venues.stored import LayoutVersion, State
 
 HALL: dict[str, Any] = {
     "layout_id": "hall",
@@ -52,8 +55,11 @@ HALL: dict[str, Any] = {
 class House:
     """A server with layouts, a manager and a clerk."""
 
-    def __init__(self, client: TestClient[Any, Any], tokens: dict[str, str], copied: list[LayoutVersion]) -> None:
+    def __init__(
+        self, client: TestClient[Any, Any], tokens: dict[str, str], copied: list[LayoutVersion], library: Library
+    ) -> None:
         self.client = client
+        self.library = library
         self.tokens = tokens
         self.copied = copied
         self._keys = 0
@@ -63,7 +69,11 @@ class House:
     ) -> tuple[int, dict[str, Any]]:
         self._keys += 1
         headers = {"Authorization": f"Bearer {self.tokens[who]}", "Idempotency-Key": f"k{self._keys}"}
-        answer = await self.client.request(method, f"/api/v1{path}", json=body, headers=headers)
+        sent: dict[str, Any] = {"json": body}
+        if isinstance(body, bytes):
+            sent = {"data": io.BytesIO(body)}
+            headers["Content-Type"] = "application/json"
+        answer = await self.client.request(method, f"/api/v1{path}", headers=headers, **sent)
         return answer.status, msgspec.json.decode(await answer.read())
 
 
@@ -84,8 +94,9 @@ async def house(library: Library, pool: postgres.Pool, monkeypatch: pytest.Monke
     monkeypatch.setattr(passwords, "_HASHER", argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
     desk, copied, tokens = StaffDesk(pool), [], {}
 
-    async def copy_out(version: LayoutVersion) -> None:
-        copied.append(version)
+    async def copy_out(step: State, version: LayoutVersion) -> None:
+        if step == "deployed":
+            copied.append(version)
 
     for role in ("manager", "box_office"):
         await desk.add_staff(f"{role}@example.com", "correct horse", (role,))  # type: ignore[arg-type]
@@ -93,7 +104,7 @@ async def house(library: Library, pool: postgres.Pool, monkeypatch: pytest.Monke
     app = web.Application(middlewares=[problems_middleware])
     app.add_routes(layouts.routes(LayoutServices(desk, library, IdempotencyKeys(pool), copy_out)))
     async with TestClient(TestServer(app)) as client:
-        yield House(client, tokens, copied)
+        yield House(client, tokens, copied, library)
 
 
 async def test_from_a_file_to_an_event(house: House, library: Library, pool: postgres.Pool) -> None:
@@ -168,3 +179,76 @@ async def test_few_indexes_are_kept(library: Library, monkeypatch: pytest.Monkey
         assert index is not None
         assert index.layout_id == layout_id
     assert await deployed.deployed_index("one", 2) is None
+
+
+def changed(path: str, value: object) -> dict[str, Any]:
+    body = msgspec.json.decode(msgspec.json.encode(HALL))
+    inner: Any = body
+    *way, last = path.split("/")
+    for step in way:
+        inner = inner[int(step)] if isinstance(inner, list) else inner[step]
+    inner[last] = value
+    return body  # type: ignore[no-any-return]
+
+
+SEAT = "sections/0/rows/0/seats/1"
+AT = "sections[0].rows[0].seats[1]"
+BAD: list[tuple[str, dict[str, Any] | bytes, int, str, str]] = [
+    ("infinity", b'{"layout_id":"x","viewport":{"width":1e999,"height":1}}', 422, "viewport.width", "type"),
+    ("nan", b'{"layout_id":NaN}', 400, "", ""),
+    ("a label of 10 MB", changed("sections/0/name", "x" * 10_000_000), 422, "sections[0].name", "label"),
+    ("a number of 10 MB", changed(f"{SEAT}/number", "9" * 10_000_000), 422, f"{AT}.number", "label"),
+    ("right to left", changed(f"{SEAT}/number", "1\u202e2"), 422, f"{AT}.number", "label"),
+    ("half a surrogate", changed(f"{SEAT}/number", "\ud800"), 400, "", ""),
+    ("a seat twice", changed(f"{SEAT}/number", "1"), 422, f"{AT}.number", "unique"),
+    ("a section in itself", changed("sections/0/within", ["A", "Stalls"]), 422, "sections[0].within[1]", "nesting"),
+    ("sections in sections", changed("sections/0/sections", [HALL]), 422, "sections[0].sections", "member"),
+    ("a $ key", changed("$where", "1"), 422, "$where", "member"),
+    ("a . key", changed(f"{SEAT}/x.y", 1), 422, f"{AT}.x.y", "member"),
+    ("off the plan", changed(f"{SEAT}/x", 1.5), 422, f"{AT}.x", "coordinate"),
+    ("text for a number", changed(f"{SEAT}/x", "left"), 422, f"{AT}.x", "type"),
+    ("a capacity of nobody", changed("sections/1/capacity", 0), 422, "sections[1].capacity", "area"),
+    ("an id that is none", changed("layout_id", "a/../b"), 422, "layout_id", "layout_id"),
+]
+
+
+async def test_bad_layouts_are_refused_with_every_rule_by_name(house: House) -> None:
+    for what, body, wanted, path, rule in BAD:
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        status, problem = await house.call("POST", "/layouts", raw)
+        assert status == wanted, (what, problem)
+        if wanted == 422:
+            assert (path, rule) in [(each["path"], each.get("rule")) for each in problem["errors"]], (what, problem)
+            assert all({"found", "expected"} <= each.keys() for each in problem["errors"])
+        assert len(json.dumps(problem)) < 10_000, what
+    assert await house.library.list_layouts() == ()
+
+
+async def test_labels_in_another_normal_form_are_the_same_seats(house: House) -> None:
+    """What was typed on one system and what on another: one layout, one version."""
+    composed = changed("sections/0/name", "Caf\u00e9")
+    assert (await house.call("POST", "/layouts", composed))[0] == 201
+    assert (await house.call("POST", "/layouts", changed("sections/0/name", "Cafe\u0301")))[0] == 200
+    twice = changed("sections/0/name", "Caf\u00e9")
+    twice["sections"].append({**twice["sections"][0], "name": "Cafe\u0301"})
+    status, problem = await house.call("POST", "/layouts", twice)
+    assert (status, problem["errors"][0]["path"]) == (422, "sections[2].name")
+
+
+async def test_a_million_seats_are_too_many_and_that_is_all_that_is_said(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "LAYOUT_SEATS_MAX", 1_000)
+    seats = [{"number": "1", "x": 0, "y": 0, "category": "I"}] * 1_001
+    status, problem = await house.call("POST", "/layouts", changed("sections/0/rows/0/seats", seats))
+    assert (status, [each["rule"] for each in problem["errors"]]) == (422, ["count"])
+
+
+async def test_a_saved_draft_is_warned_of(house: House) -> None:
+    status, draft = await house.call("POST", "/layouts", changed(f"{SEAT}/x", 0.1))
+    assert (status, [each["rule"] for each in draft["warnings"]]) == (201, ["overlap"])
+    status, problem = await house.call("POST", "/layouts", changed(f"{SEAT}/x", 0.1) | {"type": "seated"})
+    assert ([each["rule"] for each in problem["errors"]], [each["rule"] for each in problem["warnings"]]) == (
+        ["type"],
+        ["overlap"],
+    )

@@ -38,6 +38,8 @@ class Bookings(Holders):
     def settle(self, number: int, act: str, right: bool) -> None:
         """Confirmed, cancelled, or never claimed; told of this booking or of another."""
         name, _ = self.target(number)
+        if act == "restore" and "-c-" in name:
+            return  # it was nobody's hold before: it is undone, never given back
         hold, booking = self.ref.holds[name], f"b-{name}" if right else "b-other"
         works = right and (hold.state == "checkout" or (act == "free" and hold.state == "sold"))
         match act:

@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
-from reference import ADDRESS, EXTENSIONS, HOLD_MS, MAX_SEATS, THROUGH, BestWish, SeatsAndPlaces
+from reference import ADDRESS, EXTENSIONS, HOLD_MS, MAX_SEATS, SEATS, THROUGH, BestWish, SeatsAndPlaces
 from story import HALL, WINDOWS, Story, holders, mostly, numbers, wishes
 
 from lml_live import limits
@@ -151,9 +151,15 @@ class Holders(Story):
         self.change(self.house.holds.add_to_hold, *self.target(number, holder, own=own), wish, instead=False)
 
     @precondition(lambda self: self.order)
-    @rule(number=numbers, holder=holders, own=mostly, wish=wishes)
-    def replace(self, number: int, holder: str, own: bool, wish: SeatsAndPlaces) -> None:
-        self.change(self.house.holds.replace_hold, *self.target(number, holder, own=own), wish, instead=True)
+    @rule(number=numbers, holder=holders, own=mostly, wish=wishes, step=st.sampled_from([None, None, -1, 0, 1]))
+    def replace(self, number: int, holder: str, own: bool, wish: SeatsAndPlaces, step: int | None) -> None:
+        """By something else, or by the hold's own seats a `step` along the row and one more."""
+        name, holder = self.target(number, holder, own=own)
+        near = {seat + step for seat in self.ref.holds[name].seats} if step is not None else set()
+        if near:
+            wish = sorted((near | set(wish[0][:1])) & set(SEATS))[:4], {}
+        if wish[0] or wish[1]:
+            self.change(self.house.holds.replace_hold, name, holder, wish, instead=True)
 
     def change(self, act: Any, name: str, holder: str, wish: SeatsAndPlaces, *, instead: bool) -> None:
         more = {"key": None, "windows": WINDOWS, "address": ADDRESS[holder]}
@@ -305,6 +311,7 @@ class Holders(Story):
         return [name for name, hold in self.ref.live().items() if hold.holder == holder]
 
     def ask_for_lost(self, holder: str) -> None:
-        """Whatever he lost he asks for, one seat alone: for a while it is not his."""
-        for seat in sorted(self.ref.lost[holder].barred)[:2]:
+        """What he lost he asks for: for a while it is not his. And for another: he may have to rest."""
+        barred = self.ref.lost[holder].barred
+        for seat in [*sorted(barred)[:2], *sorted(self.ref.free_seats() - barred.keys())[:1]]:
             self.hold(holder, ([seat], {}))

@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
-from reference import CHANNELS, HOLD_MS, LIFETIME_MS, SEATS, SeatsAndPlaces
+from reference import CHANNELS, MARK_MS, SEATS, SeatsAndPlaces
 from story import WINDOWS, holders, numbers, seats, wishes
 from story_bookings import Bookings
 
@@ -84,6 +84,25 @@ class HouseRules(Bookings):
             hold = ref.make(name, holder, wish, "box-office", for_ever, for_ever)
             self.order.append(name)
             ref.blocked -= hold.seats
+
+    @rule(holder=holders, wish=wishes, over_house=st.booleans(), undone=st.booleans())
+    def sell_at_once(self, holder: str, wish: SeatsAndPlaces, over_house: bool, undone: bool) -> None:
+        """Taken at the counter into a booking's checkout; `undone` all is what it was."""
+        ref, was = self.ref, set(self.ref.blocked)
+        name = self.run(self.staff.counter_hold_id(self.event, f"{len(self.order):020x}"))
+        wished, booking = self.asked(wish), f"b-{name}"
+        more = {"over_house": over_house, "mark_seconds": MARK_MS // 1000}
+        answer = self.run(self.staff.take_for_sale(self.event, holder, name, booking, *wished, **more))  # type: ignore[arg-type]
+        if self.judge(answer, ref.refusal_of_staffs_wish(wish, over_house)):
+            hold = ref.make(name, holder, wish, "box-office", ref.now + MARK_MS, ref.now + MARK_MS)
+            hold.state, hold.booking = "checkout", booking
+            self.order.append(name)
+            ref.blocked -= hold.seats
+            if undone:
+                house = was & hold.seats
+                assert self.run(self.staff.undo_taking(self.event, name, booking, house)) is not None
+                ref.end(name, since=ref.now)
+                ref.blocked |= house
 
     @precondition(lambda self: self.order)
     @rule(number=numbers, wish=wishes, over_house=st.booleans())
@@ -196,6 +215,3 @@ class HouseRules(Bookings):
             pass
         for holder in sorted(self.ref.sweep(ranks)):
             self.ask_for_lost(holder)
-
-
-assert HOLD_MS < LIFETIME_MS

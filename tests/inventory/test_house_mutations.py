@@ -16,7 +16,7 @@ from inventory_fixtures import (  # noqa: F401
     scripts_keep_their_word,
 )
 from inventory_house import SCRIPTS, House, change_script
-from test_script_mutations import RULES, Acts
+from test_script_mutations import FULL, RULES, TAKEN, Acts
 from witness import AGENCY, PIT, Witness
 
 ROOT = Path(__file__).parents[2]
@@ -28,6 +28,17 @@ async def open_event(house: House) -> Witness:
 
 
 # --- Acts. With everything as it is each is clean; with one guard taken away it breaks a rule.
+
+
+async def sell_what_is_held(w: Witness) -> None:
+    await w.hold("ben", 3, pit=3)
+    await w.sell("kim", 3)
+    await w.sell("kim", pit=3)
+
+
+async def sell_and_undo(w: Witness) -> None:
+    await w.block(3)
+    await w.undo(await w.sell("kim", 3, 4, pit=1), 3)
 
 
 async def withdraw_plainly(w: Witness) -> None:
@@ -127,6 +138,10 @@ WHOLE = "redis.call('HLEN', areas) == tonumber(area_fields)"
 
 # what is taken away · the script · its line · what it is instead · the acts that need it · the rule that is broken then
 MUTATIONS: list[tuple[str, str, str, str, Acts, str]] = [
+    ("the counter sells what is free", "take_for_sale", TAKEN, "", sell_what_is_held, "I3"),
+    ("the counter sells places that are there", "take_for_sale", FULL, "", sell_what_is_held, "I5"),
+    ("what is undone is the house's again", "undo_taking", "runs_of(kept, 1), HOUSE", "{}, HOUSE", sell_and_undo, "I6"),
+    ("what is undone is for sale", "undo_taking", FREED.format("'staff'"), GONE.format("'staff'"), sell_and_undo, "I7"),
     ("what staff end is for sale", "withdraw_hold", FREED.format("'staff'"), GONE.format("'staff'"),
      withdraw_plainly, "I7"),
     ("staff end nothing that is paid for", "withdraw_hold", "if not record then return not_active end",

@@ -40,6 +40,9 @@ ACTS: dict[str, tuple[type, str]] = {
     "open_seats": (HouseRules, "open_channel"),
     "hold_for_customer": (HouseRules, "hold_for_customer"),
     "hold_id": (HouseRules, "hold_for_customer"),
+    "take_for_sale": (HouseRules, "sell_at_once"),
+    "counter_hold_id": (HouseRules, "sell_at_once"),
+    "undo_taking": (HouseRules, "sell_at_once"),
     "move_hold": (HouseRules, "move"),
     "withdraw_hold": (HouseRules, "withdraw"),
     "restamp": (HouseRules, "change_rules"),
@@ -73,6 +76,8 @@ ELSEWHERE = {
     "renew": "reads PostgreSQL again",
     "count": "counts what read_inventory answers",
     "seat_bytes": "shows what read_inventory answers",
+    "own_seats": "tells what a record has",
+    "find_hold": "a plain read of a record",
     "find_holds": "plain reads of a book",
 }
 """What no rule calls, and why not."""

@@ -91,6 +91,20 @@ class Witness:
         work = self.staff.hold_for_customer(self.event, client, name, *wish, over_house=over_house)
         return await self.note("", "hold", work, *seats, pit=pit, over_house=over_house, key=f"staff {client} {number}")
 
+    async def sell(self, client: str, *seats: int, pit: int = 0) -> str:
+        """Taken at the counter, over house holds, too."""
+        name = await self.staff.counter_hold_id(self.event, f"{next(self._numbers) + 1:020x}")
+        wish = adults(*seats), places(pit)
+        work = self.staff.take_for_sale(self.event, client, name, "b", *wish, over_house=True, mark_seconds=30)
+        return await self.note("", "hold", work, *seats, pit=pit, over_house=True)
+
+    async def undo(self, hold: str, *house: int) -> None:
+        """What was taken at the counter is what it was: these seats the house's."""
+        began = self.now()
+        if await self.staff.undo_taking(self.event, hold, "b", house) is not None:
+            self._note_staff("release", began, hold=hold)
+            self._note_block("block", self.now(), frozenset(house), 0)
+
     async def block(self, *seats: int, pit: int = 0, state: int = seatmap.BYTE_HOUSE) -> None:
         began = self.now()
         done = await self.house.holds.block_seats(self.event, seats, {"pit": pit}, state)

@@ -21,6 +21,8 @@ def shop(postgres_server: str, mongo_url: str, valkey_url: str, stripe_shared: S
         LML_STRIPE_PUBLISHABLE_KEY=stripe_shared.publishable_key,
         LML_STRIPE_WEBHOOK_SECRET=stripe_shared.webhook_secret,
         LML_STRIPE_API_BASE=stripe_shared.url,
+        LML_STRIPE_CALLS="1000",
+        LML_STRIPE_ENDPOINT_CALLS="500",
         LML_POLL_SECONDS="3600",
         LML_MAILBOX="1",
         LML_PUBLIC_URL="https://tickets.example.org",

@@ -32,7 +32,7 @@ from lml_live.inventory.records import Entry, Sale
 from lml_live.inventory.rooms import STAFF, Room
 from lml_live.pricing.events import Event, SaleLimits
 from lml_live.pricing.quote import Price, PriceTable
-from lml_live.venues.layout import index_layout
+from lml_live.venues.seat_index import index_layout
 
 SEATS = 300
 INDEX = index_layout(hall_of_300())

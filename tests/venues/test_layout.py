@@ -23,12 +23,12 @@ from lml_live.venues.layout import (
     count_places,
     count_seats,
     decode_layout,
-    index_layout,
     layout_schema,
     seal_layout,
     seat_id,
     verify_bytes,
 )
+from lml_live.venues.seat_index import index_layout
 
 
 def small_layout() -> Layout:

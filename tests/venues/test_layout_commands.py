@@ -50,6 +50,14 @@ def test_the_life_of_a_layout(hall: Path) -> None:
     assert "version 2 is published" in changed.stderr
     assert lml_layout("deploy", "hall", "--version", 2).exit_code == 0
     assert lml_layout("list").stdout == "hall\t2\tdeployed\t12\tOther\n"
+    diff = lml_layout("diff", "hall", "--from", 1, "--to", 2)
+    assert (diff.exit_code, json.loads(diff.stdout)["other"]) == (1, ["name"])
+    assert lml_layout("diff", "hall", "--from", 1, "--to", 1).exit_code == 0
+    assert lml_layout("retire", "hall", "--version", 1).exit_code == 0
+    draft = lml_layout("draft", "hall", "--version", 1)
+    assert (draft.exit_code, draft.stdout) == (0, "3\n"), draft.stderr
+    assert lml_layout("publish", "hall").exit_code == 0
+    assert lml_layout("deploy", "hall", "--version", 1).exit_code == 1
     refused = lml_layout("publish", "hall")
     assert (refused.exit_code, refused.stdout) == (1, "")
     assert "has no draft" in refused.stderr

@@ -8,11 +8,14 @@ import pytest
 from pymongo.errors import WriteError
 
 from lml_live import limits
-from lml_live.errors import Conflict, InvalidInput, LmlError, NotFound, Refused, Unavailable
+from lml_live.errors import Conflict, InvalidInput, NotFound, Refused, Unavailable
 from lml_live.infra.mongo import close_database, connect_database, driver_errors, ping
 from lml_live.venues.demo import generate_venue
-from lml_live.venues.layout import Layout, canonical_bytes, decode_layout, index_layout, seal_layout
-from lml_live.venues.library import CHUNKS, VERSIONS, Library, apply_schema
+from lml_live.venues.layout import Layout, Row, Seat, Section, Viewport, canonical_bytes, decode_layout, seal_layout
+from lml_live.venues.library import LayoutDamaged, Library
+from lml_live.venues.schema import apply_schema
+from lml_live.venues.seat_index import index_layout
+from lml_live.venues.stored import PLANS, SECTIONS, VERSIONS
 
 HALL = generate_venue(30, "hall")
 
@@ -49,7 +52,8 @@ async def test_a_draft_may_be_replaced_and_its_chunks_go(library: Library, mongo
     await library.save_draft(HALL)
     again = await library.save_draft(renamed("Other"))
     assert (again.changed, again.version.version, again.version.name) == (True, 1, "Other")
-    assert await mongo_database[CHUNKS].count_documents({}) == 1
+    assert await mongo_database[PLANS].count_documents({}) == 1
+    assert await mongo_database[SECTIONS].count_documents({}) == len(HALL.sections)
     assert [version.name for version in await library.status("hall")] == ["Other"]
 
 
@@ -125,37 +129,115 @@ async def test_of_many_who_save_different_drafts_one_is_whole(library: Library, 
     assert all(not isinstance(answer, BaseException) or isinstance(answer, Conflict) for answer in answers)
     published = await library.publish("hall")
     assert await library.load_bytes("hall", published.hash) is not None
-    assert await mongo_database[CHUNKS].count_documents({}) == 1
+    assert await mongo_database[PLANS].count_documents({}) == 1
 
 
-async def test_a_layout_larger_than_a_document_is_stored_in_chunks(
+async def test_a_layout_larger_than_a_document_is_many(
     library: Library, mongo_database: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "LAYOUT_CHUNK_BYTES", 1_000)
+    """A section of more seats than a document may have is several, cut between rows; a row is never cut."""
+    monkeypatch.setattr(limits, "LAYOUT_PART_SEATS", 7)
+    rows = tuple(
+        Row(str(row), tuple(Seat(str(seat), 0.5, 0.5, "I") for seat in range(seats)))
+        for row, seats in enumerate((3, 4, 1, 9, 2))
+    )
+    one = Section("One", "seated", rows, outline=((0, 0), (1, 0), (1, 1)))
+    hall = seal_layout(
+        Layout(
+            "big", "Big", "hybrid", Viewport(1, 1), (one, Section("F", "standing", (), "f", 9, "II"), HALL.sections[0])
+        )
+    )
+    await library.save_draft(hall)
+    stored = await mongo_database[SECTIONS].find({"position": 0}).sort("part").to_list(length=None)
+    assert [sum(len(row["seats"]) for row in part["section"]["rows"]) for part in stored] == [7, 1, 9, 2]
+    await library.publish("big")
+    assert await library.load_bytes("big", hall.hash) == canonical_bytes(hall)
+    await mongo_database[SECTIONS].delete_one({"position": 0, "part": 2})
+    with pytest.raises(LayoutDamaged):
+        await library.load_bytes("big", hall.hash)
+
+
+async def test_nothing_of_a_save_that_fails_is_kept(library: Library, mongo_database: Any) -> None:
+    """All documents of a layout are one transaction: MongoDB refuses the last, and the first is not there either."""
     await library.save_draft(HALL)
-    assert await mongo_database[CHUNKS].count_documents({}) == -(-len(canonical_bytes(HALL)) // 1_000)
+    before = await mongo_database[SECTIONS].count_documents({})
+    await mongo_database.command({"collMod": SECTIONS, "validator": {"layout_id": "nobody"}})
+    for layout in (renamed("Other"), generate_venue(5, "new")):
+        with pytest.raises(InvalidInput):
+            await library.save_draft(layout)
+    assert [version.name for version in await library.status("hall")] == [HALL.name]
+    assert await library.status("new") == ()
+    assert (await mongo_database[PLANS].count_documents({}), before) == (
+        1,
+        await mongo_database[SECTIONS].count_documents({}),
+    )
+
+
+TAMPERED: list[tuple[str, dict[str, Any]]] = [
+    (SECTIONS, {"$set": {"section.rows.0.seats.0.x": 0.123}}),
+    (SECTIONS, {"$set": {"section.rows.0.seats.0.category": "Cheap"}}),
+    (SECTIONS, {"$set": {"section.rows.0.seats.0.seat_id": "0" * 64}}),
+    (SECTIONS, {"$unset": {"section.rows.0.seats.0.seat_id": ""}}),
+    (SECTIONS, {"$set": {"section.rows.0.seats.0.x": float("nan")}}),
+    (SECTIONS, {"$set": {"section.rows.0.seats": []}}),
+    (SECTIONS, {"$set": {"position": 7}}),
+    (SECTIONS, {"$set": {"upload": "other"}}),
+    (SECTIONS, {"$set": {"extra": 1}}),
+    (PLANS, {"$set": {"name": "Other"}}),
+    (PLANS, {"$set": {"hash": "0" * 64}}),
+    (PLANS, {"$set": {"layout_id": "other"}}),
+    (PLANS, {"$set": {"part_count": 99}}),
+    (VERSIONS, {"$set": {"hash": "0" * 64}}),
+    (VERSIONS, {"$set": {"version": 2}}),
+]
+
+
+async def test_a_change_behind_our_back_is_found_and_goes_no_further(library: Library, mongo_database: Any) -> None:
+    for at, (collection, change) in enumerate(TAMPERED):
+        layout_id = f"hall-{at}"
+        await library.save_draft(generate_venue(8, layout_id))
+        touched = await mongo_database[collection].update_one(
+            {"layout_id": layout_id}, change, bypass_document_validation=True
+        )
+        assert touched.modified_count == 1
+        with pytest.raises(LayoutDamaged, match="does not have the hash"):
+            await library.publish(layout_id)
+        assert not [version for version in await library.status(layout_id) if version.state != "draft"]
+
+
+async def test_what_is_damaged_is_neither_served_nor_deployed(library: Library, mongo_database: Any) -> None:
+    await library.save_draft(HALL)
     await library.publish("hall")
+    await library.deploy("hall")
+    await mongo_database[SECTIONS].update_one({}, {"$set": {"section.rows.0.seats.0.x": 0.123}})
+    for attempt in (library.load_bytes("hall", HALL.hash), library.load_index("hall", 1), library.deploy("hall")):
+        with pytest.raises(LayoutDamaged):
+            await attempt
+
+
+async def test_layouts_stored_as_chunks_are_taken_over(library: Library, mongo_database: Any) -> None:
+    """An earlier program kept the bytes themselves; what is damaged there stays there, and is never served."""
+    other = generate_venue(5, "damaged")
+    for layout in (HALL, other):
+        await library.save_draft(layout)
+        await library.publish(layout.layout_id)
+        version = (await library.status(layout.layout_id))[0]
+        data = canonical_bytes(layout) if layout is HALL else b"{}"
+        for position, start in enumerate(range(0, len(data), 1_000)):
+            chunk = {"_id": f"{version.upload}:{position}", "layout_id": layout.layout_id, "upload": version.upload}
+            chunk |= {"position": position, "saved_ms": 1, "data": data[start : start + 1_000]}
+            await mongo_database["layout_chunks"].insert_one(chunk)
+    left = {"_id": "gone:0", "layout_id": "hall", "upload": "upload-gone", "position": 0, "data": b"x"}
+    await mongo_database["layout_chunks"].insert_one(left)
+    await mongo_database[VERSIONS].update_many({}, {"$unset": {"retired_ms": ""}})
+    await mongo_database[PLANS].delete_many({})
+    await mongo_database[SECTIONS].delete_many({})
+    await asyncio.gather(apply_schema(mongo_database), apply_schema(mongo_database))
     assert await library.load_bytes("hall", HALL.hash) == canonical_bytes(HALL)
-
-
-async def test_damaged_bytes_are_never_served_or_published(library: Library, mongo_database: Any) -> None:
-    await library.save_draft(HALL)
-    await library.publish("hall")
-    await mongo_database[CHUNKS].update_one({}, {"$set": {"data": b"{}"}})
-    with pytest.raises(LmlError, match="do not have the hash"):
-        await library.load_bytes("hall", HALL.hash)
-    with pytest.raises(LmlError, match="do not have the hash"):
-        await library.load_index("hall", 1)
-
-
-async def test_what_a_broken_save_left_is_swept_after_an_hour(library: Library, mongo_database: Any) -> None:
-    left = {"layout_id": "hall", "upload": "upload-gone", "position": 0, "data": b"x"}
-    await mongo_database[CHUNKS].insert_one({"_id": "gone:0", "saved_ms": -limits.LAYOUT_SAVE_MS_MAX, **left})
-    await mongo_database[CHUNKS].insert_one({"_id": "new:0", "saved_ms": 1, **left, "upload": "upload-new"})
-    await library.save_draft(HALL)
-    uploads = {chunk["upload"] async for chunk in mongo_database[CHUNKS].find()}
-    assert "upload-gone" not in uploads
-    assert "upload-new" in uploads
+    with pytest.raises(LayoutDamaged):
+        await library.load_bytes("damaged", other.hash)
+    left_over = await mongo_database["layout_chunks"].distinct("layout_id")
+    assert left_over == ["damaged"]
 
 
 async def test_the_list_has_the_latest_of_each(library: Library) -> None:

@@ -10,7 +10,8 @@ from click.testing import CliRunner
 
 from lml_live.cli import layouts
 from lml_live.venues.importers import Imported, import_layout
-from lml_live.venues.layout import Layout, count_seats, index_layout
+from lml_live.venues.layout import Layout, count_seats
+from lml_live.venues.seat_index import index_layout
 
 ROOT = Path(__file__).resolve().parents[2]
 VENUES = ROOT.parent / "shared" / "data" / "venues"
@@ -24,6 +25,14 @@ PLACES = {
     "taoyuan-baseball-10504.csv": 10504,
     "metalist-stadium-39616.json": 39616,
 }
+ODD = {
+    "city-hall-688.json": {"outside", "numbering_gap"},
+    "xinzhuang-baseball-6967.csv": {"numbering_gap"},
+    "taoyuan-baseball-10504.csv": {"numbering_gap"},
+    # Its seats are placed by the importer, inside sections of which some are drawn in several pieces.
+    "metalist-stadium-39616.json": {"outside", "overlap", "numbering_gap"},
+}
+"""What the files themselves have that mostly is a mistake."""
 COMMANDS = {
     Path(shlex.split(line)[3]).name: shlex.split(line)[2:]
     for line in re.findall(r"^lml layout import .*$", (ROOT / "docs" / "importing.md").read_text("utf-8"), re.MULTILINE)
@@ -51,7 +60,7 @@ def test_the_documented_command_takes_every_place(name: str, monkeypatch: pytest
     assert said.stdout == f"{PLACES[name]}\n"
     [imported] = answers
     assert isinstance(imported, Imported)
-    assert not imported.warnings
+    assert {warning.rule for warning in imported.warnings if warning.rule} <= ODD.get(name, set())
     index = index_layout(imported.layout)
     standing = sum(area.capacity for area in index.areas)
     assert standing == (900 if name.startswith("ticketland") else 0)

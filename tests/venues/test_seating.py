@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from lml_live.venues.demo import arena, concert_hall
-from lml_live.venues.layout import Layout, Row, Seat, Section, Shape, Viewport, focal_point, index_layout, seal_layout
+from lml_live.venues.layout import Layout, Row, Seat, Section, Shape, Viewport, seal_layout
+from lml_live.venues.seat_index import focal_point, index_layout
 from lml_live.venues.seating import Place, seat_rows, standing_order
 
 

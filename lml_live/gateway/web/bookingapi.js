@@ -12,6 +12,8 @@ export const WAITS = Object.freeze({
   poll_ended_ms: 30_000,
   /** A refused connection or a busy server: as for looks, but tried only so often before the visitor is asked. */
   retries_max: 5,
+  /** Who is to wait for longer is told so, and asks again when they like. */
+  retry_wait_max_ms: 4_000,
   request_ms: 20_000,
 });
 
@@ -74,7 +76,9 @@ export async function createBooking(body, { token, key, wait = pause }) {
       return await call("POST", "/bookings", { token, key, body });
     } catch (error) {
       if (!(error instanceof CallFailed) || !error.passing || tried >= WAITS.retries_max || saysNotSetUp(error)) throw error;
-      await wait(Math.max(error.problem.retry_after_ms ?? 0, backoff(tried)));
+      const asked = error.problem.retry_after_ms ?? 0;
+      if (asked > WAITS.retry_wait_max_ms) throw error;
+      await wait(Math.max(asked, backoff(tried)));
     }
   }
 }

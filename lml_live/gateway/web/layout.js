@@ -349,8 +349,18 @@ function seatNote(seat) {
   if (seat.accessible) words.push("wheelchair place");
   if (seat.companion) words.push("companion seat");
   if (seat.restricted_view || seat.restricted) words.push("restricted view");
+  for (const feature of seat.features ?? []) words.push(FEATURES[feature] ?? feature.replaceAll("_", " "));
   return words.join(", ");
 }
+
+const FEATURES = {
+  aisle: "on the aisle",
+  easy_access: "few or no steps",
+  hearing_loop: "hearing loop",
+  lift_up_armrests: "armrests lift up",
+  plus_size: "wide seat",
+  sign_language: "sees the sign language",
+};
 
 function readFocalPoint(value, point) {
   if (Array.isArray(value)) return point(value);

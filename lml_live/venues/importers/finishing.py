@@ -8,7 +8,8 @@ from typing import Final
 import msgspec
 
 from lml_live import limits
-from lml_live.venues.checks import Findings, check_layout, shown
+from lml_live.venues.checks import check_and_seal
+from lml_live.venues.findings import Findings, shown
 from lml_live.venues.importers.draft import (
     Box,
     Draft,
@@ -23,7 +24,7 @@ from lml_live.venues.importers.draft import (
 from lml_live.venues.importers.labels import tidy_label, tidy_sections
 from lml_live.venues.importers.placing import bounds_of, place_seats, rows_of
 from lml_live.venues.importers.reading import Rejected
-from lml_live.venues.layout import Layout, LayoutType, Point, Row, Seat, Section, Shape, Viewport, seal_layout
+from lml_live.venues.layout import Layout, LayoutType, Point, Row, Seat, Section, Shape, Viewport
 
 _MARGIN: Final = 0.03
 """Room around the plan, as a part of its longer side: seats have a size, their coordinates have none."""
@@ -75,10 +76,10 @@ def finish_layout(
     layout: Layout, renamings: tuple[Renaming, ...] = (), notes: tuple[str, ...] = ()
 ) -> Imported | Rejected:
     """Checks and seals a layout."""
-    report = check_layout(layout)
-    if report.violation_count:
+    report, sealed = check_and_seal(layout)
+    if sealed is None:
         return Rejected(report.violations)
-    return Imported(seal_layout(layout), renamings, notes, report.warnings)
+    return Imported(sealed, renamings, notes, report.warnings)
 
 
 def _make_standing(draft: Draft, wanted: Sequence[str], findings: Findings) -> None:

@@ -3,7 +3,7 @@
 import unicodedata
 from collections.abc import Iterable
 
-from lml_live.venues.checks import Findings, shown
+from lml_live.venues.findings import Findings, shown
 from lml_live.venues.importers.draft import Draft, DraftSeat, DraftSection, Renaming
 
 NO_LABEL = "-"

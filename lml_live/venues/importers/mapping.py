@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from lml_live import limits
-from lml_live.venues.checks import Findings, shown
+from lml_live.venues.findings import Findings, shown
 from lml_live.venues.importers.draft import Box, Draft, DraftSeat, DraftSection, DraftShape, Imported, Spot
 from lml_live.venues.importers.finishing import Options, finish_draft
 from lml_live.venues.importers.mapping_language import (

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from lml_live import limits
-from lml_live.venues.checks import shown
+from lml_live.venues.findings import shown
 from lml_live.venues.importers.draft import SeatOrder
 from lml_live.venues.importers.reading import Record, Rejected, rejected
 from lml_live.venues.layout import Units

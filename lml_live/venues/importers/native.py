@@ -1,4 +1,7 @@
-"""Our own layout JSON. Nothing is renamed: a file in our own format says what it means, or is refused."""
+"""Our own layout JSON. Nothing is renamed: a file in our own format says what it means, or is refused.
+
+That a label is spelled in another normal form is no meaning: it becomes NFC.
+"""
 
 import math
 from typing import Any, Final
@@ -7,11 +10,13 @@ import msgspec
 from msgspec import inspect
 
 from lml_live.errors import Violation
-from lml_live.venues.checks import Findings, check_layout, shown
+from lml_live.venues.checks import check_and_seal, check_layout
+from lml_live.venues.findings import Findings, shown
 from lml_live.venues.importers.draft import Imported
 from lml_live.venues.importers.finishing import Options, finish_layout
 from lml_live.venues.importers.reading import Rejected
-from lml_live.venues.layout import Layout, seal_layout
+from lml_live.venues.layout import Layout
+from lml_live.venues.normal_form import in_nfc
 
 _LAYOUT_TYPE: Final = inspect.type_info(Layout)
 
@@ -22,9 +27,9 @@ def import_native(tree: object, options: Options) -> Imported | Rejected:
     Another `layout_id` than the file's gives all seats other ids; declared ids are then taken as what they are, old.
     """
     try:
-        layout = msgspec.convert(tree, Layout)
+        layout = in_nfc(msgspec.convert(tree, Layout))
     except (msgspec.ValidationError, OverflowError):
-        return _explain(tree)
+        return Rejected(explain_layout(tree))
     if options.standing:
         return Rejected(
             tuple(
@@ -32,15 +37,15 @@ def import_native(tree: object, options: Options) -> Imported | Rejected:
                 for name in options.standing
             )
         )
-    report = check_layout(layout)
-    if report.violation_count:
+    report, sealed = check_and_seal(layout)
+    if sealed is None:
         return Rejected(report.violations)
     if options.name or (options.layout_id or layout.layout_id) != layout.layout_id:
         layout = msgspec.structs.replace(
             layout, layout_id=options.layout_id or layout.layout_id, name=options.name or layout.name, hash=""
         )
         return finish_layout(without_seat_ids(layout))
-    return Imported(seal_layout(layout), warnings=report.warnings)
+    return Imported(sealed, warnings=report.warnings)
 
 
 def without_seat_ids(layout: Layout) -> Layout:
@@ -55,7 +60,7 @@ def without_seat_ids(layout: Layout) -> Layout:
     return msgspec.structs.replace(layout, sections=tuple(sections))
 
 
-def _explain(tree: object) -> Rejected:
+def explain_layout(tree: object) -> tuple[Violation, ...]:
     """All violations of a file whose types or values are wrong.
 
     The tree is built into a layout with stand-ins for what has the wrong type, and that layout is checked like any
@@ -67,10 +72,10 @@ def _explain(tree: object) -> Rejected:
     if isinstance(layout, Layout):
         for violation in check_layout(layout).violations:
             if not builder.is_silent(violation.path):
-                findings.add(violation.path, violation.message)
+                findings.take(violation)
     if not findings.count:
         findings.add("", "is not a layout; `lml layout schema` prints what is expected")
-    return Rejected(findings.closed())
+    return findings.closed()
 
 
 class _Builder:
@@ -138,19 +143,20 @@ class _Builder:
         known = {field.encode_name for field in kind.fields}
         for name in value:
             if name not in known:
-                self.findings.add(f"{prefix}{name}"[:200], f"is no member here; known are {', '.join(sorted(known))}")
+                expected = f"known are {', '.join(sorted(known))}"
+                self.findings.broken("member", f"{prefix}{name}"[:200], "is no member here", expected)
         for field in kind.fields:
             where = f"{prefix}{field.encode_name}"
             if field.encode_name in value:
                 members[field.name] = self.build(value[field.encode_name], field.type, where)
             elif field.required:
-                self.findings.add(where, "is missing")
+                self.findings.odd("member", where, "is missing", "it must be there")
                 self.silent.add(where)
                 members[field.name] = _stand_in(field.type)
         return kind.cls(**members)
 
     def _wrong(self, path: str, value: object, expected: str, stand_in: object) -> Any:
-        self.findings.add(path, f"is {shown(value)}; {expected} is expected")
+        self.findings.broken("type", path, f"is {shown(value)}", f"{expected} is expected")
         self.silent.add(path)
         return stand_in
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from lml_live import limits
-from lml_live.venues.checks import shown
+from lml_live.venues.findings import shown
 from lml_live.venues.importers.draft import Polygon, Spot
 
 _NUMBER: Final = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 
 from lml_live import limits
-from lml_live.venues.checks import Findings, shown
+from lml_live.venues.findings import Findings, shown
 from lml_live.venues.importers.draft import (
     Box,
     Draft,

@@ -11,7 +11,7 @@ import msgspec
 
 from lml_live import limits
 from lml_live.errors import Violation
-from lml_live.venues.checks import Findings, shown
+from lml_live.venues.findings import Findings, shown
 
 _SURROGATE_ESCAPE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 _DELIMITERS: Final = ",;\t"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from lml_live import limits
-from lml_live.venues.checks import Findings, shown
+from lml_live.venues.findings import Findings, shown
 from lml_live.venues.importers.draft import Draft, DraftSeat, DraftSection, Imported, Spot
 from lml_live.venues.importers.finishing import Options, finish_draft
 from lml_live.venues.importers.reading import Record, Rejected, rejected

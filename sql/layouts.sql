@@ -1,0 +1,45 @@
+-- name: layouts_of_events
+-- Which layout version each event that is not over was made on, with its hash: what MongoDB is held against.
+SELECT id, layout_id, layout_version, layout_hash FROM event WHERE state <> 'closed' ORDER BY id
+
+-- name: occupied_seats
+-- The seats of an event that a booking claims or owns, and those that staff hold for somebody.
+SELECT seat_id, state FROM booking_seat WHERE event_id = $1 AND state IN ('claimed', 'sold')
+UNION ALL
+SELECT unnest(seat_ids), 'held' FROM staff_hold WHERE event_id = $1 AND state <> 'ended'
+
+-- name: occupied_areas
+-- The places that are taken, blocked or held by staff in each area of an event, and whether bookings were ever of it.
+SELECT area.area_id,
+       area.taken
+       + coalesce((SELECT sum(block.quantity) FROM area_block AS block
+                   WHERE block.event_id = area.event_id AND block.area_id = area.area_id), 0)
+       + coalesce((SELECT sum(held.quantity)
+                   FROM staff_hold AS hold, unnest(hold.area_ids, hold.area_quantities) AS held (area_id, quantity)
+                   WHERE hold.event_id = area.event_id AND hold.state <> 'ended' AND held.area_id = area.area_id), 0)
+           AS places,
+       EXISTS (SELECT FROM booking_area AS booked
+               WHERE booked.event_id = area.event_id AND booked.area_id = area.area_id) AS booked
+FROM event_area AS area
+WHERE area.event_id = $1
+
+-- name: change_layout
+-- Sells an event on another layout version; nothing where it is on another than was thought. Where it has an inventory,
+-- claims of its epoch are refused from here on, for their seats need not be there: adopt issues the next one.
+UPDATE event
+SET layout_version = $3, layout_hash = $4, seat_count = $5, epoch = epoch + least(epoch, 1), revision = revision + 1
+WHERE id = $1 AND layout_hash = $2
+RETURNING id
+
+-- name: drop_areas
+-- Takes away the areas that a layout has no more; no booking was ever of them.
+DELETE FROM event_area WHERE event_id = $1 AND area_id <> ALL ($2::text[])
+
+-- name: put_areas
+-- Writes an event's standing areas as its layout has them now; what is taken stays. The lists are columns.
+INSERT INTO event_area (event_id, area_id, name, category, capacity, position)
+SELECT $1, area.area_id, area.name, area.category, area.capacity, area.position
+FROM unnest($2::text[], $3::text[], $4::text[], $5::integer[])
+    WITH ORDINALITY AS area (area_id, name, category, capacity, position)
+ON CONFLICT (event_id, area_id) DO UPDATE
+SET name = excluded.name, category = excluded.category, capacity = excluded.capacity, position = excluded.position

@@ -1,0 +1,117 @@
+"""What is changed in MongoDB behind everybody's back is found by the scrub, told, and not sold on."""
+
+import logging
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from lml_live.backoffice.deployed import DeployedLayouts
+from lml_live.backoffice.scrubbing import Scrubbing, find_astray
+from lml_live.cli.doctor import examine
+from lml_live.infra import postgres
+from lml_live.infra.telemetry import METRICS
+from lml_live.pricing.catalogue import Catalogue
+from lml_live.pricing.events import LayoutChoice, NewEvent
+from lml_live.pricing.quote import Price
+from lml_live.venues.demo import generate_venue
+from lml_live.venues.layout import seal_layout
+from lml_live.venues.library import LayoutDamaged, Library
+from lml_live.venues.stored import PLANS, SECTIONS, VERSIONS, documents_of
+
+HALL = generate_venue(30, "hall")
+
+
+@pytest.fixture
+async def pool(postgres_dsn: str) -> AsyncIterator[postgres.Pool]:
+    pool = await postgres.connect_pool(postgres_dsn)
+    yield pool
+    await pool.close()
+
+
+def concert(layout_id: str = "hall") -> NewEvent:
+    categories = sorted({seat.category for section in HALL.sections for row in section.rows for seat in row.seats})
+    return NewEvent(
+        name="Show",
+        venue="Hall",
+        starts_at=datetime(2030, 5, 1, 19, 30, tzinfo=UTC),
+        currency="EUR",
+        layout=LayoutChoice(layout_id),
+        prices=tuple(Price(category=category, amount=100) for category in categories),
+    )
+
+
+async def deployed(library: Library, layout_id: str) -> None:
+    await library.save_draft(generate_venue(30, layout_id))
+    await library.publish(layout_id)
+    await library.deploy(layout_id)
+
+
+async def test_content_that_was_changed_is_found_told_and_not_sold_on(
+    mongo_database: Any, mongo_url: str, pool: postgres.Pool, caplog: pytest.LogCaptureFixture, tmp_path: Any
+) -> None:
+    library = Library(mongo_database)
+    layouts = DeployedLayouts(library)
+    catalogue, scrub = Catalogue(pool, layouts), Scrubbing(pool, library)
+    for layout_id in ("aula", "hall"):
+        await deployed(library, layout_id)
+    event = await catalogue.create_event(concert())
+    for _ in range(3):  # aula, hall, the events
+        await scrub.step()
+    assert (await library.damaged_versions(), await find_astray(pool, library)) == ((), [])
+    settings = {"LML_MONGO_URL": mongo_url, "LML_DATA_DIR": str(tmp_path), "LML_PORT": "0"}
+
+    where = {"layout_id": "hall", "position": 0}
+    before = await mongo_database[SECTIONS].find_one(where)
+    await mongo_database[SECTIONS].update_one(where, {"$set": {"section.rows.0.seats.0.category": "Cheap"}})
+    with caplog.at_level(logging.ERROR):
+        for _ in range(2):
+            await scrub.step()
+    assert "What is stored of hall:1 does not have the hash" in caplog.text
+    [damaged] = await library.damaged_versions()
+    assert (damaged.layout_id, damaged.version, damaged.state) == ("hall", 1, "deployed")
+    assert METRICS.layouts_damaged._value.get() == 1
+    found = [finding async for finding in examine(settings | {"LML_MONGO_DATABASE": mongo_database.name})]
+    assert any("hall version 1 is not what was stored" in each.text for each in found if each.level == "fail")
+    with pytest.raises(LayoutDamaged):
+        await catalogue.create_event(concert())
+    # The sale that is on goes on: what a worker knows by heart is what was published (F19).
+    assert (await layouts.index("hall", 1, event.layout_hash)).hash == event.layout_hash
+    with pytest.raises(LayoutDamaged):
+        await DeployedLayouts(library).index("hall", 1, event.layout_hash)
+
+    await mongo_database[SECTIONS].replace_one({"_id": before["_id"]}, before)
+    await scrub.step()
+    for _ in range(2):
+        await scrub.step()
+    assert await library.damaged_versions() == ()
+    await catalogue.create_event(concert())
+
+
+async def test_content_and_hash_changed_alike_are_found_by_the_events(mongo_database: Any, pool: postgres.Pool) -> None:
+    """Whoever owns MongoDB can make a layout that is right in itself; it is not the one that PostgreSQL knows."""
+    library = Library(mongo_database)
+    await deployed(library, "hall")
+    event = await Catalogue(pool, DeployedLayouts(library)).create_event(concert())
+    [version] = await library.status("hall")
+    forged = seal_layout(generate_venue(29, "hall"))
+    plan, sections = documents_of(forged, version.upload)
+    await mongo_database[PLANS].delete_many({})
+    await mongo_database[SECTIONS].delete_many({})
+    await mongo_database[PLANS].insert_one(plan)
+    await mongo_database[SECTIONS].insert_many(sections)
+    await mongo_database[VERSIONS].update_one({}, {"$set": {"hash": forged.hash}})
+    assert await library.scrub((await library.status("hall"))[0]), "it is right in itself"
+    with pytest.raises(LayoutDamaged, match="another hash than the event"):
+        await DeployedLayouts(library).index("hall", 1, event.layout_hash)
+    [astray] = await find_astray(pool, library)
+    assert (astray.event, astray.why.split(";")[0]) == (event.id, f"has the hash {forged.hash} there")
+    draft_again = {"hash": event.layout_hash, "state": "draft", "published_ms": None, "deployed_ms": None}
+    await mongo_database[VERSIONS].update_one({}, {"$set": draft_again})
+    assert [each.why for each in await find_astray(pool, library)] == ["is a draft there again"]
+    await mongo_database[VERSIONS].delete_many({})
+    scrub = Scrubbing(pool, library)
+    await scrub.step()
+    assert METRICS.events_astray._value.get() == 1
+    assert [each.why for each in await find_astray(pool, library)] == ["is not in MongoDB"]

@@ -1,0 +1,149 @@
+"""Two managers and one draft, new versions and their difference, the end of a version: over REST, with a library."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from test_staff_layouts import HALL, House, changed, house, library, pool
+
+from lml_live.venues.layout import decode_layout
+from lml_live.venues.stored import SECTIONS
+
+__all__ = ["house", "library", "pool"]
+
+MOVED = changed("sections/0/rows/0/seats/0/x", 0.15)
+RENAMED = HALL | {"name": "Great Hall"}
+
+
+async def put(
+    house: House, body: dict[str, Any], match: str | None, who: str = "manager"
+) -> tuple[int, dict[str, Any]]:
+    headers = {"Authorization": f"Bearer {house.tokens[who]}", "Content-Type": "application/json"}
+    headers |= {} if match is None else {"If-Match": match}
+    path = f"/api/v1/layouts/{body['layout_id']}"
+    answer = await house.client.put(path, data=json.dumps(body).encode(), headers=headers)
+    return answer.status, await answer.json(content_type=None)
+
+
+async def tag_of(house: House) -> tuple[str, bytes]:
+    headers = {"Authorization": f"Bearer {house.tokens['manager']}"}
+    answer = await house.client.get("/api/v1/layouts/hall/draft", headers=headers)
+    assert answer.status == 200
+    return answer.headers["ETag"], await answer.read()
+
+
+async def test_of_two_managers_one_hears_what_the_other_did(house: House) -> None:
+    await house.call("POST", "/layouts", HALL)
+    tag, data = await tag_of(house)
+    assert f'"{decode_layout(data).hash}"' == tag
+    assert (await put(house, MOVED, tag))[0] == 200
+    status, problem = await put(house, RENAMED, tag)
+    assert (status, problem["code"]) == (412, "precondition_failed")
+    # What hers would have made of the draft as it is now: his seat would go back.
+    assert problem["diff"]["counts"]["moved"] == 1
+    assert [seat["number"] for seat in problem["diff"]["moved"]] == ["1"]
+    assert problem["diff"]["other"] == ["name"]
+    fresh, data = await tag_of(house)
+    assert problem["draft"]["hash"] == fresh.strip('"')
+    assert decode_layout(data).name == "Hall", "nothing was overwritten"
+    assert (await put(house, RENAMED, fresh))[0] == 200
+    assert (await put(house, RENAMED, fresh))[0] == 412
+    # Without having looked nobody replaces anything.
+    for status, problem in (await put(house, HALL, None), await house.call("POST", "/layouts", HALL)):
+        assert (status, problem["code"]) == (428, "precondition_required")
+    assert (await house.call("POST", "/layouts", RENAMED))[0] == 200, "this is the draft"
+
+
+async def test_of_many_who_replace_one_draft_one_does(house: House) -> None:
+    await house.call("POST", "/layouts", HALL)
+    tag, _ = await tag_of(house)
+    answers = await asyncio.gather(*(put(house, HALL | {"name": f"Hall {at}"}, tag) for at in range(6)))
+    assert sorted(status for status, _ in answers) == [200, *[412] * 5]
+
+
+@pytest.mark.parametrize("match", ['"0"', "*", '"' + "0" * 64 + '"'])
+async def test_a_draft_that_nobody_has_seen_is_not_replaced(house: House, match: str) -> None:
+    assert (await put(house, HALL, match))[0] == 412
+    await house.call("POST", "/layouts", HALL)
+    assert (await put(house, RENAMED, match))[0] == 412
+    await house.call("POST", "/layouts/hall/publish")
+    assert (await put(house, RENAMED, match))[0] == 412
+    status, problem = await put(house, RENAMED | {"type": "seated"}, match)
+    assert (status, problem["code"]) == (422, "invalid_message")
+
+
+async def test_from_an_old_version_to_a_new_one_with_the_difference(house: House) -> None:
+    await house.call("POST", "/layouts", HALL)
+    assert (await house.call("POST", "/layouts/hall/draft", {"version": 1}))[0] == 409
+    await house.call("POST", "/layouts/hall/publish")
+    await house.call("POST", "/layouts/hall/deploy")
+    status, draft = await house.call("POST", "/layouts/hall/draft", {"version": 1})
+    assert (status, draft["version"], draft["state"]) == (201, 2, "draft")
+    assert (await house.call("POST", "/layouts/hall/draft", {"version": 7}))[0] == 404
+    body = changed("sections/0/rows/0/seats/0/x", 0.15)
+    seats = body["sections"][0]["rows"][0]["seats"]
+    seats[1]["category"] = "Standing"
+    seats[2]["number"] = "4"
+    seats.append({"number": "5", "x": 0.9, "y": 0.5, "category": "Stalls"})
+    body["sections"][1]["capacity"] = 60
+    assert (await put(house, body, f'"{draft["hash"]}"'))[0] == 200
+    status, diff = await house.call("GET", "/layouts/hall/diff?from=1&to=2")
+    assert (status, diff["counts"]) == (
+        200,
+        {"added": 2, "removed": 1, "moved": 1, "recategorised": 1, "changed": 0},
+    )
+    for kind, numbers in {"added": ["4", "5"], "removed": ["3"], "moved": ["1"], "recategorised": ["2"]}.items():
+        assert [seat["number"] for seat in diff[kind]] == numbers
+    assert diff["areas"] == [{"area_id": "floor", "before": 50, "after": 60}]
+    assert (await house.call("GET", "/layouts/hall/diff?from=1&to=1"))[1]["counts"]["moved"] == 0
+    for query, expected in (("from=1&to=9", 404), ("from=1", 422), ("from=-1&to=2", 422), ("from=1&to=%C2%B2", 422)):
+        assert (await house.call("GET", f"/layouts/hall/diff?{query}"))[0] == expected
+
+
+async def test_a_retired_version_is_deployed_no_more(house: House) -> None:
+    await house.call("POST", "/layouts", HALL)
+    assert (await house.call("POST", "/layouts/hall/retire", {"version": 1}))[0] == 409
+    await house.call("POST", "/layouts/hall/publish")
+    await house.call("POST", "/layouts/hall/deploy")
+    for _ in range(2):
+        status, version = await house.call("POST", "/layouts/hall/retire", {"version": 1})
+        assert (status, version["state"]) == (200, "retired")
+    for path, body in (("deploy", {"version": 1}), ("deploy", None), ("publish", None)):
+        assert (await house.call("POST", f"/layouts/hall/{path}", body))[0] == 409
+    # Its content can live on in another version.
+    assert (await house.call("POST", "/layouts/hall/draft", {"version": 1}))[0] == 201
+    await house.call("POST", "/layouts/hall/publish")
+    assert (await house.call("POST", "/layouts/hall/deploy"))[1]["version"] == 2
+
+
+async def test_damage_is_told_and_stops_every_step(house: House, mongo_database: Any) -> None:
+    await house.call("POST", "/layouts", HALL)
+    await mongo_database[SECTIONS].update_many({"position": 0}, {"$set": {"section.rows.0.seats.0.x": 0.7}})
+    for method, path, body in (
+        ("POST", "/layouts/hall/publish", None),
+        ("GET", "/layouts/hall/draft", None),
+        ("GET", "/layouts/hall/diff?from=1&to=1", None),
+    ):
+        status, problem = await house.call(method, path, body)
+        assert (status, problem["code"]) == (409, "layout_damaged")
+    [version] = (await house.call("GET", "/layouts/hall/versions"))[1]["items"]
+    assert version["damaged_at"] is not None
+    await mongo_database[SECTIONS].update_many({"position": 0}, {"$set": {"section.rows.0.seats.0.x": 0.1}})
+    assert (await house.call("POST", "/layouts/hall/publish"))[0] == 200
+    await mongo_database[SECTIONS].update_many({"position": 0}, {"$set": {"section.rows.0.seats.0.x": 0.7}})
+    for path, body in (("deploy", None), ("draft", {"version": 1})):
+        status, problem = await house.call("POST", f"/layouts/hall/{path}", body)
+        assert (status, problem["code"]) == (409, "layout_damaged")
+
+
+async def test_drafts_are_for_managers(house: House) -> None:
+    for method, path, body in (
+        ("GET", "/layouts/hall/draft", None),
+        ("POST", "/layouts/hall/draft", {"version": 1}),
+        ("POST", "/layouts/hall/retire", {"version": 1}),
+        ("GET", "/layouts/hall/diff?from=1&to=1", None),
+    ):
+        assert (await house.call(method, path, body, who="box_office"))[0] == 403
+        assert (await house.call(method, path, body))[0] == 404
+    assert (await put(house, HALL, '"0"', who="box_office"))[0] == 403
