@@ -148,7 +148,7 @@ LIMIT $4;
 -- name: find_bookings
 -- An event's bookings, the newest first, after a cursor: of one seat, with a part of the buyer's name or address, or with
 -- this number; for the counter, which finds few of many.
-SELECT b.*, p.intent_id, p.client_secret,
+SELECT b.*, p.intent_id, p.client_secret, p.state AS payment, p.save_card,
        CASE b.tender WHEN 'comp' THEN (SELECT sum(amount + fee)::bigint FROM comp_line WHERE booking_id = b.id) END AS forgone
 FROM booking b LEFT JOIN payment p ON p.booking_id = b.id
 WHERE b.event_id = $1 AND b.buyer_name IS NOT NULL
