@@ -18,6 +18,7 @@ WHERE caller = $1 AND method = $2 AND path = $3 AND key = $4
 -- Keeps the answer of the request that holds the key; one that was taken over keeps nothing.
 UPDATE idempotency_key SET status = $6, body = $7, location = $8
 WHERE caller = $1 AND method = $2 AND path = $3 AND key = $4 AND attempt = $5 AND status IS NULL
+RETURNING attempt
 
 -- name: give_key_back
 -- Forgets a request that came to no decision, so that it may be sent again at once.

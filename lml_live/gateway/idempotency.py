@@ -103,18 +103,23 @@ class IdempotencyKeys:
             if not decided:
                 # Also when this task was cancelled: the deed must not wait for the caller's patience.
                 await asyncio.shield(self._give_back(name, attempt))
-        if decided:
-            await self._keep(name, attempt, response)
-        return response
+        return await self._keep(name, attempt, response) if decided else response
 
-    async def _keep(self, name: tuple[str, str, str, str], attempt: int, response: web.Response) -> None:
+    async def _keep(self, name: tuple[str, str, str, str], attempt: int, response: web.Response) -> web.Response:
+        """Keeps an answer, and answers what is kept: that of whoever took the key over from one that was slow."""
         body = response.body if isinstance(response.body, bytes) else b""
         location = response.headers.get("Location")
         async with postgres.connection(self._pool) as connected:
-            await connected.execute(_SQL["keep_answer"], *name, attempt, response.status, body, location)
+            kept = await connected.fetchval(_SQL["keep_answer"], *name, attempt, response.status, body, location)
+            row = None if kept is not None else await connected.fetchrow(_SQL["find_answer"], *name)
             if time.monotonic() - self._pruned > limits.IDEMPOTENCY_PRUNE_SECONDS:
                 self._pruned = time.monotonic()
                 await connected.execute(_SQL["drop_old_keys"], limits.IDEMPOTENCY_HOURS, limits.IDEMPOTENCY_PRUNE_BATCH)
+        if row is None:
+            return response
+        if row["status"] is None:
+            raise Refused("idempotency_in_progress", "The same request runs once more.", retry_after_ms=1_000)
+        return _answer(row["status"], row["body"], row["location"])
 
     async def _give_back(self, name: tuple[str, str, str, str], attempt: int) -> None:
         try:
