@@ -115,6 +115,10 @@ async def test_a_card_is_taken_away_once(house: BookingHouse, event: str, anna: 
     assert await house.customers.cards(anna) == ()
     with pytest.raises(NotFound):
         await house.customers.forget(anna, card.id)
+    # The double took it from anybody, as Stripe never does.
+    for seat, holder in ((2, anna), (3, "nobody")):
+        again = await book(house, event, holder, seat, Buyer("Anna", "anna@example.org"))
+        assert await house.pay(again, card.id) == "payment_method_unexpected_state"
 
 
 @pytest.mark.parametrize("kind", ["timeout_before", "timeout_after", "error_500", "error_500_after", "rate_limit"])
