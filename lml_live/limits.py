@@ -271,6 +271,8 @@ STRIPE_CALLS: Final = 100
 STRIPE_ENDPOINT_CALLS: Final = 25
 """The same of each operation by itself, by default."""
 STRIPE_CALLS_MAX: Final = 10_000
+STRIPE_CALLS_OF_A_PURCHASE: Final = 3
+"""Made, looked at once, and captured."""
 PACE_PATIENCE_SECONDS: Final = 4.0
 """How far ahead a call takes its turn: who dies before it leaves so much of the pace unused."""
 PACE_LOOK_SECONDS: Final = 0.05

@@ -29,6 +29,8 @@ _SQL: Final = postgres.statements("staff_holds")
 NOBODY: Final = "Box office"
 """In whose name a sale is where nobody said."""
 
+_ANOTHER: Final = Refusal("idempotency_mismatch", "This key was used for another booking.")
+
 
 class Asked(Struct, frozen=True, kw_only=True):
     """What a clerk asks for beside the places: for what, to whom, and by which request (64 hex digits that name it)."""
@@ -95,16 +97,18 @@ class Selling:
         holder = f"h-{asked.request[20:44]}"
 
         async def mark(booking: str) -> Changed | Refusal:
-            return await self._inventory.take_for_sale(
+            taken = await self._inventory.take_for_sale(
                 *(event, holder, hold, booking, seats, areas),
                 over_house=over_house,
                 mark_seconds=self._mark_seconds,
             )
+            # What an earlier try took, and died over, is not sold to one that asks for something else.
+            return taken if isinstance(taken, Refusal) or _takes(taken, seats, areas) else _ANOTHER
 
         buyer = Buyer(asked.name or NOBODY, asked.email)
         made = await self._checkout.sell(event, hold, asked.request, buyer, asked.counter, quote, mark)
         if isinstance(made, Booking) and _places(made) != _wished(seat_ids, seats, areas):
-            return Refusal("idempotency_mismatch", "This key was used for another booking.")
+            return _ANOTHER
         return made
 
     async def undo(self, event: str, hold: str, booking: str) -> None:
@@ -125,6 +129,13 @@ class Selling:
             if not await connected.fetchval(_SQL["is_customer"], record.holder):
                 return Refusal("forbidden", "Holds of customers of the box office are sold here, and nobody else's.")
         return record.holder
+
+
+def _takes(taken: Changed, seats: SeatWishes, areas: AreaWishes) -> bool:
+    """Whether what was taken is what is asked for."""
+    assert taken.record is not None
+    wished = (sorted(seats), sorted(areas))
+    return (sorted(taken.record.seat_types()), sorted(taken.record.area_types())) == wished
 
 
 def _places(booking: Booking) -> Counter[tuple[str, str]]:

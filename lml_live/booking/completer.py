@@ -233,8 +233,13 @@ class Completer:
         """
         intent = await self._provider().retrieve(intent_id)
         booking = None if intent.booking is None else await self._bookings.load(intent.booking)
-        if booking is None or booking.payment is None:
+        if booking is None:
             return  # somebody else's; the account is not ours alone
+        if booking.payment is None:
+            # Sold at the counter, or for nothing: Stripe has no part in it, and no attempt of ours can be on record.
+            told_of = (booking.id, intent.id, intent.status)
+            log.error("booking %s: %s is %s, and nothing is due: refund it by hand", *told_of)
+            return
         # Whoever made it: a booking is sold for what it costs.
         fits = (intent.amount, intent.currency) == (booking.amount, booking.currency)
         told = (booking.id, intent.id, intent.client_secret, intent.status)

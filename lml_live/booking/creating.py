@@ -126,10 +126,12 @@ class Creating:
                 intents = tuple(one for one in found if one.status != "canceled")
             if not intents:
                 assert booking.buyer_email is not None, "only who buys at the counter need not give one"
+                customer = None
                 try:
-                    customer = None
                     if self._customers is not None:
-                        customer = await self._customers.of_payment(booking.holder, save_card=booking.save_card)
+                        customer = await self._customers.of_payment(
+                            booking.holder, save_card=booking.save_card, doubted=work.attempt > 0
+                        )
                     made = await self._payments.create(
                         *(booking.id, booking.amount, booking.currency, booking.buyer_email, work.stripe_key),
                         customer=customer,
@@ -138,6 +140,9 @@ class Creating:
                 except PaymentFault as fault:
                     if fault.kind != "refused":
                         raise
+                    if customer is not None and not work.attempt:
+                        # It may be the customer that Stripe does not take: the next try asks whether it is there.
+                        raise PaymentFault("worn", str(fault)) from fault
                     log.error("booking %s: no intent can be made: %s", booking.id, fault)
                     await self._bookings.create_refused(booking.id)
                     await self._bookings.finish_work(work, "refused")

@@ -57,12 +57,16 @@ class Customers:
         self._pool = pool
         self._wallet = wallet
 
-    async def of_payment(self, holder: str, *, save_card: bool) -> str | None:
+    async def of_payment(self, holder: str, *, save_card: bool, doubted: bool = False) -> str | None:
         """Whose a payment is at Stripe: the holder's account, where it has saved a card or is about to; else nobody's.
 
-        Raises `PaymentFault`.
+        With `doubted`, Stripe is asked whether it still has that customer: one that was deleted there, or is another
+        Stripe account's, is nobody (who we have on record is never replaced). Raises `PaymentFault`.
         """
         known = await self._known(holder)
+        if known is not None and doubted and not await self._is_there(known):
+            log.error("holder %s: Stripe has no customer %s any more: cards are not saved", holder, known)
+            return None
         return await self._make(holder) if known is None and save_card else known
 
     async def cards(self, holder: str) -> tuple[SavedCard, ...]:
@@ -73,6 +77,8 @@ class Customers:
         try:
             return await self._wallet.list_cards(customer)
         except PaymentFault as fault:
+            if fault.kind == "refused":  # Stripe has no such customer any more
+                return ()
             raise _gone(fault) from fault
 
     async def forget(self, holder: str, card: str) -> None:
@@ -86,6 +92,15 @@ class Customers:
             if fault.kind == "refused":  # somebody was faster
                 raise NotFound("There is no such card.") from fault
             raise _gone(fault) from fault
+
+    async def _is_there(self, customer: str) -> bool:
+        try:
+            await self._wallet.list_cards(customer)
+        except PaymentFault as fault:
+            if fault.kind != "refused":
+                raise
+            return False
+        return True
 
     async def _known(self, holder: str) -> str | None:
         async with postgres.connection(self._pool) as connected:

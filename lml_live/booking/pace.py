@@ -134,7 +134,8 @@ class Pace:
                 _SQL["payment_queue"], [_ALL, "create_intent"], limits.PACE_RECOVERY_PER_SECOND
             )
         assert row is not None, "it always answers a row"
-        most = self.limit_of("create_intent") * row["share"]
+        # Where all calls together are few, those that the others' purchases need go before this one's, too.
+        most = min(self.limit_of("create_intent"), self._calls / limits.STRIPE_CALLS_OF_A_PURCHASE) * row["share"]
         return row["bookings"], max(0.1, most - math.floor(most / 10))
 
     async def take(self, operation: str) -> tuple[bool, float, datetime]:

@@ -16,6 +16,7 @@ from booking_fixtures import (  # noqa: F401
 from booking_house import PLACE, PRICE, BookingHouse
 from checker import check
 from counter_house import Counter
+from every_point import charge_again
 from inventory_house import refused
 
 from lml_live.booking.bookings import Booking
@@ -230,6 +231,11 @@ async def test_where_a_store_is_gone_the_same_request_sells_later(
             broken.setattr(owner, name, gone)
             with pytest.raises(Unavailable):
                 await counter.sell(3, 20)
+        if name == "claim":
+            # What was taken was sold to the next request under this key, which heard that it was another booking's.
+            refused(await counter.sell(3), "idempotency_mismatch")
+            refused(await counter.sell(3, 20, floor=1), "idempotency_mismatch")
+            assert await house.pool.fetchval("SELECT count(*) FROM booking") == 0
     made = sold(await counter.sell(3, 20))
     assert await house.pool.fetchval("SELECT count(*) FROM booking") == 1
     assert await counter.books(made) == {"cash_drawer": 2 * PRICE, "venue_payable": -2 * PRICE}
@@ -335,6 +341,11 @@ async def test_a_counter_sale_is_not_cancelled_and_never_looked_for(counter: Cou
     assert await house.bookings.give_up(made.id, "expiring") == "confirmed"
     assert await house.bookings.to_look_at(10, 0, 0) == []
     assert await house.bookings.to_expire(10, 0) == []
+    # Somebody's intent names it: it has no payment whose second that could be, and no round of the loop came to an end.
+    intent = await charge_again(house, made)
+    await house.bookings.keep_notice("evt_1", "payment_intent.succeeded", intent)
+    await house.completer.turn()
+    assert await house.bookings.open_notices(10) == []
 
 
 # --- What the schema refuses

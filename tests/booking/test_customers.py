@@ -115,6 +115,10 @@ async def test_a_card_is_taken_away_once(house: BookingHouse, event: str, anna: 
     assert await house.customers.cards(anna) == ()
     with pytest.raises(NotFound):
         await house.customers.forget(anna, card.id)
+    # The double took it from anybody, as Stripe never does.
+    for seat, holder in ((2, anna), (3, "nobody")):
+        again = await book(house, event, holder, seat, Buyer("Anna", "anna@example.org"))
+        assert await house.pay(again, card.id) == "payment_method_unexpected_state"
 
 
 @pytest.mark.parametrize("kind", ["timeout_before", "timeout_after", "error_500", "error_500_after", "rate_limit"])
@@ -137,6 +141,28 @@ async def test_an_account_is_one_customer_whatever_is_heard_of_it(
     made = [one for one in (await house.double.steering.ledger()).requests if one.operation == "customer"]
     assert sum(one.status == 200 and not one.replayed for one in made) <= 1 or kind == "error_500_after"
     assert kept is not None
+
+
+async def test_a_customer_that_stripe_no_longer_has_keeps_nobody_from_paying(
+    house: BookingHouse, event: str, anna: str
+) -> None:
+    """Deleted there, or made at another Stripe account: every booking of the account was `failed` from then on."""
+    await house.pool.execute(
+        "INSERT INTO stripe_customer (account_id, customer_id) SELECT id, 'cus_gone' FROM account WHERE holder = $1",
+        anna,
+    )
+    assert await house.customers.cards(anna) == ()
+    hold = await house.take(event, 1, holder=anna)
+    made = await house.buy(event, hold, holder=anna, buyer=SAVING)
+    assert isinstance(made, Booking)
+    await house.rest()
+    booking = await house.bookings.load(made.id)
+    assert booking is not None
+    assert await house.pay(booking) == "requires_capture"
+    await house.completer.look_at(booking.id)
+    await house.rest()
+    assert await house.state(booking) == "confirmed"
+    await house.assert_right(event)
 
 
 async def test_where_stripe_is_away_cards_are_not_shown_and_sales_wait(

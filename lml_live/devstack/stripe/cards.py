@@ -189,6 +189,8 @@ class StoredMethod(msgspec.Struct, frozen=True):
 
     method: PaymentMethod
     card_key: str
+    detached: bool = False
+    """It was a customer's once, and pays no more."""
 
     @property
     def card(self) -> CardBehaviour:

@@ -68,7 +68,7 @@ def detach(call: Call) -> PaymentMethod:
             "The payment method you provided is not attached to a customer so detachment is impossible.",
             "payment_method_unexpected_state",
         )
-    detached = _change(stored, method=_change(stored.method, customer=None))
+    detached = _change(stored, method=_change(stored.method, customer=None), detached=True)
     call.act.write_method(detached)
     call.act.emit("payment_method.detached", detached.method)
     return detached.method

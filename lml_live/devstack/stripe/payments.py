@@ -278,7 +278,13 @@ def _customer(call: Call) -> str | None:
 
 
 def _check_owner(intent: PaymentIntent, method: StoredMethod | None) -> None:
-    """A saved card pays for its customer only."""
+    """A saved card pays for its customer only, and for nobody once it was taken away."""
+    if method is not None and method.detached:
+        raise refusals.invalid(
+            "payment_method",
+            "The provided PaymentMethod was detached from a Customer. It may not be used again.",
+            "payment_method_unexpected_state",
+        )
     if method is not None and method.method.customer not in (None, intent.customer):
         raise refusals.invalid(
             "payment_method",
