@@ -83,7 +83,7 @@ ROWS: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "layouts: seats twice, seats on one place, too many, members with $, text that would be markup": (
         ("venues/test_checks.py", "test_a_broken_rule_is_told_with_path_finding_and_expectation"),
-        ("venues/test_checks.py", "test_seats_on_one_place_are_a_warning_not_a_violation"),
+        ("venues/test_oddities.py", "test_what_is_odd_is_said_and_nothing_else"),
         ("venues/test_checks.py", "test_every_bound_bites_at_one"),
         ("gateway/test_staff_layouts.py", "test_a_wrong_layout_hears_every_rule_that_it_breaks"),
         ("venues/test_library.py", "test_the_schema_refuses"),
