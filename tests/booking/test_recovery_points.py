@@ -13,7 +13,8 @@ from booking_fixtures import scripts_keep_their_word  # noqa: F401
 from fault_run import LONG, Series, Tally, run_once
 from fault_stand import VICTIMS, FaultStand
 
-# PostgreSQL, then both workers, at an event of a paying organisation. (Each engine, and a worker, at chosen points: test_every_point.)
+# PostgreSQL, then both workers, at an event of a paying organisation. (Each engine, and a worker, at chosen points:
+# test_every_point.)
 SEED = 1286
 
 
