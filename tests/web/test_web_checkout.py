@@ -152,7 +152,7 @@ async def test_a_purchase_with_3d_secure_while_somebody_watches_the_seats_go(hou
 
     await page.get_by_role("link", name="Show my booking").click()
     await expect(page.locator("#title")).to_have_text("Your seats are booked")
-    await expect(page.locator(".chip")).to_have_text("Booked")
+    await expect(page.locator(".verdict .chip")).to_have_text("Booked")
     await expect(page.locator(".line").first).to_contain_text("Stalls, row B, seat 6")
     await expect(page.locator("#total")).to_have_text("€95.00")
     link = page.url
