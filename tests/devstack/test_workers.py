@@ -41,7 +41,10 @@ async def who_answers(port: int) -> int:
 
 
 def gone(pid: int) -> bool:
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 async def test_all_workers_serve_one_port_and_stop_gracefully(run_directory: Path) -> None:
