@@ -16,6 +16,7 @@ from lml_live.booking.outbox import Outcome, Work, refused_for_long
 from lml_live.booking.paying import Paying
 from lml_live.booking.payments import PaymentFault, Payments, StripeRefund
 from lml_live.booking.refunds import Refunds
+from lml_live.booking.states import UNPAID, BookingState
 from lml_live.errors import Unavailable
 from lml_live.inventory.returns import Returns
 
@@ -71,17 +72,29 @@ class Aftercare:
 
     async def _look_at_refunds(self, booking: str) -> None:
         """Asks Stripe what became of a booking's refunds."""
-        if (intent := await self._intent_of(booking)) is not None and self._payments is not None:
+        intent, _ = await self._paid_intent(booking)
+        if intent is not None and self._payments is not None:
             await self._refunds.found(booking, await self._payments.find_refunds(intent))
 
     async def _look_at_disputes(self, booking: str) -> None:
         """Asks Stripe how a booking's disputes stand."""
-        if (intent := await self._intent_of(booking)) is not None and self._payments is not None:
-            await self._disputes.found(booking, await self._payments.find_disputes(intent))
+        intent, state = await self._paid_intent(booking)
+        if intent is not None and self._payments is not None:
+            found = await self._payments.find_disputes(intent)
+            if found and state in UNPAID:
+                # It was paid since. Booked now, nobody would look at it when the booking is confirmed.
+                raise PaymentFault("unknown", f"It is {state}, and disputed.")
+            await self._disputes.found(booking, found)
 
-    async def _intent_of(self, booking: str) -> str | None:
+    async def _paid_intent(self, booking: str) -> tuple[str | None, BookingState | None]:
+        """A booking's intent, and its state once that is known to be paid: the word of that may be late, or lost."""
         known = await self._bookings.load(booking)
-        return None if known is None else known.intent_id
+        if known is None or known.intent_id is None or self._payments is None:
+            return None, None
+        if known.state not in UNPAID:
+            return known.intent_id, known.state
+        intent = await self._payments.retrieve(known.intent_id)
+        return intent.id, await self._bookings.intent_found(booking, intent.id, intent.status)
 
     async def _refund(self, work: Work) -> None:
         assert work.refund is not None

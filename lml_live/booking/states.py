@@ -48,6 +48,9 @@ MOVES: Final[dict[BookingState, frozenset[BookingState]]] = {
 AWAITING_PAYMENT: Final[frozenset[BookingState]] = frozenset({"pending_payment", "cancelling", "expiring"})
 """The charge is not decided; seats are claimed."""
 
+UNPAID: Final[frozenset[BookingState]] = AWAITING_PAYMENT | {"authorized"}
+"""As far as we have heard; Stripe may have the money already."""
+
 SOLD: Final[frozenset[BookingState]] = frozenset(
     {"authorized", "confirmed", "partially_refunded", "disputed", "charged_back"}
 )

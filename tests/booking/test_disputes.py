@@ -1,6 +1,7 @@
 """A buyer's bank takes a payment back: the seat stays, its tickets are flagged; won and lost."""
 
 from typing import Any
+from unittest.mock import AsyncMock
 
 import asyncpg
 import msgspec
@@ -12,7 +13,7 @@ from booking_fixtures import (  # noqa: F401
     house_fixture,
     inventory_dsn_fixture,
 )
-from booking_house import PRICE, BookingHouse
+from booking_house import IDEAL, PRICE, VISA, BookingHouse
 from checker import check
 from databases import past_guards
 
@@ -173,6 +174,71 @@ async def test_what_is_heard_of_when_it_is_over_was_disputed_too(house: BookingH
     await house.double.steering.close_dispute(await disputed(house, booking), won=False)
     await told(house, booking, "created", 1)  # late: Stripe is asked how it stands
     assert (await house.history(booking))[-2:] == ["disputed", "charged_back"]
+    await house.assert_right(event)
+
+
+async def paid_unheard(house: BookingHouse, event: str, way: str) -> Booking:
+    """A booking whose money Stripe has, and whose worker died before it heard so."""
+    booking = await house.claimed(event, await house.take(event, 3))
+    assert booking.intent_id is not None
+    if await house.pay(booking, way) == "requires_action":
+        await house.double.steering.authenticate(booking.intent_id)
+    else:
+        await house.completer.look_at(booking.id)
+        await house.bookings.lease_work(9, 30, booking=booking.id)
+        await house.payments.capture(booking.intent_id, "its answer is lost")
+    assert await house.state(booking) == ("authorized" if way == VISA else "pending_payment")
+    return booking
+
+
+@pytest.mark.parametrize("way", [VISA, IDEAL])
+@pytest.mark.parametrize("heard", ["open and over", "over", "open"])
+async def test_what_is_heard_of_before_the_payment_is_of_a_paid_booking(
+    house: BookingHouse, event: str, way: str, heard: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The dispute was booked, the booking was confirmed later, and nobody looked at both."""
+    booking = await paid_unheard(house, event, way)
+    dispute = await disputed(house, booking)
+    if heard != "over":
+        await told(house, booking, "created", 1)
+    if heard != "open":
+        await house.double.steering.close_dispute(dispute, won=False)
+        await told(house, booking, "closed", 2)
+    await house.rest()
+    ends = ["confirmed", "disputed", *(["charged_back"] if heard != "open" else [])]
+    assert (await house.history(booking))[-len(ends) :] == ends
+    assert await tickets(house, booking) == ["flagged"]
+    assert "look into it" not in caplog.text
+    reasons = [one.reason for one in (await house.read_run(event)).postings]
+    assert reasons.index("captured") < reasons.index("disputed")
+    await house.assert_right(event)
+
+
+async def test_a_dispute_of_what_nobody_has_paid_is_not_booked_but_heeded_again(
+    house: BookingHouse, event: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    booking = await house.claimed(event, await house.take(event, 3))
+    taken = StripeDispute(id="dp_1", amount=PRICE, currency="EUR", reason="fraudulent", state="lost")
+    monkeypatch.setattr(house.payments, "find_disputes", AsyncMock(return_value=(taken,)))
+    await told(house, booking, "created", 1)
+    assert await disputes(house) == []
+    assert await house.pool.fetchval("SELECT due > now() FROM stripe_notice WHERE done IS NULL")
+    await house.pay(booking)
+    await house.rest()
+    assert (await house.history(booking))[-3:] == ["confirmed", "disputed", "charged_back"]
+
+
+async def test_a_refund_at_stripe_that_is_heard_of_before_the_payment_is_booked(
+    house: BookingHouse, event: str, stripe_api: stripe.StripeClient
+) -> None:
+    """It was passed over, and only the next day's match would have found it."""
+    booking = await paid_unheard(house, event, VISA)
+    assert booking.intent_id is not None
+    await stripe_api.v1.refunds.create_async({"payment_intent": booking.intent_id, "amount": 1_000})
+    await house.bookings.keep_notice("evt_1", "charge.refunded", booking.intent_id)
+    await house.completer.turn()
+    await house.rest()
+    assert await house.state(booking) == "partially_refunded"
     await house.assert_right(event)
 
 
