@@ -203,7 +203,7 @@ class House:
         deadline = time.monotonic() + 60
         while not is_there(shown := self.call("GET", path, who=who)):
             assert time.monotonic() < deadline, shown
-            time.sleep(0.05)
+            time.sleep(0.05)  # Between two looks: the walk is not async, and what it waits for is another process's.
         return shown
 
     def seat(self) -> str:

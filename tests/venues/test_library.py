@@ -13,9 +13,9 @@ from lml_live.infra.mongo import close_database, connect_database, driver_errors
 from lml_live.venues.demo import generate_venue
 from lml_live.venues.layout import Layout, Row, Seat, Section, Viewport, canonical_bytes, decode_layout, seal_layout
 from lml_live.venues.library import LayoutDamaged, Library
-from lml_live.venues.schema import apply_schema
+from lml_live.venues.schema import INDEXES, apply_schema
 from lml_live.venues.seat_index import index_layout
-from lml_live.venues.stored import PLANS, SECTIONS, VERSIONS
+from lml_live.venues.stored import PLANS, SECTIONS, VERSIONS, collection_rules
 
 HALL = generate_venue(30, "hall")
 
@@ -285,6 +285,10 @@ async def test_a_second_draft_of_one_layout_is_a_conflict(library: Library, mong
 
 async def test_the_schema_may_be_applied_again_and_by_several_at_once(mongo_database: Any) -> None:
     await asyncio.gather(apply_schema(mongo_database), apply_schema(mongo_database))
+    options = {one["name"]: one["options"] for one in await (await mongo_database.list_collections()).to_list(None)}
+    for name, rules in collection_rules().items():
+        assert (options[name]["validator"], options[name]["validationLevel"]) == (rules, "strict")
+        assert {index.name for index in INDEXES[name]} <= set(await mongo_database[name].index_information())
 
 
 async def test_a_mongo_that_does_not_answer_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
