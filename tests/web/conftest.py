@@ -11,7 +11,7 @@ import pytest_asyncio
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from box_office import BoxOffice
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright, expect
 from serving import LiveServer, open_house
 
 from lml_live.devstack.stripe.process import StripeDouble
@@ -31,6 +31,9 @@ ARGS = (
     "--disable-features=LocalNetworkAccessChecks,LocalNetworkAccessChecksWebSockets",
 )
 CSP = "default-src 'self'"
+
+# Five seconds are Playwright's own; a machine that is five times slower must pass, too.
+expect.set_options(timeout=25_000)
 
 
 @pytest_asyncio.fixture(loop_scope="session", scope="session")

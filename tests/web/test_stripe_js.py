@@ -64,10 +64,10 @@ class RealShop:
         await self.page.locator("#pay-button").click()
 
     async def hears(self, words: str) -> None:
-        await expect(self.page.get_by_role("alert")).to_contain_text(words, timeout=20_000)
+        await expect(self.page.get_by_role("alert")).to_contain_text(words)
 
     async def done(self) -> None:
-        await expect(self.page.locator("#checkout-title")).to_have_text("Your seats are booked", timeout=20_000)
+        await expect(self.page.locator("#checkout-title")).to_have_text("Your seats are booked")
 
     async def _serve_page(self, route: Route) -> None:
         if route.request.resource_type != "document":

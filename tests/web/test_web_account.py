@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
+from pressing import press
 from serving import LiveServer
 
 from lml_live.guard.accounts import Accounts
@@ -54,7 +55,7 @@ async def test_seats_come_along_to_the_account_and_back_out(page: Page, live_ser
     await page.keyboard.type("nobody")
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("alert")).to_have_text("Please type your e-mail address.")
-    await page.get_by_role("button", name="No account yet, or password forgotten?").press("Enter")
+    await press(page.get_by_role("button", name="No account yet, or password forgotten?"))
     await expect(page.locator("#title")).to_have_text("Get a link by e-mail")
     await page.locator("#email").fill(email)
     await page.keyboard.press("Enter")
@@ -77,7 +78,7 @@ async def test_seats_come_along_to_the_account_and_back_out(page: Page, live_ser
     await page.goto(f"{server.url}/account?back=/events/{server.event}")
     await expect(page.locator("#lead")).to_have_text(email)
     assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    await page.get_by_role("button", name="Sign out").press("Enter")
+    await press(page.get_by_role("button", name="Sign out"))
     await expect(page.locator("#title")).to_have_text("Sign in")
     await page.goto(event)
     assert await held(page) == []

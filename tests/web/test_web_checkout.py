@@ -63,11 +63,11 @@ class Buyer:
         await self.page.locator("#pay-button").click()
 
     async def done(self) -> None:
-        await expect(self.page.locator("#checkout-title")).to_have_text("Your seats are booked", timeout=20_000)
+        await expect(self.page.locator("#checkout-title")).to_have_text("Your seats are booked")
 
     async def open_booking(self) -> None:
         await self.page.locator("#booking-link").click()
-        await expect(self.page.locator("#title")).to_have_text("Your seats are booked", timeout=20_000)
+        await expect(self.page.locator("#title")).to_have_text("Your seats are booked")
 
     async def sees(self, state: int, *seats: int) -> None:
         await self.page.wait_for_function(
@@ -235,7 +235,7 @@ async def test_giving_the_seats_back(house: House) -> None:
     await expect(page.locator("#cancel-button")).to_be_focused()
     await page.keyboard.press("Enter")
     await page.get_by_role("button", name="Yes, give them back").click()
-    await expect(page.locator("#checkout-title")).to_have_text("Cancelled", timeout=20_000)
+    await expect(page.locator("#checkout-title")).to_have_text("Cancelled")
     await watcher.sees(AVAILABLE, 60)
     await page.get_by_role("button", name="Choose seats").click()
     await page.wait_for_function("lml.mine.length === 0")
@@ -253,7 +253,7 @@ async def test_the_time_runs_out_at_the_card_form(house: House) -> None:
         await pool.execute("UPDATE booking SET expires_at = now() + interval '1.5 s' WHERE id = $1", booking)
     await page.evaluate("lml.page.checkout.follower.look()")
     await expect(page.locator("#checkout-time")).to_have_attribute("data-tone", "warn")
-    await expect(page.locator("#checkout-title")).to_have_text("The time was up", timeout=20_000)
+    await expect(page.locator("#checkout-title")).to_have_text("The time was up")
     await expect(page.locator("#checkout")).to_contain_text("were not paid in time and went back on sale")
     await expect(page.locator("#pay-button")).to_have_count(0)
     await expect(page.locator("#checkout-time")).to_be_empty()
@@ -498,7 +498,7 @@ async def test_paying_at_ones_bank(house: House) -> None:
     await expect(page.get_by_text("Please give the IBAN")).to_be_visible()
     await page.get_by_label("IBAN").fill("DE89 3704 0044 0532 0130 00")
     await page.locator("#pay-button").click()
-    await expect(page.locator("#checkout")).to_contain_text("Your bank is dealing with the payment", timeout=20_000)
+    await expect(page.locator("#checkout")).to_contain_text("Your bank is dealing with the payment")
     await buyer.sees(HELD, 81)
 
 

@@ -14,6 +14,7 @@ import pytest_asyncio
 from buying import Buying, buy, call
 from leader import look
 from playwright.async_api import Browser, Page, expect
+from pressing import press
 from serving import LiveServer
 from test_web_checkout import ASKS_3DS, AVAILABLE, Buyer
 from waiting import eventually
@@ -43,7 +44,7 @@ async def shoot(page: Page, name: str) -> None:
 async def test_tickets_to_show_and_to_print(browser: Browser, page: Page, shop: LiveServer, event: str) -> None:
     made = await buy(shop, event, 30, 31, floor=1)
     await page.goto(made.link)
-    await expect(page.locator("#tickets-title")).to_have_text("Your tickets", timeout=20_000)
+    await expect(page.locator("#tickets-title")).to_have_text("Your tickets")
     tickets = page.get_by_role("list", name="Your tickets").get_by_role("listitem")
     await expect(tickets).to_have_count(3)
     await expect(tickets.first).to_contain_text("Stalls, row B, seat 6")
@@ -62,7 +63,7 @@ async def test_tickets_to_show_and_to_print(browser: Browser, page: Page, shop: 
     await page.set_viewport_size(PHONE)
     assert await page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
     await page.evaluate("window.print = () => { window.printed = true; }")
-    await page.get_by_role("button", name="Print").press("Enter")
+    await press(page.get_by_role("button", name="Print"))
     assert await page.evaluate("window.printed")
     await page.emulate_media(media="print")
     await expect(page.locator("#booking")).to_be_hidden()
@@ -100,7 +101,7 @@ async def test_a_card_that_is_good_too_late(page: Page, shop: LiveServer, stripe
 
     await eventually(is_expired, 30)
     await page.get_by_role("button", name="Complete authentication").click()
-    await expect(page.locator("#checkout-title")).to_have_text("The time was up", timeout=20_000)
+    await expect(page.locator("#checkout-title")).to_have_text("The time was up")
     await expect(page.locator("#checkout")).to_contain_text("Nothing was charged")
     await buyer.sees(AVAILABLE, 70)
     await shoot(page, "too-late")
@@ -117,7 +118,7 @@ async def test_a_clerk_refunds_and_it_is_seen(browser: Browser, page: Page, shop
         await StaffDesk(pool).add_staff(email, password, ("box_office",))
     await page.goto(made.link)
     tickets = page.get_by_role("list", name="Your tickets").get_by_role("listitem")
-    await expect(tickets).to_have_count(2, timeout=20_000)
+    await expect(tickets).to_have_count(2)
     number = (await page.locator(".reference").inner_text()).split(" ")[1]
 
     context = await browser.new_context(viewport=PHONE, bypass_csp=True, locale="en-GB")
@@ -138,24 +139,24 @@ async def test_a_clerk_refunds_and_it_is_seen(browser: Browser, page: Page, shop
     await counter.keyboard.press("Enter")
     await expect(counter.locator("#buyer")).to_have_text("Ada Byron")
     await expect(counter.get_by_role("button", name="Choose places to give back")).to_be_disabled()
-    await counter.get_by_label("Stalls, row B, seat 16").press("Space")
-    await counter.get_by_role("button", name="Give 1 place back").press("Enter")
+    await press(counter.get_by_label("Stalls, row B, seat 16"), "Space")
+    await press(counter.get_by_role("button", name="Give 1 place back"))
     await expect(counter.get_by_role("alert")).to_have_text("Please say why.")
     await expect(counter.get_by_label("Reason")).to_be_focused()
     await counter.keyboard.type("A broken leg")
     await shoot(counter, "counter")
-    await counter.get_by_role("button", name="Give 1 place back").press("Enter")
+    await press(counter.get_by_role("button", name="Give 1 place back"))
     await expect(counter.locator("#ask")).to_contain_text("Give 1 place for €47.50 back to Ada Byron?")
     await expect(counter.get_by_role("button", name="No")).to_be_focused()
     await shoot(counter, "counter-ask")
-    await counter.get_by_role("button", name="Yes, refund").press("Enter")
+    await press(counter.get_by_role("button", name="Yes, refund"))
     await expect(counter.get_by_role("list", name="Refunds")).to_contain_text("A broken leg")
-    await expect(counter.locator("#booking .chip").first).to_have_text("Partly refunded", timeout=20_000)
+    await expect(counter.locator("#booking .chip").first).to_have_text("Partly refunded")
     await expect(counter.get_by_role("list", name="Refunds")).to_contain_text("−€47.50")
     await shoot(counter, "counter-refunded")
 
     await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-    await expect(page.locator("#title")).to_have_text("Partly refunded", timeout=20_000)
+    await expect(page.locator("#title")).to_have_text("Partly refunded")
     await expect(page.get_by_role("list", name="Refunds")).to_contain_text("−€47.50")
     await expect(tickets.nth(0)).to_contain_text("Refunded")
     await expect(tickets.nth(0).locator("svg")).to_have_count(0)
@@ -163,15 +164,15 @@ async def test_a_clerk_refunds_and_it_is_seen(browser: Browser, page: Page, shop
     await shoot(page, "tickets-refunded")
 
     # The other one: all that is left, and the booking has ended.
-    await counter.get_by_label("Stalls, row B, seat 17").press("Space")
+    await press(counter.get_by_label("Stalls, row B, seat 17"), "Space")
     await counter.get_by_label("Reason").fill("The other leg")
-    await counter.get_by_role("button", name="Give 1 place back").press("Enter")
-    await counter.get_by_role("button", name="Yes, refund").press("Enter")
-    await expect(counter.locator("#booking .chip").first).to_have_text("Refunded", timeout=20_000)
+    await press(counter.get_by_role("button", name="Give 1 place back"))
+    await press(counter.get_by_role("button", name="Yes, refund"))
+    await expect(counter.locator("#booking .chip").first).to_have_text("Refunded")
     await expect(counter.locator("#refund")).to_have_count(0)
     assert await counter.evaluate("document.documentElement.scrollWidth <= innerWidth")
     await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-    await expect(page.locator("#title")).to_have_text("Refunded", timeout=20_000)
+    await expect(page.locator("#title")).to_have_text("Refunded")
     await expect(tickets.nth(1)).to_contain_text("it lets nobody in any more")
     await context.close()
     assert said == []
@@ -184,7 +185,7 @@ async def test_a_dispute_flags_the_tickets_until_the_bank_decides(
     made = await buy(shop, event, 50)
     await page.goto(made.link)
     ticket = page.get_by_role("list", name="Your ticket").get_by_role("listitem")
-    await expect(ticket).to_contain_text("Valid", timeout=20_000)
+    await expect(ticket).to_contain_text("Valid")
     dispute = await stripe_double.steering.open_dispute(made.intent)
     clerk = (await shop.sign_in())["Authorization"].removeprefix("Bearer ")
 
@@ -271,7 +272,7 @@ async def test_a_venue_is_paid_after_its_event(page: Page, shop: LiveServer, str
     ledger = await stripe_double.steering.ledger()
     assert sum(one.amount for one in ledger.account_transactions[account]) == 8_100
     async with page.expect_download() as saved:
-        await page.get_by_role("button", name="Save as CSV").press("Enter")
+        await press(page.get_by_role("button", name="Save as CSV"))
     [row] = csv.DictReader((await (await saved.value).path()).read_text().splitlines())
     assert (row["event"], row["transferred"]) == (theirs, "8100")
     shown = await call(shop, "GET", f"/bookings/{made.id}", token=admin)

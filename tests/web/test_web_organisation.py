@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from leader import look
 from playwright.async_api import Browser, expect
+from pressing import press
 from serving import LiveServer
 
 from lml_live.booking.organisations import NewOrganisation, Organisations
@@ -64,28 +65,28 @@ async def test_a_manager_finds_the_way_to_be_paid(
     assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
     await page.get_by_label("Country").select_option("AT")
-    await page.get_by_role("button", name="Set up at Stripe").press("Enter")
+    await press(page.get_by_role("button", name="Set up at Stripe"))
     await page.wait_for_url(f"{stripe_shared.url}/onboard/**")
     # Whoever leaves half-way is asked again; the address to come back to is the server's, as others see it.
     await page.goto(f"{shop.url}/organisation?organisation={name}")
     await expect(page.locator("#account .chip")).to_have_text("Stripe has questions")
-    await page.get_by_role("button", name="Go on at Stripe").press("Enter")
+    await press(page.get_by_role("button", name="Go on at Stripe"))
     await page.wait_for_url(f"{stripe_shared.url}/onboard/**")
     async with page.expect_request(lambda request: f"organisation={name}" in request.url):
-        await page.get_by_role("button", name="Complete onboarding").press("Enter")
+        await press(page.get_by_role("button", name="Complete onboarding"))
     # Nobody answers there; that failure must be over before the page goes elsewhere.
     await page.wait_for_url(lambda url: not url.startswith(stripe_shared.url), wait_until="commit")
     await look(shop, stripe_shared)
     await page.goto(f"{shop.url}/organisation")
     await expect(page.locator("#account .chip")).to_have_text("Can be paid")
     async with page.expect_download() as saved:
-        await page.get_by_role("button", name="Save as CSV").press("Enter")
+        await press(page.get_by_role("button", name="Save as CSV"))
     file = await saved.value
     assert file.suggested_filename == f"statement-{name}.csv"
     assert (await file.path()).read_text().splitlines()[1].startswith(f"{name},Aida,")
     await page.goto(f"{shop.url}/organisation?organisation=nobody")
     await expect(page.locator("#state h2")).to_have_text("There is no such organisation")
-    await page.get_by_role("button", name="Sign out").press("Enter")
+    await press(page.get_by_role("button", name="Sign out"))
     await expect(page.locator("#email")).to_be_focused()
     await page.reload()
     await expect(page.locator("#form")).to_be_visible()
