@@ -4,7 +4,7 @@
 
 Prints a line a run with the seed that repeats it; run `n` has the seed `seed + n`, so that an ended series goes on with
 `--seed` of the next. Each job is a process with engines, a server and a double of its own. Ends with 1 where any
-invariant was broken.
+invariant was broken; of such a run the rules that it broke are printed, and where its history is kept (`--keep`).
 """
 
 import argparse
@@ -18,7 +18,6 @@ import shutil
 import sys
 import tempfile
 import time
-import traceback
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -32,6 +31,7 @@ import aiohttp  # noqa: E402
 import booking_house  # noqa: E402, F401
 from every_point import CALLS_MAX, ENDINGS, ENGINE_LOSSES, PAYING_OUT, Loss, own_stand, walk  # noqa: E402
 from fault_buyers import Buyer  # noqa: E402
+from fault_history import DIRECTORY, keep_history, read_history, told  # noqa: E402
 from fault_stand import VICTIMS, FaultStand  # noqa: E402
 
 from lml_live.devstack.servers import Mongo  # noqa: E402
@@ -40,7 +40,8 @@ from lml_live.devstack.stripe.process import StripeDouble  # noqa: E402
 
 BUYERS, SEATS = 4, 8
 BUSY_SECONDS = 2.0
-RUN_SECONDS_MAX = 25
+RUN_SECONDS_MAX = 180
+"""Clean runs take five to ten where nothing else runs."""
 OPERATIONS: tuple[Operation, ...] = ("create", "retrieve", "confirm", "capture", "cancel", "refund")
 PAYING_OPERATIONS: tuple[Operation, ...] = ("transfer", "reversal", "dispute_list", "dispute_update")
 DECLINED: tuple[Operation, ...] = ("confirm", "capture")
@@ -76,6 +77,7 @@ async def run_once(stand: FaultStand, seed: int) -> tuple[str, list[str]]:
     await steering.webhook_fault(webhooks, count=rng.randint(1, 4), delay_ms=500)
     async with aiohttp.ClientSession() as http:
         buyers = [Buyer(f"buyer{n}", stand, event, http, f"{seed}-{n}") for n in range(BUYERS)]
+        stand.buyers = [*buyers]
         crowd = [asyncio.create_task(buyer.run(BUSY_SECONDS, seats)) for buyer in buyers]
         payer = asyncio.create_task(_pay_out(stand, event)) if paying else None
         try:
@@ -106,7 +108,7 @@ async def run_once(stand: FaultStand, seed: int) -> tuple[str, list[str]]:
             left = await stand.rest(event)
         for buyer in buyers:
             await buyer.look_back()
-    ops = [op for buyer in buyers for op in buyer.ops]
+    ops = stand.ops()
     run, violations = await stand.judge(event, ops)
     ended: dict[str, int] = {}
     for booking in run.bookings:
@@ -130,8 +132,8 @@ async def _pay_out(stand: FaultStand, event: str) -> None:
 class Series:
     """Runs one after the other, on a stand that is built anew where it cannot be healed."""
 
-    def __init__(self, base: Path, mongo_url: str) -> None:
-        self._base, self._mongo_url = base, mongo_url
+    def __init__(self, base: Path, mongo_url: str, keep: Path) -> None:
+        self._base, self._mongo_url, self._keep = base, mongo_url, keep
         self._stands = 0
         self.killed: Counter[str] = Counter()
         self.fired: Counter[str] = Counter()
@@ -149,34 +151,44 @@ class Series:
         await self.stand.stop()
 
     async def run(self, seed: int) -> tuple[str, list[str]]:
-        """One run. Whatever ends it is a red verdict and not the end of the series."""
+        """One run. Whatever ends it is a red verdict and not the end of the series; a red one's history is kept."""
+        story = "ended early"
         try:
             async with asyncio.timeout(RUN_SECONDS_MAX):
-                return await run_once(self.stand, seed)
-        except TimeoutError:
-            wrong = f"it took longer than {RUN_SECONDS_MAX} s"
+                story, wrong = await run_once(self.stand, seed)
+        except TimeoutError as error:
+            wrong = [f"it took longer than {RUN_SECONDS_MAX} s, and stood at {told(error)}"]
         except Exception as error:  # noqa: BLE001 - a run that cannot be judged is red, whatever the reason
-            wrong = "it could not be judged: " + "".join(traceback.format_exception(error)[-3:]).strip()
+            wrong = [f"it could not be judged: {told(error)}"]
+        if not wrong:
+            return story, []
+        try:
+            async with asyncio.timeout(RUN_SECONDS_MAX):
+                history = await read_history(self.stand, seed, story, wrong)
+                wrong.append(f"its history: {keep_history(self._keep, seed, history)}")
+        except Exception as error:  # noqa: BLE001 - the verdict stands without it
+            wrong.append(f"its history could not be kept: {error!r}")
         try:
             async with asyncio.timeout(RUN_SECONDS_MAX):
                 await self.stand.heal()
         except Exception as error:  # noqa: BLE001 - then another stand must do
-            wrong += f"; it could not be healed: {error!r}"
+            wrong.append(f"it could not be healed: {error!r}")
             await self.stop()
             await self.start()
-        return "ended", [wrong]
+        return story, wrong
 
 
 @dataclass
 class Tally:
     """What a series of runs has met, and how many of them were red."""
 
-    broken: int = 0
+    red: list[str] = field(default_factory=list)
+    """What was: seeds, or what was amiss besides."""
     killed: Counter[str] = field(default_factory=Counter)
     fired: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: "Tally") -> None:
-        self.broken += other.broken
+        self.red += other.red
         self.killed.update(other.killed)
         self.fired.update(other.fired)
 
@@ -188,15 +200,15 @@ class Tally:
         ]
 
 
-async def run_series(base: Path, mongo_url: str, seeds: range) -> Tally:
+async def run_series(base: Path, mongo_url: str, seeds: range, keep: Path) -> Tally:
     """The runs of these seeds, one after the other; prints a line a run."""
-    series, tally = Series(base, mongo_url), Tally()
+    series, tally = Series(base, mongo_url, keep), Tally()
     try:
         await series.start()
         for seed in seeds:
             began = time.monotonic()
             story, wrong = await series.run(seed)
-            tally.broken += bool(wrong)
+            tally.red += [str(seed)] if wrong else []
             lines = [f"seed {seed}: {'RED' if wrong else 'clean'} in {time.monotonic() - began:.1f} s; {story}"]
             # One write, so that two jobs' lines do not mix.
             print("\n    ".join([*lines, *wrong]) + "\n", end="", flush=True)
@@ -206,11 +218,11 @@ async def run_series(base: Path, mongo_url: str, seeds: range) -> Tally:
     return tally
 
 
-def job(base: Path, mongo_url: str, seeds: range) -> Tally:
+def job(base: Path, mongo_url: str, seeds: range, keep: Path) -> Tally:
     """A series in a process of its own."""
     quiet(base)
     base.mkdir(mode=0o711)
-    return asyncio.run(run_series(base, mongo_url, seeds))
+    return asyncio.run(run_series(base, mongo_url, seeds, keep))
 
 
 def quiet(base: Path) -> None:
@@ -244,9 +256,9 @@ async def walk_every_point(base: Path) -> list[str]:
     return wrong
 
 
-async def main(base: Path, runs: int, seed: int, jobs: int, *, points: bool) -> int:
+async def main(base: Path, runs: int, seed: int, jobs: int, *, points: bool, keep: Path) -> int:
     quiet(base)
-    tally = Tally(broken=len(await walk_every_point(base)) if points else 0)
+    tally = Tally(red=await walk_every_point(base) if points else [])
     mongo = Mongo(base / "mongo")
     await mongo.start()
     loop = asyncio.get_running_loop()
@@ -255,7 +267,7 @@ async def main(base: Path, runs: int, seed: int, jobs: int, *, points: bool) -> 
             shares = [range(seed + n, seed + runs, jobs) for n in range(jobs)]
             for done in await asyncio.gather(
                 *(
-                    loop.run_in_executor(pool, job, base / f"job-{n}", mongo.url, share)
+                    loop.run_in_executor(pool, job, base / f"job-{n}", mongo.url, share, keep)
                     for n, share in enumerate(shares)
                 )
             ):
@@ -265,10 +277,11 @@ async def main(base: Path, runs: int, seed: int, jobs: int, *, points: bool) -> 
     print(f"killed {dict(tally.killed)}; fired {dict(sorted(tally.fired.items()))}")
     if missing := tally.never_met():
         if runs >= LONG:
-            tally.broken += 1
+            tally.red.append("what was never met")
         print(f"{'RED' if runs >= LONG else 'a short series'}: never met {missing}")
-    print(f"{runs} runs from seed {seed}: {tally.broken} red; go on with --seed {seed + runs}")
-    return 1 if tally.broken else 0
+    print(f"{runs} runs from seed {seed}: {len(tally.red)} red; go on with --seed {seed + runs}")
+    print("\n".join(f"RED: {one}" for one in tally.red), end="\n" if tally.red else "")
+    return 1 if tally.red else 0
 
 
 if __name__ == "__main__":
@@ -277,10 +290,11 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=1, help="series at once; a core each keeps the runs' pace")
     parser.add_argument("--points", action="store_true", help="first kill the engines at every point of a purchase")
+    parser.add_argument("--keep", type=Path, default=DIRECTORY, help="where the histories of red runs are kept")
     given = parser.parse_args()
     directory = Path(tempfile.mkdtemp(prefix="lml-faults-"))
     directory.chmod(0o711)  # PostgreSQL's own user must get in
     try:
-        sys.exit(asyncio.run(main(directory, given.runs, given.seed, given.jobs, points=given.points)))
+        sys.exit(asyncio.run(main(directory, given.runs, given.seed, given.jobs, points=given.points, keep=given.keep)))
     finally:
         shutil.rmtree(directory, ignore_errors=True)

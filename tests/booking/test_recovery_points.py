@@ -5,11 +5,15 @@
 
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import aiohttp
 import fault_run
+import msgspec
 import pytest
 from booking_fixtures import scripts_keep_their_word  # noqa: F401
+from checker import Op
+from fault_history import read_history
 from fault_run import LONG, Series, Tally, run_once
 from fault_stand import VICTIMS, FaultStand
 
@@ -27,6 +31,16 @@ async def test_nothing_is_sold_twice_or_lost_whatever_is_killed(run_directory: P
         assert wrong == [], story
         assert stand.killed["postgres"], stand.killed
         assert stand.killed["both workers"], stand.killed
+        # Of one that is red somebody will want to know what had happened.
+        kept = msgspec.json.decode(await read_history(stand, SEED, story, []))
+        bookings = {row["id"] for row in kept["rows"]["booking"]}
+        assert (
+            bookings == {row["id"] for row in kept["run"]["bookings"]} >= {op["booking"] for op in kept["ops"]} - {""}
+        )
+        assert {row["booking_id"] for row in kept["rows"]["booking_history"]} == bookings
+        assert kept["stripe"]["intents"]
+        assert kept["output"]
+        assert [what for _, what in kept["done"]].count("kill postgres") == 1
     finally:
         await stand.stop()
 
@@ -41,6 +55,11 @@ class BrokenStand:
         self.killed = dict.fromkeys(VICTIMS, 1)
         self.fired: Counter[str] = Counter()
         self.heals = directory.name == "stand-1"
+        self.event, self.done, self.said_before = "", [(1, "kill postgres")], 1
+        self.server = SimpleNamespace(output=["of an earlier run", "of this one"])
+
+    def ops(self) -> list[Op]:
+        return []
 
     async def start(self) -> None: ...
 
@@ -63,14 +82,19 @@ async def test_whatever_ends_a_run_is_red_and_the_series_goes_on(
 
     monkeypatch.setattr(fault_run, "FaultStand", BrokenStand)
     monkeypatch.setattr(fault_run, "run_once", run_once)
-    series = Series(tmp_path, "")
+    series = Series(tmp_path, "", tmp_path / "kept")
     await series.start()
     verdicts = []
     for seed in (1, 0, 2, 3, 0):
-        verdicts.append(bool((await series.run(seed))[1]))
+        verdicts.append((await series.run(seed))[1])
         series.stand.heals = seed == 1
     await series.stop()
-    assert verdicts == [True, False, True, True, False]
+    assert [bool(wrong) for wrong in verdicts] == [True, False, True, True, False]
+    assert "ClientError" in verdicts[0][0]
+    assert verdicts[0][1] == f"its history: {tmp_path / 'kept' / 'seed-1.json'}"
+    kept = msgspec.json.decode((tmp_path / "kept" / "seed-1.json").read_bytes())
+    assert (kept["wrong"], kept["output"]) == (verdicts[0][:1], ["of this one"])
+    assert "could not be read" in kept["rows"], "what is dead tells nothing, and the rest is kept"
     assert BrokenStand.made == 3, "a stand that cannot be healed is replaced"
     missing = {*Tally(killed=series.killed, fired=series.fired).never_met()}
     assert missing >= {"kill_before", "reorder", "decline"}
