@@ -11,6 +11,7 @@ import secrets
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -77,6 +78,7 @@ from lml_live.gateway.operations import API
 from lml_live.gateway.organisations import OrganisationServices
 from lml_live.gateway.refunds import RefundServices
 from lml_live.gateway.sales import SaleServices
+from lml_live.gateway.self_checks import SelfChecks
 from lml_live.gateway.session import Visitor
 from lml_live.gateway.tickets import TicketServices
 from lml_live.gateway.tokens import HolderTokens
@@ -113,6 +115,7 @@ from lml_live.values import STAFF_TOKEN_PREFIX
 from lml_live.venues.library import Library
 from lml_live.venues.publishing import ensure_published, public_url
 from lml_live.venues.schema import prepare_database
+from lml_live.venues.self_check import check_immutability, check_rules
 from lml_live.venues.stored import LayoutVersion, State
 
 if TYPE_CHECKING:
@@ -341,6 +344,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
                 LayoutChange(pool, catalogue, layouts, held, book.distrust),
             ),
             layouts=LayoutServices(desk, library, keys, stepped),
+            self_checks=SelfChecks(desk, partial(check_rules, database), partial(check_immutability, database)),
             holders=holder_services,
             counter=CounterServices(
                 *(desk, acts, groups, holding, History(pool, staff_holds), keys),

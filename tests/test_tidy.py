@@ -226,7 +226,7 @@ SETTINGS = {
 # How the environment may be seen: these hand it on to a child, or to `infra.config` which reads the settings.
 ENVIRONMENT = {
     "source = os.environ if environ is None else environ",
-    "return [finding async for finding in examine(os.environ)]",
+    "return [finding async for finding in examine(os.environ, layouts=layouts)]",
     'others = {name: value for name, value in os.environ.items() if not name.startswith("LML_")}',
     "os.environ.setdefault(name, value)",
     'env={**os.environ, "PGPASSWORD": self.password},',

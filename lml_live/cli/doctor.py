@@ -29,6 +29,7 @@ from lml_live.infra.redis import Pipe
 from lml_live.infra.redis_topology import open_topology
 from lml_live.infra.rights import compare_rights, shorten, sign_in_of
 from lml_live.venues.library import Library
+from lml_live.venues.self_check import check_immutability, check_rules
 from lml_live.venues.stored import RIGHTS
 
 _OPEN_FILES_MIN: Final = 10_240
@@ -51,29 +52,31 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 @click.command()
-def doctor() -> None:
+@click.option("--layouts", is_flag=True, help="Also try MongoDB's rules and the immutability of layouts, on scratch.")
+def doctor(layouts: bool) -> None:
     """Says what is wrong and what to do about it; exit code 1 when something is.
 
     \b
     Examples:
       lml doctor
+      lml doctor --layouts      # also tries what nobody may be able to store or change; keeps nothing
       LML_POSTGRES_DSN=postgresql://lml:secret@db/lml lml doctor
     """
     set_up_logging("doctor", "error")
     failed = False
-    for finding in asyncio.run(_collect()):
+    for finding in asyncio.run(_collect(layouts)):
         failed = failed or finding.level == "fail"
         level = click.style(f"{finding.level:<4}", fg=_COLOURS[finding.level])
         click.echo(f"{level}  {finding.subject:<12} {mask_secrets(finding.text)}")
     raise SystemExit(1 if failed else 0)
 
 
-async def _collect() -> list[Finding]:
-    return [finding async for finding in examine(os.environ)]
+async def _collect(layouts: bool) -> list[Finding]:
+    return [finding async for finding in examine(os.environ, layouts=layouts)]
 
 
-async def examine(environ: "os._Environ[str] | dict[str, str]") -> AsyncIterator[Finding]:
-    """All findings, in the order in which they build on one another."""
+async def examine(environ: "os._Environ[str] | dict[str, str]", *, layouts: bool = False) -> AsyncIterator[Finding]:
+    """All findings, in the order in which they build on one another; with `layouts` those of the self-checks, too."""
     try:
         settings = load_settings(environ)
         yield Finding("ok", "settings", "can be read")
@@ -86,6 +89,12 @@ async def examine(environ: "os._Environ[str] | dict[str, str]") -> AsyncIterator
     urls = running_engines(settings)
     async for finding in _engines(settings, urls):
         yield finding
+    mongo_url = settings.mongo_url or (urls.mongo_url if urls else None)
+    if layouts and mongo_url is not None:
+        async for finding in _self_checks(settings.mongo_database, mongo_url):
+            yield finding
+    elif layouts:
+        yield Finding("fail", "layouts", "cannot be tried: MongoDB does not run; `lml up` starts an embedded one")
 
 
 # --- This machine
@@ -327,6 +336,27 @@ async def _layouts(name: str, url: str) -> AsyncIterator[Finding]:
     elif deployed:
         some = "" if len(looked) == len(deployed) else f", the first {len(looked)} looked at now"
         yield Finding("ok", "layouts", f"{len(deployed)} deployed versions have their hashes{some}")
+
+
+async def _self_checks(name: str, url: str) -> AsyncIterator[Finding]:
+    """The self-checks that managers have over REST (`POST /api/v1/test-mongo`, `/test-immutability`)."""
+    database = connect_database(url, name)
+    try:
+        for subject, check in (("rules", check_rules), ("immutability", check_immutability)):
+            try:
+                verdict = await check(database)
+            except LmlError as error:
+                yield Finding("fail", subject, f"of layouts could not be tried: {error.message}")
+                continue
+            for outcome in verdict.rules:
+                if not outcome.passed:
+                    yield Finding("fail", subject, f"{outcome.rule}: {outcome.detail}")
+            if verdict.passed:
+                yield Finding(
+                    "ok", subject, f"of layouts were tried: {len(verdict.rules)} of {len(verdict.rules)} hold"
+                )
+    finally:
+        close_database(database)
 
 
 def _lines(info: bytes) -> dict[str, str]:

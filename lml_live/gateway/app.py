@@ -29,6 +29,7 @@ from lml_live.gateway import (
     refunds,
     sales,
     seasons,
+    self_checks,
     staff,
     tickets,
 )
@@ -48,6 +49,7 @@ from lml_live.gateway.pages import STRIPE_JS, Probe, house_routes, page_routes
 from lml_live.gateway.problems import problems_middleware
 from lml_live.gateway.refunds import RefundServices
 from lml_live.gateway.sales import SaleServices
+from lml_live.gateway.self_checks import SelfChecks
 from lml_live.gateway.tickets import TicketServices
 from lml_live.guard.reach import Reach
 from lml_live.infra.acting import acting_ends
@@ -69,6 +71,7 @@ OPERATIONS: Final[Sequence[Operation]] = (
     *accounts.OPERATIONS,
     *cards.OPERATIONS,
     *layouts.OPERATIONS,
+    *self_checks.OPERATIONS,
     *organisations.OPERATIONS,
     *disputes.OPERATIONS,
     *audit.OPERATIONS,
@@ -82,6 +85,7 @@ class Services:
 
     events: EventServices
     layouts: LayoutServices
+    self_checks: SelfChecks
     holders: HolderServices
     counter: CounterServices
     bookings: BookingServices
@@ -227,6 +231,7 @@ def make_app(services: Services) -> web.Application:
     app.add_routes(events.routes(services.events))
     app.add_routes(channels.routes(services.events))
     app.add_routes(layouts.routes(services.layouts))  # before `/layouts/{layout}/{hash}`, which would hide `/versions`
+    app.add_routes(self_checks.routes(services.self_checks))
     app.add_routes(holders.routes(services.holders))
     app.add_routes(seasons.routes(services.holders, services.holders.live.groups))
     app.add_routes(counter.routes(services.counter))

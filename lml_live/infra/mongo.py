@@ -5,10 +5,15 @@ motor's upstream has moved on to PyMongo's own async API. It is imported here al
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import msgspec
-from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorClientSession, AsyncIOMotorDatabase
+from motor.motor_asyncio import (
+    AsyncIOMotorClient,
+    AsyncIOMotorClientSession,
+    AsyncIOMotorCollection,
+    AsyncIOMotorDatabase,
+)
 from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
 
 from lml_live import limits
@@ -17,6 +22,29 @@ from lml_live.errors import Conflict, InvalidInput, Unavailable
 Document: TypeAlias = dict[str, Any]
 Database: TypeAlias = AsyncIOMotorDatabase[Document]
 Session: TypeAlias = AsyncIOMotorClientSession
+
+
+class Collections(Protocol):
+    """Collections by name, and the connection that they share: a database, or some of one under other names."""
+
+    @property
+    def client(self) -> AsyncIOMotorClient[Document]:
+        """The connection."""
+
+    def __getitem__(self, name: str) -> AsyncIOMotorCollection[Document]:
+        """One collection."""
+
+
+class Prefixed:
+    """The collections of a database whose names begin with `prefix`."""
+
+    def __init__(self, database: Database, prefix: str) -> None:
+        self.client = database.client
+        self._database, self._prefix = database, prefix
+
+    def __getitem__(self, name: str) -> AsyncIOMotorCollection[Document]:
+        return self._database[self._prefix + name]
+
 
 _FAILED_VALIDATION: Final = 121
 _COLLECTION_EXISTS: Final = 48
@@ -130,7 +158,7 @@ async def ensure_indexes(database: Database, name: str, indexes: Sequence[Index]
 
 
 @asynccontextmanager
-async def transaction(database: Database) -> AsyncIterator[Session]:
+async def transaction(database: Collections) -> AsyncIterator[Session]:
     """All that is written with the session, or nothing, and a majority has it when this ends.
 
     Raises `Conflict` where another transaction has just written the same documents, `Unavailable` where MongoDB does

@@ -22,7 +22,7 @@ from lml_live import limits
 from lml_live.clock import Clock, system_clock_ms
 from lml_live.errors import Conflict, LmlError, NotFound, Refused, Violation
 from lml_live.infra.mongo import (
-    Database,
+    Collections,
     Document,
     Session,
     driver_errors,
@@ -88,9 +88,10 @@ class LayoutDamaged(LmlError):
 class Library:
     """The layouts of one database. Every method raises `Unavailable` where MongoDB does not answer in time."""
 
-    def __init__(self, database: Database, clock: Clock = system_clock_ms) -> None:
+    def __init__(self, database: Collections, clock: Clock = system_clock_ms, log: logging.Logger = _log) -> None:
         self._database = database
         self._clock = clock
+        self._log = log
 
     async def save_draft(self, layout: Layout, *, version: int | None = None, replace: bool = True) -> Saved:
         """Stores a layout as the draft of its id: a new one, or instead of the draft that is there.
@@ -194,7 +195,8 @@ class Library:
             raise Conflict(f"{layout_id} has no draft: version {known[-1].version} is {known[-1].state} already.")
         # Nothing is published whose bytes are not what their hash says.
         await self._load(draft)
-        return await self._advance(draft, ("draft",), {"state": "published", "published_ms": self._clock()})
+        change = {"state": "published", "published_ms": self._clock(), "damaged_ms": None}
+        return await self._advance(draft, ("draft",), change)
 
     async def deploy(self, layout_id: str, version: int | None = None) -> LayoutVersion:
         """Makes a published version usable for events; without `version` the latest published one.
@@ -207,8 +209,9 @@ class Library:
             raise Conflict(f"Version {target.version} of {layout_id} is retired: make a new draft from it.")
         await self._load(target)
         if target.state == "deployed":
-            return target
-        return await self._advance(target, ("published",), {"state": "deployed", "deployed_ms": self._clock()})
+            return msgspec.structs.replace(target, damaged_ms=None)
+        change = {"state": "deployed", "deployed_ms": self._clock(), "damaged_ms": None}
+        return await self._advance(target, ("published",), change)
 
     async def retire(self, layout_id: str, version: int) -> LayoutVersion:
         """Takes a version out of use for good: no new event is made on it. Those that are sold on it go on.
@@ -352,7 +355,7 @@ class Library:
             uploads = [known.upload for known in await self.status(version.layout_id)]
             if version.state == "draft" and version.upload not in uploads:
                 raise Conflict(f"The draft of {version.layout_id} was changed by somebody else just now.") from error
-            _log.error("%s Nothing is deployed or newly sold on it; restore it from a backup.", error)
+            self._log.error("%s Nothing is deployed or newly sold on it; restore it from a backup.", error)
             if version.damaged_ms is None:
                 await self._note_damage(version, self._clock())
             raise

@@ -7,6 +7,7 @@ from typing import Final
 
 from lml_live.errors import Conflict, InvalidInput
 from lml_live.infra.mongo import (
+    Collections,
     Database,
     Document,
     Index,
@@ -20,7 +21,16 @@ from lml_live.infra.mongo import (
 )
 from lml_live.infra.mongo_rights import grant_role, sign_in_of
 from lml_live.venues.layout import decode_layout, verify_bytes
-from lml_live.venues.stored import CHUNKS, PLANS, RIGHTS, SECTIONS, VERSIONS, collection_rules, documents_of
+from lml_live.venues.stored import (
+    CHUNKS,
+    PLANS,
+    RIGHTS,
+    SCRATCH,
+    SECTIONS,
+    VERSIONS,
+    collection_rules,
+    documents_of,
+)
 
 INDEXES: Final = {
     VERSIONS: (
@@ -37,10 +47,14 @@ INDEXES: Final = {
 
 
 async def apply_schema(database: Database) -> None:
-    """Makes the collections with their validators (level strict) and unique indexes; safe to call at every start."""
+    """Makes the collections with their validators (level strict) and unique indexes; safe to call at every start.
+
+    Each is there twice: once more for the scratch documents of the self-check.
+    """
     for name, rules in collection_rules().items():
-        await ensure_collection(database, name, rules)
-        await ensure_indexes(database, name, INDEXES[name])
+        for place in (name, SCRATCH + name):
+            await ensure_collection(database, place, rules)
+            await ensure_indexes(database, place, INDEXES[name])
     await _take_over_chunks(database)
 
 
@@ -61,14 +75,14 @@ async def prepare_database(url: str, owner_url: str | None, name: str) -> None:
         close_database(owner)
 
 
-async def insert_upload(database: Database, plan: Document, sections: list[Document], session: Session) -> None:
+async def insert_upload(database: Collections, plan: Document, sections: list[Document], session: Session) -> None:
     """Stores a layout's documents (`stored.documents_of`) in a transaction."""
     with driver_errors():
         await database[PLANS].insert_one(plan, session=session)
         await database[SECTIONS].insert_many(sections, session=session)
 
 
-async def delete_upload(database: Database, upload: str, session: Session) -> None:
+async def delete_upload(database: Collections, upload: str, session: Session) -> None:
     """Takes all documents of an upload away in a transaction."""
     with driver_errors():
         await database[PLANS].delete_one({"_id": upload}, session=session)

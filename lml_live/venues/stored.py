@@ -35,6 +35,9 @@ SECTIONS: Final = "layout_sections"
 CHUNKS: Final = "layout_chunks"
 """Where an earlier version of this program kept layouts, as pieces of their bytes."""
 
+SCRATCH: Final = "scratch_"
+"""What the names of collections begin with that nothing is sold on: the self-check's (`self_check`)."""
+
 State = Literal["draft", "published", "deployed", "retired"]
 STATES: Final[tuple[State, ...]] = get_args(State)
 
@@ -45,6 +48,7 @@ Moment = Annotated[int, Meta(ge=0)]
 
 
 _LOOK: Final = frozenset({"find", "listIndexes"})
+_SCRATCH: Final = _LOOK | {"insert", "update", "remove"}
 RIGHTS: Final[Mapping[str, frozenset[str]]] = {
     "": frozenset({"listCollections"}),
     # A version's document is never deleted; the others are never changed, only replaced as a whole with their draft.
@@ -52,6 +56,7 @@ RIGHTS: Final[Mapping[str, frozenset[str]]] = {
     PLANS: _LOOK | {"insert", "remove"},
     SECTIONS: _LOOK | {"insert", "remove"},
     CHUNKS: frozenset({"find", "remove"}),
+    **{SCRATCH + name: _SCRATCH for name in (VERSIONS, PLANS, SECTIONS)},
 }
 """What the server's user may do (`infra.mongo_rights`): no rule, no index and no collection is its to change."""
 

@@ -87,6 +87,11 @@ async def test_content_that_was_changed_is_found_told_and_not_sold_on(
         await scrub.step()
     assert await library.damaged_versions() == ()
     await catalogue.create_event(concert())
+    found = [f async for f in examine(settings | {"LML_MONGO_DATABASE": mongo_database.name}, layouts=True)]
+    assert {(each.subject, each.level) for each in found if "of layouts were tried" in each.text} == {
+        ("rules", "ok"),
+        ("immutability", "ok"),
+    }
 
 
 async def test_content_and_hash_changed_alike_are_found_by_the_events(mongo_database: Any, pool: postgres.Pool) -> None:

@@ -35,8 +35,10 @@ OF_THE_HOUSE = {
     "publish_layout",
     "deploy_layout",
     "retire_layout",
+    "test_mongo",
+    "test_immutability",
 }
-"""What changes what every organisation sells on is for the house's own managers."""
+"""What changes or tries what every organisation sells on is for the house's own managers."""
 PARTS = {"venue": "house", "channel": "web", "dispute": "dp_1"}
 """Below something that is asked for."""
 EVENT = """

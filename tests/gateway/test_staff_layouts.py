@@ -4,6 +4,7 @@ import io
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import argon2
@@ -15,10 +16,11 @@ from aiohttp.test_utils import TestClient, TestServer
 from lml_live import limits
 from lml_live.backoffice.deployed import DeployedLayouts
 from lml_live.errors import InvalidInput
-from lml_live.gateway import layouts
+from lml_live.gateway import layouts, self_checks
 from lml_live.gateway.idempotency import IdempotencyKeys
 from lml_live.gateway.layouts import LayoutServices
 from lml_live.gateway.problems import problems_middleware
+from lml_live.gateway.self_checks import SelfChecks
 from lml_live.guard import passwords
 from lml_live.guard.staff import StaffDesk
 from lml_live.infra import postgres
@@ -26,6 +28,7 @@ from lml_live.pricing.catalogue import Catalogue
 from lml_live.pricing.events import LayoutChoice, NewEvent
 from lml_live.pricing.quote import Price
 from lml_live.venues.library import Library
+from lml_live.venues.self_check import check_immutability, check_rules
 from lml_live.venues.stored import LayoutVersion, State
 
 HALL: dict[str, Any] = {
@@ -90,7 +93,9 @@ async def pool(postgres_dsn: str) -> AsyncIterator[postgres.Pool]:
 
 
 @pytest.fixture
-async def house(library: Library, pool: postgres.Pool, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
+async def house(
+    library: Library, mongo_database: Any, pool: postgres.Pool, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[House]:
     monkeypatch.setattr(passwords, "_HASHER", argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
     desk, copied, tokens = StaffDesk(pool), [], {}
 
@@ -103,6 +108,8 @@ async def house(library: Library, pool: postgres.Pool, monkeypatch: pytest.Monke
         tokens[role] = (await desk.sign_in(f"{role}@example.com", "correct horse")).token
     app = web.Application(middlewares=[problems_middleware])
     app.add_routes(layouts.routes(LayoutServices(desk, library, IdempotencyKeys(pool), copy_out)))
+    checks = SelfChecks(desk, partial(check_rules, mongo_database), partial(check_immutability, mongo_database))
+    app.add_routes(self_checks.routes(checks))
     async with TestClient(TestServer(app)) as client:
         yield House(client, tokens, copied, library)
 
@@ -252,3 +259,11 @@ async def test_a_saved_draft_is_warned_of(house: House) -> None:
         ["type"],
         ["overlap"],
     )
+
+
+@pytest.mark.parametrize("check", ["test-mongo", "test-immutability"])
+async def test_managers_try_the_rules(house: House, check: str) -> None:
+    status, verdict = await house.call("POST", f"/{check}")
+    assert (status, verdict["passed"]) == (200, True)
+    assert all(set(rule) == {"rule", "passed", "detail"} for rule in verdict["rules"])
+    assert (await house.call("POST", f"/{check}", who="box_office"))[0] == 403

@@ -14,7 +14,7 @@ from lml_live.infra.mongo import Database, close_database, connect_database, dri
 from lml_live.infra.mongo_rights import compare_role, role_document, sign_in_of
 from lml_live.venues.demo import generate_venue
 from lml_live.venues.schema import prepare_database
-from lml_live.venues.stored import PLANS, RIGHTS, SECTIONS, VERSIONS, documents_of
+from lml_live.venues.stored import PLANS, RIGHTS, SCRATCH, SECTIONS, VERSIONS, documents_of
 
 FORBIDDEN = {"bypassDocumentValidation", "collMod", "dropCollection", "dropDatabase", "dropIndex", "createIndex"}
 
@@ -72,6 +72,13 @@ async def test_the_servers_user_cannot_pass_the_rules_by(server: tuple[Database,
         assert refusal.value.code == 13
     with pytest.raises(InvalidInput), driver_errors():
         await database[PLANS].insert_one({"_id": "x"})
+    # What the self-check writes to its own collections it may change and delete, within the same rules.
+    scratch = database[SCRATCH + PLANS]
+    await scratch.insert_one(plan)
+    await scratch.update_one({}, whatever)
+    with pytest.raises(InvalidInput), driver_errors():
+        await scratch.update_one({}, {"$set": {"part_count": 0}})
+    assert (await scratch.delete_many({})).deleted_count == 1
     owner = connect_database(owner_url, "lml")
     # A later version's rules: who may not change them says so, and does not start.
     await owner.command({"collMod": PLANS, "validator": {}})
