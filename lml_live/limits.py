@@ -43,6 +43,20 @@ MONGO_CALL_MS: Final = 30_000
 """The whole of one call; the longest writes or reads the chunks of the largest layout on a busy disk."""
 OBJECT_CONNECT_SECONDS: Final = 3
 OBJECT_READ_SECONDS: Final = 20
+OBJECTS_LISTED_MAX: Final = 100_000
+"""Objects of one list: more backups than a thousand layouts have in all their years."""
+BACKUP_BYTES_MAX: Final = 256 * 1024 * 1024
+"""The bytes of one layout, zipped or not: the largest with the longest labels, and far below a bomb."""
+BACKUP_GZIP_LEVEL: Final = 6
+BACKUP_KEEP_LAST: Final = 10
+BACKUP_KEEP_DAYS: Final = 30
+BACKUP_KEEP_MONTHS: Final = 24
+BACKUP_KEEP_MAX: Final = 10_000
+BACKUPS_ON_RECORD: Final = 100
+"""Ids in one record of the audit trail; the count is of all."""
+BACKUPS_FIRST_LOOK_SECONDS: Final = 60
+BACKUPS_LOOK_SECONDS: Final = 3_600
+"""How often the leading worker thins backups out, and looks for versions in use that have none."""
 LABEL_CHARS_MAX: Final = 100
 VIOLATIONS_MAX: Final = 1_000
 """A report lists all violations, but a file of 200,000 broken seats need not be told 200,000 times."""

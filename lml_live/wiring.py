@@ -26,6 +26,7 @@ from lml_live.backoffice.extracts import Extracts
 from lml_live.backoffice.history import History
 from lml_live.backoffice.holding import Holding
 from lml_live.backoffice.layout_change import LayoutChange, held_seats
+from lml_live.backoffice.retention import Retention
 from lml_live.backoffice.scrubbing import Scrubbing
 from lml_live.backoffice.selling import Selling
 from lml_live.backoffice.trail import Trail
@@ -72,7 +73,8 @@ from lml_live.gateway.events import EventServices
 from lml_live.gateway.groups import GroupActs
 from lml_live.gateway.holders import AddressOf, HolderServices
 from lml_live.gateway.idempotency import IdempotencyKeys
-from lml_live.gateway.layouts import LayoutServices
+from lml_live.gateway.layout_backups import BackupServices
+from lml_live.gateway.layouts import LayoutServices, Step
 from lml_live.gateway.live import Live
 from lml_live.gateway.operations import API
 from lml_live.gateway.organisations import OrganisationServices
@@ -112,11 +114,14 @@ from lml_live.pricing.blocks import BlockKind, Blocks
 from lml_live.pricing.catalogue import CHANNEL, Catalogue
 from lml_live.pricing.channels import ChannelRows
 from lml_live.values import STAFF_TOKEN_PREFIX
+from lml_live.venues.backups import open_backups, policy_of
+from lml_live.venues.copies import Copies
 from lml_live.venues.library import Library
 from lml_live.venues.publishing import ensure_published, public_url
+from lml_live.venues.retention import Backup
 from lml_live.venues.schema import prepare_database
 from lml_live.venues.self_check import check_immutability, check_rules
-from lml_live.venues.stored import LayoutVersion, State
+from lml_live.venues.stored import LayoutVersion
 
 if TYPE_CHECKING:
     from lml_live.booking.stripe_payments import StripePayments
@@ -152,7 +157,7 @@ async def prepare(settings: Settings, report: Callable[[str], None], *, demonstr
         database = mongo.connect_database(url, settings.mongo_database)
         stack.callback(mongo.close_database, database)
         login = await StaffDesk(pool).ensure_admin(settings.admin_email, settings.admin_password)
-        library = Library(database)
+        library = Library(database, backups=await stack.enter_async_context(open_backups(settings)))
         if demonstration:
             await load_demonstration(library, Catalogue(pool, DeployedLayouts(library)), report)
     return Prepared(f"{login[0]} / {login[1]}" if login else None)
@@ -197,8 +202,9 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
         stack.push_async_callback(redis.close)
         secret = await _secret(settings, pool)
 
-        library = Library(database)
-        layouts = DeployedLayouts(library)
+        backups = await stack.enter_async_context(open_backups(settings))
+        library = Library(database, backups=backups)
+        layouts = DeployedLayouts(library, Copies(settings, backups))
         catalogue = Catalogue(pool, layouts)
 
         async def seat_directory(sale: Sale) -> Mapping[str, int]:
@@ -230,7 +236,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
 
         trail = Trail(pool)
 
-        async def stepped(step: State, version: LayoutVersion) -> None:
+        async def stepped(step: Step, version: LayoutVersion | Backup) -> None:
             detail = msgspec.json.encode({"version": version.version, "hash": version.hash})
             await trail.write(f"layout.{step}", ("layout", version.layout_id), detail=detail.decode())
             if step == "deployed":
@@ -309,7 +315,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
         completer.undo_taking = selling.undo
         holder_services = HolderServices(
             live,
-            library,
+            layouts,
             Doorman(settings.origins, AddressCaps(limits.SOCKETS_PER_ADDRESS_MAX, settings.caps_exempt)),
             AddressOf(settings.trusted_proxies, settings.caps_exempt, secret),
             desk,
@@ -332,6 +338,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             running_seconds=settings.mark_seconds * limits.RUNNING_SHARE_OF_MARK,
             noticed=None if onboarding is None else onboarding.noticed,
         )
+        layout_services = LayoutServices(desk, library, keys, stepped)
         services = Services(
             events=EventServices(
                 desk,
@@ -343,7 +350,8 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
                 live.refresh,
                 LayoutChange(pool, catalogue, layouts, held, book.distrust),
             ),
-            layouts=LayoutServices(desk, library, keys, stepped),
+            layouts=layout_services,
+            backups=BackupServices(layout_services, backups),
             self_checks=SelfChecks(desk, partial(check_rules, database), partial(check_immutability, database)),
             holders=holder_services,
             counter=CounterServices(
@@ -398,6 +406,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             ("openings", _open_allotments(allotting, upkeep)),
             ("audit", trail.run(lambda: upkeep.leads)),
             ("anchors", _anchor(settings, pool, upkeep)),
+            ("backups", Retention(pool, library, backups, policy_of(settings)).run(lambda: upkeep.leads)),
             ("scrub", Scrubbing(pool, library).run(lambda: upkeep.leads)),
         ):
             stack.push_async_callback(_end, _start(work, name))

@@ -9,9 +9,9 @@ import hashlib
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 from msgspec import Struct
@@ -22,21 +22,12 @@ from lml_live.backoffice.trail import read_heads, read_links, read_records
 from lml_live.errors import LmlError
 from lml_live.infra import postgres
 from lml_live.infra.config import Settings
-from lml_live.infra.folder import Folder
-from lml_live.infra.objects import load_driver, open_objects
 from lml_live.infra.postgres import Pool
+from lml_live.infra.stores import Store, open_store
 
 log = logging.getLogger(__name__)
 
 _SQL: Final = postgres.statements("audit")
-
-
-class Store(Protocol):
-    """Where anchors are kept: `infra.objects`, or a folder."""
-
-    async def add_object(self, key: str, data: bytes, *, content_type: str) -> None: ...
-
-    async def get_object(self, key: str) -> bytes | None: ...
 
 
 class Manifest(Struct, frozen=True, kw_only=True):
@@ -52,15 +43,9 @@ class Manifest(Struct, frozen=True, kw_only=True):
 _decode: Final = msgspec.json.Decoder(Manifest)
 
 
-@asynccontextmanager
-async def anchor_store(settings: Settings) -> AsyncIterator[Store]:
-    """The bucket for anchors, or `audit/` in the data directory. The bucket's client is made when this begins."""
-    if settings.anchor_bucket is None:
-        yield Folder(settings.data_dir)
-        return
-    load_driver()
-    async with open_objects(settings.anchor_bucket, endpoint_url=settings.s3_endpoint_url) as objects:
-        yield objects
+def anchor_store(settings: Settings) -> AbstractAsyncContextManager[Store]:
+    """The bucket for anchors, or `audit/` in the data directory."""
+    return open_store(settings, settings.anchor_bucket)
 
 
 def anchor_key(number: int) -> str:

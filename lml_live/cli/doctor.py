@@ -331,7 +331,7 @@ async def _layouts(name: str, url: str) -> AsyncIterator[Finding]:
         close_database(database)
     names = tuple(dict.fromkeys(f"{version.layout_id} version {version.version}" for version in damaged))
     if names:
-        advice = "nothing new is sold on it; restore it, and look who may write to MongoDB"
+        advice = "nothing new is sold on it; `lml layout mend` it, and look who may write to MongoDB"
         yield Finding("fail", "layouts", f"{shorten(names)} is not what was stored: {advice}")
     elif deployed:
         some = "" if len(looked) == len(deployed) else f", the first {len(looked)} looked at now"

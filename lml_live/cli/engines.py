@@ -14,6 +14,8 @@ from lml_live.infra.redis import load_scripts
 from lml_live.infra.redis_topology import open_topology
 from lml_live.inventory.book import Book
 from lml_live.inventory.records import Sale
+from lml_live.venues.backups import open_backups
+from lml_live.venues.copies import Copies
 from lml_live.venues.library import Library
 
 _CONNECTIONS_MAX = 4
@@ -44,7 +46,8 @@ async def open_book(name: str) -> AsyncIterator[Opened]:
         redis = open_topology(settings.redis_url or urls.redis_url, load_scripts(), name=name)  # type: ignore[union-attr]
         await redis.start()
         stack.push_async_callback(redis.close)
-        layouts = DeployedLayouts(Library(database))
+        backups = await stack.enter_async_context(open_backups(settings))
+        layouts = DeployedLayouts(Library(database), Copies(settings, backups))
 
         async def seat_directory(sale: Sale) -> dict[str, int]:
             return dict((await layouts.index(sale.layout_id, sale.layout_version, sale.layout_hash)).index_of)

@@ -14,6 +14,7 @@ from lml_live.errors import LmlError, Unavailable
 from lml_live.infra.config import Settings, load_settings, mask_secrets
 from lml_live.infra.mongo import close_database, connect_database
 from lml_live.infra.objects import open_objects
+from lml_live.venues.backups import open_backups
 from lml_live.venues.library import Library
 from lml_live.venues.publishing import ensure_published
 from lml_live.venues.schema import apply_schema
@@ -141,7 +142,8 @@ async def _library(settings: Settings) -> AsyncIterator[Library]:
         database = connect_database(url, settings.mongo_database)
         try:
             await apply_schema(database)
-            yield Library(database)
+            async with open_backups(settings) as backups:
+                yield Library(database, backups=backups)
         finally:
             close_database(database)
 

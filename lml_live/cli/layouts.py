@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from lml_live import limits
+from lml_live.cli.layout_backups import BACKUPS
 from lml_live.cli.layout_life import LIFE, REFUSED, copy_deployed, run, tell, with_library
 from lml_live.errors import Violation
 from lml_live.venues.demo import arena, concert_hall, generate_venue
@@ -30,7 +31,7 @@ _OWN_VENUES: dict[str, Callable[[], Layout]] = {"concert-hall": concert_hall, "a
 
 @click.group("layout")
 def layout_group() -> None:
-    """Seating plans: import, validate, publish, deploy, retire.
+    """Seating plans: import, validate, publish, deploy, retire; backups.
 
     \b
     Examples:
@@ -38,10 +39,11 @@ def layout_group() -> None:
       lml layout import zones.csv --map docs/mappings/baseball-zones.json --id ballpark
       lml layout generate 20000 --output bowl.json
       lml layout list
+      lml layout restore ballpark
     """
 
 
-for command in LIFE:
+for command in (*LIFE, *BACKUPS):
     layout_group.add_command(command)
 
 

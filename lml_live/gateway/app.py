@@ -22,6 +22,7 @@ from lml_live.gateway import (
     documents,
     events,
     holders,
+    layout_backups,
     layouts,
     mailbox,
     organisations,
@@ -42,6 +43,7 @@ from lml_live.gateway.counter import CounterServices
 from lml_live.gateway.disputes import DisputeServices
 from lml_live.gateway.events import EventServices
 from lml_live.gateway.holders import HolderServices
+from lml_live.gateway.layout_backups import BackupServices
 from lml_live.gateway.layouts import LayoutServices
 from lml_live.gateway.operations import Operation
 from lml_live.gateway.organisations import OrganisationServices
@@ -72,6 +74,7 @@ OPERATIONS: Final[Sequence[Operation]] = (
     *cards.OPERATIONS,
     *layouts.OPERATIONS,
     *self_checks.OPERATIONS,
+    *layout_backups.OPERATIONS,
     *organisations.OPERATIONS,
     *disputes.OPERATIONS,
     *audit.OPERATIONS,
@@ -86,6 +89,7 @@ class Services:
     events: EventServices
     layouts: LayoutServices
     self_checks: SelfChecks
+    backups: BackupServices
     holders: HolderServices
     counter: CounterServices
     bookings: BookingServices
@@ -230,6 +234,7 @@ def make_app(services: Services) -> web.Application:
     app[ORIGIN] = services.holders.address_of.origin
     app.add_routes(events.routes(services.events))
     app.add_routes(channels.routes(services.events))
+    app.add_routes(layout_backups.routes(services.backups))
     app.add_routes(layouts.routes(services.layouts))  # before `/layouts/{layout}/{hash}`, which would hide `/versions`
     app.add_routes(self_checks.routes(services.self_checks))
     app.add_routes(holders.routes(services.holders))

@@ -175,6 +175,40 @@ class LayoutList(msgspec.Struct, frozen=True):
     next: str | None
 
 
+class BackupShown(msgspec.Struct, frozen=True, kw_only=True):
+    """A backup of a layout: one version's content, zipped; `size_bytes` is of the zipped bytes."""
+
+    id: str
+    layout: str
+    version: int
+    hash: str
+    reason: Literal["publish", "deploy", "asked", "restore", "missing"]
+    """Before which step it was made, or why else: `missing` is of a version that was in use and had none."""
+    taken_at: datetime
+    size_bytes: int
+
+
+class BackupList(msgspec.Struct, frozen=True):
+    """Backups of a layout, the newest first."""
+
+    items: tuple[BackupShown, ...]
+    next: str | None
+
+
+class BackupRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of `POST /layouts/{layout}/backups`; without `version` the latest one is meant."""
+
+    version: VersionNumber | None = None
+
+
+class RestoreRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which backup becomes the draft; without `backup` the newest that is whole."""
+
+    backup: Annotated[str, Meta(pattern=values.ID_PATTERN)] | None = None
+    replace: bool = False
+    """Whether a draft that is there may give way."""
+
+
 class SeatIdPick(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A seat with the price type it is wanted at."""
 

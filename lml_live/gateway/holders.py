@@ -16,6 +16,7 @@ from aiohttp import web
 from msgspec import UNSET
 
 from lml_live import limits, values
+from lml_live.backoffice.deployed import DeployedLayouts
 from lml_live.backoffice.holding import Holding
 from lml_live.clock import to_datetime
 from lml_live.errors import STATUS_BY_CODE, Forbidden, NotFound, Overloaded, Unauthorized
@@ -37,7 +38,6 @@ from lml_live.guard.throttle import Network, TokenBucket, address_counted, addre
 from lml_live.inventory.answers import Changed, Refusal
 from lml_live.inventory.records import BOX_OFFICE, HOUSE_CHANNELS, WEB
 from lml_live.inventory.rooms import PUBLIC, STAFF, view_of
-from lml_live.venues.library import Library
 
 _REFUSED: Final = (
     "unauthorized",
@@ -201,7 +201,7 @@ class HolderServices:
     """What the handlers need."""
 
     live: Live
-    library: Library
+    layouts: DeployedLayouts
     doorman: Doorman
     address_of: AddressOf
     desk: StaffDesk
@@ -241,8 +241,8 @@ class HolderServices:
 class LayoutCache:
     """The latest layouts served, as they are and gzipped, at most `LAYOUT_CACHE_BYTES_MAX` together."""
 
-    def __init__(self, library: Library) -> None:
-        self._library = library
+    def __init__(self, layouts: DeployedLayouts) -> None:
+        self._layouts = layouts
         self._kept: OrderedDict[tuple[str, str], tuple[bytes, bytes]] = OrderedDict()
         self._size = 0
         self._lock = asyncio.Lock()
@@ -253,7 +253,7 @@ class LayoutCache:
         if key not in self._kept:
             async with self._lock:  # one at a time: a crowd that comes for one layout reads it once
                 if key not in self._kept:
-                    data = await self._library.load_bytes(layout, layout_hash)
+                    data = await self._layouts.load_bytes(layout, layout_hash)
                     if data is None:
                         return None
                     self._keep(key, data, await asyncio.to_thread(gzip.compress, data, 6, mtime=0))
@@ -272,7 +272,7 @@ def routes(services: HolderServices) -> list[web.RouteDef]:
     """The routes of `OPERATIONS`."""
     live = services.live
     acts, clock, tokens = live.acts, live.clock, live.tokens
-    layouts = LayoutCache(services.library)
+    layouts = LayoutCache(services.layouts)
     caller, buckets = services.caller, services.buckets
 
     async def socket(request: web.Request) -> web.StreamResponse:

@@ -6,7 +6,7 @@ A draft is changed by one who has seen it: `PUT` names its `ETag`, and nobody's 
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 from aiohttp import web
@@ -25,7 +25,8 @@ from lml_live.venues.importers.native import explain_layout
 from lml_live.venues.importers.reading import Rejected, read_json
 from lml_live.venues.layout import Layout
 from lml_live.venues.library import DraftMoved, Library
-from lml_live.venues.stored import LayoutVersion, State
+from lml_live.venues.retention import Backup
+from lml_live.venues.stored import LayoutVersion
 
 _MANAGER_CODES: Final = ("unauthorized", "forbidden")
 
@@ -127,15 +128,17 @@ OPERATIONS: Final = (
 )
 
 
+Step = Literal["published", "deployed", "retired", "backed_up", "restored"]
+
+
 @dataclass(frozen=True)
 class LayoutServices:
-    """What the handlers need. `stepped` puts a step (`published`, `deployed`, `retired`) on record, and a deployed
-    version where the CDN finds it."""
+    """What the handlers need. `stepped` puts a step on record, and a deployed version where the CDN finds it."""
 
     desk: StaffDesk
     library: Library
     keys: IdempotencyKeys
-    stepped: Callable[[State, LayoutVersion], Awaitable[None]]
+    stepped: Callable[[Step, LayoutVersion | Backup], Awaitable[None]]
 
 
 class DraftMovedProblem(Problem, frozen=True, omit_defaults=True, kw_only=True):
@@ -156,7 +159,7 @@ def routes(services: LayoutServices) -> list[web.RouteDef]:
 
         async def act() -> web.Response:
             saved = await library.save_draft(await _read_layout(request), replace=False)
-            return _draft(saved.version, saved.warnings, status=201 if saved.changed else 200)
+            return show_draft(saved.version, saved.warnings, status=201 if saved.changed else 200)
 
         async with one_at_a_time:
             return await services.keys.once(request, staff.id, act, bytes_max=limits.LAYOUT_FILE_BYTES_MAX)
@@ -189,14 +192,14 @@ def routes(services: LayoutServices) -> list[web.RouteDef]:
                 saved = await library.replace_draft(layout, expected)
             except DraftMoved as error:
                 return _draft_moved(error)
-        return _draft(saved.version, saved.warnings)
+        return show_draft(saved.version, saved.warnings)
 
     async def begin_layout_draft(request: web.Request) -> web.Response:
         staff = await require_house(request, desk, "manager")
 
         async def act() -> web.Response:
             wanted = await read_body(request, VersionRequest)
-            return _draft(await library.begin_draft(request.match_info["layout"], wanted.version), status=201)
+            return show_draft(await library.begin_draft(request.match_info["layout"], wanted.version), status=201)
 
         return await services.keys.once(request, staff.id, act)
 
@@ -303,7 +306,8 @@ def _shown(version: LayoutVersion, warnings: tuple[Violation, ...] = ()) -> Layo
     )
 
 
-def _draft(version: LayoutVersion, warnings: tuple[Violation, ...] = (), *, status: int = 200) -> web.Response:
+def show_draft(version: LayoutVersion, warnings: tuple[Violation, ...] = (), *, status: int = 200) -> web.Response:
+    """The answer of whoever has made or changed a draft."""
     response = _answer(_shown(version, warnings), status=status)
     response.headers["ETag"] = f'"{version.hash}"'
     return response

@@ -40,6 +40,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     s3_bucket: str | None = None
     s3_endpoint_url: str | None = None
     """Only for an S3 that is not Amazon's (the double, MinIO)."""
+    backup_bucket: str | None = None
+    """Not the layouts' bucket, which is public: drafts are backed up, too."""
+    backup_keep_last: int = limits.BACKUP_KEEP_LAST
+    backup_keep_days: int = limits.BACKUP_KEEP_DAYS
+    backup_keep_months: int = limits.BACKUP_KEEP_MONTHS
     cdn_base_url: str | None = None
     """Where the bucket is read from publicly; without it the server's own `/layouts/…` is named in `layout.url`."""
     secret: str | None = None
@@ -97,6 +102,10 @@ DESCRIPTIONS: Final = {
     "mongo_database": "The database in MongoDB",
     "s3_bucket": "Bucket for published layouts",
     "s3_endpoint_url": "An S3 that is not Amazon's",
+    "backup_bucket": "Bucket for backups of layouts, not a public one; without it `backups/` in `LML_DATA_DIR`",
+    "backup_keep_last": "How many of a layout's latest backups are kept",
+    "backup_keep_days": "Beside them the last one of each of so many days that have any",
+    "backup_keep_months": "And the last one of each of so many months",
     "cdn_base_url": "Public address of the bucket; without it the server's own `/layouts/…` is used",
     "secret": "Signs holder tokens; without it the one kept in PostgreSQL",
     "admin_email": "The first administrator; made at random and shown once where it is not set",
@@ -152,6 +161,8 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         for name in source
         if name.startswith("LML_") and name not in _FIELDS and not name.startswith("LML_TEST_")
     ]
+    if values.get("backup_bucket") is not None and values["backup_bucket"] == values.get("s3_bucket"):
+        faults.append(Violation("LML_BACKUP_BUCKET", "is the layouts' bucket, which is public; name another"))
     if "postgres_owner_dsn" in values and "postgres_dsn" not in values:
         faults.append(Violation("LML_POSTGRES_OWNER_DSN", "does nothing without LML_POSTGRES_DSN, the server's role"))
     if not any(fault.path.startswith("LML_STRIPE_") for fault in faults):
@@ -187,6 +198,9 @@ _INTEGERS: Final = {
     "port": (0, 65535),
     "workers": (1, 64),
     "mailbox": (0, 1),
+    "backup_keep_last": (1, limits.BACKUP_KEEP_MAX),
+    "backup_keep_days": (0, limits.BACKUP_KEEP_MAX),
+    "backup_keep_months": (0, limits.BACKUP_KEEP_MAX),
     "tick_ms": (limits.TICK_MS_MIN, limits.TICK_MS_MAX),
     "sweep_ms": (limits.SWEEP_MS_MIN, limits.SWEEP_MS_MAX),
     "stripe_calls": (1, limits.STRIPE_CALLS_MAX),

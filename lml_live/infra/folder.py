@@ -5,7 +5,9 @@ import contextlib
 import os
 from pathlib import Path
 
+from lml_live import limits
 from lml_live.errors import Unavailable
+from lml_live.infra.objects import StoredObject
 
 
 class Folder:
@@ -26,6 +28,34 @@ class Folder:
             return None
         except OSError as error:
             raise Unavailable(f"{self._directory} cannot be read.") from error
+
+    async def list_objects(self, prefix: str) -> list[StoredObject]:
+        """All objects whose keys begin so, in order of keys. Raises `Unavailable` beyond
+        `limits.OBJECTS_LISTED_MAX`."""
+        return await asyncio.to_thread(self._list, prefix)
+
+    async def remove_object(self, key: str) -> None:
+        """Takes an object away; one that is not there is none."""
+        try:
+            await asyncio.to_thread((self._directory / key).unlink, missing_ok=True)
+        except OSError as error:
+            raise Unavailable(f"{self._directory / key} cannot be removed.") from error
+
+    def _list(self, prefix: str) -> list[StoredObject]:
+        found: list[StoredObject] = []
+        top = self._directory / prefix.rpartition("/")[0]
+        try:
+            for path in top.rglob("*") if top.is_dir() else ():
+                key = path.relative_to(self._directory).as_posix()
+                # A name that begins with a dot is a file that somebody is writing, or died over.
+                if key.startswith(prefix) and not path.name.startswith(".") and path.is_file():
+                    with contextlib.suppress(FileNotFoundError):
+                        found.append(StoredObject(key, path.stat().st_size))
+                if len(found) > limits.OBJECTS_LISTED_MAX:
+                    raise Unavailable(f"{top} has more than {limits.OBJECTS_LISTED_MAX} files.")
+        except OSError as error:
+            raise Unavailable(f"{top} cannot be read.") from error
+        return sorted(found, key=lambda each: each.key)
 
     def _write(self, path: Path, data: bytes) -> None:
         half = path.with_name(f".{path.name}.{os.getpid()}")

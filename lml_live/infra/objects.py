@@ -31,6 +31,13 @@ class ObjectHead(msgspec.Struct, frozen=True):
     content_type: str
 
 
+class StoredObject(msgspec.Struct, frozen=True):
+    """An object of a list."""
+
+    key: str
+    size_bytes: int
+
+
 class Objects:
     """One bucket."""
 
@@ -104,6 +111,33 @@ class Objects:
             async with answer["Body"] as body:
                 data: bytes = await body.read()
                 return data
+
+    async def list_objects(self, prefix: str) -> list[StoredObject]:
+        """All objects whose keys begin so, in order of keys; none where there is no bucket.
+
+        Raises `Unavailable` beyond `limits.OBJECTS_LISTED_MAX`.
+        """
+        found: list[StoredObject] = []
+        more: dict[str, str] = {}
+        with _driver_errors():
+            while True:
+                try:
+                    answer = await self._client.list_objects_v2(Bucket=self.bucket, Prefix=prefix, **more)
+                except ClientError as error:
+                    if _code(error) in _MISSING:
+                        return []
+                    raise
+                found += (StoredObject(each["Key"], each["Size"]) for each in answer.get("Contents", ()))
+                if len(found) > limits.OBJECTS_LISTED_MAX:
+                    raise Unavailable(f"{self.bucket} has more than {limits.OBJECTS_LISTED_MAX} objects of {prefix}…")
+                if not answer.get("IsTruncated"):
+                    return found
+                more = {"ContinuationToken": answer["NextContinuationToken"]}
+
+    async def remove_object(self, key: str) -> None:
+        """Takes an object away; one that is not there is none."""
+        with _driver_errors():
+            await self._client.delete_object(Bucket=self.bucket, Key=key)
 
     async def _create_bucket(self) -> None:
         region = self._client.meta.region_name

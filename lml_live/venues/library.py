@@ -29,18 +29,11 @@ from lml_live.infra.mongo import (
     transaction,
 )
 from lml_live.values import new_id
-from lml_live.venues.checks import check_and_seal
+from lml_live.venues.assembly import LayoutDamaged, check_layout, make_documents, put_together
+from lml_live.venues.backups import Backups
 from lml_live.venues.differences import LayoutDiff, compare_layouts
-from lml_live.venues.findings import InvalidLayout
-from lml_live.venues.layout import (
-    Layout,
-    canonical_bytes,
-    count_places,
-    count_seats,
-    spell_layout,
-    verify_bytes,
-)
-from lml_live.venues.normal_form import in_nfc
+from lml_live.venues.layout import Layout, count_places, count_seats, decode_layout, verify_bytes
+from lml_live.venues.retention import Backup, Reason
 from lml_live.venues.schema import delete_upload, insert_upload
 from lml_live.venues.seat_index import LayoutIndex, index_layout
 from lml_live.venues.stored import (
@@ -50,7 +43,6 @@ from lml_live.venues.stored import (
     LayoutVersion,
     State,
     documents_of,
-    layout_of,
 )
 
 _log: Final = logging.getLogger(__name__)
@@ -79,19 +71,23 @@ class DraftMoved(LmlError):
         self.diff = diff
 
 
-class LayoutDamaged(LmlError):
-    """What MongoDB has of a version is not what was stored: nobody may publish, deploy or sell on it."""
-
-    code = "layout_damaged"
-
-
 class Library:
-    """The layouts of one database. Every method raises `Unavailable` where MongoDB does not answer in time."""
+    """The layouts of one database. Every method raises `Unavailable` where MongoDB does not answer in time.
 
-    def __init__(self, database: Collections, clock: Clock = system_clock_ms, log: logging.Logger = _log) -> None:
+    With `backups` nothing is published or deployed before its content is there: where that fails, neither is done.
+    """
+
+    def __init__(
+        self,
+        database: Collections,
+        clock: Clock = system_clock_ms,
+        log: logging.Logger = _log,
+        backups: Backups | None = None,
+    ) -> None:
         self._database = database
         self._clock = clock
         self._log = log
+        self._backups = backups
 
     async def save_draft(self, layout: Layout, *, version: int | None = None, replace: bool = True) -> Saved:
         """Stores a layout as the draft of its id: a new one, or instead of the draft that is there.
@@ -102,7 +98,7 @@ class Library:
         no other: where it is published and differs, `Refused` (layout_immutable). Raises `InvalidLayout` with every
         broken rule, `Conflict` where somebody else saved at the same moment.
         """
-        layout, fingerprint, warnings = await asyncio.to_thread(_checked, layout)
+        layout, fingerprint, warnings = await asyncio.to_thread(check_layout, layout)
         known = await self.status(layout.layout_id)
         for existing in known:
             if existing.fingerprint == fingerprint and version in (None, existing.version):
@@ -122,7 +118,7 @@ class Library:
     async def _store(self, layout: Layout, fingerprint: str, target: int, draft: LayoutVersion | None) -> LayoutVersion:
         """Writes a checked layout as the draft `target`, instead of `draft` where there is one."""
         upload = new_id("upload")
-        sealed, size_bytes, plan, sections = await asyncio.to_thread(_made, layout, target, upload)
+        sealed, size_bytes, plan, sections = await asyncio.to_thread(make_documents, layout, target, upload)
         saved = LayoutVersion(
             layout_id=sealed.layout_id,
             version=target,
@@ -148,7 +144,7 @@ class Library:
     async def replace_draft(self, layout: Layout, expected_hash: str) -> Saved:
         """Stores a layout instead of the draft that has this hash. Raises `DraftMoved` where the draft is another (or
         none), with what the change would have been, and has changed nothing; else as `save_draft`."""
-        layout, fingerprint, warnings = await asyncio.to_thread(_checked, layout)
+        layout, fingerprint, warnings = await asyncio.to_thread(check_layout, layout)
         draft = await self.find_draft(layout.layout_id)
         if draft is None or draft.hash != expected_hash:
             raise DraftMoved(draft, None if draft is None else await self._difference(draft, layout))
@@ -173,6 +169,65 @@ class Library:
         layout, _ = await self._load(old)
         return await self._store(layout, old.fingerprint, known[-1].version + 1, None)
 
+    async def back_up(self, layout_id: str, version: int | None = None, reason: Reason = "asked") -> Backup:
+        """Makes a backup of a version now; without `version` of the latest. Raises `NotFound`, `LayoutDamaged`,
+        `Unavailable`, and `Conflict` where no backups are kept."""
+        known = [each for each in await self.status(layout_id) if version in (None, each.version)]
+        if not known:
+            raise NotFound(f"There is no layout {layout_id}{'' if version is None else f', version {version}'}.")
+        made = await self._back_up(known[-1], (await self._load(known[-1]))[1], reason)
+        if made is None:
+            raise Conflict("No backups are kept here.")
+        return made
+
+    async def restore(self, layout_id: str, backup_id: str | None = None, *, replace: bool = False) -> Saved:
+        """Makes a new draft of a backup; without an id of the newest one that is whole.
+
+        With `replace` a draft that is there gives way, and is backed up before. Raises `NotFound`, `LayoutDamaged` for
+        a backup that is not what was backed up, `Conflict` where there is a draft and no `replace`.
+        """
+        if self._backups is None:
+            raise Conflict("No backups are kept here.")
+        backups, (backup, data) = (
+            await self._backups.of_layout(layout_id),
+            await self._backups.read(layout_id, backup_id),
+        )
+        layout, fingerprint, warnings = await asyncio.to_thread(lambda: check_layout(decode_layout(data)))
+        known = await self.status(layout_id)
+        draft = next((existing for existing in known if existing.state == "draft"), None)
+        if draft is not None and draft.hash == backup.hash and draft.damaged_ms is None:
+            return Saved(draft, False, warnings)
+        if draft is not None and not replace:
+            raise Conflict(f"{layout_id} has a draft already: publish it, or let it be replaced.")
+        if draft is not None:
+            # What is damaged cannot be backed up, and is what one restores for.
+            with contextlib.suppress(LayoutDamaged):
+                await self._back_up(draft, (await self._load(draft))[1], "restore")
+        # Where the database was lost its numbers were, too; none of them is given twice.
+        latest = max([*(existing.version for existing in known), *(each.version for each in backups)])
+        target = latest + 1 if draft is None else draft.version
+        return Saved(await self._store(layout, fingerprint, target, draft), True, warnings)
+
+    async def mend(self, layout_id: str, version: int, data: bytes) -> LayoutVersion:
+        """Puts the documents of a version back whose stored content is damaged: `data` are its canonical bytes, of a
+        backup or a copy. Nothing else can be put there: what has not the version's hash is `LayoutDamaged`."""
+        target = await self._chosen(layout_id, version)
+        if not await asyncio.to_thread(verify_bytes, data, target.hash):
+            raise LayoutDamaged(f"These are not the bytes of {target.key}, {target.hash}.")
+        layout = await asyncio.to_thread(decode_layout, data)
+        plan, sections = await asyncio.to_thread(documents_of, layout, target.upload)
+        await asyncio.to_thread(put_together, target, plan, sections)
+        async with transaction(self._database) as session:
+            await delete_upload(self._database, target.upload, session)
+            await insert_upload(self._database, plan, sections, session)
+        await self._load(target)
+        return msgspec.structs.replace(target, damaged_ms=None)
+
+    async def _back_up(self, version: LayoutVersion, data: bytes, reason: Reason) -> Backup | None:
+        if self._backups is None:
+            return None
+        return await self._backups.take(version.layout_id, version.version, version.hash, data, reason)
+
     async def find_draft(self, layout_id: str) -> LayoutVersion | None:
         """The draft of a layout, if it has one."""
         return next(iter(await self._find({"layout_id": layout_id, "state": "draft"}, [])), None)
@@ -194,7 +249,7 @@ class Library:
         if draft is None:
             raise Conflict(f"{layout_id} has no draft: version {known[-1].version} is {known[-1].state} already.")
         # Nothing is published whose bytes are not what their hash says.
-        await self._load(draft)
+        await self._back_up(draft, (await self._load(draft))[1], "publish")
         change = {"state": "published", "published_ms": self._clock(), "damaged_ms": None}
         return await self._advance(draft, ("draft",), change)
 
@@ -207,7 +262,7 @@ class Library:
         target = await self._chosen(layout_id, version)
         if target.state == "retired":
             raise Conflict(f"Version {target.version} of {layout_id} is retired: make a new draft from it.")
-        await self._load(target)
+        await self._back_up(target, (await self._load(target))[1], "deploy")
         if target.state == "deployed":
             return msgspec.structs.replace(target, damaged_ms=None)
         change = {"state": "deployed", "deployed_ms": self._clock(), "damaged_ms": None}
@@ -244,6 +299,10 @@ class Library:
     async def deployed_versions(self) -> tuple[LayoutVersion, ...]:
         """Every version that new events may be made on."""
         return await self._find({"state": "deployed"}, [("layout_id", 1), ("version", 1)])
+
+    async def live_versions(self) -> tuple[LayoutVersion, ...]:
+        """Every version that is published or deployed."""
+        return await self._find({"state": {"$in": ["published", "deployed"]}}, [("layout_id", 1), ("version", 1)])
 
     async def load_bytes(self, layout_id: str, layout_hash: str) -> bytes | None:
         """The canonical bytes of a version that is no draft, verified; None where there is none of that hash.
@@ -289,7 +348,7 @@ class Library:
 
     async def _advance(self, version: LayoutVersion, from_states: tuple[State, ...], change: Document) -> LayoutVersion:
         """One step of a version's life; the condition is the state and the content that the decision was made on."""
-        where: Document = {"_id": _key(version), "hash": version.hash, "upload": version.upload}
+        where: Document = {"_id": version.key, "hash": version.hash, "upload": version.upload}
         where["state"] = {"$in": list(from_states)}
         with driver_errors():
             answer = await self._database[VERSIONS].update_one(where, {"$set": change})
@@ -298,12 +357,12 @@ class Library:
         return msgspec.structs.replace(version, **change)
 
     async def _write_draft(self, saved: LayoutVersion, before: LayoutVersion | None, session: Session) -> None:
-        document = {"_id": _key(saved), **msgspec.to_builtins(saved)}
+        document = {"_id": saved.key, **msgspec.to_builtins(saved)}
         with driver_errors():
             if before is None:
                 await self._database[VERSIONS].insert_one(document, session=session)
                 return
-            where = {"_id": _key(saved), "state": "draft", "hash": before.hash, "upload": before.upload}
+            where = {"_id": saved.key, "state": "draft", "hash": before.hash, "upload": before.upload}
             answer = await self._database[VERSIONS].replace_one(where, document, session=session)
         if answer.matched_count == 0:
             raise Conflict(f"The draft of {saved.layout_id} was changed by somebody else just now.")
@@ -333,7 +392,7 @@ class Library:
         return await asyncio.to_thread(compare_layouts, stored, wanted)
 
     async def _note_damage(self, version: LayoutVersion, moment_ms: int | None) -> None:
-        where = {"_id": _key(version), "upload": version.upload}
+        where = {"_id": version.key, "upload": version.upload}
         # Its own trouble must not hide what was found.
         with contextlib.suppress(LmlError), driver_errors():
             await self._database[VERSIONS].update_one(where, {"$set": {"damaged_ms": moment_ms}})
@@ -350,7 +409,7 @@ class Library:
             sections = await cursor.to_list(length=limits.LAYOUT_SEATS_MAX)
         # In a thread: 200,000 seats would hold up every socket for a second.
         try:
-            loaded = await asyncio.to_thread(_put_together, version, plan, sections)
+            loaded = await asyncio.to_thread(put_together, version, plan, sections)
         except LayoutDamaged as error:
             uploads = [known.upload for known in await self.status(version.layout_id)]
             if version.state == "draft" and version.upload not in uploads:
@@ -364,41 +423,6 @@ class Library:
         return loaded
 
 
-def _key(version: LayoutVersion) -> str:
-    return f"{version.layout_id}:{version.version}"
-
-
 def _version(document: Document) -> LayoutVersion:
     fields: dict[str, Any] = {name: value for name, value in document.items() if name != "_id"}
     return LayoutVersion(**fields)
-
-
-def _checked(layout: Layout) -> tuple[Layout, str, tuple[Violation, ...]]:
-    """The sealed layout, its fingerprint, and what is odd in it."""
-    report, sealed = check_and_seal(in_nfc(layout))
-    if sealed is None:
-        raise InvalidLayout(report)
-    first = sealed if sealed.version == 1 else spell_layout(msgspec.structs.replace(sealed, version=1))[0]
-    return sealed, first.hash, report.warnings
-
-
-def _made(layout: Layout, version: int, upload: str) -> tuple[Layout, int, Document, list[Document]]:
-    """The sealed layout under another version number, the size of its bytes, and its documents."""
-    sealed, size_bytes = spell_layout(msgspec.structs.replace(layout, version=version))
-    return sealed, size_bytes, *documents_of(sealed, upload)
-
-
-def _put_together(version: LayoutVersion, plan: Document | None, sections: list[Document]) -> tuple[Layout, bytes]:
-    damaged = LayoutDamaged(f"What is stored of {_key(version)} does not have the hash {version.hash}.")
-    if plan is None:
-        raise damaged
-    try:
-        layout = layout_of(plan, sections)
-        data = canonical_bytes(layout)
-    except (msgspec.ValidationError, ValueError) as error:
-        raise damaged from error
-    if (layout.layout_id, layout.version) != (version.layout_id, version.version) or not verify_bytes(
-        data, version.hash
-    ):
-        raise damaged
-    return layout, data

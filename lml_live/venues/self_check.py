@@ -17,8 +17,9 @@ from lml_live.clock import Clock, system_clock_ms
 from lml_live.errors import Conflict, InvalidInput, LmlError, NotFound, Refused, Unavailable
 from lml_live.infra.mongo import Collections, Database, Document, Prefixed, driver_errors, transaction
 from lml_live.values import new_id
+from lml_live.venues.assembly import LayoutDamaged
 from lml_live.venues.layout import Layout, Row, Seat, Section, Viewport, decode_layout, seal_layout, seat_id, seats_of
-from lml_live.venues.library import DraftMoved, LayoutDamaged, Library
+from lml_live.venues.library import DraftMoved, Library
 from lml_live.venues.normal_form import in_nfc
 from lml_live.venues.schema import INDEXES
 from lml_live.venues.stored import (

@@ -84,6 +84,11 @@ class LayoutVersion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     damaged_ms: Moment | None = None
     """When what is stored was first seen not to have its hash, while it has not; a note for people, no state."""
 
+    @property
+    def key(self) -> str:
+        """What MongoDB has it under."""
+        return f"{self.layout_id}:{self.version}"
+
 
 class StoredPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A layout without its sections, and how many documents those are."""

@@ -15,9 +15,10 @@ from lml_live.infra.telemetry import METRICS
 from lml_live.pricing.catalogue import Catalogue
 from lml_live.pricing.events import LayoutChoice, NewEvent
 from lml_live.pricing.quote import Price
+from lml_live.venues.assembly import LayoutDamaged
 from lml_live.venues.demo import generate_venue
 from lml_live.venues.layout import seal_layout
-from lml_live.venues.library import LayoutDamaged, Library
+from lml_live.venues.library import Library
 from lml_live.venues.stored import PLANS, SECTIONS, VERSIONS, documents_of
 
 HALL = generate_venue(30, "hall")

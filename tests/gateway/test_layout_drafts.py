@@ -5,12 +5,12 @@ import json
 from typing import Any
 
 import pytest
-from test_staff_layouts import HALL, House, changed, house, library, pool
+from test_staff_layouts import HALL, House, backups, changed, house, library, pool
 
 from lml_live.venues.layout import decode_layout
 from lml_live.venues.stored import SECTIONS
 
-__all__ = ["house", "library", "pool"]
+__all__ = ["backups", "house", "library", "pool"]
 
 MOVED = changed("sections/0/rows/0/seats/0/x", 0.15)
 RENAMED = HALL | {"name": "Great Hall"}

@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import argon2
@@ -16,20 +17,25 @@ from aiohttp.test_utils import TestClient, TestServer
 from lml_live import limits
 from lml_live.backoffice.deployed import DeployedLayouts
 from lml_live.errors import InvalidInput
-from lml_live.gateway import layouts, self_checks
+from lml_live.gateway import layout_backups, layouts, self_checks
 from lml_live.gateway.idempotency import IdempotencyKeys
-from lml_live.gateway.layouts import LayoutServices
+from lml_live.gateway.layout_backups import BackupServices
+from lml_live.gateway.layouts import LayoutServices, Step
 from lml_live.gateway.problems import problems_middleware
 from lml_live.gateway.self_checks import SelfChecks
 from lml_live.guard import passwords
 from lml_live.guard.staff import StaffDesk
 from lml_live.infra import postgres
+from lml_live.infra.config import Settings
+from lml_live.infra.stores import open_store
 from lml_live.pricing.catalogue import Catalogue
 from lml_live.pricing.events import LayoutChoice, NewEvent
 from lml_live.pricing.quote import Price
+from lml_live.venues.backups import Backups
 from lml_live.venues.library import Library
+from lml_live.venues.retention import Backup
 from lml_live.venues.self_check import check_immutability, check_rules
-from lml_live.venues.stored import LayoutVersion, State
+from lml_live.venues.stored import LayoutVersion
 
 HALL: dict[str, Any] = {
     "layout_id": "hall",
@@ -59,9 +65,15 @@ class House:
     """A server with layouts, a manager and a clerk."""
 
     def __init__(
-        self, client: TestClient[Any, Any], tokens: dict[str, str], copied: list[LayoutVersion], library: Library
+        self,
+        client: TestClient[Any, Any],
+        tokens: dict[str, str],
+        copied: list[LayoutVersion],
+        library: Library,
+        steps: list[tuple[str, int]],
     ) -> None:
         self.client = client
+        self.steps = steps
         self.library = library
         self.tokens = tokens
         self.copied = copied
@@ -81,8 +93,13 @@ class House:
 
 
 @pytest.fixture
-def library(mongo_database: Any) -> Library:
-    return Library(mongo_database)
+def backups(tmp_path: Path) -> Backups:
+    return Backups(lambda: open_store(Settings(data_dir=tmp_path), None))
+
+
+@pytest.fixture
+def library(mongo_database: Any, backups: Backups) -> Library:
+    return Library(mongo_database, backups=backups)
 
 
 @pytest.fixture
@@ -94,24 +111,27 @@ async def pool(postgres_dsn: str) -> AsyncIterator[postgres.Pool]:
 
 @pytest.fixture
 async def house(
-    library: Library, mongo_database: Any, pool: postgres.Pool, monkeypatch: pytest.MonkeyPatch
+    library: Library, backups: Backups, mongo_database: Any, pool: postgres.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[House]:
     monkeypatch.setattr(passwords, "_HASHER", argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
-    desk, copied, tokens = StaffDesk(pool), [], {}
+    desk, copied, steps, tokens = StaffDesk(pool), [], [], {}
 
-    async def copy_out(step: State, version: LayoutVersion) -> None:
-        if step == "deployed":
+    async def copy_out(step: Step, version: LayoutVersion | Backup) -> None:
+        steps.append((step, version.version))
+        if step == "deployed" and isinstance(version, LayoutVersion):
             copied.append(version)
 
     for role in ("manager", "box_office"):
         await desk.add_staff(f"{role}@example.com", "correct horse", (role,))  # type: ignore[arg-type]
         tokens[role] = (await desk.sign_in(f"{role}@example.com", "correct horse")).token
+    services = LayoutServices(desk, library, IdempotencyKeys(pool), copy_out)
     app = web.Application(middlewares=[problems_middleware])
-    app.add_routes(layouts.routes(LayoutServices(desk, library, IdempotencyKeys(pool), copy_out)))
+    app.add_routes(layouts.routes(services))
+    app.add_routes(layout_backups.routes(BackupServices(services, backups)))
     checks = SelfChecks(desk, partial(check_rules, mongo_database), partial(check_immutability, mongo_database))
     app.add_routes(self_checks.routes(checks))
     async with TestClient(TestServer(app)) as client:
-        yield House(client, tokens, copied, library)
+        yield House(client, tokens, copied, library, steps)
 
 
 async def test_from_a_file_to_an_event(house: House, library: Library, pool: postgres.Pool) -> None:

@@ -33,6 +33,7 @@ def broken(tmp_path: Path) -> Path:
 @pytest.fixture
 def engines(mongo_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LML_MONGO_URL", mongo_url)
+    monkeypatch.setenv("LML_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("LML_MONGO_DATABASE", f"test_{tmp_path.name}"[:60])
 
 
@@ -58,6 +59,19 @@ def test_the_life_of_a_layout(hall: Path) -> None:
     assert (draft.exit_code, draft.stdout) == (0, "3\n"), draft.stderr
     assert lml_layout("publish", "hall").exit_code == 0
     assert lml_layout("deploy", "hall", "--version", 1).exit_code == 1
+    made = lml_layout("backup", "hall", "--version", 1)
+    assert (made.exit_code, len(made.stdout.strip())) == (0, 32), made.stderr
+    listed = [line.split("\t") for line in lml_layout("backups").stdout.splitlines()]
+    assert [fields[0] for fields in listed] == ["hall"] * len(listed)
+    assert [fields[2:4] for fields in listed] == [["1", "asked"], ["3", "publish"], ["2", "publish"], ["1", "publish"]]
+    assert lml_layout("backups", "hall").stdout.splitlines()[0].split("\t")[1] == made.stdout.strip()
+    restored = lml_layout("restore", "hall", listed[2][1])
+    assert (restored.exit_code, restored.stdout) == (0, "4\n"), restored.stderr
+    assert lml_layout("restore", "hall").exit_code == 1, "there is a draft"
+    assert lml_layout("restore", "hall", "--replace").stdout == "4\n"
+    assert lml_layout("mend", "hall", "--version", 2).exit_code == 0, "what is whole stays as it is"
+    assert lml_layout("mend", "hall", "--version", 9).exit_code == 1
+    assert lml_layout("publish", "hall").exit_code == 0
     refused = lml_layout("publish", "hall")
     assert (refused.exit_code, refused.stdout) == (1, "")
     assert "has no draft" in refused.stderr
@@ -114,7 +128,13 @@ def test_generate_and_schema_print_json(tmp_path: Path) -> None:
     assert json.loads(lml_layout("schema").stdout)["title"] == "LML Live layout"
 
 
-@pytest.mark.parametrize("command", ["import", "validate", "publish", "deploy", "generate", "schema", "list"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("import", "validate", "publish", "deploy", "generate", "schema", "list"),
+        *("backup", "backups", "restore", "mend", "thin-out"),
+    ],
+)
 def test_every_command_has_help_with_examples(command: str) -> None:
     answer = lml_layout(command, "--help")
     assert answer.exit_code == 0

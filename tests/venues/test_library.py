@@ -10,9 +10,10 @@ from pymongo.errors import WriteError
 from lml_live import limits
 from lml_live.errors import Conflict, InvalidInput, NotFound, Refused, Unavailable
 from lml_live.infra.mongo import close_database, connect_database, driver_errors, ping
+from lml_live.venues.assembly import LayoutDamaged
 from lml_live.venues.demo import generate_venue
 from lml_live.venues.layout import Layout, Row, Seat, Section, Viewport, canonical_bytes, decode_layout, seal_layout
-from lml_live.venues.library import LayoutDamaged, Library
+from lml_live.venues.library import Library
 from lml_live.venues.schema import INDEXES, apply_schema
 from lml_live.venues.seat_index import index_layout
 from lml_live.venues.stored import PLANS, SECTIONS, VERSIONS, collection_rules
