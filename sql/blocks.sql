@@ -1,6 +1,9 @@
 -- name: block_seats
 -- Takes seats off sale, or gives blocked ones another kind and reason; seats that are claimed or sold are left out.
-WITH done AS (
+-- Returns what those that were blocked already were before.
+WITH before AS (
+    SELECT seat_id, kind, reason, staff_id FROM seat_block WHERE event_id = $1 AND seat_id = ANY ($2::text[])),
+done AS (
     INSERT INTO seat_block (event_id, seat_id, kind, reason, staff_id)
     SELECT $1, wanted.seat_id, $3, $4, $5
     FROM unnest($2::text[]) AS wanted (seat_id)
@@ -10,10 +13,12 @@ WITH done AS (
     ORDER BY wanted.seat_id
     ON CONFLICT (event_id, seat_id)
         DO UPDATE SET kind = excluded.kind, reason = excluded.reason, staff_id = excluded.staff_id
-    RETURNING event_id, seat_id, kind, staff_id, reason)
-INSERT INTO status_change (event_id, act, seat_id, status, staff_id, reason)
-SELECT event_id, 'block', seat_id, kind, staff_id, reason FROM done
-RETURNING seat_id
+    RETURNING event_id, seat_id, kind, staff_id, reason),
+told AS (
+    INSERT INTO status_change (event_id, act, seat_id, status, staff_id, reason)
+    SELECT event_id, 'block', seat_id, kind, staff_id, reason FROM done
+    RETURNING seat_id)
+SELECT told.seat_id, before.kind, before.reason, before.staff_id FROM told LEFT JOIN before USING (seat_id)
 
 -- name: unblock_seats
 -- Puts seats back on sale, and on record where they were blocked.
@@ -23,11 +28,28 @@ INSERT INTO status_change (event_id, act, seat_id, status, staff_id, reason)
 SELECT event_id, 'unblock', seat_id, 'available', $3, $4 FROM done
 
 -- name: withdraw_seats
--- Takes blocks back that the inventory refused: the seats stay what they are.
-WITH done AS (
-    DELETE FROM seat_block WHERE event_id = $1 AND seat_id = ANY ($2::text[]) RETURNING event_id, seat_id)
+-- Takes blocks back that the inventory refused: the seats stay what they are. Those that were blocked before ($5 to $8:
+-- seat, kind, reason, who) are so again, but for what was claimed meanwhile: a sale has used the block up.
+WITH kept AS (
+    SELECT old.* FROM unnest($5::text[], $6::text[], $7::text[], $8::text[]) AS old (seat_id, kind, reason, staff_id)
+    WHERE NOT EXISTS (
+        SELECT FROM booking_seat AS claim
+        WHERE claim.event_id = $1 AND claim.seat_id = old.seat_id AND claim.state IN ('claimed', 'sold'))),
+again AS (
+    UPDATE seat_block SET kind = kept.kind, reason = kept.reason, staff_id = kept.staff_id
+    FROM kept WHERE seat_block.event_id = $1 AND seat_block.seat_id = kept.seat_id
+    RETURNING seat_block.event_id, seat_block.seat_id),
+ended AS (
+    DELETE FROM seat_block
+    WHERE event_id = $1 AND seat_id = ANY ($2::text[]) AND seat_id NOT IN (SELECT seat_id FROM kept)
+    RETURNING event_id, seat_id),
+done AS (SELECT * FROM again UNION ALL SELECT * FROM ended)
 INSERT INTO status_change (event_id, act, seat_id, staff_id, reason)
 SELECT event_id, 'withdraw', seat_id, $3, $4 FROM done
+
+-- name: wait_out_claims
+-- Nobody claims anything of the event until this transaction ends: claims take the same lock shared, before all others.
+SELECT pg_advisory_xact_lock(7202, (SELECT number FROM event WHERE id = $1)::int);
 
 -- name: block_area
 -- Takes places of an area off sale, beside those that already are; returns nothing beyond the area's capacity.

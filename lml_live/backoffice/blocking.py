@@ -106,7 +106,7 @@ class Blocking:
                 free = [index for index in batch if layout.seat_ids[index] in written]
                 answer = await self._block(event_id, free, {}, kind) if free else Refusals()
                 if answer.seats:
-                    left_alone = [layout.seat_ids[index] for index in answer.seats]
+                    left_alone = {(seat := layout.seat_ids[index]): written[seat] for index in answer.seats}
                     await self._blocks.withdraw_seats(event_id, left_alone, staff_id, reason)
             refused += [*(set(batch) - set(free)), *answer.seats]
         full = await self._block_areas(event_id, wanted.areas, kind, reason, staff_id, request)

@@ -17,6 +17,14 @@ BlockKind = Literal["house", "kill"]
 """`house`: staff may sell from it; `kill`: nobody may."""
 
 
+class SeatBlock(Struct, frozen=True):
+    """What a seat is blocked as, why and by whom."""
+
+    kind: BlockKind
+    reason: str
+    staff_id: str
+
+
 class Counted(Struct, frozen=True):
     """What became of places: areas that have not so many, with how many they have; and how many are off sale now, in
     all, of each of the others."""
@@ -37,30 +45,37 @@ class Blocks:
 
     async def block_seats(
         self, event_id: str, seat_ids: Sequence[str], kind: BlockKind, reason: str, staff_id: str
-    ) -> frozenset[str]:
+    ) -> dict[str, SeatBlock | None]:
         """Takes seats off sale and returns those; what is missing in the answer is in checkout or sold.
 
-        Seats that are blocked already get the new kind and reason.
+        Seats that are blocked already get the new kind and reason; the answer has what they were blocked as before.
         """
         async with postgres.transaction(self._pool) as connected:
             await connected.execute(_EVENT["lock_event"], event_id)
             rows = await connected.fetch(_SQL["block_seats"], event_id, seat_ids, kind, reason, staff_id)
-        return frozenset(row["seat_id"] for row in rows)
+        return {seat_id: None if old[0] is None else SeatBlock(*old) for seat_id, *old in rows}
 
     async def unblock_seats(self, event_id: str, seat_ids: Sequence[str], staff_id: str, reason: str | None) -> None:
         """Puts seats back on sale; those that are not blocked stay as they are."""
-        await self._end("unblock_seats", event_id, seat_ids, staff_id, reason)
-
-    async def withdraw_seats(self, event_id: str, seat_ids: Sequence[str], staff_id: str, reason: str | None) -> None:
-        """Takes back blocks that the inventory refused; the log shows them as withdrawn."""
-        await self._end("withdraw_seats", event_id, seat_ids, staff_id, reason)
-
-    async def _end(
-        self, statement: str, event_id: str, seat_ids: Sequence[str], staff_id: str, reason: str | None
-    ) -> None:
         async with postgres.transaction(self._pool) as connected:
             await connected.execute(_EVENT["lock_event"], event_id)
-            await connected.execute(_SQL[statement], event_id, seat_ids, staff_id, reason)
+            await connected.execute(_SQL["unblock_seats"], event_id, seat_ids, staff_id, reason)
+
+    async def withdraw_seats(
+        self, event_id: str, refused: Mapping[str, SeatBlock | None], staff_id: str, reason: str | None
+    ) -> None:
+        """Takes back blocks that the inventory refused; the log shows them as withdrawn.
+
+        `refused` is of what `block_seats` answered. A seat that was blocked before is so again: whoever has taken it
+        over a house hold may yet give it back (docs/decisions/030). One that was claimed meanwhile is not.
+        """
+        before = [(seat_id, old.kind, old.reason, old.staff_id) for seat_id, old in refused.items() if old is not None]
+        columns = [list(column) for column in zip(*before, strict=True)] if before else [[], [], [], []]
+        async with postgres.transaction(self._pool) as connected:
+            if before:
+                await connected.execute(_SQL["wait_out_claims"], event_id)
+            await connected.execute(_EVENT["lock_event"], event_id)
+            await connected.execute(_SQL["withdraw_seats"], event_id, list(refused), staff_id, reason, *columns)
 
     async def block_areas(
         self, event_id: str, areas: Mapping[str, int], kind: BlockKind, reason: str, staff_id: str, request: str | None

@@ -1,10 +1,14 @@
 """A counter on a house that sells: a clerk, a customer, and seats that the house keeps back."""
 
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock, Mock
 
 from booking_house import MARK_SECONDS, BookingHouse
 from inventory_house import adults, seat_id
 
+from lml_live.backoffice.blocking import Blocking, Refusals, Selection
 from lml_live.backoffice.holding import Act, Holding
 from lml_live.backoffice.selling import Asked, Selling
 from lml_live.backoffice.turns import StaffTurns
@@ -14,6 +18,7 @@ from lml_live.booking.ledger import Tender
 from lml_live.inventory import seatmap
 from lml_live.inventory.answers import Changed, Refusal
 from lml_live.inventory.staff_holds import StaffHolds
+from lml_live.pricing.blocks import BlockKind, Blocks
 
 IDS = [seat_id(index) for index in range(24)]
 
@@ -31,6 +36,28 @@ class Counter:
         )
         house.completer.undo_taking = self.selling.undo
         self.customer = ""
+        shown = SimpleNamespace(
+            areas=[SimpleNamespace(area_id="floor")], layout_id="", layout_version=1, layout_hash=""
+        )
+        layout = SimpleNamespace(seat_ids=IDS, index_of={name: index for index, name in enumerate(IDS)})
+        self.blocking = Blocking(
+            Mock(load_event=AsyncMock(return_value=shown)),
+            Blocks(house.pool),
+            Mock(index=AsyncMock(return_value=layout)),
+            self._block,
+            house.holds.unblock_seats,
+            turns,
+        )
+
+    async def _block(self, event: str, seats: Sequence[int], areas: Mapping[str, int], kind: BlockKind) -> Refusals:
+        state = seatmap.BYTE_HOUSE if kind == "house" else seatmap.BYTE_KILL
+        answer = await self.house.holds.block_seats(event, seats, areas, state)
+        return Refusals(answer.refused_seats, answer.refused_areas)
+
+    async def block(self, *seats: int, floor: int = 0, kind: BlockKind = "house") -> None:
+        """As a manager does it."""
+        wanted = Selection(seats=[IDS[seat] for seat in seats], areas={"floor": floor} if floor else {})
+        await self.blocking.block(self.event, wanted, kind, "press", "mona")
 
     async def open(self) -> "Counter":
         await self.house.block_rows(self.event, {20: "house", 21: "house", 22: "kill"}, {})

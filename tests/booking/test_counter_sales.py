@@ -218,6 +218,23 @@ async def test_a_death_before_the_claim_leaves_nothing(
     await house.assert_right(event)
 
 
+async def test_a_block_that_is_refused_while_a_sale_is_undone_leaves_the_house_hold(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A manager who blocked a seat between the death of a sale and its undoing ended the house hold: its row went with
+    the refused block's, and the seat was for sale."""
+    house, event = counter.house, counter.event
+    before, blocks = await house.states(event), await counter.blocks()
+    with monkeypatch.context() as broken:
+        broken.setattr(house.bookings, "claim", die)
+        with pytest.raises(Died):
+            await counter.sell(3, 20)
+    await counter.block(3, 20, kind="kill")
+    await house.settle_old_marks(event)
+    assert (await house.states(event), await counter.blocks()) == (before, blocks)
+    await house.assert_right(event)
+
+
 async def gone(*_: Any, **__: Any) -> Any:
     raise Unavailable("It does not answer.")
 

@@ -13,7 +13,7 @@ from lml_live.errors import Conflict, InvalidInput, LmlError, NotFound, Refused
 from lml_live.infra import postgres
 from lml_live.infra.postgres import Pool
 from lml_live.pricing import events
-from lml_live.pricing.blocks import BlockKind, Blocks
+from lml_live.pricing.blocks import BlockKind, Blocks, SeatBlock
 from lml_live.pricing.catalogue import CHANNEL, Catalogue
 from lml_live.pricing.events import EventAct, EventChanges, EventState, LayoutChoice, LimitChanges, SaleLimits
 from lml_live.pricing.quote import Price, PriceTable, Quote, Wish
@@ -277,12 +277,14 @@ async def test_seats_are_blocked_but_not_those_in_checkout(catalogue: Catalogue,
         await connected.execute(
             "INSERT INTO booking_seat VALUES ('b', $1, $2, 'standard', 'claimed')", event.id, seats[0]
         )
-    assert await blocks.block_seats(event.id, seats[:3], "house", "press", "s1") == frozenset(seats[1:3])
-    assert await blocks.block_seats(event.id, seats[1:2], "kill", "camera", "s1") == frozenset(seats[1:2])
+    assert await blocks.block_seats(event.id, seats[:3], "house", "press", "s1") == dict.fromkeys(seats[1:3])
+    assert await blocks.block_seats(event.id, seats[1:2], "kill", "camera", "s1") == {
+        seats[1]: SeatBlock("house", "press", "s1")
+    }
     await blocks.unblock_seats(event.id, seats[2:5], "s2", "sold out")
-    await blocks.withdraw_seats(event.id, seats[5:6], "s2", "press")
-    assert await blocks.block_seats(event.id, seats[6:7], "house", "press", "s1") == frozenset(seats[6:7])
-    await blocks.withdraw_seats(event.id, seats[6:7], "s1", "press")
+    await blocks.withdraw_seats(event.id, {seats[5]: None}, "s2", "press")
+    assert await blocks.block_seats(event.id, seats[6:7], "house", "press", "s1") == {seats[6]: None}
+    await blocks.withdraw_seats(event.id, {seats[6]: None}, "s1", "press")
     async with postgres.connection(pool) as connected:
         rows = await connected.fetch("SELECT seat_id, kind FROM seat_block WHERE event_id = $1", event.id)
         told = await connected.fetch(
@@ -299,6 +301,15 @@ async def test_seats_are_blocked_but_not_those_in_checkout(catalogue: Catalogue,
         ("block", seats[6], "house", "s1", "press"),
         ("withdraw", seats[6], None, "s1", "press"),
     ]
+    # What was blocked before the block that was refused is so again, unless it was claimed meanwhile.
+    refused = await blocks.block_seats(event.id, seats[1:2], "house", "guests", "s3")
+    await blocks.withdraw_seats(event.id, refused, "s3", "guests")
+    rows = await pool.fetch("SELECT seat_id, kind, reason, staff_id FROM seat_block WHERE event_id = $1", event.id)
+    assert [tuple(row) for row in rows] == [(seats[1], "kill", "camera", "s1")]
+    refused = await blocks.block_seats(event.id, seats[1:2], "house", "guests", "s3")
+    await pool.execute("INSERT INTO booking_seat VALUES ('b', $1, $2, 'standard', 'claimed')", event.id, seats[1])
+    await blocks.withdraw_seats(event.id, refused, "s3", "guests")
+    assert await pool.fetchval("SELECT count(*) FROM seat_block WHERE event_id = $1", event.id) == 0
 
 
 async def test_places_are_blocked_up_to_the_areas_capacity(catalogue: Catalogue, pool: Pool) -> None:
