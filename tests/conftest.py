@@ -9,6 +9,7 @@ import asyncio
 import atexit
 import contextlib
 import fcntl
+import gc
 import logging
 import os
 import secrets
@@ -25,7 +26,7 @@ import hypothesis
 import psutil
 import pytest
 import uvloop
-from databases import give_back, take_database
+from databases import end_kept_pools, give_back, take_database
 from waiting import ValkeyFactory
 
 from lml_live.devstack.child import Engine
@@ -123,6 +124,13 @@ def _sweep(run: Path) -> None:
     shutil.rmtree(run, ignore_errors=True)
 
 
+def pytest_collection_finish() -> None:
+    """What is imported stays, and need not be looked through for garbage again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+
+
 @pytest.fixture(autouse=True)
 def _log_as_it_was() -> Iterator[None]:
     """Commands that are run in this process set up a log of their own; what is logged later is for pytest again."""
@@ -131,6 +139,19 @@ def _log_as_it_was() -> Iterator[None]:
     yield
     root.setLevel(level)
     root.handlers[:] = [handler for handler in root.handlers if type(handler) is not logging.StreamHandler]
+
+
+@pytest.fixture(autouse=True)
+async def _nothing_goes_on(request: pytest.FixtureRequest) -> AsyncIterator[None]:
+    """What a test began and left ends with it: the loop is also the next one's. (Those that name a loop share more.)"""
+    marker = request.node.get_closest_marker("asyncio")
+    before = asyncio.all_tasks()
+    yield
+    if marker is not None and "loop_scope" not in marker.kwargs:
+        left = asyncio.all_tasks() - before - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Callable[[], Any]]:
@@ -202,11 +223,29 @@ def run_directory() -> Iterator[Path]:
     shutil.rmtree(directory, ignore_errors=True)
 
 
+@pytest.fixture(autouse=True, scope="session")
+async def _keep_pools() -> AsyncIterator[None]:
+    yield
+    await end_kept_pools()
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> str:
     """The run's PostgreSQL, as the address of its maintenance database; most tests want `postgres_dsn`."""
-    # Whoever signs in counts as little as is allowed: thousands do.
-    options = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "scram_iterations": "1"}
+    options = {
+        "fsync": "off",
+        "full_page_writes": "off",
+        "synchronous_commit": "off",
+        # Whoever signs in counts as little as is allowed: thousands do.
+        "scram_iterations": "1",
+        # All is small and short-lived: nothing is worth a process that reads, writes or tidies up for others.
+        "autovacuum": "off",
+        "io_method": "sync",
+        "bgwriter_lru_maxpages": "0",
+        "checkpoint_timeout": "1h",
+        "wal_level": "minimal",
+        "max_wal_senders": "0",
+    }
     return _shared("postgres", lambda directory: Postgres(directory, options=options), _migrate)
 
 

@@ -72,6 +72,23 @@ async def _know_types(self: Any, oids: Any, timeout: Any) -> Any:
 asyncpg.Connection._introspect_types = _know_types
 
 
+_KEPT: Final[dict[str, postgres.Pool]] = {}
+
+
+async def kept_pool(dsn: str) -> postgres.Pool:
+    """A pool on a database that outlives the test, kept for the tests that follow: to connect, and to prepare and plan
+    anew what a purchase asks, costs more than the purchase."""
+    if dsn not in _KEPT or _KEPT[dsn].is_closing():
+        _KEPT[dsn] = await postgres.connect_pool(dsn)
+    return _KEPT[dsn]
+
+
+async def end_kept_pools(database: str = "") -> None:
+    """Those on a database, or all."""
+    for dsn in [dsn for dsn in _KEPT if dsn.endswith(database)]:
+        _KEPT.pop(dsn).terminate()
+
+
 async def past_guards(pool: "asyncpg.Pool[asyncpg.Record]", statement: str, *arguments: object) -> None:
     """Runs a statement as an intruder would who owns the tables: no trigger sees it, no foreign key minds."""
     async with pool.acquire() as connected, connected.transaction():

@@ -33,7 +33,7 @@ class StaffTurns:
 
         A worker that stops in the middle loses it after `STAFF_TURN_SECONDS`, one that dies at once.
         """
-        async with self._first, postgres.connection(self._pool) as connected:
+        async with self._first, postgres.session(self._pool) as connected:
             await connected.execute(_SQL["take_turn"], event_id, str(int(limits.STAFF_TURN_SECONDS * 1000)))
             try:
                 yield

@@ -79,8 +79,14 @@ async def connect_pool(dsn: str, *, application_name: str = "lml", size_max: int
             timeout=limits.POSTGRES_CONNECT_SECONDS,
             command_timeout=limits.POSTGRES_COMMAND_SECONDS,
             server_settings={**_SERVER_SETTINGS, "application_name": application_name},
+            reset=_keeps_no_session,
         )
     return pool
+
+
+async def _keeps_no_session(_: object) -> None:
+    """What goes back to the pool has nothing of a session (see `session`): to have the server wipe it each time would
+    be one statement in three. An open transaction the driver ends all the same."""
 
 
 async def connect(dsn: str, *, application_name: str = "lml") -> "asyncpg.Connection[asyncpg.Record]":
@@ -103,6 +109,23 @@ async def connection(pool: Pool) -> AsyncIterator[Connection]:
     with driver_errors():
         async with pool.acquire(timeout=limits.POSTGRES_ACQUIRE_SECONDS) as acquired:
             yield acquired
+
+
+@asynccontextmanager
+async def session(pool: Pool) -> AsyncIterator[Connection]:
+    """A connection of the pool for what belongs to a session, such as an advisory lock: that ends with the block.
+
+    Raises as `connection` does.
+    """
+    async with connection(pool) as acquired:
+        try:
+            yield acquired
+        finally:
+            try:
+                await acquired.reset(timeout=limits.POSTGRES_COMMAND_SECONDS)
+            except BaseException:
+                acquired.terminate()  # and with it ends what its session holds
+                raise
 
 
 @asynccontextmanager

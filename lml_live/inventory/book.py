@@ -325,7 +325,7 @@ class Book:
     async def _recover(self, event: str) -> Sale:
         # One connection for all of it: were a second one needed, a few recoveries could hold the whole pool and wait
         # for each other.
-        async with self._recovering, postgres.connection(self._pool) as connection:
+        async with self._recovering, postgres.session(self._pool) as connection:
             sale = await self._reload(event, connection)
             if await self._agrees(sale):
                 return sale

@@ -1,11 +1,12 @@
 """A house that sells, on a database without bookings; every call of a script is compared with the script's header."""
 
 from collections.abc import AsyncIterator
+from typing import Final
 
 import booking_house  # noqa: F401  # first: it knows where the inventory's house is
 import pytest
 from booking_house import BookingHouse
-from databases import as_server
+from databases import as_server, kept_pool
 from inventory_fixtures import inventory_dsn_fixture, scripts_keep_their_word  # noqa: F401
 from inventory_house import SCRIPTS
 
@@ -13,28 +14,43 @@ from lml_live.devstack.stripe.process import StripeDouble
 from lml_live.infra import postgres
 from lml_live.infra.redis import Pipe
 
+_EMPTY: Final = """
+    DO $$
+    DECLARE
+        name regclass;
+    BEGIN
+        -- Neither foreign keys nor the triggers that keep the ledger append-only stand in the way.
+        SET LOCAL session_replication_role = replica;
+        FOR name IN
+            WITH RECURSIVE emptied (it) AS (
+                SELECT unnest(
+                    '{booking,outbox,stripe_notice,stripe_transaction,money_match,ledger_transaction}'::regclass[]
+                )
+                UNION SELECT conrelid::regclass FROM pg_constraint JOIN emptied ON confrelid = it WHERE contype = 'f'
+            )
+            SELECT it FROM emptied
+        LOOP
+            EXECUTE format('DELETE FROM %s', name);
+        END LOOP;
+    END $$
+"""
+
 
 async def empty(pool: postgres.Pool) -> None:
-    """No bookings, and no trace of any: the ledger's triggers, which keep it append-only, are out of the way."""
-    async with pool.acquire() as connected, connected.transaction():
-        await connected.execute("SET LOCAL session_replication_role = replica")
-        await connected.execute(
-            "TRUNCATE booking, outbox, stripe_notice, stripe_transaction, money_match, ledger_transaction CASCADE"
-        )
+    """No bookings, and no trace of any. To truncate would give each table new files, and all connections new plans."""
+    await pool.execute(_EMPTY)
 
 
 @pytest.fixture(name="booking_dsn")
 async def booking_dsn_fixture(inventory_dsn: str) -> str:
     """This process's database, emptied of bookings: a fresh one for each test costs half a second."""
-    pool = await postgres.connect_pool(inventory_dsn, size_max=1)
-    await empty(pool)
-    await pool.close()
+    await empty(await kept_pool(inventory_dsn))
     return inventory_dsn
 
 
 @pytest.fixture(name="house")
 async def house_fixture(valkey_url: str, booking_dsn: str, stripe_double: StripeDouble) -> AsyncIterator[BookingHouse]:
-    pool, server = await postgres.connect_pool(booking_dsn), await postgres.connect_pool(as_server(booking_dsn))
+    pool, server = await kept_pool(booking_dsn), await kept_pool(as_server(booking_dsn))
     pipe = Pipe(valkey_url, SCRIPTS)
     await pipe.start()
     house = BookingHouse(pipe, pool, server, booking_dsn, stripe_double)
@@ -43,8 +59,6 @@ async def house_fixture(valkey_url: str, booking_dsn: str, stripe_double: Stripe
     await house.payments.close()
     for worker in house.workers:
         await worker.pipe.close()
-    await server.close()
-    await pool.close()
 
 
 @pytest.fixture(name="event")

@@ -88,6 +88,15 @@ WAYS = {
 MARK_SECONDS = 5
 
 
+_TIME_PASSES = """
+    WITH work AS (UPDATE outbox SET due = now(), leased_until = NULL WHERE done IS NULL AND stuck IS NULL),
+        payments AS (UPDATE payment SET looked_at = now() - interval '1 hour'),
+        notices AS (UPDATE stripe_notice SET due = now() WHERE done IS NULL),
+        refunds AS (UPDATE refund SET looked_at = now() - interval '2 hours')
+    UPDATE dispute SET looked_at = now() - interval '2 hours'
+"""
+
+
 class BookingHouse(House):
     """One worker that sells, signed in as the server's role; `pool` is the owner's, to arrange and to look.
 
@@ -304,13 +313,7 @@ class BookingHouse(House):
 
     async def pass_time(self) -> None:
         """Pauses, leases and the poller's patience are over; what is leased is nobody's any more."""
-        await self.pool.execute(
-            "UPDATE outbox SET due = now(), leased_until = NULL WHERE done IS NULL AND stuck IS NULL"
-        )
-        await self.pool.execute("UPDATE payment SET looked_at = now() - interval '1 hour'")
-        await self.pool.execute("UPDATE stripe_notice SET due = now() WHERE done IS NULL")
-        for table in ("refund", "dispute"):
-            await self.pool.execute(f"UPDATE {table} SET looked_at = now() - interval '2 hours'")
+        await self.pool.fetch(_TIME_PASSES)
 
     async def run_out(self, booking: Booking) -> None:
         """The time to pay is over."""

@@ -19,7 +19,7 @@ from booking_fixtures import (  # noqa: F401
     scripts_keep_their_word,
 )
 from booking_house import BookingHouse
-from databases import past_guards
+from databases import kept_pool, past_guards
 from inventory_house import SCRIPTS
 from waiting import eventually
 
@@ -27,7 +27,6 @@ from lml_live import limits
 from lml_live.booking.bookings import Booking
 from lml_live.devstack.stripe.faults import FaultKind, Operation
 from lml_live.devstack.stripe.process import StripeDouble
-from lml_live.infra import postgres
 from lml_live.infra.redis import Pipe
 
 FAULTS: tuple[FaultKind, ...] = ("timeout_before", "timeout_after", "error_500", "error_500_after", "rate_limit")
@@ -105,14 +104,13 @@ async def mortal_house_fixture(
 ) -> AsyncIterator[BookingHouse]:
     await mortal_double.start()
     await mortal_double.steering.reset()
-    pool, pipe = await postgres.connect_pool(booking_dsn), Pipe(valkey_url, SCRIPTS)
+    pool, pipe = await kept_pool(booking_dsn), Pipe(valkey_url, SCRIPTS)
     await pipe.start()
     house = BookingHouse(pipe, pool, pool, booking_dsn, mortal_double)
     yield house
     await house.completer.close()
     await house.payments.close()
     await pipe.close()
-    await pool.close()
 
 
 async def _revive(house: BookingHouse) -> None:

@@ -38,11 +38,30 @@ async def test_the_guards_are_on(pool: Pool) -> None:
 
 async def test_a_statement_that_takes_too_long_is_unavailable(pool: Pool) -> None:
     with pytest.raises(Unavailable) as caught:
-        async with postgres.connection(pool) as connected:
+        async with postgres.session(pool) as connected:
             await connected.execute("SET statement_timeout = 50")
             await connected.execute("SELECT pg_sleep(10)")
     assert isinstance(caught.value.__cause__, asyncpg.QueryCanceledError)
     assert caught.value.retry_after_ms is not None
+
+
+async def test_what_is_a_sessions_ends_with_it(pool: Pool) -> None:
+    async def keep(begun: asyncio.Event) -> None:
+        async with postgres.session(pool) as connected:
+            await connected.execute("SET lock_timeout = 7; SELECT pg_advisory_lock(1)")
+            begun.set()
+            await connected.execute("SELECT pg_sleep(60)")
+
+    task = asyncio.create_task(keep(begun := asyncio.Event()))
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    async with postgres.connection(pool) as one, postgres.connection(pool) as other:
+        for connected in (one, other):
+            assert await connected.fetchval("SELECT current_setting('lock_timeout')") == "3s"
+        mine = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND database ="
+        assert await one.fetch(f"{mine} (SELECT oid FROM pg_database WHERE datname = current_database())") == []
 
 
 async def test_waiting_for_a_lock_ends(pool: Pool) -> None:
