@@ -130,6 +130,8 @@ class TransferRow(Struct, frozen=True, kw_only=True):
 
     booking_id: str
     state: str
+    venue: int = 0
+    tax: int = 0
     fee: int
     netted: int
     sent: int
@@ -252,6 +254,8 @@ class Run(Struct, frozen=True, kw_only=True):
     disputes: tuple[DisputeRow, ...] = ()
     surplus: tuple[SurplusRow, ...] = ()
     transfers: tuple[TransferRow, ...] = ()
+    due: dict[str, int] = {}
+    """What organisations are due of bookings whose transfer was decided, as things stand."""
     reversals: tuple[ReversalRow, ...] = ()
     again: tuple[AgainRow, ...] = ()
     sent_twice: tuple[SentTwiceRow, ...] = ()
@@ -295,6 +299,7 @@ def check(run: Run, *, limbo_ms_max: int = LIMBO_MS_MAX) -> list[Violation]:
         "I15": _ledger_balances,
         "I16": _transferred_at_most,
         "I16, as decided": _transferred_as_decided,
+        "I16, as due": _transferred_as_due,
         "I17": _charged_as_quoted,
         "I19": _legal_moves,
         "I24": _one_answer_a_key,
@@ -810,6 +815,20 @@ def _transferred_as_decided(run: Run) -> Iterator[str]:
             yield f"{booking} is owed {owed} less {netted}, and {booked} are booked"
         if owed < refused + excess:
             yield f"{booking} has {refused + excess} that could not be reversed, and {owed} are on record as owed"
+
+
+def _transferred_as_due(run: Run) -> Iterator[str]:
+    """What was decided for an organisation, less what was to come back, and with what was to go again, is its."""
+    has = Counter[str]()
+    for transfer in run.transfers:
+        has[transfer.booking_id] += transfer.venue + transfer.tax - transfer.fee
+    for reversal in run.reversals:
+        has[reversal.booking_id] -= reversal.venue + reversal.tax - reversal.fee
+    for again in run.again:
+        has[again.booking_id] += again.sent + again.netted
+    for booking, due in run.due.items():
+        if has[booking] != due:
+            yield f"{booking}: its organisation is due {due}, and {has[booking]} were decided"
 
 
 def _charged_as_quoted(run: Run) -> Iterator[str]:

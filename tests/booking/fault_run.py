@@ -106,6 +106,7 @@ async def run_once(stand: FaultStand, seed: int) -> tuple[str, list[str]]:
         # What a dispute kept waiting is due by now.
         while paying and not left and await stand.pay_out():
             left = await stand.rest(event)
+        unpaid = await stand.unpaid(event) if paying and not left else []
         for buyer in buyers:
             await buyer.look_back()
     ops = stand.ops()
@@ -117,6 +118,7 @@ async def run_once(stand: FaultStand, seed: int) -> tuple[str, list[str]]:
     points = [f"{point} {n}" for point, n in sorted((stand.fired - before).items())]
     story = f"{victim}{'; paying out' if paying else ''}; killed {dead}; fired {points}; {len(ops)} acts, {ended}"
     wrong = [f"{one.rule}: {one.text}" for one in violations] + [f"money differs: {text}" for text in differences]
+    wrong += [f"I16: {text}" for text in unpaid]
     return story, wrong + ([f"never at rest: {left}"] if left else [])
 
 
