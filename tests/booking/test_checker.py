@@ -325,6 +325,11 @@ FORGED: list[tuple[str, str, dict[str, Any]]] = [
     ("booked in another currency", "I15", {"postings": tuple(replace(o, currency="USD") for o in CLEAN.postings)}),
     ("booked for nobody", "I15", {"postings": (*CLEAN.postings, replace(CAPTURED, booking="b-7"))}),
     ("Stripe has less than was booked", "I15", {"intents": but_intent(PAID_INTENT, captured=2999)}),
+    (
+        "sold at the counter, and no clerk was told",
+        "I4",
+        at_counter() | {"ops": (replace(BOOKED, act="sell", outcome="fail", booking=""),)},
+    ),
     ("an organisation is not paid what is its", "I16, as due", {"due": {"b-1": 100}}),
     ("charged another price", "I17", {"intents": but_intent(PAID_INTENT, amount=2999)}),
     ("claimed at another price", "I17", {"bookings": but(PAID, lines_amount=2999)}),
