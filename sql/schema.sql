@@ -1959,11 +1959,11 @@ CREATE TABLE transfer_reversal (
 -- The daily match.
 CREATE INDEX reversal_by_time ON transfer_reversal (ended) WHERE stripe_id IS NOT NULL;
 
--- What of that is sent again, because the bank gave back what it had taken: a transfer of its own.
+-- What is due after all, because the bank gave back what it had taken: a transfer of its own.
 CREATE TABLE transfer_again (
     id          text PRIMARY KEY,
     booking_id  text NOT NULL REFERENCES transfer,
-    cause       text NOT NULL,                -- the reversal's: dispute:…
+    cause       text NOT NULL,                -- dispute:…; the reversal's, where there was one
     venue       bigint NOT NULL,
     tax         bigint NOT NULL,
     fee         bigint NOT NULL,              -- what we keep of it again
@@ -2085,7 +2085,7 @@ BEGIN
                                     WHERE r.booking_id = b.id
                                       AND (r.state <> 'failed' OR r.accepted IS NOT NULL)), 0)
                         - coalesce((SELECT sum(d.amount) FROM dispute d
-                                    WHERE d.booking_id = b.id AND d.state <> 'won'), 0)
+                                    WHERE d.booking_id = b.id AND d.state IN ('open', 'lost')), 0)
         INTO kept FROM booking b WHERE b.id = NEW.booking_id;
         IF NEW.sent + NEW.netted + NEW.fee > kept THEN
             RAISE EXCEPTION 'booking % has % left, and % were to be transferred', NEW.booking_id, kept, NEW.sent
@@ -2123,8 +2123,11 @@ END $$;
 CREATE TRIGGER reversal_keeps_within BEFORE INSERT OR UPDATE ON transfer_reversal FOR EACH ROW
     EXECUTE FUNCTION reversal_keeps_within();
 
--- What a dispute took back, when it was won after all, to its organisation, and decided once.
+-- For a dispute that was won after all, to its organisation, never more than there is then, and decided once.
 CREATE FUNCTION again_keeps_within() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    decided bigint;
+    kept bigint;
 BEGIN
     IF TG_OP = 'UPDATE' THEN
         IF OLD.state <> 'decided'
@@ -2137,11 +2140,23 @@ BEGIN
         END IF;
         RETURN NEW;
     END IF;
-    IF NOT EXISTS (SELECT FROM transfer_reversal r JOIN dispute d ON r.cause = 'dispute:' || d.id
-                   WHERE r.booking_id = NEW.booking_id AND r.cause = NEW.cause AND d.state = 'won'
-                     AND (r.venue, r.tax, r.fee) = (NEW.venue, NEW.tax, NEW.fee)) THEN
-        RAISE EXCEPTION 'booking % is sent again what nobody took back', NEW.booking_id
-            USING ERRCODE = 'check_violation', CONSTRAINT = 'again_is_what_was_taken_back';
+    IF NOT EXISTS (SELECT FROM dispute d
+                   WHERE d.booking_id = NEW.booking_id AND NEW.cause = 'dispute:' || d.id AND d.state = 'won') THEN
+        RAISE EXCEPTION 'booking % is sent again what no bank gave back', NEW.booking_id
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'again_is_what_was_given_back';
+    END IF;
+    SELECT t.venue + t.tax
+           - coalesce((SELECT sum(r.venue + r.tax) FROM transfer_reversal r WHERE r.booking_id = t.booking_id), 0)
+           + coalesce((SELECT sum(a.venue + a.tax) FROM transfer_again a WHERE a.booking_id = t.booking_id), 0)
+    INTO decided FROM transfer t WHERE t.booking_id = NEW.booking_id AND t.state <> 'waiting' FOR UPDATE;
+    SELECT b.amount - coalesce((SELECT sum(r.amount - r.owed) FROM refund r
+                                WHERE r.booking_id = b.id AND r.accepted IS NOT NULL), 0)
+                    - coalesce((SELECT sum(d.amount - d.lost_owed) FROM dispute d
+                                WHERE d.booking_id = b.id AND d.state = 'lost'), 0)
+    INTO kept FROM booking b WHERE b.id = NEW.booking_id;
+    IF decided IS NULL OR decided + NEW.venue + NEW.tax > kept THEN
+        RAISE EXCEPTION 'booking % has % left, and % more were to be transferred', NEW.booking_id, kept, NEW.sent
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'again_is_within_capture';
     END IF;
     IF NOT EXISTS (SELECT FROM transfer t JOIN connected_account a USING (organisation_id)
                    WHERE t.booking_id = NEW.booking_id AND a.account_id = NEW.account_id) THEN

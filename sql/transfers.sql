@@ -96,18 +96,18 @@ RETURNING sent;
 
 -- name: reversed_before
 -- What was decided to come back of a transfer and was not sent again, and what Stripe was asked for and has not refused.
-SELECT coalesce(sum(r.venue - coalesce(a.venue, 0)), 0)::bigint AS venue,
-       coalesce(sum(r.tax - coalesce(a.tax, 0)), 0)::bigint AS tax,
-       coalesce(sum(r.fee - coalesce(a.fee, 0)), 0)::bigint AS fee,
-       coalesce(sum(r.sought) FILTER (WHERE r.state <> 'refused'), 0)::bigint AS sought
-FROM transfer_reversal r LEFT JOIN transfer_again a ON (a.booking_id, a.cause) = (r.booking_id, r.cause)
-WHERE r.booking_id = $1;
+SELECT r.venue - a.venue AS venue, r.tax - a.tax AS tax, r.fee - a.fee AS fee, r.sought
+FROM (SELECT coalesce(sum(venue), 0)::bigint AS venue, coalesce(sum(tax), 0)::bigint AS tax,
+             coalesce(sum(fee), 0)::bigint AS fee,
+             coalesce(sum(sought) FILTER (WHERE state <> 'refused'), 0)::bigint AS sought
+      FROM transfer_reversal WHERE booking_id = $1) AS r,
+     (SELECT coalesce(sum(venue), 0)::bigint AS venue, coalesce(sum(tax), 0)::bigint AS tax,
+             coalesce(sum(fee), 0)::bigint AS fee
+      FROM transfer_again WHERE booking_id = $1) AS a;
 
--- name: reversal_of_cause
--- What one dispute took back of a transfer, and where its organisation is paid, whether it can be now or not.
-SELECT r.*, t.organisation_id, a.account_id
-FROM transfer_reversal r JOIN transfer t USING (booking_id) JOIN connected_account a USING (organisation_id)
-WHERE r.booking_id = $1 AND r.cause = $2;
+-- name: account_of_transfer
+-- Where its organisation is paid, whether it can be now or not.
+SELECT a.account_id FROM transfer t JOIN connected_account a USING (organisation_id) WHERE t.booking_id = $1;
 
 -- name: decide_again
 -- It is sent again.

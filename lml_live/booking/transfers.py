@@ -225,14 +225,12 @@ async def take_back(connected: Connection, row: asyncpg.Record, cause: str) -> N
     known = await connected.fetchrow(_SQL["lock_transfer"], booking)
     if known is None or known["state"] == "waiting":
         return
-    before = await connected.fetchrow(_SQL["reversed_before"], booking)
-    assert before is not None
-    there = Due(known["venue"], known["tax"], known["fee"]).less(Due(before["venue"], before["tax"], before["fee"]))
+    there, before = await _what_is_there(connected, known)
     back = there.less(what_is_due(await _payable(connected, booking)))
     # Also where it owes nothing, as when all was our commission: then that is given back in the ledger alone.
     if back == NOTHING or back.amount < 0:
         return
-    sought = min(back.amount, known["sent"] - before["sought"])
+    sought = min(back.amount, known["sent"] - before)
     reversal = "v-" + hashlib.sha256(f"{booking}\0{cause}".encode()).hexdigest()[:24]
     key, state = f"{booking}:reverse_transfer:{reversal}", "pending" if sought else "nothing"
     parts = (back.venue, back.tax, back.fee)
@@ -245,28 +243,42 @@ async def take_back(connected: Connection, row: asyncpg.Record, cause: str) -> N
 
 
 async def give_again(connected: Connection, row: asyncpg.Record, cause: str) -> None:
-    """Decides that what a lost dispute took back of a transfer is sent again, for it was won after all.
+    """Decides that what a booking's organisation is due again is sent, for a dispute that was lost was won after all.
 
-    Called in that transaction, with the booking locked. What the organisation owes is kept of it, as of any transfer.
+    Called in that transaction, with the booking locked: nothing where nothing was decided to be sent yet. Mostly it is
+    what was taken back for that dispute; but that may have been lost before anything was decided, and then there was
+    less to decide. What the organisation owes is kept of it, as of any transfer.
     """
     booking = row["id"]
-    taken = await connected.fetchrow(_SQL["reversal_of_cause"], booking, cause)
-    if taken is None:
+    known = await connected.fetchrow(_SQL["lock_transfer"], booking)
+    if known is None or known["state"] == "waiting":
         return
-    of = Due(taken["venue"], taken["tax"], taken["fee"])
-    open_ = await connected.fetch(_SQL["lock_receivables"], taken["organisation_id"])
+    there, _ = await _what_is_there(connected, known)
+    of = what_is_due(await _payable(connected, booking)).less(there)
+    if of == NOTHING or of.amount < 0:
+        return
+    account = await connected.fetchval(_SQL["account_of_transfer"], booking)
+    open_ = await connected.fetch(_SQL["lock_receivables"], known["organisation_id"])
     kept = net(of.amount, tuple((one["id"], one["open"]) for one in open_))
     netted = sum(amount for _, amount in kept)
     sent = of.amount - netted
     again = "w-" + hashlib.sha256(f"{booking}\0{cause}".encode()).hexdigest()[:24]
     key, state = f"{booking}:transfer_again:{again}", "decided" if sent else "nothing"
     parts = (of.venue, of.tax, of.fee, netted, sent)
-    await connected.execute(_SQL["decide_again"], again, booking, cause, *parts, taken["account_id"], key, state)
+    await connected.execute(_SQL["decide_again"], again, booking, cause, *parts, account, key, state)
     for receivable, amount in kept:
         await connected.execute(_SQL["recover"], receivable, booking, amount)
     await _post(connected, row, "again_begun", of, sent=sent, netted=netted, about=again)
     if sent:
         await connected.execute(_BOOKING["write_work"], booking, row["event_id"], "transfer_again", key)
+
+
+async def _what_is_there(connected: Connection, known: asyncpg.Record) -> tuple[Due, int]:
+    """What an organisation has of a booking by all that was decided, and what of it Stripe was asked to take back."""
+    before = await connected.fetchrow(_SQL["reversed_before"], known["booking_id"])
+    assert before is not None
+    decided = Due(known["venue"], known["tax"], known["fee"])
+    return decided.less(Due(before["venue"], before["tax"], before["fee"])), before["sought"]
 
 
 async def owe(connected: Connection, booking: str, cause: str, reason: str, amount: int) -> None:

@@ -51,12 +51,13 @@ from lml_live.booking.pace import Pace
 from lml_live.booking.paying import Paying
 from lml_live.booking.payment_queue import PaymentQueue
 from lml_live.booking.payments import Payments
+from lml_live.booking.payouts import what_is_due
 from lml_live.booking.refunds import Refund, Refunds
 from lml_live.booking.stripe_connect import StripeConnect
 from lml_live.booking.stripe_payments import StripePayments
 from lml_live.booking.stripe_wallet import StripeWallet
 from lml_live.booking.tickets import Tickets
-from lml_live.booking.transfers import Transfers
+from lml_live.booking.transfers import Transfers, load_payables
 from lml_live.clock import to_ms
 from lml_live.devstack.stripe.ledger import Ledger
 from lml_live.devstack.stripe.process import StripeDouble
@@ -482,6 +483,7 @@ async def read_run(
         transfers=await _read_all(
             pool, TransferRow, "SELECT * FROM transfer WHERE state <> 'waiting' AND event_id = $1", event
         ),
+        due=await _read_due(pool, event),
         reversals=await _read_all(
             pool,
             ReversalRow,
@@ -537,6 +539,14 @@ async def _read_all(pool: postgres.Pool, shape: Any, statement: str, event: str)
     """Rows of an event's, as the checker has them."""
     rows = await pool.fetch(statement, event)
     return tuple(shape(**{name: row[name] for name in shape.__struct_fields__}) for row in rows)
+
+
+async def _read_due(pool: postgres.Pool, event: str) -> dict[str, int]:
+    """What organisations are due of the bookings whose transfers were decided."""
+    decided = "SELECT booking_id FROM transfer WHERE state <> 'waiting' AND event_id = $1"
+    names = [row["booking_id"] for row in await pool.fetch(decided, event)]
+    async with pool.acquire() as connected:
+        return {name: what_is_due(of).amount for name, of in (await load_payables(connected, names)).items()}
 
 
 async def read_refunds(pool: postgres.Pool, event: str) -> tuple[RefundRow, ...]:

@@ -130,6 +130,8 @@ class TransferRow(Struct, frozen=True, kw_only=True):
 
     booking_id: str
     state: str
+    venue: int = 0
+    tax: int = 0
     fee: int
     netted: int
     sent: int
@@ -197,8 +199,8 @@ class Op(Struct, frozen=True, kw_only=True):
 
     client: str
     """The holder, as the server knows it."""
-    act: Literal["hold", "release", "book", "cancel", "read", "look"]
-    """`look` reads the seat map; of it the epoch matters."""
+    act: Literal["hold", "release", "book", "sell", "cancel", "read", "look"]
+    """`sell` is a clerk's, of what nobody held. `look` reads the seat map; of it the epoch matters."""
     key: str = ""
     asked: str = ""
     """The request's body: one key stands for one."""
@@ -252,6 +254,8 @@ class Run(Struct, frozen=True, kw_only=True):
     disputes: tuple[DisputeRow, ...] = ()
     surplus: tuple[SurplusRow, ...] = ()
     transfers: tuple[TransferRow, ...] = ()
+    due: dict[str, int] = {}
+    """What organisations are due of bookings whose transfer was decided, as things stand."""
     reversals: tuple[ReversalRow, ...] = ()
     again: tuple[AgainRow, ...] = ()
     sent_twice: tuple[SentTwiceRow, ...] = ()
@@ -295,6 +299,7 @@ def check(run: Run, *, limbo_ms_max: int = LIMBO_MS_MAX) -> list[Violation]:
         "I15": _ledger_balances,
         "I16": _transferred_at_most,
         "I16, as decided": _transferred_as_decided,
+        "I16, as due": _transferred_as_due,
         "I17": _charged_as_quoted,
         "I19": _legal_moves,
         "I24": _one_answer_a_key,
@@ -405,7 +410,7 @@ def _held_once(run: Run) -> Iterator[str]:
 def _all_or_nothing(run: Run) -> Iterator[str]:
     for op in run.ops:
         whole = set(op.got) == set(op.seats) and op.got_areas == op.areas
-        if op.outcome == "ok" and op.act in ("hold", "book") and not whole:
+        if op.outcome == "ok" and op.act in ("hold", "book", "sell") and not whole:
             yield f"{op.client} asked for {op.seats} {op.areas} by {op.act} and got {op.got} {op.got_areas}"
     for booking in _real(run):
         if not booking.lines_seats and not booking.lines_areas:
@@ -445,6 +450,20 @@ def _refused_and_done(run: Run) -> Iterator[str]:
     for booking in _real(run):
         if booking.hold in refused and booking.state not in ENDED_UNSOLD:
             yield f"{booking.holder} was refused a booking of {booking.hold}, and has {booking.id}"
+    yield from _refused_and_sold(run)
+
+
+def _refused_and_sold(run: Run) -> Iterator[str]:
+    """Sales at the counter that no clerk was told of: no more than requests that nobody ever answered."""
+    fates: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for op in run.ops:
+        if op.act == "sell":
+            fates[op.client, op.key].add(op.outcome)
+    told = {op.booking for op in run.ops if op.act == "sell"}
+    untold = [one.id for one in _real(run) if one.tender is not None and one.id not in told]
+    unheard = sum("info" in found and "ok" not in found for found in fates.values())
+    if fates and len(untold) > unheard:
+        yield f"{untold} were sold at the counter, and {unheard} sales were not answered"
 
 
 def _areas_hold_what_they_can(run: Run) -> Iterator[str]:
@@ -812,6 +831,20 @@ def _transferred_as_decided(run: Run) -> Iterator[str]:
             yield f"{booking} has {refused + excess} that could not be reversed, and {owed} are on record as owed"
 
 
+def _transferred_as_due(run: Run) -> Iterator[str]:
+    """What was decided for an organisation, less what was to come back, and with what was to go again, is its."""
+    has = Counter[str]()
+    for transfer in run.transfers:
+        has[transfer.booking_id] += transfer.venue + transfer.tax - transfer.fee
+    for reversal in run.reversals:
+        has[reversal.booking_id] -= reversal.venue + reversal.tax - reversal.fee
+    for again in run.again:
+        has[again.booking_id] += again.sent + again.netted
+    for booking, due in run.due.items():
+        if has[booking] != due:
+            yield f"{booking}: its organisation is due {due}, and {has[booking]} were decided"
+
+
 def _charged_as_quoted(run: Run) -> Iterator[str]:
     amounts = {booking.id: booking.amount for booking in run.bookings}
     yield from (f"{one.id} was claimed at another price" for one in _real(run) if one.amount != one.lines_amount)
@@ -860,7 +893,7 @@ def _answered_anew(ops: Sequence[Op], granted: Sequence[Op]) -> Iterator[Op]:
         if op.outcome != "fail" or first is None:
             continue
         # A hold's key finds the hold as it is now, which may be gone; a booking is there for ever.
-        again = op.asked == first.asked and op.act == "book"
+        again = op.asked == first.asked and op.act in ("book", "sell")
         if again or (op.asked != first.asked and op.code != "idempotency_mismatch"):
             yield op
 

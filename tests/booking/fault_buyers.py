@@ -78,12 +78,12 @@ class Buyer:
         floor = {"floor": 1} if self.rng.random() < 0.3 else {}
         wish = {"seats": seats, "areas": floor}
         status, hold = await self._call("POST", f"/events/{self.event}/holds", wish, key=key)
-        asked = {"act": "hold", "key": key, "asked": _text(wish), "seats": tuple(seats), "areas": floor}
+        asked = {"act": "hold", "key": key, "asked": text_of(wish), "seats": tuple(seats), "areas": floor}
         if status != 201:
             # After a try that nobody answered its seats may be ours, and in our own way where Redis was replaced since
             # (a hold's key is forgotten with its epoch); so a refusal says nothing then.
-            fate = _fate(status if self.heard_all else 0)
-            self._note(**asked, outcome=fate, code=_code(hold), began_ms=began)
+            fate = fate_of(status if self.heard_all else 0)
+            self._note(**asked, outcome=fate, code=code_of(hold), began_ms=began)
             return
         self._note(
             **asked, outcome="ok", began_ms=began, hold=hold["id"], until_ms=hold["deadline_ms"],
@@ -92,7 +92,7 @@ class Buyer:
         if self.rng.random() < 0.1:
             began = now_ms()
             status, _ = await self._call("DELETE", f"/holds/{hold['id']}")
-            self._note(act="release", outcome=_fate(status), began_ms=began, hold=hold["id"])
+            self._note(act="release", outcome=fate_of(status), began_ms=began, hold=hold["id"])
             return
         await self._book(Wish(hold["id"], tuple(seats), floor, self.name))
 
@@ -121,18 +121,18 @@ class Buyer:
         body = {"hold": wish.hold, "buyer": {"name": wish.buyer, "email": "buyer@example.org"}}
         status, booking = await self._call("POST", "/bookings", body, key=key)
         asked = {
-            "act": "book", "key": key, "asked": _text(body), "seats": wish.seats, "areas": wish.areas,
+            "act": "book", "key": key, "asked": text_of(body), "seats": wish.seats, "areas": wish.areas,
             "hold": wish.hold, "began_ms": began,
         }  # fmt: skip
         if status not in (201, 202):
-            self._note(**asked, outcome=_fate(status), code=_code(booking))
+            self._note(**asked, outcome=fate_of(status), code=code_of(booking))
             if status == 0 and not since_ms:
                 self._unheard.append((wish, key, began))
             return None
         if booking["id"] not in self.made:
             self.made.append(booking["id"])
         self._note(
-            **asked, outcome="ok", told=_text(booking), got=tuple(booking["seats"]), got_areas=booking["areas"],
+            **asked, outcome="ok", told=text_of(booking), got=tuple(booking["seats"]), got_areas=booking["areas"],
             booking=booking["id"], state=booking["state"],
         )  # fmt: skip
         return dict(booking)
@@ -197,7 +197,7 @@ class Buyer:
         match self.rng.randrange(3):
             case 0:
                 wish["lines"] = [1]
-            case 1:
+            case 1 if booking["amount"]:
                 wish["amount"] = self.rng.randint(1, booking["amount"])
         path, key = f"/bookings/{booking['id']}/refund", secrets.token_hex(6)
         keys = [key, key if self.rng.random() < 0.5 else secrets.token_hex(6)] if self.rng.random() < 0.3 else [key]
@@ -307,13 +307,13 @@ class Wish:
     buyer: str
 
 
-def _text(body: dict[str, Any]) -> str:
+def text_of(body: dict[str, Any]) -> str:
     return json.dumps(body, sort_keys=True)
 
 
-def _code(problem: dict[str, Any]) -> str:
+def code_of(problem: dict[str, Any]) -> str:
     return str(problem.get("code", ""))
 
 
-def _fate(status: int) -> str:
+def fate_of(status: int) -> str:
     return "info" if status == 0 else "ok" if status in (200, 204) else "fail"

@@ -31,6 +31,7 @@ import aiohttp  # noqa: E402
 import booking_house  # noqa: E402, F401
 from every_point import CALLS_MAX, ENDINGS, ENGINE_LOSSES, PAYING_OUT, Loss, own_stand, walk  # noqa: E402
 from fault_buyers import Buyer  # noqa: E402
+from fault_clerks import HOUSE_SEATS, TENDERS, Clerk, sells_at_counter  # noqa: E402
 from fault_history import DIRECTORY, keep_history, read_history, told  # noqa: E402
 from fault_stand import VICTIMS, FaultStand  # noqa: E402
 
@@ -77,8 +78,14 @@ async def run_once(stand: FaultStand, seed: int) -> tuple[str, list[str]]:
     await steering.webhook_fault(webhooks, count=rng.randint(1, 4), delay_ms=500)
     async with aiohttp.ClientSession() as http:
         buyers = [Buyer(f"buyer{n}", stand, event, http, f"{seed}-{n}") for n in range(BUYERS)]
-        stand.buyers = [*buyers]
+        clerks = [Clerk("clerk", stand, event, http, f"{seed}-counter")] if sells_at_counter(seed) else []
+        for clerk in clerks:
+            await clerk.open(stand.seat_ids[SEATS : SEATS + HOUSE_SEATS])
         crowd = [asyncio.create_task(buyer.run(BUSY_SECONDS, seats)) for buyer in buyers]
+        at_counter = stand.seat_ids[: SEATS + HOUSE_SEATS]
+        crowd += [asyncio.create_task(clerk.run(BUSY_SECONDS, at_counter)) for clerk in clerks]
+        buyers += clerks
+        stand.buyers = [*buyers]
         payer = asyncio.create_task(_pay_out(stand, event)) if paying else None
         try:
             await asyncio.sleep(0.2 + rng.random() * (BUSY_SECONDS - 0.4))
@@ -106,6 +113,7 @@ async def run_once(stand: FaultStand, seed: int) -> tuple[str, list[str]]:
         # What a dispute kept waiting is due by now.
         while paying and not left and await stand.pay_out():
             left = await stand.rest(event)
+        unpaid = await stand.unpaid(event) if paying and not left else []
         for buyer in buyers:
             await buyer.look_back()
     ops = stand.ops()
@@ -115,8 +123,10 @@ async def run_once(stand: FaultStand, seed: int) -> tuple[str, list[str]]:
         ended[booking.state] = ended.get(booking.state, 0) + 1
     dead = [one for one in VICTIMS if stand.killed[one] > killed[one]]
     points = [f"{point} {n}" for point, n in sorted((stand.fired - before).items())]
-    story = f"{victim}{'; paying out' if paying else ''}; killed {dead}; fired {points}; {len(ops)} acts, {ended}"
+    mix = f"{'; paying out' if paying else ''}{'; counter' if clerks else ''}"
+    story = f"{victim}{mix}; killed {dead}; fired {points}; {len(ops)} acts, {ended}"
     wrong = [f"{one.rule}: {one.text}" for one in violations] + [f"money differs: {text}" for text in differences]
+    wrong += [f"I16: {text}" for text in unpaid]
     return story, wrong + ([f"never at rest: {left}"] if left else [])
 
 
@@ -196,7 +206,7 @@ class Tally:
         """The victims and kinds of faults that no run has met."""
         met = {point.partition(" ")[2] for point, n in self.fired.items() if n}
         return [victim for victim in VICTIMS if not self.killed[victim]] + [
-            kind for kind in (*get_args(FaultKind), *WEBHOOKS, "authenticates") if kind not in met
+            kind for kind in (*get_args(FaultKind), *WEBHOOKS, "authenticates", *TENDERS[1:]) if kind not in met
         ]
 
 

@@ -193,6 +193,16 @@ class FaultStand:
         self.fired["transfers decided"] += decided
         return decided
 
+    async def unpaid(self, event: str) -> list[str]:
+        """What still waits to be transferred when all is due, but for what a bank decides about."""
+        async with self.server.pool() as pool:
+            rows = await pool.fetch(
+                "SELECT b.id, b.state FROM transfer t JOIN booking b ON b.id = t.booking_id"
+                " WHERE t.event_id = $1 AND t.state = 'waiting' AND b.state <> 'disputed'",
+                event,
+            )
+        return [f"the organisation is never paid of {row['id']}, which is {row['state']}" for row in rows]
+
     async def match(self, event: str) -> list[str]:
         """What of the event's money differs, after what had differed was looked at."""
         async with self.server.pool() as pool, self._stripe(pool) as stripe:

@@ -325,6 +325,12 @@ FORGED: list[tuple[str, str, dict[str, Any]]] = [
     ("booked in another currency", "I15", {"postings": tuple(replace(o, currency="USD") for o in CLEAN.postings)}),
     ("booked for nobody", "I15", {"postings": (*CLEAN.postings, replace(CAPTURED, booking="b-7"))}),
     ("Stripe has less than was booked", "I15", {"intents": but_intent(PAID_INTENT, captured=2999)}),
+    (
+        "sold at the counter, and no clerk was told",
+        "I4",
+        at_counter() | {"ops": (replace(BOOKED, act="sell", outcome="fail", booking=""),)},
+    ),
+    ("an organisation is not paid what is its", "I16, as due", {"due": {"b-1": 100}}),
     ("charged another price", "I17", {"intents": but_intent(PAID_INTENT, amount=2999)}),
     ("claimed at another price", "I17", {"bookings": but(PAID, lines_amount=2999)}),
     (
@@ -353,7 +359,7 @@ def test_a_forged_run_turns_red(rule: str, forged: dict[str, Any]) -> None:
 
 def test_every_rule_has_a_forgery() -> None:
     expected = {f"I{n}" for n in (1, 2, 3, 4, 5, 7, 9, 10, 11, 12, 13, 14, 15, 17, 19, 24, 25)}
-    parts = {"I7, tickets", "I11, counter", "I11, surplus", "I13, payments", "I13, attempts"}
+    parts = {"I7, tickets", "I11, counter", "I11, surplus", "I13, payments", "I13, attempts", "I16, as due"}
     assert {rule for _, rule, _ in FORGED} == expected | parts
 
 

@@ -202,6 +202,54 @@ async def test_a_bank_that_takes_a_payment_back(house: BookingHouse, won: bool, 
     await house.assert_right(event)
 
 
+@pytest.mark.parametrize("given_back_too", [False, True])
+async def test_what_was_lost_before_it_was_due_is_sent_when_the_bank_gives_it_back(
+    house: BookingHouse, given_back_too: bool
+) -> None:
+    """It was decided that nothing is left, and that stayed so: the organisation was never paid, or owed for ever."""
+    opera = await organised(house)
+    event, account = await their_event(house, opera), await account_of(house, opera)
+    booking, _ = await house.sold(event, 3), await house.sold(event, 5, key="of a balance that is there")
+    if given_back_too:
+        await house.refund(booking, amount=PRICE // 2)
+        await house.rest()
+    assert booking.intent_id is not None
+    dispute = await house.double.steering.open_dispute(booking.intent_id, fee=0)
+    await house.double.steering.close_dispute(dispute, won=False)
+    await house.bookings.keep_notice("e1", "charge.dispute.closed", booking.intent_id)
+    await house.rest()
+    await paid_out(house)
+    assert await standing(house, booking) == ("nothing", 0, 0)
+    await house.double.steering.reinstate_dispute(dispute)
+    await house.bookings.keep_notice("e2", "charge.dispute.funds_reinstated", booking.intent_id)
+    await house.double.steering.advance(8 * 86_400)
+    await house.rest()
+    due = (DUE // 2 if given_back_too else DUE) + DUE
+    [line] = await Statements(house.pool).lines(opera, limit=2)
+    assert (await at_account(house, account), line.share, line.transferred, await owed(house)) == (due, due, due, [])
+    await house.assert_right(event)
+    await house.refund(booking, key="the rest")
+    await house.rest()
+    assert await owed(house) == [(due - DUE, 0)], "its own transfer sent nothing that could be reversed"
+    await house.assert_right(event)
+
+
+@pytest.mark.parametrize("dropped", [False, True])
+async def test_a_bank_that_only_asks_keeps_nobody_from_being_paid(house: BookingHouse, dropped: bool) -> None:
+    """The database took the inquiry's amount for money that was gone, and the organisation was never paid."""
+    event = await their_event(house, await organised(house))
+    booking = await house.sold(event, 3)
+    assert booking.intent_id is not None
+    dispute = await house.double.steering.open_dispute(booking.intent_id, inquiry=True)
+    if dropped:
+        await house.double.steering.drop_inquiry(dispute)
+    await house.bookings.keep_notice("e1", "charge.dispute.updated", booking.intent_id)
+    await house.rest()
+    await paid_out(house)
+    assert await standing(house, booking) == ("made", DUE, 0)
+    await house.assert_right(event)
+
+
 @pytest.mark.parametrize("paid_out_by_then", [False, True])
 async def test_what_a_bank_gives_back_after_all_is_sent_again(house: BookingHouse, paid_out_by_then: bool) -> None:
     """What was owed for it is kept first; the rest is a transfer of its own, whatever answers are lost."""
