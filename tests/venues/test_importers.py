@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lml_live import limits
 from lml_live.venues.demo import concert_hall
-from lml_live.venues.importers import Imported, Rejected, import_layout
+from lml_live.venues.importers import FORMATS, Imported, Rejected, import_layout
 from lml_live.venues.layout import canonical_bytes, count_places, seat_id, seats_of
 
 
@@ -94,6 +94,11 @@ JSON = st.recursive(
                     "viewport",
                     "label",
                     "section",
+                    "subChart",
+                    "subChartFloors",
+                    "tables",
+                    "seat",
+                    "center",
                 ]
             ),
             inner,
@@ -104,7 +109,7 @@ JSON = st.recursive(
 )
 
 
-@given(tree=JSON, wanted=st.sampled_from(["auto", "native", "pretix", "table"]))
+@given(tree=JSON, wanted=st.sampled_from(FORMATS))
 def test_no_json_raises(tree: object, wanted: Any) -> None:
     assert isinstance(attempt(tree, format=wanted), (Imported, Rejected))
 

@@ -1,7 +1,7 @@
 """Foreign seating plans made into layouts. Pure: bytes in, a layout or a list of violations out."""
 
 from pathlib import PurePath
-from typing import Literal
+from typing import Final, Literal, get_args
 
 from lml_live.errors import Violation
 from lml_live.venues.importers.draft import Imported, Renaming
@@ -11,11 +11,14 @@ from lml_live.venues.importers.mapping_language import Mapping, decode_mapping
 from lml_live.venues.importers.native import import_native
 from lml_live.venues.importers.pretix import import_pretix, looks_like_pretix
 from lml_live.venues.importers.reading import Rejected, looks_like_json, read_json, read_table, read_text, records_of
+from lml_live.venues.importers.seatsio import import_seatsio, looks_like_seatsio
+from lml_live.venues.importers.svg import import_svg, looks_like_svg
 from lml_live.venues.importers.table import import_table
 
-__all__ = ["Format", "Imported", "Rejected", "Renaming", "import_layout"]
+__all__ = ["FORMATS", "Format", "Imported", "Rejected", "Renaming", "import_layout"]
 
-Format = Literal["auto", "native", "pretix", "table"]
+Format = Literal["auto", "native", "pretix", "seatsio", "svg", "table"]
+FORMATS: Final[tuple[Format, ...]] = get_args(Format)
 
 
 def import_layout(
@@ -41,10 +44,12 @@ def import_layout(
     text = read_text(raw)
     if isinstance(text, Rejected):
         return text
-    if looks_like_json(text):
+    if looks_like_json(text) and format != "svg":
         tree = read_json(text)
         return tree if isinstance(tree, Rejected) else _import_tree(tree, rules, format, options)
-    if format in ("native", "pretix"):
+    if format == "svg" or (format == "auto" and rules is None and looks_like_svg(text)):
+        return import_svg(text, options)
+    if format in ("native", "pretix", "seatsio"):
         return Rejected((Violation("", "is no JSON object; this format is JSON"),))
     records = read_table(text)
     if isinstance(records, Rejected):
@@ -57,6 +62,8 @@ def _import_tree(tree: object, rules: Mapping | None, wanted: Format, options: O
         return import_mapped(tree, rules, options)
     if wanted == "pretix" or (wanted == "auto" and looks_like_pretix(tree)):
         return import_pretix(tree, options)
+    if wanted == "seatsio" or (wanted == "auto" and looks_like_seatsio(tree)):
+        return import_seatsio(tree, options)
     if wanted == "table" or (wanted == "auto" and isinstance(tree, list)):
         records = records_of(tree)
         return records if isinstance(records, Rejected) else import_table(records, options)

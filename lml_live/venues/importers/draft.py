@@ -4,12 +4,13 @@ Importers fill a `Draft`; `finishing` tidies its labels, places what has no plac
 mutable on purpose: they live inside one import.
 """
 
+import re
 from typing import Literal
 
 import msgspec
 
 from lml_live.errors import Violation
-from lml_live.venues.layout import Layout, Units
+from lml_live.venues.layout import COLOR_PATTERN, Feature, Layout, TableForm, Units
 
 Spot = tuple[float, float]
 """x and y in the file's units; y grows downwards."""
@@ -29,8 +30,19 @@ class Box(msgspec.Struct, frozen=True, gc=False):
         return self.x <= spot[0] <= self.x + self.width and self.y <= spot[1] <= self.y + self.height
 
 
+class DraftTable(msgspec.Struct, frozen=True):
+    """The table that the seats of a row stand around."""
+
+    middle: Spot
+    width: float
+    height: float
+    form: TableForm = "round"
+    turn: float = 0.0
+    """In degrees, from 0 to below 360."""
+
+
 class DraftSeat(msgspec.Struct, gc=False):
-    """A seat as the file tells of it; `path` says where."""
+    """A seat as the file tells of it; `path` says where. What its row has, each of the row's seats has."""
 
     row: str
     number: str
@@ -40,6 +52,10 @@ class DraftSeat(msgspec.Struct, gc=False):
     accessible: bool = False
     companion: bool = False
     restricted_view: bool = False
+    features: tuple[Feature, ...] = ()
+    table: DraftTable | None = None
+    sold_whole: bool = False
+    """Whether its row sells only whole, as a table."""
 
 
 class DraftSection(msgspec.Struct):
@@ -51,6 +67,7 @@ class DraftSection(msgspec.Struct):
     outlines: list[Polygon] = []
     capacity: int | None = None
     category: str = ""
+    floor: str = ""
 
 
 class DraftShape(msgspec.Struct):
@@ -59,6 +76,7 @@ class DraftShape(msgspec.Struct):
     kind: str
     label: str
     points: Polygon
+    floor: str = ""
 
 
 SeatOrder = Literal["file", "number", "place"]
@@ -77,9 +95,17 @@ class Draft(msgspec.Struct):
     """What the rows face: a pitch, a stage. Row 1 is the nearest."""
     focal: Spot | None = None
     shapes: list[DraftShape] = []
+    categories: dict[str, str | None] = {}
+    """The colours of those that the file lists, or None."""
     seat_order: SeatOrder = "file"
     standing: list[str] = []
     notes: list[str] = []
+
+    def add_category(self, name: str, color: str) -> None:
+        """Lists a category; a colour that is none of ours (`#rrggbb`) is left out."""
+        if name:
+            fits = re.search(COLOR_PATTERN, color.lower())
+            self.categories.setdefault(name, color.lower() if fits else None)
 
 
 class Renaming(msgspec.Struct, frozen=True):

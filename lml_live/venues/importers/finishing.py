@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -15,6 +15,7 @@ from lml_live.venues.importers.draft import (
     Draft,
     DraftSeat,
     DraftSection,
+    DraftTable,
     Imported,
     Polygon,
     Renaming,
@@ -24,7 +25,7 @@ from lml_live.venues.importers.draft import (
 from lml_live.venues.importers.labels import tidy_label, tidy_sections
 from lml_live.venues.importers.placing import bounds_of, place_seats, rows_of
 from lml_live.venues.importers.reading import Rejected
-from lml_live.venues.layout import Layout, LayoutType, Point, Row, Seat, Section, Shape, Viewport
+from lml_live.venues.layout import Category, Layout, LayoutType, Point, Row, Seat, Section, Shape, Table, Viewport
 
 _MARGIN: Final = 0.03
 """Room around the plan, as a part of its longer side: seats have a size, their coordinates have none."""
@@ -120,6 +121,11 @@ class _Frame(msgspec.Struct, frozen=True):
         # Rounding alone can leave 1.0000000000000002 at the far edge.
         return min(max(x, 0.0), 1.0), min(max(y, 0.0), 1.0)
 
+    def table(self, table: DraftTable) -> Table:
+        x, y = self.point(table.middle)
+        width, height = min(table.width / self.box.width, 1.0), min(table.height / self.box.height, 1.0)
+        return Table(x, y, width, height, table.form, table.turn)
+
     def points(self, polygon: Polygon) -> tuple[Point, ...]:
         return tuple(self.point(spot) for spot in polygon)
 
@@ -136,10 +142,11 @@ def _layout_of(draft: Draft, options: Options) -> Layout:
         draft.notes.append(
             f"{len(uncategorised)} sections have seats without a price category: the section's name is their category"
         )
-    shapes = [Shape(shape.kind, frame.points(shape.points), shape.label) for shape in draft.shapes]
+    shapes = [Shape(shape.kind, frame.points(shape.points), shape.label, shape.floor or None) for shape in draft.shapes]
     for section in draft.sections:
         # A section has one outline; further pieces of it are drawn, but say nothing.
-        shapes += [Shape("section", frame.points(polygon)) for polygon in _by_size(section.outlines)[1:]]
+        pieces = _by_size(section.outlines)[1:]
+        shapes += [Shape("section", frame.points(polygon), floor=section.floor or None) for polygon in pieces]
     return Layout(
         layout_id=options.layout_id or draft.layout_id or slug(name) or slug(options.stem) or "layout",
         name=name[: limits.LABEL_CHARS_MAX].strip(),
@@ -148,7 +155,17 @@ def _layout_of(draft: Draft, options: Options) -> Layout:
         sections=tuple(sections),
         focal_point=frame.point(_focal_of(draft)) if draft.focal or draft.field else None,
         shapes=tuple(shapes),
+        categories=_listed(draft.categories, sections),
     )
+
+
+def _listed(colors: Mapping[str, str | None], sections: Sequence[Section]) -> tuple[Category, ...]:
+    """The categories that the file lists and, since a layout lists all or none, those that it only uses."""
+    if not colors:
+        return ()
+    used = {seat.category: None for section in sections for row in section.rows for seat in row.seats}
+    used |= {section.category: None for section in sections if section.category is not None}
+    return tuple(Category(name, color) for name, color in {**colors, **{n: colors.get(n) for n in used}}.items())
 
 
 def _focal_of(draft: Draft) -> Spot:
@@ -163,6 +180,8 @@ def _frame_box(draft: Draft) -> Box:
     spots = [seat.spot for section in draft.sections for seat in section.seats if seat.spot is not None]
     spots += [spot for section in draft.sections for polygon in section.outlines for spot in polygon]
     spots += [spot for shape in draft.shapes for spot in shape.points]
+    tables = [seat.table for section in draft.sections for seat in section.seats if seat.table is not None]
+    spots += [table.middle for table in tables]
     canvas = draft.canvas
     if not spots:
         return canvas or Box(0, 0, 1, 1)
@@ -170,9 +189,16 @@ def _frame_box(draft: Draft) -> Box:
         return canvas
     if canvas is not None:
         draft.notes.append("Something lies outside the file's own canvas: the viewport was drawn around everything")
-    box = bounds_of(spots)
+    box = bounds_of([*spots, *(spot for table in tables for spot in _ends(table))])
     margin = max(box.width, box.height) * _MARGIN or 1.0
     return Box(box.x - margin, box.y - margin, box.width + 2 * margin, box.height + 2 * margin)
+
+
+def _ends(table: DraftTable) -> Polygon:
+    """How far a table reaches, however it is turned."""
+    reach = max(table.width, table.height) / 2
+    x, y = table.middle
+    return [(x - reach, y - reach), (x + reach, y + reach)]
 
 
 def _by_size(polygons: Sequence[Polygon]) -> list[Polygon]:
@@ -194,14 +220,20 @@ def _section_of(
     if section.capacity is not None:
         category = section.category or section.name
         area_id = _new_area_id(section.name, taken_ids)
-        return Section(section.name, "standing", (), area_id, section.capacity, category, outline)
+        floor = section.floor or None
+        return Section(section.name, "standing", (), area_id, section.capacity, category, outline, floor=floor)
     if any(not seat.category for seat in section.seats) and not section.category:
         uncategorised.append(section.name)
     rows = [
-        Row(label, tuple(_seat_of(seat, frame, section) for seat in _ordered(seats, order)))
+        Row(
+            label,
+            tuple(_seat_of(seat, frame, section) for seat in _ordered(seats, order)),
+            seats[0].sold_whole,
+            None if seats[0].table is None else frame.table(seats[0].table),
+        )
         for label, seats in rows_of(section).items()
     ]
-    return Section(section.name, "seated", tuple(rows), outline=outline)
+    return Section(section.name, "seated", tuple(rows), outline=outline, floor=section.floor or None)
 
 
 def _new_area_id(name: str, taken: set[str]) -> str:
@@ -217,7 +249,7 @@ def _seat_of(seat: DraftSeat, frame: _Frame, section: DraftSection) -> Seat:
     assert seat.spot is not None
     x, y = frame.point(seat.spot)
     category = seat.category or section.category or section.name
-    return Seat(seat.number, x, y, category, "", seat.accessible, seat.companion, seat.restricted_view)
+    return Seat(seat.number, x, y, category, "", seat.accessible, seat.companion, seat.restricted_view, seat.features)
 
 
 def _ordered(seats: list[DraftSeat], order: SeatOrder) -> list[DraftSeat]:

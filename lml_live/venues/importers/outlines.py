@@ -178,3 +178,28 @@ def _arc(start: Spot, end: Spot, rx: float, ry: float, turn: float, flags: tuple
         x, y = cx + rx * math.cos(angle), cy + ry * math.sin(angle)
         points.append((middle[0] + cos * x - sin * y, middle[1] + sin * x + cos * y))
     return [*points, end]
+
+
+# --- Shapes that are told by their measures
+
+
+_ELLIPSE_POINTS: Final = 24
+
+
+def rectangle(middle: Spot, width: float, height: float) -> Polygon:
+    """The four corners of a rectangle."""
+    (x, y), half, tall = middle, width / 2, height / 2
+    return [(x - half, y - tall), (x + half, y - tall), (x + half, y + tall), (x - half, y + tall)]
+
+
+def ellipse(middle: Spot, rx: float, ry: float) -> Polygon:
+    """An ellipse as a polygon."""
+    angles = [2 * math.pi * at / _ELLIPSE_POINTS for at in range(_ELLIPSE_POINTS)]
+    return [(middle[0] + rx * math.cos(angle), middle[1] + ry * math.sin(angle)) for angle in angles]
+
+
+def turned(polygon: Polygon, middle: Spot, angle: float) -> Polygon:
+    """A polygon turned about a point, by an angle in radians."""
+    cos, sin = math.cos(angle), math.sin(angle)
+    moved = [(x - middle[0], y - middle[1]) for x, y in polygon]
+    return [(middle[0] + x * cos - y * sin, middle[1] + x * sin + y * cos) for x, y in moved]

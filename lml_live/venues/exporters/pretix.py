@@ -1,0 +1,85 @@
+"""pretix's seating-plan JSON: a zone for each section, its rows and seats, categories, and shapes as areas. Pure."""
+
+from typing import Any, Final
+
+from lml_live.venues.exporters.measure import Measure
+from lml_live.venues.exporters.unsaid import Unsaid
+from lml_live.venues.layout import Layout, Section, Shape
+
+_COLOR: Final = "#7f7f7f"
+"""Of categories without one: a plan of pretix's needs it."""
+_CLEAR: Final = "#eeeeee"
+
+
+def pretix_plan(layout: Layout, unsaid: Unsaid) -> dict[str, Any]:
+    """The plan's JSON. pretix knows no areas, floors, tables or entrances, and of a seat no more than its place."""
+    measure = Measure(layout)
+    listed = {category.name: category.color for category in layout.categories}
+    used = [seat.category for section in layout.sections for row in section.rows for seat in row.seats]
+    standing = [section for section in layout.sections if section.kind == "standing"]
+    unsaid.add("areas with their places: pretix sells them as plain tickets", len(standing))
+    unsaid.add("entrances", len(layout.entrances))
+    unsaid.add("focal point", layout.focal_point is not None)
+    unsaid.add("colours of categories: some were invented", sum(not listed.get(name) for name in {*used}))
+    unsaid.add_seats(layout, ("accessible", "companion", "restricted_view", "features"))
+    unsaid.add_rows(layout)
+    unsaid.add_sections(
+        [section for section in layout.sections if section.kind == "seated"],
+        outline="outlines of sections",
+        sold_whole="sections that sell whole, as boxes",
+        within="sections that are within others",
+        floor="sections that are on a floor",
+        entrance="sections that have an entrance",
+    )
+    unsaid.add("floors and kinds of shapes", sum(shape.floor is not None for shape in layout.shapes))
+    zones = [_zone(section, measure) for section in layout.sections if section.kind == "seated"]
+    if zones:
+        zones[0]["areas"] = [_area(shape, measure) for shape in layout.shapes]
+    else:
+        unsaid.add("shapes: there is no zone to draw them in", len(layout.shapes))
+    names = dict.fromkeys([*(name for name in listed if name in {*used}), *used, *listed])
+    return {
+        "name": layout.name,
+        "categories": [{"name": name, "color": (listed.get(name) or _COLOR).upper()} for name in names],
+        "zones": zones,
+        "size": {"width": measure.width, "height": measure.height},
+    }
+
+
+def _zone(section: Section, measure: Measure) -> dict[str, Any]:
+    rows = []
+    for row in section.rows:
+        x, y = measure.pixels((row.seats[0].x, row.seats[0].y))
+        seats = []
+        for seat in row.seats:
+            seat_x, seat_y = measure.pixels((seat.x, seat.y))
+            seats.append(
+                {
+                    "seat_number": seat.number,
+                    "seat_guid": seat.seat_id,
+                    "uuid": seat.seat_id,
+                    "position": {"x": seat_x - x, "y": seat_y - y},
+                    "category": seat.category,
+                }
+            )
+        position = {"x": x, "y": y}
+        rows.append({"row_number": row.label, "row_number_position": "both", "position": position, "seats": seats})
+    return {"name": section.name, "zone_id": section.name, "position": {"x": 0, "y": 0}, "rows": rows, "areas": []}
+
+
+def _area(shape: Shape, measure: Measure) -> dict[str, Any]:
+    points = [measure.pixels(point) for point in shape.points]
+    x, y = points[0]
+    moved = [{"x": px - x, "y": py - y} for px, py in points]
+    middle = {axis: sum(point[axis] for point in moved) / len(moved) for axis in "xy"}
+    # A stage is known again by its word.
+    word = shape.label or ("Stage" if shape.kind == "stage" else "")
+    drawn = {"shape": "polygon", "polygon": {"points": moved}} if len(moved) >= 3 else {"shape": "text"}
+    return {
+        **drawn,
+        "color": _CLEAR,
+        "border_color": _COLOR,
+        "rotation": 0,
+        "position": {"x": x, "y": y},
+        "text": {"position": middle, "color": "#333333", "text": word},
+    }

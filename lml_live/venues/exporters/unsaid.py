@@ -1,0 +1,40 @@
+"""What a format cannot say of a layout, counted: nothing is dropped in silence. Pure."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from lml_live.venues.layout import Layout, Section, seats_of
+
+
+class Unsaid:
+    """Gathers what an exporter leaves out. Mutable: it lives inside one export."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+
+    def add(self, what: str, count: int = 1) -> None:
+        """Notes that so many of something are not in the file."""
+        if count:
+            self._counts[what] += count
+
+    def told(self) -> tuple[str, ...]:
+        """Each with its number, the most frequent first."""
+        return tuple(f"{count} × {what}" for what, count in self._counts.most_common())
+
+    def add_seats(self, layout: Layout, members: Iterable[str]) -> None:
+        """Members of seats that the format does not have, where a seat has them."""
+        for member in members:
+            words = member.replace("_", " ")
+            self.add(f"seats that are {words}", sum(bool(getattr(seat, member)) for *_, seat in seats_of(layout)))
+
+    def add_sections(self, sections: Iterable[Section], **words: str) -> None:
+        """Members of sections that the format does not have, where a section has them, by their words."""
+        for section in sections:
+            for member, what in words.items():
+                self.add(what, bool(getattr(section, member)))
+
+    def add_rows(self, layout: Layout) -> None:
+        """Tables and rows that sell whole, where the format has neither."""
+        rows = [row for section in layout.sections for row in section.rows]
+        self.add("tables' drawings", sum(row.table is not None for row in rows))
+        self.add("rows that sell whole, as tables", sum(row.sold_whole for row in rows))

@@ -1,0 +1,243 @@
+"""Layouts out to other programs' formats and in again: the same seats, and what is lost on the way is told."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from round_trips import areas_of, back, the_same_seats
+from theatres import theatre
+
+from lml_live.venues.demo import generate_venue
+from lml_live.venues.exporters import EXPORT_FORMATS, ExportFormat, export_layout
+from lml_live.venues.importers import Imported, Rejected, import_layout
+from lml_live.venues.layout import Layout, Section, seal_layout, seats_of
+from lml_live.venues.seat_index import index_layout
+
+ROOT = Path(__file__).resolve().parents[2]
+CHARTS = ROOT.parent / "shared" / "data" / "charts"
+
+
+def told(layout: Layout, wanted: ExportFormat) -> set[str]:
+    return {line.split(" × ")[1] for line in export_layout(layout, wanted).unsaid}
+
+
+@pytest.mark.parametrize("wanted", EXPORT_FORMATS)
+@pytest.mark.parametrize("make", [lambda: generate_venue(900), lambda: seal_layout(theatre())], ids=["bowl", "theatre"])
+def test_out_and_in_again_is_the_same_seats(make: Any, wanted: ExportFormat) -> None:
+    layout = make()
+    the_same_seats(layout, back(layout, wanted).layout, wanted)
+
+
+def test_our_own_format_loses_nothing() -> None:
+    layout = seal_layout(theatre())
+    assert export_layout(layout, "native").unsaid == ()
+    assert back(layout, "native").layout == layout
+
+
+def test_what_a_format_cannot_say_is_told() -> None:
+    layout = seal_layout(theatre())
+    pretix, seatsio, csv = (told(layout, wanted) for wanted in ("pretix", "seatsio", "csv"))
+    assert {
+        "areas with their places: pretix sells them as plain tickets",
+        "entrances",
+        "seats that are accessible",
+        "seats that are features",
+        "tables' drawings",
+        "rows that sell whole, as tables",
+        "sections that are within others",
+        "sections that are on a floor",
+        "sections that have an entrance",
+    } <= pretix
+    assert {"places of entrances", "sections that are within others", "seats with features that seats.io has not"} <= (
+        seatsio
+    )
+    assert {"tables' drawings", "shapes", "colours of categories", "sections that are on a floor"} <= csv
+    # Nobody adds a member to the model without saying what becomes of it in each format.
+    assert Section.__struct_fields__ == (
+        *("name", "kind", "rows", "area_id", "capacity", "category"),
+        *("outline", "sold_whole", "within", "floor", "entrance"),
+    )
+
+
+def test_a_chart_keeps_tables_floors_colours_and_shapes() -> None:
+    layout = seal_layout(theatre())
+    other = back(layout, "seatsio").layout
+    assert {section.name: section.floor for section in other.sections} == {
+        section.name: section.floor for section in layout.sections
+    }
+    rows = {row.label: row for section in other.sections for row in section.rows}
+    [table, bench] = [row for section in layout.sections for row in section.rows if row.table]
+    assert (rows["T"].sold_whole, rows["U"].sold_whole, rows["A"].table) == (True, False, None)
+    assert rows["U"].table == bench.table
+    # Round tables have one radius there.
+    assert (rows["T"].table, table.table) != (None, None)
+    assert msgspec.structs.replace(rows["T"].table, height=0) == msgspec.structs.replace(table.table, height=0)
+    assert {category.name: category.color for category in other.categories}["I"] == "#aa0000"
+    assert [(shape.kind, shape.points) for shape in other.shapes] == [
+        (shape.kind, tuple((round(x, 5), round(y, 5)) for x, y in shape.points)) for shape in layout.shapes
+    ]
+
+
+@pytest.mark.skipif(not CHARTS.is_dir(), reason="seats.io's sample charts are not beside this checkout")
+@pytest.mark.parametrize("name", ["", "WithSections", "WithTables", "WithFloors"])
+def test_sample_charts_go_both_ways(name: str) -> None:
+    raw = (CHARTS / f"sampleChart{name}.json").read_bytes()
+    answer = import_layout(raw, filename="chart.json")
+    assert isinstance(answer, Imported), answer
+    the_same_seats(answer.layout, back(answer.layout, "seatsio").layout, "seatsio")
+    chart = json.loads(raw)
+    listed = {category["label"] for category in chart["categories"]["list"]}
+    assert listed == {category.name for category in answer.layout.categories}
+    assert raw.count(b'"label-position') == 0 or answer.layout.sections
+    counted = sum(len(row["seats"]) for row in _rows(chart))
+    assert counted == index_layout(answer.layout).seat_count
+    if name == "WithSections":
+        assert any("entrance" in note for note in answer.notes)
+    if name == "WithFloors":
+        assert [section.floor for section in answer.layout.sections] == ["Floor 1", "Floor 2"]
+
+
+def _rows(drawing: Any) -> list[dict[str, Any]]:
+    found = []
+    for key, value in drawing.items():
+        if key in ("rows", "tables") and isinstance(value, list):
+            found += value
+        elif isinstance(value, dict):
+            found += _rows(value)
+        elif isinstance(value, list):
+            found += [row for item in value if isinstance(item, dict) for row in _rows(item)]
+    return found
+
+
+SVG = """<?xml version="1.0" encoding="UTF-8"?>
+<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 200 100">
+  <title>Little  hall</title>
+  <defs><circle id="x_y_z" r="3"/></defs>
+  <script>alert(1)</script>
+  <rect data-kind="stage" data-label="Stage" x="50" width="100" height="10"/>
+  <g data-section="Stalls" data-category="Front">
+    <polygon data-section="Stalls" points="10,20 190,20 190,60 10,60"/>
+    <g data-row="A" transform="translate(0 30)">
+      <circle data-number="1" cx="20" r="3" onclick="alert(2)"/>
+      <g transform="translate(10) scale(2)"><circle data-number="2" cx="10" r="1" data-accessible="yes"/></g>
+    </g>
+    <rect data-row="B" data-number="1" x="18" y="48" width="4" height="4" data-category="Back"/>
+  </g>
+  <circle id="Upper_x20_tier/C/7" cx="100" cy="70" r="2"/>
+  <use xlink:href="#seat" id="Upper_x20_tier/C/8" x="110" y="70"/>
+  <path d="M 10 80 H 190 V 99 H 10 Z" data-area="Floor" data-capacity="40" data-category="Standing"/>
+  <path d="M0 0L1 1"/>
+</svg>"""
+
+
+def test_a_drawing_is_seats_areas_and_shapes() -> None:
+    answer = import_layout(SVG.encode(), filename="hall.svg")
+    assert isinstance(answer, Imported), answer
+    layout = answer.layout
+    assert (layout.name, layout.viewport.width, layout.viewport.height) == ("Little hall", 200, 100)
+    found = {
+        (s.name, row.label, seat.number): (round(seat.x * 200), round(seat.y * 100), seat.category)
+        for s, row, seat in seats_of(layout)
+    }
+    assert found == {
+        ("Stalls", "A", "1"): (20, 30, "Front"),
+        ("Stalls", "A", "2"): (30, 30, "Front"),
+        ("Stalls", "B", "1"): (20, 50, "Back"),
+        ("Upper tier", "C", "7"): (100, 70, "Upper tier"),
+        ("Upper tier", "C", "8"): (110, 70, "Upper tier"),
+    }
+    assert [seat.number for _, _, seat in seats_of(layout) if seat.accessible] == ["2"]
+    assert areas_of(layout) == [("Floor", 40, "Standing")]
+    assert layout.sections[0].outline == ((0.05, 0.2), (0.95, 0.2), (0.95, 0.6), (0.05, 0.6))
+    assert [(shape.kind, shape.label) for shape in layout.shapes] == [("stage", "Stage")]
+    assert "1 × <path> that says nothing of a place" in answer.notes
+    assert b"alert" not in msgspec.json.encode(layout)
+
+
+BOMB = (
+    '<?xml version="1.0"?><!DOCTYPE svg [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]>'
+    '<svg><circle id="A_1_&b;"/></svg>'
+)
+WRONG = {
+    "an entity bomb": (BOMB, "document type"),
+    "an outside entity": ('<!DOCTYPE svg SYSTEM "file:///etc/passwd"><svg/>', "document type"),
+    "no entity of XML's own": ("<svg>&nbsp;</svg>", "undefined entity"),
+    "no end": ("<svg><g>", "no element found"),
+    "another drawing": ("<html><svg/></html>", "begins with <html>"),
+    "too deep": ("<svg>" + "<g>" * 100 + "</g>" * 100 + "</svg>", "nested too deeply"),
+    "nothing": ("<svg/>", "no seats and no areas"),
+    "a bad number": ('<svg><circle id="S_A_1" cx="left"/></svg>', "cx 'left'; a number is expected"),
+    "a bad transform": ('<svg><g transform="turn(3)"/></svg>', "transform 'turn(3)'"),
+    "a far place": ('<svg><circle id="S_A_1" cx="1e300"/></svg>', "lies beyond"),
+    "no section": ('<svg><circle data-number="1" data-row="A"/></svg>', "is in no section"),
+    "no capacity": ('<svg><path data-area="F" data-capacity="many"/></svg>', "data-capacity 'many'"),
+    "a bad path": ('<svg><path id="S_A_1" d="L 1 1"/></svg>', "does not begin with M"),
+    "twice": ('<svg><circle id="S_A_1"/><circle id="S_A_1"/></svg>', "each seat is expected once"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_drawing_is_refused_in_words(name: str) -> None:
+    text, message = WRONG[name]
+    answer = import_layout(text.encode(), filename="hall.svg")
+    assert isinstance(answer, Rejected)
+    assert any(message in violation.message for violation in answer.violations), answer.violations
+
+
+CHART: dict[str, Any] = {
+    "name": "Chart",
+    "categories": {"list": [{"label": "A", "key": "a", "color": "red"}]},
+    "subChart": {
+        "width": 100,
+        "height": 100,
+        "rows": [{"label": "1", "seats": [{"label": "1", "x": 5, "y": 5, "categoryKey": "a"}]}],
+        "booths": [{"label": "B1", "center": {"x": 50, "y": 50}, "categoryKey": "a"}],
+        "generalAdmissionAreas": [{"label": "Floor", "capacity": 0}],
+        "texts": [{"text": "Way out"}],
+        "sections": [
+            {
+                "label": "Half size",
+                "points": [{"x": 50, "y": 0}, {"x": 100, "y": 0}, {"x": 100, "y": 50}, {"x": 50, "y": 50}],
+                "topLeft": {"x": 50, "y": 0},
+                "categoryLabel": "A",
+                "subChart": {
+                    "width": 100,
+                    "height": 100,
+                    "rows": [{"label": "1", "seats": [{"label": "1", "x": 50, "y": 50, "plusSize": True}]}],
+                },
+            }
+        ],
+    },
+}
+
+
+def test_a_chart_in_detail() -> None:
+    answer = import_layout(json.dumps(CHART).encode(), filename="chart.json")
+    assert isinstance(answer, Imported), answer
+    found = {
+        (s.name, row.label, seat.number): (seat.x, seat.y, seat.category) for s, row, seat in seats_of(answer.layout)
+    }
+    assert found == {
+        ("Main", "1", "1"): (0.05, 0.05, "A"),
+        ("Main", "Booths", "B1"): (0.5, 0.5, "A"),
+        ("Half size", "1", "1"): (0.75, 0.25, "A"),
+    }
+    assert {note.partition(" × ")[2] or note for note in answer.notes} == {
+        "booths that became seats: a layout has no booths",
+        "areas without places",
+        "texts: a layout has none",
+        "subChart.sections[0]: its content is drawn 2 times as large; it was fitted in",
+    }
+    assert [seat.features for *_, seat in seats_of(answer.layout) if seat.features] == [("plus_size",)]
+    # What is of the wrong kind is told by its path.
+    broken = json.loads(json.dumps(CHART))
+    broken["subChart"]["rows"][0]["seats"][0]["x"] = "left"
+    broken["subChart"]["rows"][0]["seats"][0]["accessible"] = 1
+    refused = import_layout(json.dumps(broken).encode(), filename="chart.json")
+    assert isinstance(refused, Rejected)
+    assert {violation.path for violation in refused.violations} == {
+        "subChart.rows[0].seats[0].x",
+        "subChart.rows[0].seats[0].accessible",
+    }
