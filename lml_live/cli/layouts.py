@@ -17,7 +17,8 @@ from lml_live.cli.layout_backups import BACKUPS
 from lml_live.cli.layout_life import LIFE, REFUSED, copy_deployed, run, tell, with_library
 from lml_live.errors import Violation
 from lml_live.venues.demo import arena, concert_hall, generate_venue
-from lml_live.venues.importers import Format, Imported, Rejected, import_layout
+from lml_live.venues.exporters import EXPORT_FORMATS, ExportFormat, export_layout
+from lml_live.venues.importers import FORMATS, Format, Imported, Rejected, import_layout
 from lml_live.venues.layout import Layout, canonical_bytes, count_places, count_seats, layout_schema
 from lml_live.venues.library import Library
 from lml_live.venues.stored import LayoutVersion
@@ -57,7 +58,7 @@ def _import_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option(
                 "--format",
                 "file_format",
-                type=click.Choice(["auto", "native", "pretix", "table"]),
+                type=click.Choice(FORMATS),
                 default="auto",
                 show_default=True,
                 help="What the file is.",
@@ -93,7 +94,8 @@ def import_command(
     """Reads a seating plan and stores it as a draft; prints its number of places.
 
     \b
-    Our own JSON, pretix's seating plans, tables (CSV or JSON rows), and any other JSON with --map.
+    Our own JSON, pretix's seating plans, seats.io's charts, SVG drawings, tables (CSV or JSON rows), and any other JSON
+    with --map.
     \b
     Examples:
       lml layout import hall.json
@@ -164,6 +166,31 @@ def generate_command(what: str, layout_id: str | None, output: Path | None) -> N
     else:
         output.write_bytes(data)
         tell(f"{output}: {count_places(layout)} places, {len(data)} bytes")
+
+
+@layout_group.command("export")
+@click.argument("layout_id", metavar="ID")
+@click.option("--version", type=click.IntRange(min=1), help="The version; else the latest one.")
+@click.option(
+    "--format", "wanted", type=click.Choice(EXPORT_FORMATS), default="native", show_default=True, help="Which."
+)
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="A file; else stdout.")
+def export_command(layout_id: str, version: int | None, wanted: ExportFormat, output: Path | None) -> None:
+    """Writes a layout as our own JSON, a pretix plan, a seats.io chart or a table, and tells what that cannot say.
+
+    \b
+    Examples:
+      lml layout export city-hall --output city-hall.json
+      lml layout export city-hall --version 2 --format pretix > plan.json
+    """
+    exported = export_layout(run(with_library(lambda library: library.load_layout(layout_id, version))), wanted)
+    for line in exported.unsaid:
+        tell(f"  not said: {line}")
+    if output is None:
+        click.echo(exported.data.decode())
+    else:
+        output.write_bytes(exported.data)
+        tell(f"{output}: {len(exported.data)} bytes")
 
 
 @layout_group.command("schema")

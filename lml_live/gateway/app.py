@@ -23,6 +23,7 @@ from lml_live.gateway import (
     events,
     holders,
     layout_backups,
+    layout_files,
     layouts,
     mailbox,
     organisations,
@@ -73,6 +74,7 @@ OPERATIONS: Final[Sequence[Operation]] = (
     *accounts.OPERATIONS,
     *cards.OPERATIONS,
     *layouts.OPERATIONS,
+    *layout_files.OPERATIONS,
     *self_checks.OPERATIONS,
     *layout_backups.OPERATIONS,
     *organisations.OPERATIONS,
@@ -236,6 +238,7 @@ def make_app(services: Services) -> web.Application:
     app.add_routes(channels.routes(services.events))
     app.add_routes(layout_backups.routes(services.backups))
     app.add_routes(layouts.routes(services.layouts))  # before `/layouts/{layout}/{hash}`, which would hide `/versions`
+    app.add_routes(layout_files.routes(services.layouts.desk, services.layouts.library))
     app.add_routes(self_checks.routes(services.self_checks))
     app.add_routes(holders.routes(services.holders))
     app.add_routes(seasons.routes(services.holders, services.holders.live.groups))

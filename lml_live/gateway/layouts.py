@@ -205,7 +205,7 @@ def routes(services: LayoutServices) -> list[web.RouteDef]:
 
     async def compare_layout_versions(request: web.Request) -> web.Response:
         await require_staff(request, desk, "manager")
-        before, after = (_version_number(request, name) for name in ("from", "to"))
+        before, after = (version_number(request, name) for name in ("from", "to"))
         return _answer(await library.compare(request.match_info["layout"], before, after))
 
     async def publish_layout(request: web.Request) -> web.Response:
@@ -266,7 +266,8 @@ def _if_match(request: web.Request) -> str:
     return named.removeprefix("W/").strip('"')
 
 
-def _version_number(request: web.Request, name: str) -> int:
+def version_number(request: web.Request, name: str) -> int:
+    """A version that a query names. Raises `InvalidInput`."""
     text = request.query.get(name, "")
     if not (text.isdecimal() and text.isascii() and len(text) <= 9 and int(text) >= 1):
         wrong = Violation(name, "is no version; a whole number from 1 is expected")

@@ -321,6 +321,13 @@ class Library:
         # In a thread: indexing 200,000 seats would hold up every socket for half a second.
         return await asyncio.to_thread(index_layout, layout)
 
+    async def load_layout(self, layout_id: str, version: int | None = None) -> Layout:
+        """A version in whatever state, verified; without `version` the latest. Raises `NotFound`, `LayoutDamaged`."""
+        known = [existing for existing in await self.status(layout_id) if version in (None, existing.version)]
+        if not known:
+            raise NotFound(f"There is no layout {layout_id}{'' if version is None else f', version {version}'}.")
+        return (await self._load(known[-1]))[0]
+
     async def load_draft_bytes(self, draft: LayoutVersion) -> bytes:
         """The canonical bytes of a draft, verified. Raises `LayoutDamaged`, and `Conflict` where it is gone."""
         return (await self._load(draft))[1]

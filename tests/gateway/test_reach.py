@@ -26,6 +26,9 @@ OF_NOTHING = {
     "list_layout_versions": "layouts are everybody's to read",
     "read_layout_draft": "layouts are everybody's to read",
     "compare_layout_versions": "layouts are everybody's to read",
+    "list_layout_backups": "layouts are everybody's to read",
+    "write_layout_file": "layouts are everybody's to read",
+    "read_layout_file": "reads what they send, and stores nothing",
 }
 """Routes of clerks and managers whose path names nothing that is somebody's, and why that is right."""
 OF_THE_HOUSE = {
@@ -35,6 +38,8 @@ OF_THE_HOUSE = {
     "publish_layout",
     "deploy_layout",
     "retire_layout",
+    "back_up_layout",
+    "restore_layout",
     "test_mongo",
     "test_immutability",
 }

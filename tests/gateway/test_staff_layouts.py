@@ -17,7 +17,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from lml_live import limits
 from lml_live.backoffice.deployed import DeployedLayouts
 from lml_live.errors import InvalidInput
-from lml_live.gateway import layout_backups, layouts, self_checks
+from lml_live.gateway import layout_backups, layout_files, layouts, self_checks
 from lml_live.gateway.idempotency import IdempotencyKeys
 from lml_live.gateway.layout_backups import BackupServices
 from lml_live.gateway.layouts import LayoutServices, Step
@@ -130,6 +130,7 @@ async def house(
     app.add_routes(layout_backups.routes(BackupServices(services, backups)))
     checks = SelfChecks(desk, partial(check_rules, mongo_database), partial(check_immutability, mongo_database))
     app.add_routes(self_checks.routes(checks))
+    app.add_routes(layout_files.routes(desk, library))
     async with TestClient(TestServer(app)) as client:
         yield House(client, tokens, copied, library, steps)
 
@@ -279,6 +280,25 @@ async def test_a_saved_draft_is_warned_of(house: House) -> None:
         ["type"],
         ["overlap"],
     )
+
+
+async def test_a_file_is_read_and_a_layout_written(house: House) -> None:
+    table = {"text": "section,row,number,x,y\nA,1,1,0,0\nA,1,2,5,0\n", "filename": "small.csv", "id": "hall"}
+    status, read = await house.call("POST", "/layouts/read", table)
+    assert status == 200, read
+    assert (read["layout"]["layout_id"], read["layout"]["name"], read["renamings"]) == ("hall", "small", [])
+    assert (await house.call("GET", "/layouts/hall/file"))[0] == 404
+    assert (await house.call("POST", "/layouts", read["layout"]))[0] == 201
+    status, written = await house.call("GET", "/layouts/hall/file?format=csv&version=1")
+    assert (status, written["filename"], written["content_type"]) == (200, "hall.csv", "text/csv")
+    again = await house.call("POST", "/layouts/read", table | {"text": written["text"]})
+    ids = [[seat["seat_id"] for seat in each["layout"]["sections"][0]["rows"][0]["seats"]] for each in (read, again[1])]
+    assert ids[0] == ids[1]
+    status, problem = await house.call("POST", "/layouts/read", {"text": "section,number\nA,\n"})
+    assert (status, problem["code"], problem["errors"][0]["path"]) == (422, "invalid_message", "line 2, number")
+    for wrong in ("format=word", "version=0"):
+        assert (await house.call("GET", f"/layouts/hall/file?{wrong}"))[1]["code"] == "invalid_message"
+    assert (await house.call("POST", "/layouts/read", table, who="box_office"))[0] == 403
 
 
 @pytest.mark.parametrize("check", ["test-mongo", "test-immutability"])

@@ -54,6 +54,13 @@ def test_the_life_of_a_layout(hall: Path) -> None:
     diff = lml_layout("diff", "hall", "--from", 1, "--to", 2)
     assert (diff.exit_code, json.loads(diff.stdout)["other"]) == (1, ["name"])
     assert lml_layout("diff", "hall", "--from", 1, "--to", 1).exit_code == 0
+    exported = lml_layout("export", "hall", "--version", 1)
+    assert (exported.exit_code, exported.stdout) == (0, f"{canonical_bytes(generate_venue(12, 'hall')).decode()}\n")
+    plan = lml_layout("export", "hall", "--format", "pretix", "--output", hall.with_name("plan.json"))
+    assert (plan.exit_code, plan.stdout) == (0, ""), plan.stderr
+    assert "not said: 1 × focal point" in plan.stderr
+    assert lml_layout("import", hall.with_name("plan.json"), "--dry-run").stdout == "12\n"
+    assert lml_layout("export", "nowhere").exit_code == 1
     assert lml_layout("retire", "hall", "--version", 1).exit_code == 0
     draft = lml_layout("draft", "hall", "--version", 1)
     assert (draft.exit_code, draft.stdout) == (0, "3\n"), draft.stderr
