@@ -102,7 +102,9 @@ async def house_fixture(postgres_dsn: str) -> AsyncIterator[House]:
         )
     await owner.execute("INSERT INTO organisation_member VALUES ('ours', 'bound')")
     desk = Desk(owner)
-    rooms: dict[str, Any] = {name: MagicMock(payments=None, desk=desk) for name in Services.__dataclass_fields__}
+    rooms: dict[str, Any] = {
+        name: MagicMock(payments=None, desk=desk, **{"layouts.desk": desk}) for name in Services.__dataclass_fields__
+    }
     app = make_app(Services(**rooms | {"reach": Reach(pool), "probes": {}, "mailbox": None}))
     async with TestClient(TestServer(app)) as client:
         yield House(owner, desk, client)
