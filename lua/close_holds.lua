@@ -2,11 +2,11 @@
 -- INCLUDE inventory
 -- INCLUDE fairness
 -- KEYS 1 seats, 2 book, 3 deadlines, 4 areas, 5 log
--- ARGV 1 stamp, 2 skew_ms, 3 batch, 4 offset, 5 max_work
+-- ARGV 1 stamp, 2 skew_ms, 3 batch, 4 offset, 5 max_work, 6 until_ms
 -- RETURN closed, seen, freed | no_book | other_stamp, stamp
 -- A step ends at `max_work` places (a hold counts as five) or `batch` holds: the round is over where `seen` is 0.
 -- `offset` skips what earlier calls saw; a freed hold moves behind its tombstone's time, so callers go round until
--- a whole round freed nothing.
+-- a whole round freed nothing. What would last until `until_ms` has ended now, tombstone and all, as in withdraw_hold.
 local stamp = ARGV[1]
 local refusal = stamp_refusal(redis.call('HGET', KEYS[2], 'stamp'), stamp)
 if refusal then return refusal end
@@ -19,6 +19,7 @@ for _, hold_id in ipairs(some) do
   local record = raw and cmsgpack.unpack(raw)
   seen, work = seen + 1, work + work_of(record)
   if record and record[STATE] == 'active' then
+    if record[LIFETIME] >= tonumber(ARGV[6]) then record[DEADLINE], record[LIFETIME] = now, now end
     end_for_good(KEYS, record, hold_id, 'closed', now, changed_seats, changed_areas)
     ended[#ended + 1] = {hold_id, record}
   end

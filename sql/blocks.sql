@@ -118,3 +118,27 @@ RETURNING quantity
 -- Puts on record that places of an area were put back on sale, or that their block was withdrawn as refused.
 INSERT INTO status_change (event_id, act, area_id, quantity, status, staff_id, reason)
 VALUES ($1, $2::text, $3, $4, CASE $2::text WHEN 'unblock' THEN 'available' END, $5, $6)
+
+-- name: load_area_blocks
+-- How many places of these areas are off sale in all, and how many of those the house keeps back.
+SELECT area_id, sum(quantity)::integer AS off_sale,
+       coalesce(sum(quantity) FILTER (WHERE kind = 'house'), 0)::integer AS house
+FROM area_block
+WHERE event_id = $1 AND area_id = ANY ($2::text[])
+GROUP BY area_id
+
+-- name: use_up_area_blocks
+-- Places that staff took over a house hold are no longer kept by it, and are on record as unblocked for whoever has them;
+-- kills are never touched.
+WITH lent AS (SELECT * FROM unnest($2::text[], $3::integer[]) AS l (area_id, quantity)),
+fewer AS (
+    UPDATE area_block SET quantity = area_block.quantity - lent.quantity
+    FROM lent
+    WHERE area_block.event_id = $1 AND area_block.area_id = lent.area_id AND area_block.kind = 'house'
+        AND area_block.quantity > lent.quantity),
+ended AS (
+    DELETE FROM area_block USING lent
+    WHERE area_block.event_id = $1 AND area_block.area_id = lent.area_id AND area_block.kind = 'house'
+        AND area_block.quantity <= lent.quantity)
+INSERT INTO status_change (event_id, act, area_id, quantity, status, hold_id, holder, booking_id, staff_id, reason)
+SELECT $1, 'unblock', area_id, quantity, $4::text, $5, $6, $7, $8, $9 FROM lent ORDER BY area_id

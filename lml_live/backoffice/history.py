@@ -25,7 +25,8 @@ class StatusChange(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `status` is what it is from then on; absent where a block was withdrawn, because the seat was held, and where only
     its channel is another: `channel` says which (`open`: all sell it), and `quantity` is all that the channel has of
-    the area from then on. `staff` is absent where a buyer's booking did it.
+    the area from then on. `staff` is absent where a buyer's booking did it. An `unblock` of places that are `held` or
+    `sold` from then on is of those that the house kept back, and staff took.
     """
 
     number: int

@@ -10,7 +10,7 @@ A worker that dies in between leaves a row that is listed as `taking`: the same 
 Releases and moves are done in the inventory first, then put on record, in the same epoch; both may be repeated.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import datetime
 from typing import Final, Literal
@@ -26,7 +26,8 @@ from lml_live.infra.postgres import Connection, Pool
 from lml_live.inventory.answers import Changed, Refusal
 from lml_live.inventory.records import Record
 from lml_live.inventory.staff_holds import StaffHolds, Undone
-from lml_live.inventory.wishes import AreaWishes
+from lml_live.inventory.wishes import NO_BLOCKS, AreaBlock, AreaBlocks, AreaWishes
+from lml_live.pricing.blocks import load_area_blocks, use_up_places
 from lml_live.values import new_id
 
 _SQL: Final = postgres.statements("staff_holds")
@@ -87,7 +88,7 @@ class Holding:
         over_house: bool,
         request: str,
     ) -> Changed | Refusal:
-        """Holds for a customer until it is released; `over_house` seats that the house keeps back, too.
+        """Holds for a customer until it is released; `over_house` seats that the house keeps back, too, and places.
 
         `seat_ids` are the layout's, by index; `request` names the request, so that its repetition finds its own hold.
         Raises `NotFound` for a holder who is no customer, `Unavailable` where the same request is to be sent again.
@@ -102,7 +103,10 @@ class Holding:
             if await connected.fetchval(_SQL["lock_state"], hold) == "ended":
                 return _ENDED
         async with self._turn(event, over_house):
-            outcome = await self._inventory.hold_for_customer(event, holder, hold, seats, areas, over_house=over_house)
+            house = await area_blocks(self._pool, event, [area for area, _, _ in areas]) if over_house else NO_BLOCKS
+            outcome = await self._inventory.hold_for_customer(
+                event, holder, hold, seats, areas, over_house=over_house, house=house
+            )
             async with postgres.transaction(self._pool) as connected:
                 if isinstance(outcome, Refusal):
                     await connected.execute(_SQL["drop_refused"], hold)
@@ -117,6 +121,8 @@ class Holding:
                     places = _count(outcome.record.area_types())
                     if over_house:
                         await connected.execute(_SQL["use_up_house_blocks"], event, taken)
+                        told = (hold, holder, None, act.staff, act.reason)
+                        await use_up_places(connected, event, outcome.lent, "held", *told)
                     await _record(connected, event, "hold", "held", hold, holder, act, taken, places)
         if state == "ended":
             # A colleague released what was listed as `taking`, before the inventory had it.
@@ -135,7 +141,10 @@ class Holding:
         *,
         over_house: bool,
     ) -> Changed | Refusal:
-        """Moves anybody's hold to other seats and places: all of it in one step, or nothing. Twice is once."""
+        """Moves anybody's hold to other seats and places: all of it in one step, or nothing. Twice is once.
+
+        Places of areas are taken from what is for sale, also `over_house`.
+        """
         async with self._turn(event, over_house):
             outcome = await self._inventory.move_hold(event, hold, seats, areas, over_house=over_house)
             if isinstance(outcome, Refusal):
@@ -202,6 +211,15 @@ class Holding:
             )
             for row in rows
         ]
+
+
+async def area_blocks(pool: Pool, event: str, areas: Collection[str]) -> AreaBlocks:
+    """What is blocked of these areas, as the inventory is told of it; in the event's turn it stays so."""
+    if not areas:
+        return NO_BLOCKS
+    async with postgres.connection(pool) as connected:
+        found = await load_area_blocks(connected, event, areas)
+    return {area: AreaBlock(*block) for area, block in found.items()}
 
 
 async def _same_epoch(connected: Connection, event: str, epoch: int) -> None:

@@ -10,10 +10,12 @@ comes, the booking's id is taken out of the world first; then its places are wha
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Final
 
 from msgspec import Struct
 
+from lml_live.backoffice.holding import area_blocks
 from lml_live.backoffice.turns import StaffTurns
 from lml_live.booking.bookings import Booking, Bookings
 from lml_live.booking.checkout import Buyer, Checkout, QuoteHold
@@ -22,7 +24,7 @@ from lml_live.infra import postgres
 from lml_live.infra.postgres import Pool
 from lml_live.inventory.answers import Changed, Refusal
 from lml_live.inventory.staff_holds import StaffHolds
-from lml_live.inventory.wishes import AreaWishes, SeatWishes
+from lml_live.inventory.wishes import NO_BLOCKS, AreaWishes, SeatWishes
 
 _SQL: Final = postgres.statements("staff_holds")
 
@@ -89,24 +91,30 @@ class Selling:
         *,
         over_house: bool,
     ) -> Booking | Refusal:
-        """Sells places that nobody holds, with `over_house` seats that the house keeps back, too: all, or nothing.
+        """Sells places that nobody holds, with `over_house` what the house keeps back, too: all, or nothing.
 
         `seat_ids` are the layout's, by index. As `sell_hold`; refused, all is as it was before.
         """
         hold = await self._inventory.counter_hold_id(event, asked.request)
         holder = f"h-{asked.request[20:44]}"
+        named = {area for area, _, _ in areas} if over_house else set()
+        # Seldom is anything kept back of an area: then nobody needs to wait for his turn.
+        lends = any(block.house for block in (await area_blocks(self._pool, event, named)).values())
 
         async def mark(booking: str) -> Changed | Refusal:
             taken = await self._inventory.take_for_sale(
                 *(event, holder, hold, booking, seats, areas),
                 over_house=over_house,
                 mark_seconds=self._mark_seconds,
+                house=await area_blocks(self._pool, event, named) if lends else NO_BLOCKS,
             )
             # What an earlier try took, and died over, is not sold to one that asks for something else.
             return taken if isinstance(taken, Refusal) or _takes(taken, seats, areas) else _ANOTHER
 
         buyer = Buyer(asked.name or NOBODY, asked.email)
-        made = await self._checkout.sell(event, hold, asked.request, buyer, asked.counter, quote, mark)
+        # How many places the house lent is true until somebody blocks or unblocks some: the claim comes before that.
+        turn = self._turns.take(event) if lends else nullcontext()
+        made = await self._checkout.sell(event, hold, asked.request, buyer, asked.counter, quote, mark, turn)
         if isinstance(made, Booking) and _places(made) != _wished(seat_ids, seats, areas):
             return _ANOTHER
         return made
@@ -117,8 +125,9 @@ class Selling:
         In turn with those who block and unblock: what they have said last is what it becomes.
         """
         async with self._turns.take(event):
-            kept = await self._inventory.own_seats(event, hold, await self._bookings.house_blocks(event))
-            await self._inventory.undo_taking(event, hold, booking, kept)
+            seats, areas = await self._inventory.own_places(event, hold, await self._bookings.house_blocks(event))
+            blocked = await area_blocks(self._pool, event, areas)
+            await self._inventory.undo_taking(event, hold, booking, seats, blocked)
 
     async def _customer_of(self, event: str, hold: str) -> str | Refusal:
         """Who has a hold that is not the box office's, where that is a customer of it."""

@@ -14,12 +14,13 @@ booking decides.
 import hmac
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 
 from msgspec import Struct
 
 from lml_live import limits
 from lml_live.booking.bookings import Booking, Bookings
-from lml_live.booking.claims import AtCounter, Claimed, Line, NewBooking, NotClaimed
+from lml_live.booking.claims import AtCounter, Claimed, Known, Line, NewBooking, NotClaimed
 from lml_live.booking.completer import Completer
 from lml_live.booking.payments import JudgeAmount, judge_amount
 from lml_live.errors import Unavailable
@@ -128,7 +129,8 @@ class Checkout:
         mark = await self.mark(event, holder, hold, booking)
         if isinstance(mark, Refusal):
             return mark
-        return await self._claim(event, holder, mark, buyer, quote, booking, expected_amount, origin)
+        outcome = await self._claim(event, mark, buyer, quote, booking, expected_amount, origin)
+        return await self._conclude(event, mark, buyer, booking, expected_amount, outcome)
 
     async def sell(
         self,
@@ -139,21 +141,25 @@ class Checkout:
         counter: AtCounter,
         quote: QuoteHold,
         mark: Callable[[str], Awaitable[Changed | Refusal]],
+        turn: AbstractAsyncContextManager[None] | None = None,
     ) -> Booking | Refusal:
         """Sells what `mark` marks with the booking's id at the counter, in one transaction. Answers, raises as `book`.
 
-        `request` names the clerk's request and its repetitions. A mark whose claim is refused, or never comes, ends as
-        every other.
+        `request` names the clerk's request and its repetitions; mark and claim are made in the `turn`. A mark whose
+        claim is refused, or never comes, ends as every other.
         """
         booking = self.booking_id(counter.staff, request)
         known = await self._find(booking)
         if known is not None:
             return _same_request(known, hold, buyer, None, counter) if isinstance(known, Booking) else known
-        marked = await mark(booking)
-        if isinstance(marked, Refusal):
-            return marked
-        assert marked.record is not None
-        return await self._claim(event, marked.record.holder, marked, buyer, quote, booking, None, counter=counter)
+        async with turn or nullcontext():
+            marked = await mark(booking)
+            if isinstance(marked, Refusal):
+                return marked
+            assert marked.record is not None
+            outcome = await self._claim(event, marked, buyer, quote, booking, None, counter=counter)
+        # What is to be undone has a turn of its own.
+        return await self._conclude(event, marked, buyer, booking, None, outcome, counter)
 
     async def mark(self, event: str, holder: str, hold: str, booking: str) -> Changed | Refusal:
         """Marks a hold with the booking that is being made of it."""
@@ -171,7 +177,6 @@ class Checkout:
     async def _claim(
         self,
         event: str,
-        holder: str,
         mark: Changed,
         buyer: Buyer,
         quote: QuoteHold,
@@ -179,42 +184,56 @@ class Checkout:
         expected_amount: int | None,
         origin: str = "",
         counter: AtCounter | None = None,
-    ) -> Booking | Refusal:
+    ) -> Claimed | Known | Refusal:
         assert mark.record is not None
         # What was marked is what is sold: the hold may have changed since it was read.
         quoted = quote(event, mark.record)
         given = counter is not None and counter.tender == "comp"
         # What Stripe takes is no matter of the counter's.
-        refusal = None if counter is not None else self._judge(quoted, expected_amount)
-        if refusal is None:
-            outcome = await self._bookings.claim(
-                NewBooking(
-                    id=booking,
-                    event=event,
-                    holder=holder,
-                    mark=mark,
-                    buyer_name=buyer.name,
-                    buyer_email=buyer.email,
-                    currency=quoted.currency,
-                    prices_version=quoted.prices_version,
-                    lines=tuple(map(_given, quoted.lines)) if given else quoted.lines,
-                    pay_seconds=self._pay_seconds,
-                    origin=origin,
-                    save_card=buyer.save_card,
-                    counter=counter,
-                    forgone=quoted.lines if given else (),
-                )
-            )
-            if isinstance(outcome, NotClaimed):
-                if outcome.epoch_moved:
-                    # Adopt has made the hold its holder's again; the same key may try once more.
-                    raise Unavailable(outcome.message, retry_after_ms=limits.RETRY_AFTER_MS)
-                refusal = Refusal(outcome.code, outcome.message)
-            elif isinstance(outcome, Claimed):
-                await self._completer.hurry(booking)
-        if refusal is not None and await self._bookings.refuse(booking, event, holder, mark):
-            await self._completer.hurry(booking)
+        if counter is None and (refusal := self._judge(quoted, expected_amount)) is not None:
             return refusal
+        outcome = await self._bookings.claim(
+            NewBooking(
+                id=booking,
+                event=event,
+                holder=mark.record.holder,
+                mark=mark,
+                buyer_name=buyer.name,
+                buyer_email=buyer.email,
+                currency=quoted.currency,
+                prices_version=quoted.prices_version,
+                lines=tuple(map(_given, quoted.lines)) if given else quoted.lines,
+                pay_seconds=self._pay_seconds,
+                origin=origin,
+                save_card=buyer.save_card,
+                counter=counter,
+                forgone=quoted.lines if given else (),
+            )
+        )
+        if not isinstance(outcome, NotClaimed):
+            return outcome
+        if outcome.epoch_moved:
+            # Adopt has made the hold its holder's again; the same key may try once more.
+            raise Unavailable(outcome.message, retry_after_ms=limits.RETRY_AFTER_MS)
+        return Refusal(outcome.code, outcome.message)
+
+    async def _conclude(
+        self,
+        event: str,
+        mark: Changed,
+        buyer: Buyer,
+        booking: str,
+        expected_amount: int | None,
+        outcome: Claimed | Known | Refusal,
+        counter: AtCounter | None = None,
+    ) -> Booking | Refusal:
+        """What follows the claim, or its refusal."""
+        assert mark.record is not None
+        if isinstance(outcome, Claimed):
+            await self._completer.hurry(booking)
+        elif isinstance(outcome, Refusal) and await self._bookings.refuse(booking, event, mark.record.holder, mark):
+            await self._completer.hurry(booking)
+            return outcome
         made = await self._bookings.load(booking)
         if made is None:
             # The sweep had refused it when this call marked it once more.

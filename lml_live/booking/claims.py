@@ -14,6 +14,8 @@ from lml_live.infra import postgres
 from lml_live.infra.postgres import Connection, Pool
 from lml_live.inventory.answers import Changed
 from lml_live.inventory.records import is_counter_hold
+from lml_live.inventory.staff_holds import Taken
+from lml_live.pricing.blocks import use_up_places
 
 _SQL: Final = postgres.statements("booking")
 
@@ -139,6 +141,9 @@ async def _keep_books(connected: Connection, event: str, new: NewBooking, counte
     if is_counter_hold(new.mark.hold):
         seats = [line.seat_id for line in new.lines if line.seat_id is not None]
         await connected.execute(_SQL["use_up_house_blocks"], event, seats)
+        if isinstance(new.mark, Taken):
+            told = (new.mark.hold, new.holder, new.id, counter.staff, counter.reason or counter.tender)
+            await use_up_places(connected, event, new.mark.lent, "sold", *told)
 
 
 def _refusal(new: NewBooking, fence: asyncpg.Record | None) -> NotClaimed | Known:

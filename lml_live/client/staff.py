@@ -206,7 +206,8 @@ class StaffClient:
         over_house: bool = False,
         key: str | None = None,
     ) -> wire.Hold | SeatsRefused:
-        """Holds for a customer until it is released; `over_house` also seats that a house hold keeps back."""
+        """Holds for a customer until it is released; `over_house` also seats that a house hold keeps back, and of an
+        area what is missing beside the places for sale."""
         body = {"holder": holder, "customer": customer, "reason": reason, "over_house": over_house}
         body |= {"seats": list(seats), "areas": dict(areas or {})}
         return await self._decide(f"box-office/{event}/holds", body, key, wire.Hold)
@@ -225,7 +226,8 @@ class StaffClient:
         over_house: bool = False,
         key: str | None = None,
     ) -> wire.Hold | SeatsRefused:
-        """Makes these seats and places of anybody's hold, in one step; its holder is told."""
+        """Makes these seats and places of anybody's hold, in one step; its holder is told. `over_house` also seats that
+        a house hold keeps back."""
         body = {"reason": reason, "over_house": over_house, "seats": list(seats), "areas": dict(areas or {})}
         return await self._decide(f"holds/{hold}/move", body, key, wire.Hold)
 
@@ -255,7 +257,8 @@ class StaffClient:
     ) -> Sale | SeatsRefused:
         """Sells a customer's hold, or seats and places that nobody holds, for what the counter takes: all, or nothing.
 
-        With `over_house` also seats that a house hold keeps back. A buyer with an e-mail address is sent the booking.
+        With `over_house` also seats that a house hold keeps back, and of an area what is missing beside the places for
+        sale. A buyer with an e-mail address is sent the booking.
         """
         body: dict[str, object] = {"tender": tender, "reason": reason}
         if hold is not None:

@@ -301,7 +301,8 @@ class HoldsOfGroupPage(msgspec.Struct, frozen=True):
 class CustomerHoldBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The body of `POST /box-office/{event}/holds`: for a holder that `POST /holders` made for staff, under a name.
 
-    `over_house` takes seats, too, that a house hold keeps back; killed ones never.
+    `over_house` takes seats, too, that a house hold keeps back, and of an area what is missing beside the places for
+    sale; killed ones never. What is released later is for sale.
     """
 
     holder: Id
@@ -316,6 +317,7 @@ class MoveBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """The body of `POST /holds/{hold}/move`: all that the hold names from then on. Staff must say why.
 
     With `event`, another of the same group, its holder moves it there: it ends, and a hold of that event begins.
+    `over_house` takes seats, too, that a house hold keeps back; places of areas are from what is for sale.
     """
 
     event: Id | None = None

@@ -40,7 +40,8 @@ class SaleBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The body of `POST /box-office/{event}/sales`: a `hold`, or `seats` and `areas` that nobody holds.
 
     `tender` is what it is sold for; a `comp` is given away, and what it would have cost is on record. `over_house`
-    takes seats that the house keeps back, too; killed ones nobody takes. `reason` stands in the log.
+    takes seats that the house keeps back, too, and of an area what is missing beside the places for sale; killed ones
+    nobody takes. `reason` stands in the log.
     """
 
     hold: Id | None = None

@@ -3,9 +3,10 @@
 The durable side, and the order of the two, is `backoffice.holding`. Raises as `holds` does.
 """
 
-from collections.abc import Collection, Sequence
-from typing import Final
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final
 
+import msgspec
 from msgspec import Struct
 
 from lml_live import limits
@@ -16,10 +17,16 @@ from lml_live.inventory.answers import Changed, Refusal, read_answer, read_chang
 from lml_live.inventory.book import Book
 from lml_live.inventory.holds import expect_open, staff_hold_id
 from lml_live.inventory.records import BOX_OFFICE, Record, Sale, counter_hold_id, decode_record, pack
-from lml_live.inventory.wishes import AreaWishes, SeatWishes, pack_areas, pack_seats
+from lml_live.inventory.wishes import NO_BLOCKS, AreaBlocks, AreaWishes, SeatWishes, pack_areas, pack_blocks, pack_seats
 
 _SEATS_BOOK_DEADLINES_AREAS_LOG: Final = ("seats", "book", "deadlines", "areas", "log")
 _SEATS_BOOK_AREAS_LOG: Final = ("seats", "book", "areas", "log")
+
+
+class Taken(Changed, frozen=True):
+    """What staff took. `lent` are, by area, the places of it that PostgreSQL still has as kept back by the house."""
+
+    lent: Mapping[str, int] = {}
 
 
 class Undone(Struct, frozen=True):
@@ -44,12 +51,22 @@ class StaffHolds:
         return staff_hold_id((await self._book.sale(event)).number, request)
 
     async def hold_for_customer(
-        self, event: str, holder: str, hold: str, seats: SeatWishes, areas: AreaWishes, *, over_house: bool
-    ) -> Changed | Refusal:
+        self,
+        event: str,
+        holder: str,
+        hold: str,
+        seats: SeatWishes,
+        areas: AreaWishes,
+        *,
+        over_house: bool,
+        house: AreaBlocks = NO_BLOCKS,
+    ) -> Taken | Refusal:
         """Takes all that is named until it is released, or nothing; `over_house` seats of a house hold, too.
 
-        The sale's hours, its pause and the event's seats per holder do not bind staff: a hold's own bounds do. Killed
-        seats are `seat_taken`. A hold of this id that is there already is answered as it is.
+        Places are taken from those for sale, and what is missing from the `house`: what PostgreSQL has as blocked of
+        their areas, which is not to change until it says that they are the hold's (docs/decisions/030). The sale's
+        hours, its pause and the event's seats per holder do not bind staff: a hold's own bounds do. Killed seats are
+        `seat_taken`. A hold of this id that is there already is answered as it is.
         """
 
         def args(sale: Sale) -> Sequence[Part]:
@@ -58,14 +75,14 @@ class StaffHolds:
             return [
                 *(self._book.skew_ms, holder, hold, "", limits.HOLD_SEATS_MAX, limits.HOLDS_PER_HOLDER_MAX),
                 *(limits.UNTIL_RELEASED_MS, _also(over_house), pack_seats(seats), pack_areas(areas)),
-                sale.channel(BOX_OFFICE),
+                *(sale.channel(BOX_OFFICE), pack_blocks(house)),
             ]
 
         try:
             sale, answer = await self._book.run(event, "hold_for_customer", _SEATS_BOOK_DEADLINES_AREAS_LOG, args)
         except Refused as refused:
             return Refusal(refused.code, refused.message)
-        return read_answer(sale, answer, hold)
+        return _taken(sale, answer, hold)
 
     async def move_hold(
         self, event: str, hold: str, seats: SeatWishes, areas: AreaWishes, *, over_house: bool
@@ -111,8 +128,10 @@ class StaffHolds:
         *,
         over_house: bool,
         mark_seconds: int,
-    ) -> Changed | Refusal:
-        """Takes all that is named, or nothing, into this booking's checkout; `over_house` seats of a house hold, too.
+        house: AreaBlocks = NO_BLOCKS,
+    ) -> Taken | Refusal:
+        """Takes all that is named, or nothing, into this booking's checkout; `over_house` seats of a house hold, too,
+        and places that the `house` keeps back, as `hold_for_customer`.
 
         Killed seats are `seat_taken`. `Changed.epoch` is the fence that the claim must bear; after `mark_seconds` the
         sweep asks whether there is one. Neither the sale's hour nor the seats per holder bind staff; its state does.
@@ -123,6 +142,7 @@ class StaffHolds:
             return [
                 *(self._book.skew_ms, holder, hold, booking, "", limits.HOLD_SEATS_MAX, mark_seconds * 1000),
                 *(_also(over_house), pack_seats(seats), pack_areas(areas), sale.channel(BOX_OFFICE)),
+                pack_blocks(house),
             ]
 
         while True:
@@ -133,22 +153,26 @@ class StaffHolds:
                 if await self._book.catch_up(event):
                     continue
                 return Refusal(refused.code, refused.message)
-            return read_answer(sale, answer, hold)
+            return _taken(sale, answer, hold)
 
-    async def own_seats(self, event: str, hold: str, seat_ids: Collection[str]) -> set[int]:
-        """Which of these seats a hold has, by index; none where it is gone."""
+    async def own_places(self, event: str, hold: str, seat_ids: Collection[str]) -> tuple[set[int], set[str]]:
+        """Which of these seats a hold has, by index, and the areas it has places of; none where it is gone."""
         record = await self.find_hold(event, hold)
         if record is None:
-            return set()
+            return set(), set()
         index_of = await self._book.seat_index(await self._book.sale(event))
-        return {seat for seat, _ in record.seat_types()} & {index_of.get(seat_id, -1) for seat_id in seat_ids}
+        seats = {seat for seat, _ in record.seat_types()} & {index_of.get(seat_id, -1) for seat_id in seat_ids}
+        return seats, {area for area, _, _ in record.area_types()}
 
-    async def undo_taking(self, event: str, hold: str, booking: str, house: Collection[int]) -> Changed | None:
+    async def undo_taking(
+        self, event: str, hold: str, booking: str, house: Collection[int], areas: AreaBlocks = NO_BLOCKS
+    ) -> Changed | None:
         """Makes what was taken for a sale what it was: seats of `house` are the house's, and all others for sale.
 
+        `areas` is what PostgreSQL has as blocked of areas: places that the hold was lent are blocked again, up to that.
         None where the record does not bear this booking in checkout: nothing was done.
         """
-        args: list[Part] = [self._book.skew_ms, hold, booking, pack(sorted(house)), ""]
+        args: list[Part] = [self._book.skew_ms, hold, booking, pack(sorted(house)), pack_blocks(areas), ""]
         sale, answer = await self._book.run(event, "undo_taking", _SEATS_BOOK_DEADLINES_AREAS_LOG, lambda _: args)
         return None if answer[0] == b"nothing" else read_changed(sale, answer, hold)
 
@@ -199,6 +223,17 @@ class StaffHolds:
 def _also(over_house: bool) -> int:
     """The state that may be taken beside available."""
     return seatmap.BYTE_HOUSE if over_house else seatmap.BYTE_AVAILABLE
+
+
+def _taken(sale: Sale, answer: Sequence[Any], hold: str) -> Taken | Refusal:
+    if answer[0] not in (b"held", b"marked", b"same"):
+        return _refusal(read_answer(sale, answer, hold))
+    *granted, packed = answer
+    made, lent = read_answer(sale, granted, hold), msgspec.msgpack.decode(packed, type=list[Any])
+    assert isinstance(made, Changed), "it was granted"
+    return Taken(
+        made.hold, made.record, made.epoch, made.seq, made.now_ms, dict(zip(lent[::2], lent[1::2], strict=True))
+    )
 
 
 def _refusal(answer: Changed | Refusal) -> Refusal:

@@ -277,12 +277,13 @@ class Upkeep:
         """Frees every hold of a closed sale that is in no checkout, and answers how many holds that were."""
         freed, offset, round_freed = 0, 0, 0
         sweep = (self._book.skew_ms, limits.SWEEP_BATCH)
+        bounds = (limits.SWEEP_WORK_MAX, limits.UNTIL_RELEASED_MS)
         while True:
             _, answer = await self._book.run(
                 event,
                 "close_holds",
                 _KEYS,
-                lambda _, offset=offset: [*sweep, offset, limits.SWEEP_WORK_MAX],  # type: ignore[misc]
+                lambda _, offset=offset: [*sweep, offset, *bounds],  # type: ignore[misc]
             )
             seen, ended = int(answer[1]), int(answer[2])
             freed += ended

@@ -2,6 +2,9 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
+
+from msgspec import Struct
 
 from lml_live.inventory.records import Sale, pack
 
@@ -9,6 +12,18 @@ SeatWishes = Sequence[tuple[int, str]]
 """(seat index, price type)"""
 AreaWishes = Sequence[tuple[str, str, int]]
 """(area id, price type, places)"""
+
+
+class AreaBlock(Struct, frozen=True):
+    """How many places of an area PostgreSQL has as blocked: in all, and of these for the house, which staff sell."""
+
+    off_sale: int
+    house: int
+
+
+AreaBlocks = Mapping[str, AreaBlock]
+"""By area id."""
+NO_BLOCKS: Final[AreaBlocks] = {}
 Windows = Callable[[Iterable[int], str], list[list[int]]]
 """What the orphan rule looks at around these seats under this rule: `Plan.windows` of the event's layout."""
 
@@ -50,3 +65,7 @@ def pack_areas(areas: AreaWishes) -> bytes:
 
 def pack_counts(areas: Mapping[str, int]) -> bytes:
     return pack([part for area, n in areas.items() for part in (area, "", n)])
+
+
+def pack_blocks(blocks: AreaBlocks) -> bytes:
+    return pack([part for area, block in blocks.items() for part in (area, block.off_sale, block.house)])

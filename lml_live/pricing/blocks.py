@@ -3,7 +3,7 @@
 Each change is put on record in the status-change log in its own transaction: neither is there without the other.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -140,6 +140,29 @@ class Blocks:
                     await connected.execute(_SQL["record_area_unblock"], *record)
                 if request is not None:
                     await connected.execute(_SQL["withdraw_area_request"], event_id, request, area_id)
+
+
+async def load_area_blocks(connected: Connection, event_id: str, areas: Collection[str]) -> dict[str, tuple[int, int]]:
+    """How many places of these areas are off sale in all, and how many of them the house keeps back; by area."""
+    rows = await connected.fetch(_SQL["load_area_blocks"], event_id, list(areas))
+    return {row["area_id"]: (row["off_sale"], row["house"]) for row in rows}
+
+
+async def use_up_places(
+    connected: Connection,
+    event_id: str,
+    lent: Mapping[str, int],
+    status: Literal["held", "sold"],
+    hold: str,
+    holder: str,
+    booking: str | None,
+    staff_id: str,
+    reason: str,
+) -> None:
+    """Places that staff took over a house hold are no longer kept by it: they are the hold's, and the log says so."""
+    if lent:
+        told = (status, hold, holder, booking, staff_id, reason)
+        await connected.execute(_SQL["use_up_area_blocks"], event_id, list(lent), list(lent.values()), *told)
 
 
 async def _was_counted(

@@ -2,6 +2,9 @@
 -- A record is a msgpack array; inventory/records.py names the same positions.
 local HOLDER, STATE, EXTENSIONS, BOOKING, SEATS, AREAS, REASON, DIGESTS, CHANNEL, DEADLINE, LIFETIME, CREATED, SEQ =
     1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13
+-- Behind these a hold that staff have just made may have {area, n, …}: of its places, those that the house kept back. They
+-- are the hold's own business until PostgreSQL knows of it (docs/decisions/030), and no Python reads them here.
+local LENT = 14
 local AVAILABLE, HELD, SOLD, HOUSE, KILL = 0, 1, 2, 3, 4
 local LOG_ENTRIES_MAX, TOMBSTONE_MS = 5000, 60000
 
@@ -202,14 +205,14 @@ local function note_area(key, area, changed)
 end
 
 -- Moves n places of an area from one state to another, and notes the area in `changed`. `channel` is that of the hold
--- which takes or gives them; 0 and nil are not counted.
+-- which takes or gives them, whoever had or gets them; 0 and nil are not counted.
 local function move_places(key, area, n, from, to, changed, channel)
   if n ~= 0 then
     redis.call('HINCRBY', key, area .. '/' .. from, -n)
     redis.call('HINCRBY', key, area .. '/' .. to, n)
-    if (channel or 0) ~= 0 and (from == 'available' or to == 'available') then
+    if (channel or 0) ~= 0 then
       local allotments = allotments_of(redis.call('HGET', key, area .. '/allotments'))
-      set_allotment(key, area, allotments, channel, nil, from == 'available' and n or -n)
+      set_allotment(key, area, allotments, channel, nil, to == 'held' and n or -n)
     end
   end
   note_area(key, area, changed)
@@ -218,6 +221,47 @@ end
 local function move_areas(key, areas, from, to, changed, channel)
   local places, order = places_of(areas)
   for _, area in ipairs(order) do move_places(key, area, places[area], from, to, changed, channel) end
+end
+
+-- How many places of each area the house lends to staff who sell over its holds. `house` is {area, off_sale, kept, …}:
+-- what PostgreSQL has blocked in all, and of that for the house. What is lent already, or killed, is not lent.
+local function lent_by_house(key, house)
+  local lent = {}
+  for i = 1, #house, 3 do
+    local blocked = tonumber(redis.call('HGET', key, house[i] .. '/blocked') or 0)
+    lent[house[i]] = math.max(0, math.min(house[i + 2], blocked - (house[i + 1] - house[i + 2])))
+  end
+  return lent
+end
+
+-- How many of {area, n, …}, places that a hold was lent, PostgreSQL has still as blocked: whoever blocked or unblocked
+-- since has set anew what is. As {area, n, …}.
+local function still_lent(key, lent, house)
+  local still, off_sale = {}, {}
+  for i = 1, #house, 3 do off_sale[house[i]] = house[i + 1] end
+  for i = 1, #lent, 2 do
+    local blocked = tonumber(redis.call('HGET', key, lent[i] .. '/blocked') or 0)
+    local n = math.min(lent[i + 1], (off_sale[lent[i]] or 0) - blocked)
+    if n > 0 then still[#still + 1], still[#still + 2] = lent[i], n end
+  end
+  return still
+end
+
+-- Takes places for a hold of staff: what is for sale through `channel` first, and what is missing from the house.
+-- Answers the latter, {area, n, …}. Refuses nothing: see areas_in_the_way.
+local function take_areas(key, areas, channel, changed)
+  local lent, places, order = {}, places_of(areas)
+  for _, area in ipairs(order) do
+    local found = redis.call('HMGET', key, area .. '/available', area .. '/allotments')
+    local open = math.max(0, found[1] - kept_from(channel, allotments_of(found[2])))
+    local missing = math.max(0, places[area] - open)
+    move_places(key, area, places[area] - missing, 'available', 'held', changed, channel)
+    if missing > 0 then
+      move_places(key, area, missing, 'blocked', 'held', changed, channel)
+      lent[#lent + 1], lent[#lent + 2] = area, missing
+    end
+  end
+  return lent
 end
 
 local function size_of(seats, areas)
@@ -247,7 +291,7 @@ end
 local function end_hold(seats_key, areas_key, record, from, reason, changed_seats, changed_areas)
   set_seats(seats_key, runs_of(record[SEATS], 2), AVAILABLE, changed_seats)
   move_areas(areas_key, record[AREAS], from, 'available', changed_areas, record[CHANNEL])
-  record[STATE], record[REASON], record[SEATS], record[AREAS] = 'gone', reason, {}, {}
+  record[STATE], record[REASON], record[SEATS], record[AREAS], record[LENT] = 'gone', reason, {}, {}, nil
 end
 
 -- A hold that its holder wants to change: the record, or nil and the refusal.

@@ -38,6 +38,8 @@ from lml_live.inventory.wishes import AreaWishes
 FREE, HELD, SOLD, HOUSE, KILL = range(5)
 IDS = [seat_id(index) for index in range(24)]
 CLARA = Act("clara", "school class")
+HELD_3 = (0, 3, 0, 7)
+"""The pit where three of its ten places are held, and seven blocked."""
 BEGINNING = (datetime(2000, 1, 1, tzinfo=UTC), 0)
 
 
@@ -76,6 +78,17 @@ class Office:
 
     async def release(self, hold: str) -> Undone | Refusal | None:
         return await self.holding.release(self.event, IDS, hold, Act("ben", "did not come"))
+
+    async def block_pit(self, *, house: int, kill: int) -> None:
+        await self.house.block_rows(self.event, {}, {"pit": house})
+        await self.house.pool.execute(
+            "INSERT INTO area_block VALUES ($1, 'pit', 'kill', $2, 'r', 's')", self.event, kill
+        )
+        await self.house.holds.block_seats(self.event, [], {"pit": house + kill}, seatmap.BYTE_HOUSE)
+
+    async def pit_blocks(self) -> list[tuple[str, int]]:
+        rows = await self.house.pool.fetch("SELECT kind, quantity FROM area_block WHERE event_id = $1", self.event)
+        return sorted((row["kind"], row["quantity"]) for row in rows)
 
     async def lose_redis(self) -> None:
         """The event's keys vanish, and the book is built anew from what PostgreSQL knows."""
@@ -242,20 +255,33 @@ async def die(office: Office, act: Callable[[], Awaitable[Any]], **how: Any) -> 
 async def test_the_same_request_finishes_what_a_dead_worker_began(
     office: Office, house: House, before: bool, lost: bool
 ) -> None:
-    await die(office, lambda: office.hold(3, 20, over_house=True), before=before)
+    """Of three places in the pit one is for sale, and two are the house's, which has five more; two are killed."""
+    await office.block_pit(house=7, kill=2)
+    await die(office, lambda: office.hold(3, 20, pit=3, over_house=True), before=before)
     [(hold, state, _)] = await office.listed()
     assert (state, await office.log()) == ("taking", [])
     if lost:
         await office.lose_redis()
         assert (await house.states(office.event))[3] == FREE, "nobody was told that it is held"
-    made = held(await office.hold(3, 20, over_house=True))
+        assert await house.area(office.event, "pit") == (1, 0, 0, 9)
+    made = held(await office.hold(3, 20, pit=3, over_house=True))
     assert (made.hold, await office.listed()) == (hold, [(hold, "held", [3, 20])])
-    assert len(await office.log()) == 1
-    assert await office.blocks() == {21: "house", 22: "kill"}
-    held(await office.hold(3, 20, over_house=True))
-    assert len(await office.log()) == 1, "twice is once"
+    for _ in ("made", "made again"):
+        assert await office.log() == [
+            ("unblock", [("pit", 2)], "held", "clara", "school class"),
+            ("hold", [3, 20, ("pit", 3)], "held", "clara", "school class"),
+        ]
+        assert await office.blocks() == {21: "house", 22: "kill"}
+        assert (await office.pit_blocks(), await house.area(office.event, "pit")) == (
+            [("house", 5), ("kill", 2)],
+            HELD_3,
+        )
+        held(await office.hold(3, 20, pit=3, over_house=True))
     await office.lose_redis()
     assert (await house.states(office.event))[3] == HELD
+    assert await house.area(office.event, "pit") == HELD_3
+    assert isinstance(await office.release(made.hold), Undone)
+    assert await house.area(office.event, "pit") == (3, 0, 0, 7), "what is released is for sale"
 
 
 @pytest.mark.parametrize("before", [True, False])

@@ -17,6 +17,8 @@ from lml_live.booking.claims import AtCounter
 from lml_live.booking.ledger import Tender
 from lml_live.inventory import seatmap
 from lml_live.inventory.answers import Changed, Refusal
+from lml_live.inventory.checker import Checker
+from lml_live.inventory.drift import Drift
 from lml_live.inventory.staff_holds import StaffHolds
 from lml_live.pricing.blocks import BlockKind, Blocks
 
@@ -24,7 +26,7 @@ IDS = [seat_id(index) for index in range(24)]
 
 
 class Counter:
-    """20 and 21 are kept back by the house, 22 is killed."""
+    """20 and 21 are kept back by the house, 22 is killed; of ten places of the floor five, and two."""
 
     def __init__(self, house: BookingHouse, event: str) -> None:
         self.house, self.event = house, event
@@ -60,8 +62,9 @@ class Counter:
         await self.blocking.block(self.event, wanted, kind, "press", "mona")
 
     async def open(self) -> "Counter":
-        await self.house.block_rows(self.event, {20: "house", 21: "house", 22: "kill"}, {})
-        await self.house.holds.block_seats(self.event, [20, 21], {}, seatmap.BYTE_HOUSE)
+        await self.house.block_rows(self.event, {20: "house", 21: "house", 22: "kill"}, {"floor": 5})
+        await self.house.pool.execute("INSERT INTO area_block VALUES ($1, 'floor', 'kill', 2, 'r', 's')", self.event)
+        await self.house.holds.block_seats(self.event, [20, 21], {"floor": 7}, seatmap.BYTE_HOUSE)
         await self.house.holds.block_seats(self.event, [22], {}, seatmap.BYTE_KILL)
         self.customer = await self.holding.add_customer("clara")
         return self
@@ -101,6 +104,20 @@ class Counter:
     async def blocks(self) -> dict[int, str]:
         rows = await self.house.pool.fetch("SELECT seat_id, kind FROM seat_block WHERE event_id = $1", self.event)
         return {IDS.index(row["seat_id"]): row["kind"] for row in rows}
+
+    async def unblock(self, *seats: int, floor: int = 0, kind: BlockKind = "house") -> None:
+        wanted = Selection(seats=[IDS[seat] for seat in seats], areas={"floor": floor} if floor else {})
+        await self.blocking.unblock(self.event, wanted, kind, "on sale", "mona")
+
+    async def floor(self) -> tuple[tuple[int, int, int, int], dict[str, int]]:
+        """Its places (available, held, sold, blocked), and what PostgreSQL has of them as blocked, by kind."""
+        rows = await self.house.pool.fetch("SELECT kind, quantity FROM area_block WHERE event_id = $1", self.event)
+        return await self.house.area(self.event, "floor"), {row["kind"]: row["quantity"] for row in rows}
+
+    async def drift(self) -> tuple[Drift, ...]:
+        look = await Checker(self.house.book, self.house.holds, self.house.pool).look(self.event)
+        assert look is not None
+        return look.found
 
     async def sales(self) -> list[tuple[str | None, ...]]:
         """(staff, reason) of each seat or area that was sold, as the status-change log has it."""

@@ -16,8 +16,10 @@ from booking_fixtures import (  # noqa: F401
 from booking_house import PLACE, PRICE, BookingHouse
 from checker import check
 from counter_house import Counter
+from databases import locks_waited_for
 from every_point import charge_again
 from inventory_house import refused
+from waiting import eventually
 
 from lml_live.booking.bookings import Booking
 from lml_live.booking.ledger import Tender
@@ -27,6 +29,7 @@ from lml_live.inventory.answers import Refusal
 from lml_live.inventory.records import is_counter_hold
 
 FREE, HELD, SOLD, HOUSE, KILL = range(5)
+KEPT = {"house": 5, "kill": 2}
 
 
 @pytest.fixture
@@ -67,7 +70,7 @@ async def test_places_are_sold_over_a_house_hold_in_one_call(counter: Counter) -
         assert (made.state, made.amount, made.tender) == ("confirmed", amount, tender)
         assert made.forgone == (PRICE + PLACE if tender == "comp" else None)
         assert (await house.states(event))[20:23] == [SOLD, HOUSE, KILL], "told before it is answered"
-        assert await house.area(event, "floor") == (9, 0, 1, 0)
+        assert await counter.floor() == ((2, 0, 1, 7), KEPT), "those for sale go first"
         assert await counter.blocks() == {21: "house", 22: "kill"}
         assert await house.acts(made) == {"sell_hold": False}
         assert await counter.books(made) == books
@@ -77,6 +80,27 @@ async def test_places_are_sold_over_a_house_hold_in_one_call(counter: Counter) -
         await house.rest()
         await house.assert_right(event)
     assert await house.pool.fetchval("SELECT count(*) FROM payment") == 0
+
+
+async def test_places_of_an_area_are_sold_over_a_house_hold(counter: Counter) -> None:
+    """Unblocking first and selling then were two steps, and in between the places were anybody's."""
+    house, event = counter.house, counter.event
+    made = await counter.sold(floor=5, reason="the mayor's guests")
+    assert await counter.floor() == ((0, 0, 5, 5), {"house": 3, "kill": 2})
+    told = await house.pool.fetch("SELECT act, quantity, status, booking_id, reason FROM status_change ORDER BY number")
+    assert ("unblock", 2, "sold", made.id, "the mayor's guests") in [tuple(row) for row in told]
+    assert sold(await counter.sell(floor=5, reason="the mayor's guests")).id == made.id
+    answers = await asyncio.gather(*(counter.sell(floor=2, request=str(n), staff=f"clerk-{n}") for n in (2, 3)))
+    assert sorted(isinstance(answer, Booking) for answer in answers) == [False, True], "the house has three, and kills"
+    await house.rest()
+    assert (await counter.floor(), await counter.drift()) == (((0, 0, 7, 3), {"house": 1, "kill": 2}), ())
+    await counter.sold(floor=1, request="4")
+    assert await counter.floor() == ((0, 0, 8, 2), {"kill": 2})
+    refused(await counter.sell(floor=1, request="5"), "area_full")
+    await house.refund(made)
+    await house.rest()
+    assert (await counter.floor(), await counter.drift()) == (((5, 0, 3, 2), {"kill": 2}), ()), "refunded, for sale"
+    await house.assert_right(event)
 
 
 async def test_a_customers_hold_is_sold(counter: Counter) -> None:
@@ -162,10 +186,10 @@ async def test_a_claim_that_is_refused_leaves_the_seats_as_they_were(counter: Co
         event = counter.event
         before, blocks = await house.states(event), await counter.blocks()
         await cut(counter)
-        refused(await counter.sell(3, 20, floor=2, request=code), code)
+        refused(await counter.sell(3, 20, floor=4, request=code), code)
         assert (await house.states(event), await counter.blocks()) == (before, blocks)
-        assert await house.area(event, "floor") == (10, 0, 0, 0)
-        refused(await counter.sell(3, 20, floor=2, request=code), "conflict")
+        assert await counter.floor() == ((3, 0, 0, 7), KEPT)
+        refused(await counter.sell(3, 20, floor=4, request=code), "conflict")
         left = {name: one.state for name, one in (await house.records(event)).items() if is_counter_hold(name)}
         assert set(left.values()) == {"gone"}
     assert await house.pool.fetchval("SELECT count(*) FROM ledger_transaction WHERE reason = 'cash_taken'") == 0
@@ -174,7 +198,8 @@ async def test_a_claim_that_is_refused_leaves_the_seats_as_they_were(counter: Co
 WISHES: list[tuple[tuple[int, ...], dict[str, Any], str, tuple[int, ...]]] = [
     ((20, 22), {}, "seat_taken", (22,)),
     ((3, 20), {"over_house": False}, "seat_taken", (20,)),
-    ((20,), {"floor": 11}, "area_full", ()),
+    ((20,), {"floor": 9}, "area_full", ()),
+    ((3,), {"floor": 4, "over_house": False}, "area_full", ()),
 ]
 
 
@@ -207,12 +232,14 @@ async def test_a_death_before_the_claim_leaves_nothing(
     with monkeypatch.context() as broken:
         broken.setattr(house.bookings, "claim", die)
         with pytest.raises(Died):
-            await (counter.sell(3, 20, floor=1) if whole else counter.sell_hold(hold))
+            await (counter.sell(3, 20, floor=5) if whole else counter.sell_hold(hold))
     assert (await house.states(event))[20] == HELD
+    assert await counter.floor() == ((0, 5, 0, 5) if whole else (3, 0, 0, 7), KEPT)
     await house.settle_old_marks(event)
     assert (await house.states(event), await counter.blocks()) == (before, blocks)
-    refused(await (counter.sell(3, 20, floor=1) if whole else counter.sell_hold(hold)), "conflict")
-    again = await (counter.sell(3, 20, floor=1, request="2") if whole else counter.sell_hold(hold, request="2"))
+    assert await counter.floor() == ((3, 0, 0, 7), KEPT)
+    refused(await (counter.sell(3, 20, floor=5) if whole else counter.sell_hold(hold)), "conflict")
+    again = await (counter.sell(3, 20, floor=5, request="2") if whole else counter.sell_hold(hold, request="2"))
     assert sold(again).state == "confirmed"
     await house.rest()
     await house.assert_right(event)
@@ -235,6 +262,49 @@ async def test_a_block_that_is_refused_while_a_sale_is_undone_leaves_the_house_h
     await house.assert_right(event)
 
 
+async def test_who_blocks_and_unblocks_while_a_sale_is_undone_has_said_what_is_so(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sale of five died with two of the house's places. What is blocked afterwards is what was said last."""
+    acts = [
+        (counter.unblock, 4, ((7, 0, 0, 3), 1)),
+        (counter.unblock, 1, ((4, 0, 0, 6), 4)),
+        (counter.block, 1, ((3, 0, 0, 7), 5)),  # no room for one more, with five in checkout
+    ]
+    for number, (act, places, (floor, kept)) in enumerate(acts):
+        counter = await another(counter)
+        with monkeypatch.context() as broken:
+            broken.setattr(counter.house.bookings, "claim", die)
+            with pytest.raises(Died):
+                await counter.sell(floor=5, request=str(number))
+        await getattr(counter, act.__name__)(floor=places)
+        await counter.house.settle_old_marks(counter.event)
+        assert await counter.floor() == (floor, {"house": kept, "kill": 2})
+        assert await counter.drift() == ()
+
+
+async def test_who_unblocks_waits_for_a_claim_of_what_the_house_lent(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house, claim = counter.house, counter.house.bookings.claim
+    manager = Counter(house, counter.event)
+    unblocking: list[asyncio.Task[None]] = []
+
+    async def waits_for_a_turn() -> bool:
+        return unblocking[0].done() or await locks_waited_for(house.pool, 7204) > 0
+
+    async def claim_late(*args: Any) -> Any:
+        unblocking.append(asyncio.create_task(manager.unblock(floor=1)))
+        await eventually(waits_for_a_turn)
+        return await claim(*args)
+
+    monkeypatch.setattr(house.bookings, "claim", claim_late)
+    sold(await counter.sell(floor=5))
+    await unblocking[0]
+    await house.rest()
+    assert (await counter.floor(), await counter.drift()) == (((1, 0, 5, 4), {"house": 2, "kill": 2}), ())
+
+
 async def gone(*_: Any, **__: Any) -> Any:
     raise Unavailable("It does not answer.")
 
@@ -247,16 +317,18 @@ async def test_where_a_store_is_gone_the_same_request_sells_later(
         with monkeypatch.context() as broken:
             broken.setattr(owner, name, gone)
             with pytest.raises(Unavailable):
-                await counter.sell(3, 20)
+                await counter.sell(3, 20, floor=4)
         if name == "claim":
             # What was taken was sold to the next request under this key, which heard that it was another booking's.
             refused(await counter.sell(3), "idempotency_mismatch")
             refused(await counter.sell(3, 20, floor=1), "idempotency_mismatch")
             assert await house.pool.fetchval("SELECT count(*) FROM booking") == 0
-    made = sold(await counter.sell(3, 20))
+    made = sold(await counter.sell(3, 20, floor=4))
     assert await house.pool.fetchval("SELECT count(*) FROM booking") == 1
-    assert await counter.books(made) == {"cash_drawer": 2 * PRICE, "venue_payable": -2 * PRICE}
+    amount = 2 * PRICE + 4 * PLACE
+    assert await counter.books(made) == {"cash_drawer": amount, "venue_payable": -amount}
     await house.rest()
+    assert await counter.floor() == ((0, 0, 4, 6), {"house": 4, "kill": 2})
     await house.assert_right(event)
 
 
@@ -307,9 +379,10 @@ async def test_redis_lost_between_take_and_claim_and_the_same_request_sells(
     with monkeypatch.context() as broken:
         broken.setattr(counter.inventory, "take_for_sale", lose)
         with pytest.raises(Unavailable):
-            await counter.sell(3, 20)
+            await counter.sell(3, 20, floor=4)
     assert [(await house.states(event))[seat] for seat in (3, 20)] == [FREE, HOUSE]
-    assert sold(await counter.sell(3, 20)).state == "confirmed"
+    assert await counter.floor() == ((3, 0, 0, 7), KEPT)
+    assert sold(await counter.sell(3, 20, floor=4)).state == "confirmed"
     await house.rest()
     assert check(await house.read_run(event)) == []
 

@@ -49,6 +49,8 @@ class Act(Struct, frozen=True, kw_only=True):
     places: int = 0
     """What was asked for; of a block, what was blocked."""
     over_house: bool = False
+    killed: int = 0
+    """Of the places of a block: nobody takes anything over these."""
     channel: str = ""
     """Through which the hold is made, or which one is given or loses something; empty for one that has nothing."""
     address: str = ""
@@ -191,18 +193,26 @@ def _places_are_there(history: History) -> Iterator[str]:
     for event, rest in history.rest.items():
         if min(rest.counts) < 0:
             yield f"{event} counts below nothing: {rest.counts}"
-        taken: dict[str, tuple[int, float]] = {}
-        blocked = 0
-        for act in history.acts:
-            if not act.granted or act.event != event:
-                continue
-            if act.verb == "block":
-                blocked = act.places
-            elif act.hold:
-                taken[act.hold] = (act.got.places, act.got.until_ms) if act.got else (0, 0)
-            most = sum(n for n, until in taken.values() if until > act.ended_ms)
+        for most, blocked in _held_and_blocked(history, event):
             if most + blocked > rest.capacity:
                 yield f"{event} has {rest.capacity} places, and {most} were held and {blocked} blocked at once"
+
+
+def _held_and_blocked(history: History, event: str) -> Iterator[tuple[int, int]]:
+    """How many places were, after each act. Staff who take some over a house hold take what is for sale first."""
+    taken: dict[str, tuple[int, float]] = {}
+    blocked = killed = 0
+    for act in history.acts:
+        if not act.granted or act.event != event:
+            continue
+        if act.verb == "block":
+            blocked, killed = act.places, act.killed
+        elif act.hold:
+            taken[act.hold] = (act.got.places, act.got.until_ms) if act.got else (0, 0)
+        most = sum(n for n, until in taken.values() if until > act.ended_ms)
+        if act.over_house:
+            blocked = max(killed, min(blocked, history.rest[event].capacity - most))
+        yield most, blocked
 
 
 def _nothing_is_lost_or_made(history: History) -> Iterator[str]:
@@ -212,6 +222,9 @@ def _nothing_is_lost_or_made(history: History) -> Iterator[str]:
             yield f"{event} has {rest.capacity} places, and counts {rest.counts}"
         if rest.counts[1] != (held := sum(hold.places for hold in rest.holds.values())):
             yield f"{event} counts {rest.counts[1]} places held, and {held} are"
+        for _, places in [*_held_and_blocked(history, event)][-1:]:
+            if rest.counts[3] != places:
+                yield f"{event} counts {rest.counts[3]} places blocked, and {places} are"
         blocked: set[int] = set()
         for act in history.acts:
             if act.granted and act.event == event and act.verb in ("block", *MAKES, "unblock"):

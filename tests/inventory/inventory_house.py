@@ -98,7 +98,7 @@ class Worker:
 
     async def close_some(self, event: str, batch: int = limits.SWEEP_BATCH, offset: int = 0) -> tuple[int, int]:
         """One step of closing: holds seen, holds freed."""
-        args = [self.book.skew_ms, batch, offset, limits.SWEEP_WORK_MAX]
+        args = [self.book.skew_ms, batch, offset, limits.SWEEP_WORK_MAX, limits.UNTIL_RELEASED_MS]
         _, answer = await self.book.run(event, "close_holds", SWEEP_KEYS, lambda _: args)
         return int(answer[1]), int(answer[2])
 

@@ -125,6 +125,8 @@ class Reference:
     killed: set[int] = field(default_factory=set)
     """Those of them that staff may not sell from either."""
     blocked_places: int = 0
+    killed_places: int = 0
+    """Those of them that staff may not sell from either."""
     channel_of: dict[int, str] = field(default_factory=dict)
     """Which channel alone sells a seat; absent where all do."""
     allotted: dict[str, int] = field(default_factory=lambda: dict.fromkeys(CHANNELS, 0))
@@ -218,7 +220,15 @@ class Reference:
         kept_back = self.blocked - self.killed if over_house else set()
         if not set(wish[0]) <= (self.free_seats(but) | kept_back) & (self.sold_by(through, "box-office") | own):
             return "seat_taken"
-        return "area_full" if sum(wish[1].values()) > self.free_places(through, but) else None
+        # A move is no sale over a house hold: its places are from what is for sale.
+        lent = self.blocked_places - self.killed_places if over_house and not but else 0
+        return "area_full" if sum(wish[1].values()) > self.free_places(through, but) + lent else None
+
+    def lend(self, wish: SeatsAndPlaces) -> int:
+        """How many of the places that staff are about to take the house has: what is for sale goes first."""
+        lent = max(0, sum(wish[1].values()) - self.free_places("box-office"))
+        self.blocked_places -= lent
+        return lent
 
     # --- What happens
 

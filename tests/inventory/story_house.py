@@ -11,7 +11,9 @@ from lml_live.inventory import seatmap
 from lml_live.inventory.addresses import Addresses
 from lml_live.inventory.answers import Refusal
 from lml_live.inventory.holds import is_staff_hold
+from lml_live.inventory.staff_holds import Taken
 from lml_live.inventory.upkeep import Upkeep
+from lml_live.inventory.wishes import AreaBlock
 
 refused_acts = st.sampled_from(["hold", "add", "replace", "extend", "checkout"])
 
@@ -36,7 +38,7 @@ class HouseRules(Bookings):
             ref.blocked |= done
             ref.killed = ref.killed | done if kill else ref.killed - done
             if fits:
-                ref.blocked_places = n
+                ref.blocked_places, ref.killed_places = n, n if kill else 0
             refused = answer.refused_seats
             for seat in sorted(done)[:1]:
                 self.hold_for_customer("anna", ([seat], {}), over_house=kill)  # a killed one is nobody's
@@ -73,17 +75,27 @@ class HouseRules(Bookings):
     def hold_for_customer(self, holder: str, wish: SeatsAndPlaces, over_house: bool) -> None:
         ref = self.ref
         name = self.run(self.staff.hold_id(self.event, f"{len(self.order):020x}"))
-        answer = self.run(
-            self.staff.hold_for_customer(self.event, holder, name, *self.asked(wish), over_house=over_house)
-        )
+        more = {"over_house": over_house, "house": self.house_blocks(over_house)}
+        answer = self.run(self.staff.hold_for_customer(self.event, holder, name, *self.asked(wish), **more))  # type: ignore[arg-type]
         expected = ref.refusal_of_staffs_wish(wish, over_house)
         if len(self.holds_of(holder)) >= limits.HOLDS_PER_HOLDER_MAX:
             expected = "limit_exceeded"
         if self.judge(answer, expected):
+            assert isinstance(answer, Taken)
+            assert answer.lent == self.lent_of(wish)
             for_ever = limits.UNTIL_RELEASED_MS
             hold = ref.make(name, holder, wish, "box-office", for_ever, for_ever)
             self.order.append(name)
             ref.blocked -= hold.seats
+
+    def house_blocks(self, over_house: bool = True) -> dict[str, AreaBlock]:
+        """As PostgreSQL has it: what staff who sell over house holds may take."""
+        every, killed = self.ref.blocked_places, self.ref.killed_places
+        return {"pit": AreaBlock(every, every - killed)} if over_house and every else {}
+
+    def lent_of(self, wish: SeatsAndPlaces) -> dict[str, int]:
+        lent = self.ref.lend(wish)
+        return {"pit": lent} if lent else {}
 
     @rule(holder=holders, wish=wishes, over_house=st.booleans(), undone=st.booleans())
     def sell_at_once(self, holder: str, wish: SeatsAndPlaces, over_house: bool, undone: bool) -> None:
@@ -91,18 +103,23 @@ class HouseRules(Bookings):
         ref, was = self.ref, set(self.ref.blocked)
         name = self.run(self.staff.counter_hold_id(self.event, f"{len(self.order):020x}"))
         wished, booking = self.asked(wish), f"b-{name}"
-        more = {"over_house": over_house, "mark_seconds": MARK_MS // 1000}
+        blocks = self.house_blocks(over_house)
+        more = {"over_house": over_house, "mark_seconds": MARK_MS // 1000, "house": blocks}
         answer = self.run(self.staff.take_for_sale(self.event, holder, name, booking, *wished, **more))  # type: ignore[arg-type]
         if self.judge(answer, ref.refusal_of_staffs_wish(wish, over_house)):
+            lent = self.lent_of(wish)
+            assert isinstance(answer, Taken)
+            assert answer.lent == lent
             hold = ref.make(name, holder, wish, "box-office", ref.now + MARK_MS, ref.now + MARK_MS)
             hold.state, hold.booking = "checkout", booking
             self.order.append(name)
             ref.blocked -= hold.seats
             if undone:
                 house = was & hold.seats
-                assert self.run(self.staff.undo_taking(self.event, name, booking, house)) is not None
+                assert self.run(self.staff.undo_taking(self.event, name, booking, house, blocks)) is not None
                 ref.end(name, since=ref.now)
                 ref.blocked |= house
+                ref.blocked_places += lent.get("pit", 0)
 
     @precondition(lambda self: self.order)
     @rule(number=numbers, wish=wishes, over_house=st.booleans())
@@ -182,6 +199,8 @@ class HouseRules(Bookings):
         active = [name for name, hold in self.ref.live().items() if hold.state == "active"]
         assert self.run(upkeep.close_holds(self.event)) == len(active)
         for name in active:
+            if is_staff_hold(name):
+                self.ref.holds[name].lifetime = self.ref.now
             self.ref.end(name, since=self.ref.now)
         self.change_sale(state="open")
 

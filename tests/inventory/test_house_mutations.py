@@ -41,6 +41,35 @@ async def sell_and_undo(w: Witness) -> None:
     await w.undo(await w.sell("kim", 3, 4, pit=1), 3)
 
 
+async def sell_over_house_places(w: Witness) -> None:
+    await w.block(pit=3)
+    await w.hold("ben", pit=1)
+    await w.sell("kim", pit=2)  # one is for sale, and one the house's
+
+
+async def undo_over_house_places(w: Witness) -> None:
+    await w.block(pit=3)
+    await w.hold("ben", pit=1)
+    await w.undo(await w.sell("kim", pit=2))
+
+
+async def unblock_before_it_is_undone(w: Witness) -> None:
+    await w.block(pit=3)
+    await w.hold("ben", pit=2)
+    hold = await w.sell("kim", pit=2)
+    await w.block(pit=0)
+    await w.undo(hold)
+
+
+async def sell_killed_places(w: Witness) -> None:
+    """The house has one place, and two clerks sell it at once."""
+    await w.block(pit=3, killed=2)
+    await w.hold("ben", pit=2)
+    await w.sell("kim", pit=1)
+    await w.give("kim", pit=1, over_house=True)
+    await w.sell("kim", pit=1)
+
+
 async def withdraw_plainly(w: Witness) -> None:
     await w.withdraw(await w.hold("anna", 1, 2, pit=2))
 
@@ -134,6 +163,8 @@ async def read_what_is_damaged(w: Witness) -> None:
 FREED = "end_for_good(KEYS, record, hold_id, {}, now, changed_seats, changed_areas)"
 GONE = "record[STATE], record[REASON] = 'gone', {}"
 OWNER = "record[BOOKING] ~= ARGV[4] or "
+MISSING = "math.max(0, places[area] - open)"
+KILLED = "blocked - (house[i + 1] - house[i + 2])"
 WHOLE = "redis.call('HLEN', areas) == tonumber(area_fields)"
 
 # what is taken away · the script · its line · what it is instead · the acts that need it · the rule that is broken then
@@ -142,6 +173,15 @@ MUTATIONS: list[tuple[str, str, str, str, Acts, str]] = [
     ("the counter sells places that are there", "take_for_sale", FULL, "", sell_what_is_held, "I5"),
     ("what is undone is the house's again", "undo_taking", "runs_of(kept, 1), HOUSE", "{}, HOUSE", sell_and_undo, "I6"),
     ("what is undone is for sale", "undo_taking", FREED.format("'staff'"), GONE.format("'staff'"), sell_and_undo, "I7"),
+    ("what the house lends is sold last", "take_for_sale", MISSING, "places[area]", sell_over_house_places, "I6"),
+    ("what is killed is not lent", "take_for_sale", KILLED, "blocked",
+     sell_killed_places, "I5"),
+    ("nor to a customer", "hold_for_customer", KILLED, "blocked",
+     sell_killed_places, "I5"),
+    ("places that were lent are the house's again", "undo_taking", "for i = 1, #lent, 2 do move_places(",
+     "for i = 1, 0, 2 do move_places(", undo_over_house_places, "I6"),
+    ("unless somebody has put them on sale", "undo_taking", "(off_sale[lent[i]] or 0) - blocked", "lent[i + 1]",
+     unblock_before_it_is_undone, "I6"),
     ("what staff end is for sale", "withdraw_hold", FREED.format("'staff'"), GONE.format("'staff'"),
      withdraw_plainly, "I7"),
     ("staff end nothing that is paid for", "withdraw_hold", "if not record then return not_active end",

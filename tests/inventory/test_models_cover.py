@@ -76,7 +76,7 @@ ELSEWHERE = {
     "renew": "reads PostgreSQL again",
     "count": "counts what read_inventory answers",
     "seat_bytes": "shows what read_inventory answers",
-    "own_seats": "tells what a record has",
+    "own_places": "tells what a record has",
     "find_hold": "a plain read of a record",
     "find_holds": "plain reads of a book",
 }

@@ -24,6 +24,7 @@ from lml_live.inventory.records import KEY_NAMES, Entry, Record, Sale, SalesChan
 from lml_live.inventory.returns import Returns
 from lml_live.inventory.staff_holds import StaffHolds
 from lml_live.inventory.together import Act
+from lml_live.inventory.wishes import AreaBlock
 
 SCRIPT_LINES_MAX = 80
 # Commands whose cost grows with the whole database or a whole key that has no bound.
@@ -504,10 +505,18 @@ async def test_each_value_of_a_release_is_where_the_header_says() -> None:
     assert (given["seats"], given["areas"]) == ("", "")
 
 
+BLOCKS = {"pit": AreaBlock(9, 6)}
+PACKED_BLOCKS = msgspec.msgpack.encode(["pit", 9, 6])
 STAFF_CALLS: dict[str, tuple[Callable[[StaffHolds], Any], dict[str, Any]]] = {
     "hold_for_customer": (
-        lambda acts: acts.hold_for_customer("e", "anna", "42-s-h", SEATS, AREAS, over_house=True),
-        {"holder": "anna", "max_holds": limits.HOLDS_PER_HOLDER_MAX, "also": seatmap.BYTE_HOUSE, "channel": 4},
+        lambda acts: acts.hold_for_customer("e", "anna", "42-s-h", SEATS, AREAS, over_house=True, house=BLOCKS),
+        {
+            "holder": "anna",
+            "max_holds": limits.HOLDS_PER_HOLDER_MAX,
+            "also": seatmap.BYTE_HOUSE,
+            "channel": 4,
+            "house": PACKED_BLOCKS,
+        },
     ),
     "move_hold": (
         lambda acts: acts.move_hold("e", "42-s-h", SEATS, AREAS, over_house=False),
@@ -515,12 +524,21 @@ STAFF_CALLS: dict[str, tuple[Callable[[StaffHolds], Any], dict[str, Any]]] = {
     ),
     "withdraw_hold": (lambda acts: acts.withdraw_hold("e", "42-s-h"), {}),
     "take_for_sale": (
-        lambda acts: acts.take_for_sale("e", "anna", "42-s-h", "b1", SEATS, AREAS, over_house=True, mark_seconds=30),
-        {"holder": "anna", "booking": "b1", "mark_ms": 30_000, "also": seatmap.BYTE_HOUSE, "channel": 4},
+        lambda acts: acts.take_for_sale(
+            "e", "anna", "42-s-h", "b1", SEATS, AREAS, over_house=True, mark_seconds=30, house=BLOCKS
+        ),
+        {
+            "holder": "anna",
+            "booking": "b1",
+            "mark_ms": 30_000,
+            "also": seatmap.BYTE_HOUSE,
+            "channel": 4,
+            "house": PACKED_BLOCKS,
+        },
     ),
     "undo_taking": (
-        lambda acts: acts.undo_taking("e", "42-s-h", "b1", {4, 2}),
-        {"booking": "b1", "house": msgspec.msgpack.encode([2, 4])},
+        lambda acts: acts.undo_taking("e", "42-s-h", "b1", {4, 2}, BLOCKS),
+        {"booking": "b1", "house": msgspec.msgpack.encode([2, 4]), "areas": PACKED_BLOCKS},
     ),
 }
 

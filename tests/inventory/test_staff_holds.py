@@ -149,6 +149,10 @@ async def test_a_closed_sale_has_no_holds(house: House, staff: StaffHolds) -> No
     assert await house.close_some(event) == (1, 1)
     assert (await house.states(event)).count(HELD) == 0
     await house.audit(event)
+    # It stood there, a tombstone, until the year 2100.
+    house.pass_ms(limits.TOMBSTONE_MS + 1_000)
+    await house.sweep(event)
+    assert await house.records(event) == {}
 
 
 async def test_staff_release_anybodys_hold(house: House, staff: StaffHolds) -> None:

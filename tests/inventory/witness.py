@@ -19,6 +19,7 @@ from lml_live.inventory.handing import HandOvers
 from lml_live.inventory.records import WEB, Record, pack
 from lml_live.inventory.returns import Returns
 from lml_live.inventory.staff_holds import StaffHolds, Undone
+from lml_live.inventory.wishes import AreaBlock
 
 SEATS, PIT, MAX_SIZE, EXTENSIONS, HOLD_SECONDS, LIFETIME_SECONDS = 12, 5, 4, 1, 100, 150
 AGENCY = "agency"
@@ -32,6 +33,8 @@ class Witness:
         self.house, self.events, self.event = house, list(events), events[0]
         self.staff = StaffHolds(house.book)
         self.acts: list[Act] = []
+        self.blocks: dict[str, AreaBlock] = {}
+        """What PostgreSQL has as blocked of the pit."""
         self._numbers = itertools.count()
 
     def now(self) -> float:
@@ -88,38 +91,43 @@ class Witness:
         number = again or next(self._numbers) + 1
         name = await self.staff.hold_id(self.event, f"{number:020x}")
         wish = adults(*seats), places(pit)
-        work = self.staff.hold_for_customer(self.event, client, name, *wish, over_house=over_house)
+        more = {"over_house": over_house, "house": self.blocks if over_house else {}}
+        work = self.staff.hold_for_customer(self.event, client, name, *wish, **more)  # type: ignore[arg-type]
         return await self.note("", "hold", work, *seats, pit=pit, over_house=over_house, key=f"staff {client} {number}")
 
     async def sell(self, client: str, *seats: int, pit: int = 0) -> str:
         """Taken at the counter, over house holds, too."""
         name = await self.staff.counter_hold_id(self.event, f"{next(self._numbers) + 1:020x}")
         wish = adults(*seats), places(pit)
-        work = self.staff.take_for_sale(self.event, client, name, "b", *wish, over_house=True, mark_seconds=30)
+        more = {"over_house": True, "mark_seconds": 30, "house": self.blocks}
+        work = self.staff.take_for_sale(self.event, client, name, "b", *wish, **more)  # type: ignore[arg-type]
         return await self.note("", "hold", work, *seats, pit=pit, over_house=True)
 
     async def undo(self, hold: str, *house: int) -> None:
-        """What was taken at the counter is what it was: these seats the house's."""
+        """What was taken at the counter is what it was: these seats the house's, and the places that it lent."""
         began = self.now()
-        if await self.staff.undo_taking(self.event, hold, "b", house) is not None:
+        if await self.staff.undo_taking(self.event, hold, "b", house, self.blocks) is not None:
             self._note_staff("release", began, hold=hold)
-            self._note_block("block", self.now(), frozenset(house), 0)
+            off_sale = self.blocks["pit"].off_sale if self.blocks else 0
+            self._note_block("block", self.now(), frozenset(house), off_sale)
 
-    async def block(self, *seats: int, pit: int = 0, state: int = seatmap.BYTE_HOUSE) -> None:
+    async def block(self, *seats: int, pit: int = 0, killed: int = 0, state: int = seatmap.BYTE_HOUSE) -> None:
+        """So many places are blocked then, `killed` of them for good and the others for the house."""
         began = self.now()
         done = await self.house.holds.block_seats(self.event, seats, {"pit": pit}, state)
         blocked = frozenset(seats) - set(done.refused_seats)
-        before = next((act.places for act in reversed(self.acts) if act.verb == "block"), 0)
-        self._note_block("block", began, blocked, before if done.refused_areas else pit)
+        if not done.refused_areas:
+            self.blocks = {"pit": AreaBlock(pit, pit - killed)}
+        before = self.blocks.get("pit", AreaBlock(0, 0))
+        self._note_block("block", began, blocked, before.off_sale, killed=before.off_sale - before.house)
 
     async def unblock(self, *seats: int) -> None:
         began = self.now()
         refused = await self.house.holds.unblock_seats(self.event, seats)
         self._note_block("unblock", began, frozenset(seats) - set(refused), 0)
 
-    def _note_block(self, verb: Verb, began: float, seats: frozenset[int], pit: int) -> None:
-        times = {"began_ms": began, "ended_ms": self.now()}
-        self.acts.append(Act(client="", verb=verb, event=self.event, seats=seats, places=pit, granted=True, **times))
+    def _note_block(self, verb: Verb, began: float, seats: frozenset[int], pit: int, *, killed: int = 0) -> None:
+        self._note_staff(verb, began, seats=seats, places=pit, killed=killed)
 
     async def hand_over(self, client: str, to: str) -> None:
         """Of each hold that went over, both are told that it is the other's now, and nothing else of it changed."""

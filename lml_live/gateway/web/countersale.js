@@ -13,7 +13,7 @@ const FREE = "available";
 const SEAT_WORDS = { available: "free", house: "kept by the house", kill: "not for sale", held: "held", sold: "sold" };
 const REFUSALS = {
   seat_taken: "Some of it is somebody else's by now.",
-  area_full: "There are not enough places left.",
+  area_full: "There are not enough places left, not even with those kept by the house.",
   hold_not_found: "This hold is not there any more.",
   hold_expired: "This hold's time is over.",
   hold_in_checkout: "This hold is being paid for online.",
