@@ -236,6 +236,11 @@ WHERE id IN (
     FOR UPDATE SKIP LOCKED)
 RETURNING id, booking_id, event_id, act, key, attempt, tries, intent_id, refund_id;
 
+-- name: renew_leases
+-- Whoever is at them lives, and is at them still.
+UPDATE outbox SET leased_until = now() + make_interval(secs => $2)
+WHERE id = ANY ($1::bigint[]) AND done IS NULL AND leased_until IS NOT NULL;
+
 -- name: end_leases
 -- They are anybody's again.
 UPDATE outbox SET leased_until = NULL WHERE id = ANY ($1::bigint[]) AND done IS NULL;

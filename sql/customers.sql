@@ -10,6 +10,11 @@ ON CONFLICT (account_id) DO UPDATE SET attempt = known.attempt
 RETURNING account_id, attempt, customer_id, begun, xmax = 0 AS is_new,
           (SELECT email FROM account WHERE id = account_id) AS email;
 
+-- name: forget_customer
+-- Stripe has deleted it: it is on record as gone, and the next one is made under another key.
+UPDATE stripe_customer SET customer_id = NULL, attempt = attempt + 1, gone = gone || customer_id
+WHERE account_id = (SELECT id FROM account WHERE holder = $1) AND customer_id = $2;
+
 -- name: next_customer_attempt
 -- Stripe answers this key with a failure for ever: the next one has another.
 UPDATE stripe_customer SET attempt = greatest(attempt, $2::int + 1) WHERE account_id = $1 AND customer_id IS NULL;

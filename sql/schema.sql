@@ -1443,12 +1443,18 @@ CREATE TABLE stripe_customer (
     attempt      integer NOT NULL DEFAULT 0,  -- with the account, the idempotency key at Stripe
     customer_id  text,                        -- cus_…
     begun        timestamptz NOT NULL DEFAULT now(),
+    gone         text[] NOT NULL DEFAULT '{}',  -- those before, which Stripe has deleted
     -- Two accounts that pay with the same cards.
-    CONSTRAINT one_account_per_customer UNIQUE (customer_id)
+    CONSTRAINT one_account_per_customer UNIQUE (customer_id),
+    -- A late answer brings back what was deleted.
+    CONSTRAINT gone_customer_stays_gone CHECK (customer_id <> ALL (gone))
 );
--- Whose cards are an account's is never changed.
+-- Whose cards are an account's is never changed: but one that Stripe has deleted goes on record as gone, and then another
+-- is made, under another key.
 CREATE TRIGGER customer_stays BEFORE UPDATE ON stripe_customer FOR EACH ROW
-    WHEN (OLD.customer_id IS DISTINCT FROM NEW.customer_id AND OLD.customer_id IS NOT NULL)
+    WHEN ((OLD.customer_id IS NOT NULL AND OLD.customer_id IS DISTINCT FROM NEW.customer_id OR OLD.gone <> NEW.gone)
+          AND NOT (OLD.customer_id IS NOT NULL AND NEW.customer_id IS NULL AND NEW.attempt > OLD.attempt
+                   AND NEW.gone = OLD.gone || OLD.customer_id))
     EXECUTE FUNCTION refuse();
 
 -- An anonymous holder has signed in: what they hold and have booked becomes the account's. Written before anything is
@@ -1848,6 +1854,9 @@ CREATE TRIGGER audit_evidence AFTER INSERT OR UPDATE OR DELETE ON dispute_eviden
 -- Who has an account, and since when.
 CREATE TRIGGER audit_accounts AFTER INSERT OR UPDATE OR DELETE ON account FOR EACH ROW
     EXECUTE FUNCTION audit_rows('account', 'id', '', '{password_hash,email}', '{}');
+-- Whose saved cards are gone with their customer.
+CREATE TRIGGER audit_customers AFTER UPDATE ON stripe_customer FOR EACH ROW WHEN (OLD.gone <> NEW.gone)
+    EXECUTE FUNCTION audit_rows('stripe_customer', 'account_id', '', '{}', '{}');
 -- Who signed in, and from where. That a session ends by itself is no act.
 CREATE TRIGGER audit_sessions AFTER INSERT ON staff_session FOR EACH ROW
     EXECUTE FUNCTION audit_rows('session', 'staff_id', '', '{token_hash}', '{}');

@@ -17,7 +17,7 @@ from lml_live.booking.aftercare import Aftercare
 from lml_live.booking.bookings import Bookings
 from lml_live.booking.creating import Creating
 from lml_live.booking.customers import Customers
-from lml_live.booking.outbox import Outcome, Work
+from lml_live.booking.outbox import Leases, Outcome, Work
 from lml_live.booking.pace import for_buyers
 from lml_live.booking.payments import Intent, PaymentFault, Payments
 from lml_live.booking.states import IntentStatus
@@ -73,8 +73,8 @@ class Completer:
         self._aftercare = aftercare
         self._poll_seconds = poll_seconds
         self._bank_seconds = bank_seconds
-        self._lease_seconds = lease_seconds
-        self._creating = Creating(bookings, payments, self._perform_act, customers, lease_seconds=lease_seconds)
+        self._leases = Leases(bookings, lease_seconds)
+        self._creating = Creating(bookings, payments, self._perform_act, customers, leases=self._leases)
         self._creating.made = self.wake
         self.undo_taking: UndoTaking = _nothing_taken
         self._wake = asyncio.Event()
@@ -89,7 +89,11 @@ class Completer:
     async def run(self) -> None:
         """Works until cancelled. Payments that wait for their turn at Stripe keep nothing else waiting."""
         try:
-            await asyncio.gather(self._repeat(self._round, self._wake), self._repeat(self._creating.turn, self._queued))
+            await asyncio.gather(
+                self._repeat(self._round, self._wake),
+                self._repeat(self._creating.turn, self._queued),
+                self._leases.run(),
+            )
         finally:
             await self.close()
 
@@ -129,8 +133,9 @@ class Completer:
 
         No part keeps another from its turn: what fails is logged, or raised when all were tried.
         """
-        work = await self._bookings.lease_work(limits.OUTBOX_BATCH, self._lease_seconds)
-        faults = await _all_of(self._perform(one) for one in work)
+        work = await self._bookings.lease_work(limits.OUTBOX_BATCH, self._leases.seconds)
+        with self._leases.kept(work):
+            faults = await _all_of(self._perform(one) for one in work)
         notices = await self._bookings.open_notices(limits.OUTBOX_BATCH)
         faults += await _all_of(self._heed(*notice) for notice in notices)
         overdue = await self._bookings.to_expire(limits.OUTBOX_BATCH, self._bank_seconds)
@@ -169,12 +174,13 @@ class Completer:
     async def _hurry(self, booking: str) -> None:
         await self._creating.hurry(booking)
         for _ in range(limits.HURRY_ROUNDS_MAX):
-            work = await self._bookings.lease_work(limits.OUTBOX_BATCH, self._lease_seconds, booking=booking)
+            work = await self._bookings.lease_work(limits.OUTBOX_BATCH, self._leases.seconds, booking=booking)
             if not work:
                 return
-            for one in work:
-                with for_buyers():
-                    await self._perform(one)
+            with self._leases.kept(work):
+                for one in work:
+                    with for_buyers():
+                        await self._perform(one)
 
     async def _heed(self, notice: str, kind: str, intent: str | None, booking: str | None) -> None:
         with for_buyers():

@@ -14,7 +14,7 @@ from functools import partial
 from lml_live import limits
 from lml_live.booking.bookings import Bookings
 from lml_live.booking.customers import Customers
-from lml_live.booking.outbox import Outcome, Work
+from lml_live.booking.outbox import Leases, Outcome, Work
 from lml_live.booking.pace import for_buyers, turn_in_hand
 from lml_live.booking.payments import Intent, PaymentFault, Payments
 
@@ -34,13 +34,13 @@ class Creating:
         perform: Perform,
         customers: Customers | None = None,
         *,
-        lease_seconds: float = limits.OUTBOX_LEASE_SECONDS,
+        leases: Leases,
     ) -> None:
         self._bookings = bookings
         self._payments = payments
         self._perform = perform
         self._customers = customers
-        self._lease_seconds = lease_seconds
+        self._leases = leases
         self._making: dict[str, asyncio.Task[None]] = {}
         """By booking, what is under way here."""
         self._leasing, self._reserving = asyncio.Lock(), asyncio.Lock()
@@ -55,7 +55,7 @@ class Creating:
             room = min(limits.OUTBOX_BATCH, limits.CREATES_AT_ONCE - len(self._making))
             if room <= 0 or time.monotonic() < self._shut_until:
                 return False
-            work = await self._bookings.lease_creates(room, self._lease_seconds)
+            work = await self._bookings.lease_creates(room, self._leases.seconds)
             for one in work:
                 task = asyncio.create_task(self._make(one), name=f"payment of {one.booking}")
                 self._making[one.booking] = task
@@ -88,12 +88,16 @@ class Creating:
         self.made()
 
     async def _make(self, work: Work) -> None:
+        with self._leases.kept([work]):
+            await self._make_in_turn(work)
+
+    async def _make_in_turn(self, work: Work) -> None:
         async with self._reserving:  # in the order in which they were asked for
             wait = await self._reserve(work)
         if wait is None:
             return
         await asyncio.sleep(wait)
-        begun = await self._bookings.begin_create(work, self._lease_seconds)
+        begun = await self._bookings.begin_create(work, self._leases.seconds)
         if begun is not None:  # else it was given up meanwhile, and nothing was sent
             with for_buyers(), turn_in_hand("create_intent"):
                 await self._perform(begun, self._create)

@@ -6,7 +6,7 @@ four digits: they are read from Stripe, and always of the customer whose account
 """
 
 import logging
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 from msgspec import Struct
 
@@ -30,12 +30,18 @@ class SavedCard(Struct, frozen=True, kw_only=True):
     exp_year: int
 
 
+CustomerFate = Literal["there", "deleted", "unknown"]
+"""`unknown`: this account at Stripe never had it, or no longer tells; a key of another account may be the reason."""
+
+
 class Wallet(Protocol):
     """What customers and their cards need of a payment provider. All raise `PaymentFault`."""
 
     async def create_customer(self, account: str, email: str, key: str) -> str:
         """Makes a customer, or answers the one that this key made; its id."""
         ...
+
+    async def customer_fate(self, customer: str) -> CustomerFate: ...
 
     async def find_customers(self, account: str, email: str) -> tuple[str, ...]:
         """The customers of an account, the first one first, whichever key made them."""
@@ -60,13 +66,19 @@ class Customers:
     async def of_payment(self, holder: str, *, save_card: bool, doubted: bool = False) -> str | None:
         """Whose a payment is at Stripe: the holder's account, where it has saved a card or is about to; else nobody's.
 
-        With `doubted`, Stripe is asked whether it still has that customer: one that was deleted there, or is another
-        Stripe account's, is nobody (who we have on record is never replaced). Raises `PaymentFault`.
+        With `doubted`, Stripe is asked what became of that customer: one that was deleted there is replaced, and one
+        that is another Stripe account's is nobody. Raises `PaymentFault`.
         """
         known = await self._known(holder)
-        if known is not None and doubted and not await self._is_there(known):
-            log.error("holder %s: Stripe has no customer %s any more: cards are not saved", holder, known)
+        fate = await self._wallet.customer_fate(known) if known is not None and doubted else "there"
+        if fate == "unknown":
+            log.error("holder %s: Stripe does not know customer %s: cards are not saved", holder, known)
             return None
+        if fate == "deleted":
+            log.warning("holder %s: Stripe has deleted customer %s, and its cards", holder, known)
+            async with postgres.connection(self._pool) as connected:
+                await connected.execute(_SQL["forget_customer"], holder, known)
+            known = await self._known(holder)  # another worker may have replaced it
         return await self._make(holder) if known is None and save_card else known
 
     async def cards(self, holder: str) -> tuple[SavedCard, ...]:
@@ -92,15 +104,6 @@ class Customers:
             if fault.kind == "refused":  # somebody was faster
                 raise NotFound("There is no such card.") from fault
             raise _gone(fault) from fault
-
-    async def _is_there(self, customer: str) -> bool:
-        try:
-            await self._wallet.list_cards(customer)
-        except PaymentFault as fault:
-            if fault.kind != "refused":
-                raise
-            return False
-        return True
 
     async def _known(self, holder: str) -> str | None:
         async with postgres.connection(self._pool) as connected:

@@ -1,6 +1,10 @@
 """The outbox as PostgreSQL keeps it: what was decided and is still to be done outside, who is at it, how it ended."""
 
-from collections.abc import Sequence
+import asyncio
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final, Literal
 
 import asyncpg
@@ -8,8 +12,11 @@ from msgspec import Struct
 
 from lml_live import limits
 from lml_live.booking.payments import PaymentFault
+from lml_live.errors import Unavailable
 from lml_live.infra import postgres
 from lml_live.infra.postgres import Connection, Pool
+
+log = logging.getLogger(__name__)
 
 _SQL: Final = postgres.statements("booking")
 
@@ -56,6 +63,11 @@ class Outbox:
         """Takes payments that are to be made, in the order in which they were asked for."""
         async with postgres.connection(self._pool) as connected:
             return _in_order(await connected.fetch(_SQL["lease_creates"], count, seconds))
+
+    async def renew_leases(self, ids: Sequence[int], seconds: float) -> None:
+        """What is leased and still being done is leased for so long from now."""
+        async with postgres.connection(self._pool) as connected:
+            await connected.execute(_SQL["renew_leases"], ids, seconds)
 
     async def end_leases(self, ids: Sequence[int]) -> None:
         """What was leased is anybody's again."""
@@ -109,6 +121,48 @@ class Outbox:
     async def end_attempt(self, booking: str, key: str, outcome: Outcome) -> None:
         async with postgres.connection(self._pool) as connected:
             await connected.execute(_SQL["end_attempt"], booking, key, outcome)
+
+
+class Leases:
+    """What one worker is at. Its leases are short, and renewed while it lives: what it dies over is soon another's.
+
+    A lease that ends too early (the database was away, the process was stopped) costs a call, and no more: two workers
+    at one row have one effect, for each asks Stripe first, or sends the same key (reliability.md, F37).
+    """
+
+    def __init__(self, outbox: Outbox, seconds: float) -> None:
+        self._outbox = outbox
+        self.seconds = seconds
+        self._since: dict[int, float] = {}
+        """By row, when it was leased or renewed last."""
+
+    @contextmanager
+    def kept(self, work: Sequence[Work]) -> Iterator[None]:
+        """Renews the leases of what was just taken, for as long as the block lasts."""
+        ids = [one.id for one in work]
+        self._since.update(dict.fromkeys(ids, time.monotonic()))
+        try:
+            yield
+        finally:
+            for each in ids:
+                self._since.pop(each, None)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await asyncio.sleep(self.seconds / limits.LEASE_RENEWALS / 2)
+            try:
+                await self.renew()
+            except Unavailable as error:
+                log.debug("leases are not renewed now: %s", error)
+
+    async def renew(self) -> None:
+        """Renews what has been under way for a part of its lease. Mostly there is nothing: a call takes less."""
+        now = time.monotonic()
+        old = [each for each, since in self._since.items() if now - since >= self.seconds / limits.LEASE_RENEWALS]
+        if old:
+            await self._outbox.renew_leases(old, self.seconds)
+            self._since.update({each: now for each in old if each in self._since})
 
 
 def _in_order(rows: Sequence[asyncpg.Record]) -> list[Work]:

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from lml_live.booking.customers import SavedCard
+from lml_live.booking.customers import CustomerFate, SavedCard
 from lml_live.booking.payments import PaymentFault
 from lml_live.booking.stripe_payments import StripePayments, named_in
 
@@ -22,6 +22,16 @@ class StripeWallet:
         create, options = self._v1.customers.create_async, {"idempotency_key": key}
         made = await self._send("create_customer", create, params, options, purpose=_SAVING)
         return str(made.id)
+
+    async def customer_fate(self, customer: str) -> CustomerFate:
+        try:
+            found = await self._send("retrieve_customer", self._v1.customers.retrieve_async, customer, purpose=_SAVING)
+        except PaymentFault as fault:
+            if fault.kind != "refused":
+                raise
+            return "unknown"
+        # What was deleted is found all the same, and is that one field (API: Retrieve a customer).
+        return "deleted" if getattr(found, "deleted", False) else "there"
 
     async def find_customers(self, account: str, email: str) -> tuple[str, ...]:
         # One page: an address is one account's, and has not so many customers.

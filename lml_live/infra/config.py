@@ -234,7 +234,7 @@ STRIPE_OPERATIONS: Final = frozenset(
         *("create_intent", "list_intents", "retrieve_intent", "capture_intent", "cancel_intent"),
         *("create_refund", "list_refunds", "list_disputes", "list_balance"),
         *("create_account", "list_accounts", "retrieve_account", "create_account_link"),
-        *("create_customer", "list_customers", "list_cards", "retrieve_card", "detach_card"),
+        *("create_customer", "retrieve_customer", "list_customers", "list_cards", "retrieve_card", "detach_card"),
         *("create_transfer", "list_transfers", "create_reversal", "list_reversals"),
     }
 )

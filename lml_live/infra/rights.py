@@ -48,7 +48,7 @@ RIGHTS: Final[Mapping[str, frozenset[str]]] = {
     "payment": _may("SELECT", "INSERT", update="state intent_id client_secret looked_at save_card"),
     "payment_attempt": _may("SELECT", "INSERT", update="tries outcome ended fault"),
     "surplus_payment": _may("SELECT", "INSERT", update="refund_id returned"),
-    "stripe_customer": _may("SELECT", "INSERT", update="attempt customer_id"),
+    "stripe_customer": _may("SELECT", "INSERT", update="attempt customer_id gone"),
     "booking_line": _ADD,
     "comp_line": _ADD,
     "booking_seat": _may("SELECT", "INSERT", update="state"),

@@ -1,8 +1,10 @@
 """Saved cards: kept by Stripe, the account's own, and good for the next booking."""
 
+import json
 import secrets
 from typing import Any
 
+import asyncpg
 import pytest
 from booking_fixtures import (  # noqa: F401
     booking_dsn_fixture,
@@ -11,6 +13,7 @@ from booking_fixtures import (  # noqa: F401
     inventory_dsn_fixture,
 )
 from booking_house import THREE_D, VISA, BookingHouse
+from stripe_house import stripe_client
 
 from lml_live.booking.bookings import Booking
 from lml_live.booking.checkout import Buyer
@@ -135,9 +138,7 @@ async def test_an_account_is_one_customer_whatever_is_heard_of_it(
     assert loaded.client_secret is not None
     await house.pay(loaded)
     assert (await the_card(house, anna)).last4 == "4242"
-    kept = await house.pool.fetchval(
-        "SELECT customer_id FROM stripe_customer c JOIN account a ON a.id = c.account_id WHERE a.holder = $1", anna
-    )
+    kept = await known(house, anna)
     made = [one for one in (await house.double.steering.ledger()).requests if one.operation == "customer"]
     assert sum(one.status == 200 and not one.replayed for one in made) <= 1 or kind == "error_500_after"
     assert kept is not None
@@ -163,6 +164,43 @@ async def test_a_customer_that_stripe_no_longer_has_keeps_nobody_from_paying(
     await house.rest()
     assert await house.state(booking) == "confirmed"
     await house.assert_right(event)
+
+
+async def test_a_customer_that_stripe_has_deleted_is_replaced_and_that_is_on_record(
+    house: BookingHouse, event: str, anna: str
+) -> None:
+    """Whose a customer is was never to change: such an account saved no cards any more."""
+    await paid(house, event, anna, 1)
+    gone = await known(house, anna)
+    async with stripe_client(house.double) as client:
+        await client.v1.customers.delete_async(gone)
+    assert await house.customers.cards(anna) == ()
+    # While nothing is to be saved, there need be none.
+    for seat, buyer in ((2, Buyer("Anna", "anna@example.org")), (3, SAVING)):
+        hold = await house.take(event, seat, holder=anna)
+        made = await house.buy(event, hold, holder=anna, key=f"k{seat}", buyer=buyer)
+        assert isinstance(made, Booking)
+        await house.rest()
+        booking = await house.bookings.load(made.id)
+        assert booking is not None
+        assert await house.pay(booking) == "requires_capture"
+        await house.completer.look_at(booking.id)
+        await house.rest()
+        assert (await known(house, anna) is None) is (buyer != SAVING)
+    assert (await the_card(house, anna)).last4 == "4242"
+    [told] = await house.pool.fetch("SELECT * FROM audit_record WHERE action = 'stripe_customer.changed'")
+    detail = json.loads(told["detail"])
+    assert (detail["customer_id"], detail["gone"]) == ([gone, None], [[], [gone]])
+    await house.assert_right(event)
+    for forged in ("customer_id = 'cus_else'", "customer_id = NULL", "gone = '{}'", f"customer_id = '{gone}'"):
+        with pytest.raises(asyncpg.CheckViolationError):
+            await house.pool.execute(f"UPDATE stripe_customer SET {forged}")
+
+
+async def known(house: BookingHouse, holder: str) -> Any:
+    return await house.pool.fetchval(
+        "SELECT customer_id FROM stripe_customer c JOIN account a ON a.id = c.account_id WHERE a.holder = $1", holder
+    )
 
 
 async def test_where_stripe_is_away_cards_are_not_shown_and_sales_wait(

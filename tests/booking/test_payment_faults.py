@@ -270,6 +270,55 @@ ORDERS = ["as they came", "each ten times", "reversed", "shuffled", "late", "nev
 NEVER_POLLS = 1_000_000_000
 
 
+async def test_what_a_worker_is_at_stays_its_own_and_what_it_dies_over_is_soon_anothers(
+    house: BookingHouse, event: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lease outlived every call, so what a worker died over waited for half a minute."""
+    await house.refund(await house.sold(event, 3))
+    asked, never = asyncio.Event(), asyncio.Event()
+
+    async def refund(*_: object) -> None:
+        asked.set()
+        await never.wait()
+
+    monkeypatch.setattr(house.payments, "refund", refund)
+    leases, turn = house.completer._leases, asyncio.create_task(house.completer.turn())
+    await asked.wait()
+
+    async def left() -> float:
+        found = await house.pool.fetchval(
+            "SELECT extract(epoch FROM leased_until - now())::float8 FROM outbox WHERE done IS NULL"
+        )
+        return float(found)
+
+    assert leases.seconds - 3 < await left() <= limits.OUTBOX_LEASE_SECONDS == leases.seconds
+    await house.pool.execute("UPDATE outbox SET leased_until = now() - interval '1 second' WHERE done IS NULL")
+    await leases.renew()
+    assert await left() < 0, "a call takes less than a part of it, mostly"
+    leases._since = dict.fromkeys(leases._since, float("-inf"))
+    await leases.renew()
+    assert await left() > leases.seconds - 3
+    assert await house.bookings.lease_work(5, 1.0) == []
+    turn.cancel()
+    await asyncio.wait({turn})
+    await house.pool.execute("UPDATE outbox SET leased_until = now() - interval '1 second' WHERE done IS NULL")
+    await leases.renew()
+    [again] = await house.bookings.lease_work(5, 1.0)
+    assert (again.act, again.tries, again.attempt) == ("refund", 2, 0), "the same key"
+    # And it is renewed by the loop that works.
+    renewed = asyncio.Event()
+
+    async def renew() -> None:
+        renewed.set()
+
+    monkeypatch.setattr(leases, "renew", renew)
+    monkeypatch.setattr(leases, "seconds", 0.01)
+    loop = asyncio.create_task(house.completer.run())
+    await renewed.wait()
+    loop.cancel()
+    await asyncio.wait({loop})
+
+
 @pytest.mark.parametrize("order", ORDERS)
 async def test_notices_in_any_order_and_number_end_alike(house: BookingHouse, event: str, order: str) -> None:
     """Where there are notices nobody polls: what they tell of is known from them alone."""

@@ -31,6 +31,7 @@ Operation = Literal[
     "customer",
     "customer_list",
     "customer_retrieve",
+    "customer_delete",
     "card_list",
     "card_retrieve",
     "charge",

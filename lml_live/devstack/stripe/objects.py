@@ -410,6 +410,14 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None = None
 
 
+class DeletedCustomer(msgspec.Struct, frozen=True, kw_only=True):
+    """What is left of one that was deleted."""
+
+    id: str
+    object: Literal["customer"] = "customer"
+    deleted: Literal[True] = True
+
+
 EventSubject = PaymentIntent | Charge | Refund | Dispute | ConnectedAccount | Transfer | Customer | PaymentMethod
 
 

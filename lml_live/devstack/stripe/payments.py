@@ -14,7 +14,6 @@ from lml_live.devstack.stripe.objects import (
     AutomaticPaymentMethods,
     CaptureMethod,
     Charge,
-    Customer,
     Dispute,
     PaymentIntent,
     PaymentMethod,
@@ -274,7 +273,7 @@ def _sent_method(call: Call) -> StoredMethod | None:
 
 def _customer(call: Call) -> str | None:
     named = call.form.text("customer")
-    return None if named is None else call.act.find("customer", named, Customer, "customer").id
+    return None if named is None else call.act.customer(named, "customer").id
 
 
 def _check_owner(intent: PaymentIntent, method: StoredMethod | None) -> None:

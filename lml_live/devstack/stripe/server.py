@@ -56,6 +56,7 @@ ROUTES: Final = (
     _post("customer", _CUSTOMERS, customers.create_customer, customers.CUSTOMER_FIELDS),
     _get("customer_list", _CUSTOMERS, customers.list_customers, customers.CUSTOMER_LIST_FIELDS),
     _get("customer_retrieve", f"{_CUSTOMERS}/{{id}}", customers.retrieve_customer),
+    Route(operation="customer_delete", method="DELETE", path=f"{_CUSTOMERS}/{{id}}", act=customers.delete_customer),
     _get("card_list", f"{_CUSTOMERS}/{{id}}/payment_methods", customers.list_cards, customers.CARD_LIST_FIELDS),
     _get("card_retrieve", f"{_CUSTOMERS}/{{id}}/payment_methods/{{other}}", customers.retrieve_card),
     _get("charge", "/v1/charges", reading.list_charges, reading.CHARGE_LIST_FIELDS),

@@ -5,7 +5,7 @@ Everything here happens inside one transaction of the store, without an await.
 
 import secrets
 from collections.abc import Callable
-from typing import Literal, TypeVar
+from typing import Final, Literal, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
@@ -19,6 +19,8 @@ from lml_live.devstack.stripe.intents import Attempt, Change, Mint
 from lml_live.devstack.stripe.objects import (
     BalanceTransaction,
     Charge,
+    Customer,
+    DeletedCustomer,
     Dispute,
     Event,
     EventData,
@@ -32,6 +34,9 @@ from lml_live.devstack.stripe.settings import Control
 from lml_live.devstack.stripe.store import Store
 
 T = TypeVar("T")
+
+DELETED_CUSTOMER: Final = "deleted_customer"
+"""Kept beside what it was."""
 
 DeliveryState = Literal["pending", "held", "lost", "delivered", "failed"]
 
@@ -107,6 +112,12 @@ class Act:
         if found is None:
             raise refusals.no_such(kind, object_id, param)
         return found
+
+    def customer(self, customer_id: str, param: str = "id") -> Customer:
+        """One that was not deleted."""
+        if self.store.load(DELETED_CUSTOMER, customer_id, DeletedCustomer) is not None:
+            raise refusals.no_such("customer", customer_id, param)
+        return self.find("customer", customer_id, Customer, param)
 
     def intent(self, intent_id: str, param: str = "intent") -> PaymentIntent:
         return self.find("payment_intent", intent_id, PaymentIntent, param)
