@@ -41,8 +41,16 @@ async def test_a_clerk_sells_a_hold_and_over_a_house_hold_and_gives_money_back(c
         with pytest.raises(errors.Refused) as gone:
             await clerk.sell(event, "cash", hold=hold)
         assert gone.value.code == "hold_not_found"
+        # Of the floor's 40 places one is for sale: the second one is the house's.
+        async with StaffClient(counter.server.url, counter.tokens["manager"]) as manager:
+            assert (await manager.block(event, "house", "press", areas={"floor": 39})).areas == {"floor": 39}
+        short = await clerk.sell(event, "cash", areas={"floor": 2}, over_house=False)
+        assert isinstance(short, SeatsRefused)
+        assert short.code == "area_full"
         second = made(await clerk.sell(event, "cash", seats=[seats[11]], areas={"floor": 2}, reason="walk-in"))
         assert (second.areas, second.seats) == ({"floor": 2}, (seats[11],))
+        lent = [(one.act, one.quantity, one.status) async for one in clerk.changes(event) if one.area_id]
+        assert lent == [("block", 39, "house"), ("sell", 2, "sold"), ("unblock", 1, "sold")]
         await line.hear_seats({11: SOLD})
         given = made(await clerk.sell(event, "comp", seats=[seats[2]], name="Press", reason="review"))
         assert (given.amount, given.forgone) == (0, FRONT)
