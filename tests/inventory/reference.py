@@ -392,6 +392,18 @@ class Reference:
                 if set(block) <= offered and fits_wish(block, wished):
                     yield block
 
+    def can_be_split(self, wished: "BestWish", own: Set[int] = frozenset(), through: str = "web") -> bool:
+        """Whether plain seats side by side in each of two rows are what is wished for, and the rule lets them pass."""
+        offered, free = self.offered(wished, own, through) - POOL - TABLE, self.free_seats()
+        blocks = [
+            {row[at : at + n] for n in range(1, wished.quantity) for at in range(len(row) - n + 1)} for row in COMPANY
+        ]
+        pairs = ({*one, *other} for one in blocks[0] for other in blocks[1])
+        return any(
+            len(seats) == wished.quantity and seats <= offered and not orphans(self.orphan_rule, free, own, seats)
+            for seats in pairs
+        )
+
     def explains_split(
         self, seats: Iterable[int], wished: "BestWish", own: Set[int] = frozenset(), through: str = "web"
     ) -> bool:

@@ -113,6 +113,8 @@ class Holders(Story):
         none_left = isinstance(answer, Refusal) and answer.code == "no_best_seats"
         if not shown.seats or none_left:  # from the start, or once the rival had his
             self.judge(answer, self.refusal_of_choice(wished, floor, name, instead, block()))
+            if none_left and not wished.adjacent and not wished.accessible:
+                assert not ref.can_be_split(wished, own, through), "a party could have been split over the rows"
             return
         seats = shown.seats[-1]
         wish = sorted(seats), {"a": floor} if floor else {}
