@@ -3,6 +3,7 @@
 # make load    a crowd at a sale's opening on a server of its own, and a verdict; LOAD_ARGS="--users 1000 --web"
 # make faults   10,000 sockets cut, buyers on few seats while processes are killed; every invariant checked; RUNS=200 JOBS=2
 # make fuzz    every documented call by chance, for so long; SECONDS=180 SEED=1
+# make mutants   the scripts broken line by line, and which tale of the inventory sees it; MUTANTS=release_hold
 # make constraints   renew constraints.txt from what pyproject.toml allows
 # make clean   remove the environment and caches; the data in .lml stays
 
@@ -11,7 +12,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 # What is compiled is kept, whatever the shell says: the tests start some eighty Python processes.
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: help run test load faults fuzz constraints clean
+.PHONY: help run test load faults fuzz mutants constraints clean
 
 # The first Python that is new enough; where there is none, python3, and the preflight says what is wrong with it.
 PYTHON ?= $(shell for found in python3 python3.13 python3.12 python3.11; do \
@@ -71,6 +72,10 @@ faults: $(VENV)/.installed-test
 SECONDS ?= 180
 fuzz: $(VENV)/.installed-test
 	@$(BIN)/python -m pytest -q tests/server/fuzz_calls.py --fuzz-seconds $(SECONDS) --fuzz-seed $(SEED)
+
+MUTANTS ?=
+mutants: $(VENV)/.installed-test
+	@$(BIN)/python -m pytest -q tests/inventory/break_scripts.py --mutants '$(MUTANTS)'
 
 # async-timeout: what runs on Python before 3.11.3 needs it, and this may run on a later one.
 constraints: $(VENV)/.installed

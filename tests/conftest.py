@@ -67,9 +67,11 @@ _STARTED: list[Engine] = []
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """For `make fuzz`: how long the calls of tests/server/fuzz_calls.py go on, and from which seed."""
+    """For `make fuzz`: how long the calls of tests/server/fuzz_calls.py go on, and from which seed. For `make mutants`:
+    which lines tests/inventory/break_scripts.py breaks."""
     parser.addoption("--fuzz-seconds", type=int, default=1)
     parser.addoption("--fuzz-seed", type=int, default=1)
+    parser.addoption("--mutants", default="")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -28,6 +28,9 @@ SPLIT_SEEDS_MAX: Final = 160
 """Runs from which a split is grown, the nearest to the focal point first; each takes 20 to 50 µs."""
 SPLIT_SEEDS_ENOUGH: Final = 64
 """So many seeds are compared; more are tried only where these all failed."""
+SPLIT_TRIES_MAX: Final = 1_000
+SPLIT_SEED_TRIES_MAX: Final = 100
+"""Parts that are tried, in all and from one run, where no seed grew: each takes some 3 µs."""
 SPLIT_PARTS_MAX: Final = 10
 """A party in more rows than this does not sit together in any sense of the word."""
 POOL_SEEDS_MAX: Final = 160
@@ -251,6 +254,44 @@ class _Search:
                     grown = (len(parts), sum(plan.distances[position] for position in positions), positions)
                     if (best is None or grown < best) and self._allowed(positions):
                         best = grown
+                start = singles.find(1, plan.run_ends[run], end)
+        return self._tried(longest) if best is None else best[2]
+
+    def _tried(self, longest: int) -> list[int] | None:
+        """Parts of any sizes, where those that begin with the largest come to nothing: the fewest, then the nearest, of
+        so many that are tried."""
+        plan, singles = self.plan, self._bytes(self.eligible)
+        best: tuple[int, int, list[int]] | None = None
+        tries = 0
+
+        def fill(parts: list[range], frontier: list[int], missing: int, most: int) -> None:
+            nonlocal best, tries
+            if not missing:
+                positions = [position for part in parts for position in part]
+                found = (len(parts), sum(plan.distances[position] for position in positions), positions)
+                if (best is None or found < best) and self._allowed(positions):
+                    best = found
+                return
+            if len(parts) >= (SPLIT_PARTS_MAX if best is None else best[0]):
+                return
+            centre = parts[0][len(parts[0]) // 2] if parts else None
+            used = {plan.run_of(part[0]) for part in parts}
+            for at, run in enumerate(frontier):
+                known = {*frontier, *used}
+                more = [other for other in plan.neighbours(run) if other not in known]
+                for size in range(min(missing, longest), 0, -1):
+                    if tries >= most:
+                        return
+                    tries += 1
+                    start = self._near(self._starts_of(size), run, size, centre)
+                    if start is not None:
+                        fill([*parts, range(start, start + size)], [*frontier[at + 1 :], *more], missing - size, most)
+
+        for _, first, end in plan.rows_of(self.wish.section):
+            start = singles.find(1, first, end)
+            while start >= 0 and tries < SPLIT_TRIES_MAX:
+                run = plan.run_of(start)
+                fill([], [run], self.wish.quantity, min(tries + SPLIT_SEED_TRIES_MAX, SPLIT_TRIES_MAX))
                 start = singles.find(1, plan.run_ends[run], end)
         return None if best is None else best[2]
 

@@ -70,18 +70,18 @@ local function wish_refusal(book, own, now)
   local own_seats = own and own[SEATS] or {}
   local channel = own and own[CHANNEL] or change.channel
   if now < change.opens_ms then return {'not_open', change.opens_ms} end
-  local size = book.tally[1] + size_of(change.seats, change.areas)
-  if own then size = size - size_of(own_seats, own[AREAS]) end
-  if size > change.max_seats then return {'limit', change.max_seats} end
+  local places, own_places = size_of(change.seats, change.areas), own and size_of(own_seats, own[AREAS]) or 0
+  if book.tally[1] - own_places + places > change.max_seats then return {'limit', change.max_seats} end
   if not own and #book.tally - 1 >= change.max_holds then return {'too_many_holds', change.max_holds} end
-  local unfair = not own and cooling_refusal(book.lost, now) or barred_refusal(book.lost, change.seats, now)
+  -- What he has is his, though he lost it once: another may have signed in to him with it.
+  local fresh = seats_not_in(change.seats, own_seats)
+  local unfair = not own and cooling_refusal(book.lost, now) or barred_refusal(book.lost, fresh, now)
   if unfair then return unfair end
-  local taken = seats_in_the_way(keys[1], runs_of(seats_not_in(change.seats, own_seats), 2), for_sale(channel))
+  local taken = seats_in_the_way(keys[1], runs_of(fresh, 2), for_sale(channel))
   if #taken > 0 then return {'taken', unpack(taken)} end
   local full = areas_in_the_way(keys[4], change.areas, own and places_of(own[AREAS]) or {}, channel)
   if #full > 0 then return {'full', unpack(full)} end
-  if book.there then
-    local places = size_of(change.seats, change.areas)
+  if book.there and places > own_places then
     local many, there = address_judged(
       keys[2], book.there.raw, change.hold, places, change.address_holds, change.address_seats)
     if many then return many end

@@ -125,7 +125,7 @@ class House(Worker):
         super().__init__(pipe, pool)
         self.pool = pool
         self.workers: list[Worker] = [self]
-        self._first: dict[tuple[str, int], tuple[bytes, dict[str, AreaCounts]]] = {}
+        self._first: dict[tuple[str, int], tuple[bytes, dict[str, AreaCounts], dict[str, Allotments]]] = {}
 
     async def hire(self, url: str) -> Worker:
         """Another worker on the same engines."""
@@ -199,9 +199,9 @@ class House(Worker):
     async def remember_start(self, event: str) -> None:
         """Notes the inventory at the start of an epoch, so that the log can be replayed from there."""
         sale = await self.book.reload(event)
-        seq, seats, areas = await self.inventory(event)
+        _, seq, seats, areas, allotments = await self.book.read_inventory(event)
         assert seq == 0, "the log does not begin here"
-        self._first[event, sale.epoch] = seats, areas
+        self._first[event, sale.epoch] = seats, areas, allotments
 
     async def change_event(self, event: str, **columns: Any) -> None:
         """Changes an event's row as the catalogue does: with a new revision, and telling nobody."""
@@ -417,19 +417,23 @@ class House(Worker):
 
     async def _audit_log(self, sale: Sale, records: Mapping[str, Record]) -> None:
         """Replayed from the start of the epoch, the log gives the inventory and every hold as it is now."""
-        seats, areas = self._first[sale.event, sale.epoch]
-        mirror, counts = bytearray(seats), dict(areas)
+        seats, areas, allotments = self._first[sale.event, sale.epoch]
+        mirror, counts, belongs = bytearray(seats), dict(areas), dict(allotments)
         holds: dict[str, Record] = {}
         for expected_seq, (epoch, seq, entry) in enumerate(await self.entries(sale.event)):
             assert (epoch, seq) == (sale.epoch, expected_seq)
             for seat, byte in entry.seat_bytes().items():
                 mirror[seat] = byte
             counts.update(entry.area_counts())
+            belongs.update(entry.allotments())
             changed = [change.hold for change in entry.holds]
             assert len(changed) == len(set(changed)), "one entry changes a hold twice"
             holds.update({change.hold: structs.replace(change.record, seq=seq) for change in entry.holds})
-        seq, seats, areas = await self.inventory(sale.event)
+        _, seq, seats, areas, allotments = await self.book.read_inventory(sale.event)
         assert (seq, seats, areas) == (expected_seq, bytes(mirror), counts)
+        assert {area: line for area, line in belongs.items() if line} == {
+            a: line for a, line in allotments.items() if line
+        }
         for hold, record in records.items():
             if record.seq:
                 assert holds[hold] == record, f"the log tells another {hold} than the book"

@@ -77,7 +77,11 @@ class Held:
     """When it was made, or last put off."""
     extensions: int = 0
     state: str = "active"
+    reason: str = "own"
+    """Why it is as it is; empty where nobody can tell."""
     booking: str = ""
+    asked: int | None = None
+    """When the sweep asks whether there is a claim, of a hold in checkout."""
     claimed: bool = False
     """Whether PostgreSQL has its booking."""
     ended: str = "hold_not_found"
@@ -135,6 +139,14 @@ class Reference:
 
     def live(self) -> dict[str, Held]:
         return {name: hold for name, hold in self.holds.items() if hold.state != "gone"}
+
+    def moments(self) -> set[int]:
+        """When something begins or ends."""
+        moments = {moment for hold in self.live().values() for moment in (hold.deadline, hold.lifetime)}
+        moments |= {hold.asked for hold in self.live().values() if hold.asked is not None}
+        moments |= {hold.forget for hold in self.holds.values() if hold.forget is not None}
+        moments |= {until for lost in self.lost.values() for until in (lost.resting, *lost.barred.values())}
+        return moments | {moment for moment, _, _ in self.handed}
 
     def free_seats(self, but: Held | None = None) -> set[int]:
         taken = {seat for hold in self.live().values() if hold is not but for seat in hold.seats}
@@ -265,6 +277,17 @@ class Reference:
             pause = min(COOLDOWN_MS * times, limits.COOLDOWN_SECONDS_MAX * 1000)
             lost.resting = max(lost.resting, self.now + pause)
 
+    def ask_for_claims(self, again_ms: int) -> set[str]:
+        """The holds in checkout of which the sweep asks now whether there is a claim."""
+        due = {
+            name
+            for name, hold in self.holds.items()
+            if hold.state == "checkout" and (hold.asked or math.inf) <= self.now
+        }
+        for name in due:
+            self.holds[name].asked = self.now + again_ms
+        return due
+
     def sweep(self, ranks: dict[str, int]) -> set[str]:
         """Everything that is due happens, one thing after the other; answers who lost something. `ranks` tells which of
         two is first that the model's clock cannot tell apart."""
@@ -312,7 +335,7 @@ class Reference:
         before, self.holds = self.holds, {}
         facts = {name: hold for name, hold in before.items() if hold.state == "sold" or hold.claimed}
         for hold in facts.values():
-            hold.deadline, hold.extensions = hold.lifetime, 0
+            hold.deadline, hold.extensions, hold.asked = hold.lifetime, 0, None
         staff = {
             name: hold
             for name, hold in before.items()
@@ -333,6 +356,8 @@ class Reference:
                 hold.deadline = min(max(hold.deadline, self.now + limits.CHECKOUT_GRACE_MS), hold.lifetime)
             hold.state, hold.booking, hold.claimed = "active", "", False
             self.holds[name] = hold
+        for hold in self.holds.values():
+            hold.reason = ""
         left = PIT - self.blocked_places - sum(sum(one.places.values()) for one in self.live().values())
         for channel, n in self.allotted.items():
             used = self.taken_through(channel)
@@ -376,6 +401,18 @@ class Reference:
                 block = row[at : at + wished.quantity]
                 if set(block) <= offered and fits_wish(block, wished):
                     yield block
+
+    def can_be_split(self, wished: "BestWish", own: Set[int] = frozenset(), through: str = "web") -> bool:
+        """Whether plain seats side by side in each of two rows are what is wished for, and the rule lets them pass."""
+        offered, free = self.offered(wished, own, through) - POOL - TABLE, self.free_seats()
+        blocks = [
+            {row[at : at + n] for n in range(1, wished.quantity) for at in range(len(row) - n + 1)} for row in COMPANY
+        ]
+        pairs = ({*one, *other} for one in blocks[0] for other in blocks[1])
+        return any(
+            len(seats) == wished.quantity and seats <= offered and not orphans(self.orphan_rule, free, own, seats)
+            for seats in pairs
+        )
 
     def explains_split(
         self, seats: Iterable[int], wished: "BestWish", own: Set[int] = frozenset(), through: str = "web"

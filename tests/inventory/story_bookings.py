@@ -29,6 +29,9 @@ class Bookings(Holders):
         if expected == "hold_in_checkout":
             expected = None  # the same booking again
         if self.judge(answer, expected):
+            if hold.state != "checkout":
+                hold.asked = self.ref.now + limits.MARK_SECONDS * 1000
+                hold.reason = "own"
             hold.state, hold.booking, hold.claimed = "checkout", booking, hold.claimed or claim
             if part:
                 self.give_part_back(name, 1, 0 if hold.seats else 1, right=True)
@@ -51,12 +54,13 @@ class Bookings(Holders):
                 answer = self.run(self.house.holds.restore_hold(self.event, name, booking))
         assert (answer is not None) == works
         if works and act == "sell":
-            hold.state, hold.claimed = "sold", True
+            hold.state, hold.claimed, hold.reason, hold.asked = "sold", True, "booked", None
         elif works and act == "free":
             self.ref.expire(name)
         elif works:
             hold.state, hold.booking, hold.claimed, hold.changed = "active", "", False, self.ref.now
             hold.deadline = min(max(hold.deadline, self.ref.now + limits.CHECKOUT_GRACE_MS), hold.lifetime)
+            hold.reason, hold.asked = "payment_failed", None
 
     @precondition(lambda self: self.order)
     @rule(number=numbers, seats_left=st.integers(0, 2), places_left=st.integers(0, 2), right=mostly)

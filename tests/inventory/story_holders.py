@@ -30,7 +30,7 @@ class Holders(Story):
 
     @rule(holder=holders, wish=wishes)
     def hold(self, holder: str, wish: SeatsAndPlaces) -> None:
-        key = f"k{len(self.requests)}-{len(self.order)}"
+        key = self.new_key()
         answer = self.run(self.ask_hold(holder, wish, key))
         self.judge_hold(answer, holder, wish)
         if isinstance(answer, Changed):
@@ -113,6 +113,8 @@ class Holders(Story):
         none_left = isinstance(answer, Refusal) and answer.code == "no_best_seats"
         if not shown.seats or none_left:  # from the start, or once the rival had his
             self.judge(answer, self.refusal_of_choice(wished, floor, name, instead, block()))
+            if none_left and not wished.adjacent and not wished.accessible:
+                assert not ref.can_be_split(wished, own, through), "a party could have been split over the rows"
             return
         seats = shown.seats[-1]
         wish = sorted(seats), {"a": floor} if floor else {}
@@ -162,17 +164,37 @@ class Holders(Story):
             self.change(self.house.holds.replace_hold, name, holder, wish, instead=True)
 
     def change(self, act: Any, name: str, holder: str, wish: SeatsAndPlaces, *, instead: bool) -> None:
-        more = {"key": None, "windows": WINDOWS, "address": ADDRESS[holder]}
-        answer = self.run(act(self.event, holder, name, *self.asked(wish), **more))
+        def ask(wish: SeatsAndPlaces) -> Coroutine[Any, Any, Changed | Refusal]:
+            more = {"key": key, "windows": WINDOWS, "address": ADDRESS[holder]}
+            return act(self.event, holder, name, *self.asked(wish), **more)  # type: ignore[no-any-return]
+
+        key = self.new_key()
+        answer = self.run(ask(wish))
         expected = self.refusal_of_change(name, holder) or self.ref.refusal_of_wish(holder, wish, name, instead=instead)
         if self.judge(answer, expected):
             self.grow(name, wish, instead=instead)
+            self.is_told_again(answer, self.run(ask(wish)))
+            other = self.run(ask(([1] if wish[0] == [0] else [0], {})))
+            assert isinstance(other, Refusal)
+            assert other.code == "idempotency_mismatch"
+
+    def new_key(self) -> str:
+        self.keys += 1
+        return f"k{self.keys}"
+
+    @staticmethod
+    def is_told_again(answer: Changed | Refusal, again: Changed | Refusal) -> None:
+        """The same request, and its hold as it is."""
+        assert isinstance(answer, Changed)
+        assert isinstance(again, Changed), again
+        assert (again.hold, again.record) == (answer.hold, answer.record)
 
     def grow(self, name: str, wish: SeatsAndPlaces, *, instead: bool) -> None:
         hold = self.ref.holds[name]
         before = hold.size
         if instead:
             hold.seats, hold.places = set(), {}
+        hold.reason = "own"
         hold.seats |= set(wish[0])
         for kind, n in wish[1].items():
             hold.places[kind] = hold.places.get(kind, 0) + n
@@ -212,6 +234,7 @@ class Holders(Story):
             expected = "invalid_message"
         if not self.judge(answer, expected):
             return
+        hold.reason = "own"
         hold.seats -= set(out)
         for kind, _ in kinds:
             del hold.places[kind]
@@ -226,6 +249,7 @@ class Holders(Story):
     def decide_together(self, acts: list[Any]) -> None:
         """Holds and releases that wait in one loop tick are as if they had come one by one."""
         asked: list[tuple[bool, Any]] = []
+        keys = [self.new_key() for _ in acts]
         for one, other in acts:
             if isinstance(one, str):
                 asked.append((True, (one, other)))
@@ -233,11 +257,16 @@ class Holders(Story):
                 asked.append((False, self.part_of_hold(one, other)))
 
         async def ask() -> list[Changed | Refusal]:
-            calls = [self.ask_hold(*what) if is_hold else self.ask_release(*what) for is_hold, what in asked]
+            calls = [
+                self.ask_hold(*what, key) if is_hold else self.ask_release(*what)
+                for (is_hold, what), key in zip(asked, keys, strict=False)
+            ]
             return await asyncio.gather(*calls)
 
-        for (is_hold, what), answer in zip(asked, self.run(ask()), strict=True):
+        for (is_hold, what), key, answer in zip(asked, keys, self.run(ask()), strict=False):
             (self.judge_hold if is_hold else self.judge_release)(answer, *what)
+            if is_hold and isinstance(answer, Changed):
+                self.requests[answer.hold] = (key, *what)
 
     @precondition(lambda self: self.order)
     @rule(number=numbers)
@@ -250,8 +279,11 @@ class Holders(Story):
             return  # whether a millisecond passed since decides
         if expected is None and (hold.extensions >= EXTENSIONS or deadline <= hold.deadline):
             expected = "limit_exceeded"
-        if self.judge(self.run(self.house.holds.extend_hold(self.event, holder, name)), expected):
-            hold.deadline, hold.extensions, hold.changed = deadline, hold.extensions + 1, ref.now
+        key, extend = self.new_key(), self.house.holds.extend_hold
+        answer = self.run(extend(self.event, holder, name, key=key))
+        if self.judge(answer, expected):
+            hold.deadline, hold.extensions, hold.changed, hold.reason = deadline, hold.extensions + 1, ref.now, "own"
+            self.is_told_again(answer, self.run(extend(self.event, holder, name, key=key)))
 
     @precondition(lambda self: self.order)
     @rule(number=numbers, holder=holders, own=mostly)
@@ -297,7 +329,7 @@ class Holders(Story):
             elif hold.state == "active" and self.is_too_much(to, hold.size):
                 kept[name] = "limit_exceeded"
             else:
-                hold.holder = to
+                hold.holder, hold.reason = to, "own"
                 moved.append(name)
         answer = self.run(HandOvers(self.house.book).hand_over(self.event, holder, to, bookings))
         assert (list(answer.holds), answer.kept) == (moved, kept)

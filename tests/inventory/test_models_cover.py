@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from hypothesis.stateful import RULE_MARKER
 from inventory_house import SCRIPTS
+from season import Season
 from story_house import HouseRules
-from test_groups_model import Season
 
 from lml_live.inventory.channels import Channels
 from lml_live.inventory.groups import GroupHolds

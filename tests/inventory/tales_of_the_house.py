@@ -1,0 +1,428 @@
+"""Tales of staff, of signing in, of acts that are decided together, and of Redis lost or gone back."""
+
+from collections.abc import Callable
+
+from told import FAIR, PLAIN, Told, wish
+
+
+def losses_go_over(s: Told) -> None:
+    s.takes("anna", 0)
+    s.sweep(3, 110_000)
+    s.takes("ben", 1)
+    s.sweep(3, 110_000)
+    s.hand_over("anna", "ben", known=False)
+    s.asks("ben", 3, code="cooling_down")
+    s.takes("anna", 3)
+    s.asks("anna", 0, code="cooling_down")
+    s.wait(40_000)
+    s.asks("ben", 0, code="cooling_down")
+    s.asks("ben", 1, code="cooling_down")
+    ben = s.takes("ben", 4)
+    s.hand_over("ben", "cleo", known=False)
+    s.gives_back(ben, code="hold_not_found") if s.ref.holds[ben].state == "gone" else s.gives_back(ben)
+    s.asks("cleo", 7, code="cooling_down")
+    s.asks("cleo", 0, code="cooling_down")
+    s.everything_agrees()
+    s.wait(110_000)
+    s.takes("cleo", 7)
+    s.sweep(3, 110_000)
+    s.asks("cleo", 8, code="cooling_down")
+    for _ in range(6):
+        s.sweep(3, 320_000)
+        s.everything_agrees()
+    cleo = s.takes("cleo", 0)
+    s.sweep(3, 110_000)
+    s.takes("cleo", 8)
+    s.looks()
+    assert cleo
+
+
+def holds_go_over(s: Told) -> None:
+    """Each hold whose place is there for it: those paid for first, whatever the limit is."""
+    paid, plain = s.takes("anna", 0, a=1), s.takes("anna", 1, 2, b=1)
+    s.takes("anna", 3)
+    s.takes("ben", 7, 8, a=1)
+    s.pays(paid)
+    s.hand_over("anna", "ben", known=False)
+    s.looks()
+    s.hand_over("anna", "ben", known=True)
+    s.looks()
+    s.hand_over("anna", "ben", known=True)
+    s.hand_over("cleo", "ben", known=True)
+    s.looks()
+    s.gives_back(plain)
+    s.wait(97_000)
+    s.takes("cleo", 9)
+    s.wait(6_000)
+    s.takes("cleo", 10)
+    s.wait(96_000)
+    s.hand_over("cleo", "anna", known=False)
+    s.looks()
+    s.settle(s.at(paid), "sell", right=True)
+    for seat in (1, 2, 4, 5):
+        s.takes("cleo", seat)
+    s.hand_over("cleo", "anna", known=False)
+    s.looks()
+    s.sweep(3, 320_000)
+    s.looks()
+
+
+def a_pause_goes_over(s: Told) -> None:
+    """A pause that he has, though what he lost counts elsewhere by now; and none where nothing was lost too often."""
+    s.takes("ben", 0)
+    s.sweep(3, 110_000)
+    s.hand_over("ben", "cleo", known=False)
+    s.takes("cleo", 1)
+    for seat in (2, 3, 4, 5):
+        s.takes("anna", seat)
+    s.sweep(3, 110_000)
+    s.asks("cleo", 7, code="cooling_down")
+    s.wait(40_000)
+    s.takes("cleo", 7)
+    s.hand_over("ben", "cleo", known=False)
+    s.takes("cleo", 8)
+    s.asks("anna", 7, code="cooling_down")
+    s.hand_over("anna", "ben", known=False)
+    s.hand_over("anna", "cleo", known=False)
+    s.asks("cleo", 9, code="cooling_down")
+    s.asks("ben", 9, code="cooling_down")
+    s.wait(60_000)
+    s.everything_agrees()
+    s.hand_over("ben", "anna", known=False)
+    for who in ("anna", "ben", "cleo"):
+        s.hold(who, wish(9))
+    for _ in range(8):
+        s.sweep(3, 110_000)
+    s.looks()
+
+
+def losses_without_a_budget(s: Told) -> None:
+    s.takes("anna", 0)
+    s.takes("anna", 1)
+    s.sweep(3, 110_000)
+    s.hand_over("anna", "ben", known=False)
+    s.takes("ben", 2)
+    s.asks("ben", 1, code="cooling_down")
+    s.takes("anna", 3)
+    s.sweep(3, 320_000)
+    s.sweep(3, 320_000)
+    s.takes("ben", 0, 1)
+    s.looks()
+
+
+# --- Staff
+
+
+def what_the_house_keeps(s: Told) -> None:
+    anna = s.takes("anna", 0, 1, a=2)
+    s.block([0, 2, 3], 4, back=False, kill=False)
+    s.block([2, 3, 5], 3, back=False, kill=False)
+    s.block([5, 7], 3, back=False, kill=True)
+    s.asks("ben", 2, code="seat_taken")
+    s.asks("ben", a=1, code="area_full")
+    s.everything_agrees()
+    s.block([3, 5], 1, back=False, kill=True)
+    s.block([3], 1, back=False, kill=False)
+    s.block([0, 3, 4, 7], 0, back=True, kill=False)
+    s.everything_agrees()
+    s.hold_for_customer("ben", wish(2, 4), over_house=False)
+    s.said("seat_taken")
+    s.hold_for_customer("ben", wish(5, 4), over_house=True)
+    s.said("seat_taken")
+    s.hold_for_customer("ben", wish(a=3), over_house=True)
+    s.said("area_full")
+    s.hold_for_customer("ben", wish(2, 4, 8, a=1), over_house=True)
+    theirs = s.order[-1]
+    s.everything_agrees()
+    for change in (s.adds, s.swaps):
+        change(theirs, 9, code="forbidden")
+    s.gives_back(theirs, code="forbidden")
+    s.puts_off(theirs, "forbidden")
+    s.looks()
+    s.block([7, 9], 0, back=False, kill=False)
+    s.move(s.at(theirs), wish(0, 9), over_house=True)
+    s.said("seat_taken")
+    s.move(s.at(theirs), wish(7, 9), over_house=False)
+    s.said("seat_taken")
+    s.move(s.at(theirs), wish(5), over_house=True)
+    s.said("seat_taken")
+    s.move(s.at(theirs), wish(2, a=5), over_house=True)
+    s.said("area_full")
+    s.move(s.at(theirs), wish(2, 7, 9, a=2), over_house=True)
+    s.everything_agrees()
+    s.move(s.at(anna), wish(1, 4, b=3), over_house=False)
+    s.everything_agrees()
+    s.gives_back(anna)
+    s.move(s.at(anna), wish(1), over_house=False)
+    s.said("hold_not_found")
+    s.withdraw(s.at(anna))
+    s.said("hold_not_found")
+    s.sweep(3, 320_000)
+    s.withdraw(s.at(theirs))
+    s.everything_agrees()
+    s.sweep(3, 320_000)
+    s.looks()
+    ben = s.takes("ben", 2, 7, 9, a=2)
+    s.withdraw(s.at(ben))
+    s.looks()
+
+
+def what_staff_give_and_sell(s: Told) -> None:
+    s.takes("anna", 0, a=2)
+    for seat in (1, 2, 3, 4, 5, 7, 8, 9, 10, 11):
+        s.hold_for_customer("ben", wish(seat), over_house=False)
+    s.hold_for_customer("ben", wish(12), over_house=False)
+    s.said("limit_exceeded")
+    s.withdraw(s.at(s.order[-1]))
+    s.block([12, 6], 1, back=False, kill=False)
+    s.hold_for_customer("ben", wish(12), over_house=True)
+    s.everything_agrees()
+    s.close("cleo", wish(11))
+    s.everything_agrees()
+    s.block([5, 9], 1, back=False, kill=True)
+    s.block([7, 8], 1, back=False, kill=False)
+    anna = s.takes("anna", 0, a=2)
+    s.sell_at_once("ben", wish(0), True, False)
+    s.said("seat_taken")
+    s.sell_at_once("ben", wish(5), True, False)
+    s.said("seat_taken")
+    s.sell_at_once("ben", wish(7), False, False)
+    s.said("seat_taken")
+    s.sell_at_once("ben", wish(a=3), True, False)
+    s.said("area_full")
+    s.sell_at_once("ben", wish(4, 7, 8, a=1), True, True)
+    s.everything_agrees()
+    s.sell_at_once("anna", wish(1, 7, b=1), True, False)
+    sale = s.order[-1]
+    s.looks()
+    s.gives_back(sale, code=s.ref.refusal_of_hold(sale, "anna") or "")
+    s.wait(110_000)
+    s.sweep(3, 320_000)
+    s.everything_agrees()
+    s.settle(s.at(sale), "sell", right=True)
+    s.everything_agrees()
+    s.settle(s.at(sale), "free", right=True)
+    s.looks()
+    assert anna
+
+
+def what_a_channel_has(s: Told) -> None:
+    anna = s.takes("anna", 0, 1, a=2)
+    s.assign("agency", [0, 2, 3], 4)
+    s.assign("agency", [2, 3, 4], 2)
+    s.assign("web", [5, 7], 2)
+    s.everything_agrees()
+    s.asks("anna", 2, code="seat_taken")
+    s.asks("cleo", 5, code="seat_taken")
+    s.asks("anna", b=2, code="area_full")
+    cleo = s.takes("cleo", 2, 3, a=2)
+    ben = s.takes("ben", 5)
+    s.assign("web", [2, 3, 5], 0)
+    s.assign("agency", [2, 4], 1)
+    s.everything_agrees()
+    s.assign("agency", [4], 3)
+    s.assign("box-office", [8, 9], 1)
+    s.everything_agrees()
+    s.adds(cleo, 4)
+    s.swaps(cleo, 3, 4, a=1, b=2)
+    s.adds(ben, 4, code="seat_taken")
+    s.adds(ben, 7)
+    s.swaps(ben, 5, 8, code="seat_taken")
+    s.move(s.at(ben), wish(5, 8), over_house=False)
+    s.move(s.at(cleo), wish(2, 9, a=2), over_house=False)
+    s.everything_agrees()
+    s.hold_for_customer("ben", wish(3), over_house=False)
+    s.said("seat_taken")
+    s.hold_for_customer("ben", wish(8, 9), over_house=False)
+    s.block([3, 10], 1, back=False, kill=False)
+    s.everything_agrees()
+    s.pays(cleo)
+    s.give_part_back(cleo, 1, 1, right=True)
+    s.settle(s.at(cleo), "sell", right=True)
+    s.everything_agrees()
+    s.sell_at_once("anna", wish(3), False, False)
+    s.said("seat_taken")
+    s.open_channel("agency")
+    s.everything_agrees()
+    s.open_channel("agency")
+    s.assign("", [7, 5], None)
+    s.everything_agrees()
+    s.settle(s.at(cleo), "free", right=True)
+    s.gives_back(anna, part=True)
+    s.open_channel("web")
+    s.assign("agency", [0, 1], 5)
+    s.withdraw(s.at(ben))
+    s.sweep(3, 110_000)
+    s.assign("agency", [0, 1, 2, 3], 5)
+    s.everything_agrees()
+    s.asks("anna", 0, code="seat_taken")
+    s.takes("cleo", 0, 1, a=3)
+    s.everything_agrees()
+
+
+def what_the_sale_allows(s: Told) -> None:
+    anna = s.takes("anna", 0, 1, a=1)
+    for act in ("hold", "add", "replace", "extend", "checkout"):
+        s.pause(0, "anna", wish(5), act, early=True)
+    ben = s.takes("ben", 2)
+    cleo = s.takes("cleo", 3, 4, a=1, b=2)
+    paid = s.takes("ben", 7, a=1)
+    s.pays(paid)
+    s.hold_for_customer("ben", wish(8), over_house=False)
+    s.close("anna", wish(5))
+    s.everything_agrees()
+    s.looks()
+    s.sweep(3, 320_000)
+    s.looks()
+    s.settle(s.at(paid), "restore", right=True)
+    s.everything_agrees()
+    s.takes("cleo", 3, 4, 2, a=2)
+    assert {anna, ben, cleo} < s.ref.holds.keys()
+
+
+# --- Redis is another
+
+
+def what_is_known_of_an_event(s: Told) -> None:
+    """Of holds, bookings, blocks and channels: what PostgreSQL knows is there again, and of the rest what fits."""
+    s.takes("anna", 0, 1, a=1)
+    ben, sold = s.takes("ben", 2, b=1), s.takes("cleo", 3, a=1)
+    unknown = s.takes("anna", 4)
+    s.pays(ben)
+    s.pays(sold)
+    s.settle(s.at(sold), "sell", right=True)
+    s.pays(unknown, claim=False)
+    s.block([5], 1, back=False, kill=False)
+    s.block([7], 1, back=False, kill=True)
+    s.hold_for_customer("ben", wish(8), over_house=False)
+    s.assign("agency", [9, 10], 1)
+    s.everything_agrees()
+    s.compare()
+    s.save()
+    for how in ("another", "older"):
+        s.adopt(how)
+        s.looks()
+        s.compare()
+    s.asks("anna", 9, code="seat_taken")
+    more = s.takes("ben", 11, 12)
+    s.sell_at_once("anna", wish(6), False, False)
+    s.adopt("another")
+    s.looks()
+    s.gives_back(more)
+    s.adopt("older")
+    s.looks()
+    s.adopt("lost")
+    s.looks()
+    s.settle(s.at(ben), "sell", right=True)
+    s.compare()
+    s.settle(s.at(sold), "free", right=True)
+    s.sweep(3, 320_000)
+    s.looks()
+
+
+def what_is_lost_of_a_book(s: Told) -> None:
+    s.takes("anna", 0, 1, a=1)
+    for part in ("seats", "areas", "log", "book"):
+        s.hold("ben", wish(2 + len(part)))
+        for checked in (True, False):
+            s.damage(part, checked)
+            s.everything_agrees()
+    s.looks()
+
+
+def who_has_not_heard(s: Told) -> None:
+    """A worker that knows an older epoch changes nothing by it: it hears, and then it acts."""
+    anna, ben = s.takes("anna", 0, 1, a=1), s.takes("ben", 2, 3, a=2)
+    acts: list[Callable[[], object]] = [
+        lambda: s.look(0, "ben", own=True),
+        lambda: s.adds(anna, 4),
+        lambda: s.swaps(anna, 0, 4),
+        lambda: s.puts_off(anna),
+        lambda: s.gives_back(anna, part=True),
+        lambda: s.takes("anna", 7),
+        lambda: s.decide_together([("cleo", wish(8)), ("cleo", wish(9))]),
+        lambda: s.pays(ben),
+        lambda: s.give_part_back(ben, 1, 2, right=True),
+        lambda: s.settle(s.at(ben), "restore", right=True),
+        lambda: s.pays(ben),
+        lambda: s.settle(s.at(ben), "sell", right=True),
+        lambda: s.settle(s.at(ben), "free", right=True),
+        lambda: s.block([0, 10], 1, back=False, kill=False),
+        lambda: s.block([0, 10], 1, back=True, kill=False),
+        lambda: s.assign("agency", [10], 1),
+        lambda: s.open_channel("agency"),
+        lambda: s.hold_for_customer("cleo", wish(10), over_house=False),
+        lambda: s.move(s.at(s.order[-1]), wish(5), over_house=False),
+        lambda: s.withdraw(s.at(s.order[-1])),
+        lambda: s.sell_at_once("cleo", wish(10), False, True),
+        lambda: s.hand_over("anna", "cleo", known=False),
+        lambda: s.change_rules("off"),
+        lambda: s.sweep(3, 110_000),
+        s.forget_addresses,
+    ]
+    for act in acts:
+        s.falls_behind()
+        s.wait(3_000)
+        act()
+        s.everything_agrees()
+    s.takes("anna", 12)
+    s.falls_behind()
+    s.close("ben", wish(3))
+
+
+# --- Together
+
+
+def who_asks_at_once(s: Told) -> None:
+    s.decide_together([("anna", wish(0, 1, a=2)), ("ben", wish(1, 2)), ("ben", wish(2, b=2)), ("cleo", wish(a=2))])
+    s.everything_agrees()
+    s.decide_together([(0, True), (1, False), ("cleo", wish(0, a=1)), ("ben", wish(1, 3, 4, 5, 7)), ("ben", wish(3))])
+    s.everything_agrees()
+    s.decide_together([("anna", wish(8)), ("anna", wish(9, 10, a=1)), ("anna", wish(5)), ("anna", wish(11, 12))])
+    s.everything_agrees()
+    s.looks()
+    s.decide_together([(0, False), (1, True), (2, True), (2, True), (0, True), ("anna", wish(9))])
+    s.looks()
+    s.asks("cleo", 9, code="seat_taken")
+    s.assign("agency", [2, 5], 1)
+    s.decide_together([("cleo", wish(5, a=1)), ("anna", wish(5)), ("ben", wish(2, b=1)), ("ben", wish(b=1))])
+    s.looks()
+    s.decide_together([(number, False) for number in range(6)])
+    s.looks()
+    s.change_rules("strict")
+    s.decide_together([("cleo", wish(0, 1)), ("anna", wish(3)), ("ben", wish(3)), ("ben", wish(3, 4, 5))])
+    s.looks()
+
+
+def who_asks_at_once_from_one_address(s: Told) -> None:
+    s.takes("anna", 0)
+    s.sweep(3, 110_000)
+    s.decide_together(
+        [("anna", wish(0)), ("anna", wish(1, 2)), ("ben", wish(0, 3)), ("ben", wish(4)), ("ben", wish(5))]
+    )
+    s.everything_agrees()
+    s.decide_together([(0, False), ("ben", wish(5)), ("anna", wish(7)), (1, True), ("anna", wish(8))])
+    s.everything_agrees()
+    s.decide_together([("cleo", wish(a=1)), ("cleo", wish(7))])
+    s.sweep(3, 110_000)
+    s.decide_together([("anna", wish(9)), ("ben", wish(9)), ("cleo", wish(9)), ("ben", wish(10))])
+    s.wait(40_000)
+    s.decide_together([("anna", wish(9)), ("ben", wish(9)), ("cleo", wish(9)), ("ben", wish(10))])
+    s.looks()
+
+
+TALES = [
+    (holds_go_over, PLAIN),
+    (losses_go_over, FAIR),
+    (a_pause_goes_over, FAIR),
+    (losses_without_a_budget, PLAIN),
+    (what_the_house_keeps, PLAIN),
+    (what_staff_give_and_sell, PLAIN),
+    (what_a_channel_has, PLAIN),
+    (what_the_sale_allows, PLAIN),
+    (what_is_known_of_an_event, PLAIN),
+    (what_is_lost_of_a_book, PLAIN),
+    (who_has_not_heard, {"orphans": "off", "budget": False, "addresses": True}),
+    (who_asks_at_once, PLAIN),
+    (who_asks_at_once_from_one_address, {"orphans": "off", "budget": True, "addresses": True}),
+]
