@@ -829,7 +829,8 @@ CREATE TRIGGER payment_moves BEFORE UPDATE ON payment FOR EACH ROW
 -- Every attempt at Stripe: a call under a key of its own, however often it is sent. It is here before it is sent. An
 -- attempt without an outcome is unknown, and only asking Stripe tells.
 CREATE TABLE payment_attempt (
-    booking_id  text NOT NULL REFERENCES payment,
+    booking_id  text NOT NULL,                -- no foreign key: one without a payment is given back what it never needed,
+                                              -- and one to the booking would wait for whoever decides about that
     key         text NOT NULL,                -- the idempotency key at Stripe
     act         text NOT NULL,
     tries       integer NOT NULL DEFAULT 1,   -- how often somebody set about sending it
@@ -874,7 +875,7 @@ CREATE TABLE surplus_payment (
     booking_id  text NOT NULL REFERENCES booking,
     amount      bigint NOT NULL,              -- minor units of the booking's currency
     found       timestamptz NOT NULL DEFAULT now(),
-    refund_id   text,                         -- re_…
+    refund_id   text,                         -- re_…; or dp_…, the lost dispute by which it went back
     returned    timestamptz,                  -- when Stripe took that refund
     -- Nothing was taken.
     CONSTRAINT surplus_is_something CHECK (amount > 0),
@@ -1569,7 +1570,7 @@ CREATE TRIGGER mail_of_refunds AFTER UPDATE ON refund FOR EACH ROW
 -- Tells of what was paid and bought nothing, once Stripe has taken its refund.
 CREATE FUNCTION mail_of_surplus() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM write_next_mail(NEW.booking_id, 'returned');
+    PERFORM write_next_mail(id, 'returned') FROM booking WHERE id = NEW.booking_id AND buyer_email IS NOT NULL;
     RETURN NULL;
 END $$;
 CREATE TRIGGER mail_of_surplus AFTER UPDATE ON surplus_payment FOR EACH ROW

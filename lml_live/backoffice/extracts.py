@@ -6,7 +6,7 @@ keeps one, and memory is that of a piece however long the chain is.
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import Struct
@@ -40,13 +40,18 @@ class Entry(Struct, frozen=True, kw_only=True):
     record: dict[str, Any] | None
 
 
+NotChecked = Literal["anchors", "inserted"]
+
+
 class ChainVerdict(Struct, frozen=True, kw_only=True):
     """Whether each record of a chain is what was chained, and all of it is there up to its last link, whose hash `head`
-    is. Anchors, and records that were put beside the chain, are for `lml audit verify`."""
+    is. `not_checked` is for `lml audit verify`: whether the chain's end was cut off, or all of it written anew, which
+    only the anchors in the store can tell, and whether records were put beside the chain."""
 
     links: int
     head: str
     faults: tuple[Fault, ...]
+    not_checked: tuple[NotChecked, ...] = ("anchors", "inserted")
 
 
 class Extracts:

@@ -132,6 +132,7 @@ class Aftercare:
         assert work.intent is not None
         amount, returned = await self._bookings.surplus(work.intent)
         outcome: Outcome = "found"
+        refused: PaymentFault | None = None
         if not returned:
             if self._payments is None:
                 raise Unavailable("No payment provider is set up.")
@@ -148,13 +149,25 @@ class Aftercare:
                 except PaymentFault as fault:
                     if fault.kind != "refused":
                         raise
-                    made = await self._surplus_refund(work.intent, named)
-                    if made is None:
-                        # Given back by hand, or disputed, perhaps: somebody must look, and it is tried again.
-                        log.error("booking %s: what %s paid cannot be given back: %s", booking.id, work.intent, fault)
-                        raise refused_for_long(work, fault) from fault
-            await self._bookings.surplus_returned(work.booking, work.intent, made.id)
+                    made, refused = await self._surplus_refund(work.intent, named), fault
+            back = made.id if made is not None else await self._taken_by_bank(work, work.intent, amount, refused)
+            await self._bookings.surplus_returned(work.booking, work.intent, back)
         await self._bookings.finish_work(work, outcome)
+
+    async def _taken_by_bank(self, work: Work, intent: str, amount: int, fault: PaymentFault | None) -> str:
+        """By which dispute that was lost it went back; raises where it did not, or not yet."""
+        assert self._payments is not None
+        assert fault is not None
+        disputes = await self._payments.find_disputes(intent)
+        lost = [one for one in disputes if one.state == "lost" and one.amount >= amount]
+        if lost:
+            return lost[0].id
+        if any(one.state == "open" for one in disputes):
+            wait = limits.REFUSED_RETRY_SECONDS_MAX  # a bank takes weeks
+            raise PaymentFault("worn", "A bank decides about it.", wait_seconds=wait) from fault
+        # Given back by hand, perhaps: somebody must look, and it is tried again.
+        log.error("booking %s: what %s paid cannot be given back: %s", work.booking, intent, fault)
+        raise refused_for_long(work, fault) from fault
 
     async def _surplus_refund(self, intent: str, named: str) -> StripeRefund | None:
         assert self._payments is not None

@@ -232,6 +232,11 @@ class Bookings(Outbox, Inbox):
     async def _end_surplus(self, connected: Connection, booking: str, intent: str) -> None:
         await connected.execute(_SQL["write_surplus"], booking, f"{booking}:cancel_surplus:{intent}", intent)
 
+    async def end_surplus(self, booking: str, intent: str) -> None:
+        """An intent of a booking that Stripe has no part in: it is to be ended, or what was paid by it goes back."""
+        async with postgres.transaction(self._pool) as connected:
+            await self._end_surplus(connected, booking, intent)
+
     async def surplus_paid(self, booking: str, intent: str, amount: int) -> None:
         """Stripe has taken money for a booking that it has no use for: all of it is to go back."""
         async with postgres.transaction(self._pool) as connected:

@@ -241,10 +241,17 @@ class Completer:
         booking = None if intent.booking is None else await self._bookings.load(intent.booking)
         if booking is None:
             return  # somebody else's; the account is not ours alone
-        if booking.payment is None:
-            # Sold at the counter, or for nothing: Stripe has no part in it, and no attempt of ours can be on record.
+        if booking.tender == "card_terminal":
+            # It may be the terminal's own, by whose hand it bears the booking's name.
             told_of = (booking.id, intent.id, intent.status)
-            log.error("booking %s: %s is %s, and nothing is due: refund it by hand", *told_of)
+            log.error(
+                "booking %s was paid at the counter's terminal, and %s is %s: look whether it was paid twice", *told_of
+            )
+            return
+        if booking.payment is None:
+            log.error("booking %s: %s is %s, and nothing is due: it ends", booking.id, intent.id, intent.status)
+            await self._bookings.end_surplus(booking.id, intent.id)
+            self.wake()
             return
         # Whoever made it: a booking is sold for what it costs.
         fits = (intent.amount, intent.currency) == (booking.amount, booking.currency)

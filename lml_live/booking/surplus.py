@@ -89,7 +89,7 @@ class Surplus:
         """Sets the gauge of work that is stuck."""
         async with postgres.connection(self._pool) as connected:
             counts = {row["act"]: row["works"] for row in await connected.fetch(_SQL["count_stuck"])}
-        for act in ("transfer", "transfer_again", "submit_evidence"):
+        for act in ("transfer", "transfer_again", "submit_evidence", "refund_surplus"):
             METRICS.work_stuck.labels(act).set(counts.get(act, 0))
 
     async def _check(self, work: Work) -> None:

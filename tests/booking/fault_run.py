@@ -49,8 +49,8 @@ DECLINED: tuple[Operation, ...] = ("confirm", "capture")
 KILLS: tuple[FaultKind, ...] = ("kill_before", "kill_after")
 KINDS: tuple[FaultKind, ...] = tuple(kind for kind in get_args(FaultKind) if kind not in KILLS)
 WEBHOOKS: tuple[WebhookFaultKind, ...] = get_args(WebhookFaultKind)
-LONG = len(VICTIMS) * len(KINDS)
-"""A series of so many runs must have met every victim and every kind of fault."""
+LONG = 4 * len(VICTIMS) * len(KINDS)
+"""A series of so many runs must have met every victim and every kind of fault: some need a call at the right moment."""
 
 
 async def run_once(stand: FaultStand, seed: int, busy_seconds: float = BUSY_SECONDS) -> tuple[str, list[str]]:

@@ -10,10 +10,12 @@ from booking_fixtures import (  # noqa: F401
     house_fixture,
     inventory_dsn_fixture,
 )
-from booking_house import BAD_DEBIT, DEBIT, IDEAL, VISA, BookingHouse
+from booking_house import BAD_DEBIT, DEBIT, IDEAL, PRICE, VISA, BookingHouse
+from counter_house import Counter
 from every_point import charge_again
 
 from lml_live.booking.bookings import Booking
+from lml_live.booking.ledger import Tender
 from lml_live.booking.methods import offered, ways_to_pay
 from lml_live.errors import InvalidInput
 from lml_live.infra.config import load_settings
@@ -228,6 +230,52 @@ async def test_what_is_paid_though_stripe_said_it_never_would_be_goes_back(house
     await house.bookings.intent_found(booking.id, booking.intent_id, "succeeded")
     assert "cancel_surplus" in await house.acts(booking)
     assert await house.state(booking) == "cancelled"
+
+
+@pytest.mark.parametrize("won", [True, False])
+async def test_what_a_bank_disputes_before_it_could_go_back_waits_and_goes_back_once(
+    house: BookingHouse, event: str, won: bool
+) -> None:
+    """It was stuck after some days, and a bank takes weeks; lost, it was owed to the buyer for ever."""
+    booking = await claimed(house, event)
+    await house.checkout.cancel(booking)
+    intent = await charge_again(house, booking)
+    dispute = await house.double.steering.open_dispute(intent, fee=0)
+    await house.bookings.keep_notice("evt_1", "payment_intent.succeeded", intent)
+    for _ in range(4):  # heard of, found to be paid, refused
+        await house.completer.turn()
+    row = await house.pool.fetchrow(
+        "SELECT stuck, due > now() + interval '20 hours' AS patient FROM outbox WHERE done IS NULL"
+    )
+    assert row is not None
+    assert (row["stuck"], row["patient"]) == (None, True)
+    await house.double.steering.close_dispute(dispute, won=won)
+    await house.rest()
+    assert len((await house.double.steering.ledger()).refunds) == won
+    assert await mails(house, booking) == ["cancelled", "returned"]
+    await house.assert_right(event)
+
+
+@pytest.mark.parametrize("tender", ["cash", "comp", "card_terminal"])
+async def test_what_names_a_sale_at_the_counter_goes_back_unless_it_may_be_the_terminals(
+    house: BookingHouse, event: str, tender: Tender, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It was logged, to be refunded by hand."""
+    counter = await Counter(house, event).open()
+    reason = {"reason": "press"} if tender == "comp" else {}
+    sale = await counter.sold(3, tender=tender, **reason)
+    before = await counter.books(sale)
+    intent = await charge_again(house, sale, amount=PRICE)
+    await hear(house, intent)
+    backs = [(one.payment_intent, one.amount) for one in (await house.double.steering.ledger()).refunds]
+    if tender == "card_terminal":
+        assert backs == []
+        assert "look whether it was paid twice" in caplog.text
+        return
+    assert backs == [(intent, PRICE)]
+    assert (await house.state(sale), await counter.books(sale)) == ("confirmed", before)
+    assert await mails(house, sale) == [], "who bought at the counter left no address"
+    await house.assert_right(event)
 
 
 async def test_an_intent_that_is_nobodys_is_left_alone(house: BookingHouse, event: str) -> None:
