@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from lml_live.infra.mongo import Prefixed
-from lml_live.venues import library, self_check
+from lml_live.venues import assembly, self_check
 from lml_live.venues.library import Library
 from lml_live.venues.self_check import Verdict, check_immutability, check_rules, sample_layout
 from lml_live.venues.stored import PLANS, SCRATCH, SECTIONS, VERSIONS
@@ -43,7 +43,7 @@ async def test_rules_that_are_gone_are_seen(mongo_database: Any) -> None:
 
 async def test_a_library_that_looks_away_is_seen(mongo_database: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     # It publishes the changed draft, so what comes after cannot be tried; that is said, and what was seen before.
-    monkeypatch.setattr(library, "verify_bytes", lambda _data, _hash: True)
+    monkeypatch.setattr(assembly, "verify_bytes", lambda _data, _hash: True)
     seen = broken(await check_immutability(mongo_database))
     assert seen == {"draft: a changed one is not published", "the steps after that"}
 
