@@ -43,6 +43,20 @@ MONGO_CALL_MS: Final = 30_000
 """The whole of one call; the longest writes or reads the chunks of the largest layout on a busy disk."""
 OBJECT_CONNECT_SECONDS: Final = 3
 OBJECT_READ_SECONDS: Final = 20
+POINTER_SECONDS: Final = 60
+"""How long browsers and the edge may keep the pointer to a layout's newest version; all else is kept for ever."""
+POINTER_HISTORY_MAX: Final = 20
+EDGE_TRIES: Final = 5
+EDGE_PAUSE_SECONDS: Final = 0.5
+EDGE_PAUSE_SECONDS_MAX: Final = 8.0
+"""Five tries with pauses of at most 0.5, 1, 2 and 4 seconds, beside the two that the driver makes of each."""
+LINK_SECONDS: Final = 600
+LINK_SECONDS_MIN: Final = 10
+LINK_SECONDS_MAX: Final = 7 * 24 * 3600
+"""S3 signs for a week at the most."""
+CDN_KEY_BITS_MIN: Final = 2048
+REGIONS_MAX: Final = 20
+LAYOUT_GZIP_LEVEL: Final = 6
 OBJECTS_LISTED_MAX: Final = 100_000
 """Objects of one list: more backups than a thousand layouts have in all their years."""
 BACKUP_BYTES_MAX: Final = 256 * 1024 * 1024

@@ -26,6 +26,7 @@ from lml_live.backoffice.extracts import Extracts
 from lml_live.backoffice.history import History
 from lml_live.backoffice.holding import Holding
 from lml_live.backoffice.layout_change import LayoutChange, held_seats
+from lml_live.backoffice.publishing import Publishing
 from lml_live.backoffice.retention import Retention
 from lml_live.backoffice.scrubbing import Scrubbing
 from lml_live.backoffice.selling import Selling
@@ -74,6 +75,7 @@ from lml_live.gateway.groups import GroupActs
 from lml_live.gateway.holders import AddressOf, HolderServices
 from lml_live.gateway.idempotency import IdempotencyKeys
 from lml_live.gateway.layout_backups import BackupServices
+from lml_live.gateway.layout_edge import EdgeServices
 from lml_live.gateway.layouts import LayoutServices, Step
 from lml_live.gateway.live import Live
 from lml_live.gateway.operations import API
@@ -92,7 +94,6 @@ from lml_live.guard.staff import StaffDesk
 from lml_live.guard.throttle import AddressCaps
 from lml_live.infra import mongo, postgres
 from lml_live.infra.config import Settings
-from lml_live.infra.objects import Objects, load_driver, open_objects
 from lml_live.infra.redis import load_scripts
 from lml_live.infra.redis_topology import open_topology
 from lml_live.infra.rights import grant_rights, shorten, sign_in_of
@@ -116,8 +117,9 @@ from lml_live.pricing.channels import ChannelRows
 from lml_live.values import STAFF_TOKEN_PREFIX
 from lml_live.venues.backups import open_backups, policy_of
 from lml_live.venues.copies import Copies
+from lml_live.venues.edge import Pointer, public_url
 from lml_live.venues.library import Library
-from lml_live.venues.publishing import ensure_published, public_url
+from lml_live.venues.links import Links
 from lml_live.venues.retention import Backup
 from lml_live.venues.schema import prepare_database
 from lml_live.venues.self_check import check_immutability, check_rules
@@ -206,6 +208,8 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
         library = Library(database, backups=backups)
         layouts = DeployedLayouts(library, Copies(settings, backups))
         catalogue = Catalogue(pool, layouts)
+        publishing, links = Publishing(settings, library), Links(settings)
+        stack.push_async_callback(publishing.close)
 
         async def seat_directory(sale: Sale) -> Mapping[str, int]:
             return (await layouts.index(sale.layout_id, sale.layout_version, sale.layout_hash)).index_of
@@ -217,7 +221,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
         feed = Feed(book, tick_ms=settings.tick_ms)
 
         def layout_url(layout: str, layout_hash: str) -> str:
-            if settings.cdn_base_url:
+            if settings.cdn_base_url and not links.is_private(layout):
                 return public_url(settings.cdn_base_url, layout, layout_hash)
             return f"{API}/layouts/{layout}/{layout_hash}"
 
@@ -236,11 +240,11 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
 
         trail = Trail(pool)
 
-        async def stepped(step: Step, version: LayoutVersion | Backup) -> None:
+        async def stepped(step: Step, version: LayoutVersion | Backup | Pointer) -> None:
             detail = msgspec.json.encode({"version": version.version, "hash": version.hash})
             await trail.write(f"layout.{step}", ("layout", version.layout_id), detail=detail.decode())
             if step == "deployed":
-                await _copy_layouts(settings, library)
+                await publishing.look()
 
         async def postgres_answers() -> None:
             async with postgres.connection(pool) as connection:
@@ -321,6 +325,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             desk,
             holding,
             partners,
+            links,
         )
         booking_services = BookingServices(
             live,
@@ -352,6 +357,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             ),
             layouts=layout_services,
             backups=BackupServices(layout_services, backups),
+            edge=EdgeServices(layout_services, publishing.edge, links),
             self_checks=SelfChecks(desk, partial(check_rules, database), partial(check_immutability, database)),
             holders=holder_services,
             counter=CounterServices(
@@ -402,7 +408,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             ("completer", completer.run()),
             ("hand-overs", handing.run(lambda: upkeep.leads)),
             ("notices", _listen(dsn, live, upkeep)),
-            ("copies", _keep_copies(settings, library, upkeep)),
+            ("copies", publishing.run(lambda: upkeep.leads)),
             ("openings", _open_allotments(allotting, upkeep)),
             ("audit", trail.run(lambda: upkeep.leads)),
             ("anchors", _anchor(settings, pool, upkeep)),
@@ -492,46 +498,6 @@ async def _listen(dsn: str, live: Live, upkeep: Upkeep) -> None:
             log.warning("notices of changed events are interrupted: %s", error)
         finally:
             connection.terminate()
-
-
-async def _keep_copies(settings: Settings, library: Library, upkeep: Upkeep) -> None:
-    """The worker that sweeps also looks, now and then, for deployed layouts that the object store has forgotten.
-
-    One client for all looks: making one holds the loop up for a quarter of a second.
-    """
-    if settings.s3_bucket is None:
-        return
-    load_driver()
-    async with AsyncExitStack() as stack:
-        objects: Objects | None = None
-        while True:
-            if upkeep.leads:
-                if objects is None:
-                    opening = open_objects(settings.s3_bucket, endpoint_url=settings.s3_endpoint_url)
-                    objects = await stack.enter_async_context(opening)
-                await _copy_missing(library, objects)
-                await asyncio.sleep(limits.COPIES_CHECK_SECONDS)
-            await asyncio.sleep(limits.NOTICES_RETRY_SECONDS)
-
-
-async def _copy_layouts(settings: Settings, library: Library) -> None:
-    """Uploads what the object store does not have, now."""
-    if settings.s3_bucket is not None:
-        async with open_objects(settings.s3_bucket, endpoint_url=settings.s3_endpoint_url) as objects:
-            await _copy_missing(library, objects)
-
-
-async def _copy_missing(library: Library, objects: Objects) -> None:
-    """The server serves layouts itself, so a failure is only noted."""
-    try:
-        copied = await ensure_published(library, objects)
-    except Unavailable as error:
-        log.warning("layouts could not be copied to the object store: %s", error)
-        return
-    if copied.uploaded:
-        log.info("%d layouts copied to the object store", len(copied.uploaded))
-    if copied.failed:
-        log.warning("%d layouts could not be copied to the object store", len(copied.failed))
 
 
 def _payments(settings: Settings, pace: Pace) -> "StripePayments | None":

@@ -13,10 +13,9 @@ import msgspec
 from lml_live.errors import LmlError, Unavailable
 from lml_live.infra.config import Settings, load_settings, mask_secrets
 from lml_live.infra.mongo import close_database, connect_database
-from lml_live.infra.objects import open_objects
 from lml_live.venues.backups import open_backups
 from lml_live.venues.library import Library
-from lml_live.venues.publishing import ensure_published
+from lml_live.venues.publishing import ensure_published, open_edge
 from lml_live.venues.schema import apply_schema
 from lml_live.venues.stored import LayoutVersion
 
@@ -120,8 +119,8 @@ async def copy_deployed(library: Library) -> None:
     if settings.s3_bucket is None:
         return
     try:
-        async with open_objects(settings.s3_bucket, endpoint_url=settings.s3_endpoint_url) as objects:
-            copied = await ensure_published(library, objects)
+        async with open_edge(settings) as edge:
+            copied = await ensure_published(library, edge)
         tell(f"object store: {len(copied.uploaded)} layouts uploaded, {len(copied.failed)} failed")
     except Unavailable as error:
         tell(f"object store: {error.message} The server tries again when it starts.")

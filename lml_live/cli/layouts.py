@@ -14,6 +14,7 @@ import click
 
 from lml_live import limits
 from lml_live.cli.layout_backups import BACKUPS
+from lml_live.cli.layout_edge import EDGE
 from lml_live.cli.layout_life import LIFE, REFUSED, copy_deployed, run, tell, with_library
 from lml_live.errors import Violation
 from lml_live.venues.demo import arena, concert_hall, generate_venue
@@ -32,7 +33,7 @@ _OWN_VENUES: dict[str, Callable[[], Layout]] = {"concert-hall": concert_hall, "a
 
 @click.group("layout")
 def layout_group() -> None:
-    """Seating plans: import, validate, publish, deploy, retire; backups.
+    """Seating plans: import, validate, publish, deploy, retire; backups, the edge.
 
     \b
     Examples:
@@ -44,7 +45,7 @@ def layout_group() -> None:
     """
 
 
-for command in (*LIFE, *BACKUPS):
+for command in (*LIFE, *BACKUPS, *EDGE):
     layout_group.add_command(command)
 
 

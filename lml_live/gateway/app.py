@@ -23,6 +23,7 @@ from lml_live.gateway import (
     events,
     holders,
     layout_backups,
+    layout_edge,
     layout_files,
     layouts,
     mailbox,
@@ -45,6 +46,7 @@ from lml_live.gateway.disputes import DisputeServices
 from lml_live.gateway.events import EventServices
 from lml_live.gateway.holders import HolderServices
 from lml_live.gateway.layout_backups import BackupServices
+from lml_live.gateway.layout_edge import EdgeServices
 from lml_live.gateway.layouts import LayoutServices
 from lml_live.gateway.operations import Operation
 from lml_live.gateway.organisations import OrganisationServices
@@ -77,6 +79,7 @@ OPERATIONS: Final[Sequence[Operation]] = (
     *layout_files.OPERATIONS,
     *self_checks.OPERATIONS,
     *layout_backups.OPERATIONS,
+    *layout_edge.OPERATIONS,
     *organisations.OPERATIONS,
     *disputes.OPERATIONS,
     *audit.OPERATIONS,
@@ -92,6 +95,7 @@ class Services:
     layouts: LayoutServices
     self_checks: SelfChecks
     backups: BackupServices
+    edge: EdgeServices
     holders: HolderServices
     counter: CounterServices
     bookings: BookingServices
@@ -237,6 +241,7 @@ def make_app(services: Services) -> web.Application:
     app.add_routes(events.routes(services.events))
     app.add_routes(channels.routes(services.events))
     app.add_routes(layout_backups.routes(services.backups))
+    app.add_routes(layout_edge.routes(services.edge))
     app.add_routes(layouts.routes(services.layouts))  # before `/layouts/{layout}/{hash}`, which would hide `/versions`
     app.add_routes(layout_files.routes(services.layouts.desk, services.layouts.library))
     app.add_routes(self_checks.routes(services.self_checks))
@@ -254,7 +259,9 @@ def make_app(services: Services) -> web.Application:
     app.add_routes(cards.routes(services.cards))
     app.add_routes(organisations.routes(services.organisations))
     app.add_routes(documents.routes(OPERATIONS))
-    app.add_routes(page_routes(payment_origin=payment_origin(services.bookings)))
+    app.add_routes(
+        page_routes(payment_origin=payment_origin(services.bookings), cdn_origin=services.holders.links.cdn_origin)
+    )
     app.add_routes(mailbox.routes(services.mailbox))
     app.add_routes(house_routes(services.probes))
     return app

@@ -209,6 +209,43 @@ class RestoreRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whether a draft that is there may give way."""
 
 
+class PushRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which deployed version goes to the edge, without `version` the newest; with `dry_run` nothing is done."""
+
+    version: VersionNumber | None = None
+    dry_run: bool = False
+
+
+class RollbackRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """With `dry_run` nothing is done."""
+
+    dry_run: bool = False
+
+
+class EdgeStep(msgspec.Struct, frozen=True):
+    """One step: in which region (`cdn` is CloudFront), what, with which object."""
+
+    region: str
+    did: Literal["present", "uploaded", "moved", "invalidated"]
+    key: str
+    size_bytes: int
+
+
+class EdgeSteps(msgspec.Struct, frozen=True):
+    """What was done at the edge, or would be."""
+
+    dry_run: bool
+    steps: tuple[EdgeStep, ...]
+
+
+class LinkShown(msgspec.Struct, frozen=True):
+    """Where a private layout can be read until then; the cookies open all of its layout at the CDN."""
+
+    url: str
+    expires_at: datetime
+    cookies: dict[str, str]
+
+
 class SeatIdPick(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A seat with the price type it is wanted at."""
 

@@ -4,7 +4,6 @@
 """
 
 import asyncio
-import gzip
 import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -35,9 +34,12 @@ from lml_live.gateway.tokens import HolderToken
 from lml_live.guard.partners import Partners
 from lml_live.guard.staff import StaffDesk
 from lml_live.guard.throttle import Network, TokenBucket, address_counted, address_mark, client_address, in_networks
+from lml_live.infra.objects import IMMUTABLE
 from lml_live.inventory.answers import Changed, Refusal
 from lml_live.inventory.records import BOX_OFFICE, HOUSE_CHANNELS, WEB
 from lml_live.inventory.rooms import PUBLIC, STAFF, view_of
+from lml_live.venues.edge import zip_layout
+from lml_live.venues.links import Links
 
 _REFUSED: Final = (
     "unauthorized",
@@ -207,6 +209,7 @@ class HolderServices:
     desk: StaffDesk
     holding: Holding
     partners: Partners
+    links: Links
     buckets: "RequestBuckets" = field(default_factory=lambda: RequestBuckets())
 
     async def caller(self, request: web.Request) -> str:
@@ -256,7 +259,7 @@ class LayoutCache:
                     data = await self._layouts.load_bytes(layout, layout_hash)
                     if data is None:
                         return None
-                    self._keep(key, data, await asyncio.to_thread(gzip.compress, data, 6, mtime=0))
+                    self._keep(key, data, await asyncio.to_thread(zip_layout, data))
         self._kept.move_to_end(key)
         return self._kept[key]
 
@@ -307,11 +310,15 @@ def routes(services: HolderServices) -> list[web.RouteDef]:
             found = await layouts.find(layout, layout_hash)
         if found is None:
             raise NotFound("There is no such layout.")
+        private = services.links.is_private(layout)
+        if private and services.links.redirects:
+            location = services.links.sign(layout, layout_hash).url
+            return web.Response(status=307, headers={"Location": location, "Cache-Control": "no-store"})
         zipped = "gzip" in request.headers.get("Accept-Encoding", "").lower()
         tag = f"{layout_hash}-gzip" if zipped else layout_hash
         headers = {
             "ETag": f'"{tag}"',
-            "Cache-Control": "public, max-age=31536000, immutable",
+            "Cache-Control": IMMUTABLE.replace("public", "private") if private else IMMUTABLE,
             "Vary": "Accept-Encoding",
             "Access-Control-Allow-Origin": "*",
             "X-Content-Type-Options": "nosniff",

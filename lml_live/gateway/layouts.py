@@ -21,6 +21,7 @@ from lml_live.gateway.operations import API, Operation, Query, bind
 from lml_live.gateway.problems import Problem, read_body, read_bytes, respond
 from lml_live.guard.staff import StaffDesk
 from lml_live.venues.differences import LayoutDiff
+from lml_live.venues.edge import Pointer
 from lml_live.venues.importers.native import explain_layout
 from lml_live.venues.importers.reading import Rejected, read_json
 from lml_live.venues.layout import Layout
@@ -128,7 +129,7 @@ OPERATIONS: Final = (
 )
 
 
-Step = Literal["published", "deployed", "retired", "backed_up", "restored"]
+Step = Literal["published", "deployed", "retired", "backed_up", "restored", "pushed", "rolled_back", "linked"]
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ class LayoutServices:
     desk: StaffDesk
     library: Library
     keys: IdempotencyKeys
-    stepped: Callable[[Step, LayoutVersion | Backup], Awaitable[None]]
+    stepped: Callable[[Step, LayoutVersion | Backup | Pointer], Awaitable[None]]
 
 
 class DraftMovedProblem(Problem, frozen=True, omit_defaults=True, kw_only=True):

@@ -51,18 +51,23 @@ def _seal(body: bytes, content_type: str) -> _File:
     return _File(body, content_type, hashlib.sha256(body).hexdigest()[:32])
 
 
-def payment_policy(payment_origin: str) -> str:
-    """What the event page's Content-Security-Policy allows more than other pages', so that a card can be paid with.
+def _connect(*origins: str) -> str:
+    return " ".join(("; connect-src 'self'", *filter(None, origins)))
+
+
+def payment_policy(payment_origin: str, cdn_origin: str = "") -> str:
+    """What the event page's Content-Security-Policy allows more than other pages', so that a card can be paid with; and
+    that the layout may be read from a CDN.
 
     Stripe's script brings its own frames and asks its own API; the double is only asked.
     https://docs.stripe.com/security/guide#content-security-policy
     """
     if payment_origin != STRIPE_JS:
-        return f"; connect-src 'self' {payment_origin}"
+        return _connect(payment_origin, cdn_origin)
     return (
         f"; script-src 'self' {STRIPE_JS} https://*.js.stripe.com"
         f"; frame-src {STRIPE_JS} https://*.js.stripe.com https://hooks.stripe.com"
-        "; connect-src 'self' https://api.stripe.com"
+        f"{_connect('https://api.stripe.com', cdn_origin)}"
         "; img-src 'self' https://*.stripe.com"
     )
 
@@ -75,13 +80,17 @@ def _serve(request: web.Request, file: _File, policy: str = "") -> web.Response:
     return web.Response(body=file.body, content_type=file.content_type, charset="utf-8", headers=headers)
 
 
-def page_routes(*, payment_origin: str | None = None) -> list[web.RouteDef]:
+def page_routes(*, payment_origin: str | None = None, cdn_origin: str = "") -> list[web.RouteDef]:
     """The index of events, the page of an event, bookings, their scripts and styles. Files are read once, at start.
 
     `payment_origin` is `STRIPE_JS` or the double's; None where nothing can be bought, and then the event page says so.
+    Pages may read layouts from `cdn_origin`, too, where there is a CDN.
     """
     files = {path.name: _load(path) for path in sorted(_WEB.iterdir()) if path.is_file()}
-    policies = {_EVENT_PAGE: payment_policy(payment_origin)} if payment_origin is not None else {}
+    plain = _connect(cdn_origin) if cdn_origin else ""
+    policies = dict.fromkeys(_PAGES.values(), plain)
+    if payment_origin is not None:
+        policies[_EVENT_PAGE] = payment_policy(payment_origin, cdn_origin)
     if payment_origin is None:
         closed = files[_EVENT_PAGE].body.replace(_BUYING % b"open", _BUYING % b"closed")
         files[_EVENT_PAGE] = _seal(closed, files[_EVENT_PAGE].content_type)
@@ -90,7 +99,7 @@ def page_routes(*, payment_origin: str | None = None) -> list[web.RouteDef]:
         resource = request.match_info.route.resource
         assert resource is not None
         name = _PAGES[resource.canonical]
-        return _serve(request, files[name], policies.get(name, ""))
+        return _serve(request, files[name], policies[name])
 
     async def file(request: web.Request) -> web.Response:
         found = files.get(request.match_info["file"])

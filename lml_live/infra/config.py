@@ -17,6 +17,7 @@ from lml_live import limits
 from lml_live.errors import InvalidInput, Violation
 from lml_live.infra.redis_address import parse_address
 from lml_live.infra.smtp import parse_server
+from lml_live.values import is_id
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -40,6 +41,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     s3_bucket: str | None = None
     s3_endpoint_url: str | None = None
     """Only for an S3 that is not Amazon's (the double, MinIO)."""
+    s3_replicas: tuple[str, ...] = ()
+    """`region=bucket` each."""
     backup_bucket: str | None = None
     """Not the layouts' bucket, which is public: drafts are backed up, too."""
     backup_keep_last: int = limits.BACKUP_KEEP_LAST
@@ -47,6 +50,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     backup_keep_months: int = limits.BACKUP_KEEP_MONTHS
     cdn_base_url: str | None = None
     """Where the bucket is read from publicly; without it the server's own `/layouts/…` is named in `layout.url`."""
+    cdn_distribution: str | None = None
+    cdn_endpoint_url: str | None = None
+    """Only for a CloudFront that is not Amazon's: the double."""
+    cdn_key_id: str | None = None
+    cdn_key_file: Path | None = None
+    private_layouts: tuple[str, ...] = ()
+    link_seconds: int = limits.LINK_SECONDS
     secret: str | None = None
     """Signs holder tokens; without it the one kept in PostgreSQL is used, so that all servers of a house agree."""
     admin_email: str | None = None
@@ -102,11 +112,18 @@ DESCRIPTIONS: Final = {
     "mongo_database": "The database in MongoDB",
     "s3_bucket": "Bucket for published layouts",
     "s3_endpoint_url": "An S3 that is not Amazon's",
+    "s3_replicas": "The same layouts in buckets of other regions, by comma: `eu-west-1=lml-eu,us-west-2=lml-us`",
     "backup_bucket": "Bucket for backups of layouts, not a public one; without it `backups/` in `LML_DATA_DIR`",
     "backup_keep_last": "How many of a layout's latest backups are kept",
     "backup_keep_days": "Beside them the last one of each of so many days that have any",
     "backup_keep_months": "And the last one of each of so many months",
     "cdn_base_url": "Public address of the bucket; without it the server's own `/layouts/…` is used",
+    "cdn_distribution": "CloudFront's distribution, which is told when the pointer to a newest version moves",
+    "cdn_endpoint_url": "A CloudFront that is not Amazon's",
+    "cdn_key_id": "The key of CloudFront's key group that signs links to private layouts",
+    "cdn_key_file": "Its private half, RSA, as a PEM file",
+    "private_layouts": "Layouts, by id and comma, that the CDN serves to signed links only, from `private/…`",
+    "link_seconds": "How long such a link lets somebody in",
     "secret": "Signs holder tokens; without it the one kept in PostgreSQL",
     "admin_email": "The first administrator; made at random and shown once where it is not set",
     "admin_password": "The first administrator's password",
@@ -163,6 +180,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     ]
     if values.get("backup_bucket") is not None and values["backup_bucket"] == values.get("s3_bucket"):
         faults.append(Violation("LML_BACKUP_BUCKET", "is the layouts' bucket, which is public; name another"))
+    faults += _check_edge(values)
     if "postgres_owner_dsn" in values and "postgres_dsn" not in values:
         faults.append(Violation("LML_POSTGRES_OWNER_DSN", "does nothing without LML_POSTGRES_DSN, the server's role"))
     if not any(fault.path.startswith("LML_STRIPE_") for fault in faults):
@@ -201,6 +219,7 @@ _INTEGERS: Final = {
     "backup_keep_last": (1, limits.BACKUP_KEEP_MAX),
     "backup_keep_days": (0, limits.BACKUP_KEEP_MAX),
     "backup_keep_months": (0, limits.BACKUP_KEEP_MAX),
+    "link_seconds": (limits.LINK_SECONDS_MIN, limits.LINK_SECONDS_MAX),
     "tick_ms": (limits.TICK_MS_MIN, limits.TICK_MS_MAX),
     "sweep_ms": (limits.SWEEP_MS_MIN, limits.SWEEP_MS_MAX),
     "stripe_calls": (1, limits.STRIPE_CALLS_MAX),
@@ -224,7 +243,8 @@ _ADDRESSES: Final = {
     "postgres_owner_dsn": r"postgres(ql)?://.",
     "mongo_url": r"mongodb(\+srv)?://.",
     "s3_endpoint_url": r"https?://.",
-    "cdn_base_url": r"https?://.",
+    "cdn_base_url": r"https?://[^/\s?#]+(/[^\s?#]*)?$",
+    "cdn_endpoint_url": r"https?://.",
     "public_url": r"https?://[^/\s?#]+/?$",
     "terms_url": r"https?://[^\s]{1,500}$",
 }
@@ -271,6 +291,34 @@ def _check_stripe(values: Mapping[str, object]) -> list[Violation]:
         # Pages type cards into a form of ours where Stripe is not the real one.
         return [Violation("LML_STRIPE_API_BASE", "is not the real Stripe, but the keys are live; unset it")]
     return []
+
+
+def _check_edge(values: Mapping[str, object]) -> list[Violation]:
+    """What does nothing without the rest of it. Without a bucket the server serves layouts itself."""
+    needs = {
+        "s3_replicas": "s3_bucket",
+        "cdn_distribution": "s3_bucket",
+        "cdn_endpoint_url": "cdn_distribution",
+        "cdn_key_id": "cdn_key_file",
+        "cdn_key_file": "cdn_key_id",
+    }
+    faults = [
+        Violation(f"LML_{field.upper()}", f"does nothing without LML_{other.upper()}")
+        for field, other in needs.items()
+        if field in values and other not in values
+    ]
+    if "cdn_key_id" in values and "cdn_base_url" not in values:
+        faults.append(Violation("LML_CDN_KEY_ID", "signs links to LML_CDN_BASE_URL, which is not set"))
+    return faults
+
+
+def _read_replicas(text: str) -> tuple[str, ...]:
+    parts = tuple(part.strip() for part in text.split(",") if part.strip())
+    names = [part.partition("=")[0] for part in parts]
+    fits = all(re.fullmatch(r"[a-z]{2}(-[a-z]+)+-\d=[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", part) for part in parts)
+    if not fits or len(set(names)) < len(names) or len(names) > limits.REGIONS_MAX:
+        raise ValueError(f"is {text!r}; buckets of regions such as eu-west-1=lml-eu,us-west-2=lml-us are expected")
+    return parts
 
 
 def _check_mail(values: Mapping[str, object]) -> list[Violation]:
@@ -346,7 +394,14 @@ def _parse(field: str, text: str) -> object:
         return stripe_base(text)
     if field in _KEY_FORMS and not text.startswith(_KEY_FORMS[field]):
         raise ValueError(f"is no such key; one that begins with {' or '.join(_KEY_FORMS[field])} is expected")
-    if field == "data_dir":
+    if field == "s3_replicas":
+        return _read_replicas(text)
+    if field == "private_layouts":
+        ids = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+        if not all(map(is_id, ids)):
+            raise ValueError(f"is {text!r}; ids of layouts such as opening-night,city-hall are expected")
+        return ids
+    if field in ("data_dir", "cdn_key_file"):
         return Path(text)
     if field == "payment_methods":
         methods = tuple(dict.fromkeys(part.strip() for part in text.split(",")))

@@ -23,12 +23,17 @@ _MISSING: Final = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NotFound"})
 _OURS_ALREADY: Final = frozenset({"BucketAlreadyOwnedByYou", "BucketAlreadyExists"})
 
 
+class StoreRefused(Unavailable):
+    """The store has said no, and will say it again: no credentials for it, no such bucket, a request it cannot read."""
+
+
 class ObjectHead(msgspec.Struct, frozen=True):
     """What the store says of an object without sending it."""
 
     size_bytes: int
     cache_control: str
     content_type: str
+    encoding: str | None = None
 
 
 class StoredObject(msgspec.Struct, frozen=True):
@@ -47,7 +52,7 @@ class Objects:
 
     async def ensure_bucket(self) -> None:
         """Makes the bucket where it is missing."""
-        with _driver_errors():
+        with driver_errors():
             try:
                 await self._client.head_bucket(Bucket=self.bucket)
             except ClientError as error:
@@ -55,18 +60,53 @@ class Objects:
                     raise
                 await self._create_bucket()
 
-    async def put_object(self, key: str, data: bytes, *, content_type: str) -> None:
-        """Stores bytes for ever. The store itself compares the checksum that is sent along."""
+    async def put_object(
+        self, key: str, data: bytes, *, content_type: str, encoding: str | None = None, cached: str = IMMUTABLE
+    ) -> None:
+        """Stores bytes, for ever unless `cached` says otherwise. The store compares the checksum that is sent along."""
+        with driver_errors():
+            await self._client.put_object(**self._writing(key, data, content_type, encoding, cached))
+
+    async def swap_object(self, key: str, data: bytes, before: str | None, *, content_type: str, cached: str) -> bool:
+        """Stores bytes instead of the object whose tag is `before`, or where there is none; False where it is another
+        by now, and nothing was stored."""
+        condition = {"IfNoneMatch": "*"} if before is None else {"IfMatch": before}
+        with driver_errors():
+            try:
+                await self._client.put_object(**self._writing(key, data, content_type, None, cached), **condition)
+            except ClientError as error:
+                # A conflict is two writers at one moment; with If-Match, what is gone is another, too.
+                if _code(error) in ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"):
+                    return False
+                raise
+        return True
+
+    async def get_tagged(self, key: str) -> tuple[bytes, str] | None:
+        """An object's bytes and its tag, which `swap_object` takes; or None."""
+        with driver_errors():
+            try:
+                answer = await self._client.get_object(Bucket=self.bucket, Key=key)
+            except ClientError as error:
+                if _code(error) in _MISSING:
+                    return None
+                raise
+            async with answer["Body"] as body:
+                return await body.read(), answer["ETag"]
+
+    async def sign_link(self, key: str, seconds: int) -> str:
+        """An address that reads this one object, and nothing else, for so long (S3's own signature, version 4)."""
+        with driver_errors():
+            wanted = {"Bucket": self.bucket, "Key": key}
+            link: str = await self._client.generate_presigned_url("get_object", Params=wanted, ExpiresIn=seconds)
+            return link
+
+    def _writing(
+        self, key: str, data: bytes, content_type: str, encoding: str | None, cached: str
+    ) -> dict[str, str | bytes]:
         checksum = base64.b64encode(hashlib.sha256(data).digest()).decode()
-        with _driver_errors():
-            await self._client.put_object(
-                Bucket=self.bucket,
-                Key=key,
-                Body=data,
-                ContentType=content_type,
-                CacheControl=IMMUTABLE,
-                ChecksumSHA256=checksum,
-            )
+        wanted: dict[str, str | bytes] = {"Bucket": self.bucket, "Key": key, "Body": data, "ChecksumSHA256": checksum}
+        wanted |= {"ContentType": content_type, "CacheControl": cached}
+        return wanted if encoding is None else {**wanted, "ContentEncoding": encoding}
 
     async def add_object(self, key: str, data: bytes, *, content_type: str) -> None:
         """Stores bytes under a key that is free; the bucket is made where it is missing.
@@ -75,7 +115,7 @@ class Objects:
         """
         checksum = base64.b64encode(hashlib.sha256(data).digest()).decode()
         wanted = {"Bucket": self.bucket, "Key": key, "Body": data, "ContentType": content_type}
-        with _driver_errors():
+        with driver_errors():
             for missing in (False, True):
                 if missing:
                     await self._create_bucket()
@@ -90,18 +130,19 @@ class Objects:
 
     async def head_object(self, key: str) -> ObjectHead | None:
         """What the store has under a key, or None."""
-        with _driver_errors():
+        with driver_errors():
             try:
                 answer = await self._client.head_object(Bucket=self.bucket, Key=key)
             except ClientError as error:
                 if _code(error) in _MISSING:
                     return None
                 raise
-            return ObjectHead(answer["ContentLength"], answer.get("CacheControl", ""), answer.get("ContentType", ""))
+            kinds = (answer.get("CacheControl", ""), answer.get("ContentType", ""), answer.get("ContentEncoding"))
+            return ObjectHead(answer["ContentLength"], *kinds)
 
     async def get_object(self, key: str) -> bytes | None:
         """An object's bytes, or None."""
-        with _driver_errors():
+        with driver_errors():
             try:
                 answer = await self._client.get_object(Bucket=self.bucket, Key=key)
             except ClientError as error:
@@ -119,7 +160,7 @@ class Objects:
         """
         found: list[StoredObject] = []
         more: dict[str, str] = {}
-        with _driver_errors():
+        with driver_errors():
             while True:
                 try:
                     answer = await self._client.list_objects_v2(Bucket=self.bucket, Prefix=prefix, **more)
@@ -136,7 +177,7 @@ class Objects:
 
     async def remove_object(self, key: str) -> None:
         """Takes an object away; one that is not there is none."""
-        with _driver_errors():
+        with driver_errors():
             await self._client.delete_object(Bucket=self.bucket, Key=key)
 
     async def _create_bucket(self) -> None:
@@ -151,8 +192,11 @@ class Objects:
 
 
 @asynccontextmanager
-async def open_objects(bucket: str, *, endpoint_url: str | None = None) -> AsyncIterator[Objects]:
-    """A bucket, with credentials and region as the AWS tools find them. Nothing is sent before the first call."""
+async def open_objects(
+    bucket: str, *, endpoint_url: str | None = None, region: str | None = None
+) -> AsyncIterator[Objects]:
+    """A bucket, with credentials, and without `region` the region, as the AWS tools find them. Nothing is sent before
+    the first call."""
     config = Config(
         connect_timeout=limits.OBJECT_CONNECT_SECONDS,
         read_timeout=limits.OBJECT_READ_SECONDS,
@@ -160,10 +204,11 @@ async def open_objects(bucket: str, *, endpoint_url: str | None = None) -> Async
         max_pool_connections=4,
         # Path addressing: a double on loopback has no name for each bucket.
         s3={"addressing_style": "path" if endpoint_url else "auto"},
+        signature_version="s3v4",
     )
     session = load_driver().Session()
-    region = session.region_name or "us-east-1"
-    with _driver_errors():
+    region = region or session.region_name or "us-east-1"
+    with driver_errors():
         context = session.client("s3", endpoint_url=endpoint_url, region_name=region, config=config)
     async with context as client:
         yield Objects(client, bucket)
@@ -181,10 +226,12 @@ def _code(error: ClientError) -> str:
 
 
 @contextmanager
-def _driver_errors() -> Iterator[None]:
+def driver_errors() -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        raise Unavailable(f"The object store refused the call ({_code(error)}).") from error
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        kind = StoreRefused if 400 <= status < 500 and status not in (408, 429) else Unavailable
+        raise kind(f"The object store refused the call ({_code(error)}).") from error
     except (BotoCoreError, OSError) as error:
         raise Unavailable("The object store does not answer.") from error

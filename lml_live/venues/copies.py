@@ -12,8 +12,8 @@ from lml_live.errors import Unavailable
 from lml_live.infra.config import Settings
 from lml_live.infra.objects import load_driver, open_objects
 from lml_live.venues.backups import Backups
+from lml_live.venues.edge import object_key
 from lml_live.venues.layout import verify_bytes
-from lml_live.venues.publishing import object_key
 
 _log: Final = logging.getLogger(__name__)
 
@@ -43,6 +43,7 @@ class Copies:
             return None
         load_driver()
         async with open_objects(bucket, endpoint_url=self._settings.s3_endpoint_url) as objects:
-            data = await objects.get_object(object_key(layout_id, layout_hash))
+            private = layout_id in self._settings.private_layouts
+            data = await objects.get_object(object_key(layout_id, layout_hash, private=private))
         whole = data is not None and await asyncio.to_thread(verify_bytes, data, layout_hash)
         return data if whole else None

@@ -1,71 +1,86 @@
-"""Deployed layouts on S3, from where the CDN serves them: a copy under a name made of its content.
+"""Deployed layouts at the edge: opened by the settings, and looked after.
 
 The server itself always serves `/layouts/…` from MongoDB, so nothing here may stop a sale: whoever calls notes an
 `Unavailable` and tries again later.
 """
 
-import hashlib
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import msgspec
 
-from lml_live.errors import Unavailable
-from lml_live.infra.objects import IMMUTABLE, Objects
+from lml_live.errors import Conflict, Unavailable
+from lml_live.infra.cdn import Distribution, open_distribution
+from lml_live.infra.config import Settings
+from lml_live.infra.objects import load_driver, open_objects
+from lml_live.venues.assembly import LayoutDamaged
 from lml_live.venues.library import Library
+from lml_live.venues.pushing import Done, Edge, Region
 from lml_live.venues.stored import LayoutVersion
+
+HOME = "home"
+"""The region of `LML_S3_BUCKET`, whichever the AWS settings name."""
 
 
 class Copied(msgspec.Struct, frozen=True):
-    """What a look at the copies came to, as `layout_id/hash` each."""
+    """What a look at the edge came to, as `layout_id/hash` each."""
 
     present: tuple[str, ...] = ()
     uploaded: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
 
 
-def object_key(layout_id: str, layout_hash: str) -> str:
-    """The object of one layout version."""
-    return f"layouts/{layout_id}/{layout_hash}.json"
+@asynccontextmanager
+async def open_edge(settings: Settings) -> AsyncIterator[Edge]:
+    """The buckets and the CDN of the settings. Raises `Conflict` where no bucket is set."""
+    if settings.s3_bucket is None:
+        raise Conflict("LML_S3_BUCKET is not set: the server itself serves layouts, and there is no edge to push to.")
+    load_driver()
+    async with AsyncExitStack() as stack:
+        regions = []
+        for name, bucket in ((HOME, settings.s3_bucket), *(each.split("=", 1) for each in settings.s3_replicas)):
+            region = None if name == HOME else name
+            opening = open_objects(bucket, endpoint_url=settings.s3_endpoint_url, region=region)
+            regions.append(Region(name, await stack.enter_async_context(opening)))
+        distribution: Distribution | None = None
+        if settings.cdn_distribution is not None:
+            address = settings.cdn_endpoint_url
+            distribution = await stack.enter_async_context(
+                open_distribution(settings.cdn_distribution, endpoint_url=address)
+            )
+        yield Edge(regions, distribution, private=frozenset(settings.private_layouts))
 
 
-def public_url(cdn_base_url: str, layout_id: str, layout_hash: str) -> str:
-    """Where a browser finds the object behind the CDN."""
-    return f"{cdn_base_url.rstrip('/')}/{object_key(layout_id, layout_hash)}"
+async def push_version(library: Library, edge: Edge, version: LayoutVersion, *, dry_run: bool = False) -> list[Done]:
+    """Puts a deployed version at the edge and moves the pointer to it. Raises as `Edge.push`, and `LayoutDamaged`."""
+    data = await library.load_bytes(version.layout_id, version.hash)
+    if data is None:
+        raise Conflict(f"{version.key} is no published version.")
+    for region in edge.regions if not dry_run else ():
+        await region.objects.ensure_bucket()
+    return await edge.push(version, data, dry_run=dry_run)
 
 
-async def upload_layout(objects: Objects, layout_id: str, layout_hash: str, data: bytes) -> None:
-    """Puts the canonical bytes there and reads them back. Raises `Unavailable` where the copy is not what was sent."""
-    key = object_key(layout_id, layout_hash)
-    await objects.put_object(key, data, content_type="application/json")
-    copy = await objects.get_object(key)
-    if copy is None or hashlib.sha256(copy).digest() != hashlib.sha256(data).digest():
-        raise Unavailable(f"The object store does not give back what was stored as {key}.")
-
-
-async def ensure_published(library: Library, objects: Objects) -> Copied:
-    """Uploads every deployed version that the store does not have (any more).
+async def ensure_published(library: Library, edge: Edge) -> Copied:
+    """Uploads of every deployed version what is not there (any more).
 
     One that fails does not keep the others out; all failures are returned. Raises `Unavailable` only where MongoDB or
-    the bucket itself cannot be reached.
+    a bucket itself cannot be reached.
     """
-    await objects.ensure_bucket()
+    for region in edge.regions:
+        await region.objects.ensure_bucket()
     present: list[str] = []
     uploaded: list[str] = []
     failed: list[str] = []
     for version in await library.deployed_versions():
         name = f"{version.layout_id}/{version.hash}"
+
+        async def load(version: LayoutVersion = version) -> bytes | None:
+            return await library.load_bytes(version.layout_id, version.hash)
+
         try:
-            if await _is_there(objects, version):
-                present.append(name)
-                continue
-            data = await library.load_bytes(version.layout_id, version.hash)
-            if data is not None:
-                await upload_layout(objects, version.layout_id, version.hash, data)
-                uploaded.append(name)
-        except Unavailable:
+            done = await edge.ensure(version, load)
+            (uploaded if done else present).append(name)
+        except (Unavailable, Conflict, LayoutDamaged):
             failed.append(name)
     return Copied(tuple(present), tuple(uploaded), tuple(failed))
-
-
-async def _is_there(objects: Objects, version: LayoutVersion) -> bool:
-    head = await objects.head_object(object_key(version.layout_id, version.hash))
-    return head is not None and head.size_bytes == version.size_bytes and head.cache_control == IMMUTABLE

@@ -30,10 +30,10 @@ async def test_the_origin_follows_from_the_address_of_the_api(api_base: str | No
     assert origin(api_base) == expected
 
 
-async def policies(payment: str | None) -> dict[str, dict[str, list[str]]]:
+async def policies(payment: str | None, cdn: str = "") -> dict[str, dict[str, list[str]]]:
     """Each page's policy: directive to sources. A directive twice would count the first time only."""
     app = web.Application()
-    app.add_routes(page_routes(payment_origin=payment))
+    app.add_routes(page_routes(payment_origin=payment, cdn_origin=cdn))
     found: dict[str, dict[str, list[str]]] = {}
     async with TestClient(TestServer(app)) as client:
         for path in ("/events/any", "/", "/bookings", "/bookings/any", "/account"):
@@ -63,3 +63,12 @@ async def test_with_the_double_the_event_page_may_ask_it_and_nothing_more() -> N
     page = (await policies(origin("http://127.0.0.1:4242/")))["/events/any"]
     assert page["connect-src"] == ["'self'", "http://127.0.0.1:4242"]
     assert not {"script-src", "frame-src", "img-src"} & set(page)
+
+
+async def test_pages_may_read_layouts_from_the_cdn() -> None:
+    """They could not once: `LML_CDN_BASE_URL` left every seat map empty."""
+    cdn = "https://cdn.example"
+    paying = await policies(origin(None), cdn)
+    assert paying.pop("/events/any")["connect-src"] == ["'self'", "https://api.stripe.com", cdn]
+    closed = await policies(None, cdn)
+    assert all(policy["connect-src"] == ["'self'", cdn] for policy in (*paying.values(), *closed.values()))

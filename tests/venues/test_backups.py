@@ -20,9 +20,9 @@ from lml_live.venues.assembly import LayoutDamaged
 from lml_live.venues.backups import Backups
 from lml_live.venues.copies import Copies
 from lml_live.venues.demo import generate_venue
+from lml_live.venues.edge import object_key
 from lml_live.venues.layout import canonical_bytes, seal_layout
 from lml_live.venues.library import Library
-from lml_live.venues.publishing import upload_layout
 from lml_live.venues.retention import Backup, Policy, choose_kept, newest_first, read_key
 from lml_live.venues.stored import PLANS, SECTIONS, VERSIONS
 
@@ -238,7 +238,7 @@ async def test_a_damaged_version_is_put_back_as_it_was_and_nothing_else(
 
 async def _copy_and_lose_backups(objects: Objects, shelf: Shelf) -> None:
     await objects.ensure_bucket()
-    await upload_layout(objects, "hall", HALL.hash, DATA)
+    await objects.put_object(object_key("hall", HALL.hash), DATA, content_type="application/json")
     for backup in await shelf.backups.of_layout("hall"):
         await shelf.spoil(backup, b"")
 

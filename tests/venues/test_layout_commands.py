@@ -1,6 +1,7 @@
 """`lml layout …`: what goes to stdout, what to stderr, and the exit codes."""
 
 import json
+import secrets
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,30 @@ def test_the_life_of_a_layout(hall: Path) -> None:
     assert "has no draft" in refused.stderr
 
 
+@pytest.mark.usefixtures("engines")
+def test_to_the_edge_and_back(hall: Path, s3_endpoint_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = lml_layout("pointer", "hall")
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert "LML_S3_BUCKET is not set" in refused.stderr
+    assert lml_layout("import", hall, "--deploy").exit_code == 0
+    assert lml_layout("import", hall, "--name", "Other", "--publish").exit_code == 0
+    monkeypatch.setenv("LML_S3_BUCKET", f"layouts-{secrets.token_hex(6)}")
+    monkeypatch.setenv("LML_S3_ENDPOINT_URL", s3_endpoint_url)
+    first = lml_layout("push", "hall")
+    assert (first.exit_code, [line.split("\t")[:2] for line in first.stdout.splitlines()]) == (
+        0,
+        [["home", "uploaded"]] * 3 + [["home", "moved"]],
+    )
+    assert "1 layouts uploaded" in lml_layout("deploy", "hall", "--version", 2).stderr
+    pointer = json.loads(lml_layout("pointer", "hall").stdout)
+    assert (pointer["version"], [step["version"] for step in pointer["history"]]) == (2, [1])
+    assert lml_layout("rollback", "hall", "--dry-run").stdout.split("\t")[1] == "moved"
+    assert lml_layout("rollback", "hall").exit_code == 0
+    assert lml_layout("rollback", "hall").exit_code == 1
+    assert lml_layout("push", "hall", "--version", 3).exit_code == 1
+    assert lml_layout("link", "hall").exit_code == 1, "everybody may read it"
+
+
 def test_violations_are_listed_and_nothing_is_printed(broken: Path) -> None:
     answer = lml_layout("import", broken, "--dry-run")
     assert (answer.exit_code, answer.stdout) == (1, "")
@@ -140,6 +165,7 @@ def test_generate_and_schema_print_json(tmp_path: Path) -> None:
     [
         *("import", "validate", "publish", "deploy", "generate", "schema", "list"),
         *("backup", "backups", "restore", "mend", "thin-out"),
+        *("push", "rollback", "pointer", "link"),
     ],
 )
 def test_every_command_has_help_with_examples(command: str) -> None:

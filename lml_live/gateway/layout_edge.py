@@ -1,0 +1,125 @@
+"""Layouts at the edge, over REST: the pointer to the newest version for anyone; push, rollback, links for managers."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+from lml_live.errors import Conflict, NotFound
+from lml_live.gateway.bodies import EdgeStep, EdgeSteps, LinkShown, PushRequest, RollbackRequest, VersionRequest
+from lml_live.gateway.callers import require_house, require_staff
+from lml_live.gateway.layouts import LayoutServices
+from lml_live.gateway.operations import API, Operation, bind
+from lml_live.gateway.problems import read_body
+from lml_live.venues.links import Links
+from lml_live.venues.publishing import push_version
+from lml_live.venues.pushing import Done, Edge
+from lml_live.venues.stored import LayoutVersion
+
+_MANAGER_CODES: Final = ("unauthorized", "forbidden")
+
+OPERATIONS: Final = (
+    Operation(
+        name="push_layout",
+        method="POST",
+        path=f"{API}/layouts/{{layout}}/push",
+        who="manager",
+        summary="Put a deployed version at the edge, in every region, and move the pointer to it; deploying does that"
+        " by itself for newer versions. What is there already is not sent again: twice is once.",
+        body=PushRequest,
+        answers={200: EdgeSteps},
+        codes=(*_MANAGER_CODES, "not_found", "conflict", "layout_damaged"),
+    ),
+    Operation(
+        name="roll_back_layout",
+        method="POST",
+        path=f"{API}/layouts/{{layout}}/rollback",
+        who="manager",
+        summary="Move the pointer at the edge to where it was before; events go on with the layouts they have.",
+        body=RollbackRequest,
+        answers={200: EdgeSteps},
+        codes=(*_MANAGER_CODES, "not_found", "conflict"),
+        idempotent=True,
+    ),
+    Operation(
+        name="link_layout",
+        method="POST",
+        path=f"{API}/layouts/{{layout}}/link",
+        who="manager",
+        summary="Sign a link, and cookies, to a version of a private layout; for as long as the house has set.",
+        body=VersionRequest,
+        answers={200: LinkShown},
+        codes=(*_MANAGER_CODES, "not_found", "conflict"),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class EdgeServices:
+    """What the handlers need. `edge` raises `Conflict` where there is none."""
+
+    layouts: LayoutServices
+    edge: Callable[[], Awaitable[Edge]]
+    links: Links
+
+
+def routes(services: EdgeServices) -> list[web.RouteDef]:
+    """The routes of `OPERATIONS`."""
+    desk, library = services.layouts.desk, services.layouts.library
+
+    async def chosen(layout: str, version: int | None) -> LayoutVersion:
+        known = await library.status(layout)
+        deployed = [each for each in known if each.state == "deployed" and version in (None, each.version)]
+        if not known:
+            raise NotFound("There is no such layout.")
+        if not deployed:
+            raise Conflict(f"{layout} has no such deployed version.")
+        return deployed[-1]
+
+    async def push_layout(request: web.Request) -> web.Response:
+        await require_house(request, desk, "manager")
+        wanted = await read_body(request, PushRequest)
+        version = await chosen(request.match_info["layout"], wanted.version)
+        done = await push_version(library, await services.edge(), version, dry_run=wanted.dry_run)
+        if not wanted.dry_run:
+            await services.layouts.stepped("pushed", version)
+        return _steps(done, dry_run=wanted.dry_run)
+
+    async def roll_back_layout(request: web.Request) -> web.Response:
+        staff = await require_house(request, desk, "manager")
+
+        async def act() -> web.Response:
+            wanted = await read_body(request, RollbackRequest)
+            edge, layout = await services.edge(), request.match_info["layout"]
+            done = await edge.roll_back(layout, dry_run=wanted.dry_run)
+            pointer = await edge.pointer(layout)
+            if not wanted.dry_run and pointer is not None:
+                await services.layouts.stepped("rolled_back", pointer)
+            return _steps(done, dry_run=wanted.dry_run)
+
+        return await services.layouts.keys.once(request, staff.id, act)
+
+    async def link_layout(request: web.Request) -> web.Response:
+        await require_staff(request, desk, "manager")
+        wanted = await read_body(request, VersionRequest)
+        version = await chosen(request.match_info["layout"], wanted.version)
+        link = await services.links.make(version.layout_id, version.hash)
+        await services.layouts.stepped("linked", version)
+        return _answer(LinkShown(link.url, link.expires_at, link.cookies))
+
+    return bind(
+        OPERATIONS,
+        {"push_layout": push_layout, "roll_back_layout": roll_back_layout, "link_layout": link_layout},
+    )
+
+
+def _steps(done: list[Done], *, dry_run: bool) -> web.Response:
+    steps = tuple(EdgeStep(each.region, each.did, each.key, each.size_bytes) for each in done)
+    return _answer(EdgeSteps(dry_run, steps))
+
+
+def _answer(body: msgspec.Struct) -> web.Response:
+    headers = {"Cache-Control": "no-store"}
+    return web.Response(body=msgspec.json.encode(body), content_type="application/json", headers=headers)
