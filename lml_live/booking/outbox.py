@@ -45,7 +45,7 @@ class Outbox:
 
     async def lease_work(self, count: int, seconds: float, *, booking: str | None = None) -> list[Work]:
         """Takes work that is due, of one booking or of any; it is on record as tried before this returns."""
-        async with postgres.transaction(self._pool) as connected:
+        async with postgres.connection(self._pool) as connected:
             if booking is None:
                 rows = await connected.fetch(_SQL["lease_work"], count, seconds)
             else:
@@ -64,7 +64,7 @@ class Outbox:
 
     async def begin_create(self, work: Work, seconds: float) -> Work | None:
         """Its turn has come, and it is on record as tried when this returns; None where it is not to be done now."""
-        async with postgres.transaction(self._pool) as connected:
+        async with postgres.connection(self._pool) as connected:
             row = await connected.fetchrow(_SQL["begin_create"], work.id, seconds)
         return None if row is None else _work(row)
 

@@ -24,6 +24,10 @@ from lml_live.infra.redis import Pipe
 from lml_live.infra.rights import grant_rights, sign_in_of
 
 CALLS_MAX = 80
+READS = frozenset({"state_of", "read_hold", "load", "surplus", "open_notices", "to_expire", "retrieve"})
+"""Whoever dies after one of them has died after the call before it."""
+TAKES = frozenset({"lease_creates", "lease_work", "to_look_at"})
+"""So it is after one of these that took nothing."""
 PATIENCE = 100
 _PAUSE_SECONDS = 0.05
 
@@ -58,7 +62,8 @@ class Mortal:
             if self._worker.dead:
                 raise Died
             answer = await found(*args, **named)
-            await self._worker.has_called(self._room, name)
+            idle = name in READS or (name in TAKES and not answer)
+            await self._worker.has_called(self._room, name, idle=idle)
             return answer
 
         return call
@@ -67,10 +72,10 @@ class Mortal:
 class Worker:
     """A worker whose world loses something after so many of its calls to PostgreSQL, Redis and Stripe."""
 
-    def __init__(self, stand: "Stand", point: int | str | None, loss: Loss) -> None:
-        """`point` is how many calls, or the name of the last one."""
+    def __init__(self, stand: "Stand", point: int | str | None, loss: Loss, *, idle: bool = True) -> None:
+        """`point` is how many calls, or the name of the last one; `idle`: those that change nothing count, too."""
         house = stand.house
-        self._stand, self._point, self._loss = stand, point, loss
+        self._stand, self._point, self._loss, self._idle = stand, point, loss, idle
         self._calls = 0
         self.met = self.dead = False
         self.struck = ""
@@ -88,8 +93,10 @@ class Worker:
         self.checkout = house.new_checkout(self.completer)
         self.checkout._bookings, self.checkout._holds = bookings, holds  # type: ignore[assignment]
 
-    async def has_called(self, room: str, name: str) -> None:
+    async def has_called(self, room: str, name: str, *, idle: bool) -> None:
         """Counts a call, and strikes after the last. Raises `Died`, or `Unavailable` where the answer is lost."""
+        if idle and not self._idle:
+            return
         self._calls += 1
         if self.met or self._point not in (self._calls, name):
             return
@@ -109,9 +116,9 @@ class Worker:
 class Client:
     """Sends a request again until somebody answers; the next worker lives for ever."""
 
-    def __init__(self, stand: "Stand", point: int | str, loss: Loss) -> None:
+    def __init__(self, stand: "Stand", point: int | str, loss: Loss, *, idle: bool) -> None:
         self.stand, self.loss = stand, loss
-        self.first = self.worker = Worker(stand, point, loss)
+        self.first = self.worker = Worker(stand, point, loss, idle=idle)
 
     async def ask(self, request: Callable[[Worker], Awaitable[Any]]) -> Any:
         for _ in range(PATIENCE):
@@ -183,7 +190,7 @@ async def own_stand(directory: Path, double: StripeDouble) -> AsyncIterator[Stan
         await database.kill()
 
 
-async def live_through(stand: Stand, point: int | str, ending: str, loss: Loss) -> str | None:
+async def live_through(stand: Stand, point: int | str, ending: str, loss: Loss, *, idle: bool = True) -> str | None:
     """One purchase or cancelling in which something is lost after a call; answers which call that was.
 
     Empty where the call was none that this loss could meet, None where there were not so many calls.
@@ -196,7 +203,7 @@ async def live_through(stand: Stand, point: int | str, ending: str, loss: Loss) 
         event = await house.open_event(areas={"floor": 10})
     house.ops.clear()
     key = f"{ending}{point}{loss}"
-    client = Client(stand, point, loss)
+    client = Client(stand, point, loss, idle=idle)
     if ending in GIVING_BACK:
         booking = await house.sold(event, 3, floor=2, key=key)
         lines = [1, 3] if ending == "partially_refunded" else None
@@ -270,11 +277,12 @@ async def charge_again(house: BookingHouse, booking: Booking, **more: Any) -> st
     return str(made.id)
 
 
-async def walk(stand: Stand, ending: str, loss: Loss, points: range) -> list[str]:
-    """Every point of a flow; answers the calls after which something was lost."""
+async def walk(stand: Stand, ending: str, loss: Loss, points: range, *, idle: bool = True) -> list[str]:
+    """Every point of a flow, or those after calls that change something; answers the calls after which something was
+    lost."""
     met = []
     for calls in points:
-        struck = await live_through(stand, calls, ending, loss)
+        struck = await live_through(stand, calls, ending, loss, idle=idle)
         if struck is None:
             return met
         if struck:
