@@ -226,7 +226,7 @@ def run_directory() -> Iterator[Path]:
 @pytest.fixture(autouse=True, scope="session")
 async def _keep_pools() -> AsyncIterator[None]:
     yield
-    await end_kept_pools()
+    end_kept_pools()
 
 
 @pytest.fixture(scope="session")

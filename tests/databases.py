@@ -83,7 +83,7 @@ async def kept_pool(dsn: str) -> postgres.Pool:
     return _KEPT[dsn]
 
 
-async def end_kept_pools(database: str = "") -> None:
+def end_kept_pools(database: str = "") -> None:
     """Those on a database, or all."""
     for dsn in [dsn for dsn in _KEPT if dsn.endswith(database)]:
         _KEPT.pop(dsn).terminate()
@@ -164,6 +164,7 @@ async def give_back(dsn: str) -> None:
                 return
         finally:
             await connection.close()
+    end_kept_pools(name)
     await _execute(f"{base}/postgres", f"DROP DATABASE {name} WITH (FORCE)")
 
 
