@@ -418,6 +418,8 @@ ENGINE_STOP_SECONDS: Final = 15
 """MongoDB needs about 1 s, a PostgreSQL with much to write some seconds; then it is killed, and recovers at start."""
 ENGINE_LOOK_SECONDS: Final = 0.1
 """How soon a dead engine is noticed."""
+ENGINE_PROBE_SECONDS: Final = 0.1
+"""On this machine a port answers, or refuses, at once."""
 ENGINE_LOG_BYTES_MAX: Final = 10 * 1024 * 1024
 ENGINE_RESTART_WAIT_SECONDS_MAX: Final = 5
 """The longest pause before an engine or worker that keeps dying is started once more."""

@@ -26,7 +26,7 @@ import hypothesis
 import psutil
 import pytest
 import uvloop
-from databases import end_kept_pools, give_back, take_database
+from databases import end_kept, give_back, take_database
 from waiting import ValkeyFactory
 
 from lml_live.devstack.child import Engine
@@ -228,7 +228,7 @@ def run_directory() -> Iterator[Path]:
 @pytest.fixture(autouse=True, scope="session")
 async def _keep_pools() -> AsyncIterator[None]:
     yield
-    await end_kept_pools()
+    end_kept()
 
 
 @pytest.fixture(scope="session")

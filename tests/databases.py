@@ -18,6 +18,9 @@ _FREE: Final[deque[str]] = deque()
 _AS_MADE: Final[dict[str, str]] = {}
 """What `_SHAPE` answered when each was new."""
 
+_IN_HAND: Final[dict[str, "asyncpg.Connection[asyncpg.Record]"]] = {}
+"""By name, a connection to look at it and to empty it: to make one costs as much as both."""
+
 # Whatever is created, dropped or altered changes a row of these; the rows of these tables of moves came with a
 # migration. (Those of `ledger_account` did, too, and a trigger keeps them.)
 _SHAPE: Final = """
@@ -83,10 +86,12 @@ async def kept_pool(dsn: str) -> postgres.Pool:
     return _KEPT[dsn]
 
 
-async def end_kept_pools(database: str = "") -> None:
-    """Those on a database, or all."""
+def end_kept(database: str = "") -> None:
+    """Ends what is connected to a database, or to all of them."""
     for dsn in [dsn for dsn in _KEPT if dsn.endswith(database)]:
         _KEPT.pop(dsn).terminate()
+    for name in [name for name in _IN_HAND if name.endswith(database)]:
+        _IN_HAND.pop(name).terminate()
 
 
 async def past_guards(pool: "asyncpg.Pool[asyncpg.Record]", statement: str, *arguments: object) -> None:
@@ -137,33 +142,31 @@ async def take_database(server: str) -> str:
     if _FREE:
         return f"{server.rsplit('/', 1)[0]}/{_FREE.popleft()}"
     dsn = await clone_database(server)
-    connection = await asyncpg.connect(dsn)
-    try:
-        _AS_MADE[dsn.rsplit("/", 1)[1]] = await connection.fetchval(_SHAPE)
-    finally:
-        await connection.close()
+    name = dsn.rsplit("/", 1)[1]
+    _IN_HAND[name] = await asyncpg.connect(dsn, command_timeout=5)
+    _AS_MADE[name] = await _IN_HAND[name].fetchval(_SHAPE)
     return dsn
 
 
 async def give_back(dsn: str) -> None:
     """Empties a database that `take_database` gave, or drops it."""
     base, name = dsn.rsplit("/", 1)
-    as_made = _AS_MADE.pop(name)
+    as_made, connection = _AS_MADE.pop(name), _IN_HAND.pop(name)
     # A test may have left the server with no connection to spare, or the table locked: then another clone must do.
     with contextlib.suppress(asyncpg.PostgresError, OSError, TimeoutError):
-        connection = await asyncpg.connect(dsn, timeout=5, command_timeout=5)
-        try:
-            await connection.execute(
-                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            )
-            if await connection.fetchval(_SHAPE) == as_made:
-                await connection.execute(_EMPTY)
-                _AS_MADE[name] = as_made
-                _FREE.append(name)
-                return
-        finally:
-            await connection.close()
+        if connection.is_closed():  # the test has ended all that there were
+            connection = await asyncpg.connect(dsn, timeout=5, command_timeout=5)
+        await connection.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        if await connection.fetchval(_SHAPE) == as_made:
+            await connection.execute(_EMPTY)
+            _AS_MADE[name], _IN_HAND[name] = as_made, connection
+            _FREE.append(name)
+            return
+    connection.terminate()
+    end_kept(name)
     await _execute(f"{base}/postgres", f"DROP DATABASE {name} WITH (FORCE)")
 
 

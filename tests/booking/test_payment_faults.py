@@ -43,42 +43,48 @@ def each(kinds: tuple[FaultKind, ...], *operations: Operation) -> list[tuple[Ope
     ]
 
 
-@pytest.mark.parametrize(("operation", "kind"), each(FAULTS, "create", "capture", "retrieve"))
-async def test_a_purchase_survives_each_fault(
-    house: BookingHouse, event: str, operation: Operation, kind: FaultKind
-) -> None:
-    await house.double.steering.fault(operation, kind, count=2)
+async def fail_twice(house: BookingHouse, kind: FaultKind, *operations: Operation) -> None:
+    for operation, _ in each((kind,), *operations):
+        await house.double.steering.fault(operation, kind, count=2)
+
+
+async def assert_fired(house: BookingHouse) -> None:
+    assert all(fault.fired for fault in (await house.double.steering.ledger()).faults)
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+async def test_a_purchase_survives_each_fault(house: BookingHouse, event: str, kind: FaultKind) -> None:
+    await fail_twice(house, kind, "create", "capture", "retrieve")
     hold = await house.take(event, 3, floor=1)
     booking = await house.buy(event, hold)
     assert isinstance(booking, Booking)
-    assert (booking.client_secret is None) == (operation == "create")
+    assert booking.client_secret is None
     await house.rest()
     booking = await house.claimed(event, hold)
     assert await house.pay(booking) == "requires_capture"
-    await house.rest()
-    await house.rest()
+    for _ in range(3):
+        await house.rest()
     assert await house.history(booking) == ["pending_payment", "authorized", "confirmed"]
-    ledger = await house.double.steering.ledger()
-    assert ledger.faults[0].fired >= 1
+    await assert_fired(house)
     await house.assert_right(event)
 
 
-@pytest.mark.parametrize(("operation", "kind"), each(FAULTS, "create", "cancel", "retrieve"))
+@pytest.mark.parametrize("kind", FAULTS)
+@pytest.mark.parametrize("operations", [("create",), ("cancel", "retrieve")], ids="-".join)
 async def test_a_cancelling_survives_each_fault(
-    house: BookingHouse, event: str, operation: Operation, kind: FaultKind
+    house: BookingHouse, event: str, operations: tuple[Operation, ...], kind: FaultKind
 ) -> None:
-    await house.double.steering.fault(operation, kind, count=2)
+    await fail_twice(house, kind, *operations)
     hold = await house.take(event, 3, floor=1)
     booking = await house.buy(event, hold)
     assert isinstance(booking, Booking)
     # A failure that was none is seen at once, where the intent is looked at after it.
-    at_once = (operation, kind) == ("cancel", "error_500_after")
+    at_once = "cancel" in operations and kind == "error_500_after"
     assert (await house.checkout.cancel(booking)).state == ("cancelled" if at_once else "cancelling")
     assert await house.seat_rows(booking) == ["released" if at_once else "claimed"]
     await house.rest()
     assert await house.history(booking) == ["pending_payment", "cancelling", "cancelled"]
-    ledger = await house.double.steering.ledger()
-    assert ledger.faults[0].fired >= 1
+    await assert_fired(house)
     await house.assert_right(event)
 
 
