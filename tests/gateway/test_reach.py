@@ -27,6 +27,7 @@ OF_NOTHING = {
     "read_layout_draft": "layouts are everybody's to read",
     "compare_layout_versions": "layouts are everybody's to read",
     "list_layout_backups": "layouts are everybody's to read",
+    "link_layout": "layouts are everybody's to read",
     "write_layout_file": "layouts are everybody's to read",
     "read_layout_file": "reads what they send, and stores nothing",
 }
@@ -40,6 +41,8 @@ OF_THE_HOUSE = {
     "retire_layout",
     "back_up_layout",
     "restore_layout",
+    "push_layout",
+    "roll_back_layout",
     "test_mongo",
     "test_immutability",
 }
@@ -105,6 +108,7 @@ async def house_fixture(postgres_dsn: str) -> AsyncIterator[House]:
     rooms: dict[str, Any] = {
         name: MagicMock(payments=None, desk=desk, **{"layouts.desk": desk}) for name in Services.__dataclass_fields__
     }
+    rooms["holders"].links.cdn_origin = ""
     app = make_app(Services(**rooms | {"reach": Reach(pool), "probes": {}, "mailbox": None}))
     async with TestClient(TestServer(app)) as client:
         yield House(owner, desk, client)
