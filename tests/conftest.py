@@ -36,7 +36,7 @@ from lml_live.infra.mongo import Database, close_database, connect_database
 from lml_live.infra.rights import grant_rights, sign_in_of
 from lml_live.venues.schema import apply_schema
 
-pytest_plugins = ("serving", "stripe_house")
+pytest_plugins = ("collecting", "serving", "stripe_house")
 
 # The machines are shared: how long an example takes says nothing about the code.
 hypothesis.settings.register_profile("lml", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])

@@ -1,7 +1,8 @@
 """A real server for tests: `lml serve` as a process of its own, on real engines, with a hall of 300 seats and a floor.
 
-`live_server` is one server a test process with a fresh event for each test; of `mortal_pair` workers and Valkey may be
-killed, for both come back; `own_server` starts one that a test may end, with a Valkey of its own.
+`live_server` is one server a test process with a fresh event for each test, `shop` one that sells; of `mortal_pair`
+workers and Valkey may be killed, for both come back; `own_server` starts one that a test may end, with a Valkey of its
+own.
 """
 
 import asyncio
@@ -28,6 +29,7 @@ from waiting import ValkeyFactory, eventually
 
 from lml_live.backoffice.deployed import DeployedLayouts
 from lml_live.devstack.servers import Valkey
+from lml_live.devstack.stripe.process import StripeDouble
 from lml_live.guard.staff import StaffDesk
 from lml_live.infra import postgres
 from lml_live.infra.mongo import close_database, connect_database
@@ -270,6 +272,25 @@ def shared_server(postgres_server: str, mongo_url: str, valkey_url: str) -> Iter
     server.start()
     yield server
     server.kill()
+
+
+@pytest.fixture(scope="session")
+def shop(postgres_server: str, mongo_url: str, valkey_url: str, stripe_shared: StripeDouble) -> Iterator[LiveServer]:
+    """A server that sells, through the Stripe double; the tests of this process share it."""
+    with open_house(
+        postgres_server,
+        mongo_url,
+        valkey_url,
+        LML_STRIPE_API_KEY=stripe_shared.secret_key,
+        LML_STRIPE_PUBLISHABLE_KEY=stripe_shared.publishable_key,
+        LML_STRIPE_WEBHOOK_SECRET=stripe_shared.webhook_secret,
+        LML_STRIPE_API_BASE=stripe_shared.url,
+        LML_PAYMENT_METHODS="card,ideal,sepa_debit",
+        LML_STRIPE_CALLS="1000",
+        LML_STRIPE_ENDPOINT_CALLS="500",
+        LML_POLL_SECONDS="1",
+    ) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 import ast
 import re
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -81,15 +80,25 @@ def modules() -> list[tuple[str, Path, ast.Module]]:
     return [(name(path), path, ast.parse(path.read_text(encoding="utf-8"))) for path in found]
 
 
-def imports(tree: ast.Module, *, at_top: bool = False) -> Iterator[str]:
+@cache
+def telling(tree: ast.Module) -> list[ast.Import | ast.ImportFrom | ast.Constant | ast.Attribute]:
+    """The nodes that the rules ask about: every tree is walked once for all of them."""
+    kinds = (ast.Import, ast.ImportFrom, ast.Constant, ast.Attribute)
+    return [node for node in ast.walk(tree) if isinstance(node, kinds)]
+
+
+@cache
+def imports(tree: ast.Module) -> list[str]:
     """The modules imported, with `from a import b` as `a.b` for modules of ours."""
-    for node in tree.body if at_top else ast.walk(tree):
+    found: list[str] = []
+    for node in telling(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
-            yield node.module
+            found.append(node.module)
             if node.module.startswith("lml_live"):
-                yield from (f"{node.module}.{alias.name}" for alias in node.names)
+                found += [f"{node.module}.{alias.name}" for alias in node.names]
+    return found
 
 
 @cache
@@ -152,7 +161,7 @@ SQL_TEXT = re.compile(
 
 def test_no_sql_in_python() -> None:
     for name, _, tree in modules():
-        for node in ast.walk(tree):
+        for node in telling(tree):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 assert not SQL_TEXT.search(node.value), f"{name}:{node.lineno} has SQL; it belongs into sql/"
 
@@ -247,11 +256,11 @@ def test_there_is_no_off_switch() -> None:
     for name, path, tree in modules():
         text = path.read_text(encoding="utf-8")
         assert "LML_TEST_" not in text or name == "infra.config", f"{name} knows that it is tested"
-        for node in ast.walk(tree):
+        for node in telling(tree):
             seen = isinstance(node, ast.Attribute) and SEES_ENVIRONMENT.fullmatch(node.attr)
             if seen and isinstance(node, ast.Attribute) and ast.unparse(node.value) in ("os", "posix"):
                 line = text.splitlines()[node.lineno - 1].strip()
                 assert line in ENVIRONMENT, f"{name}:{node.lineno} sees the environment: {line}"
         froms = {imported for imported in imports(tree) if imported in ("os", "posix")}
-        named = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module in froms]
+        named = [node for node in telling(tree) if isinstance(node, ast.ImportFrom) and node.module in froms]
         assert not any(SEES_ENVIRONMENT.fullmatch(alias.name) for node in named for alias in node.names), name

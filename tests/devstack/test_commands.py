@@ -1,9 +1,11 @@
 """The command line and its settings: what is refused, what is shown, what is kept secret."""
 
 import logging
+import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -12,7 +14,7 @@ from click.testing import CliRunner
 from waiting import ValkeyFactory
 
 import lml_live
-from lml_live.cli import COMMANDS, lml
+from lml_live.cli import COMMANDS, lml, main
 from lml_live.cli.doctor import Finding, examine
 from lml_live.cli.logs import set_up_logging
 from lml_live.devstack.engines import EngineUrls, with_engines
@@ -21,9 +23,25 @@ from lml_live.infra.config import DESCRIPTIONS, Settings, load_settings, mask_se
 RUNNING = Path(__file__).parents[2] / "docs" / "running.md"
 
 
-def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "lml_live.cli", *arguments]
-    return subprocess.run(command, env={"PATH": "/usr/bin", **environ}, capture_output=True, text=True, check=False)
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    """`run(*arguments, **environ)`: `lml` in this process, with that environment alone; code, output, errors."""
+
+    def run(*arguments: str, **environ: str) -> tuple[int, str, str]:
+        with monkeypatch.context() as patch:
+            for name in list(os.environ):
+                patch.delenv(name)
+            for name, value in {"PATH": "/usr/bin", **environ}.items():
+                patch.setenv(name, value)
+            patch.setattr(sys, "argv", ["lml", *arguments])
+            with pytest.raises(SystemExit) as ended:
+                main()
+        return int(ended.value.code or 0), *capfd.readouterr()
+
+    return run
 
 
 # --- Settings
@@ -118,14 +136,21 @@ def test_version_and_help_with_examples() -> None:
         (["up"], {"LML_PORT": "http"}, 1, "lml: The settings cannot be used: LML_PORT is 'http'; a whole number"),
         (["up"], {"LML_PROT": "1"}, 1, "LML_PROT is no setting"),
         (["up", "quickly"], {}, 2, "unexpected extra argument"),
-        (["upp"], {}, 2, "No such command 'upp'"),
     ],
 )
-def test_a_mistake_is_one_clear_line(arguments: list[str], environ: dict[str, str], code: int, said: str) -> None:
-    done = run(*arguments, **environ)
-    assert done.returncode == code
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
+def test_a_mistake_is_one_clear_line(
+    run: Run, arguments: list[str], environ: dict[str, str], code: int, said: str
+) -> None:
+    ended, _, told = run(*arguments, **environ)
+    assert ended == code
+    assert said in told
+    assert "Traceback" not in told
+
+
+def test_the_module_is_the_command() -> None:
+    command = [sys.executable, "-m", "lml_live.cli", "upp"]
+    done = subprocess.run(command, env={"PATH": "/usr/bin"}, capture_output=True, text=True, check=False)
+    assert (done.returncode, "No such command 'upp'" in done.stderr) == (2, True)
 
 
 # --- The doctor
@@ -176,9 +201,9 @@ async def test_each_ill_is_named(run_directory: Path, valkey_own: ValkeyFactory,
     assert "it is no primary" in failures(findings)
 
 
-def test_the_doctor_exits_1_when_something_is_wrong(run_directory: Path) -> None:
-    well = run("doctor", LML_DATA_DIR=str(run_directory / "data"), LML_PORT="0")
-    assert (well.returncode, "fail" in well.stdout) == (0, False)
-    ill = run("doctor", LML_DATA_DIR=str(run_directory / "data"), LML_PORT="none")
-    assert ill.returncode == 1
-    assert ill.stdout.startswith("fail  settings     LML_PORT is 'none'")
+def test_the_doctor_exits_1_when_something_is_wrong(run: Run, run_directory: Path) -> None:
+    code, said, _ = run("doctor", LML_DATA_DIR=str(run_directory / "data"), LML_PORT="0")
+    assert (code, "fail" in said) == (0, False)
+    code, said, _ = run("doctor", LML_DATA_DIR=str(run_directory / "data"), LML_PORT="none")
+    assert code == 1
+    assert said.startswith("fail  settings     LML_PORT is 'none'")

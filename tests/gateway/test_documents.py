@@ -8,7 +8,6 @@ import msgspec
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
-from openapi_spec_validator import validate
 
 from lml_live.errors import STATUS_BY_CODE
 from lml_live.gateway import documents, events, layouts, staff, wire
@@ -18,9 +17,9 @@ from lml_live.gateway.problems import Problem
 OPERATIONS = (*events.OPERATIONS, *staff.OPERATIONS, *layouts.OPERATIONS)
 
 
-def test_the_document_of_calls_is_valid() -> None:
+def test_every_call_is_in_the_document() -> None:
+    """That the whole document is valid, tests/server/test_house_routes.py asks a server."""
     document = documents.openapi_document(OPERATIONS)
-    validate(document)
     assert document["openapi"].startswith("3.1")
     calls = [call for path in document["paths"].values() for call in path.values()]
     assert {call["operationId"] for call in calls} == {operation.name for operation in OPERATIONS}

@@ -1,22 +1,24 @@
-"""A purchase, on a server of a run's own: every way in which it may end, and what the ledgers say afterwards."""
+"""A purchase, as a run makes it: every way in which it may end, and what the ledgers say afterwards."""
 
+import asyncio
 import secrets
 import time
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 import stripe
+from serving import LiveServer
 
 from lml_live import errors
 from lml_live.client import Refusal
+from lml_live.devstack.stripe.process import StripeDouble
 from loadtests import rest
 from loadtests.accounts import Stripe, StripeLedger, settle
 from loadtests.bounds import BUY_TRIES_MAX
 from loadtests.buying import AUTHENTICATED_CARD, DECLINED_CARD, GOOD_CARD, Booking, buy, read_booking
 from loadtests.history import Booked, Ledger
-from loadtests.house import Target, own_house
+from loadtests.house import Target
 from loadtests.money import bookings_without_money, double_sales, money_without_bookings
 
 
@@ -71,34 +73,33 @@ def _ledger(double: Stripe) -> Ledger:
     return msgspec.json.decode(rest.fetch(double.url, "/_double/ledger", double.secret_key), type=StripeLedger).shown()
 
 
-def test_every_way_in_which_a_purchase_ends(run_directory: Path) -> None:
-    with own_house(1, run_directory) as target:
-        fan = Fan(target)
-        for cards in ((GOOD_CARD,), (AUTHENTICATED_CARD,), (DECLINED_CARD, GOOD_CARD)):
-            bought = fan.buy(*cards)
-            assert isinstance(bought, Booking), bought
-            assert bought.state == "confirmed"
-        hold = fan.hold()
-        given_up = fan.buy(DECLINED_CARD, hold=hold)
-        assert isinstance(given_up, Refusal)
-        assert given_up.code == "card_declined"
-        again = fan.buy(GOOD_CARD, hold="no-such-hold")
-        assert isinstance(again, Refusal)
-        assert again.code == "hold_not_found"
+def test_every_way_in_which_a_purchase_ends(shop: LiveServer, stripe_double: StripeDouble) -> None:
+    event = asyncio.run(shop.new_event())
+    fan = Fan(Target(shop.url, event, Stripe(stripe_double.url, stripe_double.secret_key)))
+    for cards in ((GOOD_CARD,), (AUTHENTICATED_CARD,), (DECLINED_CARD, GOOD_CARD)):
+        bought = fan.buy(*cards)
+        assert isinstance(bought, Booking), bought
+        assert bought.state == "confirmed"
+    hold = fan.hold()
+    given_up = fan.buy(DECLINED_CARD, hold=hold)
+    assert isinstance(given_up, Refusal)
+    assert given_up.code == "card_declined"
+    again = fan.buy(GOOD_CARD, hold="no-such-hold")
+    assert isinstance(again, Refusal)
+    assert again.code == "hold_not_found"
 
-        bookings, ledger = fan.ledgers()
-        assert sorted(booking.state for booking in bookings) == ["cancelled", *["confirmed"] * 3]
-        assert bookings_without_money(bookings, ledger) == []
-        assert money_without_bookings(bookings, ledger) == []
-        assert double_sales(bookings) == []
+    bookings, ledger = fan.ledgers()
+    assert sorted(booking.state for booking in bookings) == ["cancelled", *["confirmed"] * 3]
+    assert bookings_without_money(bookings, ledger) == []
+    assert money_without_bookings(bookings, ledger) == []
+    assert double_sales(bookings) == []
 
-        # Money that goes behind the server's back is missed.
-        paid = next(intent for intent in ledger.intents if intent.captured)
-        assert target.stripe is not None
-        client = stripe.StripeClient(target.stripe.secret_key, base_addresses={"api": target.stripe.url})
-        client.v1.refunds.create({"payment_intent": paid.intent})
-        faults = bookings_without_money(bookings, _ledger(target.stripe))
-        assert [paid.booking in fault for fault in faults] == [True]
+    # Money that goes behind the server's back is missed.
+    paid = next(intent for intent in ledger.intents if intent.captured)
+    client = stripe.StripeClient(stripe_double.secret_key, base_addresses={"api": stripe_double.url})
+    client.v1.refunds.create({"payment_intent": paid.intent})
+    faults = bookings_without_money(bookings, _ledger(fan.target.stripe))
+    assert [paid.booking in fault for fault in faults] == [True]
 
 
 @pytest.mark.parametrize("answered_at", [1, BUY_TRIES_MAX, BUY_TRIES_MAX + 1])

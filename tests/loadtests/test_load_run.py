@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 from serving import LiveServer
+from waiting import eventually
 
 from loadtests.history import Act, read_history
 
@@ -65,12 +66,12 @@ async def test_a_short_run_on_its_own_server_is_clean(run_directory: Path) -> No
 
 
 async def test_a_run_that_is_told_to_stop_takes_its_server_with_it(run_directory: Path) -> None:
+    """In the middle of starting it, when it has some of its engines; test_running.py has the other moments."""
     process = await start(run_directory, "--users", "3", "--run-time", "60s")
     assert process.stdout is not None
+    await eventually(lambda: any(run_directory.glob("*/data/valkey/valkey.conf")), 90)
+    process.send_signal(signal.SIGTERM)
     async with asyncio.timeout(90):
-        while b"users for" not in (line := await process.stdout.readline()):
-            assert line
-        process.send_signal(signal.SIGTERM)
         await process.stdout.read()
         assert await process.wait() == 143
     assert os.listdir(run_directory) == []

@@ -13,10 +13,11 @@ import aiohttp
 import pytest
 from lines import Lines
 from openapi_spec_validator import validate
-from serving import LiveServer, OwnServer
+from serving import LiveServer
 from waiting import eventually
 
 from lml_live import wiring
+from lml_live.devstack.servers import Valkey
 from lml_live.gateway import wire
 from lml_live.gateway.app import OPERATIONS, Services, make_app
 from lml_live.gateway.operations import undocumented_routes
@@ -162,27 +163,26 @@ async def test_a_server_that_is_well_says_so(
     assert live_server.event.encode() not in raw, "no names of events: that would be a metric each"
 
 
-async def test_what_is_away_is_named(own_server: OwnServer) -> None:
-    server, valkey = await own_server()
-    await valkey.kill()
+async def test_what_is_away_is_named(mortal_pair: tuple[LiveServer, Valkey]) -> None:
+    server, valkey = mortal_pair
     async with aiohttp.ClientSession(server.url) as http:
 
         async def ready() -> tuple[int, Any]:
             status, _, raw = await read(http, "/readyz")
             return status, json.loads(raw)
 
-        away = (503, {"status": "unavailable", "redis": "unavailable", "postgres": "ok", "mongo": "ok"})
-        assert await ready() == away
-        assert (await read(http, "/healthz"))[0] == 200, "the process itself lives"
-        await valkey.start()
+        await valkey.kill()
+        try:
+            away = (503, {"status": "unavailable", "redis": "unavailable", "postgres": "ok", "mongo": "ok"})
+            assert await ready() == away
+            assert (await read(http, "/healthz"))[0] == 200, "the process itself lives"
+        finally:
+            await valkey.start()
 
         async def back() -> bool:
             return (await ready())[0] == 200
 
-        await eventually(back)
-        await asyncio.to_thread(server.stop)
-        assert server.process is not None
-        assert server.process.returncode == 0
+        await eventually(back, 30)
 
 
 async def test_a_loop_that_a_defect_ends_is_told(caplog: pytest.LogCaptureFixture) -> None:

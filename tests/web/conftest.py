@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,6 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from box_office import BoxOffice
 from playwright.async_api import Browser, Page, async_playwright, expect
-from serving import LiveServer, open_house
-
-from lml_live.devstack.stripe.process import StripeDouble
 
 WEB = Path(__file__).parents[2] / "lml_live" / "gateway" / "web"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium-headless-shell", "chromium", "chromium-browser"))), None)
@@ -47,25 +44,6 @@ async def browser() -> AsyncIterator[Browser]:
         launched = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGS))
         yield launched
         await launched.close()
-
-
-@pytest.fixture(scope="session")
-def shop(postgres_server: str, mongo_url: str, valkey_url: str, stripe_shared: StripeDouble) -> Iterator[LiveServer]:
-    """A server that sells, through the Stripe double; the tests of this process share it."""
-    with open_house(
-        postgres_server,
-        mongo_url,
-        valkey_url,
-        LML_STRIPE_API_KEY=stripe_shared.secret_key,
-        LML_STRIPE_PUBLISHABLE_KEY=stripe_shared.publishable_key,
-        LML_STRIPE_WEBHOOK_SECRET=stripe_shared.webhook_secret,
-        LML_STRIPE_API_BASE=stripe_shared.url,
-        LML_PAYMENT_METHODS="card,ideal,sepa_debit",
-        LML_STRIPE_CALLS="1000",
-        LML_STRIPE_ENDPOINT_CALLS="500",
-        LML_POLL_SECONDS="1",
-    ) as server:
-        yield server
 
 
 def _application(office: BoxOffice) -> web.Application:

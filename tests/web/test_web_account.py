@@ -94,15 +94,10 @@ async def test_seats_come_along_to_the_account_and_back_out(page: Page, live_ser
     assert not said
 
 
-@pytest.mark.parametrize(
-    "back", ["//evil.example/x", "https://evil.example", "/\\\\evil.example", "javascript:alert(1)"]
-)
-async def test_a_link_leads_back_to_us_only(browser: Browser, live_server: LiveServer, back: str) -> None:
-    context = await browser.new_context()
-    page = await context.new_page()
+async def test_a_link_leads_back_to_us_only(page: Page, live_server: LiveServer) -> None:
     await page.goto(f"{live_server.url}/bookings")
     token = 'lmlh_" + btoa(JSON.stringify({h: "h-1", e: 1, s: "s-1"})) + ".x'
     await page.evaluate(f'localStorage.setItem("lml.holder-token", "{token}")')
-    await page.goto(f"{live_server.url}/account?back={back}")
-    await expect(page.get_by_role("link", name="Go on")).to_have_attribute("href", "/bookings")
-    await context.close()
+    for back in ("//evil.example/x", "https://evil.example", "/\\\\evil.example", "javascript:alert(1)"):
+        await page.goto(f"{live_server.url}/account?back={back}")
+        await expect(page.get_by_role("link", name="Go on")).to_have_attribute("href", "/bookings")
