@@ -64,11 +64,11 @@ class Backups:
 
         Where the newest backup of the layout is of this content, and whole, it is the answer.
         """
-        zipped = await asyncio.to_thread(gzip.compress, data, limits.BACKUP_GZIP_LEVEL, mtime=0)
         store = await self._opened()
         newest = next(iter(await _of_layout(store, layout_id)), None)
         if newest is not None and newest.hash == layout_hash and await _whole(store, newest):
             return newest
+        zipped = await asyncio.to_thread(gzip.compress, data, limits.BACKUP_GZIP_LEVEL, mtime=0)
         backup = Backup(layout_id, version, layout_hash, reason, self._clock(), len(zipped))
         await store.add_object(backup.key, zipped, content_type="application/gzip")
         if not await _whole(store, backup):

@@ -421,7 +421,7 @@ class Library:
             uploads = [known.upload for known in await self.status(version.layout_id)]
             if version.state == "draft" and version.upload not in uploads:
                 raise Conflict(f"The draft of {version.layout_id} was changed by somebody else just now.") from error
-            self._log.error("%s Nothing is deployed or newly sold on it; restore it from a backup.", error)
+            self._log.error("%s Nothing is deployed or newly sold on it: `lml layout mend` puts it back.", error)
             if version.damaged_ms is None:
                 await self._note_damage(version, self._clock())
             raise
