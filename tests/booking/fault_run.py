@@ -235,6 +235,12 @@ def job(base: Path, mongo_url: str, seeds: range, keep: Path) -> Tally:
     return asyncio.run(run_series(base, mongo_url, seeds, keep))
 
 
+def points_job(base: Path) -> list[str]:
+    """Every point in a process of its own, beside the series: it mostly waits for engines that start."""
+    quiet(base)
+    return asyncio.run(walk_every_point(base))
+
+
 def quiet(base: Path) -> None:
     os.environ["LML_TEST_RUN"] = str(base)
     # What engines and libraries say of a killed peer is no news here.
@@ -267,12 +273,13 @@ async def walk_every_point(base: Path) -> list[str]:
 
 async def main(base: Path, runs: int, seed: int, jobs: int, *, points: bool, keep: Path) -> int:
     quiet(base)
-    tally = Tally(red=await walk_every_point(base) if points else [])
+    tally = Tally()
     mongo = Mongo(base / "mongo")
     await mongo.start()
     loop = asyncio.get_running_loop()
     try:
-        with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        with ProcessPoolExecutor(jobs + points, mp_context=multiprocessing.get_context("spawn")) as pool:
+            walked = loop.run_in_executor(pool, points_job, base) if points else None
             shares = [range(seed + n, seed + runs, jobs) for n in range(jobs)]
             for done in await asyncio.gather(
                 *(
@@ -281,6 +288,7 @@ async def main(base: Path, runs: int, seed: int, jobs: int, *, points: bool, kee
                 )
             ):
                 tally.add(done)
+            tally.red += await walked if walked is not None else []
     finally:
         await mongo.kill()
     print(f"killed {dict(tally.killed)}; fired {dict(sorted(tally.fired.items()))}")
@@ -298,7 +306,7 @@ if __name__ == "__main__":
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=1, help="series at once; a core each keeps the runs' pace")
-    parser.add_argument("--points", action="store_true", help="first kill the engines at every point of a purchase")
+    parser.add_argument("--points", action="store_true", help="and kill the engines at every point of a purchase")
     parser.add_argument("--keep", type=Path, default=DIRECTORY, help="where the histories of red runs are kept")
     given = parser.parse_args()
     directory = Path(tempfile.mkdtemp(prefix="lml-faults-"))
