@@ -7,11 +7,12 @@ A line a mutant: red and the first tale that failed, or green. What stays green 
 thing), or is seen by another test; docs/faults.md says which.
 """
 
+import asyncio
 import re
 import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 from unittest import mock
 
@@ -82,10 +83,7 @@ def judge(mutant: Mutant, engines: dict[str, str], reached: dict[str, set[str]])
         def timed(
             self: Any, work: Coroutine[Any, Any, Any], ends: float = ends, run: Callable[..., Any] = machine.run
         ) -> Any:
-            if time.monotonic() > ends:
-                work.close()
-                raise TimeoutError
-            return run(self, work)
+            return run(self, asyncio.wait_for(work, ends - time.monotonic()))
 
         try:
             tell(type("Story", (machine,), {**engines, "scripts": scripts, "run": timed}), tale, rules)
@@ -104,7 +102,9 @@ def test_every_mutant_is_seen(
     mutants = [mutant for file in FILES for mutant in broken(file) if wanted.search(mutant.name)]
     green = 0
     with ThreadPoolExecutor(THREADS) as pool:
-        for mutant, tale in zip(mutants, pool.map(lambda one: judge(one, engines, reached), mutants), strict=True):
+        asked = {pool.submit(judge, mutant, engines, reached): mutant for mutant in mutants}
+        for answer in as_completed(asked):
+            mutant, tale = asked[answer], answer.result()
             green += not tale
             with capsys.disabled():
                 print(f"{f'red    {tale}' if tale else 'GREEN':42} {mutant.name}", flush=True)
