@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from inventory_house import Worker
 from reference import SeatsAndPlaces
 from season import Evening, Season
 from told import CAFE, FAIR, PLAIN, STRICT, wish
@@ -66,6 +67,16 @@ class ToldSeason(Season):
         """An act on a hold of one evening."""
         evening = self.evenings[self.evening_of(name)]
         act(evening, evening.order[::-1].index(name))
+
+    def falls_behind(self, at: int) -> None:
+        """From here on a worker acts that has not heard that another one has adopted an evening meanwhile."""
+        house, late = self.house, Worker(self.house.pipe, self.house.pool)
+        late.book.skew_ms = house.book.skew_ms
+        for evening in self.evenings:
+            self.run(late.book.sale(evening.event))
+        self.adopted.add(at)
+        self.evenings[at].adopt("another")
+        house.book, house.holds, house.groups, house.channels = late.book, late.holds, late.groups, late.channels
 
     def pays(self, name: str) -> None:
         self.alone(name, lambda evening, number: evening.checkout(number, True, part=False))
@@ -294,6 +305,17 @@ def redis_forgets_an_evening(s: ToldSeason) -> None:
     s.everything_agrees()
 
 
+def who_has_not_heard_of_an_evening(s: ToldSeason) -> None:
+    s.falls_behind(0)
+    anna = s.takes("anna", wish(0), wish(0))
+    for at, act in enumerate((s.puts_off, lambda *names: s.moves([*names], wish(1), wish(2)), s.gives_back)):
+        s.wait(3_000)
+        s.falls_behind(at % 2)
+        act(*anna)
+        s.said()
+        s.everything_agrees()
+
+
 TALES = [
     (both_or_none, PLAIN),
     (so_many_holds, PLAIN),
@@ -304,4 +326,5 @@ TALES = [
     (beside_whom, STRICT),
     (what_channels_have, PLAIN),
     (redis_forgets_an_evening, PLAIN),
+    (who_has_not_heard_of_an_evening, PLAIN),
 ]
