@@ -40,9 +40,7 @@ CONDITION = re.compile(r"\b(?:if|elseif) (.+?) then\b")
 BOUND = re.compile(r"(\S+) (<=|>=|<|>) (\S+)")
 MOVED = {"<": "<=", "<=": "<", ">": ">=", ">=": ">"}
 LEAST = re.compile(r"\bmath\.(min|max)\(")
-STATEMENT = re.compile(
-    r"^(?!(local|return|if|else|elseif|for|while|end|function|break)\b)[\w.\[\], #+*':/-]+( = |\()"
-)
+STATEMENT = re.compile(r"^(?!(local|return|if|else|elseif|for|while|end|function|break)\b)[\w.\[\], #+*':/-]+( = |\()")
 
 
 def broken(file: str) -> Iterator[Mutant]:
