@@ -40,9 +40,7 @@ CONDITION = re.compile(r"\b(?:if|elseif) (.+?) then\b")
 BOUND = re.compile(r"(\S+) (<=|>=|<|>) (\S+)")
 MOVED = {"<": "<=", "<=": "<", ">": ">=", ">=": ">"}
 LEAST = re.compile(r"\bmath\.(min|max)\(")
-STATEMENT = re.compile(
-    r"^\s*(?!(local|return|if|else|elseif|for|while|end|function|break)\b)[\w.\[\], #+*':/-]+( = |\()"
-)
+STATEMENT = re.compile(r"^(?!(local|return|if|else|elseif|for|while|end|function|break)\b)[\w.\[\], #+*':/-]+( = |\()")
 
 
 def broken(file: str) -> Iterator[Mutant]:
@@ -68,7 +66,7 @@ def _broken(code: str) -> Iterator[str]:
             yield code[: found.start(2)] + MOVED[found[2]] + code[found.end(2) :]
     for found in LEAST.finditer(code):
         yield f"{code[: found.start(1)]}{'max' if found[1] == 'min' else 'min'}{code[found.end(1) :]}"
-    if STATEMENT.match(code) and all(code.count(a) == code.count(b) for a, b in ("()", "{}")):
+    if STATEMENT.match(code.strip()) and all(code.count(a) == code.count(b) for a, b in ("()", "{}")):
         yield ""
 
 
