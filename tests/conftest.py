@@ -247,6 +247,8 @@ def postgres_server() -> str:
         "checkpoint_timeout": "1h",
         "wal_level": "minimal",
         "max_wal_senders": "0",
+        # Some seven servers for each process of the tests, each with its pool.
+        "max_connections": "600",
     }
     return _shared("postgres", lambda directory: Postgres(directory, options=options), _migrate)
 

@@ -24,7 +24,7 @@ _EMPTY: Final = """
         FOR name IN
             WITH RECURSIVE emptied (it) AS (
                 SELECT unnest(
-                    '{booking,outbox,stripe_notice,stripe_transaction,money_match,ledger_transaction}'::regclass[]
+                    '{booking,payment_attempt,outbox,stripe_notice,stripe_transaction,money_match,ledger_transaction}'::regclass[]
                 )
                 UNION SELECT conrelid::regclass FROM pg_constraint JOIN emptied ON confrelid = it WHERE contype = 'f'
             )

@@ -129,7 +129,7 @@ def what_the_house_keeps(s: Told) -> None:
     s.said("seat_taken")
     s.hold_for_customer("ben", wish(5, 4), over_house=True)
     s.said("seat_taken")
-    s.hold_for_customer("ben", wish(a=3), over_house=True)
+    s.hold_for_customer("ben", wish(a=4), over_house=True)
     s.said("area_full")
     s.hold_for_customer("ben", wish(2, 4, 8, a=1), over_house=True)
     theirs = s.order[-1]
@@ -188,7 +188,7 @@ def what_staff_give_and_sell(s: Told) -> None:
     s.said("seat_taken")
     s.sell_at_once("ben", wish(7), False, False)
     s.said("seat_taken")
-    s.sell_at_once("ben", wish(a=3), True, False)
+    s.sell_at_once("ben", wish(a=4), True, False)
     s.said("area_full")
     s.sell_at_once("ben", wish(4, 7, 8, a=1), True, True)
     s.everything_agrees()

@@ -6,6 +6,7 @@ most calls name some that are, so that they come past "there is no such thing".
 
 import asyncio
 import itertools
+import json
 import secrets
 import time
 from collections import Counter
@@ -148,6 +149,10 @@ class House:
             "holder": lambda: customer["holder"],
             "channel": lambda: "web",
             "name": lambda: name,
+            "text": lambda: json.dumps(plan | {"sections": [SECTION]}),
+            "format": lambda: "auto",
+            "mapping": lambda: None,
+            "standing": list,
             "reason": lambda: "Why not?",
             "layout": lambda: {"id": "test-hall"},
             "layout_id": lambda: name,

@@ -12,8 +12,10 @@ FEW = {GenerationMode.POSITIVE: 1, GenerationMode.NEGATIVE: 1}
 NEVER = {
     *("choose_password", "stripe_webhook", "list_cards", "forget_card"),
     *("begin_layout_draft", "replace_layout_draft", "compare_layout_versions"),
+    *("push_layout", "roll_back_layout", "link_layout"),
 }
-"""What needs a secret from a mail, Stripe's signature, an account, or several versions: their own tests have those."""
+"""What needs a secret from a mail, Stripe's signature, an account, several versions, or an edge: their own tests have
+those."""
 
 
 @pytest.fixture(scope="module")
