@@ -1,8 +1,8 @@
 """Best available: which free seats to offer for a wish. Pure: a plan, the room's bytes and a wish in, seats out.
 
 In this order, and of 1 and 2 the nearest to the focal point (least sum of distances; of equals the first by position).
-A split is the nearest of those that were grown, each part next to the first: one in twenty is farther than another with as
-few rows (measured against all that there are, in small halls).
+A split is the nearest of those that were grown, each part next to the first: one in twenty is farther than another
+with as few rows (measured against all that there are, in small halls).
 
 1. side by side in one run, leaving nobody alone, or a whole table or box of just so many seats,
 2. side by side, where the lenient orphan rule lets pass what they leave,

@@ -77,6 +77,8 @@ class Upkeep:
         self.settle_mark: SettleMark = _no_marks
         """Told each hold that is in checkout for long; booking decides what becomes of it."""
         self._leader: asyncpg.Connection[asyncpg.Record] | None = None
+        self._candidate: asyncpg.Connection[asyncpg.Record] | None = None
+        """Asks for the lock while another leads; to connect for each question would cost more than all the rest."""
         self._sales: dict[str, _Swept] = {}
         self._listed = float("-inf")
         self._look_at: dict[str, float] = {}
@@ -111,8 +113,9 @@ class Upkeep:
                     log.exception("upkeep failed")
                 await asyncio.sleep(self._sweep_seconds)
         finally:
-            if self._leader is not None:
-                self._leader.terminate()
+            for connection in (self._leader, self._candidate):
+                if connection is not None:
+                    connection.terminate()
 
     async def _turn(self) -> None:
         now = time.monotonic()
@@ -227,20 +230,19 @@ class Upkeep:
         if time.monotonic() < self._follow_until:
             return False
         try:
-            connection = await postgres.connect(self._dsn, application_name="lml upkeep")
-        except Unavailable:
-            return True
-        try:
+            if self._candidate is None or self._candidate.is_closed():
+                self._candidate = await postgres.connect(self._dsn, application_name="lml upkeep")
             with postgres.driver_errors():
-                leads: bool = await connection.fetchval(_SQL["try_lead_upkeep"])
+                leads: bool = await self._candidate.fetchval(_SQL["try_lead_upkeep"])
         except Unavailable:
-            connection.terminate()
+            if self._candidate is not None:
+                self._candidate.terminate()
+            self._candidate = None
             return True
         if not leads:
-            await connection.close()
             return False
         log.info("this worker sweeps")
-        self._leader = connection
+        self._leader, self._candidate = self._candidate, None
         self._swept = time.monotonic()
         return True
 
