@@ -327,7 +327,6 @@ OUTBOX_LEASE_SECONDS: Final = 6
 """What a worker dies over is another's after so long. Whoever lives renews it (docs/decisions/031)."""
 LEASE_RENEWALS: Final = 3
 """As many times in a lease: two may fail, or the loop be late."""
-"""How long work is one worker's: one try. Shorter is right, too: both tries bear one key, and have one effect."""
 OUTBOX_LEASE_SECONDS_MIN: Final = 1
 OUTBOX_LEASE_SECONDS_MAX: Final = 600
 CAPTURE_ATTEMPTS_MAX: Final = 5

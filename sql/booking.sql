@@ -259,8 +259,8 @@ noted AS (
 SELECT * FROM begun;
 
 -- name: lease_work
--- Takes what is due but for payments that are to be made, for as long as one try may last. That it is tried is on record
--- before it is sent, and of what is for Stripe under which key.
+-- Takes what is due but for payments that are to be made, for a while that whoever is at it renews. That it is tried is on
+-- record before it is sent, and of what is for Stripe under which key.
 WITH leased AS (
     UPDATE outbox SET tries = tries + 1, leased_until = now() + make_interval(secs => $2)
     WHERE id IN (

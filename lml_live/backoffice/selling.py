@@ -10,7 +10,6 @@ comes, the booking's id is taken out of the world first; then its places are wha
 
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import Final
 
 from msgspec import Struct
@@ -113,7 +112,7 @@ class Selling:
 
         buyer = Buyer(asked.name or NOBODY, asked.email)
         # How many places the house lent is true until somebody blocks or unblocks some: the claim comes before that.
-        turn = self._turns.take(event) if lends else nullcontext()
+        turn = self._turns.take(event) if lends else None
         made = await self._checkout.sell(event, hold, asked.request, buyer, asked.counter, quote, mark, turn)
         if isinstance(made, Booking) and _places(made) != _wished(seat_ids, seats, areas):
             return _ANOTHER

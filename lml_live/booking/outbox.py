@@ -155,6 +155,8 @@ class Leases:
                 await self.renew()
             except Unavailable as error:
                 log.debug("leases are not renewed now: %s", error)
+            except Exception:  # the loop of the worker: nothing may end it (style.md, 14)
+                log.exception("leases are not renewed")
 
     async def renew(self) -> None:
         """Renews what has been under way for a part of its lease. Mostly there is nothing: a call takes less."""

@@ -313,7 +313,9 @@ def routes(services: HolderServices) -> list[web.RouteDef]:
         private = services.links.is_private(layout)
         if private and services.links.redirects:
             location = services.links.sign(layout, layout_hash).url
-            return web.Response(status=307, headers={"Location": location, "Cache-Control": "no-store"})
+            # Pages of other houses follow it only where it, too, says that they may.
+            headers = {"Location": location, "Cache-Control": "no-store", "Access-Control-Allow-Origin": "*"}
+            return web.Response(status=307, headers=headers)
         zipped = "gzip" in request.headers.get("Accept-Encoding", "").lower()
         tag = f"{layout_hash}-gzip" if zipped else layout_hash
         headers = {

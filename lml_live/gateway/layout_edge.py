@@ -10,6 +10,7 @@ from aiohttp import web
 from lml_live.errors import Conflict, NotFound
 from lml_live.gateway.bodies import EdgeStep, EdgeSteps, LinkShown, PushRequest, RollbackRequest, VersionRequest
 from lml_live.gateway.callers import require_house, require_staff
+from lml_live.gateway.idempotency import request_seed
 from lml_live.gateway.layouts import LayoutServices
 from lml_live.gateway.operations import API, Operation, bind
 from lml_live.gateway.problems import read_body
@@ -93,7 +94,8 @@ def routes(services: EdgeServices) -> list[web.RouteDef]:
         async def act() -> web.Response:
             wanted = await read_body(request, RollbackRequest)
             edge, layout = await services.edge(), request.match_info["layout"]
-            done = await edge.roll_back(layout, dry_run=wanted.dry_run)
+            named = request_seed(staff.id, request)[:16]  # the pointer is public
+            done = await edge.roll_back(layout, request=named, dry_run=wanted.dry_run)
             pointer = await edge.pointer(layout)
             if not wanted.dry_run and pointer is not None:
                 await services.layouts.stepped("rolled_back", pointer)

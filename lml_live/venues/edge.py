@@ -63,6 +63,8 @@ class Pointer(msgspec.Struct, frozen=True):
     history: tuple[Step, ...] = ()
     withdrawn: int = 0
     """The highest version that was ever rolled back: none up to it comes back by itself."""
+    request: str | msgspec.UnsetType = msgspec.UNSET
+    """Which request rolled it back to here: asked again, it goes no further."""
 
     def is_behind(self, version: int) -> bool:
         """Whether the pointer moves on to a version by itself."""
@@ -120,7 +122,7 @@ def move_pointer(before: Pointer | None, manifest: EdgeObject, made: Manifest, n
     return Pointer(made.layout_id, made.version, made.hash, manifest.key, manifest.sha256, now_ms, history, withdrawn)
 
 
-def roll_back(before: Pointer, now_ms: int, *, private: bool) -> Pointer | None:
+def roll_back(before: Pointer, now_ms: int, *, private: bool, request: str | None = None) -> Pointer | None:
     """The pointer where it was before; None where it was nowhere."""
     if not before.history:
         return None
@@ -128,7 +130,8 @@ def roll_back(before: Pointer, now_ms: int, *, private: bool) -> Pointer | None:
     key = object_key(before.layout_id, step.hash, "manifest.json", private=private)
     withdrawn = max(before.withdrawn, before.version)
     return Pointer(
-        *(before.layout_id, step.version, step.hash, key, step.manifest_sha256, now_ms, tuple(others), withdrawn)
+        *(before.layout_id, step.version, step.hash, key, step.manifest_sha256, now_ms, tuple(others), withdrawn),
+        request=msgspec.UNSET if request is None else request,
     )
 
 

@@ -115,9 +115,10 @@ class Edge:
         """Where the pointer is; None where there is none."""
         return (await self._read_pointer(layout_id))[0]
 
-    async def roll_back(self, layout_id: str, *, dry_run: bool = False) -> list[Done]:
+    async def roll_back(self, layout_id: str, *, request: str | None = None, dry_run: bool = False) -> list[Done]:
         """Moves the pointer to where it was before, if all of that version lies whole in every region.
 
+        `request` names the request and its repetitions: what broke off behind the first region goes on from there.
         Raises `NotFound` without a pointer, `Conflict` where it was nowhere before, that version is not whole any more,
         or somebody else has moved the pointer meanwhile.
         """
@@ -125,7 +126,8 @@ class Edge:
         before, tag = await self._read_pointer(layout_id)
         if before is None:
             raise NotFound(f"Nothing of {layout_id} is at the edge.")
-        after = roll_back(before, self._clock(), private=private)
+        again = request is not None and before.request == request
+        after = before if again else roll_back(before, self._clock(), private=private, request=request)
         if after is None:
             raise Conflict(f"The pointer of {layout_id} was nowhere before version {before.version}.")
         for region in self.regions:

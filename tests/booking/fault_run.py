@@ -53,7 +53,7 @@ LONG = 4 * len(VICTIMS) * len(KINDS)
 """A series of so many runs must have met every victim and every kind of fault: some need a call at the right moment."""
 
 
-async def run_once(stand: FaultStand, seed: int, busy_seconds: float = BUSY_SECONDS) -> tuple[str, list[str]]:
+async def run_once(stand: FaultStand, seed: int) -> tuple[str, list[str]]:
     """One run; answers what was done to it, and what is wrong afterwards."""
     rng = random.Random(seed)
     before, killed = stand.fired.copy(), dict(stand.killed)
@@ -81,14 +81,14 @@ async def run_once(stand: FaultStand, seed: int, busy_seconds: float = BUSY_SECO
         clerks = [Clerk("clerk", stand, event, http, f"{seed}-counter")] if sells_at_counter(seed) else []
         for clerk in clerks:
             await clerk.open(stand.seat_ids[SEATS : SEATS + HOUSE_SEATS])
-        crowd = [asyncio.create_task(buyer.run(busy_seconds, seats)) for buyer in buyers]
+        crowd = [asyncio.create_task(buyer.run(BUSY_SECONDS, seats)) for buyer in buyers]
         at_counter = stand.seat_ids[: SEATS + HOUSE_SEATS]
-        crowd += [asyncio.create_task(clerk.run(busy_seconds, at_counter)) for clerk in clerks]
+        crowd += [asyncio.create_task(clerk.run(BUSY_SECONDS, at_counter)) for clerk in clerks]
         buyers += clerks
         stand.buyers = [*buyers]
         payer = asyncio.create_task(_pay_out(stand, event)) if paying else None
         try:
-            await asyncio.sleep(0.2 + rng.random() * (busy_seconds - 0.4))
+            await asyncio.sleep(0.2 + rng.random() * (BUSY_SECONDS - 0.4))
             await stand.kill_unless_dead(victim, rng)
             if rng.random() < 0.4:
                 # Single faults find single bugs: a second one before the first is healed.

@@ -30,7 +30,7 @@ async def test_nothing_is_sold_twice_or_lost_whatever_is_killed(run_directory: P
     stand = FaultStand(run_directory, mongo_url)
     try:
         await stand.start()
-        story, wrong = await run_once(stand, SEED, busy_seconds=0.8)
+        story, wrong = await run_once(stand, SEED)
         assert wrong == [], story
         assert stand.killed["postgres"], stand.killed
         assert stand.killed["both workers"], stand.killed

@@ -198,6 +198,7 @@ async def test_the_server_sends_readers_of_private_layouts_to_the_cdn(cdn: Any, 
     async with TestClient(TestServer(app(links(tmp_path)))) as server:
         answer = await server.get(f"/api/v1/layouts/hall/{HALL.hash}", allow_redirects=False)
         assert (answer.status, answer.headers["Cache-Control"]) == (307, "no-store")
+        assert answer.headers["Access-Control-Allow-Origin"] == "*", "a page of another origin is let in to follow it"
         assert (await client.get(answer.headers["Location"].removeprefix(BASE))).status == 200
         for path in (f"hall/{'0' * 64}", "hall/x"):
             assert (await server.get(f"/api/v1/layouts/{path}", allow_redirects=False)).status == 404, "no link for it"

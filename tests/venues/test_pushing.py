@@ -276,6 +276,26 @@ async def test_a_push_that_dies_anywhere_goes_on_from_there(after: bool, error: 
             assert bucket.writes - before == 5 - (dies_at - 6) - (1 if after and dies_at < 10 else 0)
 
 
+@pytest.mark.parametrize("after", [False, True])
+async def test_a_rollback_that_dies_goes_back_one_step_when_it_is_asked_for_again(after: bool) -> None:
+    """Asked again, it went back a step further: its first try had moved the pointer, and died before the CDN knew."""
+    for write in (1, 2):
+        bucket = Bucket()
+        edge = edge_of(bucket)
+        for version in (1, 2, 3):
+            await push(edge, version)
+        bucket.dies_at, bucket.after = bucket.writes + write, after
+        with pytest.raises(StoreRefused):
+            await edge.roll_back("hall", request="r1")
+        bucket.forgotten.clear()
+        await edge.roll_back("hall", request="r1")
+        pointer = await edge.pointer("hall")
+        assert pointer is not None
+        assert (pointer.version, bucket.forgotten) == (2, [POINTER])
+        await edge.roll_back("hall", request="r2")
+        assert (await edge.pointer("hall")).version == 1  # type: ignore[union-attr]
+
+
 async def test_a_busy_store_is_asked_again_with_longer_pauses() -> None:
     bucket, pauses = Bucket(), []
     bucket.busy = limits.EDGE_TRIES - 1
