@@ -276,6 +276,33 @@ async def test_a_push_that_dies_anywhere_goes_on_from_there(after: bool, error: 
             assert bucket.writes - before == 5 - (dies_at - 6) - (1 if after and dies_at < 10 else 0)
 
 
+async def test_a_look_mends_the_pointer_of_a_region_that_a_push_has_not_come_to() -> None:
+    home, other = Bucket(), Bucket()
+    edge = edge_of(home)
+    edge.regions = [*edge.regions, Region("eu", other)]  # type: ignore[arg-type]
+    await push(edge, 1)
+    other.dies_at = other.writes + 4
+    with pytest.raises(StoreRefused):
+        await push(edge, 2)
+    assert home.objects[POINTER] != other.objects[POINTER]
+    assert "moved" in await ensure(edge, 2)
+    assert home.objects[POINTER] == other.objects[POINTER]
+    assert await ensure(edge, 2) == []
+
+
+async def test_the_pointer_names_the_manifest_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    bucket = Bucket()
+    edge = edge_of(bucket)
+    await push(edge, 1)
+    # Another library zips the same content to other bytes.
+    monkeypatch.setattr(limits, "LAYOUT_GZIP_LEVEL", 1)
+    await push(edge, 1)
+    pointer = await edge.pointer("hall")
+    assert pointer is not None
+    assert hashlib.sha256(bucket.objects[pointer.manifest][0]).hexdigest() == pointer.manifest_sha256
+    assert pointer.history == ()
+
+
 async def test_a_busy_store_is_asked_again_with_longer_pauses() -> None:
     bucket, pauses = Bucket(), []
     bucket.busy = limits.EDGE_TRIES - 1
