@@ -12,7 +12,7 @@ from theatres import theatre
 from lml_live.venues.demo import generate_venue
 from lml_live.venues.exporters import EXPORT_FORMATS, ExportFormat, export_layout
 from lml_live.venues.importers import Imported, Rejected, import_layout
-from lml_live.venues.layout import Layout, Section, seal_layout, seats_of
+from lml_live.venues.layout import Layout, Row, Seat, Section, Shape, Viewport, seal_layout, seats_of
 from lml_live.venues.seat_index import index_layout
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -306,3 +306,22 @@ def test_a_chart_without_a_size_has_a_focal_point_all_the_same() -> None:
     answer = import_layout(json.dumps(chart).encode(), filename="chart.json")
     assert isinstance(answer, Imported), answer
     assert areas_of(answer.layout) == [("Floor", 5, "Floor")]
+
+
+def test_seats_at_the_edge_and_on_no_floor_come_back_where_they_were() -> None:
+    def row(label: str, y: float) -> Row:
+        return Row(label, tuple(Seat(str(number), number / 2, y, "c") for number in range(3)))
+
+    # Invented outlines end with the plan, and a section is not named after the floor that it is only drawn on.
+    sections = (
+        Section("Main", "seated", (row("A", 0.0),)),
+        Section("Upper", "seated", (row("A", 1.0),), floor="2"),
+        Section("Pit", "standing", area_id="pit-left", capacity=5, category="c"),
+    )
+    shapes = (Shape("area", ((0.1, 0.1), (0.2, 0.1), (0.2, 0.2)), "Bar", "Roof"),)
+    layout = seal_layout(Layout("hall", "Hall", "hybrid", Viewport(1000, 1000), sections, shapes=shapes))
+    the_same_seats(layout, back(layout, "seatsio").layout, "seatsio")
+    one_floor = msgspec.structs.replace(layout, sections=(sections[0], sections[2]))
+    assert "floors of shapes" in told(seal_layout(one_floor), "seatsio")
+    for wanted in ("seatsio", "csv"):
+        assert "ids of areas: theirs are made of their names" in told(layout, wanted)
