@@ -18,6 +18,7 @@ from lml_live.clock import Clock, system_clock_ms
 from lml_live.errors import Conflict, NotFound, Unavailable
 from lml_live.infra.cdn import Distribution
 from lml_live.infra.objects import IMMUTABLE, Objects, StoreRefused
+from lml_live.values import is_id
 from lml_live.venues.edge import (
     JSON,
     SHORT_LIVED,
@@ -189,6 +190,8 @@ class Edge:
 
     async def _read_pointer(self, layout_id: str) -> tuple[Pointer | None, str | None]:
         """The pointer of the first region, and its tag. What is no pointer is as good as none, but has a tag."""
+        if not is_id(layout_id):
+            return None, None  # What is no id is no part of a key either: `..` least of all.
         key = pointer_key(layout_id, private=self.is_private(layout_id))
         found = await self._retried(lambda: self.regions[0].objects.get_tagged(key))
         return (None, None) if found is None else (read_pointer(found[0]), found[1])

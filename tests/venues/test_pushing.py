@@ -303,6 +303,16 @@ async def test_the_pointer_names_the_manifest_that_is_there(monkeypatch: pytest.
     assert pointer.history == ()
 
 
+async def test_what_is_no_id_is_no_part_of_a_key() -> None:
+    bucket = Bucket()
+    edge = edge_of(bucket)
+    await push(edge, 1)
+    bucket.objects[pointer_key("../layouts/hall")] = bucket.objects[POINTER]
+    assert await edge.pointer("../layouts/hall") is None
+    with pytest.raises(NotFound):
+        await edge.roll_back("../layouts/hall")
+
+
 async def test_a_busy_store_is_asked_again_with_longer_pauses() -> None:
     bucket, pauses = Bucket(), []
     bucket.busy = limits.EDGE_TRIES - 1
