@@ -188,6 +188,24 @@ async def test_a_disk_that_is_full_keeps_no_halves(
     assert _files(tmp_path) == []
 
 
+async def test_what_was_removed_before_the_store_failed_is_told(folder: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    third, second, first = [await folder.take(layout) for layout in (HALL, OTHER, HALL)]
+    store = await folder.backups._opened()
+    remove = store.remove_object
+
+    async def fail(key: str) -> None:
+        if key == third.key:
+            raise Unavailable("away")
+        await remove(key)
+
+    monkeypatch.setattr(store, "remove_object", fail)
+    thinned = await folder.backups.thin_out("hall", LAST, frozenset())
+    assert (thinned.removed, thinned.kept) == ((second,), 2)
+    assert await folder.backups.of_layout("hall") == [first, third]
+    with pytest.raises(Unavailable):
+        await folder.backups.thin_out("hall", LAST, frozenset())
+
+
 def _files(top: Path) -> list[Path]:
     return [path for path in top.rglob("*") if path.is_file()]
 
