@@ -28,6 +28,10 @@ OUTLINE_LOOKS_MAX: Final = 4_000_000
 tenth, and an outline of 2,000 points around 200,000 seats would need a hundred times as much."""
 OUTLINE_POINTS_MAX: Final = 2_000
 """An outline or shape is drawn on phones; curves in plans come as a few dozen points."""
+OUTLINE_CHARS_MAX: Final = 1_000_000
+"""Of its text: its points, each with all digits that a number has, are a tenth."""
+TABLE_CELLS_MAX: Final = 10_000_000
+"""Those that lines leave out at their ends counted, too: fifty columns for each of 200,000 seats, a gigabyte."""
 AREA_CAPACITY_MAX: Final = 1_000_000
 """More people than have ever stood at one concert's fence line; beyond it a number is a typing error."""
 VIEWPORT_MAX: Final = 1_000_000

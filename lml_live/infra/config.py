@@ -44,7 +44,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     s3_replicas: tuple[str, ...] = ()
     """`region=bucket` each."""
     backup_bucket: str | None = None
-    """Not the layouts' bucket, which is public: drafts are backed up, too."""
+    """None of the layouts' buckets, which are public: drafts are backed up, too."""
     backup_keep_last: int = limits.BACKUP_KEEP_LAST
     backup_keep_days: int = limits.BACKUP_KEEP_DAYS
     backup_keep_months: int = limits.BACKUP_KEEP_MONTHS
@@ -178,8 +178,6 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         for name in source
         if name.startswith("LML_") and name not in _FIELDS and not name.startswith("LML_TEST_")
     ]
-    if values.get("backup_bucket") is not None and values["backup_bucket"] == values.get("s3_bucket"):
-        faults.append(Violation("LML_BACKUP_BUCKET", "is the layouts' bucket, which is public; name another"))
     faults += _check_edge(values)
     if "postgres_owner_dsn" in values and "postgres_dsn" not in values:
         faults.append(Violation("LML_POSTGRES_OWNER_DSN", "does nothing without LML_POSTGRES_DSN, the server's role"))
@@ -309,6 +307,12 @@ def _check_edge(values: Mapping[str, object]) -> list[Violation]:
     ]
     if "cdn_key_id" in values and "cdn_base_url" not in values:
         faults.append(Violation("LML_CDN_KEY_ID", "signs links to LML_CDN_BASE_URL, which is not set"))
+    replicas = values.get("s3_replicas")
+    public = {values.get("s3_bucket")}
+    if isinstance(replicas, tuple):
+        public |= {each.partition("=")[2] for each in replicas}
+    if values.get("backup_bucket") is not None and values["backup_bucket"] in public:
+        faults.append(Violation("LML_BACKUP_BUCKET", "is a bucket of layouts, which is public; name another"))
     return faults
 
 

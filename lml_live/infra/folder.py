@@ -70,4 +70,7 @@ class Folder:
                 path.hardlink_to(half)
             half.unlink()
         except OSError as error:
+            # On a full disk each try would leave a half more, and nobody lists them.
+            with contextlib.suppress(OSError):
+                half.unlink()
             raise Unavailable(f"{path} cannot be written.") from error

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
 
 import msgspec
+from aiohttp import ClientPayloadError
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -227,11 +228,12 @@ def _code(error: ClientError) -> str:
 
 @contextmanager
 def driver_errors() -> Iterator[None]:
+    # A body that breaks off is aiohttp's own error: the driver hands it on as it is.
     try:
         yield
     except ClientError as error:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         kind = StoreRefused if 400 <= status < 500 and status not in (408, 429) else Unavailable
         raise kind(f"The object store refused the call ({_code(error)}).") from error
-    except (BotoCoreError, OSError) as error:
+    except (BotoCoreError, ClientPayloadError, OSError) as error:
         raise Unavailable("The object store does not answer.") from error

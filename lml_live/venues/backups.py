@@ -116,7 +116,8 @@ class Backups:
         """Removes what the policy does not keep.
 
         Whatever it says, the newest whole backup stays, and the newest whole one of each hash in `needed`: those that
-        events are sold on. Where none is whole nothing is removed at all.
+        events are sold on. Where none is whole nothing is removed at all. Where the store fails in between, what it has
+        removed is the answer: it goes on record.
         """
         store = await self._opened()
         backups = await _of_layout(store, layout_id)
@@ -135,10 +136,18 @@ class Backups:
                 kept.update(candidates)
             else:
                 kept.add(good)
-        removed = tuple(each for each in backups if each not in kept)
-        for each in removed if not dry_run else ():
-            await store.remove_object(each.key)
-        return Thinned(removed, len(backups) - len(removed))
+        removed: list[Backup] = []
+        for each in (each for each in backups if each not in kept):
+            try:
+                if not dry_run:
+                    await store.remove_object(each.key)
+            except Unavailable as error:
+                if not removed:
+                    raise
+                _log.warning("not all backups of %s that may go are gone: %s", layout_id, error)
+                break
+            removed.append(each)
+        return Thinned(tuple(removed), len(backups) - len(removed))
 
 
 @asynccontextmanager

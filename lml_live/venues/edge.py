@@ -111,8 +111,9 @@ def seal_manifest(manifest: Manifest, *, private: bool) -> tuple[EdgeObject, byt
 
 
 def move_pointer(before: Pointer | None, manifest: EdgeObject, made: Manifest, now_ms: int) -> Pointer:
-    """The pointer at another version; itself where it is there already."""
-    if before is not None and before.hash == made.hash:
+    """The pointer at another version; itself where it is there already, and its manifest is the one that it names."""
+    there = None if before is None else (before.hash, before.manifest, before.manifest_sha256)
+    if before is not None and there == (made.hash, manifest.key, manifest.sha256):
         return before
     history: tuple[Step, ...] = ()
     withdrawn = 0 if before is None else before.withdrawn

@@ -193,6 +193,9 @@ class Library:
             await self._backups.read(layout_id, backup_id),
         )
         layout, fingerprint, warnings = await asyncio.to_thread(lambda: check_layout(decode_layout(data)))
+        if layout.layout_id != layout_id:
+            # Whole, but put there under another's name: it would become that one's draft.
+            raise LayoutDamaged(f"Backup {backup.id} of {layout_id} is one of {layout.layout_id}.")
         known = await self.status(layout_id)
         draft = next((existing for existing in known if existing.state == "draft"), None)
         if draft is not None and draft.hash == backup.hash and draft.damaged_ms is None:

@@ -18,6 +18,7 @@ from lml_live.clock import Clock, system_clock_ms
 from lml_live.errors import Conflict, NotFound, Unavailable
 from lml_live.infra.cdn import Distribution
 from lml_live.infra.objects import IMMUTABLE, Objects, StoreRefused
+from lml_live.values import is_id
 from lml_live.venues.edge import (
     JSON,
     SHORT_LIVED,
@@ -94,21 +95,23 @@ class Edge:
         return done + await self._write_pointer(key, before, tag, after, dry_run=dry_run)
 
     async def ensure(self, version: LayoutVersion, load: Callable[[], Awaitable[bytes | None]]) -> list[Done]:
-        """The same for a version that should be there already: where its manifest lies in every region and all objects
-        have their sizes nothing is sent. The pointer moves only on, and never to what was rolled back."""
-        private = self.is_private(version.layout_id)
+        """The same for a version that should be there already: where its manifest lies in every region, all objects
+        have their sizes, and no region has another pointer than the first, nothing is sent. The pointer moves only on,
+        and never to what was rolled back."""
+        key = pointer_key(version.layout_id, private=self.is_private(version.layout_id))
         before, tag = await self._read_pointer(version.layout_id)
         behind = before is None or before.is_behind(version.version)
+        here = before is not None and before.hash == version.hash
         seems = await asyncio.gather(*(self._seems_whole(region, version) for region in self.regions))
-        if all(seems) and not behind:
+        if all(seems) and not behind and not (here and await self._pointers_differ(key)):
             return []
         data = await load()
         if data is None:
             return []
         done, sealed, manifest = await self._put_version(version, data, dry_run=False)
-        if behind:
+        if behind or here:
             after = move_pointer(before, sealed, manifest, self._clock())
-            done += await self._write_pointer(pointer_key(version.layout_id, private=private), before, tag, after)
+            done += await self._write_pointer(key, before, tag, after)
         return done
 
     async def pointer(self, layout_id: str) -> Pointer | None:
@@ -189,9 +192,18 @@ class Edge:
 
     async def _read_pointer(self, layout_id: str) -> tuple[Pointer | None, str | None]:
         """The pointer of the first region, and its tag. What is no pointer is as good as none, but has a tag."""
+        if not is_id(layout_id):
+            return None, None  # What is no id is no part of a key either: `..` least of all.
         key = pointer_key(layout_id, private=self.is_private(layout_id))
         found = await self._retried(lambda: self.regions[0].objects.get_tagged(key))
         return (None, None) if found is None else (read_pointer(found[0]), found[1])
+
+    async def _pointers_differ(self, key: str) -> bool:
+        """Whether a push has died between two regions, or one has lost its pointer."""
+        if len(self.regions) == 1:
+            return False
+        reads = (self._retried(partial(region.objects.get_object, key)) for region in self.regions)
+        return len(set(await asyncio.gather(*reads))) > 1
 
     async def _write_pointer(
         self, key: str, before: Pointer | None, tag: str | None, after: Pointer, *, dry_run: bool = False

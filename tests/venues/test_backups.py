@@ -1,6 +1,8 @@
 """Backups of layouts, in a folder and on the S3 double: made, found whole, thinned out, restored, and put back."""
 
+import errno
 import gzip
+import os
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
@@ -12,7 +14,7 @@ import msgspec
 import pytest
 
 from lml_live import limits
-from lml_live.errors import Conflict, NotFound
+from lml_live.errors import Conflict, NotFound, Unavailable
 from lml_live.infra.config import Settings
 from lml_live.infra.objects import Objects, open_objects
 from lml_live.infra.stores import Store, open_store
@@ -174,6 +176,40 @@ def test_a_key_says_all_that_a_list_shows() -> None:
     assert backup.id == "20261129T154620123Z-0f0f0f0f0f0f"
 
 
+async def test_a_disk_that_is_full_keeps_no_halves(
+    folder: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_file: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(Unavailable):
+        await folder.take()
+    assert _files(tmp_path) == []
+
+
+async def test_what_was_removed_before_the_store_failed_is_told(folder: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    third, second, first = [await folder.take(layout) for layout in (HALL, OTHER, HALL)]
+    store = await folder.backups._opened()
+    remove = store.remove_object
+
+    async def fail(key: str) -> None:
+        if key == third.key:
+            raise Unavailable("away")
+        await remove(key)
+
+    monkeypatch.setattr(store, "remove_object", fail)
+    thinned = await folder.backups.thin_out("hall", LAST, frozenset())
+    assert (thinned.removed, thinned.kept) == ((second,), 2)
+    assert await folder.backups.of_layout("hall") == [first, third]
+    with pytest.raises(Unavailable):
+        await folder.backups.thin_out("hall", LAST, frozenset())
+
+
+def _files(top: Path) -> list[Path]:
+    return [path for path in top.rglob("*") if path.is_file()]
+
+
 # --- With a library
 
 
@@ -196,6 +232,12 @@ async def test_a_lost_layout_comes_back_as_a_draft(mongo_database: Any, folder: 
     assert (again.version.version, again.version.name) == (3, "Other")
     assert (await folder.backups.of_layout("hall"))[0].hash == saved.version.hash, "what gave way was kept"
     assert (await library.publish("hall")).version == 3
+    # What somebody put among another layout's backups is not made a draft of the one that it is.
+    store = await folder.backups._opened()
+    moved = msgspec.structs.replace(oldest, layout_id="annex")
+    await store.add_object(moved.key, await store.get_object(oldest.key) or b"", content_type="application/gzip")
+    with pytest.raises(LayoutDamaged, match="is one of hall"):
+        await library.restore("annex")
 
 
 async def test_a_draft_that_is_damaged_gives_way(mongo_database: Any, folder: Shelf) -> None:

@@ -12,7 +12,7 @@ from theatres import theatre
 from lml_live.venues.demo import generate_venue
 from lml_live.venues.exporters import EXPORT_FORMATS, ExportFormat, export_layout
 from lml_live.venues.importers import Imported, Rejected, import_layout
-from lml_live.venues.layout import Layout, Section, seal_layout, seats_of
+from lml_live.venues.layout import Layout, Row, Seat, Section, Shape, Viewport, seal_layout, seats_of
 from lml_live.venues.seat_index import index_layout
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -174,6 +174,21 @@ WRONG = {
     "no section": ('<svg><circle data-number="1" data-row="A"/></svg>', "is in no section"),
     "no capacity": ('<svg><path data-area="F" data-capacity="many"/></svg>', "data-capacity 'many'"),
     "a bad path": ('<svg><path id="S_A_1" d="L 1 1"/></svg>', "does not begin with M"),
+    "a turn without end": ('<svg><g transform="rotate(1e999)"/></svg>', "transform 'rotate(1e999)'"),
+    "a turn of two numbers": ('<svg><g transform="rotate(1 2)"/></svg>', "transform 'rotate(1 2)'"),
+    "a million digits": (f'<svg><circle id="S_A_1" cx="{"1" * 100_000}q"/></svg>', "a number is expected"),
+    "a viewBox of spaces": (f'<svg viewBox="{" " * 100_000}"/>', "four numbers are expected"),
+    "a transform of spaces": (f'<svg><g transform="{" " * 100_000}q"/></svg>', "cannot be read"),
+    "a path without end": (f'<svg><path id="S_A_1" d="M0 0{"T1 1" * 500}"/></svg>', "more than 2000 points"),
+    "a path beyond all": (f'<svg><path id="S_A_1" d="{"M0 0" * 300_000}"/></svg>', "1200000 characters"),
+    "a seat in an area": (
+        '<svg><rect data-area="F" data-capacity="9"/><circle id="F/A/1"/></svg>',
+        "'F', which is an area",
+    ),
+    "a section on two floors": (
+        '<svg><g data-floor="1"><circle id="S/A/1"/></g><g data-floor="2"><circle id="S/B/1"/></g></svg>',
+        "section 'S' is on floor '1'",
+    ),
     "twice": ('<svg><circle id="S_A_1"/><circle id="S_A_1"/></svg>', "each seat is expected once"),
 }
 
@@ -184,6 +199,22 @@ def test_a_wrong_drawing_is_refused_in_words(name: str) -> None:
     answer = import_layout(text.encode(), filename="hall.svg")
     assert isinstance(answer, Rejected)
     assert any(message in violation.message for violation in answer.violations), answer.violations
+
+
+@pytest.mark.parametrize("path", ["A1e-200 1e-200 0 0 0 10 10", "A1 1 0 0 0 1e-200 0"])
+def test_an_arc_that_nobody_sees_is_a_line(path: str) -> None:
+    answer = import_layout(f'<svg><path id="S/A/1" d="M0 0 {path}"/></svg>'.encode(), filename="hall.svg")
+    assert isinstance(answer, Imported), answer
+
+
+def test_half_a_character_names_no_section() -> None:
+    raw = b'<svg><circle id="S_xD800_/A/1"/></svg>'
+    refused = import_layout(raw, filename="hall.svg", standing=("Q",))
+    assert isinstance(refused, Rejected)
+    msgspec.json.encode(refused.violations)
+    answer = import_layout(raw, filename="hall.svg")
+    assert isinstance(answer, Imported), answer
+    assert answer.layout.sections[0].name == "S-xD800-"
 
 
 CHART: dict[str, Any] = {
@@ -241,3 +272,56 @@ def test_a_chart_in_detail() -> None:
         "subChart.rows[0].seats[0].x",
         "subChart.rows[0].seats[0].accessible",
     }
+
+
+def _floor(name: str, *sections: tuple[str, int]) -> dict[str, Any]:
+    drawn = [
+        {
+            "label": label,
+            "points": [{"x": 0, "y": 0}, {"x": 9, "y": 0}, {"x": 9, "y": 9}],
+            "subChart": {
+                "width": 9,
+                "rows": [{"label": "A", "seats": [{"label": str(n), "x": n, "y": 1} for n in range(count)]}],
+            },
+        }
+        for label, count in sections
+    ]
+    return {"floorName": name, "width": 100, "height": 100, "sections": drawn}
+
+
+def test_a_section_keeps_its_seats_where_another_floors_of_its_name_has_none() -> None:
+    floors = [_floor("1", ("B", 0), ("\x1b[31m", 0)), _floor("2", ("B", 3))]
+    answer = import_layout(json.dumps({"venueType": "", "subChartFloors": floors}).encode(), filename="chart.json")
+    assert isinstance(answer, Imported), answer
+    assert [(each.name, each.floor, len(each.rows[0].seats)) for each in answer.layout.sections] == [("B", "2", 3)]
+    # What a name holds is not written to anybody's terminal.
+    assert [note for note in answer.notes if "left out" in note] == [
+        "2 sections without any place were left out: 'B', '\\x1b[31m'"
+    ]
+
+
+def test_a_chart_without_a_size_has_a_focal_point_all_the_same() -> None:
+    drawing = {"width": 0, "height": 0, "focalPoint": {"x": 1, "y": 1}}
+    chart = {"subChart": {**drawing, "generalAdmissionAreas": [{"label": "Floor", "capacity": 5}]}}
+    answer = import_layout(json.dumps(chart).encode(), filename="chart.json")
+    assert isinstance(answer, Imported), answer
+    assert areas_of(answer.layout) == [("Floor", 5, "Floor")]
+
+
+def test_seats_at_the_edge_and_on_no_floor_come_back_where_they_were() -> None:
+    def row(label: str, y: float) -> Row:
+        return Row(label, tuple(Seat(str(number), number / 2, y, "c") for number in range(3)))
+
+    # Invented outlines end with the plan, and a section is not named after the floor that it is only drawn on.
+    sections = (
+        Section("Main", "seated", (row("A", 0.0),)),
+        Section("Upper", "seated", (row("A", 1.0),), floor="2"),
+        Section("Pit", "standing", area_id="pit-left", capacity=5, category="c"),
+    )
+    shapes = (Shape("area", ((0.1, 0.1), (0.2, 0.1), (0.2, 0.2)), "Bar", "Roof"),)
+    layout = seal_layout(Layout("hall", "Hall", "hybrid", Viewport(1000, 1000), sections, shapes=shapes))
+    the_same_seats(layout, back(layout, "seatsio").layout, "seatsio")
+    one_floor = msgspec.structs.replace(layout, sections=(sections[0], sections[2]))
+    assert "floors of shapes" in told(seal_layout(one_floor), "seatsio")
+    for wanted in ("seatsio", "csv"):
+        assert "ids of areas: theirs are made of their names" in told(layout, wanted)

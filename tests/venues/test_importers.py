@@ -354,3 +354,45 @@ def test_standing_makes_an_area_of_a_section() -> None:
     assert len(area.outline) == 4
     assert answer.layout.type == "hybrid"
     assert "a section of this file is expected" in refused(table, standing=("Balcony",))["--standing"]
+
+
+def _plan(listed: list[str], used: list[str], text: str = "") -> bytes:
+    seats = [{"seat_number": str(at), "category": name} for at, name in enumerate(used)]
+    area = {"shape": "text", "text": {"text": text}}
+    zone = {"name": "Z", "rows": [{"row_number": "1", "seats": seats}], "areas": [area]}
+    return json.dumps({"categories": [{"name": name, "color": "#aa0000"} for name in listed], "zones": [zone]}).encode()
+
+
+def test_accents_are_the_same_however_they_are_spelled() -> None:
+    composed, parted = "Caf\u00e9", "Cafe\u0301"
+    for listed, used in (([parted], [parted]), ([parted], [composed]), ([composed, parted], [parted, composed])):
+        answer = import_layout(_plan(listed, used), filename="plan.json")
+        assert isinstance(answer, Imported), answer
+        assert [(each.name, each.color) for each in answer.layout.categories] == [(composed, "#aa0000")]
+
+
+def test_a_long_word_on_a_drawing_is_cut_to_one_that_may_be_there() -> None:
+    answer = import_layout(_plan(["A"], ["A"], "a" * 99 + " b"), filename="plan.json")
+    assert isinstance(answer, Imported), answer
+    assert answer.layout.shapes[0].label == "a" * 99
+
+
+def test_many_labels_that_would_become_one_are_told_apart() -> None:
+    labels = ["".join("_-"[at >> bit & 1] for bit in range(6)) for at in range(2**6)]
+    rows = [{"row_number": label, "seats": [{"seat_number": "1"}]} for label in labels]
+    zones = [{"name": "Z", "rows": rows}, {"name": "Z", "rows": rows[:1]}, {"name": "Z", "rows": rows[:1]}]
+    answer = import_layout(json.dumps({"zones": zones}).encode(), filename="x")
+    assert isinstance(answer, Imported)
+    assert [section.name for section in answer.layout.sections] == ["Z", "Z (2)", "Z (3)"]
+    named = {row.label for row in answer.layout.sections[0].rows}
+    assert named == {"-" * 6, *(f"{'-' * 6} {number}" for number in range(2, 2**6 + 1))}
+
+
+def test_a_table_of_more_cells_than_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    # 100,000 columns and as many lines of one cell are 900 kB, and would be a terabyte once filled up.
+    monkeypatch.setattr(limits, "TABLE_CELLS_MAX", 12)
+    lines = ["section,row,number,x", *(f"S,A,{number}" for number in range(3))]
+    assert isinstance(import_layout("\n".join(lines).encode(), filename="x"), Imported)
+    refused = import_layout("\n".join([*lines, "S,A,4"]).encode(), filename="x")
+    assert isinstance(refused, Rejected)
+    assert refused.violations[0].path == "line 5"

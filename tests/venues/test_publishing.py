@@ -1,5 +1,6 @@
 """Deployed layouts on the S3 double: uploaded, forgotten, uploaded again; and a store that is down stops nobody."""
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from typing import Any
@@ -108,3 +109,19 @@ def test_names_are_made_of_the_content() -> None:
         "private/hall/current.json",
     )
     assert public_url("https://cdn.example/x/", "hall", "ab") == "https://cdn.example/x/layouts/hall/ab.json.gz"
+
+
+async def test_a_body_that_breaks_off_is_a_store_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b'HTTP/1.1 200 OK\r\nETag: "1"\r\nContent-Length: 100\r\n\r\nhalf')
+        await writer.drain()
+        writer.close()
+
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with open_objects("layouts", endpoint_url=f"http://127.0.0.1:{port}") as objects:
+            with pytest.raises(Unavailable):
+                await objects.get_object(KEY)

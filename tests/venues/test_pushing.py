@@ -296,6 +296,43 @@ async def test_a_rollback_that_dies_goes_back_one_step_when_it_is_asked_for_agai
         assert (await edge.pointer("hall")).version == 1  # type: ignore[union-attr]
 
 
+async def test_a_look_mends_the_pointer_of_a_region_that_a_push_has_not_come_to() -> None:
+    home, other = Bucket(), Bucket()
+    edge = edge_of(home)
+    edge.regions = [*edge.regions, Region("eu", other)]  # type: ignore[arg-type]
+    await push(edge, 1)
+    other.dies_at = other.writes + 4
+    with pytest.raises(StoreRefused):
+        await push(edge, 2)
+    assert home.objects[POINTER] != other.objects[POINTER]
+    assert "moved" in await ensure(edge, 2)
+    assert home.objects[POINTER] == other.objects[POINTER]
+    assert await ensure(edge, 2) == []
+
+
+async def test_the_pointer_names_the_manifest_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    bucket = Bucket()
+    edge = edge_of(bucket)
+    await push(edge, 1)
+    # Another library zips the same content to other bytes.
+    monkeypatch.setattr(limits, "LAYOUT_GZIP_LEVEL", 1)
+    await push(edge, 1)
+    pointer = await edge.pointer("hall")
+    assert pointer is not None
+    assert hashlib.sha256(bucket.objects[pointer.manifest][0]).hexdigest() == pointer.manifest_sha256
+    assert pointer.history == ()
+
+
+async def test_what_is_no_id_is_no_part_of_a_key() -> None:
+    bucket = Bucket()
+    edge = edge_of(bucket)
+    await push(edge, 1)
+    bucket.objects[pointer_key("../layouts/hall")] = bucket.objects[POINTER]
+    assert await edge.pointer("../layouts/hall") is None
+    with pytest.raises(NotFound):
+        await edge.roll_back("../layouts/hall")
+
+
 async def test_a_busy_store_is_asked_again_with_longer_pauses() -> None:
     bucket, pauses = Bucket(), []
     bucket.busy = limits.EDGE_TRIES - 1

@@ -52,6 +52,8 @@ async def test_what_a_killed_check_left_goes_with_the_next(mongo_database: Any) 
     scratch = Prefixed(mongo_database, SCRATCH)
     for layout_id, moment in (("selfcheck-old", 1_000), ("selfcheck-new", self_check.system_clock_ms())):
         await Library(scratch, lambda moment=moment: moment).save_draft(sample_layout(layout_id))  # type: ignore[misc]
+    # One that another worker is at just now is damaged on purpose, too.
+    await scratch[VERSIONS].update_one({"layout_id": "selfcheck-new"}, {"$set": {"damaged_ms": 1}})
     assert (await check_immutability(mongo_database)).passed
     for name in (VERSIONS, PLANS, SECTIONS):
         assert set(await scratch[name].distinct("layout_id")) == {"selfcheck-new"}

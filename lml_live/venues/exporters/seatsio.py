@@ -27,6 +27,7 @@ def seatsio_chart(layout: Layout, unsaid: Unsaid) -> dict[str, Any]:
     colors = {category.name: category.color for category in layout.categories}
     writer = _Writer(measure, keys, unsaid)
     unsaid.add("places of entrances", len(layout.entrances))
+    unsaid.add_area_ids(layout)
     unsaid.add("colours of categories: some were invented", sum(not colors.get(name) for name in keys))
     unsaid.add_sections(
         layout.sections, sold_whole="sections that sell whole, as boxes", within="sections that are within others"
@@ -49,6 +50,7 @@ def seatsio_chart(layout: Layout, unsaid: Unsaid) -> dict[str, Any]:
     if floors == [None]:
         open_only = [section.name for section in layout.sections if section.kind == "seated"] == [OPEN_SECTION]
         chart["venueType"] = "ROWS_WITHOUT_SECTIONS" if open_only else "ROWS_WITH_SECTIONS"
+        unsaid.add("floors of shapes", sum(shape.floor is not None for shape in layout.shapes))
         chart["subChart"] = writer.drawing(layout, layout.sections, layout.shapes)
         return chart
     chart["venueType"] = "WITH_SECTIONS_AND_FLOORS"
@@ -60,7 +62,7 @@ def seatsio_chart(layout: Layout, unsaid: Unsaid) -> dict[str, Any]:
     for at, floor in enumerate(named):
         here = {floor, None} if at == 0 else {floor}
         sections = [section for section in layout.sections if section.floor in here]
-        drawing = writer.drawing(layout, sections, [shape for shape in layout.shapes if shape.floor in here])
+        drawing = writer.drawing(layout, sections, [shape for shape in layout.shapes if shape.floor in here], floor)
         chart["subChartFloors"].append(drawing | {"floorName": str(at + 1), "floorDisplayName": floor})
     lost = [shape for shape in layout.shapes if shape.floor not in {*named, None}]
     unsaid.add("shapes on floors without sections", len(lost))
@@ -72,13 +74,15 @@ class _Writer:
         self.measure, self.keys, self.unsaid = measure, keys, unsaid
         self._count = 0
 
-    def drawing(self, layout: Layout, sections: Sequence[Section], shapes: Sequence[Shape]) -> dict[str, Any]:
+    def drawing(
+        self, layout: Layout, sections: Sequence[Section], shapes: Sequence[Shape], floor: str = ""
+    ) -> dict[str, Any]:
         """What a chart, or a floor of one, has."""
         open_rows: list[Row] = []
         drawn = []
         for section in sections:
-            # Seats of the section that stands for none are drawn in none: so they come back as they were.
-            name = f"{OPEN_SECTION} {section.floor or ''}".strip()
+            # Seats of the section that stands for none here are drawn in none: so they come back as they were.
+            name = f"{OPEN_SECTION} {floor}".strip()
             if section.kind == "seated" and section.name == name and not section.outline:
                 open_rows += section.rows
             elif section.kind == "seated":
@@ -107,8 +111,10 @@ class _Writer:
         outline = [self.measure.pixels(point) for point in section.outline]
         if not outline:
             seats = [self.measure.pixels((seat.x, seat.y)) for row in section.rows for seat in row.seats]
-            left, right = min(x for x, _ in seats) - _PAD, max(x for x, _ in seats) + _PAD
-            top, bottom = min(y for _, y in seats) - _PAD, max(y for _, y in seats) + _PAD
+            # Within the plan: what reached beyond it would move everything when the chart is read.
+            left, right = max(min(x for x, _ in seats) - _PAD, 0), max(x for x, _ in seats) + _PAD
+            top, bottom = max(min(y for _, y in seats) - _PAD, 0), max(y for _, y in seats) + _PAD
+            right, bottom = min(right, self.measure.width), min(bottom, self.measure.height)
             outline = [(left, top), (right, top), (right, bottom), (left, bottom)]
             self.unsaid.add("sections without an outline: they have one there")
         origin = min(x for x, _ in outline), min(y for _, y in outline)

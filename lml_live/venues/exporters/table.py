@@ -23,6 +23,7 @@ def table_text(layout: Layout, unsaid: Unsaid) -> str:
     unsaid.add("colours of categories", sum(category.color is not None for category in layout.categories))
     unsaid.add_seats(layout, ("features",))
     unsaid.add_rows(layout)
+    unsaid.add_area_ids(layout)
     unsaid.add_sections(
         layout.sections,
         outline="outlines of sections",

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 
+from lml_live.venues.importers.finishing import slug
 from lml_live.venues.layout import Layout, Section, seats_of
 
 
@@ -38,3 +39,8 @@ class Unsaid:
         rows = [row for section in layout.sections for row in section.rows]
         self.add("tables' drawings", sum(row.table is not None for row in rows))
         self.add("rows that sell whole, as tables", sum(row.sold_whole for row in rows))
+
+    def add_area_ids(self, layout: Layout) -> None:
+        """Ids of areas that are not what the import makes of their names."""
+        areas = [section for section in layout.sections if section.area_id is not None]
+        self.add("ids of areas: theirs are made of their names", sum(each.area_id != slug(each.name) for each in areas))

@@ -1,6 +1,7 @@
 """From a draft to a sealed layout: standing sections made, labels tidied, seats placed, everything checked."""
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -22,10 +23,11 @@ from lml_live.venues.importers.draft import (
     SeatOrder,
     Spot,
 )
-from lml_live.venues.importers.labels import tidy_label, tidy_sections
+from lml_live.venues.importers.labels import first_free, tidy_label, tidy_sections
 from lml_live.venues.importers.placing import bounds_of, place_seats, rows_of
 from lml_live.venues.importers.reading import Rejected
 from lml_live.venues.layout import Category, Layout, LayoutType, Point, Row, Seat, Section, Shape, Table, Viewport
+from lml_live.venues.normal_form import in_nfc
 
 _MARGIN: Final = 0.03
 """Room around the plan, as a part of its longer side: seats have a size, their coordinates have none."""
@@ -56,10 +58,11 @@ def finish_draft(draft: Draft, options: Options) -> Imported | Rejected:
         return Rejected(findings.closed())
     wanted_standing = (*draft.standing, *options.standing)
     _make_standing(draft, wanted_standing, findings)
-    empty = [section.name for section in draft.sections if not section.seats and section.capacity is None]
+    empty = [shown(section.name) for section in draft.sections if not _has_places(section)]
     if empty:
         draft.notes.append(f"{len(empty)} sections without any place were left out: {', '.join(empty[:10])}")
-    draft.sections = [section for section in draft.sections if section.name not in set(empty)]
+    # Not by its name: another floor may have one of the same name that has places.
+    draft.sections = [section for section in draft.sections if _has_places(section)]
     if not draft.sections:
         findings.add("", "holds no seats and no areas")
     renamings = tidy_sections(draft, findings)
@@ -76,20 +79,27 @@ def finish_draft(draft: Draft, options: Options) -> Imported | Rejected:
 def finish_layout(
     layout: Layout, renamings: tuple[Renaming, ...] = (), notes: tuple[str, ...] = ()
 ) -> Imported | Rejected:
-    """Checks and seals a layout."""
-    report, sealed = check_and_seal(layout)
+    """Checks and seals a layout, its texts in normal form C as wherever one is stored."""
+    report, sealed = check_and_seal(in_nfc(layout))
     if sealed is None:
         return Rejected(report.violations)
     return Imported(sealed, renamings, notes, report.warnings)
 
 
+def _has_places(section: DraftSection) -> bool:
+    return bool(section.seats) or section.capacity is not None
+
+
 def _make_standing(draft: Draft, wanted: Sequence[str], findings: Findings) -> None:
+    named: dict[str, list[DraftSection]] = {}
+    for section in draft.sections if wanted else ():
+        for name in {section.name, tidy_label(section.name)}:
+            named.setdefault(name, []).append(section)
     for name in wanted:
-        matching = [section for section in draft.sections if name in (section.name, tidy_label(section.name))]
-        if not matching:
-            known = ", ".join(section.name for section in draft.sections[:20])
+        if name not in named:
+            known = ", ".join(shown(section.name) for section in draft.sections[:20])
             findings.add("--standing", f"is {shown(name)}; a section of this file is expected: {known}")
-        for section in matching:
+        for section in named.get(name, ()):
             if section.seats:
                 _seats_to_area(section)
                 draft.notes.append(f"Section {section.name}: {section.capacity} seats became an area of that capacity")
@@ -135,7 +145,7 @@ def _layout_of(draft: Draft, options: Options) -> Layout:
     kinds = {"standing" if section.capacity is not None else "seated" for section in draft.sections}
     layout_type: LayoutType = "hybrid" if len(kinds) == 2 else "standing" if "standing" in kinds else "seated"
     name = options.name or " ".join(draft.name.split()) or options.stem
-    taken_ids: set[str] = set()
+    taken_ids: dict[str, int] = {}
     uncategorised: list[str] = []
     sections = [_section_of(section, frame, draft.seat_order, taken_ids, uncategorised) for section in draft.sections]
     if uncategorised:
@@ -160,12 +170,16 @@ def _layout_of(draft: Draft, options: Options) -> Layout:
 
 
 def _listed(colors: Mapping[str, str | None], sections: Sequence[Section]) -> tuple[Category, ...]:
-    """The categories that the file lists and, since a layout lists all or none, those that it only uses."""
+    """The categories that the file lists and, since a layout lists all or none, those that it only uses; each once,
+    however its accents are spelled."""
     if not colors:
         return ()
     used = {seat.category: None for section in sections for row in section.rows for seat in row.seats}
     used |= {section.category: None for section in sections if section.category is not None}
-    return tuple(Category(name, color) for name, color in {**colors, **{n: colors.get(n) for n in used}}.items())
+    listed: dict[str, str | None] = {}
+    for name, color in (*colors.items(), *used.items()):
+        listed.setdefault(unicodedata.normalize("NFC", name), color)
+    return tuple(Category(name, color) for name, color in listed.items())
 
 
 def _focal_of(draft: Draft) -> Spot:
@@ -183,9 +197,11 @@ def _frame_box(draft: Draft) -> Box:
     tables = [seat.table for section in draft.sections for seat in section.seats if seat.table is not None]
     spots += [table.middle for table in tables]
     canvas = draft.canvas
+    if canvas is not None and not (canvas.width > 0 and canvas.height > 0):
+        canvas = None
     if not spots:
         return canvas or Box(0, 0, 1, 1)
-    if canvas is not None and canvas.width > 0 and canvas.height > 0 and all(canvas.contains(spot) for spot in spots):
+    if canvas is not None and all(map(canvas.contains, spots)):
         return canvas
     if canvas is not None:
         draft.notes.append("Something lies outside the file's own canvas: the viewport was drawn around everything")
@@ -213,7 +229,7 @@ def _area(polygon: Polygon) -> float:
 
 
 def _section_of(
-    section: DraftSection, frame: _Frame, order: SeatOrder, taken_ids: set[str], uncategorised: list[str]
+    section: DraftSection, frame: _Frame, order: SeatOrder, taken_ids: dict[str, int], uncategorised: list[str]
 ) -> Section:
     outlines = _by_size(section.outlines)
     outline = frame.points(outlines[0]) if outlines else ()
@@ -236,13 +252,8 @@ def _section_of(
     return Section(section.name, "seated", tuple(rows), outline=outline, floor=section.floor or None)
 
 
-def _new_area_id(name: str, taken: set[str]) -> str:
-    base = slug(name) or "area"
-    candidate, number = base, 2
-    while candidate in taken:
-        candidate, number = f"{base[:58]}-{number}", number + 1
-    taken.add(candidate)
-    return candidate
+def _new_area_id(name: str, taken: dict[str, int]) -> str:
+    return first_free(slug(name) or "area", taken, "{:.58}-{}")
 
 
 def _seat_of(seat: DraftSeat, frame: _Frame, section: DraftSection) -> Seat:

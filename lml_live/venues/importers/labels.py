@@ -3,6 +3,7 @@
 import unicodedata
 from collections.abc import Iterable
 
+from lml_live import limits
 from lml_live.venues.findings import Findings, shown
 from lml_live.venues.importers.draft import Draft, DraftSeat, DraftSection, Renaming
 
@@ -16,20 +17,34 @@ def tidy_label(text: str) -> str:
     return joined.replace("_", "-") or NO_LABEL
 
 
+def cut_label(text: str) -> str:
+    """Words of a drawing, which nothing is sold by, as long as they may be: single spaces, none at the ends."""
+    return " ".join(text.split())[: limits.LABEL_CHARS_MAX].rstrip()
+
+
+def first_free(wanted: str, taken: dict[str, int], numbered: str) -> str:
+    """`wanted`, or the first that is not taken of it numbered from 2, as `{} {}` says; taken from then on.
+
+    `taken` has with each name the number to go on from: 100,000 of one name are not each counted up to.
+    """
+    candidate, number = wanted, taken.get(wanted, 2)
+    while candidate in taken:
+        candidate, number = numbered.format(wanted, number), number + 1
+    taken[wanted] = number
+    taken.setdefault(candidate, 2)
+    return candidate
+
+
 def unique_labels(labels: Iterable[str]) -> dict[str, str]:
     """Each distinct label with its tidied form; where two would become one, the later gets a number: `A-1 2`."""
     labels = list(dict.fromkeys(labels))
     # A label that needs no change keeps it, wherever it comes in the file.
-    taken = {label for label in labels if tidy_label(label) == label}
+    taken = dict.fromkeys((label for label in labels if tidy_label(label) == label), 2)
     answer = {}
     for label in labels:
         tidy = tidy_label(label)
         if tidy != label:
-            candidate, number = tidy, 2
-            while candidate in taken:
-                candidate, number = f"{tidy} {number}", number + 1
-            taken.add(candidate)
-            tidy = candidate
+            tidy = first_free(tidy, taken, "{} {}")
         answer[label] = tidy
     return answer
 

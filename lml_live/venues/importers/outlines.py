@@ -13,6 +13,7 @@ from lml_live.venues.importers.draft import Polygon, Spot
 _NUMBER: Final = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _TOKENS: Final = re.compile(rf"[MmLlHhVvCcSsQqTtAaZz]|{_NUMBER}|[^\s,]")
 _ARGUMENTS: Final = {"M": 2, "L": 2, "H": 1, "V": 1, "C": 6, "S": 4, "Q": 4, "T": 2, "A": 7, "Z": 0}
+_TINY: Final = 1e-9
 _CURVE_STEPS: Final = 8
 """A curve becomes this many straight pieces: at the size of a sector nobody sees the difference."""
 
@@ -78,6 +79,7 @@ def _finite(value: object) -> float:
 
 
 def _points_of_text(text: str) -> Polygon:
+    _bound_text(text)
     numbers = [_finite(token) for token in re.split(r"[\s,]+", text.strip()) if token]
     if len(numbers) % 2:
         raise OutlineError(f"has {len(numbers)} numbers; pairs of x and y are expected")
@@ -86,6 +88,7 @@ def _points_of_text(text: str) -> Polygon:
 
 def read_path(text: str) -> list[Polygon]:
     """The subpaths of an SVG path (SVG 1.1, section 8.3) as polygons; curves become straight pieces."""
+    _bound_text(text)
     pen: Spot = (0.0, 0.0)
     control: Spot | None = None
     polygons: list[Polygon] = []
@@ -105,7 +108,15 @@ def read_path(text: str) -> list[Polygon]:
         pieces, control = _pieces(letter, numbers, base, pen, control)
         polygons[-1].extend(pieces)
         pen = pieces[-1]
+        if len(polygons[-1]) > limits.OUTLINE_POINTS_MAX:
+            raise OutlineError(f"has more than {limits.OUTLINE_POINTS_MAX} points")
     return polygons
+
+
+def _bound_text(text: str) -> None:
+    """Raises `OutlineError` for what is longer than any outline: taken apart it would fill the memory."""
+    if len(text) > limits.OUTLINE_CHARS_MAX:
+        raise OutlineError(f"has {len(text)} characters; at most {limits.OUTLINE_CHARS_MAX} are expected")
 
 
 def _commands(text: str) -> Iterator[tuple[str, list[float]]]:
@@ -157,7 +168,8 @@ def _on_curve(points: list[Spot], share: float) -> Spot:
 def _arc(start: Spot, end: Spot, rx: float, ry: float, turn: float, flags: tuple[bool, bool]) -> list[Spot]:
     """An elliptical arc, from its end points to its centre (SVG 1.1, appendix F.6.5)."""
     rx, ry = abs(rx), abs(ry)
-    if rx == 0 or ry == 0 or start == end:
+    # Nobody sees an arc that flat, or that short; and what it would be computed with is no number any more.
+    if min(rx, ry) < _TINY or math.dist(start, end) < _TINY:
         return [end]
     cos, sin = math.cos(math.radians(turn)), math.sin(math.radians(turn))
     half_x, half_y = (start[0] - end[0]) / 2, (start[1] - end[1]) / 2

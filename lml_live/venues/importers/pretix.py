@@ -21,6 +21,7 @@ from lml_live.venues.importers.draft import (
     Spot,
 )
 from lml_live.venues.importers.finishing import Options, finish_draft
+from lml_live.venues.importers.labels import cut_label, first_free
 from lml_live.venues.importers.outlines import ellipse, turned
 from lml_live.venues.importers.reading import Rejected
 from lml_live.venues.importers.tree import TreeReader
@@ -62,13 +63,13 @@ class _Reader(TreeReader):
             name = self.take_text(category, "name", path, required=False)
             draft.add_category(name, self.take_text(category, "color", path, required=False))
         renamings: list[Renaming] = []
-        taken: set[str] = set()
+        taken: dict[str, int] = {}
         for at, zone in enumerate(self.take_list(plan, "zones", "")):
             self._zone(draft, self.take_object(zone, f"zones[{at}]"), f"zones[{at}]", taken, renamings)
         return draft, renamings
 
     def _zone(
-        self, draft: Draft, zone: Mapping[str, object], path: str, taken: set[str], renamings: list[Renaming]
+        self, draft: Draft, zone: Mapping[str, object], path: str, taken: dict[str, int], renamings: list[Renaming]
     ) -> None:
         name = self.take_text(zone, "name", path, required=False) or self.take_text(
             zone, "zone_id", path, required=False
@@ -85,10 +86,7 @@ class _Reader(TreeReader):
             blocks[-1].update(seats)
         for number, block in enumerate(blocks, 1):
             wanted = name if len(blocks) == 1 else f"{name} {number}"
-            unique, count = wanted, 2
-            while unique in taken:
-                unique, count = f"{wanted} ({count})", count + 1
-            taken.add(unique)
+            unique = first_free(wanted, taken, "{} ({})")
             if unique != name:
                 renamings.append(Renaming(f"{path} (block {number})", name, unique))
             draft.sections.append(DraftSection(unique, path, list(block.values())))
@@ -127,7 +125,7 @@ class _Reader(TreeReader):
         points = self._area_points(area, path)
         drawn = [(x + px, y + py) for px, py in turned(points, (0.0, 0.0), turn)]
         kind = "stage" if label.strip().lower() == "stage" else "area"
-        draft.shapes.append(DraftShape(kind, " ".join(label.split())[: limits.LABEL_CHARS_MAX], drawn or [(x, y)]))
+        draft.shapes.append(DraftShape(kind, cut_label(label), drawn or [(x, y)]))
 
     def _area_points(self, area: Mapping[str, object], path: str) -> Polygon:
         shape = area.get("shape")

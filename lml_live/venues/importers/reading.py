@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -95,6 +96,8 @@ def read_table(text: str) -> list[Record] | Rejected:
             if len(cells) > len(header):
                 findings.add(path, f"has {len(cells)} cells; the header names {len(header)} columns")
                 continue
+            if (len(records) + 1) * len(header) > limits.TABLE_CELLS_MAX:
+                return rejected(path, f"is where more than {limits.TABLE_CELLS_MAX} cells begin: leave columns out")
             # Spreadsheets leave out trailing empty cells.
             padded = [*cells, *[""] * (len(header) - len(cells))]
             records.append(Record(path, dict(zip(header, padded, strict=True))))
@@ -126,7 +129,7 @@ def _header_faults(header: Sequence[str]) -> tuple[Violation, ...]:
         return (
             Violation("line 1", "is neither JSON nor the header of a table: columns parted by , ; or tab are expected"),
         )
-    twice = sorted({name for name in header if name and header.count(name) > 1})
+    twice = sorted(name for name, count in Counter(header).items() if name and count > 1)
     return tuple(Violation("line 1", f"names the column {shown(name)} twice") for name in twice)
 
 

@@ -23,6 +23,7 @@ from lml_live.venues.importers.draft import (
     Spot,
 )
 from lml_live.venues.importers.finishing import Options, finish_draft
+from lml_live.venues.importers.labels import cut_label
 from lml_live.venues.importers.outlines import ellipse, rectangle, turned
 from lml_live.venues.importers.reading import Rejected
 from lml_live.venues.importers.tree import TreeReader
@@ -96,7 +97,7 @@ class _Reader(TreeReader):
                 floor = self.take_object(value, path)
                 name = self.take_text(floor, "floorDisplayName", path, required=False)
                 name = name or self.take_text(floor, "floorName", path, required=False) or f"Floor {at + 1}"
-                self._floor(draft, floor, path, " ".join(name.split())[: limits.LABEL_CHARS_MAX])
+                self._floor(draft, floor, path, cut_label(name))
         else:
             self._floor(draft, self.take_object(chart.get("subChart"), "subChart"), "subChart", "")
         return draft
@@ -250,8 +251,8 @@ class _Reader(TreeReader):
             self.left_out["shapes of a kind that a layout has not"] += 1
             return
         kind = self.take_text(shape, "smartType", path, required=False) or "area"
-        label = " ".join(self.take_text(shape, "label", path, required=False).split())[: limits.LABEL_CHARS_MAX]
-        draft.shapes.append(DraftShape(kind[: limits.LABEL_CHARS_MAX], label, points, floor))
+        label = cut_label(self.take_text(shape, "label", path, required=False))
+        draft.shapes.append(DraftShape(cut_label(kind), label, points, floor))
 
     def _points(self, shape: Mapping[str, object], path: str, frame: _Frame) -> Polygon:
         """The outline of an area or shape; none where it is of no known kind."""

@@ -17,6 +17,7 @@ from lml_live import limits
 from lml_live.venues.findings import Findings, shown
 from lml_live.venues.importers.draft import Box, Draft, DraftSeat, DraftSection, DraftShape, Imported, Polygon, Spot
 from lml_live.venues.importers.finishing import Options, finish_draft
+from lml_live.venues.importers.labels import cut_label
 from lml_live.venues.importers.outlines import OutlineError, ellipse, read_outlines, read_path, rectangle
 from lml_live.venues.importers.placing import bounds_of
 from lml_live.venues.importers.reading import Rejected, rejected
@@ -31,8 +32,10 @@ _INHERITED: Final = (
     *("data-section", "data-row", "data-category", "data-floor"),
     *("data-accessible", "data-companion", "data-restricted-view"),
 )
-_LENGTH: Final = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)(?:px)?\s*")
-_TRANSFORM: Final = re.compile(r"\s*,?\s*(matrix|translate|scale|rotate|skewX|skewY)\s*\(([^()]*)\)")
+# Possessive (`++`, `*+`): a million digits or spaces before what does not fit are not parted in each possible way.
+_NUMBER: Final = re.compile(r"[-+]?(?:\d++\.?+\d*+|\.\d++)(?:[eE][-+]?\d++)?")
+_LENGTH: Final = re.compile(rf"\s*+({_NUMBER.pattern})(?:px)?\s*+")
+_TRANSFORM: Final = re.compile(r"\s*+,?\s*+(matrix|translate|scale|rotate|skewX|skewY)\s*+\(([^()]*+)\)")
 _ESCAPED: Final = re.compile(r"_x([0-9A-Fa-f]{2,4})_")
 """How drawing programs write what an id may not have: `_x20_` is a space."""
 _TRUE: Final = frozenset({"", "1", "true", "yes"})
@@ -126,7 +129,7 @@ class _Reader:
             self._shape(tag, attributes, path)
 
     def _canvas(self, attributes: Mapping[str, str], path: str) -> None:
-        numbers = [float(each) for each in re.findall(_LENGTH, attributes.get("viewBox", ""))]
+        numbers = [float(each) for each in _NUMBER.findall(attributes.get("viewBox", ""))]
         if "viewBox" not in attributes and {"width", "height"} <= attributes.keys():
             # Other units than pixels say nothing about what is drawn inside.
             sizes = [_LENGTH.fullmatch(attributes[side]) for side in ("width", "height")]
@@ -146,11 +149,11 @@ class _Reader:
         if labels is None:
             kind = attributes.get("data-kind")
             if kind:
-                label = " ".join(attributes.get("data-label", "").split())[: limits.LABEL_CHARS_MAX]
+                label = cut_label(attributes.get("data-label", ""))
                 points = self._points(tag, attributes, matrix, path)
                 if points:
-                    kind = " ".join(kind.split())[: limits.LABEL_CHARS_MAX]
-                    self.draft.shapes.append(DraftShape(kind, label, points, around.get("data-floor", "")))
+                    floor = cut_label(around.get("data-floor", ""))
+                    self.draft.shapes.append(DraftShape(cut_label(kind), label, points, floor))
             elif "data-section" in attributes:
                 outline = self._points(tag, attributes, matrix, path)
                 if len(outline) >= 3:
@@ -168,13 +171,18 @@ class _Reader:
         seat.accessible = _flag(around, "data-accessible")
         seat.companion = _flag(around, "data-companion")
         seat.restricted_view = _flag(around, "data-restricted-view")
-        self._section(section, around, path).seats.append(seat)
+        found = self._section(section, around, path)
+        if found.capacity is not None:
+            self.findings.add(
+                path, f"is a seat in {shown(section)}, which is an area; a section of its own is expected"
+            )
+        found.seats.append(seat)
 
     def _labels(self, attributes: Mapping[str, str], around: Mapping[str, str]) -> tuple[str, str, str] | None:
         """Section, row and number of an element, or None where it is no seat."""
         if "data-number" in attributes:
             return around.get("data-section", ""), around.get("data-row", ""), attributes["data-number"]
-        name = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), attributes.get("id", ""))
+        name = _ESCAPED.sub(_unescaped, attributes.get("id", ""))
         for separator in "/:_-":
             parts = [part.strip() for part in name.split(separator)]
             if len(parts) == 3 and all(parts):
@@ -184,8 +192,14 @@ class _Reader:
     def _section(self, name: str, around: Mapping[str, str], path: str) -> DraftSection:
         if not name.strip():
             self.findings.add(path, "is in no section; a data-section is expected, of it or of a group around it")
-        floor = " ".join(around.get("data-floor", "").split())
-        return self._sections.setdefault(name, DraftSection(name, path, floor=floor))
+        floor = cut_label(around.get("data-floor", ""))
+        section = self._sections.setdefault(name, DraftSection(name, path, floor=floor))
+        if floor and floor != section.floor:
+            if section.floor:
+                before = f"floor {shown(section.floor)}, as {section.path} says"
+                self.findings.add(path, f"is on floor {shown(floor)}; section {shown(name)} is on {before}")
+            section.floor = floor
+        return section
 
     def _area(
         self, tag: str, attributes: Mapping[str, str], around: Mapping[str, str], path: str, capacity: str
@@ -220,12 +234,12 @@ class _Reader:
     def _transform(self, text: str, path: str) -> Matrix:
         matrix, at = _UNMOVED, 0
         while found := _TRANSFORM.match(text, at):
-            at = found.end()
-            numbers = [float(each) for each in re.findall(_LENGTH, found[2])]
-            step = _step(found[1], numbers)
+            numbers = [float(each) for each in _NUMBER.findall(found[2])]
+            # A sine of infinity is none.
+            step = _step(found[1], numbers) if all(map(math.isfinite, numbers)) else None
             if step is None:
                 break
-            matrix = _product(matrix, step)
+            matrix, at = _product(matrix, step), found.end()
         if text[at:].strip(" ,\t\r\n") or (text.strip() and at == 0):
             self.findings.add(path, f"has the transform {shown(text)}, which cannot be read")
         return matrix
@@ -282,6 +296,12 @@ def _product(outer: Matrix, inner: Matrix) -> Matrix:
 def _moved(matrix: Matrix, spot: Spot) -> Spot:
     a, b, c, d, e, f = matrix
     return a * spot[0] + c * spot[1] + e, b * spot[0] + d * spot[1] + f
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    code = int(found[1], 16)
+    # Half of a surrogate pair is no character, and nothing that names it could be answered.
+    return found[0] if 0xD800 <= code <= 0xDFFF else chr(code)
 
 
 def _flag(around: Mapping[str, str], name: str) -> bool:
