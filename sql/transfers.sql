@@ -115,8 +115,13 @@ INSERT INTO transfer_again (id, booking_id, cause, venue, tax, fee, netted, sent
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11);
 
 -- name: load_again
--- The one that a row of the outbox is for, with the currency of its booking.
-SELECT a.*, b.currency FROM transfer_again a JOIN booking b ON b.id = a.booking_id WHERE a.key = $1;
+-- The one that a row of the outbox is for, with the currency of its booking, and whether its own turn has come: Stripe
+-- lets no more out of a charge than it brought, so what went before it is there by then, and what is to come back is back.
+SELECT a.*, b.currency,
+       t.state <> 'decided' AND NOT EXISTS (SELECT FROM transfer_reversal r
+                                            WHERE r.booking_id = a.booking_id AND r.state = 'pending') AS has_its_turn
+FROM transfer_again a JOIN booking b ON b.id = a.booking_id JOIN transfer t ON t.booking_id = a.booking_id
+WHERE a.key = $1;
 
 -- name: keep_again
 -- Stripe has it; nothing where that was known.

@@ -114,6 +114,10 @@ class Paying:
         again = await self._transfers.load_again(work.key)
         outcome: Outcome = "found"
         if again.state == "decided":
+            if not again.has_its_turn:
+                raise PaymentFault(
+                    "unknown", "The transfer before it, or what comes back of that, is still on its way."
+                )
             stripe_id = await self._sent(work.booking, again.id) if work.tries > 1 or work.attempt > 0 else None
             if stripe_id is None:
                 # Out of the charge, which needs no balance; where Stripe will not, out of the balance, in turn.

@@ -74,6 +74,8 @@ class Again(Struct, frozen=True, kw_only=True):
     state: AgainState
     sent: int
     account: str
+    has_its_turn: bool
+    """Whether the transfer before it was made, and all that is to come back of that has come."""
 
 
 class Transfers:
@@ -191,6 +193,7 @@ class Transfers:
             state=row["state"],
             sent=row["sent"],
             account=row["account_id"],
+            has_its_turn=row["has_its_turn"],
         )
 
     async def made_again(self, again: Again, stripe_id: str) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
@@ -283,6 +284,35 @@ async def test_what_a_bank_gives_back_after_all_is_sent_again(house: BookingHous
     assert line.share == 2 * DUE == line.transferred + line.netted - line.receivable
     with pytest.raises(asyncpg.CheckViolationError):
         await house.pool.execute("UPDATE transfer_again SET sent = sent + 1, venue = venue + 1")
+
+
+async def test_what_is_sent_again_waits_for_what_was_sent_before(house: BookingHouse) -> None:
+    """Stripe was away for the first, and the dispute was lost and given back meanwhile: sent before it, the second took
+    all that the charge had, and the first was refused for ever, and with it what was to be reversed."""
+    opera = await organised(house)
+    event, account = await their_event(house, opera), await account_of(house, opera)
+    booking, _ = await house.sold(event, 3), await house.sold(event, 5, key="of a balance that is there")
+    await house.paying.turn()
+    away = "UPDATE outbox SET due = now() + $2::interval WHERE act = 'transfer' AND booking_id = $1"
+    await house.pool.execute(away, booking.id, timedelta(days=1))
+    assert booking.intent_id is not None
+    dispute = await house.double.steering.open_dispute(booking.intent_id, fee=0)
+    await house.double.steering.close_dispute(dispute, won=False)
+    await house.bookings.keep_notice("e1", "charge.dispute.closed", booking.intent_id)
+    await house.completer.turn()
+    assert await house.pool.fetchval("SELECT state FROM transfer_reversal") == "pending"
+    await house.double.steering.reinstate_dispute(dispute)
+    await house.bookings.keep_notice("e2", "charge.dispute.funds_reinstated", booking.intent_id)
+    for _ in range(3):
+        await house.completer.turn()
+    assert await house.pool.fetchval("SELECT state FROM transfer_again") == "decided"
+    await house.pool.execute(away, booking.id, timedelta())
+    await house.double.steering.advance(8 * 86_400)
+    await house.rest()
+    assert await house.pool.fetchval("SELECT state FROM transfer_again") == "made"
+    assert (await standing(house, booking), await owed(house)) == (("made", DUE, 0), [])
+    assert await at_account(house, account) == 2 * DUE
+    await house.assert_right(event)
 
 
 async def test_what_cannot_be_reversed_is_owed_and_kept_of_what_is_due_next(
