@@ -9,7 +9,7 @@ from aiohttp import web
 
 from lml_live.errors import Conflict, NotFound
 from lml_live.gateway.bodies import EdgeStep, EdgeSteps, LinkShown, PushRequest, RollbackRequest, VersionRequest
-from lml_live.gateway.callers import require_house, require_staff
+from lml_live.gateway.callers import require_house
 from lml_live.gateway.idempotency import request_seed
 from lml_live.gateway.layouts import LayoutServices
 from lml_live.gateway.operations import API, Operation, bind
@@ -104,7 +104,7 @@ def routes(services: EdgeServices) -> list[web.RouteDef]:
         return await services.layouts.keys.once(request, staff.id, act)
 
     async def link_layout(request: web.Request) -> web.Response:
-        await require_staff(request, desk, "manager")
+        await require_house(request, desk, "manager")
         wanted = await read_body(request, VersionRequest)
         version = await chosen(request.match_info["layout"], wanted.version)
         link = await services.links.make(version.layout_id, version.hash)

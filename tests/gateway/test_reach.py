@@ -27,7 +27,6 @@ OF_NOTHING = {
     "read_layout_draft": "layouts are everybody's to read",
     "compare_layout_versions": "layouts are everybody's to read",
     "list_layout_backups": "layouts are everybody's to read",
-    "link_layout": "layouts are everybody's to read",
     "write_layout_file": "layouts are everybody's to read",
     "read_layout_file": "reads what they send, and stores nothing",
 }
@@ -43,6 +42,7 @@ OF_THE_HOUSE = {
     "restore_layout",
     "push_layout",
     "roll_back_layout",
+    "link_layout",
     "test_mongo",
     "test_immutability",
 }
