@@ -257,15 +257,24 @@ async def walk_every_point(base: Path) -> list[str]:
     wrong, double = [], StripeDouble(directory / "stripe")
     try:
         await double.start()
-        async with own_stand(directory, double) as stand:
-            losses: tuple[Loss, ...] = ("worker", *ENGINE_LOSSES)
-            for loss, ending in itertools.product(losses, ENDINGS):
-                try:
-                    met = await walk(stand, ending, loss, range(1, CALLS_MAX))
-                    print(f"{loss} killed on the way to {ending}: {len(met)} points, {sorted(set(met))}", flush=True)
-                except Exception as error:  # noqa: BLE001 - red, whatever the reason; the others have their turn
-                    wrong.append(f"{loss} killed on the way to {ending}: {error!r}")
-                    print(f"RED: {wrong[-1]}", flush=True)
+        losses: tuple[Loss, ...] = ("worker", *ENGINE_LOSSES)
+        left = list(itertools.product(losses, ENDINGS))
+        while left:
+            # A walk that went wrong may leave its engines dead: those after it have their own.
+            place = directory / f"stand-{len(left)}"
+            place.mkdir(mode=0o711)
+            async with own_stand(place, double) as stand:
+                while left:
+                    loss, ending = left.pop(0)
+                    try:
+                        met = await walk(stand, ending, loss, range(1, CALLS_MAX))
+                        print(
+                            f"{loss} killed on the way to {ending}: {len(met)} points, {sorted(set(met))}", flush=True
+                        )
+                    except Exception as error:  # noqa: BLE001 - red, whatever the reason; the others have their turn
+                        wrong.append(f"{loss} killed on the way to {ending}: {error!r}")
+                        print(f"RED: {wrong[-1]}", flush=True)
+                        break
     finally:
         await double.kill()
     return wrong
