@@ -1,16 +1,20 @@
 """Importers of our own JSON, pretix's plans and tables; and what no importer may choke on."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from theatres import theatre
 
 from lml_live import limits
 from lml_live.venues.demo import concert_hall
 from lml_live.venues.importers import FORMATS, Imported, Rejected, import_layout
-from lml_live.venues.layout import canonical_bytes, count_places, seat_id, seats_of
+from lml_live.venues.importers.native import explain_layout
+from lml_live.venues.layout import canonical_bytes, count_places, seal_layout, seat_id, seats_of
 
 
 def imported(raw: bytes | str | object, **how: Any) -> Imported:
@@ -396,3 +400,37 @@ def test_a_table_of_more_cells_than_fit_is_refused(monkeypatch: pytest.MonkeyPat
     refused = import_layout("\n".join([*lines, "S,A,4"]).encode(), filename="x")
     assert isinstance(refused, Rejected)
     assert refused.violations[0].path == "line 5"
+
+
+# --- Our own JSON, with each member of it wrong in every way
+
+WHOLE: dict[str, Any] = json.loads(json.dumps(msgspec.to_builtins(seal_layout(theatre()))))
+BAD: list[object] = [None, True, -1, 1e308, 5e-324, 10**400, "", "x", [], [None], [[None, None]], {}, {"a": 1}]
+ABSENT = object()
+
+
+def paths(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Where each member of a tree is; of an array its first is enough."""
+    if path:
+        yield path
+    if isinstance(value, dict):
+        for name, member in value.items():
+            yield from paths(member, (*path, name))
+    elif isinstance(value, list) and value:
+        yield from paths(value[0], (*path, 0))
+
+
+@pytest.mark.parametrize("path", list(paths(WHOLE)), ids=lambda path: ".".join(map(str, path)))
+def test_no_member_that_is_wrong_raises(path: tuple[str | int, ...]) -> None:
+    """An entrance that was `null` had no place to stand in for it: 500."""
+    for bad in (*BAD, ABSENT):
+        tree = json.loads(json.dumps(WHOLE))
+        inner = tree
+        for step in path[:-1]:
+            inner = inner[step]
+        if bad is ABSENT:
+            del inner[path[-1]]
+        else:
+            inner[path[-1]] = bad
+        assert isinstance(attempt(tree), (Imported, Rejected))
+        assert all(violation.message for violation in explain_layout(tree))

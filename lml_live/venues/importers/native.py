@@ -178,6 +178,8 @@ def _stand_in(kind: inspect.Type) -> object:
             return 0.0
         case inspect.VarTupleType():
             return ()
+        case inspect.TupleType():
+            return tuple(_stand_in(item) for item in kind.item_types)
         case inspect.LiteralType():
             return kind.values[0]
     return None
