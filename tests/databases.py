@@ -151,10 +151,12 @@ async def take_database(server: str) -> str:
 async def give_back(dsn: str) -> None:
     """Empties a database that `take_database` gave, or drops it."""
     base, name = dsn.rsplit("/", 1)
-    as_made, connection = _AS_MADE.pop(name), _IN_HAND.pop(name)
+    as_made, connection = _AS_MADE.pop(name), _IN_HAND.pop(name, None)
     # A test may have left the server with no connection to spare, or the table locked: then another clone must do.
     with contextlib.suppress(asyncpg.PostgresError, OSError, TimeoutError):
-        if connection.is_closed():  # the test has ended all that there were
+        # The test has ended all that there were; or this process had nothing left to do for a while, and its session was
+        # over, until it took tests from another.
+        if connection is None or connection.is_closed():
             connection = await asyncpg.connect(dsn, timeout=5, command_timeout=5)
         await connection.execute(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
@@ -165,7 +167,8 @@ async def give_back(dsn: str) -> None:
             _AS_MADE[name], _IN_HAND[name] = as_made, connection
             _FREE.append(name)
             return
-    connection.terminate()
+    if connection is not None:
+        connection.terminate()
     end_kept(name)
     await _execute(f"{base}/postgres", f"DROP DATABASE {name} WITH (FORCE)")
 
