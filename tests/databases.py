@@ -154,8 +154,8 @@ async def give_back(dsn: str) -> None:
     as_made, connection = _AS_MADE.pop(name), _IN_HAND.pop(name, None)
     # A test may have left the server with no connection to spare, or the table locked: then another clone must do.
     with contextlib.suppress(asyncpg.PostgresError, OSError, TimeoutError):
-        # The test has ended all that there were; or this process had nothing left to do for a while, and its session was
-        # over, until it took tests from another.
+        # The test has ended all that there were; or this process had nothing left to do, and its session was over,
+        # until it took tests from another.
         if connection is None or connection.is_closed():
             connection = await asyncpg.connect(dsn, timeout=5, command_timeout=5)
         await connection.execute(
