@@ -274,6 +274,18 @@ def shared_server(postgres_server: str, mongo_url: str, valkey_url: str) -> Iter
     server.kill()
 
 
+def paid_through(double: StripeDouble) -> dict[str, str]:
+    """The settings of a server that sells through the double, at a pace that keeps no test waiting."""
+    return {
+        "LML_STRIPE_API_KEY": double.secret_key,
+        "LML_STRIPE_PUBLISHABLE_KEY": double.publishable_key,
+        "LML_STRIPE_WEBHOOK_SECRET": double.webhook_secret,
+        "LML_STRIPE_API_BASE": double.url,
+        "LML_STRIPE_CALLS": "1000",
+        "LML_STRIPE_ENDPOINT_CALLS": "500",
+    }
+
+
 @pytest.fixture(scope="session")
 def shop(postgres_server: str, mongo_url: str, valkey_url: str, stripe_shared: StripeDouble) -> Iterator[LiveServer]:
     """A server that sells, through the Stripe double; the tests of this process share it."""
@@ -281,13 +293,8 @@ def shop(postgres_server: str, mongo_url: str, valkey_url: str, stripe_shared: S
         postgres_server,
         mongo_url,
         valkey_url,
-        LML_STRIPE_API_KEY=stripe_shared.secret_key,
-        LML_STRIPE_PUBLISHABLE_KEY=stripe_shared.publishable_key,
-        LML_STRIPE_WEBHOOK_SECRET=stripe_shared.webhook_secret,
-        LML_STRIPE_API_BASE=stripe_shared.url,
+        **paid_through(stripe_shared),
         LML_PAYMENT_METHODS="card,ideal,sepa_debit",
-        LML_STRIPE_CALLS="1000",
-        LML_STRIPE_ENDPOINT_CALLS="500",
         LML_POLL_SECONDS="1",
     ) as server:
         yield server

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from lines import Lines
-from serving import LiveServer, open_house
+from serving import LiveServer, open_house, paid_through
 
 from lml_live.devstack.stripe.process import StripeDouble
 from lml_live.gateway import wire
@@ -17,12 +17,7 @@ def shop(postgres_server: str, mongo_url: str, valkey_url: str, stripe_shared: S
         postgres_server,
         mongo_url,
         valkey_url,
-        LML_STRIPE_API_KEY=stripe_shared.secret_key,
-        LML_STRIPE_PUBLISHABLE_KEY=stripe_shared.publishable_key,
-        LML_STRIPE_WEBHOOK_SECRET=stripe_shared.webhook_secret,
-        LML_STRIPE_API_BASE=stripe_shared.url,
-        LML_STRIPE_CALLS="1000",
-        LML_STRIPE_ENDPOINT_CALLS="500",
+        **paid_through(stripe_shared),
         LML_POLL_SECONDS="3600",
         LML_MAILBOX="1",
         LML_PUBLIC_URL="https://tickets.example.org",
