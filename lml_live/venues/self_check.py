@@ -125,17 +125,17 @@ def _seat_ids() -> list[RuleOutcome]:
     ids = [[seat.seat_id for _, _, seat in seats_of(layout)] for layout in sealed]
     spelled = [seat_id("hall", unicodedata.normalize(form, "é"), "A", "1") for form in ("NFC", "NFD")]
     return [
-        _outcome("seat ids: SHA-256 of layoutId_section_row_number", found == expected, f"{found[:16]}…"),
-        _outcome("seat ids: one for each seat", len(set(ids[0])) == len(ids[0]), f"{len(ids[0])} seats"),
-        _outcome("seat ids: the same in every version", ids[0] == ids[1], "versions 1 and 2 were compared"),
-        _outcome("seat ids: the same however an accent is spelled", len(set(spelled)) == 1, "NFC and NFD"),
+        RuleOutcome("seat ids: SHA-256 of layoutId_section_row_number", found == expected, f"{found[:16]}…"),
+        RuleOutcome("seat ids: one for each seat", len(set(ids[0])) == len(ids[0]), f"{len(ids[0])} seats"),
+        RuleOutcome("seat ids: the same in every version", ids[0] == ids[1], "versions 1 and 2 were compared"),
+        RuleOutcome("seat ids: the same however an accent is spelled", len(set(spelled)) == 1, "NFC and NFD"),
     ]
 
 
 async def _written_down(database: Database) -> AsyncIterator[RuleOutcome]:
     """What the collections say of themselves."""
     concern = database.write_concern.document
-    yield _outcome(
+    yield RuleOutcome(
         "writes: answered when a majority has them", concern.get("w") == "majority", f"w: {concern.get('w')}"
     )
     for name, validator in collection_rules().items():
@@ -143,20 +143,22 @@ async def _written_down(database: Database) -> AsyncIterator[RuleOutcome]:
             found = [one async for one in await database.list_collections(filter={"name": name})]
             known = await database[name].index_information()
         options: Mapping[str, Any] = found[0]["options"] if found else {}
-        yield _outcome(
+        yield RuleOutcome(
             f"{name}: the rules are those of this version",
             options.get("validator") == validator,
             "compared with the types" if found else "there is no such collection",
         )
         level = f"{options.get('validationLevel')}, {options.get('validationAction')}"
-        yield _outcome(f"{name}: every write is checked", level == "strict, error", level)
+        yield RuleOutcome(f"{name}: every write is checked", level == "strict, error", level)
         lacking = [
             index.name
             for index in INDEXES[name]
             if known.get(index.name, {}).get("key") != list(index.keys)
             or bool(known[index.name].get("unique")) != index.unique
         ]
-        yield _outcome(f"{name}: has its indexes", not lacking, f"missing or others: {lacking}" if lacking else "all")
+        yield RuleOutcome(
+            f"{name}: has its indexes", not lacking, f"missing or others: {lacking}" if lacking else "all"
+        )
 
 
 async def _refusals(database: Database) -> AsyncIterator[RuleOutcome]:
@@ -169,7 +171,9 @@ async def _refusals(database: Database) -> AsyncIterator[RuleOutcome]:
     good = msgspec.json.decode(msgspec.json.encode(good), type=dict[str, Document])
     for name, document in good.items():
         seen = await _try(database, (name, document))
-        yield _outcome(f"{name}: takes what keeps the rules", seen is None, seen.message if seen else "taken, undone")
+        yield RuleOutcome(
+            f"{name}: takes what keeps the rules", seen is None, seen.message if seen else "taken, undone"
+        )
     for name, rule, path, value in _BROKEN:
         seen = await _try(database, (name, _changed(good[name], path, value)))
         yield _refused(f"{name}: {rule}", seen, InvalidInput)
@@ -265,8 +269,10 @@ async def _life(scratch: Collections, library: Library, layout_id: str) -> Async
     layout, tamper = sample_layout(layout_id), _Tampering(scratch, layout_id)
     draft = (await library.save_draft(layout)).version
     sealed = decode_layout(await library.load_draft_bytes(draft))
-    yield _outcome("draft: what is read has the hash of what was stored", sealed.hash == draft.hash, draft.hash)
-    yield _outcome("draft: it is what was saved", sealed == seal_layout(in_nfc(layout)), f"{draft.place_count} places")
+    yield RuleOutcome("draft: what is read has the hash of what was stored", sealed.hash == draft.hash, draft.hash)
+    yield RuleOutcome(
+        "draft: it is what was saved", sealed == seal_layout(in_nfc(layout)), f"{draft.place_count} places"
+    )
     moved = msgspec.structs.replace(layout, name="Another draft")
     yield _refused(
         "draft: nobody's work is overwritten", await _said(library.replace_draft(moved, "0" * 64)), DraftMoved
@@ -276,7 +282,7 @@ async def _life(scratch: Collections, library: Library, layout_id: str) -> Async
     yield _refused("draft: a changed one is not published", await _said(library.publish(layout_id)), LayoutDamaged)
     await tamper.undo()
     published = await library.publish(layout_id)
-    yield _outcome("published: it is the draft that was checked", published.hash == draft.hash, published.state)
+    yield RuleOutcome("published: it is the draft that was checked", published.hash == draft.hash, published.state)
     yield _refused("published: twice is refused", await _said(library.publish(layout_id)), Conflict)
     yield _refused(
         "published: its version cannot be saved again", await _said(library.save_draft(moved, version=1)), Refused
@@ -296,20 +302,20 @@ async def _life(scratch: Collections, library: Library, layout_id: str) -> Async
     yield _refused("published: a changed one is not deployed", await _said(library.deploy(layout_id, 1)), LayoutDamaged)
     await tamper.undo()
     deployed = await library.deploy(layout_id, 1)
-    yield _outcome("deployed: it is what was published", deployed.hash == draft.hash, deployed.state)
-    yield _outcome("deployed: seen whole, it is not called damaged", deployed.damaged_ms is None, deployed.state)
+    yield RuleOutcome("deployed: it is what was published", deployed.hash == draft.hash, deployed.state)
+    yield RuleOutcome("deployed: seen whole, it is not called damaged", deployed.damaged_ms is None, deployed.state)
 
     for rule, name, where, members in _DAMAGES:
         await tamper.change(name, where, members)
         yield _refused(f"deployed: {rule} is found", await _said(library.load_index(layout_id, 1)), LayoutDamaged)
         await tamper.undo()
     whole = await library.load_bytes(layout_id, draft.hash)
-    yield _outcome("deployed: put right, it is served again", whole is not None, draft.hash)
+    yield RuleOutcome("deployed: put right, it is served again", whole is not None, draft.hash)
     await tamper.change(SECTIONS, _FIRST, _MOVED)
     found = await library.scrub(deployed)
     # Of its own layout: a check in another worker may be at the same step.
     noted = [version for version in await library.damaged_versions() if version.layout_id == layout_id]
-    yield _outcome("deployed: the scrub finds and notes it", not found and len(noted) == 1, f"{len(noted)} noted")
+    yield RuleOutcome("deployed: the scrub finds and notes it", not found and len(noted) == 1, f"{len(noted)} noted")
     await tamper.undo()
 
     retired = await library.retire(layout_id, 1)
@@ -317,7 +323,7 @@ async def _life(scratch: Collections, library: Library, layout_id: str) -> Async
     second = await library.begin_draft(layout_id, retired.version)
     anew = decode_layout(await library.load_draft_bytes(second))
     same = [seat.seat_id for *_, seat in seats_of(anew)] == [seat.seat_id for *_, seat in seats_of(sealed)]
-    yield _outcome("a new version: its seats have the same ids", same, f"version {second.version}")
+    yield RuleOutcome("a new version: its seats have the same ids", same, f"version {second.version}")
 
 
 _FIRST: Final[Mapping[str, object]] = {"position": 0}
@@ -394,10 +400,6 @@ async def _said(act: Awaitable[object]) -> LmlError | None:
     except _REFUSALS as error:
         return error
     return None
-
-
-def _outcome(rule: str, passed: bool, detail: str) -> RuleOutcome:
-    return RuleOutcome(rule, passed, detail)
 
 
 def _refused(rule: str, seen: LmlError | None, expected: type[LmlError]) -> RuleOutcome:

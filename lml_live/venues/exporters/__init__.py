@@ -1,6 +1,7 @@
 """Layouts as other programs' files. Pure: a layout in, bytes and a list of what they cannot say out.
 
-What is exported and imported again is the same seats: their labels, places and categories, whatever the format.
+What is exported and imported again is the same seats: their labels and categories, whatever the format, and their
+places, but in a table: it has no canvas, and only distances stay.
 """
 
 from typing import Final, Literal, get_args
