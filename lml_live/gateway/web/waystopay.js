@@ -40,7 +40,9 @@ export class WaysToPay {
 
   setCards(cards) {
     this._cards = cards.map((card) => ({ kind: "saved", id: card.id, label: cardName(card) }));
-    if (this._cards.length && this.way.kind === "card") this.way = this._cards[0];
+    // The list may come late: whoever is filling in a card by then is left at it.
+    const begun = this.node.parentElement?.contains(document.activeElement);
+    if (this._cards.length && this.way.kind === "card" && !begun) this.way = this._cards[0];
     this._show();
   }
 
@@ -53,6 +55,7 @@ export class WaysToPay {
   _show() {
     const card = { kind: "card", id: "card", label: this._cards.length ? "Another card" : "Card" };
     const ways = [...this._cards, card, ...this._methods];
+    const focused = this.node.contains(document.activeElement);
     this.node.hidden = ways.length === 1;
     fill(
       this.node,
@@ -63,6 +66,7 @@ export class WaysToPay {
         return element("label", { class: "way" }, input, way.label);
       }),
     );
+    if (focused) this.node.querySelector("input:checked").focus();
     this._told(this.way);
   }
 
