@@ -18,6 +18,10 @@ from lml_live.backoffice.turns import StaffTurns
 from lml_live.errors import Unavailable
 from lml_live.inventory import seatmap
 from lml_live.inventory.answers import Changed, Refusal
+from lml_live.inventory.checker import Checker
+from lml_live.inventory.drift import Drift
+from lml_live.inventory.feed import Feed
+from lml_live.inventory.rooms import STAFF, Room
 from lml_live.inventory.staff_holds import StaffHolds, Undone
 from lml_live.inventory.wishes import AreaWishes
 
@@ -35,6 +39,7 @@ class Office:
         self.inventory = StaffHolds(house.book)
         self.holding = Holding(house.pool, self.inventory, StaffTurns(house.pool))
         self.history = History(house.pool, self.inventory)
+        self.feed = Feed(house.book, tick_ms=50)
         self.event = self.customer = ""
 
     async def open(self) -> "Office":
@@ -73,6 +78,21 @@ class Office:
     async def pit_blocks(self) -> list[tuple[str, int]]:
         rows = await self.house.pool.fetch("SELECT kind, quantity FROM area_block WHERE event_id = $1", self.event)
         return sorted((row["kind"], row["quantity"]) for row in rows)
+
+    async def watch(self) -> Room:
+        """What is pushed to the screens from here on."""
+        return await self.feed.room(self.event)
+
+    async def told(self, room: Room) -> tuple[list[int], tuple[int, ...]]:
+        """The state of each seat and the places of the pit, as the diffs made them."""
+        await self.feed.catch_up(self.event)
+        return [byte & seatmap.STATE_MASK for byte in room.bytes_shown], room.areas(STAFF)["pit"]
+
+    async def drift(self) -> tuple[Drift, ...]:
+        """Where the two stores do not say the same."""
+        look = await Checker(self.house.book, self.house.holds, self.house.pool).look(self.event)
+        assert look is not None
+        return look.found
 
     async def lose_redis(self) -> None:
         """The event's keys vanish, and the book is built anew from what PostgreSQL knows."""
