@@ -317,6 +317,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
         holding = Holding(pool, staff_holds, turns)
         selling = Selling(pool, bookings, checkout, staff_holds, turns, mark_seconds=settings.mark_seconds)
         completer.undo_taking = selling.undo
+        checkout.finish_hold = holding.finish
         holder_services = HolderServices(
             live,
             layouts,

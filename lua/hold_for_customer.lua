@@ -20,7 +20,7 @@ local now = server_time_ms(ARGV[2])
 if found[3] then
   local known = cmsgpack.unpack(found[3])
   if known[HOLDER] ~= holder or known[STATE] == 'gone' then return {'not_found'} end
-  return {'same', known[SEQ], found[3], now, hold_id, cmsgpack.pack(still_lent(KEYS[4], known[LENT] or {}, house))}
+  return {'same', known[SEQ], found[3], now, hold_id, cmsgpack.pack(still_lent(KEYS[4], known, house))}
 end
 local tally = tally_of(found[2])
 if tally[1] + size_of(seats, areas) > tonumber(ARGV[6]) then return {'limit', ARGV[6]} end

@@ -18,7 +18,7 @@ local now = server_time_ms(ARGV[2])
 if found[3] then
   local known = cmsgpack.unpack(found[3])
   if known[BOOKING] ~= booking or known[STATE] ~= 'checkout' then return {'not_found'} end
-  return {'same', known[SEQ], found[3], now, hold_id, cmsgpack.pack(still_lent(KEYS[4], known[LENT] or {}, house))}
+  return {'same', known[SEQ], found[3], now, hold_id, cmsgpack.pack(still_lent(KEYS[4], known, house))}
 end
 if size_of(seats, areas) > tonumber(ARGV[7]) then return {'limit', ARGV[7]} end
 local runs = runs_of(seats, 2)

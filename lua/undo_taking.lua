@@ -15,13 +15,8 @@ if not record or record[STATE] ~= 'checkout' or record[BOOKING] ~= ARGV[4] then 
 
 -- Nothing below refuses.
 local now = server_time_ms(ARGV[2])
-local changed_seats, changed_areas, own, kept = {}, {}, {}, {}
-for i = 1, #record[SEATS], 2 do own[record[SEATS][i]] = true end
-for _, seat in ipairs(cmsgpack.unpack(ARGV[5])) do if own[seat] then kept[#kept + 1] = seat end end
-local lent = still_lent(KEYS[4], record[LENT] or {}, cmsgpack.unpack(ARGV[6]))
-end_for_good(KEYS, record, hold_id, 'staff', now, changed_seats, changed_areas)
-set_seats(KEYS[1], runs_of(kept, 1), HOUSE, changed_seats)
-for i = 1, #lent, 2 do move_places(KEYS[4], lent[i], lent[i + 1], 'available', 'blocked', changed_areas) end
+local house, blocks, changed_seats, changed_areas = cmsgpack.unpack(ARGV[5]), cmsgpack.unpack(ARGV[6]), {}, {}
+end_for_house(KEYS, record, hold_id, now, house, blocks, changed_seats, changed_areas)
 record[SEQ] = write_log(KEYS[5], stamp, 'free', ARGV[7], changed_seats, changed_areas, {{hold_id, record}})
 redis.call('HSET', KEYS[2], 'h:' .. hold_id, cmsgpack.pack(record))
 return {'freed', record[SEQ], now}

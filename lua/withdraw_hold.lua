@@ -1,9 +1,10 @@
 -- Ends anybody's hold on behalf of staff: its seats and places are for sale again, and its holder is told.
 -- INCLUDE inventory
 -- KEYS 1 seats, 2 book, 3 deadlines, 4 areas, 5 log
--- ARGV 1 stamp, 2 skew_ms, 3 hold_id, 4 origin, 5 until_ms
--- RETURN withdrawn, seq, before, now_ms | expired | not_found | in_checkout | no_book | other_stamp, stamp
--- `before` is the record as it was. Works past the deadline, and in every state of the sale.
+-- ARGV 1 stamp, 2 skew_ms, 3 hold_id, 4 origin, 5 until_ms, 6 house, 7 areas
+-- RETURN withdrawn, seq, before, now_ms, lent | expired | not_found | in_checkout | no_book | other_stamp, stamp
+-- `before` is the record as it was. Works past the deadline, and in every state of the sale. `house` and `areas` are those
+-- of undo_taking: what PostgreSQL has as blocked stays so, whoever died while he took it; `lent` are the places of that.
 local stamp, hold_id = ARGV[1], ARGV[3]
 local found = redis.call('HMGET', KEYS[2], 'stamp', 'h:' .. hold_id)
 local refusal = stamp_refusal(found[1], stamp)
@@ -16,8 +17,8 @@ if not record then return not_active end
 local now = server_time_ms(ARGV[2])
 -- A hold without an end has ended now: else its tombstone would stay for ever.
 if record[LIFETIME] >= tonumber(ARGV[5]) then record[DEADLINE], record[LIFETIME] = now, now end
-local changed_seats, changed_areas = {}, {}
-end_for_good(KEYS, record, hold_id, 'staff', now, changed_seats, changed_areas)
+local house, blocks, changed_seats, changed_areas = cmsgpack.unpack(ARGV[6]), cmsgpack.unpack(ARGV[7]), {}, {}
+local lent = end_for_house(KEYS, record, hold_id, now, house, blocks, changed_seats, changed_areas)
 record[SEQ] = write_log(KEYS[5], stamp, 'withdraw', ARGV[4], changed_seats, changed_areas, {{hold_id, record}})
 redis.call('HSET', KEYS[2], 'h:' .. hold_id, cmsgpack.pack(record))
-return {'withdrawn', record[SEQ], found[2], now}
+return {'withdrawn', record[SEQ], found[2], now, cmsgpack.pack(lent)}

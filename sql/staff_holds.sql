@@ -29,6 +29,14 @@ ON CONFLICT (hold_id) DO NOTHING;
 -- How far a hold is: taking, held or ended.
 SELECT state FROM staff_hold WHERE hold_id = $1 FOR UPDATE;
 
+-- name: find_taking
+-- Who asked for a hold of which nobody knows whether the inventory has granted it, and why.
+SELECT staff_id, reason FROM staff_hold WHERE hold_id = $1 AND state = 'taking';
+
+-- name: house_seats
+-- Which of these seats the house keeps back.
+SELECT seat_id FROM seat_block WHERE event_id = $1 AND seat_id = ANY ($2::text[]) AND kind = 'house';
+
 -- name: keep_hold
 -- The inventory has granted it: from here on it is the customer's.
 UPDATE staff_hold SET state = 'held' WHERE hold_id = $1;

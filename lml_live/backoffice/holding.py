@@ -6,7 +6,8 @@ A hold for a customer must outlive all that Redis holds, so PostgreSQL has a row
     take it in the inventory             one step: all or nothing
     put it on record as `held`           in the epoch in which it was taken, else it is taken again; then it is answered
 
-A worker that dies in between leaves a row that is listed as `taking`: the same request finishes it, a release ends it.
+A worker that dies in between leaves a row that is listed as `taking`, and over a house hold a block that Redis lacks.
+The same request finishes it, and so does whoever moves or sells the hold; a release ends it as if it had never been.
 Releases and moves are done in the inventory first, then put on record, in the same epoch; both may be repeated.
 """
 
@@ -102,6 +103,21 @@ class Holding:
             await connected.execute(_SQL["begin_hold"], *row, *columns)
             if await connected.fetchval(_SQL["lock_state"], hold) == "ended":
                 return _ENDED
+        return await self._take(event, seat_ids, hold, holder, seats, areas, act, over_house=over_house)
+
+    async def _take(
+        self,
+        event: str,
+        seat_ids: Sequence[str],
+        hold: str,
+        holder: str,
+        seats: SeatTypes,
+        areas: AreaWishes,
+        act: Act,
+        *,
+        over_house: bool,
+    ) -> Changed | Refusal:
+        """Takes what a row notes as `taking`, where the inventory has not granted it yet, and puts it on record."""
         async with self._turn(event, over_house):
             house = await area_blocks(self._pool, event, [area for area, _, _ in areas]) if over_house else NO_BLOCKS
             outcome = await self._inventory.hold_for_customer(
@@ -124,11 +140,30 @@ class Holding:
                         told = (hold, holder, None, act.staff, act.reason)
                         await use_up_places(connected, event, outcome.lent, "held", *told)
                     await _record(connected, event, "hold", "held", hold, holder, act, taken, places)
-        if state == "ended":
-            # A colleague released what was listed as `taking`, before the inventory had it.
-            await self._inventory.withdraw_hold(event, hold)
-            return _ENDED
+            if state == "ended":
+                # A colleague released what was listed as `taking`, before the inventory had it.
+                await self._inventory.withdraw_hold(event, hold, *await self._kept_back(event, seat_ids, hold))
+                return _ENDED
+        if state is None:
+            # The same request, sent twice, was refused beside this one, and has dropped the row.
+            raise Unavailable("Please send the request again.", retry_after_ms=limits.RETRY_AFTER_MS)
         return outcome
+
+    async def finish(self, event: str, hold: str) -> None:
+        """Puts on record what a worker took for a customer and died over; nothing where there is no such hold.
+
+        To be awaited by whoever moves or sells a hold for a customer: else a block that it has used up stays in
+        PostgreSQL, and its seats are blocked again, or for sale, as the next adopt or the next refund will have it.
+        """
+        async with postgres.connection(self._pool) as connected:
+            row = await connected.fetchrow(_SQL["find_taking"], hold)
+        record = None if row is None else await self._inventory.find_hold(event, hold)
+        if row is None or record is None:
+            return
+        # Over a house hold: whether it was asked so is known to nobody any more, and it has what it has.
+        named = (record.holder, record.seat_types(), record.area_types())
+        seat_ids, act = await self._inventory.seat_ids(event), Act(row["staff_id"], row["reason"])
+        await self._take(event, seat_ids, hold, *named, act, over_house=True)
 
     async def move(
         self,
@@ -145,6 +180,7 @@ class Holding:
 
         Places of areas are taken from what is for sale, also `over_house`.
         """
+        await self.finish(event, hold)
         async with self._turn(event, over_house):
             outcome = await self._inventory.move_hold(event, hold, seats, areas, over_house=over_house)
             if isinstance(outcome, Refusal):
@@ -171,8 +207,13 @@ class Holding:
         return self._turns.take(event) if over_house else nullcontext()
 
     async def release(self, event: str, seat_ids: Sequence[str], hold: str, act: Act) -> Undone | Refusal | None:
-        """Releases anybody's hold. None where the inventory had lost it and only its row was left to end."""
-        outcome = await self._inventory.withdraw_hold(event, hold)
+        """Releases anybody's hold. None where the inventory had lost it and only its row was left to end.
+
+        What PostgreSQL still has as the house's is the house's again: whoever took it died before it was on record.
+        """
+        async with self._turns.take(event):
+            house, blocks = await self._kept_back(event, seat_ids, hold)
+            outcome = await self._inventory.withdraw_hold(event, hold, house, blocks)
         if isinstance(outcome, Refusal) and outcome.code not in ("hold_not_found", "hold_expired"):
             return outcome
         async with postgres.transaction(self._pool) as connected:
@@ -189,8 +230,27 @@ class Holding:
             if row is not None:
                 await connected.execute(_SQL["end_hold"], hold)
             seats, areas = _contents(row, before, seat_ids)
-            await _record(connected, event, "release", "available", hold, holder, act, seats, areas)
+            kept = await _house_seats(connected, event, seats)
+            lent = {} if isinstance(outcome, Refusal) else outcome.lent
+            free = {area: n - lent.get(area, 0) for area, n in areas.items() if n > lent.get(area, 0)}
+            told = (hold, holder, act)
+            await _record(connected, event, "release", "house", *told, [seat for seat in seats if seat in kept], lent)
+            await _record(connected, event, "release", "available", *told, [s for s in seats if s not in kept], free)
         return None if isinstance(outcome, Refusal) else outcome
+
+    async def _kept_back(self, event: str, seat_ids: Sequence[str], hold: str) -> tuple[set[int], AreaBlocks]:
+        """What PostgreSQL has as kept back by the house of a hold's seats, by index, and as blocked of its areas.
+
+        In the event's turn it stays so.
+        """
+        record = await self._inventory.find_hold(event, hold)
+        if record is None:
+            return set(), NO_BLOCKS
+        index_of = {seat_ids[seat]: seat for seat, _ in record.seat_types()}
+        async with postgres.connection(self._pool) as connected:
+            kept = await _house_seats(connected, event, index_of)
+        blocks = await area_blocks(self._pool, event, {area for area, _, _ in record.area_types()})
+        return {index_of[seat_id] for seat_id in kept}, blocks
 
     async def list_holds(self, event: str, *, after: tuple[datetime, str] | None, limit: int) -> Sequence[CustomerHold]:
         """An event's holds for customers that live, the oldest first; what became a booking is none of them."""
@@ -220,6 +280,11 @@ async def area_blocks(pool: Pool, event: str, areas: Collection[str]) -> AreaBlo
     async with postgres.connection(pool) as connected:
         found = await load_area_blocks(connected, event, areas)
     return {area: AreaBlock(*block) for area, block in found.items()}
+
+
+async def _house_seats(connected: Connection, event: str, seat_ids: Collection[str]) -> set[str]:
+    """Which of these seats the house keeps back, as PostgreSQL has it."""
+    return {row["seat_id"] for row in await connected.fetch(_SQL["house_seats"], event, list(seat_ids))}
 
 
 async def _same_epoch(connected: Connection, event: str, epoch: int) -> None:

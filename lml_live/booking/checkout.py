@@ -25,7 +25,7 @@ from lml_live.booking.completer import Completer
 from lml_live.booking.payments import JudgeAmount, judge_amount
 from lml_live.errors import Unavailable
 from lml_live.inventory.answers import Changed, Refusal
-from lml_live.inventory.holds import Holds
+from lml_live.inventory.holds import Holds, is_staff_hold
 from lml_live.inventory.records import Record
 
 log = logging.getLogger(__name__)
@@ -45,6 +45,11 @@ class Quoted(Struct, frozen=True):
 
 QuoteHold = Callable[[str, Record], Quoted]
 """Prices a hold of an event; the gateway knows layouts and prices."""
+
+
+FinishHold = Callable[[str, str], Awaitable[None]]
+"""(event, hold): puts on record what the box office took for a customer, where a worker died over it; the box office's
+to say."""
 
 
 class Buyer(Struct, frozen=True):
@@ -81,6 +86,7 @@ class Checkout:
         self._mark_seconds = mark_seconds
         self._admit = admit
         self._judge_amount = judge_amount
+        self.finish_hold: FinishHold = _nothing_to_finish
 
     def booking_id(self, holder: str, key: str) -> str:
         """The id of the booking that a request makes: a repetition finds the first one's, whatever became of it."""
@@ -163,6 +169,8 @@ class Checkout:
 
     async def mark(self, event: str, holder: str, hold: str, booking: str) -> Changed | Refusal:
         """Marks a hold with the booking that is being made of it."""
+        if is_staff_hold(hold):
+            await self.finish_hold(event, hold)
         return await self._holds.checkout_hold(event, holder, hold, booking, mark_seconds=self._mark_seconds)
 
     async def _find(self, booking: str) -> Booking | Refusal | None:
@@ -265,6 +273,10 @@ class Checkout:
             # A key that was used for two holds, or again after its refusal: this hold's claim can never commit.
             log.warning("booking %s is another's or was refused: hold %s is given back", booking, mark.hold)
             await self._completer.restore(event, mark.hold, booking)
+
+
+async def _nothing_to_finish(_event: str, _hold: str) -> None:
+    """Where no box office holds anything."""
 
 
 def _given(line: Line) -> Line:

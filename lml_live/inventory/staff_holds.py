@@ -30,7 +30,10 @@ class Taken(Changed, frozen=True):
 
 
 class Undone(Struct, frozen=True):
-    """A hold that staff changed or ended: the record as it was, and as it is now (None: it has ended)."""
+    """A hold that staff changed or ended: the record as it was, and as it is now (None: it has ended).
+
+    `lent` are, by area, the places of one that ended which are the house's again.
+    """
 
     hold: str
     before: Record
@@ -38,6 +41,7 @@ class Undone(Struct, frozen=True):
     epoch: int
     seq: int
     now_ms: int
+    lent: Mapping[str, int] = {}
 
 
 class StaffHolds:
@@ -102,13 +106,22 @@ class StaffHolds:
                 return Undone(hold, then, now, sale.epoch, int(seq), int(now_ms))
         return _refusal(read_answer(sale, answer, hold))
 
-    async def withdraw_hold(self, event: str, hold: str) -> Undone | Refusal:
-        """Ends anybody's hold: its seats are for sale again. `hold_in_checkout` while it is being paid for."""
-        args: list[Part] = [self._book.skew_ms, hold, "", limits.UNTIL_RELEASED_MS]
+    async def withdraw_hold(
+        self, event: str, hold: str, house: Collection[int] = (), areas: AreaBlocks = NO_BLOCKS
+    ) -> Undone | Refusal:
+        """Ends anybody's hold: its seats are for sale again. `hold_in_checkout` while it is being paid for.
+
+        But seats of `house`, and places that it was lent, are the house's, as in `undo_taking`.
+        """
+        args: list[Part] = [
+            *(self._book.skew_ms, hold, "", limits.UNTIL_RELEASED_MS),
+            *(pack(sorted(house)), pack_blocks(areas)),
+        ]
         sale, answer = await self._book.run(event, "withdraw_hold", _SEATS_BOOK_DEADLINES_AREAS_LOG, lambda _: args)
         match answer:
-            case [b"withdrawn", seq, before, now_ms]:
-                return Undone(hold, decode_record(before), None, sale.epoch, int(seq), int(now_ms))
+            case [b"withdrawn", seq, before, now_ms, packed]:
+                then, lent = decode_record(before), _lent(packed)
+                return Undone(hold, then, None, sale.epoch, int(seq), int(now_ms), lent)
         return _refusal(read_answer(sale, answer, hold))
 
     # --- Sold at once
@@ -178,6 +191,11 @@ class StaffHolds:
 
     # --- Looking
 
+    async def seat_ids(self, event: str) -> Sequence[str]:
+        """The event's seats, by index."""
+        index_of = await self._book.seat_index(await self._book.sale(event))
+        return sorted(index_of, key=index_of.__getitem__)
+
     async def find_hold(self, event: str, hold: str) -> Record | None:
         """Anybody's hold as it is now; None where there is none, or it is gone."""
         for _ in range(limits.STAMP_TRIES):
@@ -229,11 +247,15 @@ def _taken(sale: Sale, answer: Sequence[Any], hold: str) -> Taken | Refusal:
     if answer[0] not in (b"held", b"marked", b"same"):
         return _refusal(read_answer(sale, answer, hold))
     *granted, packed = answer
-    made, lent = read_answer(sale, granted, hold), msgspec.msgpack.decode(packed, type=list[Any])
+    made = read_answer(sale, granted, hold)
     assert isinstance(made, Changed), "it was granted"
-    return Taken(
-        made.hold, made.record, made.epoch, made.seq, made.now_ms, dict(zip(lent[::2], lent[1::2], strict=True))
-    )
+    return Taken(made.hold, made.record, made.epoch, made.seq, made.now_ms, _lent(packed))
+
+
+def _lent(packed: bytes) -> dict[str, int]:
+    """Places by area, of {area, n, …}."""
+    lent = msgspec.msgpack.decode(packed, type=list[Any])
+    return dict(zip(lent[::2], lent[1::2], strict=True))
 
 
 def _refusal(answer: Changed | Refusal) -> Refusal:

@@ -234,14 +234,14 @@ local function lent_by_house(key, house)
   return lent
 end
 
--- How many of {area, n, …}, places that a hold was lent, PostgreSQL has still as blocked: whoever blocked or unblocked
+-- How many of the places that a hold was lent, and has yet, PostgreSQL has still as blocked: whoever blocked or unblocked
 -- since has set anew what is. As {area, n, …}.
-local function still_lent(key, lent, house)
-  local still, off_sale = {}, {}
+local function still_lent(key, record, house)
+  local still, off_sale, lent, places = {}, {}, record[LENT] or {}, places_of(record[AREAS])
   for i = 1, #house, 3 do off_sale[house[i]] = house[i + 1] end
   for i = 1, #lent, 2 do
     local blocked = tonumber(redis.call('HGET', key, lent[i] .. '/blocked') or 0)
-    local n = math.min(lent[i + 1], (off_sale[lent[i]] or 0) - blocked)
+    local n = math.min(lent[i + 1], places[lent[i]] or 0, (off_sale[lent[i]] or 0) - blocked)
     if n > 0 then still[#still + 1], still[#still + 2] = lent[i], n end
   end
   return still
@@ -336,6 +336,20 @@ local function end_for_good(keys, record, hold_id, reason, now, changed_seats, c
   end_hold(keys[1], keys[4], record, 'held', reason, changed_seats, changed_areas)
   write_tally(keys[2], record[HOLDER], tally)
   redis.call('ZADD', keys[3], math.max(record[LIFETIME], now) + TOMBSTONE_MS, hold_id)
+end
+
+-- The same for what staff took and PostgreSQL may not know of: as if it had never been. Of its seats those of `house`
+-- (rising) are the house's again, and places that it was lent are blocked again, as far as PostgreSQL has them (`blocks`,
+-- see still_lent). All else is for sale. Answers {area, n, …}, the places that went back.
+local function end_for_house(keys, record, hold_id, now, house, blocks, changed_seats, changed_areas)
+  local own, kept = {}, {}
+  for i = 1, #record[SEATS], 2 do own[record[SEATS][i]] = true end
+  for _, seat in ipairs(house) do if own[seat] then kept[#kept + 1] = seat end end
+  local lent = still_lent(keys[4], record, blocks)
+  end_for_good(keys, record, hold_id, 'staff', now, changed_seats, changed_areas)
+  set_seats(keys[1], runs_of(kept, 1), HOUSE, changed_seats)
+  for i = 1, #lent, 2 do move_places(keys[4], lent[i], lent[i + 1], 'available', 'blocked', changed_areas) end
+  return lent
 end
 
 -- Removes a tombstone and the markers of the keys that were applied to its hold.

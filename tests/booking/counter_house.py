@@ -37,6 +37,7 @@ class Counter:
             house.pool, house.bookings, house.checkout, self.inventory, turns, mark_seconds=MARK_SECONDS
         )
         house.completer.undo_taking = self.selling.undo
+        house.checkout.finish_hold = self.holding.finish
         self.customer = ""
         shown = SimpleNamespace(
             areas=[SimpleNamespace(area_id="floor")], layout_id="", layout_version=1, layout_hash=""
@@ -69,11 +70,13 @@ class Counter:
         self.customer = await self.holding.add_customer("clara")
         return self
 
-    async def hold(self, *seats: int, over_house: bool = False) -> str:
+    async def hold(self, *seats: int, floor: int = 0, over_house: bool = False) -> str:
         """For a customer, without an end."""
-        act = Act("clara", "school class")
+        act, areas = Act("clara", "school class"), [("floor", "adult", floor)] if floor else []
         made = await self.holding.hold(
-            *(self.event, IDS, self.customer, "Kim", adults(*seats), [], act), over_house=over_house, request="a" * 40
+            *(self.event, IDS, self.customer, "Kim", adults(*seats), areas, act),
+            over_house=over_house,
+            request="a" * 40,
         )
         assert isinstance(made, Changed), made
         return made.hold

@@ -21,6 +21,7 @@ from every_point import charge_again
 from inventory_house import refused
 from waiting import eventually
 
+from lml_live.backoffice import holding
 from lml_live.booking.bookings import Booking
 from lml_live.booking.ledger import Tender
 from lml_live.booking.refunding import NotRefundable
@@ -243,6 +244,29 @@ async def test_a_death_before_the_claim_leaves_nothing(
     assert sold(again).state == "confirmed"
     await house.rest()
     await house.assert_right(event)
+
+
+@pytest.mark.parametrize("online", [False, True], ids=["at the counter", "by the customer"])
+async def test_a_hold_that_a_dead_worker_left_uses_its_blocks_up_when_it_is_sold(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch, online: bool
+) -> None:
+    """It was sold with the house's block still in PostgreSQL: given back, the seat was blocked after the next adopt and
+    for sale before, and the floor had two places fewer than it has."""
+    house, event = counter.house, counter.event
+    with monkeypatch.context() as broken:
+        broken.setattr(holding, "_same_epoch", die)
+        with pytest.raises(Died):
+            await counter.hold(3, 20, floor=4, over_house=True)
+    [hold] = await house.pool.fetch("SELECT hold_id FROM staff_hold WHERE event_id = $1", event)
+    if online:
+        made = await house.claimed(event, hold["hold_id"], holder=counter.customer)
+    else:
+        made = sold(await counter.sell_hold(hold["hold_id"]))
+    await house.rest()
+    assert made.hold == hold["hold_id"]
+    assert await counter.blocks() == {21: "house", 22: "kill"}
+    assert (await counter.floor())[1] == {"house": 4, "kill": 2}
+    assert await counter.drift() == ()
 
 
 async def test_a_block_that_is_refused_while_a_sale_is_undone_leaves_the_house_hold(

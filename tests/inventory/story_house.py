@@ -1,5 +1,7 @@
 """What staff and time do in a story: blocks, channels, customers' holds, the sale's rules and hours, the sweep."""
 
+from collections.abc import Mapping
+
 import msgspec
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
@@ -13,10 +15,11 @@ from lml_live.inventory import seatmap
 from lml_live.inventory.addresses import Addresses
 from lml_live.inventory.answers import Refusal
 from lml_live.inventory.holds import is_staff_hold
-from lml_live.inventory.staff_holds import Taken
+from lml_live.inventory.staff_holds import Taken, Undone
 from lml_live.inventory.upkeep import Upkeep
 from lml_live.inventory.wishes import AreaBlock
 
+seldom = st.sampled_from([False, False, False, True])
 refused_acts = st.sampled_from(["hold", "add", "replace", "extend", "checkout"])
 
 
@@ -73,9 +76,18 @@ class HouseRules(Bookings):
 
     # --- Customers' holds
 
-    @rule(holder=holders, wish=wishes, over_house=st.booleans())
-    def hold_for_customer(self, holder: str, wish: SeatsAndPlaces, over_house: bool) -> None:
-        ref = self.ref
+    @rule(holder=holders, wish=wishes, over_house=st.booleans(), died=seldom)
+    def hold_for_customer(
+        self,
+        holder: str,
+        wish: SeatsAndPlaces,
+        over_house: bool,
+        died: bool = False,
+        moved: SeatsAndPlaces | None = None,
+    ) -> None:
+        """Who takes it may have `died` before PostgreSQL knew of it: released, it was never there. `moved` meanwhile it
+        gives the house what it still has."""
+        ref, was = self.ref, set(self.ref.blocked)
         name = self.run(self.staff.hold_id(self.event, f"{len(self.order):020x}"))
         more = {"over_house": over_house, "house": self.house_blocks(over_house)}
         answer = self.run(self.staff.hold_for_customer(self.event, holder, name, *self.asked(wish), **more))  # type: ignore[arg-type]
@@ -92,6 +104,28 @@ class HouseRules(Bookings):
             ref.blocked -= hold.seats
             again = self.staff.hold_for_customer(self.event, holder, name, *self.asked(wish), over_house=over_house)
             self.is_told_again(answer, self.run(again))
+            if died:
+                if moved is not None:
+                    self.move(self.at(name), moved, False)
+                self.withdraw_what_nobody_knows(name, was, more["house"], answer.lent)
+
+    def withdraw_what_nobody_knows(
+        self, name: str, house: set[int], blocks: dict[str, AreaBlock], lent: Mapping[str, int]
+    ) -> None:
+        hold = self.ref.holds[name]
+        kept = house & hold.seats
+        back = {area: least for area, n in lent.items() if (least := min(n, sum(hold.places.values())))}
+        answer = self.run(self.staff.withdraw_hold(self.event, name, house, blocks))
+        assert isinstance(answer, Undone)
+        assert answer.lent == back
+        hold.lifetime = self.ref.now
+        self.ref.end(name, since=self.ref.now)
+        self.ref.blocked |= kept
+        self.ref.blocked_places += sum(back.values())
+
+    def at(self, name: str) -> int:
+        """How the rules call a hold."""
+        return self.order[::-1].index(name)
 
     def house_blocks(self, over_house: bool = True) -> dict[str, AreaBlock]:
         """As PostgreSQL has it: what staff who sell over house holds may take."""

@@ -206,6 +206,19 @@ def what_staff_give_and_sell(s: Told) -> None:
     assert anna
 
 
+def what_dead_workers_took(s: Told) -> None:
+    """Over a house hold, and released by a colleague. Moved before, it gives the house what it still has."""
+    s.block([2, 3, 5], 3, back=False, kill=False)
+    s.takes("anna", 0, a=1)
+    for moved in (None, wish(2, 9, a=1, b=1), wish(4, a=1), wish(8)):
+        s.hold_for_customer("ben", wish(2, 4, 5, a=2, b=1), over_house=True, died=True, moved=moved)
+        s.said(*(None for _ in range(1 if moved is None else 2)))
+        s.everything_agrees()
+        s.block([2, 3, 5], 3, back=False, kill=False)
+    s.hold_for_customer("ben", wish(4, a=1), over_house=False, died=True)
+    s.looks()
+
+
 def what_a_channel_has(s: Told) -> None:
     anna = s.takes("anna", 0, 1, a=2)
     s.assign("agency", [0, 2, 3], 4)
@@ -418,6 +431,7 @@ TALES = [
     (losses_without_a_budget, PLAIN),
     (what_the_house_keeps, PLAIN),
     (what_staff_give_and_sell, PLAIN),
+    (what_dead_workers_took, PLAIN),
     (what_a_channel_has, PLAIN),
     (what_the_sale_allows, PLAIN),
     (what_is_known_of_an_event, PLAIN),

@@ -74,6 +74,13 @@ async def withdraw_plainly(w: Witness) -> None:
     await w.withdraw(await w.hold("anna", 1, 2, pit=2))
 
 
+async def withdraw_what_the_house_lent(w: Witness) -> None:
+    await w.block(7, pit=3)
+    await w.hold("ben", pit=2)
+    hold = await w.give("kim", 3, 7, pit=2, over_house=True)
+    await w.withdraw_what_nobody_knows(hold, 7)
+
+
 async def withdraw_what_is_paid_for(w: Witness) -> None:
     hold = await w.hold("anna", 1)
     await w.checkout("anna", hold)
@@ -160,7 +167,7 @@ async def read_what_is_damaged(w: Witness) -> None:
 
 # --- Mutations
 
-FREED = "end_for_good(KEYS, record, hold_id, {}, now, changed_seats, changed_areas)"
+FREED = "end_for_good({}, record, hold_id, {}, now, changed_seats, changed_areas)"
 GONE = "record[STATE], record[REASON] = 'gone', {}"
 OWNER = "record[BOOKING] ~= ARGV[4] or "
 MISSING = "math.max(0, places[area] - open)"
@@ -172,25 +179,29 @@ MUTATIONS: list[tuple[str, str, str, str, Acts, str]] = [
     ("the counter sells what is free", "take_for_sale", TAKEN, "", sell_what_is_held, "I3"),
     ("the counter sells places that are there", "take_for_sale", FULL, "", sell_what_is_held, "I5"),
     ("what is undone is the house's again", "undo_taking", "runs_of(kept, 1), HOUSE", "{}, HOUSE", sell_and_undo, "I6"),
-    ("what is undone is for sale", "undo_taking", FREED.format("'staff'"), GONE.format("'staff'"), sell_and_undo, "I7"),
+    ("what is undone is for sale", "undo_taking", FREED.format("keys", "'staff'"), GONE.format("'staff'"),
+     sell_and_undo, "I7"),
     ("what the house lends is sold last", "take_for_sale", MISSING, "places[area]", sell_over_house_places, "I6"),
     ("what is killed is not lent", "take_for_sale", KILLED, "blocked",
      sell_killed_places, "I5"),
     ("nor to a customer", "hold_for_customer", KILLED, "blocked",
      sell_killed_places, "I5"),
-    ("places that were lent are the house's again", "undo_taking", "for i = 1, #lent, 2 do move_places(",
-     "for i = 1, 0, 2 do move_places(", undo_over_house_places, "I6"),
+    ("places that were lent are the house's again", "undo_taking", "move_places(keys[4], lent[i]",
+     "move_places(keys[4], 'none'", undo_over_house_places, "I6"),
     ("unless somebody has put them on sale", "undo_taking", "(off_sale[lent[i]] or 0) - blocked", "lent[i + 1]",
      unblock_before_it_is_undone, "I6"),
-    ("what staff end is for sale", "withdraw_hold", FREED.format("'staff'"), GONE.format("'staff'"),
+    ("what staff end is for sale", "withdraw_hold", FREED.format("keys", "'staff'"), GONE.format("'staff'"),
      withdraw_plainly, "I7"),
+    ("but for the seats that the house kept", "withdraw_hold", "cmsgpack.unpack(ARGV[6])", "{}",
+     withdraw_what_the_house_lent, "I6"),
+    ("and the places", "withdraw_hold", "cmsgpack.unpack(ARGV[7])", "{}", withdraw_what_the_house_lent, "I6"),
     ("staff end nothing that is paid for", "withdraw_hold", "if not record then return not_active end",
      "record = record or cmsgpack.unpack(found[2])", withdraw_what_is_paid_for, "I9"),
     ("a closed sale spares what is paid for", "close_holds", "record[STATE] == 'active'", "record[STATE] ~= 'gone'",
      close_all, "I4"),
     ("a closed sale ends the rest", "close_holds", "record[STATE] == 'active'", "false", close_all, "I4"),
-    ("what a closed sale ends is free", "close_holds", FREED.format("'closed'"), GONE.format("'closed'"), close_all,
-     "I7"),
+    ("what a closed sale ends is free", "close_holds", FREED.format("KEYS", "'closed'"), GONE.format("'closed'"),
+     close_all, "I7"),
     ("a booking keeps what it keeps", "keep_places", "take_out_seats(record[SEATS], seats)",
      "take_out_seats(record[SEATS], {})", keep_a_part, "I4"),
     ("a booking keeps no more places", "keep_places", "math.min(had, areas[j + 2])", "had", keep_a_part, "I4"),

@@ -78,6 +78,7 @@ ELSEWHERE = {
     "seat_bytes": "shows what read_inventory answers",
     "own_places": "tells what a record has",
     "find_hold": "a plain read of a record",
+    "seat_ids": "reads the layout only",
     "find_holds": "plain reads of a book",
 }
 """What no rule calls, and why not."""

@@ -84,8 +84,8 @@ class TestHeader:
         for kind, named in (("KEYS", script.keys), ("ARGV", script.args)):
             used = {int(number) for number in re.findall(rf"\b{kind}\[(\d+)\]", script.body)}
             spread = re.search(rf"unpack\({kind}|, #{kind} do", script.body)
-            # end_for_good takes KEYS whole: seats, book, deadlines, areas.
-            whole = kind == "KEYS" and "end_for_good(KEYS," in script.body
+            # These take KEYS whole: seats, book, deadlines, areas.
+            whole = kind == "KEYS" and re.search(r"\bend_for_(good|house)\(KEYS,", script.body)
             # The acts of the include work on KEYS 1 seats and 4 areas.
             if kind == "KEYS" and re.search(r"\b(hold|release)(\(|, )act, ", script.body):
                 assert (named[0], named[3]) == ("seats", "areas")
@@ -522,7 +522,10 @@ STAFF_CALLS: dict[str, tuple[Callable[[StaffHolds], Any], dict[str, Any]]] = {
         lambda acts: acts.move_hold("e", "42-s-h", SEATS, AREAS, over_house=False),
         {"also": seatmap.BYTE_AVAILABLE, "channel": 4},
     ),
-    "withdraw_hold": (lambda acts: acts.withdraw_hold("e", "42-s-h"), {}),
+    "withdraw_hold": (
+        lambda acts: acts.withdraw_hold("e", "42-s-h", {4, 2}, BLOCKS),
+        {"house": msgspec.msgpack.encode([2, 4]), "areas": PACKED_BLOCKS},
+    ),
     "take_for_sale": (
         lambda acts: acts.take_for_sale(
             "e", "anna", "42-s-h", "b1", SEATS, AREAS, over_house=True, mark_seconds=30, house=BLOCKS

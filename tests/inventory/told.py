@@ -53,10 +53,6 @@ class Told(HouseRules):
         self.hold(who, wish(*seats, a=a, b=b))
         self.said(code)
 
-    def at(self, name: str) -> int:
-        """How the rules call a hold."""
-        return self.order[::-1].index(name)
-
     def adds(self, name: str, *seats: int, a: int = 0, b: int = 0, code: str = "") -> None:
         self.add(self.at(name), "anna", True, wish(*seats, a=a, b=b))
         self.answered(code)

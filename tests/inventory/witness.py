@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Collection, Sequence
 from math import inf
 from typing import Any
 
@@ -107,9 +107,18 @@ class Witness:
         """What was taken at the counter is what it was: these seats the house's, and the places that it lent."""
         began = self.now()
         if await self.staff.undo_taking(self.event, hold, "b", house, self.blocks) is not None:
-            self._note_staff("release", began, hold=hold)
-            off_sale = self.blocks["pit"].off_sale if self.blocks else 0
-            self._note_block("block", self.now(), frozenset(house), off_sale)
+            self._note_back(hold, began, house)
+
+    def _note_back(self, hold: str, began: float, house: Collection[int]) -> None:
+        self._note_staff("release", began, hold=hold)
+        off_sale = self.blocks["pit"].off_sale if self.blocks else 0
+        self._note_block("block", self.now(), frozenset(house), off_sale)
+
+    async def withdraw_what_nobody_knows(self, hold: str, *house: int) -> None:
+        """A customer's hold over which a worker died ends: these seats are the house's, and the places that it lent."""
+        began = self.now()
+        assert isinstance(await self.staff.withdraw_hold(self.event, hold, house, self.blocks), Undone)
+        self._note_back(hold, began, house)
 
     async def block(self, *seats: int, pit: int = 0, killed: int = 0, state: int = seatmap.BYTE_HOUSE) -> None:
         """So many places are blocked then, `killed` of them for good and the others for the house."""
