@@ -59,7 +59,7 @@ ALLOWED = {
 DRIVERS = {
     "motor": "infra.mongo",
     "asyncpg": "infra.postgres",
-    "aioboto3": "infra.objects",
+    "aioboto3": "infra.s3",
     "hiredis": "infra.redis",
     "aiosmtplib": "infra.smtp",
     "stripe": "booking.stripe_payments",
