@@ -22,6 +22,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("backoffice",),
     ("devstack",),
     ("gateway",),
+    ("preparing",),
     ("wiring",),
     ("bench",),
     ("cli",),
