@@ -1,7 +1,7 @@
 """Puts the house together: the one place beside the commands that knows every class.
 
-`prepare` runs once, before the workers: schemas, the first administrator, demonstration data, copies of layouts.
-`run_worker` is one worker process from its first connection to its last goodbye.
+`run_worker` is one worker process from its first connection to its last goodbye. What is done once, before the workers,
+is in `preparing`.
 """
 
 import asyncio
@@ -55,8 +55,7 @@ from lml_live.booking.surplus import Surplus
 from lml_live.booking.tickets import Tickets
 from lml_live.booking.transfers import Transfers
 from lml_live.clock import system_clock_ms
-from lml_live.devstack.demo import load_demonstration
-from lml_live.errors import Conflict, LmlError, Unavailable
+from lml_live.errors import LmlError, Unavailable
 from lml_live.gateway.accounts import AccountServices
 from lml_live.gateway.acts import Acts
 from lml_live.gateway.app import Runner, Services, make_app
@@ -96,7 +95,6 @@ from lml_live.infra import mongo, postgres
 from lml_live.infra.config import Settings
 from lml_live.infra.redis import load_scripts
 from lml_live.infra.redis_topology import open_topology
-from lml_live.infra.rights import grant_rights, shorten, sign_in_of
 from lml_live.infra.smtp import Smtp
 from lml_live.infra.telemetry import METRICS
 from lml_live.inventory import seatmap
@@ -111,6 +109,7 @@ from lml_live.inventory.records import Sale
 from lml_live.inventory.returns import Returns
 from lml_live.inventory.staff_holds import StaffHolds
 from lml_live.inventory.upkeep import Upkeep
+from lml_live.preparing import given
 from lml_live.pricing.blocks import BlockKind, Blocks
 from lml_live.pricing.catalogue import CHANNEL, Catalogue
 from lml_live.pricing.channels import ChannelRows
@@ -121,7 +120,6 @@ from lml_live.venues.edge import Pointer, public_url
 from lml_live.venues.library import Library
 from lml_live.venues.links import Links
 from lml_live.venues.retention import Backup
-from lml_live.venues.schema import prepare_database
 from lml_live.venues.self_check import check_immutability, check_rules
 from lml_live.venues.stored import LayoutVersion
 
@@ -131,38 +129,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _SQL = postgres.statements("house")
-
-
-class Prepared(msgspec.Struct, frozen=True):
-    """What preparing found out. `admin_login` is told once, where a first administrator was made."""
-
-    admin_login: str | None
-
-
-async def prepare(settings: Settings, report: Callable[[str], None], *, demonstration: bool = True) -> Prepared:
-    """Brings the engines to what this version needs; every step says a line through `report`. Safe to repeat."""
-    dsn, url = _given(settings)
-    owner = settings.postgres_owner_dsn
-    for name in await postgres.migrate(owner or dsn):
-        report(f"migration {name} applied")
-    if owner is not None:
-        role, password = sign_in_of(dsn)
-        left = await grant_rights(owner, role, password)
-        if left.too_little and not left.newer:
-            raise Conflict(f"PostgreSQL: {role} lacks {shorten(left.too_little)}, and the owner may not grant it.")
-        if left:
-            report(f"PostgreSQL: the rights of {role} are not as they should be; `lml doctor` says where")
-    async with AsyncExitStack() as stack:
-        pool = await postgres.connect_pool(dsn, application_name="lml prepare", size_max=4)
-        stack.push_async_callback(pool.close)
-        await prepare_database(url, settings.mongo_owner_url, settings.mongo_database)
-        database = mongo.connect_database(url, settings.mongo_database)
-        stack.callback(mongo.close_database, database)
-        login = await StaffDesk(pool).ensure_admin(settings.admin_email, settings.admin_password)
-        library = Library(database, backups=await stack.enter_async_context(open_backups(settings)))
-        if demonstration:
-            await load_demonstration(library, Catalogue(pool, DeployedLayouts(library)), report)
-    return Prepared(f"{login[0]} / {login[1]}" if login else None)
 
 
 async def run_worker(settings: Settings, sock: socket.socket, ready: Callable[[], None], stop: asyncio.Event) -> None:
@@ -191,7 +157,7 @@ async def run_worker(settings: Settings, sock: socket.socket, ready: Callable[[]
 
 @asynccontextmanager
 async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
-    dsn, url = _given(settings)
+    dsn, url = given(settings)
     if settings.redis_url is None:
         raise Unavailable("LML_REDIS_URL is not set.")
     async with AsyncExitStack() as stack:
@@ -526,9 +492,3 @@ async def _secret(settings: Settings, pool: postgres.Pool) -> bytes:
         await connection.execute(_SQL["make_secret"], secrets.token_bytes(32))
         secret: bytes = await connection.fetchval(_SQL["load_secret"])
     return secret
-
-
-def _given(settings: Settings) -> tuple[str, str]:
-    if settings.postgres_dsn is None or settings.mongo_url is None:
-        raise Unavailable("LML_POSTGRES_DSN and LML_MONGO_URL must be set.")
-    return settings.postgres_dsn, settings.mongo_url

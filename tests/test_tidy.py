@@ -22,6 +22,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("backoffice",),
     ("devstack",),
     ("gateway",),
+    ("preparing",),
     ("wiring",),
     ("bench",),
     ("cli",),
@@ -59,7 +60,7 @@ ALLOWED = {
 DRIVERS = {
     "motor": "infra.mongo",
     "asyncpg": "infra.postgres",
-    "aioboto3": "infra.objects",
+    "aioboto3": "infra.s3",
     "hiredis": "infra.redis",
     "aiosmtplib": "infra.smtp",
     "stripe": "booking.stripe_payments",

@@ -64,11 +64,11 @@ def worker(fd: int, alive_fd: int) -> None:
 
 
 async def _serve(settings: Settings) -> None:
-    from lml_live import wiring
+    from lml_live import preparing
 
     started = time.monotonic()
     with listen(settings.host, settings.port) as listener:
-        prepared = await wiring.prepare(settings, report, demonstration=False)
+        prepared = await preparing.prepare(settings, report, demonstration=False)
         # One that the settings name needs no telling.
         login = prepared.admin_login if settings.admin_password is None else None
         await run_workers(settings, listener, lambda: print_ready(listener, started, login, settings))

@@ -54,17 +54,17 @@ async def _up(settings: Settings) -> None:
     started = time.monotonic()
     listener = listen(settings.host, settings.port)  # First of all: a port in use is known before anything is started.
     with listener:
-        # The whole house takes half a second to import: done while the engines start.
-        imported = asyncio.create_task(asyncio.to_thread(importlib.import_module, "lml_live.wiring"))
+        # It takes a third of a second to import: done while the engines start.
+        imported = asyncio.create_task(asyncio.to_thread(importlib.import_module, "lml_live.preparing"))
         webhook_url = f"http://127.0.0.1:{listener.getsockname()[1]}/api/v1/webhooks/stripe"
         async with engines(settings, report, webhook_url=webhook_url) as urls:
             await imported
-            from lml_live import wiring
+            from lml_live import preparing
 
             settings = _with_mailbox(settings, listener.getsockname()[1])
             settings = with_engines(settings, urls)
             offering, offered = _offer_login(settings)
-            prepared = await wiring.prepare(offering, report)
+            prepared = await preparing.prepare(offering, report)
             login = _keep_login(settings.data_dir, made=offered or prepared.admin_login is not None)
             await run_workers(settings, listener, lambda: print_ready(listener, started, login, settings))
 

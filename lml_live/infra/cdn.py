@@ -1,7 +1,7 @@
 """CloudFront: old pointers forgotten at the edge, and links and cookies that let somebody in for a while.
 
 Links are signed as CloudFront wants it (RSA, SHA-1, PKCS #1 v1.5: it takes no other by default), with the key of a key
-group; the bucket behind it stays closed. https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/PrivateContent.html
+group; the bucket behind it stays closed. Imported, as `infra.s3` is, only where it is set up. https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/PrivateContent.html
 """
 
 import base64
@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from lml_live import limits
 from lml_live.errors import InvalidInput
-from lml_live.infra.objects import driver_errors, load_driver
+from lml_live.infra.s3 import driver_errors, open_session
 
 _REGION: Final = "us-east-1"
 """CloudFront is in no region, and signs for this one."""
@@ -50,9 +50,8 @@ async def open_distribution(distribution: str, *, endpoint_url: str | None = Non
         max_pool_connections=2,
     )
     with driver_errors():
-        context = (
-            load_driver().Session().client("cloudfront", endpoint_url=endpoint_url, region_name=_REGION, config=config)
-        )
+        session = open_session()
+        context = session.client("cloudfront", endpoint_url=endpoint_url, region_name=_REGION, config=config)
     async with context as client:
         yield Distribution(client, distribution)
 

@@ -1,8 +1,8 @@
 """One pipe to Redis or Valkey: the calls of one loop tick go out in one write, answers come back in order.
 
 Why our own: the `redis` client's asyncio connection costs about 46 µs of Python a call, this one 1.5–2 µs
-(performance.md, section 1), and holds are what the product exists for. Everything around it is the library's: URLs
-are read by `redis`, answers by `hiredis`.
+(performance.md, section 1), and holds are what the product exists for. Answers are read by the library's `hiredis`; of
+`redis` itself sentinels and clusters are asked where things are.
 
 A pipe is one connection. It reconnects by itself, and each connection has a `generation` and the server's `run_id`:
 whoever keeps facts about the data compares them, because a Redis that came back may have lost or regained anything.
@@ -22,11 +22,11 @@ from typing import Any, Final, Protocol, cast
 
 import hiredis
 import msgspec
-from redis.asyncio.connection import parse_url
 
 from lml_live import limits
 from lml_live.errors import Overloaded, Unavailable
 from lml_live.infra.assets import asset_dir, asset_text
+from lml_live.infra.redis_address import read_node
 
 log = logging.getLogger(__name__)
 
@@ -131,11 +131,11 @@ class Pipe:
     outcome is then unknown) or when Redis cannot serve now; `Overloaded` at `limits.REDIS_CALLS_MAX` waiting calls;
     `StoreFault` for defects.
 
-    `address` is a URL, or what `redis` makes of one: host, port, password and so on.
+    `address` is a URL, or what `read_node` makes of one: host, port, password and so on.
     """
 
     def __init__(self, address: str | Mapping[str, Any], scripts: dict[str, Script], *, name: str = "lml") -> None:
-        self._options: dict[str, Any] = dict(parse_url(address) if isinstance(address, str) else address)
+        self._options: dict[str, Any] = dict(read_node(address) if isinstance(address, str) else address)
         self._scripts = scripts
         self._name = name
         self._connection: _Connection | None = None
@@ -448,7 +448,7 @@ async def _open(options: dict[str, Any]) -> _Connection:
             if "path" in options:
                 _, connection = await loop.create_unix_connection(_Connection, options["path"])
             else:
-                secure = ssl.create_default_context() if "connection_class" in options else None
+                secure = ssl.create_default_context() if options.get("secure") else None
                 _, connection = await loop.create_connection(
                     _Connection, options.get("host", "127.0.0.1"), options.get("port", 6379), ssl=secure
                 )

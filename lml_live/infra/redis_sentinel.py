@@ -13,7 +13,6 @@ from typing import Any
 
 from msgspec import Struct
 from redis.asyncio import Redis
-from redis.asyncio.connection import parse_url
 from redis.exceptions import RedisError
 
 from lml_live import limits
@@ -47,12 +46,12 @@ def client_of(place: Place, login: Login) -> Redis:
 
 
 def pipe_options(place: Place, login: Login, database: int = 0) -> dict[str, Any]:
-    """What a pipe needs to know of one node: a URL of it, as `redis` reads it."""
-    options = dict(parse_url("rediss://" if login.secure else "redis://"))
-    return options | {
+    """What a pipe needs to know of one node: as `read_node` makes it of a URL."""
+    return {
         "host": place[0],
         "port": place[1],
         "db": database,
+        "secure": login.secure,
         **({"username": login.username} if login.username else {}),
         **({"password": login.password} if login.password else {}),
     }

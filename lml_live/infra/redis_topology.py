@@ -8,8 +8,6 @@ from typing import Protocol
 
 from lml_live.infra.redis import Pipe, Script
 from lml_live.infra.redis_address import parse_address
-from lml_live.infra.redis_cluster import Cluster
-from lml_live.infra.redis_sentinel import WatchedPipe
 
 
 class Topology(Protocol):
@@ -43,10 +41,17 @@ class Topology(Protocol):
 
 
 def open_topology(url: str, scripts: dict[str, Script], *, name: str = "lml") -> Topology:
-    """The topology that a URL names, not started. Raises `ValueError`."""
+    """The topology that a URL names, not started. Raises `ValueError`.
+
+    What asks sentinels and clusters is imported for them alone: their client takes a tenth of a second.
+    """
     address = parse_address(url)
     if address is None:
         return Pipe(url, scripts, name=name)
     if address.kind == "sentinel":
+        from lml_live.infra.redis_sentinel import WatchedPipe
+
         return WatchedPipe(address, scripts, name=name)
+    from lml_live.infra.redis_cluster import Cluster
+
     return Cluster(address, scripts, name=name)

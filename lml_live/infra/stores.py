@@ -6,11 +6,11 @@ from typing import Protocol
 
 from lml_live.infra.config import Settings
 from lml_live.infra.folder import Folder
-from lml_live.infra.objects import StoredObject, load_driver, open_objects
+from lml_live.infra.objects import StoredObject
 
 
 class Store(Protocol):
-    """`infra.objects.Objects` or `infra.folder.Folder`. Everything that fails is `Unavailable`."""
+    """`infra.s3.Objects` or `infra.folder.Folder`. Everything that fails is `Unavailable`."""
 
     async def add_object(self, key: str, data: bytes, *, content_type: str) -> None: ...
 
@@ -27,6 +27,7 @@ async def open_store(settings: Settings, bucket: str | None) -> AsyncIterator[St
     if bucket is None:
         yield Folder(settings.data_dir)
         return
-    load_driver()
+    from lml_live.infra.s3 import open_objects
+
     async with open_objects(bucket, endpoint_url=settings.s3_endpoint_url) as objects:
         yield objects

@@ -10,7 +10,6 @@ from typing import Final
 
 from lml_live.errors import Unavailable
 from lml_live.infra.config import Settings
-from lml_live.infra.objects import load_driver, open_objects
 from lml_live.venues.backups import Backups
 from lml_live.venues.edge import object_key
 from lml_live.venues.layout import verify_bytes
@@ -41,7 +40,8 @@ class Copies:
         bucket = self._settings.s3_bucket
         if bucket is None:
             return None
-        load_driver()
+        from lml_live.infra.s3 import open_objects
+
         async with open_objects(bucket, endpoint_url=self._settings.s3_endpoint_url) as objects:
             private = layout_id in self._settings.private_layouts
             data = await objects.get_object(object_key(layout_id, layout_hash, private=private))

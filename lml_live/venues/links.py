@@ -5,16 +5,18 @@ the list of the bucket, or the same after its time answer 403.
 """
 
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import msgspec
 
 from lml_live.clock import Clock, system_clock_ms, to_datetime
 from lml_live.errors import Conflict
-from lml_live.infra.cdn import LinkSigner, load_signer
 from lml_live.infra.config import Settings
-from lml_live.infra.objects import load_driver, open_objects
 from lml_live.venues.edge import PRIVATE_ROOT, object_key
+
+if TYPE_CHECKING:
+    from lml_live.infra.cdn import LinkSigner
 
 
 class Link(msgspec.Struct, frozen=True):
@@ -34,6 +36,8 @@ class Links:
         self._clock = clock
         self._signer: LinkSigner | None = None
         if settings.cdn_key_id is not None and settings.cdn_key_file is not None:
+            from lml_live.infra.cdn import load_signer
+
             self._signer = load_signer(settings.cdn_key_id, settings.cdn_key_file)
 
     def is_private(self, layout_id: str) -> bool:
@@ -69,7 +73,8 @@ class Links:
             raise Conflict(f"{layout_id} is not in LML_PRIVATE_LAYOUTS: everybody may read it.")
         if self._signer is not None or self._settings.s3_bucket is None:
             return self.sign(layout_id, layout_hash)
-        load_driver()
+        from lml_live.infra.s3 import open_objects
+
         until, key = self._until(), object_key(layout_id, layout_hash, "json.gz", private=True)
         async with open_objects(self._settings.s3_bucket, endpoint_url=self._settings.s3_endpoint_url) as objects:
             return Link(await objects.sign_link(key, self._settings.link_seconds), until, {})

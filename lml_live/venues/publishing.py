@@ -10,9 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import msgspec
 
 from lml_live.errors import Conflict, Unavailable
-from lml_live.infra.cdn import Distribution, open_distribution
 from lml_live.infra.config import Settings
-from lml_live.infra.objects import load_driver, open_objects
 from lml_live.venues.assembly import LayoutDamaged
 from lml_live.venues.library import Library
 from lml_live.venues.pushing import Done, Edge, Region
@@ -35,15 +33,18 @@ async def open_edge(settings: Settings) -> AsyncIterator[Edge]:
     """The buckets and the CDN of the settings. Raises `Conflict` where no bucket is set."""
     if settings.s3_bucket is None:
         raise Conflict("LML_S3_BUCKET is not set: the server itself serves layouts, and there is no edge to push to.")
-    load_driver()
+    from lml_live.infra.s3 import open_objects
+
     async with AsyncExitStack() as stack:
         regions = []
         for name, bucket in ((HOME, settings.s3_bucket), *(each.split("=", 1) for each in settings.s3_replicas)):
             region = None if name == HOME else name
             opening = open_objects(bucket, endpoint_url=settings.s3_endpoint_url, region=region)
             regions.append(Region(name, await stack.enter_async_context(opening)))
-        distribution: Distribution | None = None
+        distribution = None
         if settings.cdn_distribution is not None:
+            from lml_live.infra.cdn import open_distribution
+
             address = settings.cdn_endpoint_url
             distribution = await stack.enter_async_context(
                 open_distribution(settings.cdn_distribution, endpoint_url=address)

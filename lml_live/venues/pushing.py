@@ -9,15 +9,14 @@ import hashlib
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 import msgspec
 
 from lml_live import limits
 from lml_live.clock import Clock, system_clock_ms
 from lml_live.errors import Conflict, NotFound, Unavailable
-from lml_live.infra.cdn import Distribution
-from lml_live.infra.objects import IMMUTABLE, Objects, StoreRefused
+from lml_live.infra.objects import IMMUTABLE, StoreRefused
 from lml_live.values import is_id
 from lml_live.venues.edge import (
     JSON,
@@ -36,6 +35,10 @@ from lml_live.venues.edge import (
 )
 from lml_live.venues.stored import LayoutVersion
 
+if TYPE_CHECKING:
+    from lml_live.infra.cdn import Distribution
+    from lml_live.infra.s3 import Objects
+
 T = TypeVar("T")
 Did = Literal["present", "uploaded", "moved", "invalidated"]
 _SPREAD: Final = random.SystemRandom()
@@ -45,7 +48,7 @@ class Region(msgspec.Struct, frozen=True):
     """A bucket and what it is called."""
 
     name: str
-    objects: Objects
+    objects: "Objects"
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -66,7 +69,7 @@ class Edge:
     def __init__(
         self,
         regions: Sequence[Region],
-        distribution: Distribution | None = None,
+        distribution: "Distribution | None" = None,
         *,
         private: frozenset[str] = frozenset(),
         clock: Clock = system_clock_ms,
@@ -255,7 +258,7 @@ class Edge:
         raise AssertionError("unreachable")
 
 
-async def _is_whole(objects: Objects, wanted: EdgeObject) -> bool:
+async def _is_whole(objects: "Objects", wanted: EdgeObject) -> bool:
     """Whether an object lies there with its bytes, its headers too."""
     if not await _has_size(objects, wanted):
         return False
@@ -263,14 +266,14 @@ async def _is_whole(objects: Objects, wanted: EdgeObject) -> bool:
     return data is not None and hashlib.sha256(data).hexdigest() == wanted.sha256
 
 
-async def _has_size(objects: Objects, wanted: EdgeObject) -> bool:
+async def _has_size(objects: "Objects", wanted: EdgeObject) -> bool:
     head = await objects.head_object(wanted.key)
     return head is not None and (head.size_bytes, head.cache_control, head.content_type, head.encoding) == (
         *(wanted.size_bytes, IMMUTABLE, wanted.content_type, wanted.content_encoding),
     )
 
 
-async def _upload(objects: Objects, wanted: EdgeObject, data: bytes) -> None:
+async def _upload(objects: "Objects", wanted: EdgeObject, data: bytes) -> None:
     await objects.put_object(wanted.key, data, content_type=wanted.content_type, encoding=wanted.content_encoding)
     copy = await objects.get_object(wanted.key)
     if copy is None or hashlib.sha256(copy).hexdigest() != wanted.sha256:

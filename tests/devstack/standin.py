@@ -48,9 +48,11 @@ def worker_command(fd: int, alive_fd: int) -> list[str]:
 
 
 if __name__ == "__main__":
-    wiring = types.ModuleType("lml_live.wiring")
-    wiring.__dict__.update(prepare=prepare, run_worker=run_worker)
+    wiring, preparing = types.ModuleType("lml_live.wiring"), types.ModuleType("lml_live.preparing")
+    wiring.__dict__.update(run_worker=run_worker)
+    preparing.__dict__.update(prepare=prepare)
     sys.modules["lml_live.wiring"] = lml_live.wiring = wiring  # type: ignore[attr-defined]
+    sys.modules["lml_live.preparing"] = lml_live.preparing = preparing  # type: ignore[attr-defined]
     serve.worker_command = worker_command  # type: ignore[assignment]
     sys.argv = ["lml", *sys.argv[2:]]
     from lml_live.cli import main

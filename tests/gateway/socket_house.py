@@ -16,7 +16,7 @@ import msgspec
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 from databases import clone_database
 
-from lml_live import limits, wiring
+from lml_live import limits, preparing, wiring
 from lml_live.backoffice.deployed import DeployedLayouts
 from lml_live.gateway.tokens import LIFE_MS, HolderTokens
 from lml_live.infra import mongo, postgres
@@ -99,7 +99,7 @@ async def house(postgres_server: str, mongo_url: str, valkey_url: str) -> AsyncI
         tick_ms=limits.TICK_MS_MIN,
         origins=("https://app.example.com",),
     )
-    await wiring.prepare(settings, lambda _: None, demonstration=False)
+    await preparing.prepare(settings, lambda _: None, demonstration=False)
     database = mongo.connect_database(mongo_url, name)
     library = Library(database)
     await library.save_draft(studio())

@@ -1,11 +1,14 @@
 """Addresses of sentinels and clusters, and what several nodes' views of a cluster amount to."""
 
+from typing import Any
+
 import pytest
+from redis.asyncio.connection import SSLConnection, parse_url
 
 from lml_live.errors import InvalidInput
 from lml_live.infra.config import load_settings, mask_secrets
 from lml_live.infra.redis import Pipe
-from lml_live.infra.redis_address import Address, Login, parse_address
+from lml_live.infra.redis_address import Address, Login, parse_address, read_node
 from lml_live.infra.redis_cluster import Cluster, Primary, merge, read_nodes, slot_of
 from lml_live.infra.redis_sentinel import WatchedPipe, pipe_options
 from lml_live.infra.redis_topology import open_topology
@@ -65,15 +68,44 @@ def test_the_address_says_what_there_is() -> None:
 
 def test_a_pipe_is_told_login_and_encryption() -> None:
     options = pipe_options(A, Login("lml", "secret", secure=True), 2)
-    assert "connection_class" in options, "by which the pipe knows that it is to encrypt"
-    assert {name: options[name] for name in ("host", "port", "db", "username", "password")} == {
+    assert options == {
+        "secure": True,
         "host": "10.0.0.1",
         "port": 6379,
         "db": 2,
         "username": "lml",
         "password": "secret",
     }
-    assert "connection_class" not in pipe_options(A, Login())
+    assert not pipe_options(A, Login())["secure"]
+
+
+@pytest.mark.parametrize(
+    ("url", "node"),
+    [
+        ("redis://", {}),
+        ("redis://10.0.0.1", {"host": "10.0.0.1"}),
+        ("redis://10.0.0.1:6380/3", {"host": "10.0.0.1", "port": 6380, "db": 3}),
+        ("redis://10.0.0.1/3?db=4&socket_timeout=1", {"host": "10.0.0.1", "db": 4}),
+        ("redis://[::1]:6380/", {"host": "::1", "port": 6380}),
+        ("redis://:p%40%2Fss@[::1]", {"host": "::1", "password": "p@/ss"}),
+        ("rediss://l%3Aml:a%25@hall", {"host": "hall", "username": "l:ml", "password": "a%", "secure": True}),
+        ("unix:///run/a%20b.sock", {"path": "/run/a b.sock"}),
+        (
+            "unix://lml:secret@/run/b.sock?db=2",
+            {"path": "/run/b.sock", "username": "lml", "password": "secret", "db": 2},
+        ),
+    ],
+)
+def test_one_nodes_address_is_read_as_the_client_of_redis_reads_it(url: str, node: dict[str, Any]) -> None:
+    theirs = dict(parse_url(url))
+    kinds = {name: theirs.pop(name, None) for name in ("connection_class", "socket_timeout")}
+    assert read_node(url) == node == theirs | ({"secure": True} if kinds["connection_class"] is SSLConnection else {})
+
+
+@pytest.mark.parametrize("url", ["http://10.0.0.1", "redis://10.0.0.1:99999", "redis://10.0.0.1:x"])
+def test_what_is_no_nodes_address_is_refused(url: str) -> None:
+    with pytest.raises(ValueError):
+        read_node(url)
 
 
 def test_a_slot_is_the_clusters() -> None:

@@ -16,7 +16,7 @@ import pytest
 from lml_live import limits
 from lml_live.errors import Conflict, NotFound, Unavailable
 from lml_live.infra.config import Settings
-from lml_live.infra.objects import Objects, open_objects
+from lml_live.infra.s3 import Objects, open_objects
 from lml_live.infra.stores import Store, open_store
 from lml_live.venues.assembly import LayoutDamaged
 from lml_live.venues.backups import Backups

@@ -10,7 +10,8 @@ import pytest
 from lml_live import limits
 from lml_live.errors import Conflict, Unavailable
 from lml_live.infra.config import Settings
-from lml_live.infra.objects import IMMUTABLE, Objects, open_objects
+from lml_live.infra.objects import IMMUTABLE
+from lml_live.infra.s3 import Objects, open_objects
 from lml_live.venues.demo import generate_venue
 from lml_live.venues.edge import object_key, pointer_key, public_url, zip_layout
 from lml_live.venues.layout import canonical_bytes

@@ -12,7 +12,8 @@ import pytest
 from lml_live import limits
 from lml_live.errors import Conflict, NotFound, Unavailable
 from lml_live.infra.cdn import Distribution, open_distribution
-from lml_live.infra.objects import IMMUTABLE, ObjectHead, Objects, StoreRefused, open_objects
+from lml_live.infra.objects import IMMUTABLE, ObjectHead, StoreRefused
+from lml_live.infra.s3 import Objects, open_objects
 from lml_live.venues.demo import generate_venue
 from lml_live.venues.edge import Manifest, object_key, pointer_key
 from lml_live.venues.layout import Layout, canonical_bytes, count_places, count_seats, seal_layout
