@@ -38,8 +38,12 @@ FOR UPDATE OF t;
 
 -- name: load_payables
 -- What bookings of an organisation's brought and what of it was given back, as booking/payouts.py wants it: one row each.
+WITH sold AS NOT MATERIALIZED (
+    SELECT booking_id, line, amount, fee, tax,
+           CASE WHEN fee = 0 THEN 0 ELSE div(tax::numeric * fee, amount + fee)::bigint END AS fee_tax
+    FROM booking_line)
 SELECT b.id AS booking_id, b.currency, s.venue, s.fees, s.tax, s.price_tax, s.tickets, m.fee_basis_points, m.fee_per_ticket,
-       r.back_venue, r.back_fees, r.back_tax, d.lost_venue, d.lost_fees, d.lost_tax
+       r.back_venue, r.back_fees, r.back_tax, w.gone_tax, w.gone_price_tax, d.lost_venue, d.lost_fees, d.lost_tax
 FROM booking b
 JOIN event e ON e.id = b.event_id
 LEFT JOIN venue v ON v.id = e.venue_id
@@ -48,12 +52,21 @@ CROSS JOIN LATERAL (
     SELECT sum(amount - (l.tax - fee_tax))::bigint AS venue, sum(fee - fee_tax)::bigint AS fees,
            sum(l.tax)::bigint AS tax, sum(l.tax - fee_tax)::bigint AS price_tax,
            count(*) FILTER (WHERE amount > 0) AS tickets
-    FROM (SELECT amount, fee, tax, CASE WHEN fee = 0 THEN 0 ELSE div(tax::numeric * fee, amount + fee)::bigint END AS fee_tax
-          FROM booking_line WHERE booking_id = b.id) AS l) AS s
+    FROM sold AS l WHERE booking_id = b.id) AS s
 CROSS JOIN LATERAL (
     SELECT coalesce(sum(venue), 0)::bigint AS back_venue, coalesce(sum(fees), 0)::bigint AS back_fees,
            coalesce(sum(refund.tax), 0)::bigint AS back_tax
     FROM refund WHERE booking_id = b.id AND accepted IS NOT NULL) AS r
+CROSS JOIN LATERAL (
+    -- Of refunds that are just what their lines were sold for.
+    SELECT coalesce(sum(of_lines.tax), 0)::bigint AS gone_tax, coalesce(sum(of_lines.price_tax), 0)::bigint AS gone_price_tax
+    FROM refund
+    CROSS JOIN LATERAL (
+        SELECT sum(amount - (l.tax - fee_tax)) AS venue, sum(fee - fee_tax) AS fees, sum(l.tax) AS tax,
+               sum(l.tax - fee_tax) AS price_tax
+        FROM sold AS l WHERE l.booking_id = b.id AND l.line = ANY (refund.lines)) AS of_lines
+    WHERE refund.booking_id = b.id AND accepted IS NOT NULL
+      AND (refund.venue, refund.fees, refund.tax) = (of_lines.venue, of_lines.fees, of_lines.tax)) AS w
 CROSS JOIN LATERAL (
     SELECT coalesce(sum(lost_venue), 0)::bigint AS lost_venue, coalesce(sum(lost_fees), 0)::bigint AS lost_fees,
            coalesce(sum(lost_tax), 0)::bigint AS lost_tax

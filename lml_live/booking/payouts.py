@@ -38,6 +38,10 @@ class Payable(Struct, frozen=True, kw_only=True):
     terms: Terms
     back: Shares
     """By refunds that Stripe has accepted, whatever became of them."""
+    gone_tax: int
+    """The tax of lines that went back whole, for just what they cost …"""
+    gone_price_tax: int
+    """… and what of it was in their prices."""
     lost: Shares
     """To banks, for good, as it was booked."""
     step: int
@@ -66,7 +70,10 @@ NOTHING: Final = Due(0, 0, 0)
 def what_is_due(payable: Payable) -> Due:
     """What is an organisation's of a booking as things stand. It never grows while more is given back or lost."""
     whole, rest = payable.whole, what_is_left(payable)
-    tax = rest.tax * payable.price_tax // whole.tax if whole.tax else 0
+    # A line that goes back whole takes its own tax along. Of what was given back otherwise nobody can say whose tax it
+    # was: it is the prices' as far as that of the other lines is.
+    taxed = whole.tax - payable.gone_tax
+    tax = rest.tax * (payable.price_tax - payable.gone_price_tax) // taxed if taxed else 0
     left, price = rest.venue + tax, whole.venue + payable.price_tax
     if left <= 0:
         return Due(rest.venue, tax, 0)

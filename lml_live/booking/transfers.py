@@ -322,6 +322,8 @@ def _read_payable(row: asyncpg.Record) -> Payable:
         tickets=row["tickets"],
         terms=Terms(row["fee_basis_points"], row["fee_per_ticket"]),
         back=Shares(row["back_venue"], row["back_fees"], row["back_tax"]),
+        gone_tax=row["gone_tax"],
+        gone_price_tax=row["gone_price_tax"],
         lost=Shares(row["lost_venue"], row["lost_fees"], row["lost_tax"]),
         step=charge_step(row["currency"]),
     )

@@ -15,13 +15,15 @@ import msgspec
 
 sys.path.append(str(Path(__file__).parents[1] / "inventory"))
 
-from checker import (
+from checker import check
+from checker_rows import (
     AgainRow,
     AreaRow,
     BookingRow,
     DisputeRow,
     HoldRow,
     IntentRow,
+    LineRow,
     Op,
     PostingRow,
     ReceivableRow,
@@ -31,9 +33,9 @@ from checker import (
     SentRow,
     SentTwiceRow,
     SurplusRow,
+    TermsRow,
     TicketRow,
     TransferRow,
-    check,
 )
 from inventory_house import SECRET, House, held, seat_directory, seat_id
 
@@ -51,13 +53,12 @@ from lml_live.booking.pace import Pace
 from lml_live.booking.paying import Paying
 from lml_live.booking.payment_queue import PaymentQueue
 from lml_live.booking.payments import Payments
-from lml_live.booking.payouts import what_is_due
 from lml_live.booking.refunds import Refund, Refunds
 from lml_live.booking.stripe_connect import StripeConnect
 from lml_live.booking.stripe_payments import StripePayments
 from lml_live.booking.stripe_wallet import StripeWallet
 from lml_live.booking.tickets import Tickets
-from lml_live.booking.transfers import Transfers, load_payables
+from lml_live.booking.transfers import Transfers
 from lml_live.clock import to_ms
 from lml_live.devstack.stripe.ledger import Ledger
 from lml_live.devstack.stripe.process import StripeDouble
@@ -439,6 +440,9 @@ async def read_run(
             seats=seats.get(row["id"], {}),
             areas=areas.get(row["id"], {}),
             lines_amount=sum(line["amount"] + line["fee"] for line in lines.get(row["id"], [])),
+            lines=tuple(
+                LineRow(line["line"], line["amount"], line["fee"], line["tax"]) for line in lines.get(row["id"], [])
+            ),
             lines_seats=tuple(line["seat_id"] for line in lines.get(row["id"], []) if line["seat_id"]),
             lines_areas=_sums((line["area_id"], 1) for line in lines.get(row["id"], []) if line["area_id"]),
             lines_back=tuple(line["line"] for line in back.get(row["id"], [])),
@@ -483,7 +487,11 @@ async def read_run(
         transfers=await _read_all(
             pool, TransferRow, "SELECT * FROM transfer WHERE state <> 'waiting' AND event_id = $1", event
         ),
-        due=await _read_due(pool, event),
+        waiting=tuple(
+            row["booking_id"]
+            for row in await pool.fetch("SELECT * FROM transfer WHERE state = 'waiting' AND event_id = $1", event)
+        ),
+        terms=await _read_terms(pool, event),
         reversals=await _read_all(
             pool,
             ReversalRow,
@@ -527,7 +535,12 @@ async def read_run(
             for row in await pool.fetch("SELECT * FROM ticket WHERE event_id = $1 AND state <> 'void'", event)
         ),
         disputes=tuple(
-            DisputeRow(row["booking_id"], row["amount"], row["state"])
+            DisputeRow(
+                row["booking_id"],
+                row["amount"],
+                row["state"],
+                0 if row["closed"] is None else to_ms(row["closed"]),
+            )
             for row in await pool.fetch(
                 "SELECT d.* FROM dispute d JOIN booking b ON b.id = d.booking_id WHERE b.event_id = $1", event
             )
@@ -541,12 +554,16 @@ async def _read_all(pool: postgres.Pool, shape: Any, statement: str, event: str)
     return tuple(shape(**{name: row[name] for name in shape.__struct_fields__}) for row in rows)
 
 
-async def _read_due(pool: postgres.Pool, event: str) -> dict[str, int]:
-    """What organisations are due of the bookings whose transfers were decided."""
-    decided = "SELECT booking_id FROM transfer WHERE state <> 'waiting' AND event_id = $1"
-    names = [row["booking_id"] for row in await pool.fetch(decided, event)]
-    async with pool.acquire() as connected:
-        return {name: what_is_due(of).amount for name, of in (await load_payables(connected, names)).items()}
+async def _read_terms(pool: postgres.Pool, event: str) -> dict[str, TermsRow]:
+    """By which terms organisations are paid: those that were there when the booking was made."""
+    rows = await pool.fetch(
+        "SELECT DISTINCT ON (b.id) b.id, fee_basis_points, fee_per_ticket"
+        " FROM booking b JOIN event e ON e.id = b.event_id JOIN venue v ON v.id = e.venue_id"
+        " JOIN organisation_terms o USING (organisation_id)"
+        " WHERE b.event_id = $1 AND o.since <= b.created ORDER BY b.id, o.since DESC",
+        event,
+    )
+    return {row["id"]: TermsRow(row["fee_basis_points"], row["fee_per_ticket"]) for row in rows}
 
 
 async def read_refunds(pool: postgres.Pool, event: str) -> tuple[RefundRow, ...]:
@@ -565,6 +582,7 @@ async def read_refunds(pool: postgres.Pool, event: str) -> tuple[RefundRow, ...]
             state=row["state"],
             accepted=row["accepted"] is not None,
             accepted_ms=0 if row["accepted"] is None else to_ms(row["accepted"]),
+            decided_ms=to_ms(row["created"]),
         )
         for row in rows
     )
@@ -603,10 +621,12 @@ def read_intents(ledger: Ledger) -> tuple[IntentRow, ...]:
     for refund in ledger.refunds:
         if refund.status != "failed":
             keys.setdefault(refund.payment_intent, []).append(refund.metadata.get("key", refund.id))
+    made_under = {one.id: one.idempotency_key or "" for one in ledger.requests}
     return tuple(
         IntentRow(
             id=entry.intent.id,
             booking=entry.intent.metadata.get("booking"),
+            key=made_under.get(entry.history[0].request or "", ""),
             status=entry.intent.status,
             amount=entry.intent.amount,
             currency=entry.intent.currency,

@@ -11,7 +11,7 @@ from typing import Any
 
 import aiohttp
 from booking_house import BAD_DEBIT, DEBIT, IDEAL, WAYS
-from checker import Op
+from checker_rows import Op
 from fault_stand import PAY_SECONDS, FaultStand
 
 from lml_live.errors import Unavailable

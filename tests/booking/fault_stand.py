@@ -15,7 +15,8 @@ import aiohttp
 import booking_house
 import msgspec
 import stripe
-from checker import Op, Run, Violation, check
+from checker import check
+from checker_rows import Op, Run, Violation
 from inventory_house import SCRIPTS, SECRET, House
 from serving import LiveServer, furnish
 from stripe_house import stripe_client

@@ -12,7 +12,7 @@ import fault_run
 import msgspec
 import pytest
 from booking_fixtures import scripts_keep_their_word  # noqa: F401
-from checker import Op
+from checker_rows import Op
 from fault_history import read_history
 from fault_run import LONG, Series, Tally, run_once
 from fault_stand import VICTIMS, FaultStand

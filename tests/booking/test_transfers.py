@@ -14,10 +14,12 @@ from booking_fixtures import (  # noqa: F401
     house_fixture,
     inventory_dsn_fixture,
 )
-from booking_house import PRICE, BookingHouse
+from booking_house import PLACE, PRICE, BookingHouse
 from databases import past_guards
 from payout_house import (  # noqa: F401
     DUE,
+    PER_TICKET,
+    RATE,
     account_of,
     at_account,
     nobody_is_known_fixture,
@@ -153,6 +155,23 @@ async def test_a_refund_afterwards_takes_its_part_back_and_never_waits_for_it(ho
         "SELECT count(*) FROM (SELECT FROM ledger_entry GROUP BY account HAVING sum(debit) <> sum(credit)) AS uneven"
     )
     assert sums == 0, "all of it has gone back to where it came from"
+    await house.assert_right(event)
+
+
+async def test_a_line_that_goes_back_takes_its_own_price_along_and_nothing_of_the_others(house: BookingHouse) -> None:
+    """The tax in what was left was taken by all lines' mean: the organisation was paid 14 too little of its ticket."""
+    opera = await organised(house)
+    event, account = await their_event(house, opera), await account_of(house, opera)
+    house.fee, house.tax = 250, 330
+    before, after = [await house.sold(event, seat, floor=1, key=str(seat)) for seat in (3, 5)]
+    await house.refund(before, lines=[2])
+    await house.rest()
+    await paid_out(house)
+    await house.refund(after, lines=[2])
+    await house.rest()
+    prices = PRICE + PLACE
+    commission = (prices * RATE + 5_000) // 10_000 + 2 * PER_TICKET
+    assert await at_account(house, account) == 2 * ((prices - commission) * PRICE // prices)
     await house.assert_right(event)
 
 
