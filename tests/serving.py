@@ -207,6 +207,12 @@ class LiveServer:
                     assert answer.status in (200, 201), await answer.text()
         return event
 
+    async def close_event(self, event: str) -> None:
+        """Ends an event's sale."""
+        headers = await self.sign_in() | {"Idempotency-Key": secrets.token_hex(8)}
+        async with self.session() as http, http.post(f"/api/v1/events/{event}/close", headers=headers) as answer:
+            assert answer.status == 200, await answer.text()
+
     def session(self) -> aiohttp.ClientSession:
         """An HTTP client whose paths begin at `/`."""
         return aiohttp.ClientSession(self.url)

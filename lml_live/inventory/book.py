@@ -16,6 +16,7 @@ from lml_live.errors import NotFound, Refused, Unavailable
 from lml_live.infra import postgres
 from lml_live.infra.redis import Part, Pipe
 from lml_live.infra.redis_topology import Topology
+from lml_live.inventory.adopt_turns import AdoptTurns
 from lml_live.inventory.diffs import Allotments, AreaCounts
 from lml_live.inventory.records import (
     Sale,
@@ -51,7 +52,7 @@ class Book:
         self._events: dict[int, str] = {}
         self._recoveries: dict[str, asyncio.Task[Sale]] = {}
         # Each recovery holds a connection of the pool; the others are for everybody else.
-        self._recovering = asyncio.Semaphore(limits.ADOPTS_AT_ONCE)
+        self._turns = AdoptTurns(limits.ADOPTS_AT_ONCE)
         self._asked: Pipe | None = None
         self.together = Together(redis)
         self.adopted: Callable[[str], None] = lambda _event: None
@@ -274,7 +275,8 @@ class Book:
     async def recover(self, event: str, *, wait: bool) -> Sale:
         """Makes sure that the book is the one PostgreSQL knows, by *adopt* where it is not.
 
-        One recovery an event and worker at a time. Without `wait`: `Unavailable` unless it is done already.
+        One recovery an event and worker at a time; events that somebody waits for come before all others. Without
+        `wait`: `Unavailable` unless it is done already.
         """
         task = self._recoveries.get(event)
         if task is None:
@@ -283,6 +285,7 @@ class Book:
             task.add_done_callback(lambda done: self._recovered(event, done))
         if not wait:
             raise Unavailable("The seat map is being restored.", retry_after_ms=limits.RETRY_AFTER_MS)
+        self._turns.hurry(event)
         try:
             async with asyncio.timeout(limits.ADOPT_WAIT_SECONDS):
                 return await asyncio.shield(task)
@@ -325,7 +328,7 @@ class Book:
     async def _recover(self, event: str) -> Sale:
         # One connection for all of it: were a second one needed, a few recoveries could hold the whole pool and wait
         # for each other.
-        async with self._recovering, postgres.session(self._pool) as connection:
+        async with self._turns.take(event), postgres.session(self._pool) as connection:
             sale = await self._reload(event, connection)
             if await self._agrees(sale):
                 return sale

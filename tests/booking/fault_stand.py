@@ -136,6 +136,9 @@ class FaultStand:
             webhook_retry_max_ms=500,
         )
         self.buyers, self.done, self.said_before = [], [], len(self.server.output)
+        if self.event:
+            # What was judged is over: hundreds of events on sale would all be adopted at each kill of the next runs.
+            await self.server.close_event(self.event)
         self.event = event = await self.server.new_event(hold_seconds=60, lifetime_seconds=120)
         async with self.server.session() as http:
             async with http.get(f"/api/v1/events/{event}/layout") as answer:

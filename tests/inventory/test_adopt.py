@@ -22,6 +22,7 @@ from lml_live.errors import Unavailable
 from lml_live.infra import postgres
 from lml_live.infra.redis import Part, Pipe
 from lml_live.inventory import seatmap
+from lml_live.inventory.adopt_turns import AdoptTurns
 from lml_live.inventory.answers import Changed
 from lml_live.inventory.book import Book
 from lml_live.inventory.holds import Holds
@@ -393,6 +394,46 @@ async def test_many_events_are_restored_at_once(house: House) -> None:
     await asyncio.gather(*(house.book.recover(event, wait=True) for event in events))
     assert [(await house.sale(event)).epoch for event in events] == [2] * len(events)
     assert time.monotonic() - started < limits.POSTGRES_ACQUIRE_SECONDS
+
+
+async def test_whom_somebody_waits_for_is_restored_first(house: House) -> None:
+    """A house with hundreds of events on sale loses its Redis: who looks at one of them does not wait for all."""
+    events = [await house.open_event(seats=4) for _ in range(limits.ADOPTS_AT_ONCE + 4)]
+    restored: list[str] = []
+    house.book.adopted = restored.append
+    for event in events:
+        await lose(house, event)
+    for event in events:
+        with pytest.raises(Unavailable):
+            await house.book.recover(event, wait=False)
+    await asyncio.sleep(0)  # each has taken its place in the queue
+    await house.book.recover(events[-1], wait=True)
+    assert len(restored) <= 2 * limits.ADOPTS_AT_ONCE
+    await asyncio.gather(*(house.book.recover(event, wait=True) for event in events))
+    assert sorted(restored) == sorted(events)
+
+
+async def test_turns_go_to_the_hurried_first_and_are_never_lost() -> None:
+    turns, order = AdoptTurns(1), list[str]()
+    first = asyncio.Event()
+
+    async def take(name: str) -> None:
+        async with turns.take(name):
+            order.append(name)
+            if name == "a":
+                await first.wait()
+        if name == "a":
+            tasks["e"].cancel()  # in the tick in which its turn came
+
+    tasks = {name: asyncio.create_task(take(name)) for name in "abcdef"}
+    turns.hurry("e")  # before it waits, as one that has just been begun
+    await asyncio.sleep(0)
+    turns.hurry("d")
+    tasks["c"].cancel()  # while it waits
+    first.set()
+    await asyncio.gather(*tasks.values(), return_exceptions=True)
+    assert order == ["a", "d", "b", "f"]
+    await asyncio.wait_for(take("g"), 5)
 
 
 # --- While it is adopted, and adopters that die
