@@ -322,7 +322,7 @@ end
 
 -- A holder without holds or purchases leaves no tally behind.
 local function write_tally(book, holder, tally)
-  if tally[1] == 0 and #tally == 1 then
+  if #tally == 1 then
     redis.call('HDEL', book, 'o:' .. holder)
   else
     redis.call('HSET', book, 'o:' .. holder, cmsgpack.pack(tally))

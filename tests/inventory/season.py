@@ -6,7 +6,7 @@ them: its rules change, its sale is paused, Redis loses it, a hold of it is paid
 
 import asyncio
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 from hypothesis import strategies as st
@@ -36,12 +36,19 @@ from lml_live.inventory.holds import is_staff_hold
 T = TypeVar("T")
 
 EVENINGS = (0, 1)
+Ask = Callable[[bool], Coroutine[Any, Any, GroupChanged | GroupRefusal]]
+"""Asks for the same again, or for something else with the same key."""
 
 one_wish = st.tuples(
     seats.map(lambda chosen: chosen[:3]), st.dictionaries(st.sampled_from(["a", "b"]), st.integers(1, 2), max_size=1)
 ).filter(lambda wish: bool(wish[0] or wish[1]))
 wishes = st.dictionaries(st.sampled_from(EVENINGS), one_wish, min_size=1)
 several = st.lists(numbers, min_size=1, max_size=len(EVENINGS))
+
+
+def something_else(wished: Mapping[int, SeatsAndPlaces]) -> dict[int, SeatsAndPlaces]:
+    """Another wish of the same evenings."""
+    return {at: ([1] if wish[0] == [0] else [0], {}) for at, wish in wished.items()}
 
 
 class Evening(HouseRules):
@@ -69,6 +76,9 @@ class Season(RuleBasedStateMachine):
         self.evenings: list[Evening] = []
         self.requests: list[tuple[str, str, dict[int, SeatsAndPlaces], dict[int, str]]] = []
         """Key, holder, wishes, and the holds that were made, of each request that was granted."""
+        self.changes: list[tuple[str, dict[int, str], Ask]] = []
+        """The holder, the holds and the asking of each change that was granted, and whose key is known yet."""
+        self.keys = 0
         self.adopted: set[int] = set()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -191,8 +201,18 @@ class Season(RuleBasedStateMachine):
             return
         if another and self.adopted & made.keys():
             return  # its key may be forgotten, and only the holds remind of it
-        other: dict[int, SeatsAndPlaces] = {one: ([1] if wish[0] == [0] else [0], {}) for one, wish in wished.items()}
-        answer = self.run(self.ask_hold(holder, other if another else wished, key))
+        answer = self.run(self.ask_hold(holder, something_else(wished) if another else wished, key))
+        self.is_known(answer, made, known, holder, another)
+
+    def is_known(
+        self,
+        answer: GroupChanged | GroupRefusal,
+        made: Mapping[int, str],
+        known: Mapping[int, Held],
+        holder: str,
+        another: bool,
+    ) -> None:
+        """The holds as they are now, or that they are gone; to another request that the key is taken."""
         mine = {one for one, hold in known.items() if hold.holder == holder and hold.state != "gone"}
         if another:
             assert isinstance(answer, GroupRefusal)
@@ -216,8 +236,13 @@ class Season(RuleBasedStateMachine):
             ref, name = self.evenings[at].ref, old.get(at, "")
             refusal = expected.get(at) or ref.refusal_of_wish(holder, wish, name, instead=bool(name))
             expected[at] = refusal
-        move = self.house.groups.move_group
-        answer = self.run(move(holder, self.named(old), self.asked(holder, wished), key=None, address=ADDRESS[holder]))
+        key = self.new_key()
+
+        def ask(another: bool) -> Coroutine[Any, Any, GroupChanged | GroupRefusal]:
+            wish = self.asked(holder, something_else(wished) if another else wished)
+            return self.house.groups.move_group(holder, self.named(old), wish, key=key, address=ADDRESS[holder])
+
+        answer = self.run(ask(False))
         if self.staffs(old, answer):
             return
         done = self.judge(answer, expected)
@@ -238,6 +263,8 @@ class Season(RuleBasedStateMachine):
         for at, name in old.items():
             if at not in wished:
                 self.evenings[at].ref.end(name)
+        made = {at: change.hold for at in wished if (change := done.changes[self.evenings[at].event])}
+        self.is_known_again(holder, old | made, ask)
 
     @precondition(lambda self: self.anything())
     @rule(chosen=several, holder=holders, own=mostly)
@@ -261,12 +288,40 @@ class Season(RuleBasedStateMachine):
             late = min(self.now + HOLD_MS, hold.lifetime) <= hold.deadline
             if expected[at] is None and (hold.extensions >= EXTENSIONS or late):
                 expected[at] = "limit_exceeded"
-        answer = self.run(self.house.groups.extend_group(holder, self.named(old)))
+        key = self.new_key()
+
+        def ask(another: bool) -> Coroutine[Any, Any, GroupChanged | GroupRefusal]:
+            holds = {at: f"{name}x" for at, name in old.items()} if another else old
+            return self.house.groups.extend_group(holder, self.named(holds), key=key)
+
+        answer = self.run(ask(False))
         if not self.staffs(old, answer) and self.judge(answer, expected):
             for at, name in old.items():
                 hold = self.held(at, name)
                 hold.deadline, hold.changed = min(self.now + HOLD_MS, hold.lifetime), self.now
                 hold.extensions, hold.reason = hold.extensions + 1, "own"
+            self.is_known_again(holder, old, ask)
+
+    def new_key(self) -> str:
+        self.keys += 1
+        return f"c{self.keys}"
+
+    def is_known_again(self, holder: str, holds: dict[int, str], ask: Ask) -> None:
+        """Whoever has not heard the answer may ask again, and gets nothing twice."""
+        self.changes.append((holder, holds, ask))
+        for another in (False, True):
+            self.ask_for_a_change_again(0, another)
+
+    @precondition(lambda self: self.changes)
+    @rule(number=numbers, another=st.booleans())
+    def ask_for_a_change_again(self, number: int, another: bool) -> None:
+        at = -1 - number % len(self.changes)
+        holder, named, ask = self.changes[at]
+        known = {evening: self.held(evening, name) for evening, name in named.items()}
+        if any(hold.state == "gone" and hold.forget is None for hold in known.values()):
+            del self.changes[at]
+            return
+        self.is_known(self.run(ask(another)), named, known, holder, another)
 
     # --- In between
 
@@ -312,6 +367,7 @@ class Season(RuleBasedStateMachine):
     @rule(at=st.sampled_from(EVENINGS), how=st.sampled_from(["lost", "another"]))
     def adopt(self, at: int, how: str) -> None:
         self.adopted.add(at)
+        self.changes = [change for change in self.changes if at not in change[1]]  # it has forgotten their keys
         self.evenings[at].adopt(how)
         for number in range(len(self.requests)):
             if number < len(self.requests):

@@ -75,6 +75,7 @@ class ToldSeason(Season):
         for evening in self.evenings:
             self.run(late.book.sale(evening.event))
         self.adopted.add(at)
+        self.changes = [change for change in self.changes if at not in change[1]]
         self.evenings[at].adopt("another")
         house.book, house.holds, house.groups, house.channels = late.book, late.holds, late.groups, late.channels
 

@@ -107,6 +107,16 @@ def time_runs_out(s: Told) -> None:
     s.takes("ben", 0, 1, 2, a=3)
 
 
+def what_is_marked_and_not_claimed(s: Told) -> None:
+    """The sweep asks for it long before the hold would have expired, and again."""
+    anna = s.takes("anna", 0)
+    s.pays(anna, claim=False)
+    for time_ms in (10_000, 40_000, 10_000, 40_000):
+        s.wait(time_ms)
+        s.sweep(3, 0)
+    s.everything_agrees()
+
+
 def for_the_last_time(s: Told) -> None:
     """Put off so late that the lifetime is nearer than another deadline."""
     anna = s.takes("anna", 0)
@@ -424,6 +434,7 @@ TALES = [
     (what_others_have, PLAIN),
     (as_much_as_one_may_have, PLAIN),
     (time_runs_out, PLAIN),
+    (what_is_marked_and_not_claimed, PLAIN),
     (for_the_last_time, PLAIN),
     (the_bookings, PLAIN),
     (who_lets_holds_expire, FAIR),

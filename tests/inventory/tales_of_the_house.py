@@ -152,6 +152,8 @@ def what_the_house_keeps(s: Told) -> None:
     s.everything_agrees()
     s.move(s.at(anna), wish(1, 4, b=3), over_house=False)
     s.everything_agrees()
+    s.adds(anna, 10)
+    s.everything_agrees()
     s.gives_back(anna)
     s.move(s.at(anna), wish(1), over_house=False)
     s.said("hold_not_found")
@@ -228,6 +230,9 @@ def what_a_channel_has(s: Told) -> None:
     s.asks("anna", 2, code="seat_taken")
     s.asks("cleo", 5, code="seat_taken")
     s.asks("anna", b=2, code="area_full")
+    mixed = s.takes("cleo", 4, 8)
+    s.everything_agrees()
+    s.gives_back(mixed)
     cleo = s.takes("cleo", 2, 3, a=2)
     ben = s.takes("ben", 5)
     s.assign("web", [2, 3, 5], 0)
@@ -252,6 +257,7 @@ def what_a_channel_has(s: Told) -> None:
     s.pays(cleo)
     s.give_part_back(cleo, 1, 1, right=True)
     s.settle(s.at(cleo), "sell", right=True)
+    s.assign("web", [*s.ref.holds[cleo].seats], None)
     s.everything_agrees()
     s.sell_at_once("anna", wish(3), False, False)
     s.said("seat_taken")
@@ -343,6 +349,23 @@ def what_is_lost_of_a_book(s: Told) -> None:
     s.looks()
 
 
+def what_is_nobodys(s: Told) -> None:
+    """Deadlines of what is not there, or is sold, as a Redis that went back may have them."""
+    anna = s.takes("anna", 0)
+    s.pays(anna)
+    s.settle(s.at(anna), "sell", right=True)
+    for name in ("1-nobody", anna):
+        s.set_deadline(name)
+        s.sweep(3, 0)
+        s.everything_agrees()
+    for name in ("ben", "cleo", "ben"):
+        s.takes(name, 3 + len(s.order))
+    s.set_deadline("1-nobody")
+    s.close("ben", wish(1))
+    s.sweep(3, 0)
+    s.everything_agrees()
+
+
 def who_has_not_heard(s: Told) -> None:
     """A worker that knows an older epoch changes nothing by it: it hears, and then it acts."""
     anna, ben = s.takes("anna", 0, 1, a=1), s.takes("ben", 2, 3, a=2)
@@ -387,6 +410,8 @@ def who_has_not_heard(s: Told) -> None:
 
 
 def who_asks_at_once(s: Told) -> None:
+    s.decide_together([("anna", wish(a=6)), ("ben", wish(9))])
+    s.gives_back(s.order[-1])
     s.decide_together([("anna", wish(0, 1, a=2)), ("ben", wish(1, 2)), ("ben", wish(2, b=2)), ("cleo", wish(a=2))])
     s.everything_agrees()
     s.decide_together([(0, True), (1, False), ("cleo", wish(0, a=1)), ("ben", wish(1, 3, 4, 5, 7)), ("ben", wish(3))])
@@ -436,6 +461,7 @@ TALES = [
     (what_the_sale_allows, PLAIN),
     (what_is_known_of_an_event, PLAIN),
     (what_is_lost_of_a_book, PLAIN),
+    (what_is_nobodys, PLAIN),
     (who_has_not_heard, {"orphans": "off", "budget": False, "addresses": True}),
     (who_asks_at_once, PLAIN),
     (who_asks_at_once_from_one_address, {"orphans": "off", "budget": True, "addresses": True}),

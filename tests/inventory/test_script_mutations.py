@@ -19,7 +19,8 @@ from witness import EXTENSIONS, HOLD_SECONDS, LIFETIME_SECONDS, MAX_SIZE, PIT, S
 from lml_live.inventory import seatmap
 
 Acts = Callable[[Witness], Awaitable[None]]
-LATE_MS = HOLD_SECONDS * 1000 + 1_000
+LATE_MS, SOON_MS = HOLD_SECONDS * 1000 + 1_000, HOLD_SECONDS * 800
+"""After a hold's deadline, and before it."""
 RULES = {
     "seats": SEATS,
     "max_seats": MAX_SIZE,
@@ -183,7 +184,7 @@ async def extend_often(w: Witness) -> None:
 
 async def extend_far(w: Witness) -> None:
     hold = await w.hold("anna", 1)
-    w.house.pass_ms(LATE_MS - 10_000)
+    w.house.pass_ms(SOON_MS)
     await w.extend("anna", hold)
 
 
@@ -202,7 +203,7 @@ async def extend_both_often(w: Witness) -> None:
 
 async def extend_both_far(w: Witness) -> None:
     holds = await w.hold_both("anna", 1)
-    w.house.pass_ms(LATE_MS - 10_000)
+    w.house.pass_ms(SOON_MS)
     await w.extend_both("anna", holds)
 
 

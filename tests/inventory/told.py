@@ -34,6 +34,14 @@ class Told(HouseRules):
         house.book, house.holds, house.groups, house.channels = late.book, late.holds, late.groups, late.channels
         self.staff = StaffHolds(late.book)
 
+    def set_deadline(self, name: str) -> None:
+        """A deadline that has passed, whatever it is of."""
+        sale = self.run(self.house.book.sale(self.event))
+        self.run(self.call("ZADD", sale.key("deadlines"), 1, name))
+
+    async def call(self, *parts: str | int) -> object:
+        return await self.house.pipe.call(*parts)
+
     def ask_for_lost(self, holder: str) -> None:
         """A tale asks for what it wants."""
 
