@@ -1,6 +1,6 @@
 """Judges what was promised: legal moves only, one answer a key, and what was acknowledged is there. Pure."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
@@ -20,6 +20,25 @@ def _legal_moves(run: Run) -> Iterator[str]:
             here = after
         if here != booking.state:
             yield f"{booking.id} is {booking.state}, and its history ends with {here}"
+
+
+def _everything_is_on_record(run: Run) -> Iterator[str]:
+    """Each seat and place that was sold, or was free again, is in the log once; and the trail's chain holds."""
+    yield from run.chain_faults
+    log: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: {"sell": Counter(), "free": Counter()})
+    for row in run.seat_log:
+        log[row.booking][row.act][row.place] += row.quantity
+    for booking in run.bookings:
+        wanted: dict[str, Counter[str]] = {"sell": Counter(), "free": Counter()}
+        if any(to in SOLD for _, to, _ in booking.moves):
+            wanted["sell"] = Counter([*booking.lines_seats]) + Counter(booking.lines_areas)
+            left = Counter([seat for seat, state in booking.seats.items() if state == "sold"])
+            left.update({area: states.get("sold", 0) for area, states in booking.areas.items()})
+            wanted["free"] = wanted["sell"] - left
+        found = log.pop(booking.id, {"sell": Counter(), "free": Counter()})
+        if found != wanted:
+            yield f"{booking.id} is on record with {found}, and should be with {wanted}"
+    yield from (f"{booking} is on record with places, and is none" for booking in log)
 
 
 def _one_answer_a_key(run: Run) -> Iterator[str]:
@@ -74,4 +93,5 @@ RULES: Final[dict[str, Rule]] = {
     "I19": _legal_moves,
     "I24": _one_answer_a_key,
     "I25": _acknowledged_is_there,
+    "I26": _everything_is_on_record,
 }

@@ -214,6 +214,17 @@ class TicketRow(Struct, frozen=True):
     state: str
 
 
+class SeatLogRow(Struct, frozen=True):
+    """What the log of seats and places says that a booking did."""
+
+    booking: str
+    act: str
+    """sell or free."""
+    place: str
+    """A seat, or an area."""
+    quantity: int = 1
+
+
 class Op(Struct, frozen=True, kw_only=True):
     """What a client asked for and heard. `info`: it heard nothing, so that anything may have happened."""
 
@@ -271,6 +282,9 @@ class Run(Struct, frozen=True, kw_only=True):
     postings: tuple[PostingRow, ...] = ()
     refunds: tuple[RefundRow, ...] = ()
     tickets: tuple[TicketRow, ...] = ()
+    seat_log: tuple[SeatLogRow, ...] = ()
+    chain_faults: tuple[str, ...] = ()
+    """What is wrong with the audit trail's chain of the event."""
     disputes: tuple[DisputeRow, ...] = ()
     surplus: tuple[SurplusRow, ...] = ()
     transfers: tuple[TransferRow, ...] = ()

@@ -14,6 +14,7 @@ from typing import Protocol
 import aiohttp
 import booking_house
 import msgspec
+import run_reading
 import stripe
 from checker import check
 from checker_rows import Op, Run, Violation
@@ -22,6 +23,8 @@ from serving import LiveServer, furnish
 from stripe_house import stripe_client
 from waiting import eventually
 
+from lml_live.backoffice.extracts import Extracts
+from lml_live.backoffice.trail import Trail
 from lml_live.booking.bookings import Bookings
 from lml_live.booking.matching import Matching
 from lml_live.booking.onboarding import Onboarding
@@ -362,7 +365,8 @@ class FaultStand:
         async with self._house() as house:
             index_of = {seat: index for index, seat in enumerate(self.seat_ids)}
             ledger = await self.double.steering.ledger()
-            run = await booking_house.read_run(house, event, ledger, index_of, map(self._as_remembered, ops))
+            run = await run_reading.read_run(house, event, ledger, index_of, map(self._as_remembered, ops))
+            run = msgspec.structs.replace(run, chain_faults=await chain_faults(house.pool, event))
         for fault in ledger.faults:
             self.fired[f"{fault.operation} {fault.kind}"] += fault.fired
         for webhooks in ledger.webhook_faults:
@@ -373,6 +377,26 @@ class FaultStand:
         """A hold that Redis was made to forget is over: nobody promised that it outlives that (architecture.md)."""
         wiped = [moment for moment in self.wiped_ms if op.began_ms <= moment < op.until_ms]
         return msgspec.structs.replace(op, until_ms=wiped[0], forgotten=True) if wiped else op
+
+
+_UNCHAINED = """
+    SELECT count(*) FROM (
+        SELECT 'act' AS log, number FROM audit_record WHERE event_id = $1
+        UNION ALL SELECT 'booking', number FROM booking_history WHERE event_id = $1
+        UNION ALL SELECT 'seat', number FROM status_change WHERE event_id = $1) AS record
+    WHERE NOT EXISTS (SELECT FROM audit_link l WHERE l.log = record.log AND l.number = record.number)
+"""
+
+
+async def chain_faults(pool: postgres.Pool, event: str) -> tuple[str, ...]:
+    """What is wrong with an event's audit chain, once all its records have their links."""
+
+    async def all_are_chained() -> bool:
+        await Trail(pool).chain()
+        return not await pool.fetchval(_UNCHAINED, event)
+
+    await eventually(all_are_chained, REST_SECONDS_MAX)
+    return tuple(fault.text for fault in (await Extracts(pool).check(event)).faults)
 
 
 class _Visitor:

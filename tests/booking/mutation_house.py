@@ -227,6 +227,13 @@ async def captured_at_once(house: BookingHouse, event: str) -> None:
     await settle(house)
 
 
+async def heard_late(house: BookingHouse, event: str) -> None:
+    """What Stripe said before it was paid for, in an answer that was slow (I18)."""
+    booking = await bought(house, event)
+    assert booking.intent_id is not None
+    await house.bookings.intent_found(booking.id, booking.intent_id, "requires_action")
+
+
 async def late_free(house: BookingHouse, event: str) -> None:
     """A free of somebody else's booking, told late."""
     booking = await bought(house, event)

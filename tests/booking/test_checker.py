@@ -15,6 +15,7 @@ from checker_rows import (
     PostingRow,
     RefundRow,
     Run,
+    SeatLogRow,
     SentRow,
     SurplusRow,
     TermsRow,
@@ -118,6 +119,11 @@ PART_BACK = {
     ),
 }
 """What is in the run where ten of the thirty were given back; Stripe and the booking say so, too."""
+SEAT_LOG = (
+    SeatLogRow("b-1", "sell", "s1"),
+    SeatLogRow("b-1", "sell", "s2"),
+    SeatLogRow("b-1", "sell", "floor", 2),
+)
 CLEAN = Run(
     bookings=(PAID, GONE, REFUSED),
     intents=(PAID_INTENT, GONE_INTENT),
@@ -128,6 +134,7 @@ CLEAN = Run(
     postings=(SOLD, CAPTURED),
     sent=("b-1:create_intent:0", "somebody's own"),
     tickets=tuple(TicketRow("b-1", line, "valid") for line in (1, 2, 3, 4)),
+    seat_log=SEAT_LOG,
 )
 
 
@@ -407,6 +414,13 @@ FORGED: list[tuple[str, str, dict[str, Any]]] = [
     ("granted, and refused when sent again", "I24", by(replace(AGAIN, outcome="fail", code="conflict"), BOOKED)),
     ("another request is refused for itself", "I24", by(replace(OTHER_BODY, code="hold_not_found"), BOOKED)),
     ("another hold's key is answered the first booking", "I24", by(replace(BOOKED, hold="1-z"))),
+    ("a sale that is not on record", "I26", {"seat_log": SEAT_LOG[1:]}),
+    ("a sale that is on record twice", "I26", {"seat_log": (*SEAT_LOG, SEAT_LOG[0])}),
+    ("fewer places on record than sold", "I26", {"seat_log": (*SEAT_LOG[:2], SeatLogRow("b-1", "sell", "floor", 1))}),
+    ("free on record, and sold", "I26", {"seat_log": (*SEAT_LOG, SeatLogRow("b-1", "free", "s1"))}),
+    ("on record for nobody", "I26", {"seat_log": (*SEAT_LOG, SeatLogRow("b-7", "sell", "s4"))}),
+    ("on record, and never sold", "I26", {"seat_log": (*SEAT_LOG, SeatLogRow("b-2", "sell", "s1"))}),
+    ("a record was edited", "I26", {"chain_faults": ("edited",)}),
     ("an acknowledged booking is gone", "I25", {"ops": (replace(BOOKED, booking="b-5"),)}),
     ("a confirmed booking is not", "I25", {"ops": (replace(BOOKED, booking="b-2", key="x"),)}),
 ]

@@ -11,9 +11,10 @@ from booking_fixtures import (  # noqa: F401
     house_fixture,
     inventory_dsn_fixture,
 )
-from booking_house import PLACE, PRICE, BookingHouse, read_postings
+from booking_house import PLACE, PRICE, BookingHouse
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from run_reading import read_postings
 
 from lml_live.booking.ledger import POSTINGS, Posting, Shares, Tender, entries, postings, share_out
 from lml_live.booking.states import MOVES, BookingState

@@ -17,7 +17,7 @@ from counter_house import Counter
 from every_point import charge_again
 from payout_house import organised, paid_out, their_event
 
-from lml_live.booking import accounts, claims, refunds, tickets
+from lml_live.booking import accounts, bookings, claims, outbox, refunds, tickets, transfers
 from lml_live.booking.bookings import Bookings
 from lml_live.booking.organisations import Organisations
 from lml_live.booking.stripe_connect import StripeConnect
@@ -139,6 +139,22 @@ async def sent_and_never_heard(house: BookingHouse, event: str) -> None:
     await house.rest()
 
 
+async def paid_out_by_other_terms(house: BookingHouse, event: str) -> None:
+    """The house takes more since, of what is sold from now on."""
+    await house.sold(event, 3)
+    owner = await house.pool.fetchval("SELECT venue_id FROM event WHERE id = $1", event)
+    await Organisations(house.pool).change(owner, {"fee_basis_points": 900})
+    await paid_out(house)
+
+
+async def a_line_given_back_and_paid_out(house: BookingHouse, event: str) -> None:
+    """A place, of whose price our fee is more than of the seat's."""
+    house.fee, house.tax = 250, 330
+    await house.refund(await house.sold(event, 3, floor=1), lines=[2])
+    await house.rest()
+    await paid_out(house)
+
+
 # what is taken away · how · the acts that need it · the rule that is broken then
 MUTATIONS: list[tuple[str, Mutate, Act, str]] = [
     ("a capture is booked", unbooked("captured"), given_back, "I15"),
@@ -146,6 +162,30 @@ MUTATIONS: list[tuple[str, Mutate, Act, str]] = [
     ("a dispute is booked", unbooked("disputed"), disputed, "I15"),
     ("what buys nothing goes back", nothing(Bookings, "surplus_paid"), paid_for_nothing, "I11"),
     ("what buys nothing is booked", unbooked("surplus_taken"), paid_for_nothing, "I15"),
+    (
+        "a second intent ends",
+        statement(bookings, "write_surplus", "WHERE id = $1", "WHERE id = $1 AND false"),
+        paid_for_nothing,
+        "I13",
+    ),
+    (
+        "that it goes back is decided with it",
+        statement(bookings, "write_surplus_refund", "WHERE id = $1", "WHERE id = $1 AND false"),
+        paid_for_nothing,
+        "I11, surplus",
+    ),
+    (
+        "an attempt is on record before it is sent",
+        statement(outbox, "lease_work", "WHERE act IN ('capture_intent', ", "WHERE act IN ("),
+        given_back,
+        "I13, attempts",
+    ),
+    (
+        "what was quoted is what is charged",
+        statement(claims, "claim", "buyer_email,\n           amount,", "buyer_email,\n           amount + 100,"),
+        given_back,
+        "I17",
+    ),
     ("a refund is looked for", nothing(StripePayments, "find_refunds", ()), made_and_never_heard, "I14"),
     ("Redis is told what is kept", nothing(Returns, "keep_places"), given_back_in_part, "I7"),
     (
@@ -202,6 +242,29 @@ COUNTER: list[tuple[str, Mutate, Act, str]] = [
 MUTATIONS += COUNTER
 # The same of what is paid to organisations.
 PAYOUTS: list[tuple[str, Mutate, Act, str]] = [
+    (
+        "what is given back is not due",
+        statement(transfers, "load_payables", "accepted IS NOT NULL) AS r", "false) AS r"),
+        paid_and_given_back,
+        "I16, as due",
+    ),
+    (
+        "the terms are those of the sale",
+        statement(transfers, "load_payables", "AND since <= b.created", ""),
+        paid_out_by_other_terms,
+        "I16, as due",
+    ),
+    (
+        "a line takes its own tax along",
+        statement(
+            transfers,
+            "load_payables",
+            "(refund.venue, refund.fees, refund.tax) = (of_lines.venue,",
+            "false AND (refund.venue, refund.fees, refund.tax) = (of_lines.venue,",
+        ),
+        a_line_given_back_and_paid_out,
+        "I16, as due",
+    ),
     ("what is given back is taken back", nothing(refunds, "take_back"), paid_and_given_back, "I16"),
     ("a transfer is looked for", nothing(StripeConnect, "find_transfers", ()), sent_and_never_heard, "I16, as decided"),
     ("a transfer is booked", unbooked("transferred"), paid_and_given_back, "I15"),
@@ -233,4 +296,10 @@ async def test_a_guard_of_money_that_is_paid_out_is_missed(
 )
 async def test_the_same_acts_are_clean_with_everything_as_it_is(house: BookingHouse, event: str, act: Act) -> None:
     await act(house, event)
+    await house.assert_right(event)
+
+
+async def test_terms_that_change_are_clean_with_everything_as_it_is(house: BookingHouse) -> None:
+    event = await their_event(house, await organised(house))
+    await paid_out_by_other_terms(house, event)
     await house.assert_right(event)

@@ -12,6 +12,7 @@ from mutation_house import (
     buy_one_seat_twice,
     change_statement,
     claimed_late,
+    heard_late,
     may_change_bookings,
     more_than_fit,
     paid_slowly,
@@ -20,6 +21,7 @@ from mutation_house import (
     statement,
     trigger,
 )
+from payout_house import organised, their_event
 
 
 @pytest.fixture(name="booking_dsn")
@@ -46,6 +48,13 @@ async def test_a_release_before_the_cancel_is_seen(
     assert await house.pay(booking) == "requires_capture"
     await house.rest()
     assert {"I10", "I11"} <= await broken_rules(house, event)
+
+
+async def test_a_sale_that_waits_for_no_payout_is_seen(house: BookingHouse) -> None:
+    event = await their_event(house, await organised(house))
+    await house.pool.execute("DROP TRIGGER transfer_awaits ON booking")
+    await plain(house, event)
+    assert "I16, as due" in await broken_rules(house, event)
 
 
 async def test_an_illegal_move_is_seen(house: BookingHouse, event: str) -> None:
@@ -94,6 +103,36 @@ MUTATIONS: list[tuple[str, Mutate, Act, str]] = [
         "I19",
     ),
     ("every move is written down", trigger(HISTORY), plain, "I19"),
+    (
+        "every seat that is sold is on record",
+        schema("DROP TRIGGER booking_seats_sold_or_freed ON booking_seat"),
+        plain,
+        "I26",
+    ),
+    (
+        "every place that is sold is on record",
+        schema("DROP TRIGGER booking_areas_sold_or_freed ON booking_area"),
+        plain,
+        "I26",
+    ),
+    (
+        "what Stripe says of a payment is kept",
+        both(
+            trigger(FITS, "IF false THEN"),
+            statement("note_payment", "SET state = $3", "SET state = coalesce(state, $3)"),
+        ),
+        plain,
+        "I13, payments",
+    ),
+    (
+        "old news of a payment changes nothing",
+        both(
+            schema("DROP TRIGGER payment_moves ON payment"),
+            statement("note_payment", "AND state = ANY ($4::text[])", "AND (true OR state = ANY ($4::text[]))"),
+        ),
+        heard_late,
+        "I13, payments",
+    ),
     (
         "a claim is not refused afterwards",
         both(

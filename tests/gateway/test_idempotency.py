@@ -11,6 +11,7 @@ from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
 
 from lml_live import limits
 from lml_live.errors import Conflict, Overloaded, Unavailable
+from lml_live.gateway import idempotency
 from lml_live.gateway.idempotency import IdempotencyKeys, request_seed
 from lml_live.gateway.problems import problems_middleware
 from lml_live.infra import postgres
@@ -85,6 +86,16 @@ async def test_the_same_request_hears_the_first_answer_again(client: TestClient[
     }
     assert {answer.content_type for answer in answers} == {"application/json"}
     assert counter.executions == 1
+
+
+async def test_without_its_guard_a_key_executes_again(
+    client: TestClient[Any, Any], counter: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """I24: the condition that is cut here is the one on which the test before this one stands."""
+    cut = idempotency._SQL["claim_key"].replace("WHERE known.created <", "WHERE true OR known.created <")
+    assert cut != idempotency._SQL["claim_key"]
+    monkeypatch.setattr(idempotency, "_SQL", {**idempotency._SQL, "claim_key": cut})
+    assert [(await (await post(client)).json())["number"] for _ in range(2)] == [1, 2]
 
 
 async def test_another_body_is_a_mismatch(client: TestClient[Any, Any], counter: Till) -> None:

@@ -12,6 +12,7 @@ from databases import as_server
 from lml_live.booking.evidence import Evidence
 from lml_live.gateway.app import OPERATIONS, Services, make_app
 from lml_live.gateway.operations import Operation
+from lml_live.guard import reach
 from lml_live.guard.reach import KINDS, Reach
 from lml_live.guard.staff import Role, Staff, StaffDesk
 from lml_live.infra import postgres
@@ -140,6 +141,23 @@ async def test_by_no_route_does_anybody_reach_what_is_anothers(house: House) -> 
                     missed.append((operation.name, who, of))
     assert reached == []
     assert missed == []
+
+
+async def test_without_the_member_in_its_statement_everybody_reaches_everything(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """I28: the condition that is cut here is the one on which the test before this one stands."""
+    await house.pool.execute("INSERT INTO organisation_member VALUES ('theirs', 'free')")
+    theirs = await house.ids("theirs")
+
+    async def reached() -> set[str]:
+        return {kind for kind in KINDS if await Reach(house.pool).has("bound", kind, theirs[kind])}
+
+    assert await reached() == set()
+    cut = reach._SQL["reaches"].replace("m.member_id = $1", "$1::text <> ''")
+    assert cut != reach._SQL["reaches"]
+    monkeypatch.setattr(reach, "_SQL", {"reaches": cut})
+    assert await reached() == set(KINDS)
 
 
 async def test_what_is_every_organisations_is_changed_by_the_house_alone(house: House) -> None:

@@ -25,6 +25,7 @@ from waiting import eventually
 from lml_live import limits
 from lml_live.booking.organisations import NewOrganisation, Organisations
 from lml_live.devstack.stripe.process import StripeDouble
+from lml_live.gateway.app import OPERATIONS
 from lml_live.guard.accounts import Accounts
 from lml_live.guard.passwords import Passwords
 
@@ -248,18 +249,27 @@ async def test_signing_in_takes_bookings_along_while_they_are_paid(
             await pool.execute("UPDATE booking SET holder = 'h-thief' WHERE id = $1", made["id"])
 
 
+BODIES: dict[str, Any] = {"change_hold": {"release": {"areas": {"floor": 1}}}, "move_hold": {"areas": {"floor": 1}}}
+"""Of calls that would be refused without one."""
+
+
 async def test_what_is_anothers_is_as_if_it_were_not_there(anna: Visitor, ben: Visitor) -> None:
-    made = await anna.booked(0)
-    nowhere = "b-" + "0" * 24
-    for method, tail in (("GET", ""), ("POST", "/cancel")):
-        answers = [
-            await ben.call(method, f"/bookings/{name}{tail}", {} if method == "POST" else None)
-            for name in (made["id"], nowhere)
-        ]
-        assert [answer.code for answer in answers] == ["not_found"] * 2
-        told = [{name: value for name, value in answer.body.items() if name != "instance"} for answer in answers]
-        assert told[0] == told[1]
+    """I28, by every route of holders that names a hold or a booking: a new one is in here by being documented."""
+    made, held = await anna.booked(0), await anna.hold(1, floor=1)
+    mine = {"hold": held, "booking": made["id"]}
+    nowhere = {"hold": held[:-1] + ("b" if held[-1] == "a" else "a"), "booking": "b-" + "0" * 24}
+    calls = [one for one in OPERATIONS if one.who == "holder" and set(one.parameters) & set(mine)]
+    assert {one.name for one in calls} >= {"read_hold", "extend_hold", "read_booking", "cancel_booking", "list_tickets"}
+    for one in calls:
+        told = []
+        for names in (mine, nowhere):
+            body = BODIES.get(one.name, {} if one.method == "POST" else None)
+            answer = await ben.call(one.method, one.path.removeprefix("/api/v1").format(**names), body)
+            assert answer.code in ("not_found", "hold_not_found"), one.name
+            told.append({name: value for name, value in answer.body.items() if name != "instance"})
+        assert told[0] == told[1], one.name
     assert (await ben.book(made["hold"])).code == "hold_not_found"
+    assert (await anna.call("GET", f"/holds/{held}")).status == 200
     assert (await anna.call("GET", f"/bookings/{made['id']}")).body["state"] == "pending_payment"
 
 
