@@ -29,7 +29,6 @@ from lml_live.venues.library import Library
 from lml_live.venues.publishing import open_edge, push_version
 from lml_live.venues.stored import SECTIONS, LayoutVersion
 
-
 _LARGE = 10_000
 """What is stored of these is read and hashed as often as a step needs it, and no more: each takes a second here."""
 
