@@ -8,6 +8,12 @@ LAYOUT_SEATS_MAX: Final = 200_000
 LAYOUT_AREAS_MAX: Final = 200
 LAYOUT_FILE_BYTES_MAX: Final = 64 * 1024 * 1024
 """200,000 seats of our own JSON are about 40 MB."""
+LAYOUT_JSON_VALUES_MAX: Final = 4_000_000
+"""Of one file, each object, array and member counted: twenty for each of 200,000 seats, 400 MB of memory at the worst.
+The bytes say little of that: 64 MiB of empty arrays are 22 million, 1.4 GB."""
+LAYOUT_BODIES_MAX: Final = 4
+"""Whole layouts that managers send to one worker at the same time, waiting for their turn included: 256 MiB."""
+LAYOUT_BODIES_RETRY_MS: Final = 3_000
 LAYOUT_SECTIONS_MAX: Final = 5_000
 """The largest venue known to us has a few hundred; a file with one section a seat is a mapping gone wrong."""
 LAYOUT_SHAPES_MAX: Final = 1_000
@@ -30,8 +36,8 @@ OUTLINE_POINTS_MAX: Final = 2_000
 """An outline or shape is drawn on phones; curves in plans come as a few dozen points."""
 OUTLINE_CHARS_MAX: Final = 1_000_000
 """Of its text: its points, each with all digits that a number has, are a tenth."""
-TABLE_CELLS_MAX: Final = 10_000_000
-"""Those that lines leave out at their ends counted, too: fifty columns for each of 200,000 seats, a gigabyte."""
+TABLE_CELLS_MAX: Final = 4_000_000
+"""Those that lines leave out at their ends counted, too: twenty columns for each of 200,000 seats, 400 MB."""
 AREA_CAPACITY_MAX: Final = 1_000_000
 """More people than have ever stood at one concert's fence line; beyond it a number is a typing error."""
 VIEWPORT_MAX: Final = 1_000_000
@@ -62,10 +68,11 @@ CDN_KEY_BITS_MIN: Final = 2048
 REGIONS_MAX: Final = 20
 LAYOUT_GZIP_LEVEL: Final = 6
 OBJECTS_LISTED_MAX: Final = 100_000
-"""Objects of one list: more backups than a thousand layouts have in all their years."""
+"""Objects of one list: more backups than one layout has in all its years, hundreds of times over."""
 BACKUP_BYTES_MAX: Final = 256 * 1024 * 1024
 """The bytes of one layout, zipped or not: the largest with the longest labels, and far below a bomb."""
-BACKUP_GZIP_LEVEL: Final = 6
+BACKUP_GZIP_LEVEL: Final = 3
+"""Half the time of 6, for a twentieth more bytes: most of a layout is its seats' ids, which nothing makes shorter."""
 BACKUP_KEEP_LAST: Final = 10
 BACKUP_KEEP_DAYS: Final = 30
 BACKUP_KEEP_MONTHS: Final = 24

@@ -14,7 +14,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from aiohttp import web
 
 from lml_live import limits
@@ -26,6 +25,7 @@ from lml_live.backoffice.extracts import Extracts
 from lml_live.backoffice.history import History
 from lml_live.backoffice.holding import Holding
 from lml_live.backoffice.layout_change import LayoutChange, held_seats
+from lml_live.backoffice.layout_steps import Step, Stepped, record_step
 from lml_live.backoffice.publishing import Publishing
 from lml_live.backoffice.retention import Retention
 from lml_live.backoffice.scrubbing import Scrubbing
@@ -75,7 +75,7 @@ from lml_live.gateway.holders import AddressOf, HolderServices
 from lml_live.gateway.idempotency import IdempotencyKeys
 from lml_live.gateway.layout_backups import BackupServices
 from lml_live.gateway.layout_edge import EdgeServices
-from lml_live.gateway.layouts import LayoutServices, Step
+from lml_live.gateway.layouts import LayoutServices
 from lml_live.gateway.live import Live
 from lml_live.gateway.operations import API
 from lml_live.gateway.organisations import OrganisationServices
@@ -116,12 +116,10 @@ from lml_live.pricing.channels import ChannelRows
 from lml_live.values import STAFF_TOKEN_PREFIX
 from lml_live.venues.backups import open_backups, policy_of
 from lml_live.venues.copies import Copies
-from lml_live.venues.edge import Pointer, public_url
+from lml_live.venues.edge import public_url
 from lml_live.venues.library import Library
 from lml_live.venues.links import Links
-from lml_live.venues.retention import Backup
 from lml_live.venues.self_check import check_immutability, check_rules
-from lml_live.venues.stored import LayoutVersion
 
 if TYPE_CHECKING:
     from lml_live.booking.stripe_payments import StripePayments
@@ -206,9 +204,8 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
 
         trail = Trail(pool)
 
-        async def stepped(step: Step, version: LayoutVersion | Backup | Pointer) -> None:
-            detail = msgspec.json.encode({"version": version.version, "hash": version.hash})
-            await trail.write(f"layout.{step}", ("layout", version.layout_id), detail=detail.decode())
+        async def stepped(step: Step, version: Stepped) -> None:
+            await record_step(trail, step, version)
             if step == "deployed":
                 await publishing.look()
 

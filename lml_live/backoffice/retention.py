@@ -48,17 +48,20 @@ class Retention:
             await asyncio.sleep(limits.BACKUPS_LOOK_SECONDS)
 
     async def look(self) -> None:
-        """Backs up what is in use and has no backup, then thins out."""
-        known = await self._backups.by_layout()
-        backed_up = {each.hash for backups in known.values() for each in backups}
+        """Backs up what is in use and has no backup, then thins out: layout by layout, however many there are."""
         for version in await self._library.live_versions():
-            if version.hash not in backed_up:
-                try:
+            try:
+                if version.hash not in {each.hash for each in await self._backups.of_layout(version.layout_id)}:
                     await self._library.back_up(version.layout_id, version.version, "missing")
-                except LmlError as error:
-                    log.error("%s is in use and has no backup: %s", version.key, error)
-        async for _ in self.thin_out(tuple(known)):
-            pass
+            except LmlError as error:
+                log.error("%s is in use and may have no backup: %s", version.key, error)
+        for layout_id in await self._backups.layouts():
+            # One whose backups cannot be looked at does not keep the others from it.
+            try:
+                async for _ in self.thin_out((layout_id,)):
+                    pass
+            except LmlError as error:
+                log.warning("the backups of layout %s are not looked after now: %s", layout_id, error)
 
     async def thin_out(
         self, layout_ids: tuple[str, ...], *, dry_run: bool = False

@@ -34,6 +34,7 @@ from lml_live.pricing.quote import Price
 from lml_live.venues.layout import Layout, Row, Seat, Section, Viewport, seal_layout
 from lml_live.venues.library import Library
 from lml_live.venues.schema import apply_schema
+from lml_live.venues.stored import LayoutVersion
 
 ROW_SEATS: Final = 100
 _DATABASE: Final = "bench"
@@ -87,10 +88,7 @@ class House:
         `tick_ms` is the server's own where none is given.
         """
         layout_id = f"hall-{seats}"
-        if not await self._library.status(layout_id):
-            await self._library.save_draft(await asyncio.to_thread(draw_hall, layout_id, seats))
-            await self._library.publish(layout_id)
-            await self._library.deploy(layout_id)
+        await self._deployed(layout_id, seats)
         event = await self._catalogue.create_event(
             NewEvent(
                 id=f"bench-{secrets.token_hex(6)}",
@@ -112,6 +110,21 @@ class House:
         await self._catalogue.set_state(event.id, "open")
         self._opened.append(event.id)
         return event.id
+
+    async def deploy_layout(self, seats: int) -> tuple[str, str, bytes]:
+        """A deployed layout of so many seats: its id, its hash and its canonical bytes."""
+        version = await self._deployed(f"hall-{seats}", seats)
+        data = await self._library.load_bytes(version.layout_id, version.hash)
+        assert data is not None
+        return version.layout_id, version.hash, data
+
+    async def _deployed(self, layout_id: str, seats: int) -> LayoutVersion:
+        known = await self._library.status(layout_id)
+        if known:
+            return known[-1]
+        await self._library.save_draft(await asyncio.to_thread(draw_hall, layout_id, seats))
+        await self._library.publish(layout_id)
+        return await self._library.deploy(layout_id)
 
     async def close_events(self) -> None:
         """Ends the sales: the next row's server would restore and sweep them."""

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from lml_live.bench import adopting, best, commits, crowds, fan_out, pipe, rooms, store, worker
+from lml_live.bench import adopting, best, commits, crowds, fan_out, layouts, pipe, rooms, store, worker
 from lml_live.bench.plan import Row
 
 ROWS: Final[tuple[Row, ...]] = (
@@ -25,4 +25,7 @@ ROWS: Final[tuple[Row, ...]] = (
     crowds.RECONNECTS,
     crowds.ONE_EVENT,
     best.HOLD_BEST,
+    layouts.PUBLISH,
+    layouts.IMPORT,
+    layouts.READ,
 )

@@ -6,13 +6,13 @@ import click
 
 from lml_live.backoffice.retention import Retention
 from lml_live.cli.events import open_pool, postgres_dsn
-from lml_live.cli.layout_life import run, tell, with_library
+from lml_live.cli.layout_life import on_record, run, tell, with_library
 from lml_live.clock import to_datetime
 from lml_live.errors import NotFound
 from lml_live.infra.config import load_settings
 from lml_live.venues.backups import open_backups, policy_of
 from lml_live.venues.copies import Copies
-from lml_live.venues.library import Library
+from lml_live.venues.library import Library, Saved
 from lml_live.venues.retention import Backup
 from lml_live.venues.stored import LayoutVersion
 
@@ -28,7 +28,11 @@ def backup_command(layout_id: str, version: int | None) -> None:
       lml layout backup city-hall
       LML_BACKUP_BUCKET=house-backups lml layout backup city-hall --version 2
     """
-    backup = run(with_library(lambda library: library.back_up(layout_id, version)))
+
+    async def act(library: Library) -> Backup:
+        return await on_record("backed_up", await library.back_up(layout_id, version))
+
+    backup = run(with_library(act))
     tell(f"{layout_id}: version {backup.version} is backed up as {backup.key}")
     click.echo(backup.id)
 
@@ -48,7 +52,7 @@ def backups_command(layout_id: str | None) -> None:
         async with open_backups(load_settings()) as backups:
             if layout_id is not None:
                 return await backups.of_layout(layout_id)
-            return [each for _, found in sorted((await backups.by_layout()).items()) for each in found]
+            return [each for name in await backups.layouts() for each in await backups.of_layout(name)]
 
     for each in run(act()):
         taken = to_datetime(each.taken_ms).isoformat(timespec="seconds")
@@ -68,7 +72,14 @@ def restore_command(layout_id: str, backup_id: str | None, replace: bool) -> Non
       lml layout restore city-hall
       lml layout restore city-hall 20261129T154620123Z-0f3a5c7e9b1d --replace
     """
-    saved = run(with_library(lambda library: library.restore(layout_id, backup_id, replace=replace)))
+
+    async def act(library: Library) -> Saved:
+        saved = await library.restore(layout_id, backup_id, replace=replace)
+        if saved.changed:
+            await on_record("restored", saved.version)
+        return saved
+
+    saved = run(with_library(act))
     what = "is a draft of that backup" if saved.changed else "is a draft with this content already"
     tell(f"{layout_id}: version {saved.version.version} {what}, {saved.version.hash}")
     click.echo(saved.version.version)
@@ -96,7 +107,7 @@ def mend_command(layout_id: str, version: int) -> None:
             data = await Copies(settings, backups).find(layout_id, known.hash)
         if data is None:
             raise NotFound(f"There is no whole copy of {known.hash}, in the bucket or among the backups.")
-        return await library.mend(layout_id, version, data)
+        return await on_record("mended", await library.mend(layout_id, version, data))
 
     mended = run(with_library(act))
     tell(f"{layout_id}: version {version} is what it was, {mended.hash}")
@@ -120,7 +131,7 @@ def thin_out_command(layout_id: str | None, dry_run: bool) -> None:
     async def act(library: Library) -> int:
         kept = 0
         async with open_backups(settings) as backups, open_pool(postgres_dsn()) as pool:
-            layouts = (layout_id,) if layout_id is not None else tuple(await backups.by_layout())
+            layouts = (layout_id,) if layout_id is not None else tuple(await backups.layouts())
             retention = Retention(pool, library, backups, policy_of(settings))
             async for _, thinned in retention.thin_out(layouts, dry_run=dry_run):
                 kept += thinned.kept

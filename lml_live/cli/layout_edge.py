@@ -6,15 +6,14 @@ from typing import Final
 import click
 import msgspec
 
-from lml_live.cli.layout_life import run, tell, with_library
-from lml_live.errors import Conflict, NotFound
+from lml_live.cli.layout_life import on_record, run, tell, with_library
+from lml_live.errors import NotFound
 from lml_live.infra.config import Settings, load_settings
 from lml_live.venues.edge import Pointer
 from lml_live.venues.library import Library
 from lml_live.venues.links import Link, Links
 from lml_live.venues.publishing import open_edge, push_version
 from lml_live.venues.pushing import Done
-from lml_live.venues.stored import LayoutVersion
 
 _DRY: Final = click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 
@@ -47,7 +46,11 @@ def push_command(layout_id: str, version: int | None, dry_run: bool) -> None:
 
     async def act(library: Library) -> list[Done]:
         async with open_edge(settings) as edge:
-            return await push_version(library, edge, await _deployed(library, layout_id, version), dry_run=dry_run)
+            chosen = await library.deployed(layout_id, version)
+            done = await push_version(library, edge, chosen, dry_run=dry_run)
+        if not dry_run:
+            await on_record("pushed", chosen)
+        return done
 
     _print(run(with_library(act)))
 
@@ -68,7 +71,11 @@ def rollback_command(layout_id: str, dry_run: bool) -> None:
 
     async def act() -> list[Done]:
         async with open_edge(edge_settings()) as edge:
-            return await edge.roll_back(layout_id, dry_run=dry_run)
+            done = await edge.roll_back(layout_id, dry_run=dry_run)
+            pointer = await edge.pointer(layout_id)
+        if not dry_run and pointer is not None:
+            await on_record("rolled_back", pointer)
+        return done
 
     _print(run(act()))
 
@@ -108,21 +115,15 @@ def link_command(layout_id: str, version: int | None, cookies: bool) -> None:
     settings = edge_settings()
 
     async def act(library: Library) -> Link:
-        chosen = await _deployed(library, layout_id, version)
-        return await Links(settings).make(layout_id, chosen.hash)
+        chosen = await library.deployed(layout_id, version)
+        link = await Links(settings).make(layout_id, chosen.hash)
+        await on_record("linked", chosen)
+        return link
 
     link = run(with_library(act))
     tell(f"{layout_id}: good until {link.expires_at.isoformat()}")
     for line in (f"{name}={value}" for name, value in link.cookies.items()) if cookies else (link.url,):
         click.echo(line)
-
-
-async def _deployed(library: Library, layout_id: str, version: int | None) -> LayoutVersion:
-    known = [each for each in await library.status(layout_id) if each.state == "deployed"]
-    chosen = [each for each in known if version in (None, each.version)]
-    if not chosen:
-        raise Conflict(f"{layout_id} has no {'' if version is None else f'version {version} that is '}deployed.")
-    return chosen[-1]
 
 
 def _print(done: Iterable[Done]) -> None:

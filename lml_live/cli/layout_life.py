@@ -2,6 +2,7 @@
 library."""
 
 import asyncio
+import getpass
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -10,7 +11,11 @@ from typing import Any, Final, NoReturn, TypeVar
 import click
 import msgspec
 
+from lml_live.backoffice.layout_steps import Step, Stepped, record_step
+from lml_live.backoffice.trail import Trail
+from lml_live.cli.events import open_pool
 from lml_live.errors import LmlError, Unavailable
+from lml_live.infra.acting import Acting, acting_ends
 from lml_live.infra.config import Settings, load_settings, mask_secrets
 from lml_live.infra.mongo import close_database, connect_database
 from lml_live.venues.backups import open_backups
@@ -23,6 +28,7 @@ REFUSED = 1
 UNREACHABLE = 3
 
 T = TypeVar("T")
+K = TypeVar("K", bound=Stepped)
 
 
 @click.command("publish")
@@ -34,7 +40,11 @@ def publish_command(layout_id: str) -> None:
     Examples:
       lml layout publish city-hall
     """
-    version = run(with_library(lambda library: library.publish(layout_id)))
+
+    async def act(library: Library) -> LayoutVersion:
+        return await on_record("published", await library.publish(layout_id))
+
+    version = run(with_library(act))
     tell(f"{layout_id}: version {version.version} is published")
     click.echo(version.hash)
 
@@ -52,7 +62,7 @@ def deploy_command(layout_id: str, version: int | None) -> None:
     """
 
     async def act(library: Library) -> LayoutVersion:
-        deployed = await library.deploy(layout_id, version)
+        deployed = await on_record("deployed", await library.deploy(layout_id, version))
         await copy_deployed(library)
         return deployed
 
@@ -71,7 +81,11 @@ def retire_command(layout_id: str, version: int) -> None:
     Examples:
       lml layout retire city-hall --version 1
     """
-    retired = run(with_library(lambda library: library.retire(layout_id, version)))
+
+    async def act(library: Library) -> LayoutVersion:
+        return await on_record("retired", await library.retire(layout_id, version))
+
+    retired = run(with_library(act))
     tell(f"{layout_id}: version {retired.version} is retired")
 
 
@@ -145,6 +159,37 @@ async def _library(settings: Settings) -> AsyncIterator[Library]:
                 yield Library(database, backups=backups)
         finally:
             close_database(database)
+
+
+async def on_record(step: Step, done: K) -> K:
+    """Puts a step in the audit trail, as the operator's, and answers what it was taken with.
+
+    It is done already: where there is no PostgreSQL, or it does not answer, that is told and no failure.
+    """
+    # Only commands that store need the embedded engines' code.
+    from lml_live.devstack.engines import running_engines
+
+    settings = load_settings()
+    running = None if settings.postgres_dsn else running_engines(settings)
+    dsn = settings.postgres_dsn or (running.postgres_dsn if running is not None else None)
+    if dsn is None:
+        tell("not in the audit trail: LML_POSTGRES_DSN is not set, and no `lml up` runs here")
+        return done
+    try:
+        async with open_pool(dsn, size_max=1) as pool:
+            with acting_ends(Acting("system", f"operator {_user()}", "command line")):
+                await record_step(Trail(pool), step, done)
+    except Unavailable as error:
+        tell(f"not in the audit trail: {mask_secrets(error.message)}")
+    return done
+
+
+def _user() -> str:
+    """Who the system says has run the command."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # nobody whom the system has a name for, as in many a container
+        return "without a name"
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

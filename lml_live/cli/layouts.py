@@ -15,7 +15,7 @@ import click
 from lml_live import limits
 from lml_live.cli.layout_backups import BACKUPS
 from lml_live.cli.layout_edge import EDGE
-from lml_live.cli.layout_life import LIFE, REFUSED, copy_deployed, run, tell, with_library
+from lml_live.cli.layout_life import LIFE, REFUSED, copy_deployed, on_record, run, tell, with_library
 from lml_live.errors import Violation
 from lml_live.venues.demo import arena, concert_hall, generate_venue
 from lml_live.venues.exporters import EXPORT_FORMATS, ExportFormat, export_layout
@@ -275,10 +275,10 @@ async def _store(layout: Layout, *, publish: bool, deploy: bool) -> None:
         else:
             tell(f"{version.layout_id}: this content is version {version.version} already ({version.state})")
         if publish and version.state == "draft":
-            version = await library.publish(version.layout_id)
+            version = await on_record("published", await library.publish(version.layout_id))
             tell(f"{version.layout_id}: version {version.version} is published")
         if deploy:
-            version = await library.deploy(version.layout_id, version.version)
+            version = await on_record("deployed", await library.deploy(version.layout_id, version.version))
             tell(f"{version.layout_id}: version {version.version} is deployed")
             await copy_deployed(library)
 

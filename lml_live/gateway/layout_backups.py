@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Final
 
-import msgspec
 from aiohttp import web
 
 from lml_live.clock import to_datetime
@@ -12,7 +11,7 @@ from lml_live.gateway import paging
 from lml_live.gateway.bodies import BackupList, BackupRequest, BackupShown, LayoutShown, RestoreRequest
 from lml_live.gateway.callers import require_house, require_staff
 from lml_live.gateway.layouts import LayoutServices, show_draft
-from lml_live.gateway.operations import API, Operation, bind
+from lml_live.gateway.operations import API, Operation, bind, respond_json
 from lml_live.gateway.problems import read_body
 from lml_live.venues.backups import Backups
 from lml_live.venues.retention import Backup
@@ -80,7 +79,7 @@ def routes(services: BackupServices) -> list[web.RouteDef]:
             found = [each for each in found if (to_datetime(each.taken_ms), each.id) < after]
         last = found[limit - 1] if len(found) > limit else None
         cursor = None if last is None else paging.write_cursor(to_datetime(last.taken_ms), last.id)
-        return _answer(BackupList(tuple(map(_shown, found[:limit])), cursor))
+        return respond_json(BackupList(tuple(map(_shown, found[:limit])), cursor))
 
     async def back_up_layout(request: web.Request) -> web.Response:
         staff = await require_house(request, desk, "manager")
@@ -89,7 +88,7 @@ def routes(services: BackupServices) -> list[web.RouteDef]:
             wanted = await read_body(request, BackupRequest)
             backup = await library.back_up(request.match_info["layout"], wanted.version)
             await services.layouts.stepped("backed_up", backup)
-            return _answer(_shown(backup), status=201)
+            return respond_json(_shown(backup), status=201)
 
         return await keys.once(request, staff.id, act)
 
@@ -123,13 +122,4 @@ def _shown(backup: Backup) -> BackupShown:
         reason=backup.reason,
         taken_at=to_datetime(backup.taken_ms),
         size_bytes=backup.size_bytes,
-    )
-
-
-def _answer(body: msgspec.Struct, *, status: int = 200) -> web.Response:
-    return web.Response(
-        status=status,
-        body=msgspec.json.encode(body),
-        content_type="application/json",
-        headers={"Cache-Control": "no-cache"},
     )

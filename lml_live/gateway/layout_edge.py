@@ -4,20 +4,17 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-import msgspec
 from aiohttp import web
 
-from lml_live.errors import Conflict, NotFound
 from lml_live.gateway.bodies import EdgeStep, EdgeSteps, LinkShown, PushRequest, RollbackRequest, VersionRequest
 from lml_live.gateway.callers import require_house
 from lml_live.gateway.idempotency import request_seed
 from lml_live.gateway.layouts import LayoutServices
-from lml_live.gateway.operations import API, Operation, bind
+from lml_live.gateway.operations import API, Operation, bind, respond_json
 from lml_live.gateway.problems import read_body
 from lml_live.venues.links import Links
 from lml_live.venues.publishing import push_version
 from lml_live.venues.pushing import Done, Edge
-from lml_live.venues.stored import LayoutVersion
 
 _MANAGER_CODES: Final = ("unauthorized", "forbidden")
 
@@ -70,19 +67,10 @@ def routes(services: EdgeServices) -> list[web.RouteDef]:
     """The routes of `OPERATIONS`."""
     desk, library = services.layouts.desk, services.layouts.library
 
-    async def chosen(layout: str, version: int | None) -> LayoutVersion:
-        known = await library.status(layout)
-        deployed = [each for each in known if each.state == "deployed" and version in (None, each.version)]
-        if not known:
-            raise NotFound("There is no such layout.")
-        if not deployed:
-            raise Conflict(f"{layout} has no such deployed version.")
-        return deployed[-1]
-
     async def push_layout(request: web.Request) -> web.Response:
         await require_house(request, desk, "manager")
         wanted = await read_body(request, PushRequest)
-        version = await chosen(request.match_info["layout"], wanted.version)
+        version = await library.deployed(request.match_info["layout"], wanted.version)
         done = await push_version(library, await services.edge(), version, dry_run=wanted.dry_run)
         if not wanted.dry_run:
             await services.layouts.stepped("pushed", version)
@@ -106,10 +94,10 @@ def routes(services: EdgeServices) -> list[web.RouteDef]:
     async def link_layout(request: web.Request) -> web.Response:
         await require_house(request, desk, "manager")
         wanted = await read_body(request, VersionRequest)
-        version = await chosen(request.match_info["layout"], wanted.version)
+        version = await library.deployed(request.match_info["layout"], wanted.version)
         link = await services.links.make(version.layout_id, version.hash)
         await services.layouts.stepped("linked", version)
-        return _answer(LinkShown(link.url, link.expires_at, link.cookies))
+        return respond_json(LinkShown(link.url, link.expires_at, link.cookies), cached="no-store")
 
     return bind(
         OPERATIONS,
@@ -119,9 +107,4 @@ def routes(services: EdgeServices) -> list[web.RouteDef]:
 
 def _steps(done: list[Done], *, dry_run: bool) -> web.Response:
     steps = tuple(EdgeStep(each.region, each.did, each.key, each.size_bytes) for each in done)
-    return _answer(EdgeSteps(dry_run, steps))
-
-
-def _answer(body: msgspec.Struct) -> web.Response:
-    headers = {"Cache-Control": "no-store"}
-    return web.Response(body=msgspec.json.encode(body), content_type="application/json", headers=headers)
+    return respond_json(EdgeSteps(dry_run, steps), cached="no-store")

@@ -11,8 +11,9 @@ from lml_live import limits
 from lml_live.errors import InvalidInput, Violation
 from lml_live.gateway.bodies import VersionNumber
 from lml_live.gateway.callers import require_staff
+from lml_live.gateway.large_bodies import LargeBodies
 from lml_live.gateway.layouts import version_number
-from lml_live.gateway.operations import API, Operation, Query, bind
+from lml_live.gateway.operations import API, Operation, Query, bind, respond_json
 from lml_live.gateway.problems import read_body
 from lml_live.guard.staff import StaffDesk
 from lml_live.values import ID_PATTERN
@@ -66,7 +67,7 @@ OPERATIONS: Final = (
         " JSON with a mapping. Nothing is stored.",
         body=FileToRead,
         answers={200: LayoutRead},
-        codes=_MANAGER_CODES,
+        codes=(*_MANAGER_CODES, "rate_limited"),
     ),
     Operation(
         name="write_layout_file",
@@ -86,23 +87,23 @@ OPERATIONS: Final = (
 
 def routes(desk: StaffDesk, library: Library) -> list[web.RouteDef]:
     """The routes of `OPERATIONS`."""
-    # The largest file is 64 MiB, and a few times that while it is read.
-    one_at_a_time = asyncio.Semaphore(1)
+    bodies = LargeBodies()
 
     async def read_layout_file(request: web.Request) -> web.Response:
         await require_staff(request, desk, "manager")
-        async with one_at_a_time:
+        async with bodies.turn(request):
             wanted = await read_body(request, FileToRead, bytes_max=limits.LAYOUT_FILE_BYTES_MAX)
-            return _answer(await asyncio.to_thread(_read, wanted))
+            return respond_json(await asyncio.to_thread(_read, wanted), cached="no-store")
 
     async def write_layout_file(request: web.Request) -> web.Response:
         await require_staff(request, desk, "manager")
         wanted = _format(request)
         version = version_number(request, "version") if "version" in request.query else None
-        async with one_at_a_time:
+        async with bodies.one_at_a_time:
             layout = await library.load_layout(request.match_info["layout"], version)
             exported = await asyncio.to_thread(export_layout, layout, wanted)
-        return _answer(LayoutFile(exported.filename, exported.content_type, exported.data.decode(), exported.unsaid))
+        file = LayoutFile(exported.filename, exported.content_type, exported.data.decode(), exported.unsaid)
+        return respond_json(file, cached="no-store")
 
     return bind(OPERATIONS, {"read_layout_file": read_layout_file, "write_layout_file": write_layout_file})
 
@@ -131,8 +132,3 @@ def _format(request: web.Request) -> ExportFormat:
         wrong = Violation("format", f"is none of {', '.join(EXPORT_FORMATS)}")
         raise InvalidInput("The request breaks the contract.", errors=(wrong,))
     return found
-
-
-def _answer(body: msgspec.Struct) -> web.Response:
-    headers = {"Cache-Control": "no-store"}
-    return web.Response(body=msgspec.json.encode(body), content_type="application/json", headers=headers)

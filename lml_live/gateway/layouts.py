@@ -6,27 +6,26 @@ A draft is changed by one who has seen it: `PUT` names its `ETag`, and nobody's 
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
-import msgspec
 from aiohttp import web
 
 from lml_live import limits
+from lml_live.backoffice.layout_steps import Step, Stepped
 from lml_live.clock import to_datetime
 from lml_live.errors import InvalidInput, NotFound, Refused, Violation
 from lml_live.gateway.bodies import DeployRequest, LayoutList, LayoutShown, VersionNumber, VersionRequest
 from lml_live.gateway.callers import require_house, require_staff
 from lml_live.gateway.idempotency import IdempotencyKeys
-from lml_live.gateway.operations import API, Operation, Query, bind
+from lml_live.gateway.large_bodies import LargeBodies
+from lml_live.gateway.operations import API, Operation, Query, bind, respond_json
 from lml_live.gateway.problems import Problem, read_body, read_bytes, respond
 from lml_live.guard.staff import StaffDesk
 from lml_live.venues.differences import LayoutDiff
-from lml_live.venues.edge import Pointer
 from lml_live.venues.importers.native import explain_layout
 from lml_live.venues.importers.reading import Rejected, read_json
 from lml_live.venues.layout import Layout
 from lml_live.venues.library import DraftMoved, Library
-from lml_live.venues.retention import Backup
 from lml_live.venues.stored import LayoutVersion
 
 _MANAGER_CODES: Final = ("unauthorized", "forbidden")
@@ -40,7 +39,7 @@ OPERATIONS: Final = (
         summary="Store a layout as the draft of its id; 200 where the library had this content already.",
         body=Layout,
         answers={200: LayoutShown, 201: LayoutShown},
-        codes=(*_MANAGER_CODES, "conflict", "precondition_required"),
+        codes=(*_MANAGER_CODES, "conflict", "precondition_required", "rate_limited"),
         idempotent=True,
     ),
     Operation(
@@ -60,7 +59,7 @@ OPERATIONS: Final = (
         summary="Replace the draft that `If-Match` names; where somebody else has, 412 with the difference (`diff`).",
         body=Layout,
         answers={200: LayoutShown},
-        codes=(*_MANAGER_CODES, "precondition_failed", "precondition_required"),
+        codes=(*_MANAGER_CODES, "precondition_failed", "precondition_required", "rate_limited"),
         if_match=True,
     ),
     Operation(
@@ -129,9 +128,6 @@ OPERATIONS: Final = (
 )
 
 
-Step = Literal["published", "deployed", "retired", "backed_up", "restored", "pushed", "rolled_back", "linked"]
-
-
 @dataclass(frozen=True)
 class LayoutServices:
     """What the handlers need. `stepped` puts a step on record, and a deployed version where the CDN finds it."""
@@ -139,7 +135,7 @@ class LayoutServices:
     desk: StaffDesk
     library: Library
     keys: IdempotencyKeys
-    stepped: Callable[[Step, LayoutVersion | Backup | Pointer], Awaitable[None]]
+    stepped: Callable[[Step, Stepped], Awaitable[None]]
 
 
 class DraftMovedProblem(Problem, frozen=True, omit_defaults=True, kw_only=True):
@@ -152,8 +148,7 @@ class DraftMovedProblem(Problem, frozen=True, omit_defaults=True, kw_only=True):
 def routes(services: LayoutServices) -> list[web.RouteDef]:
     """The routes of `OPERATIONS`."""
     desk, library = services.desk, services.library
-    # The largest body is 64 MiB, and a few times that while it is decoded.
-    one_at_a_time = asyncio.Semaphore(1)
+    bodies = LargeBodies()
 
     async def save_layout(request: web.Request) -> web.Response:
         staff = await require_house(request, desk, "manager")
@@ -162,7 +157,7 @@ def routes(services: LayoutServices) -> list[web.RouteDef]:
             saved = await library.save_draft(await _read_layout(request), replace=False)
             return show_draft(saved.version, saved.warnings, status=201 if saved.changed else 200)
 
-        async with one_at_a_time:
+        async with bodies.turn(request):
             return await services.keys.once(request, staff.id, act, bytes_max=limits.LAYOUT_FILE_BYTES_MAX)
 
     async def list_layout_versions(request: web.Request) -> web.Response:
@@ -170,7 +165,7 @@ def routes(services: LayoutServices) -> list[web.RouteDef]:
         versions = await library.status(request.match_info["layout"])
         if not versions:
             raise NotFound("There is no such layout.")
-        return _answer(LayoutList(tuple(map(_shown, versions)), None))
+        return respond_json(LayoutList(tuple(map(_shown, versions)), None))
 
     async def read_layout_draft(request: web.Request) -> web.Response:
         await require_staff(request, desk, "manager")
@@ -184,7 +179,7 @@ def routes(services: LayoutServices) -> list[web.RouteDef]:
     async def replace_layout_draft(request: web.Request) -> web.Response:
         await require_house(request, desk, "manager")
         expected = _if_match(request)
-        async with one_at_a_time:
+        async with bodies.turn(request):
             layout = await _read_layout(request)
             if layout.layout_id != request.match_info["layout"]:
                 wrong = Violation("layout_id", "is another layout's; the one of the address is expected")
@@ -207,27 +202,27 @@ def routes(services: LayoutServices) -> list[web.RouteDef]:
     async def compare_layout_versions(request: web.Request) -> web.Response:
         await require_staff(request, desk, "manager")
         before, after = (version_number(request, name) for name in ("from", "to"))
-        return _answer(await library.compare(request.match_info["layout"], before, after))
+        return respond_json(await library.compare(request.match_info["layout"], before, after))
 
     async def publish_layout(request: web.Request) -> web.Response:
         await require_house(request, desk, "manager")
         version = await library.publish(request.match_info["layout"])
         await services.stepped("published", version)
-        return _answer(_shown(version))
+        return respond_json(_shown(version))
 
     async def retire_layout(request: web.Request) -> web.Response:
         await require_house(request, desk, "manager")
         wanted = await read_body(request, VersionRequest)
         version = await library.retire(request.match_info["layout"], wanted.version)
         await services.stepped("retired", version)
-        return _answer(_shown(version))
+        return respond_json(_shown(version))
 
     async def deploy_layout(request: web.Request) -> web.Response:
         await require_house(request, desk, "manager")
         wanted = await read_body(request, DeployRequest) if request.can_read_body else DeployRequest()
         version = await library.deploy(request.match_info["layout"], wanted.version)
         await services.stepped("deployed", version)
-        return _answer(_shown(version))
+        return respond_json(_shown(version))
 
     return bind(
         OPERATIONS,
@@ -310,15 +305,6 @@ def _shown(version: LayoutVersion, warnings: tuple[Violation, ...] = ()) -> Layo
 
 def show_draft(version: LayoutVersion, warnings: tuple[Violation, ...] = (), *, status: int = 200) -> web.Response:
     """The answer of whoever has made or changed a draft."""
-    response = _answer(_shown(version, warnings), status=status)
+    response = respond_json(_shown(version, warnings), status=status)
     response.headers["ETag"] = f'"{version.hash}"'
     return response
-
-
-def _answer(body: msgspec.Struct, *, status: int = 200) -> web.Response:
-    return web.Response(
-        status=status,
-        body=msgspec.json.encode(body),
-        content_type="application/json",
-        headers={"Cache-Control": "no-cache"},
-    )

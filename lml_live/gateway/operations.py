@@ -68,6 +68,12 @@ def bind(operations: Sequence[Operation], handlers: Mapping[str, Handler]) -> li
     return [web.route(operation.method, operation.path, handlers[operation.name]) for operation in operations]
 
 
+def respond_json(body: Any, *, status: int = 200, cached: str = "no-cache") -> web.Response:
+    """The answer that carries a body of one of an operation's types. `cached` is its `Cache-Control`."""
+    headers = {"Cache-Control": cached}
+    return web.Response(status=status, body=msgspec.json.encode(body), content_type="application/json", headers=headers)
+
+
 def undocumented_routes(app: web.Application, operations: Sequence[Operation]) -> tuple[set[str], set[str]]:
     """Routes under `/api/v1` that no operation describes, and operations that no route serves: `GET /path` each.
 

@@ -5,11 +5,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-import msgspec
 from aiohttp import web
 
 from lml_live.gateway.callers import require_house
-from lml_live.gateway.operations import API, Operation, bind
+from lml_live.gateway.operations import API, Operation, bind, respond_json
 from lml_live.guard.staff import StaffDesk
 from lml_live.venues.self_check import Verdict
 
@@ -54,8 +53,7 @@ def routes(services: SelfChecks) -> list[web.RouteDef]:
         await require_house(request, services.desk, "manager")
         async with one_at_a_time:
             verdict = await check()
-        headers = {"Cache-Control": "no-store"}
-        return web.Response(body=msgspec.json.encode(verdict), content_type="application/json", headers=headers)
+        return respond_json(verdict, cached="no-store")
 
     async def test_mongo(request: web.Request) -> web.Response:
         return await answer(request, services.rules)

@@ -34,6 +34,10 @@ class Folder:
         `limits.OBJECTS_LISTED_MAX`."""
         return await asyncio.to_thread(self._list, prefix)
 
+    async def list_folders(self, prefix: str) -> list[str]:
+        """What comes up to the next `/` in the keys that begin so, each once, in order. `prefix` ends with a `/`."""
+        return await asyncio.to_thread(self._list_folders, prefix)
+
     async def remove_object(self, key: str) -> None:
         """Takes an object away; one that is not there is none."""
         try:
@@ -56,6 +60,13 @@ class Folder:
         except OSError as error:
             raise Unavailable(f"{top} cannot be read.") from error
         return sorted(found, key=lambda each: each.key)
+
+    def _list_folders(self, prefix: str) -> list[str]:
+        top = self._directory / prefix
+        try:
+            return sorted(path.name for path in top.iterdir() if path.is_dir()) if top.is_dir() else []
+        except OSError as error:
+            raise Unavailable(f"{top} cannot be read.") from error
 
     def _write(self, path: Path, data: bytes) -> None:
         half = path.with_name(f".{path.name}.{os.getpid()}")

@@ -122,16 +122,8 @@ class Objects:
 
     async def get_object(self, key: str) -> bytes | None:
         """An object's bytes, or None."""
-        with driver_errors():
-            try:
-                answer = await self._client.get_object(Bucket=self.bucket, Key=key)
-            except ClientError as error:
-                if _code(error) in _MISSING:
-                    return None
-                raise
-            async with answer["Body"] as body:
-                data: bytes = await body.read()
-                return data
+        found = await self.get_tagged(key)
+        return None if found is None else found[0]
 
     async def list_objects(self, prefix: str) -> list[StoredObject]:
         """All objects whose keys begin so, in order of keys; none where there is no bucket.
@@ -139,21 +131,34 @@ class Objects:
         Raises `Unavailable` beyond `limits.OBJECTS_LISTED_MAX`.
         """
         found: list[StoredObject] = []
+        async for page in self._pages(Prefix=prefix):
+            found += (StoredObject(each["Key"], each["Size"]) for each in page.get("Contents", ()))
+            if len(found) > limits.OBJECTS_LISTED_MAX:
+                raise Unavailable(f"{self.bucket} has more than {limits.OBJECTS_LISTED_MAX} objects of {prefix}…")
+        return found
+
+    async def list_folders(self, prefix: str) -> list[str]:
+        """What comes up to the next `/` in the keys that begin so, each once, in order: however many keys those are."""
+        found: list[str] = []
+        async for page in self._pages(Prefix=prefix, Delimiter="/"):
+            found += (each["Prefix"][len(prefix) :].removesuffix("/") for each in page.get("CommonPrefixes", ()))
+        return found
+
+    async def _pages(self, **wanted: str) -> AsyncIterator[Any]:
+        """The pages of a list, one after the other; none where there is no bucket."""
         more: dict[str, str] = {}
-        with driver_errors():
-            while True:
+        while True:
+            with driver_errors():
                 try:
-                    answer = await self._client.list_objects_v2(Bucket=self.bucket, Prefix=prefix, **more)
+                    answer = await self._client.list_objects_v2(Bucket=self.bucket, **wanted, **more)
                 except ClientError as error:
                     if _code(error) in _MISSING:
-                        return []
+                        return
                     raise
-                found += (StoredObject(each["Key"], each["Size"]) for each in answer.get("Contents", ()))
-                if len(found) > limits.OBJECTS_LISTED_MAX:
-                    raise Unavailable(f"{self.bucket} has more than {limits.OBJECTS_LISTED_MAX} objects of {prefix}…")
-                if not answer.get("IsTruncated"):
-                    return found
-                more = {"ContinuationToken": answer["NextContinuationToken"]}
+            yield answer
+            if not answer.get("IsTruncated"):
+                return
+            more = {"ContinuationToken": answer["NextContinuationToken"]}
 
     async def remove_object(self, key: str) -> None:
         """Takes an object away; one that is not there is none."""

@@ -3,9 +3,9 @@
 import msgspec
 
 from lml_live.errors import LmlError, Violation
-from lml_live.venues.checks import check_and_seal
+from lml_live.venues.checks import check_and_spell
 from lml_live.venues.findings import InvalidLayout
-from lml_live.venues.layout import Layout, canonical_bytes, spell_layout, verify_bytes
+from lml_live.venues.layout import Layout, Spelling, canonical_bytes, spell_layout, verify_bytes
 from lml_live.venues.normal_form import in_nfc
 from lml_live.venues.stored import Document, LayoutVersion, documents_of, layout_of
 
@@ -16,19 +16,37 @@ class LayoutDamaged(LmlError):
     code = "layout_damaged"
 
 
-def check_layout(layout: Layout) -> tuple[Layout, str, tuple[Violation, ...]]:
-    """The sealed layout, its fingerprint, and what is odd in it. Raises `InvalidLayout` with every broken rule."""
-    report, sealed = check_and_seal(in_nfc(layout))
-    if sealed is None:
+class Checked(msgspec.Struct, frozen=True):
+    """A layout that keeps every rule, sealed, how it is spelled, and what is odd in it."""
+
+    layout: Layout
+    spelling: Spelling
+    warnings: tuple[Violation, ...] = ()
+
+    @property
+    def fingerprint(self) -> str:
+        """The hash that the content has as version 1."""
+        return self.spelling.hash_as(1)
+
+
+def check_layout(layout: Layout) -> Checked:
+    """The layout as it may be stored. Raises `InvalidLayout` with every broken rule."""
+    report, spelled = check_and_spell(in_nfc(layout))
+    if spelled is None:
         raise InvalidLayout(report)
-    first = sealed if sealed.version == 1 else spell_layout(msgspec.structs.replace(sealed, version=1))[0]
-    return sealed, first.hash, report.warnings
+    return Checked(*spelled, report.warnings)
 
 
-def make_documents(layout: Layout, version: int, upload: str) -> tuple[Layout, int, Document, list[Document]]:
+def spell_again(layout: Layout) -> Checked:
+    """A layout that was stored, and so was checked, once before."""
+    return Checked(layout, spell_layout(layout))
+
+
+def make_documents(checked: Checked, version: int, upload: str) -> tuple[Layout, int, Document, list[Document]]:
     """The sealed layout under another version number, the size of its bytes, and its documents."""
-    sealed, size_bytes = spell_layout(msgspec.structs.replace(layout, version=version))
-    return sealed, size_bytes, *documents_of(sealed, upload)
+    found = checked.spelling.hash_as(version)
+    sealed = msgspec.structs.replace(checked.layout, version=version, hash=found)
+    return sealed, len(checked.spelling.bytes_as(version, found)), *documents_of(sealed, upload)
 
 
 def put_together(version: LayoutVersion, plan: Document | None, sections: list[Document]) -> tuple[Layout, bytes]:

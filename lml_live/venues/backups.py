@@ -80,13 +80,10 @@ class Backups:
         store = await self._opened()
         return await _of_layout(store, layout_id)
 
-    async def by_layout(self) -> dict[str, list[Backup]]:
-        """All backups, by layout, the newest first."""
+    async def layouts(self) -> list[str]:
+        """The layouts that have backups, in order of their ids. What else lies there is none of ours."""
         store = await self._opened()
-        found: dict[str, list[Backup]] = {}
-        for each in await _list(store, PREFIX):
-            found.setdefault(each.layout_id, []).append(each)
-        return found
+        return [name for name in await store.list_folders(PREFIX) if is_id(name)]
 
     async def read(self, layout_id: str, backup_id: str | None = None) -> tuple[Backup, bytes]:
         """A backup and its canonical bytes; without an id the newest that is whole.

@@ -19,9 +19,10 @@ from lml_live.venues.layout import (
     Point,
     Row,
     Section,
+    Spelling,
     Table,
     count_seats,
-    seal_layout,
+    seal_and_spell,
     seat_id,
     seats_of,
 )
@@ -58,25 +59,32 @@ def check_layout(layout: Layout) -> Report:
 
 def check_and_seal(layout: Layout) -> tuple[Report, Layout | None]:
     """The same, and the layout sealed, or None where it breaks a rule. Cheaper than one after the other."""
+    report, sealed = _look(layout, seal=True)
+    return report, None if sealed is None else sealed[0]
+
+
+def check_and_spell(layout: Layout) -> tuple[Report, tuple[Layout, Spelling] | None]:
+    """The same, and how the sealed layout is spelled."""
     return _look(layout, seal=True)
 
 
-def _look(layout: Layout, *, seal: bool) -> tuple[Report, Layout | None]:
-    findings, sealed = Findings(), None
+def _look(layout: Layout, *, seal: bool) -> tuple[Report, tuple[Layout, Spelling] | None]:
+    findings, spelled = Findings(), None
     if _check_head(layout, findings):
         _check_sections(layout, findings)
         _check_type(layout, findings)
         _check_listed(layout, findings)
         _check_shapes(layout, findings)
         if findings.count == 0 and (seal or layout.hash):
-            sealed = seal_layout(layout)
+            spelled = seal_and_spell(layout)
+        sealed = None if spelled is None else spelled[0]
         _check_seat_ids(layout, sealed, findings)
         if findings.count == 0 and sealed is not None and layout.hash not in ("", sealed.hash):
             expected = "the content has another hash: leave `hash` out, it is computed"
             findings.broken("hash", "hash", f"is {layout.hash}", expected)
     warnings = look_for_oddities(layout) if findings.count <= limits.VIOLATIONS_MAX else Findings()
     report = Report(findings.closed(), warnings.closed(), findings.count, warnings.count)
-    return report, sealed if findings.count == 0 else None
+    return report, spelled if findings.count == 0 else None
 
 
 def _check_label(findings: Findings, path: str, text: str, *, joins_id: bool = False) -> None:

@@ -173,25 +173,39 @@ def count_places(layout: Layout) -> int:
 # --- Canonical bytes
 
 
+class Spelling(msgspec.Struct, frozen=True, gc=False):
+    """The canonical bytes of a layout, cut where its hash and its version stand: written once for all versions."""
+
+    before_hash: bytes
+    before_version: bytes
+    end: bytes
+
+    def hash_as(self, version: int) -> str:
+        """Lower-case hex SHA-256 of the canonical bytes of everything but `hash`, with this version."""
+        digest = hashlib.sha256(self.before_hash)
+        digest.update(self.before_version)
+        digest.update(b"%d" % version)
+        digest.update(self.end)
+        return digest.hexdigest()
+
+    def bytes_as(self, version: int, hash_text: str) -> bytes:
+        """The canonical bytes with this version and this hash, which may be empty."""
+        member = b'"hash":"%b",' % hash_text.encode() if hash_text else b""
+        return b"".join((self.before_hash, member, self.before_version, b"%d" % version, self.end))
+
+
 def canonical_bytes(layout: Layout) -> bytes:
     """The one spelling of a sealed layout: RFC 8785, UTF-8; members in order of their names, absent where empty.
 
     Independent of the order of members in the source, of Python's and of msgspec's version: numbers are written here,
     with at most `COORDINATE_DECIMALS` decimals. A browser gets the same bytes from `JSON.stringify` with sorted keys.
     """
-    return _canonical_text(layout, layout.hash).encode()
+    return spell_layout(layout).bytes_as(layout.version, layout.hash)
 
 
 def content_hash(layout: Layout) -> str:
     """Lower-case hex SHA-256 of the canonical bytes of everything but `hash`."""
-    return hashlib.sha256(_canonical_text(layout, "").encode()).hexdigest()
-
-
-def spell_layout(layout: Layout) -> tuple[Layout, int]:
-    """A sealed layout whose version was changed since, with its hash, and the size of its canonical bytes."""
-    text = _canonical_text(layout, "").encode()
-    found = hashlib.sha256(text).hexdigest()
-    return msgspec.structs.replace(layout, hash=found), len(text) + len(f'"hash":"{found}",')
+    return spell_layout(layout).hash_as(layout.version)
 
 
 def verify_bytes(data: bytes, expected_hash: str) -> bool:
@@ -207,6 +221,11 @@ def verify_bytes(data: bytes, expected_hash: str) -> bool:
 
 def seal_layout(layout: Layout, *, version: int | None = None) -> Layout:
     """The layout with rounded coordinates, all seat ids and its hash; `version` replaces the version first."""
+    return seal_and_spell(layout, version=version)[0]
+
+
+def seal_and_spell(layout: Layout, *, version: int | None = None) -> tuple[Layout, Spelling]:
+    """The same, and how it is spelled."""
     sealed = msgspec.structs.replace(
         layout,
         version=layout.version if version is None else version,
@@ -221,7 +240,8 @@ def seal_layout(layout: Layout, *, version: int | None = None) -> Layout:
             msgspec.structs.replace(entrance, point=_rounded(entrance.point)) for entrance in layout.entrances
         ),
     )
-    return msgspec.structs.replace(sealed, hash=content_hash(sealed))
+    spelling = spell_layout(sealed)
+    return msgspec.structs.replace(sealed, hash=spelling.hash_as(sealed.version)), spelling
 
 
 def decode_layout(data: bytes) -> Layout:
@@ -275,8 +295,14 @@ def _number(value: float) -> str:
     """A finite number below 1e15 as ECMAScript writes it, rounded to `COORDINATE_DECIMALS`."""
     if isinstance(value, int):
         return str(value)
+    # The shortest text of a number that is rounded already, which nearly all are: it needs no look at its digits.
+    if 0.0001 <= value < 1 and len(text := repr(value)) <= _ROUNDED_CHARS:
+        return text
     text = f"{value:.{COORDINATE_DECIMALS}f}".rstrip("0").rstrip(".")
     return "0" if text == "-0" else text
+
+
+_ROUNDED_CHARS: Final = len("0.") + COORDINATE_DECIMALS
 
 
 def _points(points: Sequence[Point]) -> str:
@@ -376,25 +402,33 @@ def _list_or_none(texts: Iterable[str]) -> str | None:
     return f"[{joined}]" if joined else None
 
 
-def _canonical_text(layout: Layout, hash_text: str) -> str:
+def spell_layout(layout: Layout) -> Spelling:
+    """How a sealed layout is spelled, whatever its version and its hash."""
     viewport = {
         "height": _number(layout.viewport.height),
         "units": encode_basestring(layout.viewport.units),
         "width": _number(layout.viewport.width),
     }
     focal = layout.focal_point
-    return _members(
+    # In the order of the names: these, `hash`, those of the middle, `version`, `viewport`.
+    first = _members(
         {
             "categories": _list_or_none(map(_category_text, layout.categories)),
             "entrances": _list_or_none(map(_entrance_text, layout.entrances)),
             "focal_point": None if focal is None else f"[{_number(focal[0])},{_number(focal[1])}]",
-            "hash": f'"{hash_text}"' if hash_text else None,
+        }
+    ).removesuffix("}")
+    middle = _members(
+        {
             "layout_id": encode_basestring(layout.layout_id),
             "name": encode_basestring(layout.name),
             "sections": "[" + ",".join(map(_section_text, layout.sections)) + "]",
             "shapes": _list_or_none(map(_shape_text, layout.shapes)),
             "type": encode_basestring(layout.type),
-            "version": str(layout.version),
-            "viewport": _members(viewport),
         }
+    )
+    return Spelling(
+        (first if first == "{" else f"{first},").encode(),
+        f'{middle[1:-1]},"version":'.encode(),
+        f',"viewport":{_members(viewport)}}}'.encode(),
     )

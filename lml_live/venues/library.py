@@ -29,7 +29,14 @@ from lml_live.infra.mongo import (
     transaction,
 )
 from lml_live.values import new_id
-from lml_live.venues.assembly import LayoutDamaged, check_layout, make_documents, put_together
+from lml_live.venues.assembly import (
+    Checked,
+    LayoutDamaged,
+    check_layout,
+    make_documents,
+    put_together,
+    spell_again,
+)
 from lml_live.venues.backups import Backups
 from lml_live.venues.differences import LayoutDiff, compare_layouts
 from lml_live.venues.layout import Layout, count_places, count_seats, decode_layout, verify_bytes
@@ -98,11 +105,11 @@ class Library:
         no other: where it is published and differs, `Refused` (layout_immutable). Raises `InvalidLayout` with every
         broken rule, `Conflict` where somebody else saved at the same moment.
         """
-        layout, fingerprint, warnings = await asyncio.to_thread(check_layout, layout)
+        checked = await asyncio.to_thread(check_layout, layout)
         known = await self.status(layout.layout_id)
         for existing in known:
-            if existing.fingerprint == fingerprint and version in (None, existing.version):
-                return Saved(existing, False, warnings)
+            if existing.fingerprint == checked.fingerprint and version in (None, existing.version):
+                return Saved(existing, False, checked.warnings)
         draft = next((existing for existing in known if existing.state == "draft"), None)
         latest = known[-1].version if known else 0
         target = draft.version if draft else latest + 1
@@ -113,18 +120,18 @@ class Library:
         if draft is not None and not replace:
             words = f"{layout.layout_id} has a draft already: replace it by PUT, with If-Match."
             raise Refused("precondition_required", words)
-        return Saved(await self._store(layout, fingerprint, target, draft), True, warnings)
+        return Saved(await self._store(checked, target, draft), True, checked.warnings)
 
-    async def _store(self, layout: Layout, fingerprint: str, target: int, draft: LayoutVersion | None) -> LayoutVersion:
+    async def _store(self, checked: Checked, target: int, draft: LayoutVersion | None) -> LayoutVersion:
         """Writes a checked layout as the draft `target`, instead of `draft` where there is one."""
         upload = new_id("upload")
-        sealed, size_bytes, plan, sections = await asyncio.to_thread(make_documents, layout, target, upload)
+        sealed, size_bytes, plan, sections = await asyncio.to_thread(make_documents, checked, target, upload)
         saved = LayoutVersion(
             layout_id=sealed.layout_id,
             version=target,
             state="draft",
             hash=sealed.hash,
-            fingerprint=fingerprint,
+            fingerprint=checked.fingerprint,
             upload=upload,
             name=sealed.name,
             type=sealed.type,
@@ -144,18 +151,19 @@ class Library:
     async def replace_draft(self, layout: Layout, expected_hash: str) -> Saved:
         """Stores a layout instead of the draft that has this hash. Raises `DraftMoved` where the draft is another (or
         none), with what the change would have been, and has changed nothing; else as `save_draft`."""
-        layout, fingerprint, warnings = await asyncio.to_thread(check_layout, layout)
+        checked = await asyncio.to_thread(check_layout, layout)
+        layout = checked.layout
         draft = await self.find_draft(layout.layout_id)
         if draft is None or draft.hash != expected_hash:
             raise DraftMoved(draft, None if draft is None else await self._difference(draft, layout))
-        if draft.fingerprint == fingerprint:
-            return Saved(draft, False, warnings)
+        if draft.fingerprint == checked.fingerprint:
+            return Saved(draft, False, checked.warnings)
         try:
-            saved = await self._store(layout, fingerprint, draft.version, draft)
+            saved = await self._store(checked, draft.version, draft)
         except Conflict as error:
             draft = await self.find_draft(layout.layout_id)
             raise DraftMoved(draft, None if draft is None else await self._difference(draft, layout)) from error
-        return Saved(saved, True, warnings)
+        return Saved(saved, True, checked.warnings)
 
     async def begin_draft(self, layout_id: str, version: int) -> LayoutVersion:
         """Makes a new draft with the content of a version that is none. Raises `NotFound`, `LayoutDamaged`, and
@@ -167,7 +175,7 @@ class Library:
         if any(existing.state == "draft" for existing in known):
             raise Conflict(f"{layout_id} has a draft already: publish it, or replace it.")
         layout, _ = await self._load(old)
-        return await self._store(layout, old.fingerprint, known[-1].version + 1, None)
+        return await self._store(await asyncio.to_thread(spell_again, layout), known[-1].version + 1, None)
 
     async def back_up(self, layout_id: str, version: int | None = None, reason: Reason = "asked") -> Backup:
         """Makes a backup of a version now; without `version` of the latest. Raises `NotFound`, `LayoutDamaged`,
@@ -192,14 +200,14 @@ class Library:
             await self._backups.of_layout(layout_id),
             await self._backups.read(layout_id, backup_id),
         )
-        layout, fingerprint, warnings = await asyncio.to_thread(lambda: check_layout(decode_layout(data)))
-        if layout.layout_id != layout_id:
+        checked = await asyncio.to_thread(lambda: check_layout(decode_layout(data)))
+        if checked.layout.layout_id != layout_id:
             # Whole, but put there under another's name: it would become that one's draft.
-            raise LayoutDamaged(f"Backup {backup.id} of {layout_id} is one of {layout.layout_id}.")
+            raise LayoutDamaged(f"Backup {backup.id} of {layout_id} is one of {checked.layout.layout_id}.")
         known = await self.status(layout_id)
         draft = next((existing for existing in known if existing.state == "draft"), None)
         if draft is not None and draft.hash == backup.hash and draft.damaged_ms is None:
-            return Saved(draft, False, warnings)
+            return Saved(draft, False, checked.warnings)
         if draft is not None and not replace:
             raise Conflict(f"{layout_id} has a draft already: publish it, or let it be replaced.")
         if draft is not None:
@@ -209,7 +217,7 @@ class Library:
         # Where the database was lost its numbers were, too; none of them is given twice.
         latest = max([*(existing.version for existing in known), *(each.version for each in backups)])
         target = latest + 1 if draft is None else draft.version
-        return Saved(await self._store(layout, fingerprint, target, draft), True, warnings)
+        return Saved(await self._store(checked, target, draft), True, checked.warnings)
 
     async def mend(self, layout_id: str, version: int, data: bytes) -> LayoutVersion:
         """Puts the documents of a version back whose stored content is damaged: `data` are its canonical bytes, of a
@@ -298,6 +306,16 @@ class Library:
         with driver_errors():
             groups = await self._database[VERSIONS].aggregate(latest).to_list(length=limit)
         return tuple(_version(group["latest"]) for group in groups)
+
+    async def deployed(self, layout_id: str, version: int | None = None) -> LayoutVersion:
+        """A deployed version; without `version` the newest. Raises `NotFound`, and `Conflict` where it is none."""
+        known = await self.status(layout_id)
+        chosen = [each for each in known if each.state == "deployed" and version in (None, each.version)]
+        if not known:
+            raise NotFound("There is no such layout.")
+        if not chosen:
+            raise Conflict(f"{layout_id} has no {'' if version is None else f'version {version} that is '}deployed.")
+        return chosen[-1]
 
     async def deployed_versions(self) -> tuple[LayoutVersion, ...]:
         """Every version that new events may be made on."""

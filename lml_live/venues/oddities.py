@@ -22,6 +22,8 @@ _GAPS_SHOWN: Final = 5
 _FAR: Final = 1e12
 _REACH_MIN: Final = 1e-9
 """Beyond these two the columns of a grid cannot be counted any more."""
+_COLUMN: Final = 1 << 80
+"""More lines than a column of a grid can have, `_FAR` by `_REACH_MIN`."""
 
 
 class _Placed(NamedTuple):
@@ -141,20 +143,22 @@ class _Looking:
         reach = pitch * _OVERLAP_PITCHES
         if reach < _REACH_MIN:
             return
-        cells: dict[tuple[int, int], list[_Placed]] = {}
+        cells: dict[int, list[_Placed]] = {}
         look = cells.get
         for seat in seats:
-            column, line = int(seat.x / reach), int(seat.y / reach)
-            kept = look((column, line))
+            # One number for column and line: a pair takes three times as long to be looked up.
+            cell = int(seat[0] / reach) * _COLUMN + int(seat[1] / reach)
+            kept = look(cell)
             if kept is None:
-                cells[column, line] = [seat]
+                cells[cell] = [seat]
             elif len(kept) < _CELL_SEATS:
                 kept.append(seat)
-        for (column, line), here in cells.items():
+        for cell, here in cells.items():
             # Each pair of cells is looked at from one side: the four cells that come after this one.
             near = here[1:]
-            for cell in ((column + 1, line), (column - 1, line + 1), (column, line + 1), (column + 1, line + 1)):
-                near += look(cell, ())
+            for after in (cell + _COLUMN, cell - _COLUMN + 1, cell + 1, cell + _COLUMN + 1):
+                if after in cells:
+                    near += cells[after]
             if not near:
                 continue
             for number, seat in enumerate(here):

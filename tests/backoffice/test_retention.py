@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from test_scrubbing import HALL, concert, deployed, pool
 
+from lml_live import limits
 from lml_live.backoffice.deployed import DeployedLayouts
 from lml_live.backoffice.retention import Retention
 from lml_live.errors import InvalidInput, NotFound
@@ -52,6 +53,25 @@ async def test_what_is_in_use_has_a_backup_and_keeps_it(
     async with postgres.connection(pool) as connected:
         rows = await connected.fetch("SELECT detail FROM audit_record WHERE action = 'layout.backups_removed'")
     assert [first.id in row["detail"] for row in rows] == [False, True]
+
+
+async def test_more_backups_than_one_list_has_are_looked_at_layout_by_layout(
+    mongo_database: Any, pool: postgres.Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More than a list's bound in all, and no layout's backups were thinned out, ever again; nor one layout's for
+    another that has too many."""
+    backups = Backups(lambda: open_store(Settings(data_dir=tmp_path), None))
+    library = Library(mongo_database, backups=backups)
+    for layout_id, count in (("aula", 3), ("hall", 2)):
+        for number in range(count):
+            named = msgspec.structs.replace(HALL, layout_id=layout_id, name=f"Hall {number}", hash="")
+            await library.save_draft(seal_layout(named))
+            await library.back_up(layout_id)
+    monkeypatch.setattr(limits, "OBJECTS_LISTED_MAX", 2)
+    await Retention(pool, library, backups, Policy(1, 0, 0)).look()
+    assert [each.layout_id for each in await backups.of_layout("hall")] == ["hall"]
+    monkeypatch.setattr(limits, "OBJECTS_LISTED_MAX", 3)
+    assert len(await backups.of_layout("aula")) == 3
 
 
 @pytest.mark.parametrize("damage", ["changed", "gone"])

@@ -7,10 +7,11 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from test_staff_layouts import HALL, House, backups, house, library, pool
 
+from lml_live.backoffice.layout_steps import Step
 from lml_live.gateway import layout_edge
 from lml_live.gateway.idempotency import IdempotencyKeys
 from lml_live.gateway.layout_edge import EdgeServices
-from lml_live.gateway.layouts import LayoutServices, Step
+from lml_live.gateway.layouts import LayoutServices
 from lml_live.gateway.problems import problems_middleware
 from lml_live.guard.staff import StaffDesk
 from lml_live.infra import postgres

@@ -1,5 +1,6 @@
 """Managers bring a layout in over REST and sell an event on it, with the real library."""
 
+import asyncio
 import io
 import json
 from collections.abc import AsyncIterator
@@ -16,11 +17,12 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from lml_live import limits
 from lml_live.backoffice.deployed import DeployedLayouts
+from lml_live.backoffice.layout_steps import Step
 from lml_live.errors import InvalidInput
 from lml_live.gateway import layout_backups, layout_files, layouts, self_checks
 from lml_live.gateway.idempotency import IdempotencyKeys
 from lml_live.gateway.layout_backups import BackupServices
-from lml_live.gateway.layouts import LayoutServices, Step
+from lml_live.gateway.layouts import LayoutServices
 from lml_live.gateway.problems import problems_middleware
 from lml_live.gateway.self_checks import SelfChecks
 from lml_live.guard import passwords
@@ -299,6 +301,33 @@ async def test_a_file_is_read_and_a_layout_written(house: House) -> None:
     for wrong in ("format=word", "version=0"):
         assert (await house.call("GET", f"/layouts/hall/file?{wrong}"))[1]["code"] == "invalid_message"
     assert (await house.call("POST", "/layouts/read", table, who="box_office"))[0] == 403
+
+
+async def test_who_sends_slowly_holds_up_nobody(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One half of a body kept every other manager from reading a file, for as long as a body may take."""
+    monkeypatch.setattr(limits, "LAYOUT_BODIES_MAX", 2)
+    _, writer = await asyncio.open_connection(house.client.host, house.client.port)
+    head = (
+        f"Host: x\r\nAuthorization: Bearer {house.tokens['manager']}\r\nIdempotency-Key: slow\r\n"
+        "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+    )
+    wanted = {"text": json.dumps(HALL)}
+    for path in ("layouts/read", "layouts"):
+        writer.write(f"POST /api/v1/{path} HTTP/1.1\r\n{head}".encode())
+        # Begun: the answer to another call on another connection is what comes after it.
+        assert (await house.call("GET", "/layouts/nothing/versions"))[0] == 404
+        assert (await house.call("POST", "/layouts/read", wanted))[0] == 200
+        assert (await house.call("POST", "/layouts", HALL))[0] in (200, 201)
+        writer.close()
+        _, writer = await asyncio.open_connection(house.client.host, house.client.port)
+    writer.close()
+    monkeypatch.setattr(limits, "LAYOUT_BODIES_MAX", 0)
+    assert (await house.call("POST", "/layouts/read", wanted))[0] == 429
+    assert (await house.call("POST", "/layouts", HALL))[0] == 429
+    monkeypatch.setattr(limits, "LAYOUT_BODIES_MAX", 1)
+    monkeypatch.setattr(limits, "LAYOUT_JSON_VALUES_MAX", 3)
+    status, refused = await house.call("POST", "/layouts/read", wanted)
+    assert (status, refused["code"]) == (413, "too_large")
 
 
 @pytest.mark.parametrize("check", ["test-mongo", "test-immutability"])

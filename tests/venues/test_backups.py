@@ -74,14 +74,14 @@ def folder(tmp_path: Path) -> Shelf:
 
 
 async def test_what_is_taken_is_listed_read_and_found(shelf: Shelf) -> None:
-    assert (await shelf.backups.of_layout("hall"), await shelf.backups.by_layout()) == ([], {})
+    assert (await shelf.backups.of_layout("hall"), await shelf.backups.layouts()) == ([], [])
     first = await shelf.take()
     assert await shelf.take() == first, "the newest has this content already"
     second = await shelf.take(OTHER)
     third = await shelf.take()
     assert third != first, "it is the newest again"
     assert await shelf.backups.of_layout("hall") == [third, second, first]
-    assert list(await shelf.backups.by_layout()) == ["hall"]
+    assert await shelf.backups.layouts() == ["hall"]
     assert (await shelf.backups.thin_out("hall", Policy(2, 0, 0), frozenset())).removed == (first,)
     assert await shelf.backups.of_layout("hall") == [third, second]
     assert first.size_bytes == len(gzip.compress(DATA, limits.BACKUP_GZIP_LEVEL, mtime=0))

@@ -1,9 +1,12 @@
 """`lml layout …`: what goes to stdout, what to stderr, and the exit codes."""
 
+import asyncio
+import getpass
 import json
 import secrets
 from pathlib import Path
 
+import asyncpg
 import pytest
 from click.testing import CliRunner, Result
 
@@ -32,14 +35,31 @@ def broken(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def engines(mongo_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def engines(mongo_url: str, postgres_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LML_POSTGRES_DSN", postgres_dsn)
     monkeypatch.setenv("LML_MONGO_URL", mongo_url)
     monkeypatch.setenv("LML_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("LML_MONGO_DATABASE", f"test_{tmp_path.name}"[:60])
 
 
+def on_record(dsn: str) -> list[str]:
+    """The steps of layouts in the audit trail, each of which says that the operator took it, at a command line."""
+
+    async def read() -> list[str]:
+        connected = await asyncpg.connect(dsn)
+        try:
+            rows = await connected.fetch("SELECT * FROM audit_record WHERE subject_kind = 'layout' ORDER BY number")
+        finally:
+            await connected.close()
+        who = {(row["actor_kind"], row["actor_id"], row["origin"], row["subject_id"]) for row in rows}
+        assert who == {("system", f"operator {getpass.getuser()}", "command line", "hall")}
+        return [f"{row['action'].removeprefix('layout.')} {json.loads(row['detail'])['version']}" for row in rows]
+
+    return asyncio.run(read())
+
+
 @pytest.mark.usefixtures("engines")
-def test_the_life_of_a_layout(hall: Path) -> None:
+def test_the_life_of_a_layout(hall: Path, postgres_dsn: str) -> None:
     first = lml_layout("import", hall)
     assert (first.exit_code, first.stdout) == (0, "12\n"), first.stderr
     assert "saved as draft, version 1" in first.stderr
@@ -80,13 +100,19 @@ def test_the_life_of_a_layout(hall: Path) -> None:
     assert lml_layout("mend", "hall", "--version", 2).exit_code == 0, "what is whole stays as it is"
     assert lml_layout("mend", "hall", "--version", 9).exit_code == 1
     assert lml_layout("publish", "hall").exit_code == 0
+    assert on_record(postgres_dsn) == [
+        *("published 1", "deployed 1", "published 2", "deployed 2", "retired 1", "published 3", "backed_up 1"),
+        *("restored 4", "restored 4", "mended 2", "published 4"),
+    ]
     refused = lml_layout("publish", "hall")
     assert (refused.exit_code, refused.stdout) == (1, "")
     assert "has no draft" in refused.stderr
 
 
 @pytest.mark.usefixtures("engines")
-def test_to_the_edge_and_back(hall: Path, s3_endpoint_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_to_the_edge_and_back(
+    hall: Path, postgres_dsn: str, s3_endpoint_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     refused = lml_layout("pointer", "hall")
     assert (refused.exit_code, refused.stdout) == (1, "")
     assert "LML_S3_BUCKET is not set" in refused.stderr
@@ -107,6 +133,12 @@ def test_to_the_edge_and_back(hall: Path, s3_endpoint_url: str, monkeypatch: pyt
     assert lml_layout("rollback", "hall").exit_code == 1
     assert lml_layout("push", "hall", "--version", 3).exit_code == 1
     assert lml_layout("link", "hall").exit_code == 1, "everybody may read it"
+    monkeypatch.setenv("LML_PRIVATE_LAYOUTS", "hall")
+    assert lml_layout("link", "hall", "--version", 1).exit_code == 0
+    steps = ["published 1", "deployed 1", "published 2", "pushed 1", "deployed 2", "rolled_back 1", "linked 1"]
+    assert on_record(postgres_dsn) == steps, "a dry run is none, and what failed is none"
+    monkeypatch.delenv("LML_POSTGRES_DSN")
+    assert "not in the audit trail" in lml_layout("link", "hall", "--version", 1).stderr
 
 
 def test_violations_are_listed_and_nothing_is_printed(broken: Path) -> None:

@@ -1,13 +1,15 @@
 """Links to private layouts, against CloudFront as its manual describes it: what they open, and all that answers 403."""
 
 import base64
+import hashlib
+import hmac
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, parse_qsl, quote, urlsplit
 
 import pytest
 from aiohttp import web
@@ -145,8 +147,89 @@ async def test_cookies_open_one_layout_and_no_other(cdn: Any, tmp_path: Path) ->
         assert (await client.get(path, cookies=link.cookies)).status == status, path
     client.session.cookie_jar.clear()
     assert (await client.get(PATH)).status == 403
+    policy = double._read(link.cookies["CloudFront-Policy"])
+    ends = round(link.expires_at.timestamp())
+    refused = {
+        "made longer": {"CloudFront-Policy": written(policy.replace(b"%d" % ends, b"%d" % (ends + 1)))},
+        "made wider": {"CloudFront-Policy": written(policy.replace(b"/hall/*", b"/*"))},
+        "other key": links(tmp_path, OTHER_KEY).sign("hall", HALL.hash).cookies,
+        "other key's id": {"CloudFront-Key-Pair-Id": "K2"},
+        "a part of the signature": {"CloudFront-Signature": f"AAAA{link.cookies['CloudFront-Signature']}"},
+    }
+    for what, changed in refused.items():
+        assert (await client.get(PATH, cookies=link.cookies | changed)).status == 403, what
+        client.session.cookie_jar.clear()
+    for listed in ("/", "/private/", "/private/hall/", "/?list-type=2&prefix=private/hall/"):
+        assert (await client.get(listed, cookies=link.cookies)).status == 403, listed
+    assert (await client.get(PATH, cookies=link.cookies)).status == 200
     double.now = link.expires_at
-    assert (await client.get(PATH, cookies=link.cookies)).status == 403
+    for headers in ({}, {"Range": "bytes=0-9"}):
+        assert (await client.get(PATH, cookies=link.cookies, headers=headers)).status == 403
+
+
+def written(data: bytes) -> str:
+    """Base64 as CloudFront has it in cookies."""
+    return base64.b64encode(data).decode().translate(str.maketrans("+=/", "-_~"))
+
+
+class S3:
+    """A bucket that nobody may read but by a signed link: signature version 4, as the manual has it
+    (https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html)."""
+
+    SECRET = "s3cret"
+
+    def status(self, method: str, url: str, now: datetime, headers: dict[str, str] | None = None) -> int:
+        """The status of a request of this moment; a `Range` is no part of what is signed."""
+        assert set(headers or ()) <= {"Range"}
+        address = urlsplit(url)
+        query = parse_qsl(address.query, keep_blank_values=True)
+        given = dict(query)
+        try:
+            key_id, day, region, service, _ = given["X-Amz-Credential"].split("/")
+            begun = datetime.strptime(given["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+            until = begun + timedelta(seconds=int(given["X-Amz-Expires"]))
+            signature, signed = given["X-Amz-Signature"], given["X-Amz-SignedHeaders"]
+        except (KeyError, ValueError):
+            return 403
+        told = sorted((quote(k, safe="-_.~"), quote(v, safe="-_.~")) for k, v in query if k != "X-Amz-Signature")
+        asked = (method, address.path, "&".join(f"{k}={v}" for k, v in told), f"host:{address.netloc}\n")
+        canonical = "\n".join((*asked, signed, "UNSIGNED-PAYLOAD"))
+        digest = hashlib.sha256(canonical.encode()).hexdigest()
+        text = f"AWS4-HMAC-SHA256\n{given['X-Amz-Date']}\n{day}/{region}/{service}/aws4_request\n{digest}"
+        key = f"AWS4{self.SECRET}".encode()
+        for part in (day, region, service, "aws4_request", text):
+            key = hmac.new(key, part.encode(), hashlib.sha256).digest()
+        good = hmac.compare_digest(key.hex(), signature) and (key_id, signed) == ("test", "host") and now < until
+        return 200 if good else 403
+
+
+async def test_s3s_own_link_opens_one_object_until_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", S3.SECRET)
+    settings = Settings(
+        s3_bucket="lml", s3_endpoint_url="http://127.0.0.1:1", private_layouts=("hall",), link_seconds=60
+    )
+    link, s3 = await Links(settings).make("hall", HALL.hash), S3()
+    begun = parse_qs(urlsplit(link.url).query)["X-Amz-Date"][0]
+    now = datetime.strptime(begun, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    assert s3.status("GET", link.url, now + timedelta(seconds=59)) == 200
+    bucket, query = link.url.partition(PATH)[0], urlsplit(link.url).query
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another")
+    forged = (await Links(settings).make("hall", HALL.hash)).url
+    refused = {
+        "no signature": ("GET", link.url.partition("?")[0]),
+        "path changed": ("GET", link.url.replace("json.gz", "json")),
+        "another layout's": ("GET", link.url.replace("/hall/", "/vault/")),
+        "made longer": ("GET", link.url.replace("X-Amz-Expires=60", "X-Amz-Expires=6000")),
+        "begun later": ("GET", link.url.replace(begun, f"2030{begun[4:]}")),
+        "other key": ("GET", forged),
+        "another method": ("PUT", link.url),
+        "the list of the bucket": ("GET", f"{bucket}?list-type=2&{query}"),
+        "one more question": ("GET", f"{link.url}&versionId=1"),
+    }
+    for what, (method, url) in refused.items():
+        assert s3.status(method, url, now) == 403, what
+    assert s3.status("GET", link.url, now + timedelta(seconds=60), {"Range": "bytes=0-9"}) == 403
 
 
 async def test_without_a_cdn_s3_signs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,6 +81,8 @@ async def test_a_list_goes_on_and_has_a_bound(objects: Objects, monkeypatch: pyt
     monkeypatch.setattr(objects._client, "list_objects_v2", lambda **named: plain(**named, MaxKeys=1))
     assert [(each.key, each.size_bytes) for each in await objects.list_objects("a/")] == [("a/1", 3), ("a/2", 3)]
     monkeypatch.setattr(limits, "OBJECTS_LISTED_MAX", 1)
+    assert await objects.list_folders("") == ["a", "b"], "however many objects are in them"
+    assert (await objects.list_folders("a/"), await objects.list_folders("c/")) == ([], [])
     with pytest.raises(Unavailable, match="more than 1 objects"):
         await objects.list_objects("a/")
 

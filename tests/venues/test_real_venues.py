@@ -1,4 +1,5 @@
-"""The eight real venues go in by the very commands of docs/importing.md. Their files lie outside the repository."""
+"""The eight real venues go in by the very commands of docs/importing.md, and all the way: published, at the edge, sold
+on, changed in MongoDB, caught. Their files lie outside the repository."""
 
 import re
 import shlex
@@ -8,12 +9,15 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from round_trips import back, the_same_seats
+from whole_way import Road, go_the_whole_way, road_fixture
 
 from lml_live.cli import layouts
 from lml_live.venues.exporters import ExportFormat
 from lml_live.venues.importers import Imported, import_layout
 from lml_live.venues.layout import Layout, count_seats
 from lml_live.venues.seat_index import index_layout
+
+__all__ = ["road_fixture"]
 
 ROOT = Path(__file__).resolve().parents[2]
 VENUES = ROOT.parent / "shared" / "data" / "venues"
@@ -55,7 +59,9 @@ def test_every_venue_has_its_line() -> None:
 
 
 @pytest.mark.parametrize("name", PLACES)
-def test_the_documented_command_takes_every_place(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_documented_command_takes_every_place_and_it_goes_all_the_way(
+    name: str, monkeypatch: pytest.MonkeyPatch, road: Road
+) -> None:
     answers: list[object] = []
 
     def import_once(*given: Any, **named: Any) -> object:
@@ -79,6 +85,7 @@ def test_the_documented_command_takes_every_place(name: str, monkeypatch: pytest
         the_same_seats(imported.layout, back(imported.layout, wanted).layout, wanted)
     if name.startswith("metalist"):
         the_rows_face_the_pitch(imported.layout)
+    await go_the_whole_way(imported.layout, road)
 
 
 def the_rows_face_the_pitch(layout: Layout) -> None:

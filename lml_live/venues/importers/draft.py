@@ -79,6 +79,14 @@ class DraftShape(msgspec.Struct):
     floor: str = ""
 
 
+class Renaming(msgspec.Struct, frozen=True):
+    """A label that could not stay as it was."""
+
+    path: str
+    before: str
+    after: str
+
+
 SeatOrder = Literal["file", "number", "place"]
 """How seats stand in their row: as the file has them, by number, or by where they are drawn."""
 
@@ -100,20 +108,13 @@ class Draft(msgspec.Struct):
     seat_order: SeatOrder = "file"
     standing: list[str] = []
     notes: list[str] = []
+    renamings: list[Renaming] = []
 
     def add_category(self, name: str, color: str) -> None:
         """Lists a category; a colour that is none of ours (`#rrggbb`) is left out."""
         if name:
             fits = re.search(COLOR_PATTERN, color.lower())
             self.categories.setdefault(name, color.lower() if fits else None)
-
-
-class Renaming(msgspec.Struct, frozen=True):
-    """A label that could not stay as it was."""
-
-    path: str
-    before: str
-    after: str
 
 
 class Imported(msgspec.Struct, frozen=True):

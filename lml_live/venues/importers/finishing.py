@@ -23,7 +23,7 @@ from lml_live.venues.importers.draft import (
     SeatOrder,
     Spot,
 )
-from lml_live.venues.importers.labels import first_free, tidy_label, tidy_sections
+from lml_live.venues.importers.labels import first_free, part_floors, tidy_label, tidy_sections
 from lml_live.venues.importers.placing import bounds_of, place_seats, rows_of
 from lml_live.venues.importers.reading import Rejected
 from lml_live.venues.layout import Category, Layout, LayoutType, Point, Row, Seat, Section, Shape, Table, Viewport
@@ -31,6 +31,11 @@ from lml_live.venues.normal_form import in_nfc
 
 _MARGIN: Final = 0.03
 """Room around the plan, as a part of its longer side: seats have a size, their coordinates have none."""
+
+
+_VIEWPORT_SIDE_MIN: Final = 100.0
+"""Hundredths of a side below 1 are a proportion of one digit or two, or none at all."""
+_VIEWPORT_SIDE_MAX: Final = limits.VIEWPORT_MAX / 10
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -65,7 +70,7 @@ def finish_draft(draft: Draft, options: Options) -> Imported | Rejected:
     draft.sections = [section for section in draft.sections if _has_places(section)]
     if not draft.sections:
         findings.add("", "holds no seats and no areas")
-    renamings = tidy_sections(draft, findings)
+    renamings = [*draft.renamings, *part_floors(draft), *tidy_sections(draft, findings)]
     if options.strict:
         for renaming in renamings:
             findings.add(renaming.path, f"is {shown(renaming.before)}; it would be renamed to {shown(renaming.after)}")
@@ -161,12 +166,24 @@ def _layout_of(draft: Draft, options: Options) -> Layout:
         layout_id=options.layout_id or draft.layout_id or slug(name) or slug(options.stem) or "layout",
         name=name[: limits.LABEL_CHARS_MAX].strip(),
         type=layout_type,
-        viewport=Viewport(round(frame.box.width, 2), round(frame.box.height, 2), draft.units),
+        viewport=_viewport_of(frame.box, draft),
         sections=tuple(sections),
         focal_point=frame.point(_focal_of(draft)) if draft.focal or draft.field else None,
         shapes=tuple(shapes),
         categories=_listed(draft.categories, sections),
     )
+
+
+def _viewport_of(box: Box, draft: Draft) -> Viewport:
+    """The size, in hundredths of the file's unit; of a file whose unit is larger than its plan, in smaller ones."""
+    width, height, smaller = box.width, box.height, 1
+    if min(width, height) < 1:
+        while min(width, height) * smaller < _VIEWPORT_SIDE_MIN and max(width, height) * smaller < _VIEWPORT_SIDE_MAX:
+            smaller *= 10
+        draft.notes.append(
+            f"The plan is {width:.3g} by {height:.3g} of its units: it is said in units 1/{smaller} as large"
+        )
+    return Viewport(round(width * smaller, 2), round(height * smaller, 2), draft.units)
 
 
 def _listed(colors: Mapping[str, str | None], sections: Sequence[Section]) -> tuple[Category, ...]:

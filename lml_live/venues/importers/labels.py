@@ -49,6 +49,26 @@ def unique_labels(labels: Iterable[str]) -> dict[str, str]:
     return answer
 
 
+def part_floors(draft: Draft) -> list[Renaming]:
+    """Sections of one name on several floors are as many sections, each with its floor in its name: a layout's sections
+    are one list, and a name in it is one section's. Two on one floor stay, and are refused as such."""
+    floors: dict[str, set[str]] = {}
+    for section in draft.sections:
+        floors.setdefault(section.name, set()).add(section.floor)
+    taken = dict.fromkeys(floors, 2)
+    names: dict[tuple[str, str], str] = {}
+    renamings = []
+    for section in draft.sections:
+        if len(floors[section.name]) == 1:
+            continue
+        place, before = (section.name, section.floor), section.name
+        if place not in names:
+            names[place] = first_free(f"{section.name} ({section.floor})" if section.floor else before, taken, "{} {}")
+        section.name = names[place]
+        renamings.append(Renaming(section.path, before, section.name))
+    return renamings
+
+
 def tidy_sections(draft: Draft, findings: Findings) -> list[Renaming]:
     """Renames sections, rows and numbers in place. A seat that the file has twice is a violation, not a renaming."""
     renamings: list[Renaming] = []

@@ -191,13 +191,36 @@ def _side(start: Spot, end: Spot, box: Box, step: float) -> list[Spot]:
 def _corner(centre: Spot, radius: float, first: float, box: Box, step: float) -> list[Spot]:
     """A quarter of a circle, clockwise on a plan whose y grows downwards."""
     count = math.floor(radius * math.pi / 2 / step)
+    if count == 0:
+        return []
+    # Of a quarter only the part beside the box is walked: a stadium's rings are a hundred times as long as a stand.
+    begin, end = _part_beside(centre, radius, first, box)
     spots = []
-    for at in range(count):
+    for at in range(max(0, math.floor(begin * count - 0.5)), min(count, math.ceil(end * count + 0.5))):
         angle = first + (at + 0.5) * (math.pi / 2) / count
         spot = (centre[0] + radius * math.cos(angle), centre[1] + radius * math.sin(angle))
         if box.contains(spot):
             spots.append(spot)
     return spots
+
+
+def _part_beside(centre: Spot, radius: float, first: float, box: Box) -> tuple[float, float]:
+    """From where to where, as parts of a quarter that begins at the angle `first`, the box can be reached; 0, 0 where
+    it cannot."""
+    cos, sin = round(math.cos(first)), round(math.sin(first))
+    corners = [
+        ((x - centre[0]) * cos + (y - centre[1]) * sin, (y - centre[1]) * cos - (x - centre[0]) * sin)
+        for x in (box.x, box.x + box.width)
+        for y in (box.y, box.y + box.height)
+    ]
+    # Along the quarter's first radius and along its last: one shrinks from 1 to 0 on the way, the other grows.
+    shrinks, grows = zip(*corners, strict=True)
+    least, most = max(min(shrinks), 0.0) / radius, min(max(shrinks) / radius, 1.0)
+    low, high = max(min(grows), 0.0) / radius, min(max(grows) / radius, 1.0)
+    if least > most or low > high:
+        return 0.0, 0.0
+    quarter = math.pi / 2
+    return max(math.acos(most), math.asin(low)) / quarter, min(math.acos(least), math.asin(high)) / quarter
 
 
 def _inside(spot: Spot, polygon: Polygon) -> bool:

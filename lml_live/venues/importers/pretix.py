@@ -7,7 +7,6 @@ block becomes a section of its own, "Ground floor 1", "Ground floor 2" and so on
 import math
 from collections.abc import Mapping
 
-from lml_live import limits
 from lml_live.venues.findings import shown
 from lml_live.venues.importers.draft import (
     Box,
@@ -24,7 +23,7 @@ from lml_live.venues.importers.finishing import Options, finish_draft
 from lml_live.venues.importers.labels import cut_label, first_free
 from lml_live.venues.importers.outlines import ellipse, turned
 from lml_live.venues.importers.reading import Rejected
-from lml_live.venues.importers.tree import TreeReader
+from lml_live.venues.importers.tree import THINNED, TreeReader
 
 
 def looks_like_pretix(tree: object) -> bool:
@@ -66,6 +65,8 @@ class _Reader(TreeReader):
         taken: dict[str, int] = {}
         for at, zone in enumerate(self.take_list(plan, "zones", "")):
             self._zone(draft, self.take_object(zone, f"zones[{at}]"), f"zones[{at}]", taken, renamings)
+        if self.thinned:
+            draft.notes.append(f"{self.thinned} × {THINNED}")
         return draft, renamings
 
     def _zone(
@@ -142,9 +143,7 @@ class _Reader(TreeReader):
             return ellipse((0.0, 0.0), rx, ry)
         if shape == "polygon":
             polygon = self.take_object(area.get("polygon"), f"{path}.polygon")
-            where = f"{path}.polygon.points"
-            points = self.take_list(polygon, "points", f"{path}.polygon")[: limits.OUTLINE_POINTS_MAX]
-            return [self.take_spot(point, f"{where}[{at}]") for at, point in enumerate(points)]
+            return self.take_outline(polygon, "points", f"{path}.polygon")
         return []
 
     def _position(self, parent: Mapping[str, object], path: str) -> Spot:

@@ -59,7 +59,10 @@ def looks_like_json(text: str) -> bool:
 
 
 def read_json(text: str) -> object | Rejected:
-    """JSON as plain Python values. Refused: NaN and Infinity, members named twice, and text that is no Unicode."""
+    """JSON as plain Python values. Refused: NaN and Infinity, members named twice, text that is no Unicode, and more
+    values than fit into the memory of a server."""
+    if (count := count_values(text)) > limits.LAYOUT_JSON_VALUES_MAX:
+        return rejected("", f"has about {count} values; at most {limits.LAYOUT_JSON_VALUES_MAX} are expected")
     try:
         tree: object = json.loads(text, object_pairs_hook=_unique_members, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
@@ -76,6 +79,12 @@ def read_json(text: str) -> object | Rejected:
     if _SURROGATE_ESCAPE.search(text) and (path := _lone_surrogate(tree, "")) is not None:
         return rejected(path, "holds half of a surrogate pair, which is no character")
     return tree
+
+
+def count_values(text: str | bytes) -> int:
+    """About how many values a JSON text has, at least as many: known before any is made, whatever the text is."""
+    begins = ("{", "[", ",") if isinstance(text, str) else (b"{", b"[", b",")
+    return sum(map(text.count, begins))  # type: ignore[arg-type]  # both are of one kind
 
 
 def read_table(text: str) -> list[Record] | Rejected:

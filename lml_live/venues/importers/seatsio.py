@@ -20,13 +20,14 @@ from lml_live.venues.importers.draft import (
     DraftTable,
     Imported,
     Polygon,
+    Renaming,
     Spot,
 )
 from lml_live.venues.importers.finishing import Options, finish_draft
-from lml_live.venues.importers.labels import cut_label
+from lml_live.venues.importers.labels import cut_label, first_free
 from lml_live.venues.importers.outlines import ellipse, rectangle, turned
 from lml_live.venues.importers.reading import Rejected
-from lml_live.venues.importers.tree import TreeReader
+from lml_live.venues.importers.tree import THINNED, TreeReader
 from lml_live.venues.layout import Feature
 
 OPEN_SECTION: Final = "Main"
@@ -57,7 +58,8 @@ def import_seatsio(tree: object, options: Options) -> Imported | Rejected:
     draft = reader.read(tree)
     if reader.findings.count:
         return Rejected(reader.findings.closed())
-    draft.notes += [f"{count} × {what}" for what, count in sorted(reader.left_out.items())]
+    reader.left_out[THINNED] += reader.thinned
+    draft.notes += [f"{count} × {what}" for what, count in sorted(reader.left_out.items()) if count]
     return finish_draft(draft, options)
 
 
@@ -117,10 +119,7 @@ class _Reader(TreeReader):
             self._section(draft, self.take_object(value, where), where, name)
 
     def _section(self, draft: Draft, section: Mapping[str, object], path: str, floor: str) -> None:
-        outline = [
-            self.take_spot(point, f"{path}.points[{at}]")
-            for at, point in enumerate(self.take_list(section, "points", path)[: limits.OUTLINE_POINTS_MAX])
-        ]
+        outline = self.take_outline(section, "points", path)
         inner = self.take_object(section.get("subChart"), f"{path}.subChart")
         origin = self.take_spot(section["topLeft"], f"{path}.topLeft") if section.get("topLeft") else (0.0, 0.0)
         scale = 1.0
@@ -148,14 +147,24 @@ class _Reader(TreeReader):
         category: str,
     ) -> None:
         """What is drawn in a section, or on a floor outside any."""
+        rows: dict[str, int] = {}
         for at, value in enumerate(self.take_list(drawing, "rows", path, required=False)):
             where = f"{path}.rows[{at}]"
             row = self.take_object(value, where)
             label = self.take_text(row, "label", where)
+            if label in rows:
+                self.left_out["rows of a label that their section has before: each is one row with it"] += 1
+            rows.setdefault(label, 2)
             section.seats += self._seats(row, where, label, frame, self._category(row, where) or category)
         for at, value in enumerate(self.take_list(drawing, "tables", path, required=False)):
             where = f"{path}.tables[{at}]"
-            section.seats += self._table(self.take_object(value, where), where, frame, category)
+            table = self.take_object(value, where)
+            # A table is a row of its own: seats of a row or of another table of its label do not stand around it.
+            label = self.take_text(table, "label", where)
+            own = first_free(label, rows, "{} {}")
+            if own != label:
+                draft.renamings.append(Renaming(f"{where}.label", label, own))
+            section.seats += self._table(table, where, own, frame, category)
         for at, value in enumerate(self.take_list(drawing, "booths", path, required=False)):
             where = f"{path}.booths[{at}]"
             booth = self.take_object(value, where)
@@ -215,7 +224,9 @@ class _Reader(TreeReader):
                 self.left_out["seats with a label to be shown instead of theirs"] += 1
         return seats
 
-    def _table(self, table: Mapping[str, object], path: str, frame: _Frame, category: str) -> list[DraftSeat]:
+    def _table(
+        self, table: Mapping[str, object], path: str, label: str, frame: _Frame, category: str
+    ) -> list[DraftSeat]:
         middle = frame.spot(self.take_spot(table.get("center"), f"{path}.center"))
         turn = self._turn(table, path)
         if table.get("type") == "round" or "radius" in table:
@@ -224,7 +235,6 @@ class _Reader(TreeReader):
         else:
             width, height = (self.take_number(table, name, path) * frame.scale for name in ("width", "height"))
             drawn = DraftTable(middle, abs(width), abs(height), "rectangle", turn)
-        label = self.take_text(table, "label", path)
         return self._seats(table, path, label, frame, self._category(table, path) or category, drawn)
 
     def _area(
@@ -257,8 +267,7 @@ class _Reader(TreeReader):
     def _points(self, shape: Mapping[str, object], path: str, frame: _Frame) -> Polygon:
         """The outline of an area or shape; none where it is of no known kind."""
         if isinstance(shape.get("points"), list):
-            points = self.take_list(shape, "points", path)[: limits.OUTLINE_POINTS_MAX]
-            return frame.polygon([self.take_spot(point, f"{path}.points[{at}]") for at, point in enumerate(points)])
+            return frame.polygon(self.take_outline(shape, "points", path))
         if shape.get("center") is None:
             return []
         middle = self.take_spot(shape["center"], f"{path}.center")

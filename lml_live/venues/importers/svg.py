@@ -86,6 +86,7 @@ class _Reader:
         self._left_out: Counter[str] = Counter()
         self._around: list[tuple[Matrix, Mapping[str, str]]] = [(_UNMOVED, {})]
         self._hidden = 0
+        self._seats = 0
         self._title: list[str] | None = None
 
     def finish(self) -> Draft:
@@ -171,6 +172,9 @@ class _Reader:
         seat.accessible = _flag(around, "data-accessible")
         seat.companion = _flag(around, "data-companion")
         seat.restricted_view = _flag(around, "data-restricted-view")
+        self._seats += 1
+        if self._seats > limits.LAYOUT_SEATS_MAX:
+            raise _RefusedError(f"is where seat {self._seats} is; at most {limits.LAYOUT_SEATS_MAX} are expected")
         found = self._section(section, around, path)
         if found.capacity is not None:
             self.findings.add(

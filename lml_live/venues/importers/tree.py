@@ -1,10 +1,13 @@
 """An untyped tree looked through member by member: what is of the wrong kind is noted, and a stand-in goes on."""
 
 from collections.abc import Mapping
+from typing import Final
 
 from lml_live import limits
 from lml_live.venues.findings import Findings, shown
 from lml_live.venues.importers.draft import Spot
+
+THINNED: Final = f"outlines of more than {limits.OUTLINE_POINTS_MAX:,} points: some in between were left out"
 
 
 class TreeReader:
@@ -12,6 +15,7 @@ class TreeReader:
 
     def __init__(self) -> None:
         self.findings = Findings()
+        self.thinned = 0
 
     def take_object(self, value: object, path: str) -> Mapping[str, object]:
         """A member that must be an object; an empty one where it is none."""
@@ -28,6 +32,14 @@ class TreeReader:
         if required and parent:
             self.findings.add(f"{path}.{name}".lstrip("."), f"is {shown(value)}; an array is expected")
         return []
+
+    def take_outline(self, parent: Mapping[str, object], name: str, path: str) -> list[Spot]:
+        """The points of an outline, where there are too many only each second, third … of them, all the way round;
+        how many outlines that was is counted in `thinned`."""
+        points = self.take_list(parent, name, path)
+        step = -(-len(points) // limits.OUTLINE_POINTS_MAX) or 1
+        self.thinned += step > 1
+        return [self.take_spot(points[at], f"{path}.{name}[{at}]") for at in range(0, len(points), step)]
 
     def take_text(self, parent: Mapping[str, object], name: str, path: str, *, required: bool = True) -> str:
         """Text, or a whole number as text; empty where there is none."""
