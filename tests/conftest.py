@@ -143,17 +143,27 @@ def _log_as_it_was() -> Iterator[None]:
     root.handlers[:] = [handler for handler in root.handlers if type(handler) is not logging.StreamHandler]
 
 
-@pytest.fixture(autouse=True)
-async def _nothing_goes_on(request: pytest.FixtureRequest) -> AsyncIterator[None]:
-    """What a test began and left ends with it: the loop is also the next one's. (Those that name a loop share more.)"""
-    marker = request.node.get_closest_marker("asyncio")
+@pytest.fixture
+async def _nothing_goes_on() -> AsyncIterator[None]:
+    """What a test began and left ends with it: the loop is also the next one's."""
     before = asyncio.all_tasks()
     yield
-    if marker is not None and "loop_scope" not in marker.kwargs:
-        left = asyncio.all_tasks() - before - {asyncio.current_task()}
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+    left = asyncio.all_tasks() - before - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Every test on the loop has `_nothing_goes_on`, but for those that name a loop and share more; to others, half of
+    all, it would cost as much as the rest of pytest. It comes when what lasts longer than a test is there."""
+    for item in items:
+        marker = item.get_closest_marker("asyncio")
+        if marker is not None and "loop_scope" not in marker.kwargs and isinstance(item, pytest.Function):
+            names = item.fixturenames  # those of one function share it
+            if "_nothing_goes_on" not in names:
+                names.insert(names.index("_log_as_it_was") + 1, "_nothing_goes_on")
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Callable[[], Any]]:
