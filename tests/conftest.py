@@ -22,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any
 
+import argon2
 import hypothesis
 import psutil
 import pytest
@@ -31,6 +32,7 @@ from waiting import ValkeyFactory
 
 from lml_live.devstack.child import Engine
 from lml_live.devstack.servers import Mongo, ObjectStore, Postgres, Valkey
+from lml_live.guard import passwords
 from lml_live.infra import postgres
 from lml_live.infra.mongo import Database, close_database, connect_database
 from lml_live.infra.rights import grant_rights, sign_in_of
@@ -131,6 +133,16 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def product_hasher() -> Iterator[argon2.PasswordHasher]:
+    """What tests hash in their own processes is hashed as weakly as may be: the tests are about what surrounds it. Who
+    compares takes the cost from the hash, so that to sign in at a server is cheap, too. The fixture is the true one."""
+    true = passwords._HASHER
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passwords, "_HASHER", argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+        yield true
 
 
 @pytest.fixture(autouse=True)
