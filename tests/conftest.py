@@ -22,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any
 
+import argon2
 import hypothesis
 import psutil
 import pytest
@@ -31,6 +32,7 @@ from waiting import ValkeyFactory
 
 from lml_live.devstack.child import Engine
 from lml_live.devstack.servers import Mongo, ObjectStore, Postgres, Valkey
+from lml_live.guard import passwords
 from lml_live.infra import postgres
 from lml_live.infra.mongo import Database, close_database, connect_database
 from lml_live.infra.rights import grant_rights, sign_in_of
@@ -133,6 +135,16 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(20_000, 20, 50)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def product_hasher() -> Iterator[argon2.PasswordHasher]:
+    """What tests hash in their own processes is hashed as weakly as may be: the tests are about what surrounds it. Who
+    compares takes the cost from the hash, so that to sign in at a server is cheap, too. The fixture is the true one."""
+    true = passwords._HASHER
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passwords, "_HASHER", argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+        yield true
+
+
 @pytest.fixture(autouse=True)
 def _log_as_it_was() -> Iterator[None]:
     """Commands that are run in this process set up a log of their own; what is logged later is for pytest again."""
@@ -143,17 +155,27 @@ def _log_as_it_was() -> Iterator[None]:
     root.handlers[:] = [handler for handler in root.handlers if type(handler) is not logging.StreamHandler]
 
 
-@pytest.fixture(autouse=True)
-async def _nothing_goes_on(request: pytest.FixtureRequest) -> AsyncIterator[None]:
-    """What a test began and left ends with it: the loop is also the next one's. (Those that name a loop share more.)"""
-    marker = request.node.get_closest_marker("asyncio")
+@pytest.fixture
+async def _nothing_goes_on() -> AsyncIterator[None]:
+    """What a test began and left ends with it: the loop is also the next one's."""
     before = asyncio.all_tasks()
     yield
-    if marker is not None and "loop_scope" not in marker.kwargs:
-        left = asyncio.all_tasks() - before - {asyncio.current_task()}
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+    left = asyncio.all_tasks() - before - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Every test on the loop has `_nothing_goes_on`, but for those that name a loop and share more; to others, half of
+    all, it would cost as much as the rest of pytest. It comes when what lasts longer than a test is there."""
+    for item in items:
+        marker = item.get_closest_marker("asyncio")
+        if marker is not None and "loop_scope" not in marker.kwargs and isinstance(item, pytest.Function):
+            names = item.fixturenames  # those of one function share it
+            if "_nothing_goes_on" not in names:
+                names.insert(names.index("_log_as_it_was") + 1, "_nothing_goes_on")
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Callable[[], Any]]:

@@ -93,14 +93,15 @@ class Trail:
 
     async def chain(self) -> int:
         """Gives records that have none their links, and answers how many; a batch of each log at the most."""
+        # Mostly there are none: that costs one statement, and no transaction.
+        async with postgres.connection(self._pool) as connected:
+            if all(row["latest"] <= row["floor"] for row in await _look(connected)):
+                return 0
         async with postgres.transaction(self._pool) as connected:
             if not await connected.fetchval(_SQL["try_lock_chains"]):
                 return 0
-            looked = await connected.fetch(_SQL["look_at_logs"], float(limits.AUDIT_SETTLE_SECONDS))
-            logs = {row["log"]: row for row in looked}
+            logs = {row["log"]: row for row in await _look(connected)}
             floors = [logs[name]["floor"] for name in ("act", "booking", "seat")]
-            if all(row["latest"] <= row["floor"] for row in looked):
-                return 0
             rows = await connected.fetch(_SQL["unchained"], *floors, limits.AUDIT_BATCH)
             names = [(row["log"], row["number"]) for row in rows]
             if names:
@@ -121,6 +122,11 @@ class Trail:
             heads[chain] = (seq + 1, next_hash(before, records[name].body))
             links.append((chain, seq + 1, *name, heads[chain][1]))
         await connected.execute(_SQL["add_links"], *map(list, zip(*links, strict=True)))
+
+
+async def _look(connected: Connection) -> list[asyncpg.Record]:
+    """How far each log goes and how far it is chained."""
+    return await connected.fetch(_SQL["look_at_logs"], float(limits.AUDIT_SETTLE_SECONDS))
 
 
 async def _raise_floor(connected: Connection, row: asyncpg.Record, *, complete: bool) -> None:

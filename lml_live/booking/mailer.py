@@ -90,7 +90,7 @@ class Mailer:
                 if row["stale"]:
                     await connected.execute(_SQL["give_up_mail"], row["id"], "nobody sent it in time")
             fresh = [row["id"] for row in rows if not row["stale"]]
-            loaded = await connected.fetch(_SQL["load_mails"], fresh)
+            loaded = await connected.fetch(_SQL["load_mails"], fresh) if fresh else []
             invited = await connected.fetch(_SQL["load_invitations"], fresh) if len(loaded) < len(fresh) else []
             for row in invited:
                 if not row["good"]:

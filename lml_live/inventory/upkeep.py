@@ -119,12 +119,15 @@ class Upkeep:
 
     async def _turn(self) -> None:
         now = time.monotonic()
-        if now - self._listed >= limits.UPKEEP_LIST_SECONDS or not self._sales:
+        # A sale that opens meanwhile is told (`look_again`): a house without one does not ask at each turn.
+        if now - self._listed >= limits.UPKEEP_LIST_SECONDS:
             self._listed = now
             try:
                 await self._list()
             except Unavailable as error:
                 log.warning("upkeep goes on with what it knows: %s", error)
+                if not self._sales:
+                    self._listed = float("-inf")
         await self.clocks.compare()
         if not await self._may_sweep():
             await self._sweep_what_was_left()

@@ -6,13 +6,11 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import argon2
 import pytest
 import redis.asyncio
 from click.testing import CliRunner, Result
 
 from lml_live.cli import lml
-from lml_live.guard import passwords
 from lml_live.guard.staff import StaffDesk
 from lml_live.infra import postgres
 from lml_live.inventory.checker import Checker
@@ -140,8 +138,7 @@ async def test_a_database_that_lacks_migrations_is_refused(
     assert "001_foundation" in refused.stderr
 
 
-async def test_staff_are_added(run: Run, postgres_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passwords, "_HASHER", argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+async def test_staff_are_added(run: Run, postgres_dsn: str) -> None:
     added = await run("staff", "add", "door@example.com", "--role", "box_office")
     chosen = "correct horse battery"
     asked = await run(

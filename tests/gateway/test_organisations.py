@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import argon2
 import asyncpg
 import msgspec
 import pytest
@@ -26,7 +25,6 @@ from lml_live.gateway.callers import REACH
 from lml_live.gateway.idempotency import IdempotencyKeys
 from lml_live.gateway.organisations import OrganisationServices
 from lml_live.gateway.problems import problems_middleware
-from lml_live.guard import passwords
 from lml_live.guard.reach import Reach
 from lml_live.guard.staff import StaffDesk
 from lml_live.infra import postgres
@@ -64,8 +62,7 @@ class Office:
 
 
 @pytest.fixture(name="office")
-async def office_fixture(postgres_dsn: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Office]:
-    monkeypatch.setattr(passwords, "_HASHER", argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+async def office_fixture(postgres_dsn: str) -> AsyncIterator[Office]:
     pool = await postgres.connect_pool(as_server(postgres_dsn))
     desk = StaffDesk(pool)
     app = web.Application(middlewares=[problems_middleware])

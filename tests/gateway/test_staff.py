@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 from unittest.mock import Mock
 
-import argon2
 import msgspec
 import pytest
 from aiohttp import ClientResponse, web
@@ -26,7 +25,6 @@ from lml_live.gateway.events import EventServices
 from lml_live.gateway.idempotency import IdempotencyKeys
 from lml_live.gateway.operations import undocumented_routes
 from lml_live.gateway.problems import problems_middleware
-from lml_live.guard import passwords
 from lml_live.guard.staff import StaffDesk
 from lml_live.infra import postgres
 from lml_live.infra.postgres import Pool
@@ -110,8 +108,7 @@ class House:
 
 
 @pytest.fixture
-async def house(postgres_dsn: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
-    monkeypatch.setattr(passwords, "_HASHER", argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+async def house(postgres_dsn: str) -> AsyncIterator[House]:
     pool = await postgres.connect_pool(postgres_dsn)
     desk, catalogue, inventory, halls = StaffDesk(pool), Catalogue(pool, Halls()), Inventory(), Halls()
     turns = StaffTurns(pool)

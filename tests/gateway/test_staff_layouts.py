@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import argon2
 import msgspec
 import pytest
 from aiohttp import web
@@ -25,7 +24,6 @@ from lml_live.gateway.layout_backups import BackupServices
 from lml_live.gateway.layouts import LayoutServices
 from lml_live.gateway.problems import problems_middleware
 from lml_live.gateway.self_checks import SelfChecks
-from lml_live.guard import passwords
 from lml_live.guard.staff import StaffDesk
 from lml_live.infra import postgres
 from lml_live.infra.config import Settings
@@ -112,10 +110,7 @@ async def pool(postgres_dsn: str) -> AsyncIterator[postgres.Pool]:
 
 
 @pytest.fixture
-async def house(
-    library: Library, backups: Backups, mongo_database: Any, pool: postgres.Pool, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[House]:
-    monkeypatch.setattr(passwords, "_HASHER", argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+async def house(library: Library, backups: Backups, mongo_database: Any, pool: postgres.Pool) -> AsyncIterator[House]:
     desk, copied, steps, tokens = StaffDesk(pool), [], [], {}
 
     async def copy_out(step: Step, version: LayoutVersion | Backup) -> None:

@@ -19,12 +19,6 @@ from lml_live.infra.postgres import Pool
 EMAIL, PASSWORD = "boss@example.com", "correct horse battery"
 
 
-@pytest.fixture(autouse=True)
-def cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Argon2id as weak as it may be: the tests are about what surrounds it."""
-    monkeypatch.setattr(passwords, "_HASHER", argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
-
-
 @pytest.fixture
 async def pool(postgres_dsn: str) -> AsyncIterator[Pool]:
     pool = await postgres.connect_pool(postgres_dsn)
@@ -47,6 +41,12 @@ async def test_who_signs_in_is_known_by_the_token(desk: StaffDesk) -> None:
     assert (known.email, known.roles) == (EMAIL, ("admin",))
     for other in ("", "x", signed_in.token[:-1], signed_in.token + "x", "x" * 5000, "\ud800"):
         assert await desk.who(other) is None
+
+
+def test_hashes_are_as_the_rfc_would_have_them(product_hasher: argon2.PasswordHasher) -> None:
+    """RFC 9106, section 4, for where memory is scarce."""
+    made = argon2.extract_parameters(product_hasher.hash(PASSWORD))
+    assert (made.type, made.time_cost, made.memory_cost, made.parallelism) == (argon2.Type.ID, 3, 65_536, 4)
 
 
 async def test_neither_password_nor_token_is_in_the_database(desk: StaffDesk, pool: Pool) -> None:
