@@ -214,7 +214,7 @@ def what_dead_workers_took(s: Told) -> None:
     s.takes("anna", 0, a=1)
     for moved in (None, wish(2, 9, a=1, b=1), wish(4, a=1), wish(8)):
         s.hold_for_customer("ben", wish(2, 4, 5, a=2, b=1), over_house=True, died=True, moved=moved)
-        s.said(*(None for _ in range(1 if moved is None else 2)))
+        s.said(*(None for _ in range(1 if moved is None else 2)), "hold_not_found", "hold_not_found")
         s.everything_agrees()
         s.block([2, 3, 5], 3, back=False, kill=False)
     s.hold_for_customer("ben", wish(4, a=1), over_house=False, died=True)
@@ -354,6 +354,7 @@ def what_is_nobodys(s: Told) -> None:
     anna = s.takes("anna", 0)
     s.pays(anna)
     s.settle(s.at(anna), "sell", right=True)
+    s.nothing_is_done_to("1-nobody")
     for name in ("1-nobody", anna):
         s.set_deadline(name)
         s.sweep(3, 0)

@@ -10,6 +10,7 @@ from inventory_house import Worker
 from reference import SeatsAndPlaces
 from story_house import HouseRules
 
+from lml_live.inventory.returns import Returns
 from lml_live.inventory.staff_holds import StaffHolds
 
 
@@ -41,6 +42,14 @@ class Told(HouseRules):
 
     async def call(self, *parts: str | int) -> object:
         return await self.house.pipe.call(*parts)
+
+    def nothing_is_done_to(self, name: str) -> None:
+        """What is told of a booking whose hold is long forgotten."""
+        holds, what = self.house.holds, (self.event, name, "b")
+        for work in (holds.sell_hold(*what), holds.restore_hold(*what), holds.free_booking(*what, "expired")):
+            assert self.run(work) is None
+        assert self.run(self.staff.undo_taking(*what, [])) is None
+        assert not self.run(Returns(self.house.book).keep_places(*what, [], []))
 
     def ask_for_lost(self, holder: str) -> None:
         """A tale asks for what it wants."""
