@@ -413,6 +413,11 @@ def who_has_not_heard(s: Told) -> None:
 def who_asks_at_once(s: Told) -> None:
     s.decide_together([("anna", wish(a=6)), ("ben", wish(9))])
     s.gives_back(s.order[-1])
+    ben = s.takes("ben", 7, 8, 9)
+    s.decide_together([("cleo", wish(4)), (0, True)])
+    s.everything_agrees()
+    for name in (ben, s.order[-1]):
+        s.gives_back(name)
     s.decide_together([("anna", wish(0, 1, a=2)), ("ben", wish(1, 2)), ("ben", wish(2, b=2)), ("cleo", wish(a=2))])
     s.everything_agrees()
     s.decide_together([(0, True), (1, False), ("cleo", wish(0, a=1)), ("ben", wish(1, 3, 4, 5, 7)), ("ben", wish(3))])
@@ -431,6 +436,14 @@ def who_asks_at_once(s: Told) -> None:
     s.change_rules("strict")
     s.decide_together([("cleo", wish(0, 1)), ("anna", wish(3)), ("ben", wish(3)), ("ben", wish(3, 4, 5))])
     s.looks()
+
+
+def sixteen_ask_at_once(s: Told) -> None:
+    """As many as need another head in the log's entry."""
+    wishes = [*(wish(seat) for seat in range(13)), *(wish(a=1) for _ in range(3))]
+    s.decide_together([(("anna", "ben", "cleo")[n % 3], one) for n, one in enumerate(wishes)])
+    s.said(*(None for _ in wishes))
+    s.everything_agrees()
 
 
 def who_asks_at_once_from_one_address(s: Told) -> None:
@@ -465,5 +478,6 @@ TALES = [
     (what_is_nobodys, PLAIN),
     (who_has_not_heard, {"orphans": "off", "budget": False, "addresses": True}),
     (who_asks_at_once, PLAIN),
+    (sixteen_ask_at_once, PLAIN),
     (who_asks_at_once_from_one_address, {"orphans": "off", "budget": True, "addresses": True}),
 ]
