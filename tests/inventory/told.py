@@ -1,7 +1,8 @@
 """Stories that are told instead of drawn: each takes its event where chance seldom goes, to the edge of a rule.
 
-They are acts of the same model (`story_house`), judged by the same reference; `tales_of_holders`, `tales_of_the_house`
-and `tales_of_a_season` have them. `break_scripts` breaks the scripts, line by line: what no tale sees there wants one.
+They are acts of the same model (`story_house`), judged by the same reference; `tales_of_holders`, `tales_of_the_house`,
+`tales_of_the_book` and `tales_of_a_season` have them. `break_scripts` breaks the scripts, line by line: what no tale
+sees there wants one.
 """
 
 from collections.abc import Callable
