@@ -71,7 +71,7 @@ from lml_live.gateway.direct import load_send_frame
 from lml_live.gateway.disputes import DisputeServices
 from lml_live.gateway.events import EventServices
 from lml_live.gateway.groups import GroupActs
-from lml_live.gateway.holders import AddressOf, HolderServices
+from lml_live.gateway.holders import HolderServices
 from lml_live.gateway.idempotency import IdempotencyKeys
 from lml_live.gateway.layout_backups import BackupServices
 from lml_live.gateway.layout_edge import EdgeServices
@@ -85,6 +85,7 @@ from lml_live.gateway.self_checks import SelfChecks
 from lml_live.gateway.session import Visitor
 from lml_live.gateway.tickets import TicketServices
 from lml_live.gateway.tokens import HolderTokens
+from lml_live.gateway.whence import AddressOf
 from lml_live.guard.accounts import Accounts
 from lml_live.guard.partners import Partners
 from lml_live.guard.passwords import Passwords

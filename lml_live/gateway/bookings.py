@@ -24,7 +24,7 @@ from lml_live.errors import InvalidInput, NotFound, Refused, Unauthorized
 from lml_live.gateway import paging
 from lml_live.gateway.callers import CLERKS, bearer_token, is_staff_token, note_actor, origin_of, require_staff
 from lml_live.gateway.desk import Desk
-from lml_live.gateway.holders import refused
+from lml_live.gateway.hold_answers import refused
 from lml_live.gateway.idempotency import IdempotencyKeys, read_key
 from lml_live.gateway.live import Live
 from lml_live.gateway.operations import API, Operation, Query, bind

@@ -30,7 +30,7 @@ from lml_live.gateway.bodies import (
 from lml_live.gateway.callers import CLERKS, bearer_token, is_staff_token, require_staff
 from lml_live.gateway.desk import Desk
 from lml_live.gateway.groups import GroupActs
-from lml_live.gateway.holders import answer_hold, indexes_of, refused
+from lml_live.gateway.hold_answers import answer_hold, indexes_of, refused
 from lml_live.gateway.idempotency import IdempotencyKeys, read_key, request_seed
 from lml_live.gateway.operations import API, Operation, Query, bind
 from lml_live.gateway.problems import read_body

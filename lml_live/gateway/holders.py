@@ -4,9 +4,7 @@
 """
 
 import asyncio
-import hashlib
 from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -18,24 +16,24 @@ from lml_live import limits, values
 from lml_live.backoffice.deployed import DeployedLayouts
 from lml_live.backoffice.holding import Holding
 from lml_live.clock import to_datetime
-from lml_live.errors import STATUS_BY_CODE, Forbidden, NotFound, Overloaded, Unauthorized
-from lml_live.gateway import problems, wire
-from lml_live.gateway.acts import show_changed
-from lml_live.gateway.bodies import Availability, HoldBestBody, HoldBody, HoldChangeBody, NewHolder, SeatIdPick
+from lml_live.errors import Forbidden, NotFound, Unauthorized
+from lml_live.gateway import wire
+from lml_live.gateway.bodies import Availability, HoldBestBody, HoldBody, HoldChangeBody, NewHolder
 from lml_live.gateway.callers import CLERKS, bearer_token, is_staff_token, require_staff
 from lml_live.gateway.connection import Doorman, serve_socket
 from lml_live.gateway.desk import Desk, show_areas
+from lml_live.gateway.hold_answers import answer_hold, indexes_of, refused
 from lml_live.gateway.idempotency import HEADER, read_key
 from lml_live.gateway.live import Live
 from lml_live.gateway.operations import API, Operation, bind
-from lml_live.gateway.problems import Problem, read_body
+from lml_live.gateway.problems import read_body
 from lml_live.gateway.session import Visitor
 from lml_live.gateway.tokens import HolderToken
+from lml_live.gateway.whence import AddressOf, RequestBuckets
 from lml_live.guard.partners import Partners
 from lml_live.guard.staff import StaffDesk
-from lml_live.guard.throttle import Network, TokenBucket, address_counted, address_mark, client_address, in_networks
 from lml_live.infra.objects import IMMUTABLE
-from lml_live.inventory.answers import Changed, Refusal
+from lml_live.inventory.answers import Refusal
 from lml_live.inventory.records import BOX_OFFICE, HOUSE_CHANNELS, WEB
 from lml_live.inventory.rooms import PUBLIC, STAFF, view_of
 from lml_live.venues.edge import zip_layout
@@ -163,41 +161,6 @@ OPERATIONS: Final = (
 )
 
 
-class HoldProblem(Problem, frozen=True, omit_defaults=True, kw_only=True):
-    """A refusal with the seats in the way, and what the areas have left."""
-
-    seats: tuple[str, ...] = ()
-    areas: dict[str, int] = msgspec.field(default_factory=dict)
-
-
-class AddressOf:
-    """Who calls, by network address: the peer, or whom our own proxies name."""
-
-    def __init__(self, trusted: Sequence[Network], exempt: Sequence[Network], secret: bytes) -> None:
-        self._trusted = tuple(trusted)
-        self._exempt = tuple(exempt)
-        self._key = hashlib.blake2b(secret, digest_size=32, person=b"lml addresses").digest()
-
-    def __call__(self, request: web.Request) -> str:
-        # All lines of it: a proxy may add one of its own behind that of a caller who would like to be somebody else.
-        hops = ",".join(request.headers.getall("X-Forwarded-For", ()))
-        return client_address(request.remote or "", hops, self._trusted)
-
-    def capped(self, request: web.Request) -> str | None:
-        """What is counted of the address, or None where it is exempt from caps."""
-        address = self(request)
-        return None if in_networks(address, self._exempt) else address_counted(address)
-
-    def mark(self, request: web.Request) -> str:
-        """What stands for the address in the inventory's counts; empty where it is exempt from caps."""
-        address = self.capped(request)
-        return "" if address is None else address_mark(address, self._key)
-
-    def origin(self, request: web.Request) -> str:
-        """The same for the audit trail: of every address, exempt or not."""
-        return address_mark(self(request), self._key)
-
-
 @dataclass(frozen=True)
 class HolderServices:
     """What the handlers need."""
@@ -210,7 +173,7 @@ class HolderServices:
     holding: Holding
     partners: Partners
     links: Links
-    buckets: "RequestBuckets" = field(default_factory=lambda: RequestBuckets())
+    buckets: RequestBuckets = field(default_factory=RequestBuckets)
 
     async def caller(self, request: web.Request) -> str:
         """The holder who calls. Raises `Unauthorized`, and `Overloaded` where they ask too often."""
@@ -441,66 +404,6 @@ def routes(services: HolderServices) -> list[web.RouteDef]:
             "extend_hold": extend_hold,
         },
     )
-
-
-class RequestBuckets:
-    """A rate per holder and per address; those that rest are forgotten."""
-
-    def __init__(self) -> None:
-        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
-
-    def take(self, who: str, now_ms: int) -> None:
-        """Raises `Overloaded` where `who` asks too often."""
-        bucket = self._buckets.get(who)
-        if bucket is None:
-            bucket = self._buckets[who] = TokenBucket(limits.REQUESTS_PER_SECOND_MAX, limits.REQUEST_BURST_MAX, now_ms)
-            if len(self._buckets) > limits.REQUEST_BUCKETS_MAX:
-                self._buckets.popitem(last=False)
-        self._buckets.move_to_end(who)
-        if wait_ms := bucket.take(now_ms):
-            raise Overloaded("Too many requests: slow down.", retry_after_ms=wait_ms)
-
-
-def indexes_of(desk: Desk, seats: Sequence[str | SeatIdPick]) -> list[wire.SeatWish] | Refusal:
-    """Seat ids as the socket's indexes. All unknown ones are named by position in the message, never echoed."""
-    wishes: list[wire.SeatWish] = []
-    unknown = 0
-    for wish in seats:
-        seat_id, price_type = (wish.seat_id, wish.type) if isinstance(wish, SeatIdPick) else (wish, None)
-        index = desk.layout.index_of.get(seat_id)
-        if index is None:
-            unknown += 1
-        else:
-            wishes.append(index if price_type is None else wire.SeatPick(index, price_type))
-    if unknown:
-        return Refusal("unknown_seat", f"{unknown} of these seats are not of this event.")
-    return wishes
-
-
-def answer_hold(desk: Desk, outcome: Changed | Refusal, *, status: int = 200) -> web.Response:
-    """The hold as it is now, 204 where nothing is left of it, or the problem for a refusal."""
-    if isinstance(outcome, Refusal):
-        return refused(desk, outcome)
-    shown = show_changed(desk, outcome, seat_ids=True)
-    if shown is None:
-        return web.Response(status=204)
-    headers = {"Location": f"{API}/holds/{shown.id}"} if status == 201 else {}
-    return _json(shown, status=status, headers={"Cache-Control": "no-store", **headers})
-
-
-def refused(desk: Desk, refusal: Refusal) -> web.Response:
-    """The problem for a refusal, with the seats in the way by id."""
-    problem = HoldProblem(
-        type=f"/docs#problem-{refusal.code}",
-        title=refusal.code.replace("_", " ").capitalize(),
-        status=STATUS_BY_CODE[refusal.code],
-        detail=refusal.message,
-        code=refusal.code,
-        seats=tuple(desk.layout.seat_ids[seat] for seat in refusal.seats if seat < desk.layout.seat_count),
-        areas=refusal.areas,
-        retry_after_ms=refusal.retry_after_ms,
-    )
-    return problems.respond(problem)
 
 
 def _json(body: msgspec.Struct, *, status: int = 200, headers: dict[str, str]) -> web.Response:

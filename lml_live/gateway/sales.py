@@ -20,7 +20,7 @@ from lml_live.gateway.bookings import BookingServices, BookingShown, Email, quot
 from lml_live.gateway.callers import CLERKS, require_staff
 from lml_live.gateway.counter import find_desk, read_wishes
 from lml_live.gateway.desk import Desk
-from lml_live.gateway.holders import refused
+from lml_live.gateway.hold_answers import refused
 from lml_live.gateway.idempotency import request_seed
 from lml_live.gateway.operations import API, Operation, bind
 from lml_live.gateway.problems import read_body

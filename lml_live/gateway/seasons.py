@@ -22,7 +22,8 @@ from lml_live.gateway.bodies import (
 )
 from lml_live.gateway.desk import Desk
 from lml_live.gateway.groups import Ask, GroupActs
-from lml_live.gateway.holders import HolderServices, indexes_of
+from lml_live.gateway.hold_answers import indexes_of
+from lml_live.gateway.holders import HolderServices
 from lml_live.gateway.idempotency import HEADER, read_key
 from lml_live.gateway.operations import API, Operation, bind
 from lml_live.gateway.problems import Problem, read_body

@@ -229,9 +229,9 @@ local function release(act, raw, raw_tally)
   local lifetime = record[LIFETIME]
   local times = struct.pack('>BI8BI8BI8', 207, record[DEADLINE], 207, lifetime, 207, record[CREATED])
   local ended = act[8] .. cmsgpack.pack(record[DIGESTS], record[CHANNEL]) .. times
-  if #tally == 2 and tally[1] == size then return nil, nil, ended, lifetime + TOMBSTONE_MS, 0 end
+  -- It was his only one.
+  if #tally == 2 then return nil, nil, ended, lifetime + TOMBSTONE_MS, 0 end
   tally = without(tally, act[4])
   tally[1] = tally[1] - size
-  local packed = (tally[1] ~= 0 or #tally > 1) and cmsgpack.pack(tally) or nil
-  return nil, packed, ended, lifetime + TOMBSTONE_MS, 0
+  return nil, cmsgpack.pack(tally), ended, lifetime + TOMBSTONE_MS, 0
 end

@@ -19,7 +19,7 @@ from socket_house import BAD_TOKENS, LiveServer, bad_tokens
 
 from lml_live import limits
 from lml_live.gateway import tokens
-from lml_live.gateway.holders import AddressOf
+from lml_live.gateway.whence import AddressOf
 from lml_live.guard.throttle import AddressCaps
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

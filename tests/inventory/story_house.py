@@ -107,7 +107,10 @@ class HouseRules(Bookings):
             if died:
                 if moved is not None:
                     self.move(self.at(name), moved, False)
+                repeat = self.staff.hold_for_customer
+                self.judge(self.run(repeat(self.event, "x", name, *self.asked(wish), **more)), "hold_not_found")  # type: ignore[arg-type]
                 self.withdraw_what_nobody_knows(name, was, more["house"], answer.lent)
+                self.judge(self.run(repeat(self.event, holder, name, *self.asked(wish), **more)), "hold_not_found")  # type: ignore[arg-type]
 
     def withdraw_what_nobody_knows(
         self, name: str, house: set[int], blocks: dict[str, AreaBlock], lent: Mapping[str, int]

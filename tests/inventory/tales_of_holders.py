@@ -364,6 +364,14 @@ def who_comes_after_others(s: Told) -> None:
     s.forget_addresses()
     s.takes("ben", 5, 6, 7, 8, 9, 10)
     s.looks()
+    for name in [*s.order]:
+        if s.ref.holds[name].state == "active":
+            s.gives_back(name)
+    s.pays(s.takes("anna", 7))
+    s.forget_addresses()
+    for seat in (8, 9):
+        s.takes("ben", seat)
+    s.asks("ben", 10, code="limit_exceeded")
 
 
 # --- Orphans

@@ -1,6 +1,4 @@
-"""Tales of staff, of signing in, of acts that are decided together, and of Redis lost or gone back."""
-
-from collections.abc import Callable
+"""Tales of staff and of signing in."""
 
 from told import FAIR, PLAIN, Told, wish
 
@@ -110,6 +108,20 @@ def losses_without_a_budget(s: Told) -> None:
     s.looks()
 
 
+def losses_add_up(s: Told) -> None:
+    """What was lost first is kept from its holder beside what he lost later, and longer than its tombstone is there."""
+    for seat in (0, 3):
+        s.takes("anna", seat)
+        s.sweep(3, 110_000)
+    for seat in (0, 3):
+        s.asks("anna", seat, code="cooling_down")
+    s.sweep(3, 210_000)
+    s.asks("anna", 0, 3, code="cooling_down")
+    s.everything_agrees()
+    s.sweep(3, 320_000)
+    s.takes("anna", 0, 3)
+
+
 # --- Staff
 
 
@@ -214,7 +226,7 @@ def what_dead_workers_took(s: Told) -> None:
     s.takes("anna", 0, a=1)
     for moved in (None, wish(2, 9, a=1, b=1), wish(4, a=1), wish(8)):
         s.hold_for_customer("ben", wish(2, 4, 5, a=2, b=1), over_house=True, died=True, moved=moved)
-        s.said(*(None for _ in range(1 if moved is None else 2)))
+        s.said(*(None for _ in range(1 if moved is None else 2)), "hold_not_found", "hold_not_found")
         s.everything_agrees()
         s.block([2, 3, 5], 3, back=False, kill=False)
     s.hold_for_customer("ben", wish(4, a=1), over_house=False, died=True)
@@ -299,170 +311,15 @@ def what_the_sale_allows(s: Told) -> None:
     assert {anna, ben, cleo} < s.ref.holds.keys()
 
 
-# --- Redis is another
-
-
-def what_is_known_of_an_event(s: Told) -> None:
-    """Of holds, bookings, blocks and channels: what PostgreSQL knows is there again, and of the rest what fits."""
-    s.takes("anna", 0, 1, a=1)
-    ben, sold = s.takes("ben", 2, b=1), s.takes("cleo", 3, a=1)
-    unknown = s.takes("anna", 4)
-    s.pays(ben)
-    s.pays(sold)
-    s.settle(s.at(sold), "sell", right=True)
-    s.pays(unknown, claim=False)
-    s.block([5], 1, back=False, kill=False)
-    s.block([7], 1, back=False, kill=True)
-    s.hold_for_customer("ben", wish(8), over_house=False)
-    s.assign("agency", [9, 10], 1)
-    s.everything_agrees()
-    s.compare()
-    s.save()
-    for how in ("another", "older"):
-        s.adopt(how)
-        s.looks()
-        s.compare()
-    s.asks("anna", 9, code="seat_taken")
-    more = s.takes("ben", 11, 12)
-    s.sell_at_once("anna", wish(6), False, False)
-    s.adopt("another")
-    s.looks()
-    s.gives_back(more)
-    s.adopt("older")
-    s.looks()
-    s.adopt("lost")
-    s.looks()
-    s.settle(s.at(ben), "sell", right=True)
-    s.compare()
-    s.settle(s.at(sold), "free", right=True)
-    s.sweep(3, 320_000)
-    s.looks()
-
-
-def what_is_lost_of_a_book(s: Told) -> None:
-    s.takes("anna", 0, 1, a=1)
-    for part in ("seats", "areas", "log", "book"):
-        s.hold("ben", wish(2 + len(part)))
-        for checked in (True, False):
-            s.damage(part, checked)
-            s.everything_agrees()
-    s.looks()
-
-
-def what_is_nobodys(s: Told) -> None:
-    """Deadlines of what is not there, or is sold, as a Redis that went back may have them."""
-    anna = s.takes("anna", 0)
-    s.pays(anna)
-    s.settle(s.at(anna), "sell", right=True)
-    for name in ("1-nobody", anna):
-        s.set_deadline(name)
-        s.sweep(3, 0)
-        s.everything_agrees()
-    for name in ("ben", "cleo", "ben"):
-        s.takes(name, 3 + len(s.order))
-    s.set_deadline("1-nobody")
-    s.close("ben", wish(1))
-    s.sweep(3, 0)
-    s.everything_agrees()
-
-
-def who_has_not_heard(s: Told) -> None:
-    """A worker that knows an older epoch changes nothing by it: it hears, and then it acts."""
-    anna, ben = s.takes("anna", 0, 1, a=1), s.takes("ben", 2, 3, a=2)
-    acts: list[Callable[[], object]] = [
-        lambda: s.look(0, "ben", own=True),
-        lambda: s.adds(anna, 4),
-        lambda: s.swaps(anna, 0, 4),
-        lambda: s.puts_off(anna),
-        lambda: s.gives_back(anna, part=True),
-        lambda: s.takes("anna", 7),
-        lambda: s.decide_together([("cleo", wish(8)), ("cleo", wish(9))]),
-        lambda: s.pays(ben),
-        lambda: s.give_part_back(ben, 1, 2, right=True),
-        lambda: s.settle(s.at(ben), "restore", right=True),
-        lambda: s.pays(ben),
-        lambda: s.settle(s.at(ben), "sell", right=True),
-        lambda: s.settle(s.at(ben), "free", right=True),
-        lambda: s.block([0, 10], 1, back=False, kill=False),
-        lambda: s.block([0, 10], 1, back=True, kill=False),
-        lambda: s.assign("agency", [10], 1),
-        lambda: s.open_channel("agency"),
-        lambda: s.hold_for_customer("cleo", wish(10), over_house=False),
-        lambda: s.move(s.at(s.order[-1]), wish(5), over_house=False),
-        lambda: s.withdraw(s.at(s.order[-1])),
-        lambda: s.sell_at_once("cleo", wish(10), False, True),
-        lambda: s.hand_over("anna", "cleo", known=False),
-        lambda: s.change_rules("off"),
-        lambda: s.sweep(3, 110_000),
-        s.forget_addresses,
-    ]
-    for act in acts:
-        s.falls_behind()
-        s.wait(3_000)
-        act()
-        s.everything_agrees()
-    s.takes("anna", 12)
-    s.falls_behind()
-    s.close("ben", wish(3))
-
-
-# --- Together
-
-
-def who_asks_at_once(s: Told) -> None:
-    s.decide_together([("anna", wish(a=6)), ("ben", wish(9))])
-    s.gives_back(s.order[-1])
-    s.decide_together([("anna", wish(0, 1, a=2)), ("ben", wish(1, 2)), ("ben", wish(2, b=2)), ("cleo", wish(a=2))])
-    s.everything_agrees()
-    s.decide_together([(0, True), (1, False), ("cleo", wish(0, a=1)), ("ben", wish(1, 3, 4, 5, 7)), ("ben", wish(3))])
-    s.everything_agrees()
-    s.decide_together([("anna", wish(8)), ("anna", wish(9, 10, a=1)), ("anna", wish(5)), ("anna", wish(11, 12))])
-    s.everything_agrees()
-    s.looks()
-    s.decide_together([(0, False), (1, True), (2, True), (2, True), (0, True), ("anna", wish(9))])
-    s.looks()
-    s.asks("cleo", 9, code="seat_taken")
-    s.assign("agency", [2, 5], 1)
-    s.decide_together([("cleo", wish(5, a=1)), ("anna", wish(5)), ("ben", wish(2, b=1)), ("ben", wish(b=1))])
-    s.looks()
-    s.decide_together([(number, False) for number in range(6)])
-    s.looks()
-    s.change_rules("strict")
-    s.decide_together([("cleo", wish(0, 1)), ("anna", wish(3)), ("ben", wish(3)), ("ben", wish(3, 4, 5))])
-    s.looks()
-
-
-def who_asks_at_once_from_one_address(s: Told) -> None:
-    s.takes("anna", 0)
-    s.sweep(3, 110_000)
-    s.decide_together(
-        [("anna", wish(0)), ("anna", wish(1, 2)), ("ben", wish(0, 3)), ("ben", wish(4)), ("ben", wish(5))]
-    )
-    s.everything_agrees()
-    s.decide_together([(0, False), ("ben", wish(5)), ("anna", wish(7)), (1, True), ("anna", wish(8))])
-    s.everything_agrees()
-    s.decide_together([("cleo", wish(a=1)), ("cleo", wish(7))])
-    s.sweep(3, 110_000)
-    s.decide_together([("anna", wish(9)), ("ben", wish(9)), ("cleo", wish(9)), ("ben", wish(10))])
-    s.wait(40_000)
-    s.decide_together([("anna", wish(9)), ("ben", wish(9)), ("cleo", wish(9)), ("ben", wish(10))])
-    s.looks()
-
-
 TALES = [
     (holds_go_over, PLAIN),
     (losses_go_over, FAIR),
     (a_pause_goes_over, FAIR),
     (losses_without_a_budget, PLAIN),
+    (losses_add_up, PLAIN),
     (what_the_house_keeps, PLAIN),
     (what_staff_give_and_sell, PLAIN),
     (what_dead_workers_took, PLAIN),
     (what_a_channel_has, PLAIN),
     (what_the_sale_allows, PLAIN),
-    (what_is_known_of_an_event, PLAIN),
-    (what_is_lost_of_a_book, PLAIN),
-    (what_is_nobodys, PLAIN),
-    (who_has_not_heard, {"orphans": "off", "budget": False, "addresses": True}),
-    (who_asks_at_once, PLAIN),
-    (who_asks_at_once_from_one_address, {"orphans": "off", "budget": True, "addresses": True}),
 ]

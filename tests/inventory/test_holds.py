@@ -143,11 +143,13 @@ async def test_the_limit_at_one(house: House, holds: Holds) -> None:
 async def test_the_number_of_holds_is_bounded(
     house: House, holds: Holds, event: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "HOLDS_PER_HOLDER_MAX", 1)
-    held(await holds.hold_seats(event, "anna", adults(0), [], key=None))
+    """At two: who has none yet has no tally that could be counted."""
+    monkeypatch.setattr(limits, "HOLDS_PER_HOLDER_MAX", 2)
+    for seat in (0, 1):
+        held(await holds.hold_seats(event, "anna", adults(seat), [], key=None))
 
     async def act() -> Any:
-        return await holds.hold_seats(event, "anna", adults(1), [], key=None)
+        return await holds.hold_seats(event, "anna", adults(2), [], key=None)
 
     await assert_nothing_changed(house, event, act, "limit_exceeded")
 

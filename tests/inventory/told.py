@@ -1,7 +1,8 @@
 """Stories that are told instead of drawn: each takes its event where chance seldom goes, to the edge of a rule.
 
-They are acts of the same model (`story_house`), judged by the same reference; `tales_of_holders`, `tales_of_the_house`
-and `tales_of_a_season` have them. `break_scripts` breaks the scripts, line by line: what no tale sees there wants one.
+They are acts of the same model (`story_house`), judged by the same reference; `tales_of_holders`, `tales_of_the_house`,
+`tales_of_the_book` and `tales_of_a_season` have them. `break_scripts` breaks the scripts, line by line: what no tale
+sees there wants one.
 """
 
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from inventory_house import Worker
 from reference import SeatsAndPlaces
 from story_house import HouseRules
 
+from lml_live.inventory.returns import Returns
 from lml_live.inventory.staff_holds import StaffHolds
 
 
@@ -41,6 +43,14 @@ class Told(HouseRules):
 
     async def call(self, *parts: str | int) -> object:
         return await self.house.pipe.call(*parts)
+
+    def nothing_is_done_to(self, name: str) -> None:
+        """What is told of a booking whose hold is long forgotten."""
+        holds, what = self.house.holds, (self.event, name, "b")
+        for work in (holds.sell_hold(*what), holds.restore_hold(*what), holds.free_booking(*what, "expired")):
+            assert self.run(work) is None
+        assert self.run(self.staff.undo_taking(*what, [])) is None
+        assert not self.run(Returns(self.house.book).keep_places(*what, [], []))
 
     def ask_for_lost(self, holder: str) -> None:
         """A tale asks for what it wants."""
