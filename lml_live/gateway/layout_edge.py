@@ -1,4 +1,4 @@
-"""Layouts at the edge, over REST: the pointer to the newest version for anyone; push, rollback, links for managers."""
+"""Layouts at the edge, over REST, for managers: push, rollback, signed links."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass

@@ -3,11 +3,9 @@
 from typing import Any, Final
 
 from lml_live.venues.exporters.measure import Measure
-from lml_live.venues.exporters.unsaid import Unsaid
+from lml_live.venues.exporters.unsaid import INVENTED_COLOR, Unsaid
 from lml_live.venues.layout import Layout, Section, Shape
 
-_COLOR: Final = "#7f7f7f"
-"""Of categories without one: a plan of pretix's needs it."""
 _CLEAR: Final = "#eeeeee"
 
 
@@ -20,17 +18,10 @@ def pretix_plan(layout: Layout, unsaid: Unsaid) -> dict[str, Any]:
     unsaid.add("areas with their places: pretix sells them as plain tickets", len(standing))
     unsaid.add("entrances", len(layout.entrances))
     unsaid.add("focal point", layout.focal_point is not None)
-    unsaid.add("colours of categories: some were invented", sum(not listed.get(name) for name in {*used}))
+    unsaid.add_colors(listed, used)
     unsaid.add_seats(layout, ("accessible", "companion", "restricted_view", "features"))
     unsaid.add_rows(layout)
-    unsaid.add_sections(
-        [section for section in layout.sections if section.kind == "seated"],
-        outline="outlines of sections",
-        sold_whole="sections that sell whole, as boxes",
-        within="sections that are within others",
-        floor="sections that are on a floor",
-        entrance="sections that have an entrance",
-    )
+    unsaid.add_all_of_sections(section for section in layout.sections if section.kind == "seated")
     unsaid.add("floors and kinds of shapes", sum(shape.floor is not None for shape in layout.shapes))
     zones = [_zone(section, measure) for section in layout.sections if section.kind == "seated"]
     if zones:
@@ -40,7 +31,7 @@ def pretix_plan(layout: Layout, unsaid: Unsaid) -> dict[str, Any]:
     names = dict.fromkeys([*(name for name in listed if name in {*used}), *used, *listed])
     return {
         "name": layout.name,
-        "categories": [{"name": name, "color": (listed.get(name) or _COLOR).upper()} for name in names],
+        "categories": [{"name": name, "color": (listed.get(name) or INVENTED_COLOR).upper()} for name in names],
         "zones": zones,
         "size": {"width": measure.width, "height": measure.height},
     }
@@ -78,7 +69,7 @@ def _area(shape: Shape, measure: Measure) -> dict[str, Any]:
     return {
         **drawn,
         "color": _CLEAR,
-        "border_color": _COLOR,
+        "border_color": INVENTED_COLOR,
         "rotation": 0,
         "position": {"x": x, "y": y},
         "text": {"position": middle, "color": "#333333", "text": word},

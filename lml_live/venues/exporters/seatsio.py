@@ -4,14 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from lml_live.venues.exporters.measure import Measure
-from lml_live.venues.exporters.unsaid import Unsaid
+from lml_live.venues.exporters.unsaid import BOXES, INVENTED_COLOR, NESTED, Unsaid
 from lml_live.venues.importers.seatsio import FEATURES, OPEN_SECTION
 from lml_live.venues.layout import Layout, Row, Seat, Section, Shape
 from lml_live.venues.viewport import Pixels
 
 _VERSION: Final = 22
 """Of the charts that this was written after."""
-_COLOR: Final = "#7f7f7f"
 _PAD: Final = 10.0
 """Around the seats of a section that has no outline: seats.io's sections have one."""
 _SAID: Final = frozenset(FEATURES.values())
@@ -28,10 +27,8 @@ def seatsio_chart(layout: Layout, unsaid: Unsaid) -> dict[str, Any]:
     writer = _Writer(measure, keys, unsaid)
     unsaid.add("places of entrances", len(layout.entrances))
     unsaid.add_area_ids(layout)
-    unsaid.add("colours of categories: some were invented", sum(not colors.get(name) for name in keys))
-    unsaid.add_sections(
-        layout.sections, sold_whole="sections that sell whole, as boxes", within="sections that are within others"
-    )
+    unsaid.add_colors(colors, keys)
+    unsaid.add_sections(layout.sections, sold_whole=BOXES, within=NESTED)
     chart: dict[str, Any] = {
         "name": layout.name,
         "version": _VERSION,
@@ -40,7 +37,7 @@ def seatsio_chart(layout: Layout, unsaid: Unsaid) -> dict[str, Any]:
         "uuidCounter": 1,
         "categories": {
             "list": [
-                {"label": name, "color": (colors.get(name) or _COLOR).upper(), "accessible": False, "key": key}
+                {"label": name, "color": (colors.get(name) or INVENTED_COLOR).upper(), "accessible": False, "key": key}
                 for name, key in keys.items()
             ],
             "maxCategoryKey": len(keys),

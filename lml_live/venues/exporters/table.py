@@ -24,14 +24,7 @@ def table_text(layout: Layout, unsaid: Unsaid) -> str:
     unsaid.add_seats(layout, ("features",))
     unsaid.add_rows(layout)
     unsaid.add_area_ids(layout)
-    unsaid.add_sections(
-        layout.sections,
-        outline="outlines of sections",
-        sold_whole="sections that sell whole, as boxes",
-        within="sections that are within others",
-        floor="sections that are on a floor",
-        entrance="sections that have an entrance",
-    )
+    unsaid.add_all_of_sections(layout.sections)
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(_COLUMNS)

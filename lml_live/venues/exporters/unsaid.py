@@ -1,10 +1,16 @@
 """What a format cannot say of a layout, counted: nothing is dropped in silence. Pure."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Final
 
 from lml_live.venues.importers.finishing import slug
 from lml_live.venues.layout import Layout, Section, seats_of
+
+BOXES: Final = "sections that sell whole, as boxes"
+NESTED: Final = "sections that are within others"
+INVENTED_COLOR: Final = "#7f7f7f"
+"""Of categories without one, where the format needs it."""
 
 
 class Unsaid:
@@ -33,6 +39,21 @@ class Unsaid:
         for section in sections:
             for member, what in words.items():
                 self.add(what, bool(getattr(section, member)))
+
+    def add_colors(self, colors: Mapping[str, str | None], used: Iterable[str]) -> None:
+        """Categories without a colour, where the format needs one."""
+        self.add("colours of categories: some were invented", sum(not colors.get(name) for name in {*used}))
+
+    def add_all_of_sections(self, sections: Iterable[Section]) -> None:
+        """What sections have, where the format knows of them no more than a name."""
+        self.add_sections(
+            sections,
+            outline="outlines of sections",
+            floor="sections that are on a floor",
+            entrance="sections that have an entrance",
+            sold_whole=BOXES,
+            within=NESTED,
+        )
 
     def add_rows(self, layout: Layout) -> None:
         """Tables and rows that sell whole, where the format has neither."""
