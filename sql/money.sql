@@ -94,11 +94,17 @@ WHERE t.intent_id IN (
 ORDER BY t.intent_id, t.created, t.id;
 
 -- name: notice_differences
--- Has the refunds and disputes of bookings looked at, as if a notice had come; once for each match.
+-- Has the refunds and disputes of bookings looked at, and intents that were paid for them and that nobody here knows, as
+-- if a notice had come; once for each match.
 INSERT INTO stripe_notice (id, type, intent_id)
 SELECT concat_ws('-', 'match', $2::text, kind, booking_id), kind, intent_id
 FROM payment, unnest(ARRAY['charge.refund.missed', 'charge.dispute.missed']) AS kind
 WHERE booking_id = ANY ($1::text[]) AND intent_id IS NOT NULL
+UNION ALL
+SELECT concat_ws('-', 'match', $2::text, paid.intent), 'payment_intent.succeeded', paid.intent
+FROM unnest($3::text[]) AS paid (intent)
+WHERE NOT EXISTS (SELECT FROM payment WHERE intent_id = paid.intent)
+  AND NOT EXISTS (SELECT FROM surplus_payment WHERE intent_id = paid.intent)
 ON CONFLICT (id) DO NOTHING;
 
 -- name: finish_match

@@ -109,18 +109,20 @@ class Matching:
         return found
 
     async def have_looked_at(self, found: Match) -> None:
-        """Asks Stripe anew what became of what differs: a refund or a dispute of which no notice ever came.
+        """Asks Stripe anew what became of what differs: a refund, a dispute, or another intent that was paid, and no
+        notice of it ever came.
 
         To look is no act: what Stripe says then is followed as if it had said so by itself.
         """
         of = [one for one in found.differences if one.booking is not None]
         transfers = [one.booking for one in of if one.kind == "transfer_differs" and one.booking is not None]
         others = [one.booking for one in of if one.kind != "transfer_differs"]
+        paid = sorted({intent for one in of for intent in one.intents if one.kind != "transfer_differs"})
         stamp = f"{found.until:%Y%m%dT%H%M%S}"
         if self.suspect is not None and transfers:
             await self.suspect(transfers, stamp)
         async with postgres.connection(self._pool) as connected:
-            await connected.execute(_SQL["notice_differences"], others, stamp)
+            await connected.execute(_SQL["notice_differences"], others, stamp, paid)
 
     async def match(self, since: datetime | None = None) -> Match:
         """Compares what changed after the last match; with `since`, after that time if it is the earlier one.

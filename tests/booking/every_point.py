@@ -5,7 +5,7 @@ What is between two calls is done in no time, so what dies after a call dies bef
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -59,9 +59,11 @@ class Mortal:
             return found
 
         async def call(*args: Any, **named: Any) -> Any:
+            await self._worker.will_call(name)
             if self._worker.dead:
                 raise Died
-            answer = await found(*args, **named)
+            with self._worker.calling():
+                answer = await found(*args, **named)
             idle = name in READS or (name in TAKES and not answer)
             await self._worker.has_called(self._room, name, idle=idle)
             return answer
@@ -92,6 +94,13 @@ class Worker:
         )
         self.checkout = house.new_checkout(self.completer)
         self.checkout._bookings, self.checkout._holds = bookings, holds  # type: ignore[assignment]
+
+    async def will_call(self, name: str) -> None:
+        """Nothing keeps it from calling."""
+
+    def calling(self) -> AbstractContextManager[None]:
+        """While a call is under way."""
+        return nullcontext()
 
     async def has_called(self, room: str, name: str, *, idle: bool) -> None:
         """Counts a call, and strikes after the last. Raises `Died`, or `Unavailable` where the answer is lost."""

@@ -29,11 +29,13 @@ for _room in ("", "inventory", "booking"):
 
 import aiohttp  # noqa: E402
 import booking_house  # noqa: E402, F401
+from booking_fixtures import empty  # noqa: E402
 from every_point import CALLS_MAX, ENDINGS, ENGINE_LOSSES, Loss, own_stand, walk  # noqa: E402
 from fault_buyers import Buyer  # noqa: E402
 from fault_clerks import HOUSE_SEATS, TENDERS, Clerk, sells_at_counter  # noqa: E402
 from fault_history import DIRECTORY, keep_history, read_history, told  # noqa: E402
 from fault_stand import VICTIMS, FaultStand  # noqa: E402
+from interleaving import live_through  # noqa: E402
 
 from lml_live.devstack.servers import Mongo  # noqa: E402
 from lml_live.devstack.stripe.faults import FaultKind, Operation, WebhookFaultKind  # noqa: E402
@@ -235,10 +237,11 @@ def job(base: Path, mongo_url: str, seeds: range, keep: Path) -> Tally:
     return asyncio.run(run_series(base, mongo_url, seeds, keep))
 
 
-def points_job(base: Path) -> list[str]:
-    """Every point in a process of its own, beside the series: it mostly waits for engines that start."""
+def points_job(base: Path, seeds: range) -> list[str]:
+    """Every point in a process of its own, beside the series: it mostly waits for engines that start. Then what is
+    interleaved."""
     quiet(base)
-    return asyncio.run(walk_every_point(base))
+    return [*asyncio.run(walk_every_point(base)), *asyncio.run(interleave(base, seeds))]
 
 
 def quiet(base: Path) -> None:
@@ -280,6 +283,29 @@ async def walk_every_point(base: Path) -> list[str]:
     return wrong
 
 
+async def interleave(base: Path, seeds: range) -> list[str]:
+    """Buyers and workers whose calls come in the order of each seed; answers what is wrong."""
+    directory = base / "interleavings"
+    directory.mkdir(mode=0o711)
+    wrong, double, calls, deaths = [], StripeDouble(directory / "stripe"), 0, 0
+    try:
+        await double.start()
+        async with own_stand(directory, double) as stand:
+            for seed in seeds:
+                try:
+                    schedule = await live_through(stand.house, seed)
+                except Exception as error:  # noqa: BLE001 - red, whatever the reason; the others have their turn
+                    wrong.append(f"interleaved by seed {seed}: {told(error)}")
+                    print(f"RED: {wrong[-1]}", flush=True)
+                else:
+                    calls, deaths = calls + len(schedule.told), deaths + schedule.deaths
+                await empty(stand.house.pool)
+    finally:
+        await double.kill()
+    print(f"{len(seeds)} seeds interleaved: {calls} steps, {deaths} deaths of workers, {len(wrong)} red", flush=True)
+    return wrong
+
+
 async def main(base: Path, runs: int, seed: int, jobs: int, *, points: bool, keep: Path) -> int:
     quiet(base)
     tally = Tally()
@@ -288,7 +314,7 @@ async def main(base: Path, runs: int, seed: int, jobs: int, *, points: bool, kee
     loop = asyncio.get_running_loop()
     try:
         with ProcessPoolExecutor(jobs + points, mp_context=multiprocessing.get_context("spawn")) as pool:
-            walked = loop.run_in_executor(pool, points_job, base) if points else None
+            walked = loop.run_in_executor(pool, points_job, base, range(seed, seed + runs)) if points else None
             shares = [range(seed + n, seed + runs, jobs) for n in range(jobs)]
             for done in await asyncio.gather(
                 *(

@@ -331,7 +331,7 @@ class FaultStand:
                 return False
             left = f"{[tuple(row) for row in rows]} {[tuple(row) for row in work]} {[tuple(row) for row in notices]}"
             at_rest = not rows and not work and not notices
-            return at_rest and not await self._marks(event) and await self._all_told()
+            return at_rest and not await self._marks(event)
 
         try:
             await eventually(is_at_rest, REST_SECONDS_MAX)
@@ -339,19 +339,6 @@ class FaultStand:
             return left
         self.note("at rest")
         return ""
-
-    async def _all_told(self) -> bool:
-        """Only a notice tells of an intent that is no booking's: one that was lost is sent again."""
-        ledger = await self.double.steering.ledger()
-        charged = {entry.intent.id for entry in ledger.intents if entry.captured}
-        async with self.server.pool() as pool:
-            own = {row["intent_id"] for row in await pool.fetch("SELECT intent_id FROM payment")}
-            known = await pool.fetch("SELECT intent_id FROM surplus_payment WHERE returned IS NOT NULL")
-        unheard = charged - own - {row["intent_id"] for row in known}
-        for event in ledger.events:
-            if event.type == "payment_intent.succeeded" and msgspec.json.decode(event.data.object)["id"] in unheard:
-                await self.double.steering.resend(event.id)
-        return not unheard
 
     async def _marks(self, event: str) -> int:
         async with self._house() as house:

@@ -16,6 +16,7 @@ from booking_fixtures import (  # noqa: F401
 from booking_house import PRICE, BookingHouse
 from click.testing import CliRunner, Result
 from databases import past_guards
+from every_point import charge_again
 from waiting import eventually
 
 from lml_live import limits
@@ -157,6 +158,26 @@ async def test_a_booking_that_is_gone_leaves_money_of_nobody(
     await house.pool.execute("DELETE FROM booking WHERE id = $1", booking.id)
     found = await matching.match(since=booking.created)
     assert [(one.kind, one.intents) for one in found.differences] == [("money_without_booking", (booking.intent_id,))]
+
+
+async def test_what_was_paid_by_another_intent_goes_back_though_no_notice_ever_came(
+    house: BookingHouse, event: str, matching: Matching
+) -> None:
+    """It was told day after day, and kept: with webhooks off, or lost, nothing else knew that it exists (F23)."""
+    kept, gone = await sold(house, event, 3, 5)
+    await house.refund(gone)
+    await house.rest()
+    for booking in (kept, gone):
+        await charge_again(house, booking)
+    found = await matching.match()
+    assert kinds(found) == {kept.id: "paid_twice", gone.id: "money_without_sale"}
+    for _ in range(2):  # looked at twice, it goes back once
+        await matching.have_looked_at(found)
+        await house.rest()
+    ledger = await house.double.steering.ledger()
+    assert [entry.net_captured for entry in ledger.intents] == [PRICE, 0, 0, 0]
+    assert kinds(await matching.match()) == {}
+    await house.assert_right(event)
 
 
 async def test_what_is_young_is_left_for_the_next_match(house: BookingHouse, event: str, matching: Matching) -> None:
