@@ -140,6 +140,9 @@ export function renumbering(layout) {
     last: last.sections[0].rows.map((each) => each.label),
     bend: rows.sagittaOf(points),
     ends: [bent.sections[0].rows[0].seats[0].x, bent.sections[0].rows[0].seats[3].x],
+    more: renumber.recount(plan, plan.sections[0].rows[0][plans.KEY], 7).plan.sections[0].rows[0].seats.map((seat) => [seat.number, seat.x]),
+    fewer: renumber.recount(plan, plan.sections[0].rows[0][plans.KEY], 3).plan.sections[0].rows[0].seats.map((seat) => [seat.number, seat.x]),
+    equal: renumber.recount(plan, plan.sections[0].rows[0][plans.KEY], 4).plan === plan,
     sheet: resize(plan, { width: 400, height: 100 }).sections[0].rows[0].seats.map((seat) => seat.x),
   };
 }
@@ -191,4 +194,44 @@ export function finding(layout) {
     findings.diffLines({ counts: { added: 1, removed: 1200, moved: 0 }, removed: [{ section: "S", row: "A", number: "1" }], areas: [{ area_id: "f", before: 5, after: null }], other: ["focal_point"] }).map((line) => [line.text, line.tone]),
     findings.diffLines({ counts: { added: 0 }, areas: [], other: [] }),
   ];
+}
+
+/** How many tiles an edit of one row of 40,000 seats paints anew, and how many there are. */
+export async function repainting() {
+  const { PlanMap } = await import("/web/planmap.js");
+  document.body.replaceChildren();
+  const canvas = document.createElement("canvas");
+  Object.assign(canvas.style, { width: "800px", height: "500px", display: "block" });
+  document.body.append(canvas);
+  const rowsOf = Array.from({ length: 160 }, (_, row) => ({ label: String(row), seats: Array.from({ length: 250 }, (__, n) => ({ number: String(n), x: 0.02 + n * 0.0038, y: 0.02 + row * 0.006, category: "A" })) }));
+  const plan = plans.openPlan({ layout_id: "big", name: "Big", viewport: { width: 800, height: 500 }, categories: [{ name: "A" }, { name: "B" }], sections: [{ name: "S", kind: "seated", rows: rowsOf }] });
+  const map = new PlanMap(canvas, {});
+  const frame = () => new Promise((done) => requestAnimationFrame(done));
+  let painted = 0;
+  const count = () => {
+    const { painter } = map.tiles;
+    const inner = painter.paintTile;
+    painter.paintTile = function (...all) {
+      painted += 1;
+      return inner.apply(this, all);
+    };
+  };
+  const settle = async () => {
+    count();
+    for (let quiet = 0, seen = -1; quiet < 3; quiet = painted === seen ? quiet + 1 : 0) {
+      seen = painted;
+      await frame();
+    }
+  };
+  map.show(new Scene(plan));
+  map.moveTo(500, 300, 3, false);
+  await settle();
+  const before = painted;
+  const edited = edits.paint(plan, keys(...plan.sections[0].rows[80].seats), "B");
+  map.show(new Scene(edited));
+  await settle();
+  const row = painted - before;
+  const look = map.layout.categories[map.layout.categoryOf[80 * 250]];
+  map.destroy();
+  return { before, row, look };
 }

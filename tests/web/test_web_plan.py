@@ -123,8 +123,8 @@ async def test_an_edit_shares_what_it_left_alone_and_says_only_what_it_did(blank
         [["Stalls", None, ["A", "B", "A 2"]], ["Floor", "floor", None], ["Floor 2", "floor-2", None]],
     ]
     assert found["apart"] == [["Stalls", ["B3"]], ["Floor", None], ["Circle", ["A4", "B1"]]]
-    assert found["renamed"] == [1, "Best", [{"name": "Best", "color": "#00ff00"}]]
-    assert found["drawn"] == [0.5, 0.5, [{"name": "A"}]]
+    assert found["renamed"] == [1, "Best", [{"name": "Best", "color": "#00ff00"}, {"name": "F"}]]
+    assert found["drawn"] == [0.5, 0.5, [{"name": "A"}, {"name": "F"}]], "who lists one lists all"
     assert found["area"] == ["floor-2", [0.009, 0]]
     assert found["aligned"] == [0.4] * 4
 
@@ -164,6 +164,9 @@ async def test_numbers_and_curves_of_rows_that_are_there(blank: Page) -> None:
     assert found["last"] == ["2", "1"]
     assert found["bend"] == pytest.approx(30, abs=0.1)
     assert found["ends"] == [0.1, 0.4]
+    assert found["more"] == [[str(n + 1), pytest.approx(0.1 + n * 0.05)] for n in range(7)]
+    assert found["fewer"] == [["1", 0.1], ["2", 0.25], ["3", 0.4]]
+    assert found["equal"] is True
     assert found["sheet"] == pytest.approx([0.05, 0.1, 0.15, 0.2])
 
 
@@ -216,3 +219,9 @@ async def test_findings_are_told_in_words_with_the_seats_that_are_meant(blank: P
         ["Also changed: focal point", ""],
     ]
     assert found[7] == []
+
+
+async def test_of_forty_thousand_seats_the_touched_tiles_are_painted_anew(blank: Page) -> None:
+    found = await run(blank, "repainting")
+    assert found["look"] == "B"
+    assert 0 < found["row"] <= found["before"] / 2, found

@@ -2,7 +2,6 @@
 
 import { element, fill } from "./dom.js";
 import { checkField, numberField, selectField, textField } from "./layoutforms.js";
-import { categoriesOf } from "./plan.js";
 import { changeCategory, dropCategory, listCategory } from "./planedits.js";
 import { KINDS, SEAT_ORDERS, SKIPPED } from "./plannumbers.js";
 
@@ -50,15 +49,8 @@ function line(editor, name, { count, colour, at }) {
     element("span", { class: "count" }, count.toLocaleString()),
   );
   const colourInput = element("input", { type: "color", value: colour, "aria-label": `Colour of ${name}`, data: { category: name } });
-  colourInput.addEventListener("change", () => editor.act("Colour a category", changeCategory(listAll(editor.plan), name, { color: colourInput.value.toLowerCase() })));
+  colourInput.addEventListener("change", () => editor.act("Colour a category", changeCategory(listCategory(editor.plan, name), name, { color: colourInput.value.toLowerCase() })));
   return element("li", {}, pick, colourInput);
-}
-
-/** A plan that lists one category lists all of them. */
-function listAll(plan) {
-  let listed = plan;
-  for (const { name } of categoriesOf(plan)) listed = listCategory(listed, name);
-  return listed;
 }
 
 /** Naming the category in the brush, making one, and taking an unused one away. */
@@ -73,7 +65,7 @@ export function categoryParts(editor) {
         if (editor.scene.categories.includes(name)) return "There is one of that name.";
         const old = editor.brushCategory();
         editor.settings.category = name;
-        return void editor.act("Name a category", changeCategory(listAll(editor.plan), old, { name }));
+        return void editor.act("Name a category", changeCategory(listCategory(editor.plan, old), old, { name }));
       },
     }),
     textField("category-new", "New category", {
@@ -84,7 +76,7 @@ export function categoryParts(editor) {
         if (!name) return undefined;
         if (editor.scene.categories.includes(name)) return "There is one of that name.";
         editor.settings.category = name;
-        return void editor.act("Add a category", listCategory(listAll(editor.plan), name));
+        return void editor.act("Add a category", listCategory(editor.plan, name));
       },
     }),
   ];

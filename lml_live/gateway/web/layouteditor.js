@@ -1,14 +1,14 @@
 /** The editor of a seating plan: puts the sheet, the tools, the inspector, the check and the server together. */
 
 import { byId, element, fill, idFrom, setText } from "./dom.js";
+import { furnishPage } from "./layoutbar.js";
 import { attachKeys } from "./layoutkeys.js";
-import { showHelp } from "./layoutdialogs.js";
 import { Inspector } from "./layoutinspector.js";
 import { Life } from "./layoutlife.js";
 import { Problems } from "./layoutproblems.js";
 import { countCategories } from "./layoutcategories.js";
 import { dropPlan } from "./layoutkeep.js";
-import { addArea, addRows, addShape, paint } from "./planedits.js";
+import { addArea, addRows, addShape, listCategory, paint } from "./planedits.js";
 import { stillThere } from "./planchoice.js";
 import { History } from "./planhistory.js";
 import { PlanMap } from "./planmap.js";
@@ -63,7 +63,7 @@ export class Editor {
       drag: (...all) => this.tools.drag(...all),
       drop: (...all) => this.tools.drop(...all),
       cancel: () => this.tools.cancel(),
-      pick: (index) => this.tools.all.select.pick(index),
+      pick: (index) => this._pick(index),
       pickArea: (areaId) => this._pickArea(areaId),
       cursor: (index) => this.speakSeat(index),
     });
@@ -71,11 +71,12 @@ export class Editor {
     this.map.show(this.scene);
     this.inspector = new Inspector(this, byId("inspector"));
     this._measure();
-    this._furnish();
+    furnishPage(this);
     this.takeTool("select");
     this.choose(new Set());
     this.problems.later(0);
     attachKeys(this);
+    document.addEventListener("visibilitychange", () => document.visibilityState === "hidden" && this.history.changed && this.life.keepNow());
     window.addEventListener("beforeunload", (event) => {
       if (this.history.changed && !this.leaving) event.preventDefault();
     });
@@ -189,8 +190,8 @@ export class Editor {
 
   paintKeys(keys, category) {
     if (!keys.size || !category) return;
-    this.act(`Paint ${category}`, paint(this.plan, keys, category));
-    if (this.plan.categories.length && !this.plan.categories.some((each) => each.name === category)) this.refresh();
+    const listed = this.plan.categories.length ? listCategory(this.plan, category) : this.plan;
+    this.act(`Paint ${category}`, paint(listed, keys, category));
   }
 
   /** The category that is drawn and painted with. */
@@ -249,6 +250,13 @@ export class Editor {
     this.choose(name === "row" || name === "area" || name === "shape" ? new Set() : this.chosen);
   }
 
+  /** Of a finger that tapped a seat, and of Enter at the cursor. */
+  _pick(index) {
+    if (this.tools.name === "brush") this.paintKeys(new Set([this.scene.keys[index]]), this.brushCategory());
+    else this.tools.all.select.pick(index);
+    this.speakSeat(index);
+  }
+
   _pickArea(areaId) {
     const section = this.plan.sections.find((each) => each.area_id === areaId);
     if (section) this.tools.all.select.pickThing(section);
@@ -302,16 +310,16 @@ export class Editor {
     setText(byId("chip"), chip[0]);
     byId("chip").dataset.tone = chip[1];
     byId("chip").hidden = false;
-    setText(byId("saying"), history.changed ? "Unsaved changes" : "");
+    setText(byId("saying"), this.working ? "Working…" : history.changed ? "Unsaved changes" : life.base ? "All changes saved" : "");
     byId("undo").disabled = history.last === null;
     byId("redo").disabled = history.next === null;
     byId("undo").title = history.last ? `Undo: ${history.last} (Ctrl+Z)` : "Nothing to undo";
     byId("redo").title = history.next ? `Redo: ${history.next} (Ctrl+Shift+Z)` : "Nothing to redo";
     byId("save").disabled = !history.changed && life.latest !== null;
-    if (byId("steps").open) this._showSteps();
+    if (byId("steps").open) this.showSteps();
   }
 
-  _showSteps() {
+  showSteps() {
     fill(byId("steps-list"), ...this.history.names.slice(0, 100).map((name) => element("li", {}, name)));
   }
 
@@ -321,6 +329,7 @@ export class Editor {
   async work(act, done) {
     if (this.working) return;
     this.working = true;
+    this.showState();
     for (const id of ["save", "publish", "deploy", "import"]) byId(id).disabled = true;
     try {
       const refused = await act();
@@ -334,47 +343,6 @@ export class Editor {
 
   save() {
     return this.work(() => this.life.save(), "Saved.");
-  }
-
-  _furnish() {
-    const icon = (path) => {
-      const space = "http://www.w3.org/2000/svg";
-      const svg = document.createElementNS(space, "svg");
-      svg.setAttribute("viewBox", "0 0 24 24");
-      svg.setAttribute("aria-hidden", "true");
-      const line = document.createElementNS(space, "path");
-      line.setAttribute("d", path);
-      svg.append(line);
-      return svg;
-    };
-    const tools = element("div", { class: "tool-group", role: "radiogroup", "aria-label": "Tool" });
-    for (const { name, key, words, icon: path } of TOOLS) tools.append(element("button", { class: "tool", type: "button", role: "radio", "aria-checked": "false", title: `${words} (${key.toUpperCase()})`, data: { tool: name }, onclick: () => this.takeTool(name) }, icon(path), words));
-    const grid = element("button", { class: "tool", type: "button", "aria-pressed": "false", title: "Snap to a grid (G)", data: { tool: "grid" }, onclick: () => this.setGrid(!this.settings.grid) }, icon("M4 4h16v16H4zM4 9.3h16M4 14.7h16M9.3 4v16M14.7 4v16"), "Snap");
-    byId("tools").append(tools, element("hr"), grid);
-    const on = (id, act) => byId(id).addEventListener("click", act);
-    on("undo", () => this.undo());
-    on("redo", () => this.redo());
-    on("save", () => this.save());
-    on("publish", () => this.work(() => this.life.publish(), "Published."));
-    on("deploy", () => this.work(() => this.life.deploy(), "On sale: events can be made on it."));
-    on("import", () => byId("file").click());
-    on("help", showHelp);
-    on("zoom-in", () => this.map.zoomBy(1.5));
-    on("zoom-out", () => this.map.zoomBy(1 / 1.5));
-    on("zoom-fit", () => this.map.fit());
-    on("sheet", () => byId("sheet").setAttribute("aria-expanded", String(byId("sheet").getAttribute("aria-expanded") !== "true")));
-    byId("file").addEventListener("change", () => {
-      const [file] = byId("file").files;
-      byId("file").value = "";
-      if (file) this.work(() => this.life.read(file), "");
-    });
-    byId("steps").addEventListener("toggle", () => this._showSteps());
-    const hover = (event) => {
-      const box = byId("map").getBoundingClientRect();
-      if (!event.buttons) this.tools.current.hover?.(event.clientX - box.left, event.clientY - box.top, event);
-    };
-    byId("map").addEventListener("pointermove", hover);
-    byId("map").addEventListener("pointerleave", () => this.tools.name === "brush" && this.map.setPreview(null));
   }
 
   /** What is in this browser and not on the server: shown as one step, so that one step back is the server's. */
@@ -391,20 +359,27 @@ export class Editor {
     };
     if (kept.why === "imported") {
       restore();
-      if (kept.notes?.length) await this.life.tellNotes(kept.notes);
+      this.tellNotes(kept.notes ?? []);
       return;
     }
+    const moved = kept.base !== this.life.base ? " Since then the draft was saved by somebody." : "";
+    this.showBanner(`You have drawn here on ${shortDateTime(kept.at)} and not saved it.${moved}`, [["Bring it back", restore], ["Forget it", () => dropPlan(this.id)]]);
+  }
+
+  /** What an import changed on the way, for those who want to know. */
+  tellNotes(notes) {
+    if (notes.length) this.showBanner(`${plural(notes.length, "thing")} changed on the way in, or worth knowing.`, [["Show", () => this.life.showNotes(notes)], ["Close", () => {}]]);
+  }
+
+  /** A line over the sheet with what can be done about it; it goes with the first press. */
+  showBanner(text, acts) {
     const banner = byId("banner");
-    const close = () => {
+    const press = (act) => () => {
       banner.hidden = true;
       byId("map").focus();
-    };
-    const button = (words, act, primary) => element("button", { class: `button small${primary ? " primary" : ""}`, type: "button", onclick: () => {
       act();
-      close();
-    } }, words);
-    const moved = kept.base !== this.life.base ? " Since then the draft was saved by somebody." : "";
-    fill(banner, element("span", {}, `You have drawn here on ${shortDateTime(kept.at)} and not saved it.${moved}`), button("Bring it back", restore, true), button("Forget it", () => dropPlan(this.id)));
+    };
+    fill(banner, element("span", {}, text), ...acts.map(([words, act], at) => element("button", { class: `button small${at ? "" : " primary"}`, type: "button", onclick: press(act) }, words)));
     banner.hidden = false;
   }
 }

@@ -21,10 +21,12 @@ export function textField(id, label, { get, set, type = "text", full = false, pl
     const wrong = set(input.value.trim());
     input.setAttribute("aria-invalid", String(Boolean(wrong)));
     input.title = wrong ?? "";
-    if (!wrong) shown = input.value;
+    if (wrong) return;
+    shown = input.value;
+    part.update();
   };
   input.addEventListener("change", take);
-  return {
+  const part = {
     node,
     update() {
       node.hidden = when ? !when() : false;
@@ -41,6 +43,7 @@ export function textField(id, label, { get, set, type = "text", full = false, pl
     /** Takes what was typed last, before a button is pressed by Enter. */
     commit: take,
   };
+  return part;
 }
 
 /** A field for a number within bounds; `null` stands for an empty one where that is allowed. */

@@ -8,8 +8,8 @@ import { planForm } from "./layoutplanform.js";
 import { align, changeSections, changeSeats, duplicate, mark, move, moveToSection, remove, setFacts } from "./planedits.js";
 import { KEY, rowsAmong } from "./plan.js";
 import { KINDS } from "./plannumbers.js";
-import { bend, common, pointsOf, relabelRows, renumber } from "./planrenumber.js";
-import { sagittaOf } from "./planrows.js";
+import { bend, common, pointsOf, recount, relabelRows, renumber } from "./planrenumber.js";
+import { ROW_SEATS_MAX, sagittaOf } from "./planrows.js";
 
 const FACTS = Object.freeze({
   accessible: "Wheelchair place",
@@ -145,6 +145,10 @@ function seatsForm(editor, inspector) {
     group(null, [
       textField("seat-number", "Number", { when: () => oneSeat() !== null, get: () => oneSeat()?.number, set: (number) => (number ? void editor.act("Number a seat", changeSeats(editor.plan, editor.chosen, (seat) => ({ ...seat, number }))) : "A number is expected.") }),
       textField("row-label", "Row", { when: () => oneRow() !== null, get: () => oneRow()?.row.label, set: (label) => (label ? void editor.act("Name a row", setFacts(editor.plan, oneRow().row[KEY], { label })) : "A label is expected.") }),
+      numberField("row-count", "Seats", { when: () => oneRow()?.whole ?? false, whole: true, least: 1, most: ROW_SEATS_MAX, get: () => of().seats.length, set: (count) => {
+        const made = recount(editor.plan, oneRow().row[KEY], count);
+        return void editor.act("Change the seats of a row", made.plan, { choose: made.keys });
+      } }),
       textField("section-name", "Section", { when: () => oneSection() !== null, get: () => oneSection()?.name, set: (name) => (name ? void editor.act("Name a section", changeSections(editor.plan, new Set([oneSection()[KEY]]), (section) => ({ ...section, name }))) : "A name is expected.") }),
       categoryField(editor, "seats-category", () => common(of().seats, (seat) => seat.category)),
       textField("to-section", "Move to section", { full: true, placeholder: "A section's name, or a new one", get: () => "", set: (name) => (name ? void editor.act("Move to a section", moveToSection(editor.plan, editor.chosen, name)) : undefined), suggestions: () => editor.plan.sections.filter((section) => section.kind === "seated").map((section) => section.name) }),

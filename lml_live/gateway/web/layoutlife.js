@@ -1,4 +1,4 @@
-/** A plan and the server: opened, saved, published, put on sale, imported; and what to do when two people draw one plan. */
+/** A plan and the server: opened, saved, published, deployed, imported; and what to do when two people draw one plan. */
 
 import { call, CallFailed } from "./bookingapi.js";
 import { element } from "./dom.js";
@@ -66,11 +66,14 @@ export class Life {
   /** Keeps an unsaved plan in this browser, a moment after each edit. */
   keepSoon() {
     clearTimeout(this._keeping);
-    this._keeping = setTimeout(() => {
-      const { history, id, plan } = this.editor;
-      if (history.changed) keepPlan(id, { text: textOf(plan), base: this.base, why: "unsaved" });
-      else dropPlan(id);
-    }, KEEP_MS);
+    this._keeping = setTimeout(() => this.keepNow(), KEEP_MS);
+  }
+
+  /** The same at once: the page may be about to go. */
+  keepNow() {
+    clearTimeout(this._keeping);
+    const { history, id, plan } = this.editor;
+    return history.changed ? keepPlan(id, { text: textOf(plan), base: this.base, why: "unsaved" }) : dropPlan(id);
   }
 
   /**
@@ -206,25 +209,25 @@ export class Life {
     return "";
   }
 
-  /** Shows what putting a version on sale changes, and does it. */
+  /** Shows what deploying a version changes, and does it. */
   async deploy() {
     const { editor } = this;
     await this._look();
     const version = this.versions.filter((each) => each.state === "published" || each.state === "deployed").at(-1);
-    if (!version) return "Publish it first: only what cannot change any more is put on sale.";
+    if (!version) return "Publish it first: only what cannot change any more is deployed.";
     const before = this.versions.filter((each) => each.state === "deployed" && each.version < version.version).at(-1);
-    if (version.state === "deployed") return `Version ${version.version} is on sale already.${editor.history.changed || this.base ? " Publish what you have drawn since." : ""}`;
+    if (version.state === "deployed") return `Version ${version.version} is deployed already.${editor.history.changed || this.base ? " Publish what you have drawn since." : ""}`;
     const body = await this._difference(before, version);
     if (typeof body === "string") return body;
     const answer = await ask(
-      `Put version ${version.version} on sale?`,
+      `Deploy version ${version.version}?`,
       [
-        element("p", {}, "New events can be made on it. Events that are on sale keep the version that they have, until you change it at the event; seats that are sold or held cannot vanish there."),
+        element("p", {}, "Then new events can be made on it. Events that are on sale keep the version that they have, until you change it at the event; seats that are sold or held cannot vanish there."),
         ...body,
       ],
-      [{ value: "", words: "Not yet" }, { value: "deploy", words: "Put on sale", primary: true, act: () => this._step("deploy", { version: version.version }) }],
+      [{ value: "", words: "Not yet" }, { value: "deploy", words: "Deploy", primary: true, act: () => this._step("deploy", { version: version.version }) }],
     );
-    if (answer !== "deploy") return "Not put on sale.";
+    if (answer !== "deploy") return "Not deployed.";
     await this._look();
     editor.showState();
     return "";
@@ -235,7 +238,7 @@ export class Life {
     if (!before) return [element("p", {}, `It is the first: ${after.seat_count.toLocaleString()} seats, ${after.place_count.toLocaleString()} places in all.`)];
     try {
       const diff = await this.call("GET", `${this.path}/diff?from=${before.version}&to=${after.version}`);
-      return [element("p", {}, `Against version ${before.version}, ${before.state === "deployed" ? "on sale" : before.state}:`), diffList(diff)];
+      return [element("p", {}, `Against version ${before.version}, ${before.state}:`), diffList(diff)];
     } catch (error) {
       if (!(error instanceof CallFailed)) throw error;
       return this._refusal(error);
@@ -273,7 +276,7 @@ export class Life {
       editor.act("Import", { ...plan, layout_id: editor.id, name: editor.plan.name });
       editor.map.fit();
       const notes = [...read.notes, ...read.renamings.map((each) => Object.values(each).join(" "))];
-      if (notes.length) await this.tellNotes(notes);
+      editor.tellNotes(notes);
       return `Read: ${countPlaces(plan).toLocaleString()} places. Undo takes it back.`;
     } catch (error) {
       if (!(error instanceof CallFailed)) throw error;
@@ -284,7 +287,7 @@ export class Life {
     }
   }
 
-  tellNotes(notes) {
+  showNotes(notes) {
     return ask("What was changed on the way", [element("ul", {}, ...notes.slice(0, 200).map((note) => element("li", {}, note)))], [{ value: "close", words: "Good", primary: true }]);
   }
 
@@ -294,8 +297,7 @@ export class Life {
     const draft = this.versions.find((version) => version.state === "draft");
     if (!this.latest) return { chip: ["New", "info"], lead: "Not saved yet" };
     if (draft) return { chip: ["Draft", "info"], lead: `Version ${draft.version}, saved ${shortDateTime(draft.saved_at)}` };
-    const words = { published: "published", deployed: "on sale", retired: "retired" }[this.latest.state];
-    const chip = { published: ["Published", "info"], deployed: ["On sale", "good"], retired: ["Retired", ""] }[this.latest.state];
-    return { chip: history.changed ? ["New draft", "info"] : chip, lead: `Version ${this.latest.version} is ${words}${history.changed ? "; saving makes a new draft" : ""}` };
+    const chip = { published: ["Published", "info"], deployed: ["Deployed", "good"], retired: ["Retired", ""] }[this.latest.state];
+    return { chip: history.changed ? ["New draft", "info"] : chip, lead: `Version ${this.latest.version} is ${this.latest.state}${history.changed ? "; saving makes a new draft" : ""}` };
   }
 }

@@ -8,7 +8,9 @@ import { byId, element, fill, setText } from "./dom.js";
 import { textOf } from "./plan.js";
 import { explainFindings } from "./planfindings.js";
 
+/** How long after an edit, and how much longer for each seat: a large plan is a large question. */
 const REST_MS = 600;
+const REST_SEAT_MS = 0.02;
 const CHECK_MS = 60_000;
 const LISTED_MAX = 200;
 const AGAIN_MS = 5_000;
@@ -25,7 +27,7 @@ export class Problems {
   }
 
   /** The plan changed: ask soon. */
-  later(wait = REST_MS) {
+  later(wait = REST_MS + this.editor.scene.count * REST_SEAT_MS) {
     clearTimeout(this._timer);
     this._timer = setTimeout(() => this._ask(), wait);
     if (this.report) setText(byId("problems-lead"), "Checking…");
@@ -94,7 +96,7 @@ export class Problems {
     } finally {
       this._asking = false;
     }
-    if (wait || (editor.plan !== plan && this._checked === plan)) this.later(wait || REST_MS);
+    if (wait || (editor.plan !== plan && this._checked === plan)) this.later(wait || undefined);
   }
 }
 

@@ -10,7 +10,7 @@ import { dateTime, plural } from "./words.js";
 const PAGE = 50;
 const READ_MS = 120_000;
 const ID = /^[A-Za-z0-9-]{1,64}$/;
-export const STATES = Object.freeze({ draft: ["Draft", "info"], published: ["Published", "info"], deployed: ["On sale", "good"], retired: ["Retired", ""] });
+export const STATES = Object.freeze({ draft: ["Draft", "info"], published: ["Published", "info"], deployed: ["Deployed", "good"], retired: ["Retired", ""] });
 
 const session = new StaffSession({
   title: "Sign in as a manager",
@@ -23,7 +23,7 @@ let next = null;
 let idTyped = false;
 
 async function start() {
-  session.head("Seating plans", "Draw a hall, mend it, and put it on sale.");
+  session.head("Seating plans", "Draw a hall, mend it, deploy it for events.");
   next = null;
   fill(byId("list"));
   await show();

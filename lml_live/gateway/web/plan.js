@@ -105,13 +105,19 @@ export function countPlaces(plan) {
   return countSeats(plan) + plan.sections.reduce((sum, section) => sum + (section.capacity ?? 0), 0);
 }
 
-/** Every category: those that the plan lists, then those that are only used, each once. */
-export function categoriesOf(plan) {
+/**
+ * Every category: those that the plan lists, then those that are only used, each once.
+ * @param {{categories: string[]}[]} [pieces] what each section uses, where that is known already
+ */
+export function categoriesOf(plan, pieces = null) {
   const found = new Map(plan.categories.map((category) => [category.name, category]));
   const use = (name) => name && !found.has(name) && found.set(name, { name });
-  for (const section of plan.sections) {
-    use(section.category);
-    for (const row of section.rows ?? []) for (const seat of row.seats) use(seat.category);
+  if (pieces) for (const piece of pieces) piece.categories.forEach(use);
+  else {
+    for (const section of plan.sections) {
+      use(section.category);
+      for (const row of section.rows ?? []) for (const seat of row.seats) use(seat.category);
+    }
   }
   return [...found.values()];
 }

@@ -3,7 +3,7 @@
  * same one where nothing changed. Seats are named by their keys; places and distances are in world units. Pure.
  */
 
-import { freeName, idOf, KEY, keyed, placed, rowsAmong, sizeOf } from "./plan.js";
+import { categoriesOf, freeName, idOf, KEY, keyed, placed, rowsAmong, sizeOf } from "./plan.js";
 
 /** Changes seats; `change(seat, row, section)` answers the new seat, the same one, or null to take it away. Rows without
  * seats go, and sections that lost their last row. */
@@ -285,10 +285,12 @@ export function moveToSection(plan, keys, name) {
 
 // ---- categories
 
-/** Lists a category, where the plan lists any or none is known yet: a plan that lists some lists all. */
+/** Lists a category. A plan that lists one has to list all, so with the first one all that are used are listed. */
 export function listCategory(plan, name, color = undefined) {
   if (plan.categories.some((category) => category.name === name)) return plan;
-  return { ...plan, categories: [...plan.categories, withFacts({ name }, { color })] };
+  const known = plan.categories.length ? plan.categories : categoriesOf(plan);
+  const categories = known.some((category) => category.name === name) ? known : [...known, withFacts({ name }, { color })];
+  return { ...plan, categories };
 }
 
 /** Another name or colour of a category, everywhere. */

@@ -13,6 +13,7 @@ export class PlanMap extends SeatMap {
   constructor(canvas, listeners) {
     super(canvas, listeners);
     this.insets = { top: 36, bottom: 56, side: 36 };
+    this.namesUntil = 3.5;
     /** Keys of what is chosen, and the indexes of the seats among them. */
     this.chosen = new Set();
     this.chosenIndexes = [];

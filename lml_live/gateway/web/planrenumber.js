@@ -1,9 +1,9 @@
 /** New numbers, row labels and curves for rows that are there already. Pure. */
 
-import { KEY, rowsAmong, sizeOf } from "./plan.js";
+import { freeName, KEY, keyed, placed, rowsAmong, sizeOf } from "./plan.js";
 import { changeSeats, place } from "./planedits.js";
-import { labels, leftFirst, seatNumbers } from "./plannumbers.js";
-import { rowPoints } from "./planrows.js";
+import { following, labels, leftFirst, seatNumbers } from "./plannumbers.js";
+import { rowPoints, sagittaOf } from "./planrows.js";
 
 /** The places of a row's seats in world units. */
 export function pointsOf(plan, seats) {
@@ -63,6 +63,34 @@ function respread(plan, keys, ends) {
     rowPoints(from, to, seats.length, sagitta).forEach((point, at) => places.set(seats[at][KEY], point));
   }
   return place(plan, places);
+}
+
+/**
+ * A row with more or fewer seats between the same ends. Those that are left keep what they are, new ones go on from the
+ * last: its category, the numbers after its own.
+ */
+export function recount(plan, rowKey, count) {
+  let keys = new Set();
+  const sections = plan.sections.map((section) => {
+    const at = section.rows?.findIndex((row) => row[KEY] === rowKey) ?? -1;
+    if (at < 0 || section.rows[at].seats.length === count) return section;
+    const row = section.rows[at];
+    const [from, to, sagitta] = [row.seats[0], row.seats.at(-1), sagittaOf(pointsOf(plan, row.seats))];
+    const seats = row.seats.slice(0, count);
+    const taken = new Set(seats.map((seat) => seat.number));
+    while (seats.length < count) {
+      const number = freeName(following(seats.at(-1).number), taken);
+      taken.add(number);
+      seats.push(keyed({ number, x: to.x, y: to.y, category: to.category }));
+    }
+    const ends = pointsOf(plan, [from, to]);
+    const size = sizeOf(plan);
+    const points = rowPoints(ends[0], ends[1], count, sagitta).map((point) => placed(size, ...point));
+    const spread = seats.map((seat, n) => ({ ...seat, x: points[n][0], y: points[n][1] }));
+    keys = new Set(spread.map((seat) => seat[KEY]));
+    return { ...section, rows: section.rows.with(at, { ...row, seats: spread }) };
+  });
+  return keys.size ? { plan: { ...plan, sections }, keys } : { plan, keys };
 }
 
 /** Whether what is said of all of some things is the same: that, or undefined. */

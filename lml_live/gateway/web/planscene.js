@@ -3,53 +3,74 @@
  * are measured only when the section changed. So an edit in a stadium costs what its section costs. Pure.
  */
 
-import { Grid, Layout } from "./layout.js";
+import { Grid, Layout, seatNote } from "./layout.js";
 import { categoriesOf, KEY, sizeOf } from "./plan.js";
 
-/** Section → what was measured of it, for one shape of plan and list of categories. */
+/** Section → its seats as flat arrays, and how it is drawn once that was measured; on a sheet of one size. */
 const PIECES = new WeakMap();
 /** How far apart seats are taken to be where nobody can tell: a lone seat on an empty plan, in world units. */
 const LONE_SPACING = 12;
 
-function pieceOf(plan, section) {
-  const { width, height } = plan.viewport;
+function pieceOf(section, size) {
   const known = PIECES.get(section);
-  if (known && known.ratio === width / height) return known;
-  const measured = new Layout({ viewport: plan.viewport, sections: [section] });
-  const made = { ratio: width / height, layout: measured, lone: measured.count === 1 };
-  PIECES.set(section, made);
-  return made;
+  if (known && known.width === size.width && known.height === size.height) return known;
+  const rows = section.rows ?? [];
+  const count = rows.reduce((sum, row) => sum + row.seats.length, 0);
+  const piece = { ...size, count, x: new Float32Array(count), y: new Float32Array(count), keys: new Float64Array(count), categoryOf: new Uint16Array(count), categories: [], numbers: new Array(count), notes: [], rows: [], measured: null };
+  const numberOf = new Map();
+  const category = (name) => {
+    if (!numberOf.has(name)) numberOf.set(name, piece.categories.push(name) - 1);
+    return numberOf.get(name);
+  };
+  if (section.kind === "standing") category(String(section.category ?? ""));
+  let index = 0;
+  for (const row of rows) {
+    piece.rows.push({ label: row.label, first: index, count: row.seats.length });
+    for (const seat of row.seats) {
+      piece.x[index] = seat.x * size.width;
+      piece.y[index] = seat.y * size.height;
+      piece.keys[index] = seat[KEY];
+      piece.categoryOf[index] = category(seat.category);
+      piece.numbers[index] = seat.number;
+      const note = seatNote(seat);
+      if (note) piece.notes.push([index, note]);
+      index += 1;
+    }
+  }
+  PIECES.set(section, piece);
+  return piece;
 }
 
 export class Scene extends Layout {
   constructor(plan) {
     super({ layout_id: plan.layout_id, name: plan.name, viewport: plan.viewport, shapes: plan.shapes, sections: [] });
     this.plan = plan;
-    const pieces = plan.sections.map((section) => pieceOf(plan, section));
-    const count = pieces.reduce((sum, piece) => sum + piece.layout.count, 0);
+    this.size = sizeOf(plan);
+    const pieces = plan.sections.map((section) => pieceOf(section, this.size));
+    const count = pieces.reduce((sum, piece) => sum + piece.count, 0);
     this.count = count;
     for (const name of ["x", "y", "radius"]) this[name] = new Float32Array(count);
     this.sectionOf = new Uint16Array(count);
     this.rowOf = new Uint32Array(count);
     this.categoryOf = new Uint16Array(count);
     this.keys = new Float64Array(count);
-    this.numbers = [];
+    this.numbers = [].concat(...pieces.map((piece) => piece.numbers));
     this.seatIds = [];
-    this.categories = categoriesOf(plan).map((category) => category.name);
+    this.categories = categoriesOf(plan, pieces).map((category) => category.name);
     const categoryIndex = new Map(this.categories.map((name, at) => [name, at]));
-    this._usual = usualSpacing(pieces);
     let first = 0;
     pieces.forEach((piece, number) => {
-      this._take(piece, number, first, categoryIndex);
-      first += piece.layout.count;
+      this._take(piece, plan.sections[number], number, first, categoryIndex);
+      first += piece.count;
     });
-    this._readKeys(plan);
-    this.content = this._wholeBox();
     this.grid = new Grid(this.x, this.y, this.width, this.height);
-    for (const { layout, lone } of pieces) if (layout.count) this.grid.maxRadius = Math.max(this.grid.maxRadius, lone ? this._usual * 0.41 : layout.grid.maxRadius);
+    this.sections.forEach((section, number) => {
+      if (section.count !== 1) this._measureOnce(section, pieces[number]);
+    });
+    this._usual = usualSpacing(this.sections);
+    for (const section of this.sections) if (section.count === 1) this._measureLone(section);
     // The whole sheet is there to be drawn on, whatever is on it.
     this.box = [0, 0, this.width, this.height];
-    this.size = sizeOf(plan);
   }
 
   /** The index of a seat by its key, or −1. */
@@ -80,46 +101,68 @@ export class Scene extends Layout {
     return this._usual;
   }
 
-  _take({ layout, lone }, number, first, categoryIndex) {
+  _take(piece, section, number, first, categoryIndex) {
     const rowFirst = this.rows.length;
-    this.x.set(layout.x, first);
-    this.y.set(layout.y, first);
-    if (lone) this.radius[first] = this._usual * 0.41;
-    else this.radius.set(layout.radius, first);
-    const names = layout.categories.map((name) => categoryIndex.get(name) ?? 0);
-    for (let index = 0; index < layout.count; index += 1) {
-      this.sectionOf[first + index] = number;
-      this.rowOf[first + index] = rowFirst + layout.rowOf[index];
-      this.categoryOf[first + index] = names[layout.categoryOf[index]];
-      this.numbers.push(layout.numbers[index]);
+    this.x.set(piece.x, first);
+    this.y.set(piece.y, first);
+    this.keys.set(piece.keys, first);
+    this.sectionOf.fill(number, first, first + piece.count);
+    const names = piece.categories.map((name) => categoryIndex.get(name) ?? 0);
+    for (let index = 0; index < piece.count; index += 1) this.categoryOf[first + index] = names[piece.categoryOf[index]];
+    for (const [index, note] of piece.notes) this.notes.set(first + index, note);
+    for (const row of piece.rows) {
+      this.rowOf.fill(this.rows.length, first + row.first, first + row.first + row.count);
+      this.rows.push({ label: row.label, section: number, first: first + row.first, count: row.count });
     }
-    for (const [index, note] of layout.notes) this.notes.set(first + index, note);
-    for (const row of layout.rows) this.rows.push({ ...row, section: number, first: first + row.first });
-    const [section] = layout.sections;
-    const moved = { ...section, first, rows: section.rows.map((row) => rowFirst + row), category: section.category === null ? null : names[section.category], source: section };
-    if (lone) {
-      moved.spacing = this._usual;
-      const [x, y, pad] = [layout.x[0], layout.y[0], this._usual * 1.1];
-      if (!section.outline) moved.box = [x - pad, y - pad, x + pad, y + pad];
-    }
-    this.sections.push(moved);
+    const standing = section.kind === "standing";
+    this.sections.push({
+      name: section.name,
+      standing,
+      areaId: section.area_id ?? null,
+      capacity: section.capacity ?? 0,
+      category: standing ? names[0] : null,
+      outline: section.outline?.length > 2 ? section.outline.map(([x, y]) => [x * this.width, y * this.height]) : null,
+      first,
+      count: piece.count,
+      rows: piece.rows.map((_, at) => rowFirst + at),
+      spacing: 0,
+      bands: [],
+      box: null,
+      label: null,
+      source: section,
+    });
   }
 
-  _readKeys(plan) {
-    let index = 0;
-    for (const section of plan.sections) {
-      for (const row of section.rows ?? []) {
-        for (const seat of row.seats) {
-          this.keys[index] = seat[KEY];
-          index += 1;
-        }
-      }
+  /** Measures a section, or takes what was measured of it before: it depends on nothing else. */
+  _measureOnce(section, piece) {
+    if (piece.measured) {
+      Object.assign(section, piece.measured);
+      this._setRadius(section);
+      return;
     }
+    this._measure(section);
+    const { spacing, bands, box, label } = section;
+    piece.measured = { spacing, bands, box, label };
+  }
+
+  /** A lone seat takes its measure from the others. */
+  _measureLone(section) {
+    this._measure(section);
+    const [x, y, pad] = [this.x[section.first], this.y[section.first], this._usual * 1.1];
+    section.spacing = this._usual;
+    if (!section.outline) section.box = [x - pad, y - pad, x + pad, y + pad];
+    this._setRadius(section);
+  }
+
+  _setRadius({ first, count, spacing }) {
+    if (!count) return;
+    this.radius.fill(spacing * 0.41, first, first + count);
+    this.grid.maxRadius = Math.max(this.grid.maxRadius, spacing * 0.41);
   }
 }
 
-function usualSpacing(pieces) {
-  const found = pieces.filter((piece) => piece.layout.count > 1).map((piece) => piece.layout.sections[0].spacing);
+function usualSpacing(sections) {
+  const found = sections.filter((section) => section.count > 1).map((section) => section.spacing);
   found.sort((a, b) => a - b);
   return found[found.length >> 1] ?? LONE_SPACING;
 }

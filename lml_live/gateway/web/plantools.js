@@ -11,6 +11,7 @@ const CLICK_PX = 4;
 const AGAIN_MS = 350;
 /** A curve that rises by less than this on the screen is meant to be a line. */
 const FLAT_PX = 5;
+const HANDLES_PX = 44;
 
 /** How a gesture changes what is chosen. */
 function modeOf(happening) {
@@ -218,6 +219,8 @@ export class Tools {
     const [{ seats }] = rowsAmong(this.editor.plan, this.editor.chosen);
     const points = pointsOf(this.editor.plan, seats);
     const [from, to] = [points[0], points[points.length - 1]];
+    // Far out they would cover the row.
+    if (Math.hypot(to[0] - from[0], to[1] - from[1]) * this.editor.map.camera.scale < HANDLES_PX) return [];
     const [, middle] = rowPoints(from, to, 3, sagittaOf(points));
     // The ends' handles stand a little outside, so that the seats themselves can be taken.
     const chord = Math.hypot(to[0] - from[0], to[1] - from[1]) || 1;

@@ -46,6 +46,8 @@ export class SeatMap {
     this.areasLeft = {};
     /** What lies over the map's edges and is kept clear when everything is shown, in CSS pixels. */
     this.insets = { top: 28, bottom: 28, side: 28 };
+    /** From this radius of a seat on, in CSS pixels, the name of its section is not drawn over it any more. */
+    this.namesUntil = LABEL_RADIUS_MAX;
     this.camera = { x: 0, y: 0, scale: 1 };
     this._dirty = new Set();
     this._frame = null;
@@ -478,7 +480,7 @@ export class SeatMap {
     const taken = [];
     layout.sections.forEach((section, number) => {
       if (!section.label) return;
-      if (section.count && section.spacing * 0.41 * camera.scale > LABEL_RADIUS_MAX) return;
+      if (section.count && section.spacing * 0.41 * camera.scale > this.namesUntil) return;
       const [x, y] = toScreen(section.label);
       if (!visible(x, y)) return;
       const label = this._label(section, number);
