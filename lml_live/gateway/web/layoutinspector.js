@@ -60,9 +60,9 @@ export class Inspector {
     const { seats, areas, shapes } = this.chosen;
     if (tools.name === "brush") return "brush";
     if (!chosen.size || !(seats.length + areas.length + shapes.length)) return { row: "row", area: "area", shape: "shape" }[tools.name] ?? "plan";
-    if (seats.length && !areas.length && !shapes.length) return "seats";
-    if (areas.length === 1 && !seats.length && !shapes.length) return "oneArea";
-    if (shapes.length === 1 && !seats.length && !areas.length) return "oneShape";
+    if (seats.length) return "seats";
+    if (areas.length === 1 && !shapes.length) return "oneArea";
+    if (shapes.length === 1 && !areas.length) return "oneShape";
     return "mixed";
   }
 }
@@ -112,9 +112,10 @@ function seatsForm(editor, inspector) {
   const oneRow = () => (of().rows.length === 1 ? of().rows[0] : null);
   const oneSeat = () => (of().seats.length === 1 ? of().seats[0] : null);
   const heading = () => {
-    const { rows, seats } = of();
-    if (oneSeat()) return `Seat ${oneSeat().number}`;
-    return `${editor.words(seats.length, "seat")}${rows.length > 1 ? ` in ${editor.words(rows.length, "row")}` : ""}`;
+    const { rows, seats, areas, shapes } = of();
+    const others = [[areas.length, "area"], [shapes.length, "shape"]].filter(([count]) => count).map(([count, noun]) => `, ${editor.words(count, noun)}`);
+    if (oneSeat() && !others.length) return `Seat ${oneSeat().number}`;
+    return `${editor.words(seats.length, "seat")}${rows.length > 1 ? ` in ${editor.words(rows.length, "row")}` : ""}${others.join("")}`;
   };
   const where = () => {
     const names = sections().map((section) => section.name);
@@ -223,10 +224,10 @@ function shapeForm(editor, inspector) {
 
 function mixedForm(editor, inspector) {
   const of = () => inspector.chosen;
-  const heading = () => [[of().seats.length, "seat"], [of().areas.length, "area"], [of().shapes.length, "shape"]].filter(([count]) => count).map(([count, noun]) => editor.words(count, noun)).join(", ");
+  const heading = () => [[of().areas.length, "area"], [of().shapes.length, "shape"]].filter(([count]) => count).map(([count, noun]) => editor.words(count, noun)).join(", ");
   return form(
     words("h2", heading),
-    group(null, [categoryField(editor, "mixed-category", () => common([...of().seats, ...of().areas], (each) => each.category))]),
+    group(null, [categoryField(editor, "mixed-category", () => common(of().areas, (each) => each.category))]),
     ...placeParts(editor),
   );
 }

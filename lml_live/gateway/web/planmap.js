@@ -165,7 +165,7 @@ export class PlanMap extends SeatMap {
     if (this.ghost) drawGhost(context, this);
     if (this.preview) drawPreview(context, this);
     drawHandles(context, this);
-    if (this.hoverIndex >= 0) this._ring(context, this.hoverIndex, this.theme.ink, 1.5, 1.5);
+    if (this.hoverIndex >= 0 && !this.preview) this._ring(context, this.hoverIndex, this.theme.ink, 1.5, 1.5);
     if (this.cursorIndex >= 0 && document.activeElement === this.canvas) this._ring(context, this.cursorIndex, this.theme.focus, 3, 5);
   }
 }
