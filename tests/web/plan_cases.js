@@ -6,6 +6,7 @@ import * as numbers from "/web/plannumbers.js";
 import * as rows from "/web/planrows.js";
 import * as renumber from "/web/planrenumber.js";
 import * as choice from "/web/planchoice.js";
+import * as guides from "/web/planguides.js";
 import * as findings from "/web/planfindings.js";
 import { Scene, touchedBoxes } from "/web/planscene.js";
 import { resize } from "/web/plansheet.js";
@@ -174,6 +175,22 @@ export function choosing(layout) {
     shape: choice.shapeAt(scene, 590, 10, 2)?.kind ?? null,
     lone: new Scene(edits.remove(plan, keys(...all.slice(1)))).radius[0] > 0,
     empty: new Scene(plans.emptyPlan("x", "X")).count,
+  };
+}
+
+export function guiding(layout) {
+  const scene = new Scene(hall(layout));
+  const ends = guides.rowEnds(scene);
+  const spots = guides.besideLast(scene, "Stalls", 50);
+  const to = (point) => guides.guided(point, { ends, spots, reach: 6 });
+  const round = (list) => list.map((point) => point.map(Math.round));
+  return {
+    ends: round(ends),
+    spots: round(spots),
+    nothing: guides.besideLast(scene, "Circle", 50),
+    spot: round([to([103, 248]).point]),
+    level: round([to([700, 103]).point, to([398, 350]).point, to([403, 97]).point, to([700, 350]).point]),
+    lines: [to([103, 248]), to([700, 103]), to([403, 97]), to([700, 350])].map((each) => each.lines.length),
   };
 }
 

@@ -67,6 +67,7 @@ async def test_a_hall_is_drawn_mended_saved_published_and_deployed(manager: Page
     await expect(page.locator("#new-id")).to_have_value("drawn-hall")
     await page.locator("#new-id").fill(name)
     await page.locator("#new-id").press("Enter")
+    await page.wait_for_url("**/edit?*")
     await expect(page.locator("#title")).to_have_text("Drawn Hall")
     await checked(page, "1 to mend")
 
@@ -179,6 +180,7 @@ async def test_of_two_managers_nobody_overwrites_the_other(manager: Page, shop: 
     )
     await page.locator("#import-id").fill(name)
     await press(page.locator("#import-go"))
+    await page.wait_for_url("**/edit")
     await expect(page.locator("#title")).to_have_text("small")
     sheet = page.locator("#map")
     await expect(page.locator("#save")).to_be_enabled()
@@ -248,6 +250,7 @@ async def test_a_real_venue_is_imported_and_mended(manager: Page, shop: LiveServ
     await page.locator("#import-mapping").set_input_files(ROOT / "docs" / "mappings" / "city-hall.json")
     await page.locator("#import-id").fill(name)
     await press(page.locator("#import-go"))
+    await page.wait_for_url("**/edit")
     await expect(page.locator("#title")).to_have_text("City Hall")
     sheet = page.locator("#map")
     await expect(page.locator("#save")).to_be_enabled()

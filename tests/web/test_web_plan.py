@@ -194,6 +194,17 @@ async def test_the_scene_knows_what_an_edit_touched_and_what_is_chosen(blank: Pa
     }
 
 
+async def test_a_row_is_drawn_level_with_those_that_are_there(blank: Page) -> None:
+    assert await run(blank, "guiding") == {
+        "ends": [[100, 100], [400, 100], [100, 200], [400, 200]],
+        "spots": [[100, 250], [100, 150], [400, 250], [400, 150]],
+        "nothing": [],
+        "spot": [[100, 250]],
+        "level": [[700, 100], [400, 350], [400, 100], [700, 350]],
+        "lines": [0, 1, 2, 0],
+    }
+
+
 async def test_findings_are_told_in_words_with_the_seats_that_are_meant(blank: Page) -> None:
     found = await run(blank, "finding")
     assert found[0] == {

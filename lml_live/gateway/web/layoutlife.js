@@ -6,6 +6,7 @@ import { randomKey } from "./keys.js";
 import { ask, diffList } from "./layoutdialogs.js";
 import { dropPlan, keepPlan, keptPlan } from "./layoutkeep.js";
 import { countPlaces, emptyPlan, openPlan, textOf } from "./plan.js";
+import { diffLines } from "./planfindings.js";
 import { shortDateTime } from "./words.js";
 
 const BIG_MS = 120_000;
@@ -125,6 +126,11 @@ export class Life {
       return answer === "new" ? this.save() : "Not saved yet.";
     }
     const diff = error.problem.diff ?? null;
+    if (diff && !diffLines(diff).length) {
+      // Theirs is mine: a save of which the answer was lost.
+      this.base = theirs.hash;
+      return this.save();
+    }
     const other = { id: `${editor.id}-2`.slice(0, 64) };
     const field = element("input", { id: "other-id", autocomplete: "off", maxLength: 64, spellcheck: false, value: other.id });
     const answer = await ask(
@@ -132,7 +138,7 @@ export class Life {
       [
         element("p", {}, `It was saved ${shortDateTime(theirs.saved_at)}, after you opened it. Nothing of yours was stored, and nothing of theirs is lost.`),
         diff && element("p", {}, "This is what saving yours over it would do to their draft:"),
-        diff && diffList(diff, "Yours and theirs are the same."),
+        diff && diffList(diff),
         element("div", { class: "fields" }, element("label", { class: "full", for: "other-id" }, "Id for a plan of its own", field)),
       ],
       [

@@ -204,6 +204,16 @@ export function drawPreview(context, map) {
   const { theme, preview, camera } = map;
   context.strokeStyle = context.fillStyle = theme.focus;
   context.lineWidth = 2;
+  if (preview.lines?.length) {
+    context.lineWidth = 1;
+    context.setLineDash([4, 4]);
+    for (const line of preview.lines) {
+      tracePoints(context, map, line);
+      context.stroke();
+    }
+    context.setLineDash([]);
+    context.lineWidth = 2;
+  }
   if (preview.rows) {
     const r = Math.max(1.5, preview.radius * camera.scale);
     context.globalAlpha = 0.8;

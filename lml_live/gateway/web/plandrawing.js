@@ -1,6 +1,7 @@
 /** The tools that draw: rows, areas, decoration, and the brush that paints categories. */
 
 import { inBox, underBrush } from "./planchoice.js";
+import { besideLast, guided, rowEnds } from "./planguides.js";
 import { KEY } from "./plan.js";
 import { blockPoints, turned } from "./planrows.js";
 
@@ -8,6 +9,7 @@ const CLICK_PX = 4;
 /** A click so near to a polygon's first corner closes it. */
 const CLOSE_PX = 10;
 const AGAIN_MS = 350;
+const GUIDE_PX = 7;
 
 export class RowTool {
   constructor(editor) {
@@ -15,21 +17,32 @@ export class RowTool {
   }
 
   grab(x, y) {
+    const { editor } = this;
     this.start = { x, y };
-    this.from = this.editor.snap(this.editor.map.toWorld(x, y));
+    this.ends = rowEnds(editor.scene);
+    this.spots = besideLast(editor.scene, editor.sectionToDraw(), editor.settings.row.rowSpacing);
+    this.from = this._drawnTo(editor.map.toWorld(x, y)).point;
     this.to = null;
     return true;
+  }
+
+  /** With the grid on the grid, else level with rows that are there. */
+  _drawnTo(point) {
+    const { editor } = this;
+    if (editor.settings.grid) return { point: editor.snap(point), lines: [] };
+    return guided(point, { spots: this.spots, ends: this.ends, reach: GUIDE_PX / editor.map.camera.scale });
   }
 
   drag(x, y, happening) {
     const { editor } = this;
     if (!this.to && Math.hypot(x - this.start.x, y - this.start.y) < CLICK_PX) return;
     const point = editor.map.toWorld(x, y);
-    this.to = happening.shiftKey ? turned(this.from, point) : editor.snap(point);
+    const drawn = happening.shiftKey ? { point: turned(this.from, point), lines: [] } : this._drawnTo(point);
+    this.to = drawn.point;
     const rows = blockPoints(editor.blockOf(this.from, this.to));
     const seats = rows.reduce((sum, row) => sum + row.length, 0);
     const text = rows.length > 1 ? `${editor.words(rows.length, "row")}, ${editor.words(seats, "seat")}` : editor.words(seats, "seat");
-    editor.map.setPreview({ rows, radius: editor.settings.row.spacing * 0.41, text, at: this.to });
+    editor.map.setPreview({ rows, radius: editor.settings.row.spacing * 0.41, text, at: this.to, lines: drawn.lines });
   }
 
   drop() {
