@@ -169,10 +169,22 @@ class VersionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LayoutList(msgspec.Struct, frozen=True):
-    """Versions of a layout; all of them come in one page."""
+    """Versions: of one layout all in one page, or the latest of every layout, page by page."""
 
     items: tuple[LayoutShown, ...]
     next: str | None
+
+
+class LayoutReport(msgspec.Struct, frozen=True):
+    """What checks have found in a layout. The lists end at a bound, the counts count all."""
+
+    valid: bool
+    error_count: int
+    warning_count: int
+    seat_count: int
+    place_count: int
+    errors: tuple[Violation, ...] = ()
+    warnings: tuple[Violation, ...] = ()
 
 
 class BackupShown(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,23 +14,54 @@ from lml_live import limits
 from lml_live.backoffice.layout_steps import Step, Stepped
 from lml_live.clock import to_datetime
 from lml_live.errors import InvalidInput, NotFound, Refused, Violation
-from lml_live.gateway.bodies import DeployRequest, LayoutList, LayoutShown, VersionNumber, VersionRequest
+from lml_live.gateway import paging
+from lml_live.gateway.bodies import (
+    DeployRequest,
+    LayoutList,
+    LayoutReport,
+    LayoutShown,
+    VersionNumber,
+    VersionRequest,
+)
 from lml_live.gateway.callers import require_house, require_staff
 from lml_live.gateway.idempotency import IdempotencyKeys
 from lml_live.gateway.large_bodies import LargeBodies
 from lml_live.gateway.operations import API, Operation, Query, bind, respond_json
 from lml_live.gateway.problems import Problem, read_body, read_bytes, respond
 from lml_live.guard.staff import StaffDesk
+from lml_live.values import is_id
+from lml_live.venues.checks import check_layout
 from lml_live.venues.differences import LayoutDiff
 from lml_live.venues.importers.native import explain_layout
 from lml_live.venues.importers.reading import Rejected, read_json
-from lml_live.venues.layout import Layout
+from lml_live.venues.layout import Layout, count_places, count_seats
 from lml_live.venues.library import DraftMoved, Library
 from lml_live.venues.stored import LayoutVersion
 
 _MANAGER_CODES: Final = ("unauthorized", "forbidden")
 
 OPERATIONS: Final = (
+    Operation(
+        name="list_layouts",
+        method="GET",
+        path=f"{API}/layouts",
+        who="manager",
+        summary="The latest version of every layout, in order of their ids.",
+        query=paging.QUERY,
+        answers={200: LayoutList},
+        codes=(*_MANAGER_CODES, "invalid_message"),
+    ),
+    Operation(
+        name="validate_layout",
+        method="POST",
+        path=f"{API}/layouts/validate",
+        who="manager",
+        summary="Check a layout by every rule, whatever state it is in: what would keep it out, and what is odd."
+        " Nothing is stored.",
+        body=Layout,
+        answers={200: LayoutReport},
+        codes=_MANAGER_CODES,
+    ),
     Operation(
         name="save_layout",
         method="POST",
@@ -149,6 +180,38 @@ def routes(services: LayoutServices) -> list[web.RouteDef]:
     """The routes of `OPERATIONS`."""
     desk, library = services.desk, services.library
     bodies = LargeBodies()
+    # Who is drawing asks again and again, and keeps nobody from saving.
+    looks = LargeBodies()
+
+    async def list_layouts(request: web.Request) -> web.Response:
+        await require_staff(request, desk, "manager")
+        limit, after = paging.read_limit(request), request.query.get("cursor", "")
+        if after and not is_id(after):
+            raise paging.wrong("cursor", "is no cursor of ours")
+        found = await library.list_layouts(after=after, limit=limit + 1)
+        following = found[limit - 1].layout_id if len(found) > limit else None
+        return respond_json(LayoutList(tuple(map(_shown, found[:limit])), following))
+
+    async def validate_layout(request: web.Request) -> web.Response:
+        await require_staff(request, desk, "manager")
+        async with looks.turn(request):
+            try:
+                layout = await _read_layout(request)
+            except InvalidInput as error:
+                # It is no layout yet, which is what was asked.
+                return respond_json(LayoutReport(False, len(error.errors), 0, 0, 0, error.errors))
+            report = await asyncio.to_thread(check_layout, layout)
+        return respond_json(
+            LayoutReport(
+                valid=report.violation_count == 0,
+                error_count=report.violation_count,
+                warning_count=report.warning_count,
+                seat_count=count_seats(layout),
+                place_count=count_places(layout),
+                errors=report.violations,
+                warnings=report.warnings,
+            )
+        )
 
     async def save_layout(request: web.Request) -> web.Response:
         staff = await require_house(request, desk, "manager")
@@ -227,6 +290,8 @@ def routes(services: LayoutServices) -> list[web.RouteDef]:
     return bind(
         OPERATIONS,
         {
+            "list_layouts": list_layouts,
+            "validate_layout": validate_layout,
             "save_layout": save_layout,
             "list_layout_versions": list_layout_versions,
             "read_layout_draft": read_layout_draft,

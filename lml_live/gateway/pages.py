@@ -24,6 +24,8 @@ _PAGES: Final = {
     "/bookings/{booking}": "booking.html",
     "/account": "account.html",
     "/organisation": "organisation.html",
+    "/layouts": "layouts.html",
+    "/layouts/{layout}/edit": "layouteditor.html",
     "/counter": "countersale.html",
     "/counter/bookings": "counterbooking.html",
 }

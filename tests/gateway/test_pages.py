@@ -1,5 +1,7 @@
 """Where a buyer's browser may pay, and what the event page's policy allows for it."""
 
+import re
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -10,6 +12,8 @@ from aiohttp.test_utils import TestClient, TestServer
 from lml_live.booking.stripe_payments import StripePayments
 from lml_live.gateway.app import payment_origin
 from lml_live.gateway.pages import STRIPE_JS, page_routes
+
+WEB = Path(__file__).parents[2] / "lml_live" / "gateway" / "web"
 
 
 def origin(api_base: str | None) -> str | None:
@@ -72,3 +76,16 @@ async def test_pages_may_read_layouts_from_the_cdn() -> None:
     assert paying.pop("/events/any")["connect-src"] == ["'self'", "https://api.stripe.com", cdn]
     closed = await policies(None, cdn)
     assert all(policy["connect-src"] == ["'self'", cdn] for policy in (*paying.values(), *closed.values()))
+
+
+@pytest.mark.parametrize("page", ["layouts", "layouteditor"])
+def test_what_a_large_page_imports_is_asked_for_at_once(page: str) -> None:
+    """Else each module is heard of only when the one before it is there: a round trip for every step of the way."""
+    found, open_ = set(), [f"{page}.js"]
+    while open_:
+        source = (WEB / open_.pop()).read_text("utf-8")
+        new = set(re.findall(r'^import [^"]*"\./(\w+\.js)"', source, re.MULTILINE)) - found
+        found |= new
+        open_ += new
+    html = (WEB / f"{page}.html").read_text("utf-8")
+    assert set(re.findall(r'<link rel="modulepreload" href="/web/(\w+\.js)">', html)) == found

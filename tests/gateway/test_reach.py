@@ -29,6 +29,8 @@ OF_NOTHING = {
     "compare_layout_versions": "layouts are everybody's to read",
     "list_layout_backups": "layouts are everybody's to read",
     "write_layout_file": "layouts are everybody's to read",
+    "list_layouts": "layouts are everybody's to read",
+    "validate_layout": "reads what they send, and stores nothing",
     "read_layout_file": "reads what they send, and stores nothing",
 }
 """Routes of clerks and managers whose path names nothing that is somebody's, and why that is right."""

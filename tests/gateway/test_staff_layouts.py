@@ -325,6 +325,36 @@ async def test_who_sends_slowly_holds_up_nobody(house: House, monkeypatch: pytes
     assert (status, refused["code"]) == (413, "too_large")
 
 
+async def test_the_latest_version_of_every_layout_is_listed(house: House) -> None:
+    assert (await house.call("GET", "/layouts"))[1] == {"items": [], "next": None}
+    for layout_id in ("hall", "arena", "barn"):
+        await house.call("POST", "/layouts", HALL | {"layout_id": layout_id})
+    await house.call("POST", "/layouts/hall/publish")
+    await house.call("POST", "/layouts", HALL | {"name": "Other"})
+    _, first = await house.call("GET", "/layouts?limit=2")
+    assert ([each["id"] for each in first["items"]], first["next"]) == (["arena", "barn"], "barn")
+    _, rest = await house.call("GET", f"/layouts?limit=2&cursor={first['next']}")
+    assert [(each["id"], each["version"], each["state"]) for each in rest["items"]] == [("hall", 2, "draft")]
+    assert rest["next"] is None
+    assert (await house.call("GET", "/layouts?cursor=a_b"))[1]["code"] == "invalid_message"
+    assert (await house.call("GET", "/layouts", who="box_office"))[0] == 403
+
+
+async def test_what_is_drawn_is_checked_and_not_stored(house: House) -> None:
+    status, report = await house.call("POST", "/layouts/validate", HALL)
+    counts = {"error_count": 0, "warning_count": 0, "seat_count": 3, "place_count": 53}
+    assert (status, report) == (200, {"valid": True, "errors": [], "warnings": []} | counts)
+    _, report = await house.call("POST", "/layouts/validate", changed(f"{SEAT}/number", "1") | {"type": "seated"})
+    assert (report["valid"], [each["rule"] for each in report["errors"]]) == (False, ["unique", "type"])
+    assert report["errors"][0]["path"] == "sections[0].rows[0].seats[1].number"
+    # What is no layout at all is told, too, with its places: a drawing begins empty.
+    _, report = await house.call("POST", "/layouts/validate", HALL | {"sections": [], "name": 5})
+    assert (report["valid"], report["error_count"]) == (False, len(report["errors"]))
+    assert {each["path"] for each in report["errors"]} == {"name", "sections"}
+    assert (await house.call("POST", "/layouts/validate", HALL, who="box_office"))[0] == 403
+    assert (await house.call("GET", "/layouts/hall/versions"))[0] == 404
+
+
 @pytest.mark.parametrize("check", ["test-mongo", "test-immutability"])
 async def test_managers_try_the_rules(house: House, check: str) -> None:
     status, verdict = await house.call("POST", f"/{check}")

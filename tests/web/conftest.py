@@ -63,8 +63,8 @@ def _application(office: BoxOffice) -> web.Application:
     async def blank(_: web.Request) -> web.Response:
         return web.Response(text="<!doctype html><title>blank</title>", content_type="text/html")
 
-    async def scenario(_: web.Request) -> web.FileResponse:
-        return web.FileResponse(Path(__file__).with_name("scenario.js"))
+    async def script(request: web.Request) -> web.FileResponse:
+        return web.FileResponse(Path(__file__).with_name(request.path.rpartition("/")[2]))
 
     application = web.Application(middlewares=[policy])
     application.router.add_get("/", file("index.html"))
@@ -73,7 +73,8 @@ def _application(office: BoxOffice) -> web.Application:
     application.router.add_get("/bookings/{booking}", file("booking.html"))
     application.router.add_get("/account", file("account.html"))
     application.router.add_get("/blank", blank)
-    application.router.add_get("/test/scenario.js", scenario)
+    for name in ("scenario.js", "plan_cases.js"):
+        application.router.add_get(f"/test/{name}", script)
     application.router.add_static("/web", WEB)
     office.add_routes(application.router)
     return application

@@ -40,21 +40,23 @@ export class CallFailed extends Error {
  * One call. @throws {CallFailed}
  * @param {string} method
  * @param {string} path below `/api/v1`
- * @param {{token: string|null, key?: string, body?: object}} options
+ * @param {{token: string|null, key?: string, body?: object|string, match?: string, wait_ms?: number}} options `match` is
+ *   the hash of what is changed; a body that is a text is JSON already
  */
-export async function call(method, path, { token, key, body }) {
+export async function call(method, path, { token, key, body, match, wait_ms = WAITS.request_ms }) {
   const headers = { Accept: "application/json" };
   if (token) headers.Authorization = `Bearer ${token}`;
   if (key) headers["Idempotency-Key"] = key;
+  if (match) headers["If-Match"] = `"${match}"`;
   if (body) headers["Content-Type"] = "application/json";
   let response;
   try {
     response = await fetch(`/api/v1${path}`, {
       method,
       headers,
-      body: body && JSON.stringify(body),
+      body: typeof body === "string" ? body : body && JSON.stringify(body),
       cache: "no-store",
-      signal: AbortSignal.timeout(WAITS.request_ms),
+      signal: AbortSignal.timeout(wait_ms),
     });
   } catch {
     throw new CallFailed(0);

@@ -7,15 +7,18 @@ const DRAG_PX = 6;
 const DOUBLE_MS = 320;
 
 /**
+ * Who is given a press (`grab` answers true) gets its moves and its end instead: `drag`, then `drop`, or `cancel` where a
+ * second finger makes it a pinch.
  * @param {HTMLElement} element
  * @param {{panBy: Function, zoomAt: Function, tap: Function, doubleTap: Function, hover: Function, leave: Function,
- *   key: (name: string) => boolean}} acts
+ *   key: (name: string) => boolean, grab?: Function, drag?: Function, drop?: Function, cancel?: Function}} acts
  * @returns {() => void} takes the listeners off
  */
 export function attachGestures(element, acts) {
   const pointers = new Map();
   let moved = false;
   let lastTap = null;
+  let held = null;
   const controller = new AbortController();
   const on = (type, act, options) => element.addEventListener(type, act, { signal: controller.signal, ...options });
   const place = (happening) => {
@@ -28,11 +31,17 @@ export function attachGestures(element, acts) {
   };
 
   on("pointerdown", (happening) => {
-    if (happening.pointerType === "mouse" && happening.button !== 0) return;
+    // The middle button moves the map, whatever the others do.
+    if (happening.pointerType === "mouse" && happening.button !== 0 && !(acts.grab && happening.button === 1)) return;
     element.setPointerCapture(happening.pointerId);
     pointers.set(happening.pointerId, place(happening));
     if (pointers.size === 1) moved = false;
     else moved = true;
+    if (pointers.size === 1 && happening.button !== 1 && acts.grab?.(...place(happening), happening)) held = happening.pointerId;
+    else if (held !== null) {
+      held = null;
+      acts.cancel();
+    }
   });
 
   let from = null;
@@ -43,7 +52,10 @@ export function attachGestures(element, acts) {
       acts.hover(now[0], now[1]);
       return;
     }
-    if (pointers.size === 1) {
+    if (held === happening.pointerId) {
+      pointers.set(happening.pointerId, now);
+      acts.drag(now[0], now[1], happening);
+    } else if (pointers.size === 1) {
       from ??= before;
       if (!moved && Math.hypot(now[0] - from[0], now[1] - from[1]) < DRAG_PX) return;
       if (!moved) acts.leave();
@@ -62,6 +74,12 @@ export function attachGestures(element, acts) {
   const lift = (happening) => {
     if (!pointers.delete(happening.pointerId)) return;
     from = null;
+    if (held === happening.pointerId) {
+      held = null;
+      if (happening.type === "pointerup") acts.drop(...place(happening), happening);
+      else acts.cancel();
+      return;
+    }
     if (pointers.size || moved || happening.type !== "pointerup") return;
     const [x, y] = place(happening);
     const again = lastTap && happening.timeStamp - lastTap.at < DOUBLE_MS && Math.hypot(x - lastTap.x, y - lastTap.y) < 24;

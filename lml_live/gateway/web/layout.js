@@ -344,7 +344,8 @@ export class Grid {
   }
 }
 
-function seatNote(seat) {
+/** What is said of a seat, in words. */
+export function seatNote(seat) {
   const words = [];
   if (seat.accessible) words.push("wheelchair place");
   if (seat.companion) words.push("companion seat");

@@ -116,6 +116,11 @@ export class SeatPainter {
     this._paths = layout.sections.map(sectionPath);
   }
 
+  /** Takes over what another painter of the same colours has drawn of single seats. */
+  adopt(other) {
+    this._atlases = other._atlases;
+  }
+
   /** A seat's box at a scale, on whole device pixels: [left, top, size]. */
   box(index, scale) {
     const r = this.layout.radius[index] * scale;

@@ -26,7 +26,8 @@ const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], Arrow
 export class SeatMap {
   /**
    * @param {HTMLCanvasElement} canvas
-   * @param {{pick?: Function, pickArea?: Function, point?: Function, cursor?: Function, leave?: Function}} listeners
+   * @param {{pick?: Function, pickArea?: Function, point?: Function, cursor?: Function, leave?: Function, grab?: Function}}
+   *   listeners those of `attachGestures` for what is grabbed are handed on
    */
   constructor(canvas, listeners = {}) {
     this.canvas = canvas;
@@ -45,6 +46,8 @@ export class SeatMap {
     this.areasLeft = {};
     /** What lies over the map's edges and is kept clear when everything is shown, in CSS pixels. */
     this.insets = { top: 28, bottom: 28, side: 28 };
+    /** From this radius of a seat on, in CSS pixels, the name of its section is not drawn over it any more. */
+    this.namesUntil = LABEL_RADIUS_MAX;
     this.camera = { x: 0, y: 0, scale: 1 };
     this._dirty = new Set();
     this._frame = null;
@@ -63,6 +66,7 @@ export class SeatMap {
       hover: (x, y) => this._hover(x, y),
       leave: () => this._hover(-1e9, -1e9),
       key: (name) => this._key(name),
+      ...(listeners.grab && { grab: listeners.grab, drag: listeners.drag, drop: listeners.drop, cancel: listeners.cancel }),
     });
     this._observer = new ResizeObserver(() => this._resize());
     this._observer.observe(canvas);
@@ -346,7 +350,7 @@ export class SeatMap {
   }
 
   _restyle() {
-    this.theme = readTheme(this.canvas);
+    this.theme = this._readTheme();
     this.painter = new SeatPainter(this.layout, this.theme, this._colourOf, this.ratio);
     this.painter.states = this.states;
     this._applyDimmed();
@@ -354,6 +358,10 @@ export class SeatMap {
     this.tiles = new Tiles(this.painter, this.layout.box);
     this.tiles.reset(this._fitScale() * this.ratio);
     this._request();
+  }
+
+  _readTheme() {
+    return readTheme(this.canvas);
   }
 
   _applyDimmed() {
@@ -441,11 +449,15 @@ export class SeatMap {
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.clearRect(0, 0, canvas.width, canvas.height);
     const view = this._view();
+    this._drawGround(context);
     this.tiles.draw(context, view);
     context.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
     this._drawNames(context);
     this._drawOwn(context);
   }
+
+  /** What lies under everything. */
+  _drawGround() {}
 
   _drawNames(context) {
     const { layout, camera } = this;
@@ -468,7 +480,7 @@ export class SeatMap {
     const taken = [];
     layout.sections.forEach((section, number) => {
       if (!section.label) return;
-      if (section.count && section.spacing * 0.41 * camera.scale > LABEL_RADIUS_MAX) return;
+      if (section.count && section.spacing * 0.41 * camera.scale > this.namesUntil) return;
       const [x, y] = toScreen(section.label);
       if (!visible(x, y)) return;
       const label = this._label(section, number);
@@ -499,7 +511,7 @@ export class SeatMap {
     if (known && known.left === left) return known;
     const canvas = known?.canvas ?? document.createElement("canvas");
     const context = canvas.getContext("2d");
-    const count = left === undefined ? "" : left === 0 ? "none left" : `${left.toLocaleString()} left`;
+    const count = this._countWords(left);
     const name = section.name.length > 22 ? `${section.name.slice(0, 21)}…` : section.name;
     const fonts = [`600 12px ${this.theme.font}`, `11px ${this.theme.font}`, `600 11px ${this.theme.font}`];
     const [nameFull, countFull, nameAlone] = [name, count, name].map((text, at) => {
@@ -533,6 +545,11 @@ export class SeatMap {
     const label = { canvas, left, width, nameWidth };
     this._labels.set(number, label);
     return label;
+  }
+
+  _countWords(left) {
+    if (left === undefined) return "";
+    return left === 0 ? "none left" : `${left.toLocaleString()} left`;
   }
 
   _drawOwn(context) {

@@ -55,6 +55,22 @@ export class Tiles {
     for (const layer of this._layers()) for (const tile of layer.tiles.values()) tile.smudgedAt = STALE;
   }
 
+  /** The same for what lies in boxes of the world, where that alone looks different. */
+  smudgeIn(boxes) {
+    if (this.previous) {
+      this._drop(this.previous);
+      this.previous = null;
+    }
+    for (const layer of this._layers()) {
+      const edge = TILE / layer.scale;
+      for (const [key, tile] of layer.tiles) {
+        const [column, row] = key.split("/").map(Number);
+        const [x, y] = [column * edge, row * edge];
+        if (boxes.some((box) => box[0] < x + edge && box[2] > x && box[1] < y + edge && box[3] > y)) tile.smudgedAt = STALE;
+      }
+    }
+  }
+
   /** Repaints single seats wherever they are on a bitmap. */
   repaint(indexes, now) {
     for (const layer of this._layers()) {

@@ -1,0 +1,309 @@
+/** A plan and the server: opened, saved, published, deployed, imported; and what to do when two people draw one plan. */
+
+import { call, CallFailed } from "./bookingapi.js";
+import { element } from "./dom.js";
+import { randomKey } from "./keys.js";
+import { ask, diffList } from "./layoutdialogs.js";
+import { dropPlan, keepPlan, keptPlan } from "./layoutkeep.js";
+import { countPlaces, emptyPlan, openPlan, textOf } from "./plan.js";
+import { diffLines } from "./planfindings.js";
+import { shortDateTime } from "./words.js";
+
+const BIG_MS = 120_000;
+const KEEP_MS = 1_500;
+const ID = /^[A-Za-z0-9-]{1,64}$/;
+
+export class Life {
+  constructor(editor) {
+    this.editor = editor;
+    /** What the server has: all versions, and the hash of the draft that the plan was drawn on, or null. */
+    this.versions = [];
+    this.base = null;
+    this._keeping = null;
+  }
+
+  get path() {
+    return `/layouts/${encodeURIComponent(this.editor.id)}`;
+  }
+
+  get latest() {
+    return this.versions[this.versions.length - 1] ?? null;
+  }
+
+  call(method, path, about = {}) {
+    return call(method, path, { token: this.editor.session.token, wait_ms: BIG_MS, ...about });
+  }
+
+  /** Reads what there is. @returns {Promise<{plan: object, kept: object|null}>} */
+  async open() {
+    await this._look();
+    const draft = this.versions.find((version) => version.state === "draft");
+    let plan = null;
+    if (draft) plan = openPlan(await this._readDraft());
+    else if (this.latest) plan = openPlan(await this.call("GET", `${this.path}/${this.latest.hash}`));
+    else {
+      const asked = new URLSearchParams(location.search);
+      const size = (name, usual) => (Number(asked.get(name)) > 0 ? Number(asked.get(name)) : usual);
+      plan = emptyPlan(this.editor.id, asked.get("name") || this.editor.id, size("width", 1000), size("height", 700));
+    }
+    return { plan, kept: await keptPlan(this.editor.id) };
+  }
+
+  async _look() {
+    try {
+      this.versions = (await this.call("GET", `${this.path}/versions`)).items;
+    } catch (error) {
+      if (!(error instanceof CallFailed) || error.status !== 404) throw error;
+      this.versions = [];
+    }
+  }
+
+  async _readDraft() {
+    const layout = await this.call("GET", `${this.path}/draft`);
+    this.base = layout.hash;
+    return layout;
+  }
+
+  /** Keeps an unsaved plan in this browser, a moment after each edit. */
+  keepSoon() {
+    clearTimeout(this._keeping);
+    this._keeping = setTimeout(() => this.keepNow(), KEEP_MS);
+  }
+
+  /** The same at once: the page may be about to go. */
+  keepNow() {
+    clearTimeout(this._keeping);
+    const { history, id, plan } = this.editor;
+    return history.changed ? keepPlan(id, { text: textOf(plan), base: this.base, why: "unsaved" }) : dropPlan(id);
+  }
+
+  /**
+   * Saves the plan as the draft that it was drawn on, or as a new one.
+   * @returns {Promise<string>} "" when it is saved, else why not
+   */
+  async save() {
+    const { editor } = this;
+    const { plan } = editor;
+    const body = textOf(plan);
+    try {
+      const saved = this.base ? await this.call("PUT", this.path, { body, match: this.base }) : await this.call("POST", "/layouts", { body, key: randomKey() });
+      await this._saved(plan, saved);
+      return "";
+    } catch (error) {
+      if (!(error instanceof CallFailed)) throw error;
+      if (error.status === 412 || error.status === 428) return this._moved(plan, error);
+      if (error.status === 422 && error.problem.errors?.length) {
+        editor.problems.take(plan, error.problem);
+        return `Not saved: ${editor.words(error.problem.errors.length, "thing")} must be mended first. They are listed under Check.`;
+      }
+      return this._refusal(error);
+    }
+  }
+
+  async _saved(plan, saved) {
+    const { editor } = this;
+    this.base = saved.state === "draft" ? saved.hash : null;
+    editor.history.keep(plan);
+    clearTimeout(this._keeping);
+    if (editor.history.changed) this.keepSoon();
+    else await dropPlan(editor.id);
+    await this._look();
+    editor.showState();
+  }
+
+  /** Another has changed the draft. Nothing was stored; whoever is here decides, having seen the difference. */
+  async _moved(plan, error) {
+    const { editor } = this;
+    await this._look();
+    const theirs = this.versions.find((version) => version.state === "draft");
+    if (!theirs) {
+      this.base = null;
+      const answer = await ask(
+        "There is no draft any more",
+        [element("p", {}, `Somebody has published it since you opened it: version ${this.latest?.version ?? ""} is ${this.latest?.state ?? "gone"} and stays as it is. Nothing of yours was stored.`)],
+        [{ value: "", words: "Not now" }, { value: "new", words: "Save mine as the next version's draft", primary: true }],
+      );
+      return answer === "new" ? this.save() : "Not saved yet.";
+    }
+    const diff = error.problem.diff ?? null;
+    if (diff && !diffLines(diff).length) {
+      // Theirs is mine: a save of which the answer was lost.
+      this.base = theirs.hash;
+      return this.save();
+    }
+    const other = { id: `${editor.id}-2`.slice(0, 64) };
+    const field = element("input", { id: "other-id", autocomplete: "off", maxLength: 64, spellcheck: false, value: other.id });
+    const answer = await ask(
+      "Somebody else has saved this draft",
+      [
+        element("p", {}, `It was saved ${shortDateTime(theirs.saved_at)}, after you opened it. Nothing of yours was stored, and nothing of theirs is lost.`),
+        diff && element("p", {}, "This is what saving yours over it would do to their draft:"),
+        diff && diffList(diff),
+        element("div", { class: "fields" }, element("label", { class: "full", for: "other-id" }, "Id for a plan of its own", field)),
+      ],
+      [
+        { value: "", words: "Go on drawing" },
+        { value: "theirs", words: "Take theirs" },
+        { value: "other", words: "Keep mine as its own plan", act: async () => this._saveAs(plan, field.value.trim()) },
+        { value: "mine", words: "Save mine over theirs" },
+      ],
+    );
+    if (answer === "theirs") return this._takeTheirs();
+    if (answer === "mine") {
+      this.base = theirs.hash;
+      return this.save();
+    }
+    if (answer === "other") {
+      await dropPlan(editor.id);
+      editor.leaving = true;
+      location.assign(`/layouts/${encodeURIComponent(field.value.trim())}/edit`);
+      return "";
+    }
+    return "Not saved yet.";
+  }
+
+  /** Their draft as one step, so that mine is one step back. */
+  async _takeTheirs() {
+    try {
+      const plan = openPlan(await this._readDraft());
+      this.editor.act("Take their draft", plan);
+      this.editor.history.keep(plan);
+      this.editor.showState();
+      this.keepSoon();
+      return "Their draft is shown. Undo brings yours back.";
+    } catch (error) {
+      if (!(error instanceof CallFailed)) throw error;
+      return this._refusal(error);
+    }
+  }
+
+  async _saveAs(plan, id) {
+    if (!ID.test(id) || id === this.editor.id) return "1 to 64 of A to Z, a to z, 0 to 9 and - are expected, another id than this plan's.";
+    try {
+      await this.call("POST", "/layouts", { body: textOf(plan, { layout_id: id }), key: randomKey() });
+      return undefined;
+    } catch (error) {
+      if (!(error instanceof CallFailed)) throw error;
+      return error.status === 428 ? `${id} has a draft already.` : this._refusal(error);
+    }
+  }
+
+  /** Shows what publishing changes, and does it. */
+  async publish() {
+    const { editor } = this;
+    if (editor.history.changed || !this.base) {
+      const refused = await this.save();
+      if (refused) return refused;
+    }
+    const draft = this.versions.find((version) => version.state === "draft");
+    if (!draft) return `Nothing to publish: version ${this.latest.version} is ${this.latest.state} and has this content.`;
+    const before = this.versions.filter((version) => version.state !== "draft").at(-1);
+    const body = await this._difference(before, draft);
+    if (typeof body === "string") return body;
+    const answer = await ask(
+      `Publish version ${draft.version}?`,
+      [
+        element("p", {}, "A published version never changes again, not even by us: what follows is a new version."),
+        ...body,
+      ],
+      [{ value: "", words: "Not yet" }, { value: "publish", words: "Publish", primary: true, act: () => this._step("publish") }],
+    );
+    if (answer !== "publish") return "Not published.";
+    this.base = null;
+    await this._look();
+    editor.showState();
+    return "";
+  }
+
+  /** Shows what deploying a version changes, and does it. */
+  async deploy() {
+    const { editor } = this;
+    await this._look();
+    const version = this.versions.filter((each) => each.state === "published" || each.state === "deployed").at(-1);
+    if (!version) return "Publish it first: only what cannot change any more is deployed.";
+    const before = this.versions.filter((each) => each.state === "deployed" && each.version < version.version).at(-1);
+    if (version.state === "deployed") return `Version ${version.version} is deployed already.${editor.history.changed || this.base ? " Publish what you have drawn since." : ""}`;
+    const body = await this._difference(before, version);
+    if (typeof body === "string") return body;
+    const answer = await ask(
+      `Deploy version ${version.version}?`,
+      [
+        element("p", {}, "Then new events can be made on it. Events that are on sale keep the version that they have, until you change it at the event; seats that are sold or held cannot vanish there."),
+        ...body,
+      ],
+      [{ value: "", words: "Not yet" }, { value: "deploy", words: "Deploy", primary: true, act: () => this._step("deploy", { version: version.version }) }],
+    );
+    if (answer !== "deploy") return "Not deployed.";
+    await this._look();
+    editor.showState();
+    return "";
+  }
+
+  /** What the step from one version to another changes, as parts of a dialog; or why it cannot be said. */
+  async _difference(before, after) {
+    if (!before) return [element("p", {}, `It is the first: ${after.seat_count.toLocaleString()} seats, ${after.place_count.toLocaleString()} places in all.`)];
+    try {
+      const diff = await this.call("GET", `${this.path}/diff?from=${before.version}&to=${after.version}`);
+      return [element("p", {}, `Against version ${before.version}, ${before.state}:`), diffList(diff)];
+    } catch (error) {
+      if (!(error instanceof CallFailed)) throw error;
+      return this._refusal(error);
+    }
+  }
+
+  /** @returns {Promise<string|undefined>} why it was refused */
+  async _step(name, body) {
+    try {
+      await this.call("POST", `${this.path}/${name}`, body ? { body } : {});
+      return undefined;
+    } catch (error) {
+      if (!(error instanceof CallFailed)) throw error;
+      return this._refusal(error);
+    }
+  }
+
+  _refusal(error) {
+    if (error.status === 401) {
+      this.editor.session.attempt(() => Promise.reject(error));
+      return "Please sign in again: what you have drawn is still here.";
+    }
+    if (error.status === 403) return "Only managers of the house change seating plans.";
+    if (error.status === 0) return "The server cannot be reached just now. Nothing is lost: try again.";
+    return error.problem.detail ?? `The server answered with ${error.status}.`;
+  }
+
+  /** Reads a file into the plan, as one step. @returns {Promise<string>} what came of it */
+  async read(file) {
+    const { editor } = this;
+    try {
+      const body = { text: await file.text(), filename: file.name, id: editor.id };
+      const read = await this.call("POST", "/layouts/read", { body });
+      const plan = openPlan(read.layout);
+      editor.act("Import", { ...plan, layout_id: editor.id, name: editor.plan.name });
+      editor.map.fit();
+      const notes = [...read.notes, ...read.renamings.map((each) => Object.values(each).join(" "))];
+      editor.tellNotes(notes);
+      return `Read: ${countPlaces(plan).toLocaleString()} places. Undo takes it back.`;
+    } catch (error) {
+      if (!(error instanceof CallFailed)) throw error;
+      const faults = error.problem.errors ?? [];
+      if (!faults.length) return this._refusal(error);
+      await ask("This file cannot be read", [element("ul", {}, ...faults.slice(0, 100).map((each) => element("li", {}, `${each.path ? `${each.path}: ` : ""}${each.message}`)))], [{ value: "close", words: "Close", primary: true }]);
+      return "Nothing was imported.";
+    }
+  }
+
+  showNotes(notes) {
+    return ask("What was changed on the way", [element("ul", {}, ...notes.slice(0, 200).map((note) => element("li", {}, note)))], [{ value: "close", words: "Good", primary: true }]);
+  }
+
+  /** How the plan stands, in a word and a sentence. */
+  standing() {
+    const { history } = this.editor;
+    const draft = this.versions.find((version) => version.state === "draft");
+    if (!this.latest) return { chip: ["New", "info"], lead: "Not saved yet" };
+    if (draft) return { chip: ["Draft", "info"], lead: `Version ${draft.version}, saved ${shortDateTime(draft.saved_at)}` };
+    const chip = { published: ["Published", "info"], deployed: ["Deployed", "good"], retired: ["Retired", ""] }[this.latest.state];
+    return { chip: history.changed ? ["New draft", "info"] : chip, lead: `Version ${this.latest.version} is ${this.latest.state}${history.changed ? "; saving makes a new draft" : ""}` };
+  }
+}

@@ -1,0 +1,145 @@
+/** The seating plans that managers draw: each with how far its latest version is, a new one, and a file read into one. */
+
+import { call, CallFailed } from "./bookingapi.js";
+import { byId, element, fill, setText } from "./dom.js";
+import { keepPlan } from "./layoutkeep.js";
+import { idOf } from "./plan.js";
+import { StaffSession } from "./staffsession.js";
+import { dateTime, plural } from "./words.js";
+
+const PAGE = 50;
+const READ_MS = 120_000;
+const ID = /^[A-Za-z0-9-]{1,64}$/;
+export const STATES = Object.freeze({ draft: ["Draft", "info"], published: ["Published", "info"], deployed: ["Deployed", "good"], retired: ["Retired", ""] });
+
+const session = new StaffSession({
+  title: "Sign in as a manager",
+  parts: ["plans"],
+  forbidden: "This account may not see seating plans.",
+  start,
+  missing: () => session.tell("There is no such plan", "Somebody may have taken it away."),
+});
+let next = null;
+let idTyped = false;
+
+async function start() {
+  session.head("Seating plans", "Draw a hall, mend it, deploy it for events.");
+  next = null;
+  fill(byId("list"));
+  await show();
+  byId("plans").hidden = false;
+}
+
+async function show() {
+  const page = await call("GET", `/layouts?limit=${PAGE}${next ? `&cursor=${encodeURIComponent(next)}` : ""}`, { token: session.token });
+  byId("list").append(...page.items.map(card));
+  next = page.next;
+  byId("more").hidden = next === null;
+  if (!byId("list").childElementCount) session.tell("No plans yet", "Draw a new one, or import what you have.");
+}
+
+function card(version) {
+  const [words, tone] = version.damaged_at ? ["Damaged", "warn"] : (STATES[version.state] ?? [version.state, ""]);
+  return element(
+    "li",
+    {},
+    element(
+      "a",
+      { class: "card", href: editAddress(version.id) },
+      element("h2", {}, version.name),
+      element("span", { class: "where" }, `${version.id} · version ${version.version} · ${plural(version.place_count, "place")} · ${dateTime(version.saved_at)}`),
+      element("span", { class: "chip", data: { tone } }, words),
+    ),
+  );
+}
+
+function editAddress(id) {
+  return `/layouts/${encodeURIComponent(id)}/edit`;
+}
+
+function unfold(name) {
+  for (const other of ["new", "import"]) {
+    const open = other === name && byId(`${other}-form`).hidden;
+    byId(`${other}-form`).hidden = !open;
+    byId(other).setAttribute("aria-expanded", String(open));
+    if (open) byId(`${other}-form`).querySelector("input").focus();
+  }
+}
+
+/** A number above 0, or null. */
+function size(id) {
+  const value = Number(byId(id).value.replace(",", "."));
+  return Number.isFinite(value) && value > 0 && value <= 1e6 ? value : null;
+}
+
+async function begin() {
+  const [name, id, width, height] = [byId("new-name").value.trim(), byId("new-id").value.trim(), size("new-width"), size("new-height")];
+  const wrong = !name ? ["new-name", "Please give it a name."] : !ID.test(id) ? ["new-id", "An id has 1 to 64 of A to Z, a to z, 0 to 9 and -."] : width === null ? ["new-width", "A width is a number above 0."] : height === null ? ["new-height", "A height is a number above 0."] : null;
+  setText(byId("new-error"), wrong ? wrong[1] : "");
+  if (wrong) {
+    byId(wrong[0]).focus();
+    return;
+  }
+  if (await exists(id)) {
+    setText(byId("new-error"), `There is a plan ${id} already.`);
+    byId("new-id").focus();
+    return;
+  }
+  location.assign(`${editAddress(id)}?${new URLSearchParams({ name, width, height })}`);
+}
+
+async function exists(id) {
+  try {
+    await call("GET", `/layouts/${encodeURIComponent(id)}/versions`, { token: session.token });
+    return true;
+  } catch (error) {
+    if (error instanceof CallFailed && error.status === 404) return false;
+    throw error;
+  }
+}
+
+async function readFile() {
+  const [file, mapping, id] = [byId("import-file").files[0], byId("import-mapping").files[0], byId("import-id").value.trim()];
+  byId("import-faults").hidden = true;
+  if (!file || (id && !ID.test(id))) {
+    setText(byId("import-error"), file ? "An id has 1 to 64 of A to Z, a to z, 0 to 9 and -." : "Please choose a file.");
+    byId(file ? "import-id" : "import-file").focus();
+    return;
+  }
+  setText(byId("import-error"), "");
+  byId("import-go").disabled = true;
+  try {
+    const body = { text: await file.text(), filename: file.name, ...(id && { id }), ...(mapping && { mapping: await mapping.text() }) };
+    const read = await call("POST", "/layouts/read", { token: session.token, body, wait_ms: READ_MS });
+    const { hash: _hash, ...layout } = read.layout;
+    const notes = [...read.renamings.map((each) => Object.values(each).join(" ")), ...read.notes];
+    await keepPlan(layout.layout_id, { text: JSON.stringify(layout), base: null, why: "imported", notes: notes.slice(0, 200) });
+    location.assign(editAddress(layout.layout_id));
+  } catch (error) {
+    if (!(error instanceof CallFailed)) throw error;
+    if (error.status === 401) await session.attempt(() => Promise.reject(error));
+    setText(byId("import-error"), error.problem.detail ?? "The server cannot be reached just now.");
+    const faults = error.problem.errors ?? [];
+    fill(byId("import-faults"), ...faults.slice(0, 100).map((each) => element("li", {}, `${each.path ? `${each.path}: ` : ""}${each.message}`)));
+    byId("import-faults").hidden = !faults.length;
+  } finally {
+    byId("import-go").disabled = false;
+  }
+}
+
+byId("new").addEventListener("click", () => unfold("new"));
+byId("import").addEventListener("click", () => unfold("import"));
+byId("new-name").addEventListener("input", () => {
+  if (!idTyped) byId("new-id").value = byId("new-name").value.trim() ? idOf(byId("new-name").value) : "";
+});
+byId("new-id").addEventListener("input", () => {
+  idTyped = byId("new-id").value !== "";
+});
+for (const [form, act] of [["new-form", begin], ["import-form", readFile]]) {
+  byId(form).addEventListener("submit", (event) => {
+    event.preventDefault();
+    session.attempt(act);
+  });
+}
+byId("more").addEventListener("click", () => session.attempt(show));
+session.begin();
