@@ -578,6 +578,9 @@ POSTGRES_COMMAND_SECONDS: Final = 6
 """The driver's own patience with one statement: the server's timeout must speak first, for it says what happened."""
 POSTGRES_STATEMENT_MS: Final = 5_000
 POSTGRES_LOCK_MS: Final = 3_000
+ROLLED_BACK_TRIES: Final = 3
+"""A request whose transaction is the victim of a deadlock is done so often, each time after a random pause up to …"""
+ROLLED_BACK_PAUSE_SECONDS: Final = 0.1
 POSTGRES_IDLE_IN_TRANSACTION_MS: Final = 10_000
 """A transaction whose worker sleeps gives its locks back after this."""
 MIGRATION_SECONDS_MAX: Final = 120

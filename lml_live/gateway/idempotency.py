@@ -95,7 +95,7 @@ class IdempotencyKeys:
         decided = False
         try:
             try:
-                response = await act()
+                response = await postgres.again(act)
             except LmlError as error:
                 response = problem_response(error)
             decided = response.status < 500 and response.status != 429

@@ -9,14 +9,16 @@ import json
 import logging
 import re
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final, NoReturn, TypeVar
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.web_exceptions import HTTPException
 
 from lml_live import limits
 from lml_live.errors import STATUS_BY_CODE, InvalidInput, LmlError, Refused, Violation
+from lml_live.infra import postgres
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 T = TypeVar("T")
@@ -75,9 +77,15 @@ def problem_response(error: LmlError) -> web.Response:
 
 @web.middleware
 async def problems_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turns every exception of a handler into a problem. Unexpected ones are logged with their trace."""
+    """Turns every exception of a handler into a problem. Unexpected ones are logged with their trace.
+
+    A deed that PostgreSQL rolled back for another's sake is done again. What is only read takes no locks, and may have
+    been answered in part.
+    """
     try:
-        return await handler(request)
+        if request.method in (hdrs.METH_GET, hdrs.METH_HEAD):
+            return await handler(request)
+        return await postgres.again(partial(handler, request))
     except LmlError as error:
         return problem_response(error)
     except HTTPException as error:

@@ -4,13 +4,15 @@ Other rooms catch driver errors only for a constraint's name (`error.constraint_
 leaves here as `errors.Unavailable`.
 """
 
+import asyncio
 import hashlib
+import random
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from functools import cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 import asyncpg
 
@@ -21,6 +23,8 @@ from lml_live.infra.assets import asset_dir, asset_text
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
+
+T = TypeVar("T")
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
@@ -145,15 +149,36 @@ async def transaction(pool: Pool) -> AsyncIterator[Connection]:
 
 # --- Errors -----------------------------------------------------------------------------------------------------------
 
+
+class RolledBack(Unavailable):
+    """A transaction was undone whole for another's sake, as of two that wait for each other: `again` tries it anew."""
+
+
+async def again(act: Callable[[], Awaitable[T]]) -> T:
+    """Does something that bears being repeated, and once more, in a moment of its own, where it was rolled back.
+
+    `limits.ROLLED_BACK_TRIES` times in all. Nothing else is tried again here: of a lock that nobody gives back, or a
+    server that is away, whoever asked is told (reliability.md, F16).
+    """
+    for _ in range(limits.ROLLED_BACK_TRIES - 1):
+        try:
+            return await act()
+        except RolledBack:
+            await asyncio.sleep(random.uniform(0, limits.ROLLED_BACK_PAUSE_SECONDS))  # noqa: S311
+    return await act()
+
+
 _UNAVAILABLE_CLASSES: Final = frozenset(
     {
         "08",  # connection lost or refused
-        "40",  # rolled back: deadlock, serialisation
+        "40",  # the transaction was rolled back
         "53",  # out of connections, memory or disk
         "57",  # cancelled by a timeout, shut down, starting up
         "58",  # the disk or another part of the system failed
     }
 )
+_ROLLED_BACK_STATES: Final = frozenset({"40001", "40P01"})
+"""Serialisation, deadlock."""
 _UNAVAILABLE_STATES: Final = frozenset(
     {
         "25006",  # read only: a standby, or a server that is being replaced
@@ -175,6 +200,8 @@ def driver_errors() -> Iterator[None]:
         yield
     except asyncpg.PostgresError as error:
         state = error.sqlstate or ""
+        if state in _ROLLED_BACK_STATES:
+            raise RolledBack("Others were at the same thing. Please try again.", retry_after_ms=1_000) from error
         if state[:2] in _UNAVAILABLE_CLASSES or state in _UNAVAILABLE_STATES:
             raise _unavailable() from error
         raise

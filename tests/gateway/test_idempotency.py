@@ -15,7 +15,7 @@ from lml_live.gateway import idempotency
 from lml_live.gateway.idempotency import IdempotencyKeys, request_seed
 from lml_live.gateway.problems import problems_middleware
 from lml_live.infra import postgres
-from lml_live.infra.postgres import Pool
+from lml_live.infra.postgres import Pool, RolledBack
 
 Act = Callable[[], Awaitable[web.Response]]
 
@@ -163,6 +163,20 @@ async def test_what_is_no_decision_is_tried_again(
     counter.act = counter.create
     assert (await post(client)).status == 201
     assert counter.executions == 2
+
+
+async def test_a_deadlocks_victim_is_done_again_under_its_key(client: TestClient[Any, Any], counter: Till) -> None:
+    ends: list[Exception] = [RolledBack("Again."), RolledBack("Again.")]
+
+    async def fail_first() -> web.Response:
+        if ends:
+            raise ends.pop()
+        return await counter.create()
+
+    counter.act = fail_first
+    assert (await post(client)).status == 201
+    assert (await post(client)).status == 201
+    assert counter.executions == 3
 
 
 async def test_a_first_request_that_died_does_not_block_the_key(

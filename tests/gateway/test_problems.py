@@ -28,6 +28,7 @@ from lml_live.errors import (
     Violation,
 )
 from lml_live.gateway.problems import decode_body, problems_middleware, read_body
+from lml_live.infra.postgres import RolledBack
 
 SECRET = "hunter2-in-a-trace"
 
@@ -45,11 +46,13 @@ async def order(request: web.Request) -> web.Response:
 
 
 async def fail(request: web.Request) -> web.Response:
+    request.app[TRIES].append(await request.text())
     raise request.app[ERROR]
 
 
 BYTES_MAX = web.AppKey("bytes_max", int)
 ERROR = web.AppKey("error", Exception)
+TRIES = web.AppKey("tries", list[str])
 Make = Callable[..., Awaitable[TestClient[web.Request, web.Application]]]
 
 
@@ -61,8 +64,10 @@ async def make() -> AsyncIterator[Make]:
         app = web.Application(middlewares=[problems_middleware])
         app[BYTES_MAX] = bytes_max
         app[ERROR] = error or ValueError()
+        app[TRIES] = []
         app.router.add_post("/order", order)
         app.router.add_get("/fail", fail)
+        app.router.add_post("/fail", fail)
         made.append(TestClient(TestServer(app)))
         await made[-1].start_server()
         return made[-1]
@@ -78,6 +83,22 @@ async def problem_of(answer: ClientResponse) -> dict[str, Any]:
     assert {"type", "title", "status", "detail", "code"} <= set(problem)
     assert answer.headers["Cache-Control"] == "no-store"
     return dict(problem)
+
+
+@pytest.mark.parametrize(
+    ("error", "method", "tries"),
+    [
+        (RolledBack("Again."), "POST", limits.ROLLED_BACK_TRIES),
+        (RolledBack("Again."), "GET", 1),  # no deadlock is of its making, and it may be answered in part
+        (Unavailable("Away."), "POST", 1),
+    ],
+)
+async def test_a_deadlocks_victim_is_done_again(make: Make, error: Exception, method: str, tries: int) -> None:
+    client = await make(error=error)
+    answer = await client.request(method, "/fail", data="the body")
+    assert (await problem_of(answer))["code"] == "unavailable"
+    assert client.app is not None
+    assert client.app[TRIES] == ["the body"] * tries
 
 
 @pytest.mark.parametrize(

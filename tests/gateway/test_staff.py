@@ -492,12 +492,13 @@ async def test_changes_of_one_event_take_turns(house: House) -> None:
 
 
 async def test_who_sleeps_in_his_turn_loses_it(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "STAFF_TURN_SECONDS", 0.2)
     await house.make_event(id="e1")
+    monkeypatch.setattr(limits, "STAFF_TURN_SECONDS", 1.0)
     house.inventory.may_answer.clear()
     sleeper = blocking_of_a_worker(house).block("e1", Selection(areas={"floor": 1}), "kill", "mixer", "anna")
     sleeping = asyncio.create_task(sleeper)
     await house.inventory.asked.wait()
+    monkeypatch.undo()
     await blocking_of_a_worker(house).unblock("e1", Selection(seats=SEATS[:1]), "kill", None, "ben")
     house.inventory.may_answer.set()
     with pytest.raises(Unavailable):

@@ -4,6 +4,7 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import asyncpg
@@ -75,8 +76,8 @@ async def test_waiting_for_a_lock_ends(pool: Pool) -> None:
 
 
 async def test_a_used_up_pool_is_unavailable(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "POSTGRES_ACQUIRE_SECONDS", 0.05)
     async with postgres.connection(pool), postgres.connection(pool):
+        monkeypatch.setattr(limits, "POSTGRES_ACQUIRE_SECONDS", 0.05)
         with pytest.raises(Unavailable):
             async with postgres.connection(pool):
                 raise AssertionError("there is no third connection")
@@ -135,24 +136,36 @@ async def test_an_exception_rolls_back(pool: Pool) -> None:
         assert await connected.fetchval("SELECT count(*) FROM house") == 0
 
 
-async def test_a_deadlocks_victim_is_unavailable(pool: Pool) -> None:
-    """One of the two goes through; the other may be sent again."""
+async def test_a_deadlocks_victim_is_done_again(pool: Pool) -> None:
+    """One of the two goes through; the other is tried anew, a bounded number of times, and nothing else is."""
     async with postgres.connection(pool) as connected:
         await connected.execute("CREATE TABLE pair (name text PRIMARY KEY, times integer NOT NULL)")
         await connected.execute("INSERT INTO pair VALUES ('a', 0), ('b', 0)")
-    both_hold_one = asyncio.Barrier(2)
+    both_hold_one, tries = asyncio.Barrier(2), list[str]()
 
     async def raise_in_order(*names: str) -> None:
+        tries.append(names[0])
         async with postgres.transaction(pool) as connected:
             await connected.execute("SET LOCAL deadlock_timeout = 50")
             await connected.execute("UPDATE pair SET times = times + 1 WHERE name = $1", names[0])
-            await both_hold_one.wait()
+            if len(tries) <= 2:
+                await both_hold_one.wait()
             await connected.execute("UPDATE pair SET times = times + 1 WHERE name = $1", names[1])
 
-    ends = await asyncio.gather(raise_in_order("a", "b"), raise_in_order("b", "a"), return_exceptions=True)
-    assert sorted(type(end).__name__ for end in ends) == ["NoneType", "Unavailable"]
+    await asyncio.gather(*(postgres.again(partial(raise_in_order, *names)) for names in ("ab", "ba")))
+    assert len(tries) == 3
     async with postgres.connection(pool) as connected:
-        assert [row["times"] for row in await connected.fetch("SELECT times FROM pair")] == [1, 1]
+        assert [row["times"] for row in await connected.fetch("SELECT times FROM pair")] == [2, 2]
+
+    async def fail(error: Unavailable) -> None:
+        tries.append("")
+        raise error
+
+    for error, count in ((postgres.RolledBack("Again."), limits.ROLLED_BACK_TRIES), (Unavailable("Away."), 1)):
+        tries.clear()
+        with pytest.raises(type(error)):
+            await postgres.again(partial(fail, error))
+        assert len(tries) == count
 
 
 # --- Statements
