@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from test_staff_layouts import HALL, House, backups, changed, house, library, pool
 
+from lml_live import limits
 from lml_live.venues.layout import decode_layout
 from lml_live.venues.stored import SECTIONS
 
@@ -58,8 +59,10 @@ async def test_of_two_managers_one_hears_what_the_other_did(house: House) -> Non
 async def test_of_many_who_replace_one_draft_one_does(house: House) -> None:
     await house.call("POST", "/layouts", HALL)
     tag, _ = await tag_of(house)
-    answers = await asyncio.gather(*(put(house, HALL | {"name": f"Hall {at}"}, tag) for at in range(6)))
-    assert sorted(status for status, _ in answers) == [200, *[412] * 5]
+    # More at once than a server takes would hear 429, some of them, on a slow machine.
+    many = limits.LAYOUT_BODIES_MAX
+    answers = await asyncio.gather(*(put(house, HALL | {"name": f"Hall {at}"}, tag) for at in range(many)))
+    assert sorted(status for status, _ in answers) == [200, *[412] * (many - 1)]
 
 
 @pytest.mark.parametrize("match", ['"0"', "*", '"' + "0" * 64 + '"'])

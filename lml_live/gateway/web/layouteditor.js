@@ -128,8 +128,7 @@ export class Editor {
 
   updatePanel() {
     this.inspector.update();
-    const count = this.chosen.size;
-    setText(byId("sheet-words"), count ? `${plural(count, "thing")} chosen` : "Details");
+    setText(byId("sheet-words"), byId("inspector").querySelector("h2")?.textContent ?? "Details");
   }
 
   // ---- drawing

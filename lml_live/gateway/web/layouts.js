@@ -5,7 +5,7 @@ import { byId, element, fill, setText } from "./dom.js";
 import { keepPlan } from "./layoutkeep.js";
 import { idOf } from "./plan.js";
 import { StaffSession } from "./staffsession.js";
-import { dateTime, plural } from "./words.js";
+import { plural, shortDateTime } from "./words.js";
 
 const PAGE = 50;
 const READ_MS = 120_000;
@@ -47,7 +47,7 @@ function card(version) {
       "a",
       { class: "card", href: editAddress(version.id) },
       element("h2", {}, version.name),
-      element("span", { class: "where" }, `${version.id} · version ${version.version} · ${plural(version.place_count, "place")} · ${dateTime(version.saved_at)}`),
+      element("span", { class: "where" }, `${version.id} · version ${version.version} · ${plural(version.place_count, "place")} · ${shortDateTime(version.saved_at)}`),
       element("span", { class: "chip", data: { tone } }, words),
     ),
   );
