@@ -374,6 +374,11 @@ ONBOARDING_LOOK_SECONDS: Final = 300
 ACCOUNTS_AT_ONCE: Final = 20
 STATEMENT_BATCH: Final = 1_000
 """Bookings whose money is summed up by one statement of PostgreSQL: some 100 ms."""
+MISSED_LOOK_SECONDS: Final = 300.0
+"""How often Stripe is asked for notices that did not reach us: what they say is made good in 15 minutes (I12)."""
+MISSED_DAYS: Final = 30
+"""Stripe lists events so far back (its API reference, events)."""
+MISSED_PAGES_MAX: Final = 200
 MATCH_SECONDS: Final = 24 * 3600
 """How often bookings are matched with Stripe's money (reliability.md, D7: daily)."""
 MATCH_SECONDS_MIN: Final = 1

@@ -43,6 +43,7 @@ from lml_live.booking.handing import Handing
 from lml_live.booking.letters import domain_of
 from lml_live.booking.mailer import Mailbox, Mailer
 from lml_live.booking.matching import Matching
+from lml_live.booking.missed import MissedNotices
 from lml_live.booking.onboarding import Onboarding
 from lml_live.booking.organisations import Organisations
 from lml_live.booking.pace import Pace
@@ -363,6 +364,8 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             if paying is not None:
                 matching.suspect = paying.surplus.suspect
             stack.push_async_callback(_end, _start(matching.run(lambda: upkeep.leads), "match"))
+            missed = MissedNotices(payments.read_undelivered, bookings.keep_notice, completer.wake)
+            stack.push_async_callback(_end, _start(missed.run(lambda: upkeep.leads), "missed notices"))
         if paying is not None:
             stack.push_async_callback(_end, _start(paying.run(lambda: upkeep.leads), "payouts"))
         for name, work in (

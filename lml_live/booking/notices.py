@@ -79,5 +79,18 @@ def read_notice(body: bytes, signature: str, secret: str, now_ms: int, *, live: 
     ours = event.account is None or (about.object == "account" and about.id == event.account)
     if event.livemode != live or not ours:
         raise InvalidInput("The event is of another mode or account.")
+    return _notice(event)
+
+
+def listed_notice(event: object) -> Notice | None:
+    """A notice of an event that our key has listed, as plain data; None for what no webhook could say."""
+    try:
+        return _notice(msgspec.convert(event, _Event))
+    except msgspec.ValidationError:
+        return None
+
+
+def _notice(event: _Event) -> Notice:
+    about = event.data.object
     intent = about.id if about.object == "payment_intent" else about.payment_intent
     return Notice(event.id, event.type, intent, event.account)

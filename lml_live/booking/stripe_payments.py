@@ -16,6 +16,7 @@ import stripe
 from lml_live import limits
 from lml_live.booking.methods import ways_to_pay
 from lml_live.booking.money import Page, Transaction, TransactionKind
+from lml_live.booking.notices import Notice, listed_notice
 from lml_live.booking.pace import Pacing
 from lml_live.booking.payments import (
     DisputeMove,
@@ -151,6 +152,22 @@ class StripePayments:
         read = (_transaction(booked) for booked in page.data)
         return Page(tuple(one for one in read if one is not None), page.data[-1].id if page.has_more else None)
 
+    async def read_undelivered(self, since: datetime, after: str | None) -> tuple[tuple[Notice, ...], str | None]:
+        """A page of the events since then that were not delivered, the newest first, and `after` of the next one.
+
+        Raises `PaymentFault`.
+        """
+        params: dict[str, Any] = {
+            "limit": _PAGE,
+            "created": {"gte": int(since.timestamp())},
+            "delivery_success": False,
+        }
+        if after is not None:
+            params["starting_after"] = after
+        page = await self.send("list_events", self.client.v1.events.list_async, params, purpose=_HEARING)
+        read = (listed_notice(event.to_dict()) for event in page.data)
+        return tuple(one for one in read if one is not None), page.data[-1].id if page.has_more else None
+
     async def retrieve(self, intent: str) -> Intent:
         return _read(await self.send("retrieve_intent", self.client.v1.payment_intents.retrieve_async, intent))
 
@@ -198,6 +215,7 @@ _GIVING_BACK: Final = "read and write refunds and disputes, and restart; until t
 _MATCHING: Final = (
     "read balance transactions, charges, refunds, disputes and transfers, and restart; until then money is not matched"
 )
+_HEARING: Final = "read events, and restart; until then notices that do not come are found by the daily match alone"
 """What our key must be able to do, and what does not happen until it is."""
 
 

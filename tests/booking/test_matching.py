@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import stripe
@@ -23,7 +24,9 @@ from lml_live import limits
 from lml_live.booking import stripe_payments
 from lml_live.booking.bookings import Booking
 from lml_live.booking.matching import Match, Matching
+from lml_live.booking.missed import MissedNotices
 from lml_live.booking.money import Page
+from lml_live.booking.notices import Notice
 from lml_live.booking.payments import PaymentFault
 from lml_live.cli import lml
 from lml_live.errors import Unavailable
@@ -178,6 +181,62 @@ async def test_what_was_paid_by_another_intent_goes_back_though_no_notice_ever_c
     assert [entry.net_captured for entry in ledger.intents] == [PRICE, 0, 0, 0]
     assert kinds(await matching.match()) == {}
     await house.assert_right(event)
+
+
+async def test_a_notice_that_never_came_is_found_in_stripes_list_and_heeded_once(
+    house: BookingHouse, event: str
+) -> None:
+    """Another intent that was paid is known to its notice alone: it goes back in minutes, not the next day (F23)."""
+    [booking] = await sold(house, event, 3)
+    await house.double.steering.change_settings(webhook_url="http://127.0.0.1:9/nobody", webhook_retry_max_ms=60_000)
+    try:
+        await charge_again(house, booking)
+        woken: list[None] = []
+        missed = MissedNotices(house.payments.read_undelivered, house.bookings.keep_notice, lambda: woken.append(None))
+        assert await missed.look(datetime.now(UTC)) > 0
+        assert woken == [None]
+        assert await missed.look(datetime.now(UTC)) == 0, "each is kept once"
+        await house.rest()
+    finally:
+        await house.double.steering.change_settings(webhook_url=None)
+    assert [entry.net_captured for entry in (await house.double.steering.ledger()).intents] == [PRICE, 0]
+    await house.assert_right(event)
+
+
+async def test_undelivered_events_are_read_page_by_page_and_again_from_where_it_failed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    now, asked, kept = datetime(2030, 1, 1, tzinfo=UTC), list[tuple[datetime, str | None]](), list[str]()
+    pages: list[Any] = [
+        (("e3", "e2"), "e2"),
+        PaymentFault("unknown", "Stripe did not answer."),
+        (("e3", "e2"), "e2"),
+        (("e1",), None),
+        ((), None),
+    ]
+
+    async def read(since: datetime, after: str | None) -> tuple[tuple[Notice, ...], str | None]:
+        asked.append((since, after))
+        page = pages.pop(0)
+        if isinstance(page, Exception):
+            raise page
+        names, following = page
+        return tuple(Notice(name, "payment_intent.succeeded", "pi_1") for name in names), following
+
+    async def keep(notice: str, _kind: str, _intent: str | None) -> bool:
+        kept.append(notice)
+        return kept.count(notice) == 1
+
+    missed, first = MissedNotices(read, keep, lambda: None), now - timedelta(days=limits.MISSED_DAYS)
+    with pytest.raises(PaymentFault):
+        await missed.look(now)
+    assert await missed.look(now) == 1
+    assert await missed.look(now + timedelta(minutes=5)) == 0
+    slack = timedelta(seconds=limits.FIND_SLACK_SECONDS)
+    assert asked == [(first, None), (first, "e2"), (first, None), (first, "e2"), (now - slack, None)]
+    pages[:] = [((), "e0")] * limits.MISSED_PAGES_MAX
+    assert await missed.look(now + timedelta(minutes=10)) == 0
+    assert "more undelivered events" in caplog.text
 
 
 async def test_what_is_young_is_left_for_the_next_match(house: BookingHouse, event: str, matching: Matching) -> None:
