@@ -235,7 +235,8 @@ export async function repainting() {
   };
   const settle = async () => {
     count();
-    for (let quiet = 0, seen = -1; quiet < 3; quiet = painted === seen ? quiet + 1 : 0) {
+    // Also where a frame's time is over before its first tile: then the map has asked for another frame.
+    for (let quiet = 0, seen = -1; quiet < 3; quiet = painted === seen && map._frame === null ? quiet + 1 : 0) {
       seen = painted;
       await frame();
     }
