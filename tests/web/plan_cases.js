@@ -213,6 +213,29 @@ export function finding(layout) {
   ];
 }
 
+/** A dialog that is asked for while another is open, names and numbers out of all bounds. */
+export async function asking() {
+  const { ask } = await import("/web/layoutdialogs.js");
+  const { numberField } = await import("/web/layoutforms.js");
+  document.body.innerHTML = '<dialog id="dialog"><h2 id="dialog-title" tabindex="-1"></h2><div id="dialog-body"></div><p id="dialog-error"></p><div id="dialog-acts"></div></dialog>';
+  const dialog = document.getElementById("dialog");
+  const closed = new Promise((done) => dialog.addEventListener("close", done, { once: true }));
+  const first = ask("Help", [], [{ value: "close", words: "Close" }]);
+  const second = ask("Whose draft?", [], [{ value: "mine", words: "Mine" }]);
+  await closed;
+  dialog.querySelector("[data-value=mine]").click();
+  let taken = null;
+  const field = numberField("n", "N", { get: () => 1, set: (value) => void (taken = value) });
+  const [input] = field.node.getElementsByTagName("input");
+  const wrong = ["1e300", "-1e300", "NaN", "Infinity", "12,5"].map((text) => {
+    input.value = text;
+    field.commit();
+    return [input.getAttribute("aria-invalid"), taken];
+  });
+  const long = "9".repeat(20);
+  return { answers: await Promise.all([first, second]), wrong, free: plans.freeName(long, new Set([long])) !== long, following: numbers.following(`A${long}`) !== `A${long}` };
+}
+
 /** How many tiles an edit of one row of 40,000 seats paints anew, and how many there are. */
 export async function repainting() {
   const { PlanMap } = await import("/web/planmap.js");

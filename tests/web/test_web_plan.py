@@ -232,6 +232,16 @@ async def test_findings_are_told_in_words_with_the_seats_that_are_meant(blank: P
     assert found[7] == []
 
 
+async def test_the_last_question_is_answered_and_no_number_is_out_of_bounds(blank: Page) -> None:
+    refused = ["true", None]
+    assert await run(blank, "asking") == {
+        "answers": ["", "mine"],
+        "wrong": [*[refused] * 4, [None, 12.5]],
+        "free": True,
+        "following": True,
+    }
+
+
 async def test_of_forty_thousand_seats_the_touched_tiles_are_painted_anew(blank: Page) -> None:
     found = await run(blank, "repainting")
     assert found["look"] == "B"

@@ -5,6 +5,8 @@ import { diffLines } from "./planfindings.js";
 import { TOOLS } from "./plantools.js";
 
 const SEATS_NAMED_MAX = 60;
+/** Answers whoever asked last. */
+let leave = () => {};
 
 /**
  * @param {string} title
@@ -15,7 +17,9 @@ const SEATS_NAMED_MAX = 60;
  */
 export function ask(title, body, acts) {
   const dialog = byId("dialog");
+  // Who asked before is answered now: that dialog's `close` is told later, when this one is open already.
   if (dialog.open) dialog.close();
+  leave();
   setText(byId("dialog-title"), title);
   setText(byId("dialog-error"), "");
   fill(byId("dialog-body"), ...body);
@@ -39,7 +43,8 @@ export function ask(title, body, acts) {
       return made;
     });
     fill(byId("dialog-acts"), ...buttons);
-    dialog.onclose = () => resolve(answer);
+    leave = () => resolve(answer);
+    dialog.onclose = () => dialog.open || leave();
     dialog.showModal();
     byId("dialog-title").focus();
   });

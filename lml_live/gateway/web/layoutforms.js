@@ -5,6 +5,9 @@
 
 import { element } from "./dom.js";
 
+/** Beyond any sheet, and its square is still a number. */
+const NUMBER_MAX = 1e9;
+
 /**
  * A field with a label. `set` answers what is wrong with a value, or nothing.
  * @param {{get: () => string|number|undefined, set: (value: string) => string|void, type?: string, full?: boolean,
@@ -47,7 +50,7 @@ export function textField(id, label, { get, set, type = "text", full = false, pl
 }
 
 /** A field for a number within bounds; `null` stands for an empty one where that is allowed. */
-export function numberField(id, label, { get, set, least = -Infinity, most = Infinity, whole = false, empty = false, ...rest }) {
+export function numberField(id, label, { get, set, least = -NUMBER_MAX, most = NUMBER_MAX, whole = false, empty = false, ...rest }) {
   return textField(id, label, {
     ...rest,
     digits: true,
@@ -58,7 +61,7 @@ export function numberField(id, label, { get, set, least = -Infinity, most = Inf
     set: (text) => {
       if (!text && empty) return set(null);
       const value = Number(text.replace(",", "."));
-      if (!text || !Number.isFinite(value) || value < least || value > most || (whole && !Number.isInteger(value))) return `${whole ? "A whole number" : "A number"} from ${least} to ${most} is expected.`;
+      if (!text || !Number.isFinite(value) || value < least || value > most || (whole && !Number.isInteger(value))) return `${whole ? "A whole number" : "A number"} from ${least.toLocaleString()} to ${most.toLocaleString()} is expected.`;
       return set(value);
     },
   });

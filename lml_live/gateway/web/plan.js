@@ -142,7 +142,8 @@ export function seatsAmong(plan, keys) {
 /** `name`, or with the first number behind it that makes it new. */
 export function freeName(name, taken) {
   if (!taken.has(name)) return name;
-  const [, stem, digits] = /^(.*?)(\d*)$/u.exec(name);
+  // Of a longer number the end is counted: beyond 2^53 one more is no other number.
+  const [, stem, digits] = /^(.*?)(\d{0,9})$/su.exec(name);
   const glue = digits ? stem : `${stem} `;
   for (let number = digits ? Number(digits) + 1 : 2; ; number += 1) {
     if (!taken.has(`${glue}${number}`)) return `${glue}${number}`;

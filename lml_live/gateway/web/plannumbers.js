@@ -83,7 +83,7 @@ export function leftFirst(points) {
 
 /** The label after this one: 7 → 8, C → D, Z → AA, Row 9 → Row 10. */
 export function following(label, skip = "") {
-  const number = /^(.*?)(\d+)$/u.exec(label);
+  const number = /^(.*?)(\d{1,9})$/su.exec(label);
   if (number) return number[1] + String(Number(number[2]) + 1).padStart(number[2].length, "0");
   const place = letterPlace(label, skip);
   return place >= 0 ? letters(place + 1, skip) : `${label} 2`;
