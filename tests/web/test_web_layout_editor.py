@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 from pressing import press
-from serving import LiveServer
+from serving import ADMIN, LiveServer
 from waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -147,7 +147,10 @@ async def test_a_hall_is_drawn_mended_saved_published_and_deployed(manager: Page
     await expect(page.locator("#dialog-title")).to_have_text("Publish version 1?")
     await press(page.locator("#dialog button[data-value=publish]"))
     await expect(page.locator("#chip")).to_have_text("Published")
-    await expect(page.locator("#deploy")).to_be_enabled()
+    # A question that gets no answer is told, and asked again.
+    await page.route("**/versions", lambda route: route.abort(), times=1)
+    await press(page.locator("#deploy"))
+    await expect(page.locator("#toast")).to_contain_text("The server cannot be reached just now.")
     await press(page.locator("#deploy"))
     await press(page.locator("#dialog button[data-value=deploy]"))
     await expect(page.locator("#chip")).to_have_text("Deployed")
@@ -199,18 +202,20 @@ async def test_of_two_managers_nobody_overwrites_the_other(manager: Page, shop: 
     async def kept() -> bool:
         return bool(await page.evaluate(KEPT, name))
 
+    async def another_moves_a_seat(x: float) -> None:
+        _, draft = await ask(shop, "GET", f"/layouts/{name}/draft")
+        draft["sections"][0]["rows"][0]["seats"][0]["x"] = x
+        tag = draft.pop("hash")
+        assert (await ask(shop, "PUT", f"/layouts/{name}", draft, **{"If-Match": f'"{tag}"'}))[0] == 200
+
     await eventually(kept, 25)
+    # Meanwhile another manager moves a seat: what is brought back was not drawn on that.
+    await another_moves_a_seat(0.5)
     page.once("dialog", lambda dialog: dialog.accept())
     await page.reload()
+    await expect(page.locator("#banner")).to_contain_text("Since then the draft was saved by somebody.")
     await press(page.get_by_role("button", name="Bring it back"))
     await expect(page.locator("#saying")).to_have_text("Unsaved changes")
-
-    # Meanwhile another manager moves a seat.
-    _, draft = await ask(shop, "GET", f"/layouts/{name}/draft")
-    draft["sections"][0]["rows"][0]["seats"][0]["x"] = 0.5
-    tag = draft.pop("hash")
-    status, _ = await ask(shop, "PUT", f"/layouts/{name}", draft, **{"If-Match": f'"{tag}"'})
-    assert status == 200
     await press(page.locator("#save"))
     await expect(page.locator("#dialog-title")).to_have_text("Somebody else has saved this draft")
     await expect(page.locator("#dialog li[data-kind=removed]")).to_contain_text("10 seats gone")
@@ -226,6 +231,13 @@ async def test_of_two_managers_nobody_overwrites_the_other(manager: Page, shop: 
     _, draft = await ask(shop, "GET", f"/layouts/{name}/draft")
     assert [section["name"] for section in draft["sections"]] == ["Circle"]
 
+    # Nobody publishes what they have not seen.
+    await another_moves_a_seat(0.25)
+    await press(page.locator("#publish"))
+    await expect(page.locator("#dialog-title")).to_have_text("Somebody else has saved this draft")
+    await press(page.get_by_role("button", name="Go on drawing"))
+    await expect(page.locator("#toast")).to_contain_text("Not saved yet.")
+
     # And where it was published meanwhile, mine becomes the next version.
     assert (await ask(shop, "POST", f"/layouts/{name}/publish"))[0] == 200
     await sheet.press("Control+a")
@@ -237,6 +249,20 @@ async def test_of_two_managers_nobody_overwrites_the_other(manager: Page, shop: 
     await expect(page.locator("#saying")).to_have_text("All changes saved")
     _, versions = await ask(shop, "GET", f"/layouts/{name}/versions")
     assert [each["state"] for each in versions["items"]] == ["published", "draft"]
+
+    # Whoever signs in at this page next sees what is drawn if the server says so. The session is other tests', too.
+    await page.route("**/api/v1/sessions", lambda route: route.abort(), times=1)
+    await press(page.locator("#out"))
+    await page.route("**/versions", lambda route: route.fulfill(status=403, json={"code": "forbidden"}), times=1)
+    for words in ("This account may not see seating plans.", ""):
+        await expect(page.locator("#go")).to_be_enabled()
+        await page.locator("#email").fill(ADMIN[0])
+        await page.locator("#password").fill(ADMIN[1])
+        await press(page.locator("#go"))
+        if words:
+            await expect(page.locator("#error")).to_have_text(words)
+            await expect(page.locator("#editor")).to_be_hidden()
+    await expect(page.locator("#editor")).to_be_visible()
 
 
 async def test_a_real_venue_is_imported_and_mended(manager: Page, shop: LiveServer) -> None:

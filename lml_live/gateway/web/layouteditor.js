@@ -1,5 +1,6 @@
 /** The editor of a seating plan: puts the sheet, the tools, the inspector, the check and the server together. */
 
+import { CallFailed } from "./bookingapi.js";
 import { byId, element, fill, idFrom, setText } from "./dom.js";
 import { furnishPage } from "./layoutbar.js";
 import { attachKeys } from "./layoutkeys.js";
@@ -314,7 +315,7 @@ export class Editor {
     byId("redo").disabled = history.next === null;
     byId("undo").title = history.last ? `Undo: ${history.last} (Ctrl+Z)` : "Nothing to undo";
     byId("redo").title = history.next ? `Redo: ${history.next} (Ctrl+Shift+Z)` : "Nothing to redo";
-    byId("save").disabled = !history.changed && life.latest !== null;
+    byId("save").disabled = Boolean(this.working) || (!history.changed && life.latest !== null);
     if (byId("steps").open) this.showSteps();
   }
 
@@ -333,6 +334,9 @@ export class Editor {
     try {
       const refused = await act();
       this.say(refused || done);
+    } catch (error) {
+      if (!(error instanceof CallFailed)) throw error;
+      this.say(this.life.refusal(error));
     } finally {
       this.working = false;
       for (const id of ["publish", "deploy", "import"]) byId(id).disabled = false;
@@ -349,7 +353,10 @@ export class Editor {
     if (!kept) return;
     const restore = () => {
       try {
-        this.act(kept.why === "imported" ? "Import" : "Bring back", openPlan(JSON.parse(kept.text)));
+        const plan = openPlan(JSON.parse(kept.text));
+        // A save names what this was drawn on, not what somebody has saved since: nobody's work is overwritten unseen.
+        if (kept.why !== "imported") this.life.base = kept.base;
+        this.act(kept.why === "imported" ? "Import" : "Bring back", plan);
       } catch (error) {
         if (!(error instanceof SyntaxError)) throw error;
       }
@@ -402,6 +409,10 @@ async function start() {
     byId("editor").hidden = byId("acts").hidden = false;
     editor.begin(plan);
     await editor.offer(kept);
+  } else {
+    // Nor does anybody else: the server says who may see a plan.
+    await editor.life.look();
+    editor.problems.later(0);
   }
   byId("editor").hidden = byId("acts").hidden = byId("chip").hidden = false;
   fill(byId("state"));

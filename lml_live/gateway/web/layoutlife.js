@@ -36,7 +36,7 @@ export class Life {
 
   /** Reads what there is. @returns {Promise<{plan: object, kept: object|null}>} */
   async open() {
-    await this._look();
+    await this.look();
     const draft = this.versions.find((version) => version.state === "draft");
     let plan = null;
     if (draft) plan = openPlan(await this._readDraft());
@@ -49,7 +49,8 @@ export class Life {
     return { plan, kept: await keptPlan(this.editor.id) };
   }
 
-  async _look() {
+  /** Which versions the server has. Only managers are told. */
+  async look() {
     try {
       this.versions = (await this.call("GET", `${this.path}/versions`)).items;
     } catch (error) {
@@ -96,7 +97,7 @@ export class Life {
         editor.problems.take(plan, error.problem);
         return `Not saved: ${editor.words(error.problem.errors.length, "thing")} must be mended first. They are listed under Check.`;
       }
-      return this._refusal(error);
+      return this.refusal(error);
     }
   }
 
@@ -107,14 +108,14 @@ export class Life {
     clearTimeout(this._keeping);
     if (editor.history.changed) this.keepSoon();
     else await dropPlan(editor.id);
-    await this._look();
+    await this.look();
     editor.showState();
   }
 
   /** Another has changed the draft. Nothing was stored; whoever is here decides, having seen the difference. */
   async _moved(plan, error) {
     const { editor } = this;
-    await this._look();
+    await this.look();
     const theirs = this.versions.find((version) => version.state === "draft");
     if (!theirs) {
       this.base = null;
@@ -173,7 +174,7 @@ export class Life {
       return "Their draft is shown. Undo brings yours back.";
     } catch (error) {
       if (!(error instanceof CallFailed)) throw error;
-      return this._refusal(error);
+      return this.refusal(error);
     }
   }
 
@@ -184,7 +185,7 @@ export class Life {
       return undefined;
     } catch (error) {
       if (!(error instanceof CallFailed)) throw error;
-      return error.status === 428 ? `${id} has a draft already.` : this._refusal(error);
+      return error.status === 428 ? `${id} has a draft already.` : this.refusal(error);
     }
   }
 
@@ -194,8 +195,10 @@ export class Life {
     if (editor.history.changed || !this.base) {
       const refused = await this.save();
       if (refused) return refused;
-    }
+    } else await this.look();
     const draft = this.versions.find((version) => version.state === "draft");
+    // What is published is what is shown here, and not what somebody has saved since.
+    if (draft && draft.hash !== this.base) return (await this._moved(editor.plan, new CallFailed(412))) || "Saved. Publish it when you have looked at it.";
     if (!draft) return `Nothing to publish: version ${this.latest.version} is ${this.latest.state} and has this content.`;
     const before = this.versions.filter((version) => version.state !== "draft").at(-1);
     const body = await this._difference(before, draft);
@@ -210,7 +213,7 @@ export class Life {
     );
     if (answer !== "publish") return "Not published.";
     this.base = null;
-    await this._look();
+    await this.look();
     editor.showState();
     return "";
   }
@@ -218,7 +221,7 @@ export class Life {
   /** Shows what deploying a version changes, and does it. */
   async deploy() {
     const { editor } = this;
-    await this._look();
+    await this.look();
     const version = this.versions.filter((each) => each.state === "published" || each.state === "deployed").at(-1);
     if (!version) return "Publish it first: only what cannot change any more is deployed.";
     const before = this.versions.filter((each) => each.state === "deployed" && each.version < version.version).at(-1);
@@ -234,7 +237,7 @@ export class Life {
       [{ value: "", words: "Not yet" }, { value: "deploy", words: "Deploy", primary: true, act: () => this._step("deploy", { version: version.version }) }],
     );
     if (answer !== "deploy") return "Not deployed.";
-    await this._look();
+    await this.look();
     editor.showState();
     return "";
   }
@@ -247,7 +250,7 @@ export class Life {
       return [element("p", {}, `Against version ${before.version}, ${before.state}:`), diffList(diff)];
     } catch (error) {
       if (!(error instanceof CallFailed)) throw error;
-      return this._refusal(error);
+      return this.refusal(error);
     }
   }
 
@@ -258,11 +261,11 @@ export class Life {
       return undefined;
     } catch (error) {
       if (!(error instanceof CallFailed)) throw error;
-      return this._refusal(error);
+      return this.refusal(error);
     }
   }
 
-  _refusal(error) {
+  refusal(error) {
     if (error.status === 401) {
       this.editor.session.attempt(() => Promise.reject(error));
       return "Please sign in again: what you have drawn is still here.";
@@ -287,7 +290,7 @@ export class Life {
     } catch (error) {
       if (!(error instanceof CallFailed)) throw error;
       const faults = error.problem.errors ?? [];
-      if (!faults.length) return this._refusal(error);
+      if (!faults.length) return this.refusal(error);
       await ask("This file cannot be read", [element("ul", {}, ...faults.slice(0, 100).map((each) => element("li", {}, `${each.path ? `${each.path}: ` : ""}${each.message}`)))], [{ value: "close", words: "Close", primary: true }]);
       return "Nothing was imported.";
     }
