@@ -27,7 +27,7 @@ export function categoryList(editor) {
     const { scene, map } = editor;
     const counts = countCategories(scene);
     const colours = map.theme.categories;
-      const state = JSON.stringify([scene.categories, [...counts], colours, editor.brushCategory()]);
+    const state = JSON.stringify([scene.categories, [...counts], colours, editor.brushCategory()]);
     if (state === known) return;
     known = state;
     const focused = document.activeElement?.dataset?.category;
@@ -90,6 +90,11 @@ export function dropUnused(editor) {
     if (!counts[at]) plan = dropCategory(plan, name);
   });
   editor.act("Drop unused categories", plan);
+}
+
+/** Why rows cannot go into a section of that name; nothing where they can. */
+export function noRows(editor, name) {
+  return editor.plan.sections.some((section) => section.name === name && section.kind === "standing") ? "This is a standing area: it has no rows." : undefined;
 }
 
 /** How seats are numbered: shared by the row tool and by what is chosen. */

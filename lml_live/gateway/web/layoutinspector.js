@@ -2,7 +2,7 @@
 
 import { fill } from "./dom.js";
 import { brushForm, areaToolForm, rowToolForm, shapeToolForm } from "./layouttoolforms.js";
-import { categoryChoices, numberingParts } from "./layoutcategories.js";
+import { categoryChoices, noRows, numberingParts } from "./layoutcategories.js";
 import { button, buttonRow, checkField, form, group, numberField, selectField, textField, words } from "./layoutforms.js";
 import { planForm } from "./layoutplanform.js";
 import { align, changeSections, changeSeats, duplicate, mark, move, moveToSection, remove, setFacts } from "./planedits.js";
@@ -152,7 +152,7 @@ function seatsForm(editor, inspector) {
       } }),
       textField("section-name", "Section", { when: () => oneSection() !== null, get: () => oneSection()?.name, set: (name) => (name ? void editor.act("Name a section", changeSections(editor.plan, new Set([oneSection()[KEY]]), (section) => ({ ...section, name }))) : "A name is expected.") }),
       categoryField(editor, "seats-category", () => common(of().seats, (seat) => seat.category)),
-      textField("to-section", "Move to section", { full: true, placeholder: "A section's name, or a new one", get: () => "", set: (name) => (name ? void editor.act("Move to a section", moveToSection(editor.plan, editor.chosen, name)) : undefined), suggestions: () => editor.plan.sections.filter((section) => section.kind === "seated").map((section) => section.name) }),
+      textField("to-section", "Move to section", { full: true, placeholder: "A section's name, or a new one", get: () => "", set: (name) => noRows(editor, name) ?? (name ? void editor.act("Move to a section", moveToSection(editor.plan, editor.chosen, name)) : undefined), suggestions: () => editor.plan.sections.filter((section) => section.kind === "seated").map((section) => section.name) }),
     ]),
     group("Seat numbers", [...numberingParts(editor, "renumber"), button("Number the seats", numberNow, { full: true, primary: true })], { submit: numberNow }),
     group(

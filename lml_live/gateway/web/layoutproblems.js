@@ -92,7 +92,8 @@ export class Problems {
       if (!(error instanceof CallFailed)) throw error;
       const words = error.status === 401 ? "Sign in again to have the plan checked." : "The plan could not be checked just now.";
       setText(byId("problems-lead"), words);
-      wait = error.status === 401 ? 0 : AGAIN_MS;
+      // What is refused is refused again, and a large plan is a large question.
+      wait = error.passing ? Math.max(AGAIN_MS, error.problem.retry_after_ms ?? 0) : 0;
     } finally {
       this._asking = false;
     }

@@ -1,6 +1,6 @@
 /** What the tools that draw are set to, and the same by numbers for those who draw without a mouse. */
 
-import { categoryChoices, categoryList, categoryParts, numberingParts } from "./layoutcategories.js";
+import { categoryChoices, categoryList, categoryParts, noRows, numberingParts } from "./layoutcategories.js";
 import { button, buttonRow, form, group, numberField, selectField, textField, words } from "./layoutforms.js";
 import { BLOCK_ROWS_MAX, ROW_SEATS_MAX } from "./planrows.js";
 
@@ -34,7 +34,7 @@ export function rowToolForm(editor) {
     words("h2", () => "Draw rows"),
     words("p", () => "Drag on the sheet, or type both ends.", { class: "muted small" }),
     group(null, [
-      textField("draw-section", "Section", { get: () => editor.sectionToDraw(), set: (name) => void (row.section = name), suggestions: () => editor.plan.sections.filter((section) => section.kind === "seated").map((section) => section.name) }),
+      textField("draw-section", "Section", { get: () => editor.sectionToDraw(), set: (name) => noRows(editor, name) ?? void (row.section = name), suggestions: () => editor.plan.sections.filter((section) => section.kind === "seated").map((section) => section.name) }),
       textField("draw-label", "First row", { get: () => row.label || editor.nextLabel(), set: (label) => void (row.label = label) }),
       toolCategory(editor, "draw-category"),
       numberField("draw-rows", "Rows", { whole: true, least: 1, most: BLOCK_ROWS_MAX, get: () => row.rows, set: (value) => void (row.rows = value) }),
