@@ -213,6 +213,17 @@ export function finding(layout) {
   ];
 }
 
+/** Two tabs on one plan: the second has saved, the first has not. */
+export async function keeping() {
+  const [one, other] = [await import("/web/layoutkeep.js"), await import("/web/layoutkeep.js?another")];
+  const found = [];
+  for (const act of [() => one.keepPlan("x", { text: "one" }), () => other.dropPlan("x"), () => one.dropPlan("x"), () => one.keepPlan("x", { text: "two" }), () => other.dropPlan("x", { anybodys: true })]) {
+    await act();
+    found.push((await one.keptPlan("x"))?.text ?? null);
+  }
+  return found;
+}
+
 /** A dialog that is asked for while another is open, names and numbers out of all bounds. */
 export async function asking() {
   const { ask } = await import("/web/layoutdialogs.js");

@@ -242,6 +242,10 @@ async def test_the_last_question_is_answered_and_no_number_is_out_of_bounds(blan
     }
 
 
+async def test_a_tab_drops_what_it_has_kept_and_not_what_another_has(blank: Page) -> None:
+    assert await run(blank, "keeping") == ["one", "one", None, "two", None]
+
+
 async def test_of_forty_thousand_seats_the_touched_tiles_are_painted_anew(blank: Page) -> None:
     found = await run(blank, "repainting")
     assert found["look"] == "B"

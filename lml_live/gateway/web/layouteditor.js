@@ -360,6 +360,7 @@ export class Editor {
       } catch (error) {
         if (!(error instanceof SyntaxError)) throw error;
       }
+      this.life.keepNow(); // from now on it is this page's
       this._measure();
       this.map.fit();
     };
@@ -369,7 +370,7 @@ export class Editor {
       return;
     }
     const moved = kept.base !== this.life.base ? " Since then the draft was saved by somebody." : "";
-    this.showBanner(`You have drawn here on ${shortDateTime(kept.at)} and not saved it.${moved}`, [["Bring it back", restore], ["Forget it", () => dropPlan(this.id)]]);
+    this.showBanner(`You have drawn here on ${shortDateTime(kept.at)} and not saved it.${moved}`, [["Bring it back", restore], ["Forget it", () => dropPlan(this.id, { anybodys: true })]]);
   }
 
   /** What an import changed on the way, for those who want to know. */
