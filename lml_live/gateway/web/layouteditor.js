@@ -161,7 +161,7 @@ export class Editor {
     for (const points of blockPoints(this.blockOf(from, to))) {
       const found = seatNumbers(points.length, numbers, leftFirst(points));
       if (!found) {
-        this.say("These numbers do not work out: they must stay from 0 to 999,999, and fit odd or even.", true);
+        this.say("These numbers do not work out: they must stay from 0 to 999,999, and fit odd or even.");
         return;
       }
       label = freeName(label, taken);
