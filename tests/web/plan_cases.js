@@ -213,6 +213,17 @@ export function finding(layout) {
   ];
 }
 
+/** Two tabs on one plan: the second has saved, the first has not. */
+export async function keeping() {
+  const [one, other] = [await import("/web/layoutkeep.js"), await import("/web/layoutkeep.js?another")];
+  const found = [];
+  for (const act of [() => one.keepPlan("x", { text: "one" }), () => other.dropPlan("x"), () => one.dropPlan("x"), () => one.keepPlan("x", { text: "two" }), () => other.dropPlan("x", { anybodys: true })]) {
+    await act();
+    found.push((await one.keptPlan("x"))?.text ?? null);
+  }
+  return found;
+}
+
 /** A dialog that is asked for while another is open, names and numbers out of all bounds. */
 export async function asking() {
   const { ask } = await import("/web/layoutdialogs.js");
@@ -224,6 +235,13 @@ export async function asking() {
   const second = ask("Whose draft?", [], [{ value: "mine", words: "Mine" }]);
   await closed;
   dialog.querySelector("[data-value=mine]").click();
+  let published;
+  const third = ask("Publish?", [], [{ value: "publish", words: "Publish", act: () => new Promise((done) => (published = done)) }]);
+  dialog.querySelector("[data-value=publish]").click();
+  const escaped = new Promise((done) => dialog.addEventListener("close", done, { once: true }));
+  dialog.close();
+  await escaped;
+  published();
   let taken = null;
   const field = numberField("n", "N", { get: () => 1, set: (value) => void (taken = value) });
   const [input] = field.node.getElementsByTagName("input");
@@ -233,7 +251,7 @@ export async function asking() {
     return [input.getAttribute("aria-invalid"), taken];
   });
   const long = "9".repeat(20);
-  return { answers: await Promise.all([first, second]), wrong, free: plans.freeName(long, new Set([long])) !== long, following: numbers.following(`A${long}`) !== `A${long}` };
+  return { answers: await Promise.all([first, second, third]), wrong, free: plans.freeName(long, new Set([long])) !== long, following: numbers.following(`A${long}`) !== `A${long}` };
 }
 
 /** How many tiles an edit of one row of 40,000 seats paints anew, and how many there are. */

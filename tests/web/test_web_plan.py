@@ -235,11 +235,15 @@ async def test_findings_are_told_in_words_with_the_seats_that_are_meant(blank: P
 async def test_the_last_question_is_answered_and_no_number_is_out_of_bounds(blank: Page) -> None:
     refused = ["true", None]
     assert await run(blank, "asking") == {
-        "answers": ["", "mine"],
+        "answers": ["", "mine", "publish"],
         "wrong": [*[refused] * 4, [None, 12.5]],
         "free": True,
         "following": True,
     }
+
+
+async def test_a_tab_drops_what_it_has_kept_and_not_what_another_has(blank: Page) -> None:
+    assert await run(blank, "keeping") == ["one", "one", None, "two", None]
 
 
 async def test_of_forty_thousand_seats_the_touched_tiles_are_painted_anew(blank: Page) -> None:

@@ -25,25 +25,30 @@ export function ask(title, body, acts) {
   fill(byId("dialog-body"), ...body);
   return new Promise((resolve) => {
     let answer = "";
+    let acting = false;
+    const done = () => resolve(answer);
     const buttons = acts.map(({ value, words, primary, act }) => {
       const made = element("button", { class: `button${primary ? " primary" : ""}`, type: "button", data: { value } }, words);
       made.addEventListener("click", async () => {
         for (const each of buttons) each.disabled = true;
         setText(byId("dialog-error"), "");
+        acting = true;
         const refused = act ? await act() : undefined;
+        acting = false;
         for (const each of buttons) each.disabled = false;
         if (refused) {
           setText(byId("dialog-error"), refused);
           made.focus();
-          return;
-        }
-        answer = value;
-        dialog.close();
+        } else answer = value;
+        const closed = !dialog.open || !made.isConnected;
+        if (closed) done();
+        else if (!refused) dialog.close();
       });
       return made;
     });
     fill(byId("dialog-acts"), ...buttons);
-    leave = () => resolve(answer);
+    leave = () => acting || done();
+    // What was closed with Escape while it did something is answered when that is done.
     dialog.onclose = () => dialog.open || leave();
     dialog.showModal();
     byId("dialog-title").focus();

@@ -161,7 +161,7 @@ export class Editor {
     for (const points of blockPoints(this.blockOf(from, to))) {
       const found = seatNumbers(points.length, numbers, leftFirst(points));
       if (!found) {
-        this.say("These numbers do not work out: they must stay from 0 to 999,999, and fit odd or even.", true);
+        this.say("These numbers do not work out: they must stay from 0 to 999,999, and fit odd or even.");
         return;
       }
       label = freeName(label, taken);
@@ -360,6 +360,7 @@ export class Editor {
       } catch (error) {
         if (!(error instanceof SyntaxError)) throw error;
       }
+      this.life.keepNow(); // from now on it is this page's
       this._measure();
       this.map.fit();
     };
@@ -369,7 +370,7 @@ export class Editor {
       return;
     }
     const moved = kept.base !== this.life.base ? " Since then the draft was saved by somebody." : "";
-    this.showBanner(`You have drawn here on ${shortDateTime(kept.at)} and not saved it.${moved}`, [["Bring it back", restore], ["Forget it", () => dropPlan(this.id)]]);
+    this.showBanner(`You have drawn here on ${shortDateTime(kept.at)} and not saved it.${moved}`, [["Bring it back", restore], ["Forget it", () => dropPlan(this.id, { anybodys: true })]]);
   }
 
   /** What an import changed on the way, for those who want to know. */

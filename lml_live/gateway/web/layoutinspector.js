@@ -127,12 +127,12 @@ function seatsForm(editor, inspector) {
   const numberNow = () => {
     const plan = renumber(editor.plan, editor.chosen, editor.settings.numbers);
     if (plan) editor.act("Number seats", plan);
-    else editor.say("These numbers do not work out: they must stay from 0 to 999,999, and fit odd or even.", true);
+    else editor.say("These numbers do not work out: they must stay from 0 to 999,999, and fit odd or even.");
   };
   const nameNow = () => {
     const plan = relabelRows(editor.plan, editor.chosen, names, names.reversed);
     if (plan) editor.act("Name rows", plan);
-    else editor.say("These names do not work out: the first one does not fit.", true);
+    else editor.say("These names do not work out: the first one does not fit.");
   };
   const aligned = (way, text, title) => button(text, () => editor.act("Align", align(editor.plan, editor.chosen, way)), { title });
   const bent = () => {

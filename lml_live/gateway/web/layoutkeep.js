@@ -3,9 +3,13 @@
  * list to the editor. A few of them only, and none where storage is forbidden.
  */
 
+import { randomKey } from "./keys.js";
+
 const DATABASE = "lml.plans";
 const STORE = "unsaved";
 export const KEPT_MAX = 5;
+/** Which page has kept a plan: what another tab has not saved is not this one's to drop. */
+const PAGE = randomKey();
 
 /** @returns {Promise<IDBDatabase|null>} */
 function open() {
@@ -45,7 +49,7 @@ async function within(mode, act) {
 /** @param {{text: string, base: string|null, why: string, notes?: string[]}} what `base` is the hash that it was drawn on */
 export function keepPlan(id, what) {
   return within("readwrite", (store) => {
-    store.put({ id, at: Date.now(), ...what });
+    store.put({ id, at: Date.now(), page: PAGE, ...what });
     const all = store.getAllKeys();
     all.onsuccess = () => {
       if (all.result.length <= KEPT_MAX) return;
@@ -73,6 +77,12 @@ export function keptPlan(id) {
   });
 }
 
-export function dropPlan(id) {
-  return within("readwrite", (store) => store.delete(id));
+/** Drops what this page has kept, or whatever is kept, where somebody said so. */
+export function dropPlan(id, { anybodys = false } = {}) {
+  return within("readwrite", (store) => {
+    const request = store.get(id);
+    request.onsuccess = () => {
+      if (anybodys || request.result?.page === PAGE) store.delete(id);
+    };
+  });
 }

@@ -132,8 +132,7 @@ export class Life {
       this.base = theirs.hash;
       return this.save();
     }
-    const other = { id: `${editor.id}-2`.slice(0, 64) };
-    const field = element("input", { id: "other-id", autocomplete: "off", maxLength: 64, spellcheck: false, value: other.id });
+    const field = element("input", { id: "other-id", autocomplete: "off", maxLength: 64, spellcheck: false, value: `${editor.id.slice(0, 62)}-2` });
     const answer = await ask(
       "Somebody else has saved this draft",
       [
@@ -165,17 +164,12 @@ export class Life {
 
   /** Their draft as one step, so that mine is one step back. */
   async _takeTheirs() {
-    try {
-      const plan = openPlan(await this._readDraft());
-      this.editor.act("Take their draft", plan);
-      this.editor.history.keep(plan);
-      this.editor.showState();
-      this.keepSoon();
-      return "Their draft is shown. Undo brings yours back.";
-    } catch (error) {
-      if (!(error instanceof CallFailed)) throw error;
-      return this.refusal(error);
-    }
+    const plan = openPlan(await this._readDraft());
+    this.editor.act("Take their draft", plan);
+    this.editor.history.keep(plan);
+    this.editor.showState();
+    this.keepSoon();
+    return "Their draft is shown. Undo brings yours back.";
   }
 
   async _saveAs(plan, id) {
@@ -202,7 +196,6 @@ export class Life {
     if (!draft) return `Nothing to publish: version ${this.latest.version} is ${this.latest.state} and has this content.`;
     const before = this.versions.filter((version) => version.state !== "draft").at(-1);
     const body = await this._difference(before, draft);
-    if (typeof body === "string") return body;
     const answer = await ask(
       `Publish version ${draft.version}?`,
       [
@@ -227,7 +220,6 @@ export class Life {
     const before = this.versions.filter((each) => each.state === "deployed" && each.version < version.version).at(-1);
     if (version.state === "deployed") return `Version ${version.version} is deployed already.${editor.history.changed || this.base ? " Publish what you have drawn since." : ""}`;
     const body = await this._difference(before, version);
-    if (typeof body === "string") return body;
     const answer = await ask(
       `Deploy version ${version.version}?`,
       [
@@ -242,16 +234,11 @@ export class Life {
     return "";
   }
 
-  /** What the step from one version to another changes, as parts of a dialog; or why it cannot be said. */
+  /** What the step from one version to another changes, as parts of a dialog. */
   async _difference(before, after) {
     if (!before) return [element("p", {}, `It is the first: ${after.seat_count.toLocaleString()} seats, ${after.place_count.toLocaleString()} places in all.`)];
-    try {
-      const diff = await this.call("GET", `${this.path}/diff?from=${before.version}&to=${after.version}`);
-      return [element("p", {}, `Against version ${before.version}, ${before.state}:`), diffList(diff)];
-    } catch (error) {
-      if (!(error instanceof CallFailed)) throw error;
-      return this.refusal(error);
-    }
+    const diff = await this.call("GET", `${this.path}/diff?from=${before.version}&to=${after.version}`);
+    return [element("p", {}, `Against version ${before.version}, ${before.state}:`), diffList(diff)];
   }
 
   /** @returns {Promise<string|undefined>} why it was refused */
