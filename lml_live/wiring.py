@@ -455,6 +455,7 @@ async def _listen(dsn: str, live: Live, upkeep: Upkeep) -> None:
             await connection.add_listener(CHANNEL, hear)
             for event in list(live.feed.rooms):
                 hear(None, 0, CHANNEL, event)
+            upkeep.look_again()  # a sale that opened meanwhile has no room yet
             while not connection.is_closed():
                 try:
                     event = await asyncio.wait_for(heard.get(), limits.NOTICES_RETRY_SECONDS)

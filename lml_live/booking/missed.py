@@ -65,6 +65,7 @@ class MissedNotices:
         else:
             log.warning("Stripe has more undelivered events than are read at once; the next look begins anew")
         if kept:
-            log.warning("%d notices of Stripe's were found that had not come: look whether its webhooks reach us", kept)
+            # A few are those that are on their way at this moment.
+            log.warning("%d notices of Stripe's had not come yet; if it is many, do its webhooks reach us?", kept)
             self._wake()
         return kept

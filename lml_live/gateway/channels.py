@@ -64,7 +64,7 @@ def routes(services: EventServices) -> list[web.RouteDef]:
     async def assign_seats(request: web.Request) -> web.Response:
         staff = await require_staff(request, desk, "manager")
 
-        async def act(_named: str | None) -> web.Response:
+        async def act(_named: str) -> web.Response:
             body = await read_body(request, AssignRequest)
             wanted = Selection(body.seats, body.runs, body.areas)
             event_id = request.match_info["event"]
@@ -76,7 +76,7 @@ def routes(services: EventServices) -> list[web.RouteDef]:
     async def open_channel(request: web.Request) -> web.Response:
         staff = await require_staff(request, desk, "manager")
 
-        async def act(_named: str | None) -> web.Response:
+        async def act(_named: str) -> web.Response:
             body = await read_body(request, ReasonBody)
             event_id, name = request.match_info["event"], request.match_info["channel"]
             await allotting.open(event_id, name, body.reason, staff.id)

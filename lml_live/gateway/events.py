@@ -199,7 +199,7 @@ def routes(services: EventServices) -> list[web.RouteDef]:
     async def block_seats(request: web.Request) -> web.Response:
         staff = await require_staff(request, desk, "manager")
 
-        async def act(named: str | None) -> web.Response:
+        async def act(named: str) -> web.Response:
             body = await read_body(request, BlockRequest)
             wanted = Selection(body.seats, body.runs, body.areas)
             event_id = request.match_info["event"]
@@ -212,7 +212,7 @@ def routes(services: EventServices) -> list[web.RouteDef]:
     async def unblock_seats(request: web.Request) -> web.Response:
         staff = await require_staff(request, desk, "manager")
 
-        async def act(named: str | None) -> web.Response:
+        async def act(named: str) -> web.Response:
             body = await read_body(request, UnblockRequest)
             wanted = Selection(body.seats, body.runs, body.areas)
             event_id = request.match_info["event"]

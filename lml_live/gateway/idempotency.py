@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import logging
 import re
+import secrets
 import time
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -20,6 +21,7 @@ HEADER: Final = "Idempotency-Key"
 
 _SQL: Final = postgres.statements("idempotency")
 _PRINTABLE: Final = re.compile(r"[\x21-\x7e]+")
+_OWN_NAME: Final = web.RequestKey("own_name", str)
 _log = logging.getLogger(__name__)
 
 
@@ -82,11 +84,17 @@ class IdempotencyKeys:
         return await self._first(name, attempt, act)
 
     async def once_if_named(
-        self, request: web.Request, caller: str, act: Callable[[str | None], Awaitable[web.Response]]
+        self, request: web.Request, caller: str, act: Callable[[str], Awaitable[web.Response]]
     ) -> web.Response:
-        """`once` where the request has a key, of which `act` is given the seed; as often as it is sent where not."""
+        """`once` where the request has a key, of which `act` is given the seed; as often as it is sent where not.
+
+        A request without a key has a name of its own: a deadlock's victim is done again, and what it had counted
+        before that is not counted twice.
+        """
         if HEADER not in request.headers:
-            return await act(None)
+            if _OWN_NAME not in request:
+                request[_OWN_NAME] = secrets.token_hex(32)
+            return await act(request[_OWN_NAME])
         return await self.once(request, caller, lambda: act(request_seed(caller, request)))
 
     async def _first(

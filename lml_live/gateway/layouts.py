@@ -60,7 +60,7 @@ OPERATIONS: Final = (
         " Nothing is stored.",
         body=Layout,
         answers={200: LayoutReport},
-        codes=_MANAGER_CODES,
+        codes=(*_MANAGER_CODES, "rate_limited"),
     ),
     Operation(
         name="save_layout",

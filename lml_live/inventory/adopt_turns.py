@@ -52,8 +52,9 @@ class AdoptTurns:
             raise
 
     def _pass_on(self) -> None:
-        queue = self._first or self._others
-        if not queue:
-            self._free += 1
-            return
-        queue.pop(next(iter(queue))).set_result(None)
+        while queue := self._first or self._others:
+            waiting = queue.pop(next(iter(queue)))
+            if not waiting.done():  # else whoever waited was cancelled in this tick
+                waiting.set_result(None)
+                return
+        self._free += 1

@@ -179,6 +179,27 @@ async def test_a_deadlocks_victim_is_done_again_under_its_key(client: TestClient
     assert counter.executions == 3
 
 
+async def test_a_deadlocks_victim_without_a_key_keeps_its_name(pool: Pool) -> None:
+    """What it had counted before under that name is known again; the next request is another one."""
+    keys, names = IdempotencyKeys(pool), list[str]()
+
+    async def act(name: str) -> web.Response:
+        names.append(name)
+        if len(names) == 1:
+            raise RolledBack("Again.")
+        return web.Response()
+
+    async def handler(request: web.Request) -> web.Response:
+        return await keys.once_if_named(request, "anna", act)
+
+    app = web.Application(middlewares=[problems_middleware])
+    app.router.add_post("/things", handler)
+    async with TestClient(TestServer(app)) as client:
+        assert [(await client.post("/things")).status for _ in range(2)] == [200, 200]
+    first, again, other = names
+    assert first == again != other
+
+
 async def test_a_first_request_that_died_does_not_block_the_key(
     client: TestClient[Any, Any], counter: Till, pool: Pool
 ) -> None:

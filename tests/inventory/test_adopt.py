@@ -436,6 +436,23 @@ async def test_turns_go_to_the_hurried_first_and_are_never_lost() -> None:
     await asyncio.wait_for(take("g"), 5)
 
 
+async def test_a_turn_passes_by_whoever_is_cancelled_in_the_tick_in_which_it_ends() -> None:
+    turns, order, ends = AdoptTurns(1), list[str](), asyncio.Event()
+
+    async def take(name: str) -> None:
+        async with turns.take(name):
+            order.append(name)
+            await ends.wait()
+
+    tasks = {name: asyncio.create_task(take(name)) for name in "abc"}
+    await asyncio.sleep(0)
+    ends.set()  # "a" goes on before "b" hears that it is cancelled
+    tasks["b"].cancel()
+    answers = await asyncio.wait_for(asyncio.gather(*tasks.values(), return_exceptions=True), 20)
+    assert [type(answer) for answer in answers] == [type(None), asyncio.CancelledError, type(None)]
+    assert order == ["a", "c"]
+
+
 # --- While it is adopted, and adopters that die
 
 

@@ -1,10 +1,12 @@
 """Who sweeps: one worker leads, the others ask for its place over a connection that they keep."""
 
+import asyncio
 from unittest.mock import MagicMock
 
 from inventory_fixtures import inventory_dsn_fixture, pool_fixture, scripts_keep_their_word  # noqa: F401
 from waiting import eventually
 
+from lml_live import wiring
 from lml_live.infra import postgres
 from lml_live.inventory.upkeep import Upkeep
 
@@ -41,3 +43,14 @@ async def test_one_leads_and_who_asks_connects_once(pool: postgres.Pool, invento
             for connection in (upkeep._leader, upkeep._candidate):
                 if connection is not None:
                     connection.terminate()
+
+
+async def test_whoever_hears_of_events_again_looks_for_sales_that_opened_meanwhile(inventory_dsn: str) -> None:
+    """Also where nobody looks at one: a house without a sale asked for them only every few seconds."""
+    live, upkeep, looked = MagicMock(), MagicMock(), asyncio.Event()
+    live.feed.rooms, upkeep.look_again = {}, looked.set
+    listening = asyncio.create_task(wiring._listen(inventory_dsn, live, upkeep))
+    try:
+        await asyncio.wait_for(looked.wait(), 30)
+    finally:
+        listening.cancel()

@@ -92,6 +92,10 @@ def test_a_plan_in_huge_units_keeps_its_proportion_and_that_is_said() -> None:
     width, height = answer.layout.viewport.width, answer.layout.viewport.height
     assert width / height == pytest.approx(0.0212 / 0.0112, rel=0.01)
     assert any("units 1/" in note for note in answer.notes), answer.notes
+    # One that no number of a unit's parts makes large enough is refused: it was a fault of ours.
+    answer = import_layout(b"section,row,number,x,y\nA,1,1,0,0\nA,1,2,1e-320,1e-320\n", filename="seats.csv")
+    assert isinstance(answer, Rejected)
+    assert {violation.path for violation in answer.violations} == {"viewport.width", "viewport.height"}
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,8 @@ _MARGIN: Final = 0.03
 _VIEWPORT_SIDE_MIN: Final = 100.0
 """Hundredths of a side below 1 are a proportion of one digit or two, or none at all."""
 _VIEWPORT_SIDE_MAX: Final = limits.VIEWPORT_MAX / 10
+_UNITS_MAX: Final = 10**300
+"""Beyond it a unit's part is no number of the machine's; a plan that is smaller yet has no size, and is refused."""
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -178,7 +180,11 @@ def _viewport_of(box: Box, draft: Draft) -> Viewport:
     """The size, in hundredths of the file's unit; of a file whose unit is larger than its plan, in smaller ones."""
     width, height, smaller = box.width, box.height, 1
     if min(width, height) < 1:
-        while min(width, height) * smaller < _VIEWPORT_SIDE_MIN and max(width, height) * smaller < _VIEWPORT_SIDE_MAX:
+        while (
+            smaller < _UNITS_MAX
+            and min(width, height) * smaller < _VIEWPORT_SIDE_MIN
+            and max(width, height) * smaller < _VIEWPORT_SIDE_MAX
+        ):
             smaller *= 10
         draft.notes.append(
             f"The plan is {width:.3g} by {height:.3g} of its units: it is said in units 1/{smaller} as large"
