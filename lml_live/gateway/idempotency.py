@@ -111,7 +111,7 @@ class IdempotencyKeys:
             if not decided:
                 # Also when this task was cancelled: the deed must not wait for the caller's patience.
                 await asyncio.shield(self._give_back(name, attempt))
-        return await self._keep(name, attempt, response) if decided else response
+        return await postgres.again(lambda: self._keep(name, attempt, response)) if decided else response
 
     async def _keep(self, name: tuple[str, str, str, str], attempt: int, response: web.Response) -> web.Response:
         """Keeps an answer, and answers what is kept: that of whoever took the key over from one that was slow."""
