@@ -141,8 +141,8 @@ class Holding:
                         await use_up_places(connected, event, outcome.lent, "held", *told)
                     await _record(connected, event, "hold", "held", hold, holder, act, taken, places)
             if state == "ended":
-                # A colleague released what was listed as `taking`, before the inventory had it. What was not asked of the
-                # house is not the house's: without its turn, what PostgreSQL has as blocked may be half told.
+                # A colleague released what was listed as `taking`, before the inventory had it. Nothing of it is the
+                # house's where nothing was asked of the house; and outside its turn, blocks may be half told.
                 kept = await self._kept_back(event, seat_ids, hold) if over_house else (set[int](), NO_BLOCKS)
                 await self._inventory.withdraw_hold(event, hold, *kept)
                 return _ENDED
