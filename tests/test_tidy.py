@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections import Counter
 from functools import cache
 from pathlib import Path
 
@@ -265,3 +266,9 @@ def test_there_is_no_off_switch() -> None:
         froms = {imported for imported in imports(tree) if imported in ("os", "posix")}
         named = [node for node in telling(tree) if isinstance(node, ast.ImportFrom) and node.module in froms]
         assert not any(SEES_ENVIRONMENT.fullmatch(alias.name) for node in named for alias in node.names), name
+
+
+def test_no_two_modules_of_the_tests_have_one_name() -> None:
+    """They are found by their names alone: of two, whoever imports gets that which was imported first."""
+    names = Counter(path.name for path in (ROOT / "tests").rglob("*.py") if path.name != "conftest.py")
+    assert [name for name, count in names.items() if count > 1] == []

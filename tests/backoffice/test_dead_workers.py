@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from box_office import FREE, HELD, HOUSE, IDS, KILL, Office, die, office_fixture  # noqa: F401
+from back_office import FREE, HELD, HOUSE, IDS, KILL, Office, die, office_fixture  # noqa: F401
 from databases import locks_waited_for
 from inventory_fixtures import (  # noqa: F401
     house_fixture,

@@ -9,7 +9,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from box_office import BEGINNING, FREE, HELD, HOUSE, IDS, KILL, SOLD, Office, office_fixture  # noqa: F401
+from back_office import BEGINNING, FREE, HELD, HOUSE, IDS, KILL, SOLD, Office, office_fixture  # noqa: F401
 from inventory_fixtures import (  # noqa: F401
     house_fixture,
     inventory_dsn_fixture,
