@@ -531,7 +531,8 @@ async def test_a_forgotten_key_still_knows_its_booking(anna: Visitor, shop: Live
     assert (await anna.book(first.body["hold"], key="one")).body["id"] == first.body["id"]
 
 
-MARK_SECONDS = 10
+MARK_SECONDS = 30
+"""The product's own: half of it is what a slow machine has for the second request, after the first counts as dead."""
 
 
 WAITING_PORT = """
@@ -588,7 +589,7 @@ async def test_a_worker_that_died_between_mark_and_claim_is_finished_by_the_same
             assert answer.code in ("idempotency_in_progress", "rate_limited", "unavailable"), answer.body
             return None
 
-        made: Answer = await eventually(is_answered, 30)
+        made: Answer = await eventually(is_answered, 60)
         assert made.body["seats"] == [visitor.seat_ids[0]]
         assert "idempotency_in_progress" in heard, "it was not the running time that let the key go"
         assert (await visitor.call("GET", f"/holds/{hold}")).body["booking"] == made.body["id"]
