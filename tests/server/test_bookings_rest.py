@@ -531,8 +531,7 @@ async def test_a_forgotten_key_still_knows_its_booking(anna: Visitor, shop: Live
     assert (await anna.book(first.body["hold"], key="one")).body["id"] == first.body["id"]
 
 
-MARK_SECONDS = 30
-"""The product's own: half of it is what a slow machine has for the second request, after the first counts as dead."""
+MARK_SECONDS = 10
 
 
 WAITING_PORT = """
@@ -592,7 +591,14 @@ async def test_a_worker_that_died_between_mark_and_claim_is_finished_by_the_same
         made: Answer = await eventually(is_answered, 60)
         assert made.body["seats"] == [visitor.seat_ids[0]]
         assert "idempotency_in_progress" in heard, "it was not the running time that let the key go"
-        assert (await visitor.call("GET", f"/holds/{hold}")).body["booking"] == made.body["id"]
+
+        async def is_booked() -> bool:
+            answer = await visitor.call("GET", f"/holds/{hold}")
+            # Who has just asked so often may have to wait.
+            assert answer.status == 200 or answer.code == "rate_limited", answer.body
+            return answer.status == 200 and bool(answer.body["booking"] == made.body["id"])
+
+        await eventually(is_booked)
 
 
 # --- The webhook
