@@ -49,21 +49,23 @@ class MissedNotices:
         """Keeps what was not delivered since the last look of this process, at first of all that Stripe still knows;
         answers how many notices are new. Raises `PaymentFault`, `Unavailable`: then the next look begins as this one.
 
-        What is still on its way counts as undelivered: it is kept now, and its delivery is a repetition.
+        What is still on its way counts as undelivered: it is kept now, and its delivery is a repetition. Of more than
+        are read at once the oldest wait for the daily match: else a list that stays as long is read at each look.
         """
-        back = (
-            timedelta(days=limits.MISSED_DAYS) if self._looked is None else timedelta(seconds=limits.FIND_SLACK_SECONDS)
-        )
-        since, after, kept = (self._looked or now) - back, None, 0
+        if self._looked is None:
+            since = now - timedelta(days=limits.MISSED_DAYS)
+        else:
+            since = self._looked - timedelta(seconds=limits.FIND_SLACK_SECONDS)
+        after, kept = None, 0
         for _ in range(limits.MISSED_PAGES_MAX):
             notices, after = await self._read_page(since, after)
             for notice in notices:
                 kept += await self._keep(notice.id, notice.type, notice.intent)
             if after is None:
-                self._looked = now
                 break
         else:
-            log.warning("Stripe has more undelivered events than are read at once; the next look begins anew")
+            log.warning("Stripe has more undelivered events than are read at once: the oldest wait for the daily match")
+        self._looked = now
         if kept:
             # A few are those that are on their way at this moment.
             log.warning("%d notices of Stripe's had not come yet; if it is many, do its webhooks reach us?", kept)

@@ -237,6 +237,9 @@ async def test_undelivered_events_are_read_page_by_page_and_again_from_where_it_
     pages[:] = [((), "e0")] * limits.MISSED_PAGES_MAX
     assert await missed.look(now + timedelta(minutes=10)) == 0
     assert "more undelivered events" in caplog.text
+    pages[:] = [((), None)]
+    assert await missed.look(now + timedelta(minutes=15)) == 0
+    assert asked[-1] == (now + timedelta(minutes=10) - slack, None), "what was too much is not read again each time"
 
 
 async def test_what_is_young_is_left_for_the_next_match(house: BookingHouse, event: str, matching: Matching) -> None:
