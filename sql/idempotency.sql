@@ -26,8 +26,9 @@ DELETE FROM idempotency_key
 WHERE caller = $1 AND method = $2 AND path = $3 AND key = $4 AND attempt = $5 AND status IS NULL
 
 -- name: drop_old_keys
--- Forgets keys that are older than they are promised to be kept, some at a time.
+-- Forgets keys that are older than they are promised to be kept, some at a time; another worker forgets others.
 DELETE FROM idempotency_key
 WHERE (caller, method, path, key) IN (
     SELECT caller, method, path, key FROM idempotency_key
-    WHERE created < now() - make_interval(hours => $1) ORDER BY created LIMIT $2)
+    WHERE created < now() - make_interval(hours => $1) ORDER BY created LIMIT $2
+    FOR UPDATE SKIP LOCKED)

@@ -1,8 +1,8 @@
 """Bodies of whole layouts, which are a few times their size while they are read: one is worked on at a time.
 
-Whoever sends slowly holds up nobody: the turn begins when the body is in. How long that may take, how large it may be
-and how many may be on their way or wait for their turn is bounded; who comes when that many are here is told to come
-again, at once.
+Whoever sends slowly keeps nobody from the turn, which begins when the body is in, but one of the few places: how many
+are on their way or wait is bounded, as is how long a body may take and how large it may be. Who comes when all places
+are taken is told to come again, at once.
 """
 
 import asyncio
