@@ -4,17 +4,13 @@ Every request is decoded into the server's own message types and answered with a
 prints where it listens and ends with its stdin.
 """
 
-import asyncio
 import contextlib
-import gc
-import sys
 from typing import Final
 
 import uvloop
 from aiohttp import WSMsgType, web
 
-from lml_live.bench.orders import Done, write
-from lml_live.devstack.child import LOOPBACK
+from lml_live.bench.peer import serve
 from lml_live.gateway import wire
 
 _NOW_MS: Final = 1_800_000_000_000
@@ -58,19 +54,7 @@ async def _converse(request: web.Request) -> web.WebSocketResponse:
 async def _main() -> None:
     app = web.Application()
     app.router.add_get("/api/v1/events/{event}/live", _converse)
-    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, LOOPBACK, 0, backlog=4096)
-    await site.start()
-    gc.collect()
-    gc.freeze()  # as the server's workers do
-    loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    sys.stdout.buffer.write(write(Done(port=runner.addresses[0][1])))
-    sys.stdout.buffer.flush()
-    await reader.read()
-    await runner.cleanup()
+    await serve(app)
 
 
 if __name__ == "__main__":
