@@ -271,12 +271,6 @@ export class Editor {
     settings.gridStep = spacing / 2;
   }
 
-  // ---- words
-
-  words(count, noun) {
-    return plural(count, noun);
-  }
-
   inUnits(length) {
     return String(Math.round((length / this.unit) * 10) / 10);
   }
@@ -391,7 +385,7 @@ export class Editor {
   }
 }
 
-const editor = new Editor(decodeURIComponent(location.pathname.split("/")[2] ?? idFrom(location.pathname)));
+const editor = new Editor(idFrom(location.pathname.replace(/\/edit\/?$/, "")));
 const session = new StaffSession({
   title: "Sign in as a manager",
   parts: ["editor", "acts", "chip"],

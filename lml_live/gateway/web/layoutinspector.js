@@ -6,10 +6,11 @@ import { categoryChoices, noRows, numberingParts } from "./layoutcategories.js";
 import { button, buttonRow, checkField, form, group, numberField, selectField, textField, words } from "./layoutforms.js";
 import { planForm } from "./layoutplanform.js";
 import { align, changeSections, changeSeats, duplicate, mark, move, moveToSection, remove, setFacts } from "./planedits.js";
-import { KEY, rowsAmong } from "./plan.js";
+import { ID, KEY, rowsAmong } from "./plan.js";
 import { KINDS } from "./plannumbers.js";
 import { bend, common, pointsOf, recount, relabelRows, renumber } from "./planrenumber.js";
 import { ROW_SEATS_MAX, sagittaOf } from "./planrows.js";
+import { plural } from "./words.js";
 
 const FACTS = Object.freeze({
   accessible: "Wheelchair place",
@@ -113,9 +114,9 @@ function seatsForm(editor, inspector) {
   const oneSeat = () => (of().seats.length === 1 ? of().seats[0] : null);
   const heading = () => {
     const { rows, seats, areas, shapes } = of();
-    const others = [[areas.length, "area"], [shapes.length, "shape"]].filter(([count]) => count).map(([count, noun]) => `, ${editor.words(count, noun)}`);
+    const others = [[areas.length, "area"], [shapes.length, "shape"]].filter(([count]) => count).map(([count, noun]) => `, ${plural(count, noun)}`);
     if (oneSeat() && !others.length) return `Seat ${oneSeat().number}`;
-    return `${editor.words(seats.length, "seat")}${rows.length > 1 ? ` in ${editor.words(rows.length, "row")}` : ""}${others.join("")}`;
+    return `${plural(seats.length, "seat")}${rows.length > 1 ? ` in ${plural(rows.length, "row")}` : ""}${others.join("")}`;
   };
   const where = () => {
     const names = sections().map((section) => section.name);
@@ -201,7 +202,7 @@ function areaForm(editor, inspector) {
     group(null, [
       textField("area-name", "Name", { full: true, get: () => area().name, set: (name) => (name ? void set("Name an area", { name }) : "A name is expected.") }),
       numberField("area-capacity", "Places", { get: () => area().capacity, whole: true, least: 1, most: PLACES_MAX, set: (capacity) => void set("Change places", { capacity }) }),
-      textField("area-id", "Id", { get: () => area().area_id, set: (id) => (/^[A-Za-z0-9-]{1,64}$/.test(id) ? void set("Change an area's id", { area_id: id }) : "1 to 64 of A to Z, a to z, 0 to 9 and - are expected.") }),
+      textField("area-id", "Id", { get: () => area().area_id, set: (id) => (ID.test(id) ? void set("Change an area's id", { area_id: id }) : "1 to 64 of A to Z, a to z, 0 to 9 and - are expected.") }),
       categoryField(editor, "area-category", () => area().category),
     ]),
     ...placeParts(editor),
@@ -224,7 +225,7 @@ function shapeForm(editor, inspector) {
 
 function mixedForm(editor, inspector) {
   const of = () => inspector.chosen;
-  const heading = () => [[of().areas.length, "area"], [of().shapes.length, "shape"]].filter(([count]) => count).map(([count, noun]) => editor.words(count, noun)).join(", ");
+  const heading = () => [[of().areas.length, "area"], [of().shapes.length, "shape"]].filter(([count]) => count).map(([count, noun]) => plural(count, noun)).join(", ");
   return form(
     words("h2", heading),
     group(null, [categoryField(editor, "mixed-category", () => common(of().areas, (each) => each.category))]),

@@ -5,13 +5,12 @@ import { element } from "./dom.js";
 import { randomKey } from "./keys.js";
 import { ask, diffList } from "./layoutdialogs.js";
 import { dropPlan, keepPlan, keptPlan } from "./layoutkeep.js";
-import { countPlaces, emptyPlan, openPlan, textOf } from "./plan.js";
+import { ID, countPlaces, emptyPlan, openPlan, textOf } from "./plan.js";
 import { diffLines } from "./planfindings.js";
-import { shortDateTime } from "./words.js";
+import { PLAN_STATES, plural, shortDateTime } from "./words.js";
 
 const BIG_MS = 120_000;
 const KEEP_MS = 1_500;
-const ID = /^[A-Za-z0-9-]{1,64}$/;
 
 export class Life {
   constructor(editor) {
@@ -95,7 +94,7 @@ export class Life {
       if (error.status === 412 || error.status === 428) return this._moved(plan, error);
       if (error.status === 422 && error.problem.errors?.length) {
         editor.problems.take(plan, error.problem);
-        return `Not saved: ${editor.words(error.problem.errors.length, "thing")} must be mended first. They are listed under Check.`;
+        return `Not saved: ${plural(error.problem.errors.length, "thing")} must be mended first. They are listed under Check.`;
       }
       return this.refusal(error);
     }
@@ -293,7 +292,7 @@ export class Life {
     const draft = this.versions.find((version) => version.state === "draft");
     if (!this.latest) return { chip: ["New", "info"], lead: "Not saved yet" };
     if (draft) return { chip: ["Draft", "info"], lead: `Version ${draft.version}, saved ${shortDateTime(draft.saved_at)}` };
-    const chip = { published: ["Published", "info"], deployed: ["Deployed", "good"], retired: ["Retired", ""] }[this.latest.state];
+    const chip = PLAN_STATES[this.latest.state];
     return { chip: history.changed ? ["New draft", "info"] : chip, lead: `Version ${this.latest.version} is ${this.latest.state}${history.changed ? "; saving makes a new draft" : ""}` };
   }
 }

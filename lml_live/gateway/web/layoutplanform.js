@@ -5,6 +5,7 @@ import { button, buttonRow, checkField, form, group, numberField, segments, sele
 import { countPlaces, countSeats, KEY } from "./plan.js";
 import { everything } from "./planchoice.js";
 import { resize } from "./plansheet.js";
+import { plural } from "./words.js";
 
 export const REACHES = Object.freeze([["seats", "Seats"], ["rows", "Rows"], ["sections", "Sections"]]);
 
@@ -19,9 +20,9 @@ export function planForm(editor) {
     const sections = editor.plan.sections.filter((section) => section.kind === "seated").length;
     const areas = editor.plan.sections.length - sections;
     return [
-      editor.words(countSeats(editor.plan), "seat"),
-      editor.words(sections, "section"),
-      areas && editor.words(areas, "area"),
+      plural(countSeats(editor.plan), "seat"),
+      plural(sections, "section"),
+      areas && plural(areas, "area"),
       countPlaces(editor.plan) !== countSeats(editor.plan) && `${countPlaces(editor.plan).toLocaleString()} places in all`,
     ].filter(Boolean).join(" · ");
   };

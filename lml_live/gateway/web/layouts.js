@@ -3,14 +3,12 @@
 import { call, CallFailed } from "./bookingapi.js";
 import { byId, element, fill, setText } from "./dom.js";
 import { keepPlan } from "./layoutkeep.js";
-import { idOf } from "./plan.js";
+import { ID, idOf } from "./plan.js";
 import { StaffSession } from "./staffsession.js";
-import { plural, shortDateTime } from "./words.js";
+import { PLAN_STATES, plural, shortDateTime } from "./words.js";
 
 const PAGE = 50;
 const READ_MS = 120_000;
-const ID = /^[A-Za-z0-9-]{1,64}$/;
-export const STATES = Object.freeze({ draft: ["Draft", "info"], published: ["Published", "info"], deployed: ["Deployed", "good"], retired: ["Retired", ""] });
 
 const session = new StaffSession({
   title: "Sign in as a manager",
@@ -39,7 +37,7 @@ async function show() {
 }
 
 function card(version) {
-  const [words, tone] = version.damaged_at ? ["Damaged", "warn"] : (STATES[version.state] ?? [version.state, ""]);
+  const [words, tone] = version.damaged_at ? ["Damaged", "warn"] : (PLAN_STATES[version.state] ?? [version.state, ""]);
   return element(
     "li",
     {},

@@ -150,7 +150,10 @@ export function freeName(name, taken) {
   }
 }
 
-/** An id of what a person calls something: `[A-Za-z0-9-]{1,64}`. */
+/** What the server takes for an id. */
+export const ID = /^[A-Za-z0-9-]{1,64}$/;
+
+/** An id (`ID`) of what a person calls something. */
 export function idOf(name, taken = new Set()) {
   const plain = name.normalize("NFD").replace(/[^A-Za-z0-9]+/g, "-").replace(/^-+|-+$/g, "").toLowerCase().slice(0, 50) || "area";
   for (let number = 1; ; number += 1) {

@@ -4,6 +4,7 @@ import { inBox, underBrush } from "./planchoice.js";
 import { besideLast, guided, rowEnds } from "./planguides.js";
 import { KEY } from "./plan.js";
 import { blockPoints, turned } from "./planrows.js";
+import { plural } from "./words.js";
 
 const CLICK_PX = 4;
 /** A click so near to a polygon's first corner closes it. */
@@ -41,7 +42,7 @@ export class RowTool {
     this.to = drawn.point;
     const rows = blockPoints(editor.blockOf(this.from, this.to));
     const seats = rows.reduce((sum, row) => sum + row.length, 0);
-    const text = rows.length > 1 ? `${editor.words(rows.length, "row")}, ${editor.words(seats, "seat")}` : editor.words(seats, "seat");
+    const text = rows.length > 1 ? `${plural(rows.length, "row")}, ${plural(seats, "seat")}` : plural(seats, "seat");
     editor.map.setPreview({ rows, radius: editor.settings.row.spacing * 0.41, text, at: this.to, lines: drawn.lines });
   }
 

@@ -6,6 +6,7 @@ import { move, stepWithin } from "./planedits.js";
 import { KEY, rowsAmong } from "./plan.js";
 import { pointsOf, stretch } from "./planrenumber.js";
 import { offChord, rowPoints, sagittaOf, turned } from "./planrows.js";
+import { plural } from "./words.js";
 
 const CLICK_PX = 4;
 const AGAIN_MS = 350;
@@ -44,7 +45,7 @@ class HandleGrip {
       this.now = this.handle.name === "from" ? { from: end, to, sagitta: bent } : { from, to: end, sagitta: bent };
     }
     const { from: a, to: b, sagitta: rise } = this.now;
-    const text = this.handle.name === "bend" ? (rise ? `Curve ${this.editor.inUnits(rise)}` : "Straight") : this.editor.words(this.seats.length, "seat");
+    const text = this.handle.name === "bend" ? (rise ? `Curve ${this.editor.inUnits(rise)}` : "Straight") : plural(this.seats.length, "seat");
     map.setPreview({ rows: [rowPoints(a, b, this.seats.length, rise)], radius: this.radius, text, at: point });
   }
 

@@ -57,6 +57,9 @@ export function plural(count, one, many = `${one}s`) {
   return `${count.toLocaleString(LANGUAGE)} ${count === 1 ? one : many}`;
 }
 
+/** What a version of a seating plan is, by its state: words and tone. */
+export const PLAN_STATES = Object.freeze({ draft: ["Draft", "info"], published: ["Published", "info"], deployed: ["Deployed", "good"], retired: ["Retired", ""] });
+
 export const STATE_WORDS = Object.freeze(["available", "held by somebody else", "sold", "not for sale"]);
 
 /**
