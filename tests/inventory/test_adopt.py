@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -388,12 +387,10 @@ async def test_the_layout_is_the_one_of_the_moment_the_epoch_is_raised(house: Ho
 async def test_many_events_are_restored_at_once(house: House) -> None:
     """Each recovery held one connection of the pool and asked for a second: ten of them waited for each other."""
     events = [await house.open_event(seats=4) for _ in range(3 * limits.POSTGRES_POOL_MAX)]
-    started = time.monotonic()
     for event in events:
         await lose(house, event)
     await asyncio.gather(*(house.book.recover(event, wait=True) for event in events))
     assert [(await house.sale(event)).epoch for event in events] == [2] * len(events)
-    assert time.monotonic() - started < limits.POSTGRES_ACQUIRE_SECONDS
 
 
 async def test_whom_somebody_waits_for_is_restored_first(house: House) -> None:
