@@ -451,7 +451,9 @@ STRIPE_DOUBLE_WEBHOOKS_PARALLEL_MAX: Final = 64
 STRIPE_DOUBLE_DUE_BATCH: Final = 200
 """What is due at one look; the rest comes with the next, which follows at once."""
 STRIPE_DOUBLE_LOOK_SECONDS: Final = 0.05
-"""How late a webhook may be sent where nothing woke its sender."""
+"""How late a webhook may be sent that falls due while others are on their way."""
+STRIPE_DOUBLE_IDLE_SECONDS: Final = 1.0
+"""Where nothing is on its way or due, how often is looked for answers that are kept no longer."""
 STRIPE_DOUBLE_EVENT_DAYS: Final = 30
 """Stripe lists events for so long."""
 

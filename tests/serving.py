@@ -101,7 +101,7 @@ class LiveServer:
             "LML_REDIS_URL": self.redis_url,
             "LML_CAPS_EXEMPT": "127.0.0.0/8",
             "LML_TRUSTED_PROXIES": "127.0.0.0/8",  # so that a test can come from somewhere
-            "LML_SWEEP_MS": "100",
+            "LML_SWEEP_MS": "250",
             # The anchors of another database's trail are no business of this one's.
             "LML_DATA_DIR": self.data_dir,
             **self.environ,

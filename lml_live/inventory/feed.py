@@ -52,6 +52,7 @@ class Feed:
         self._generation = 0
         self._checked = 0.0
         self._healthy = True
+        self._opened = asyncio.Event()
         self.busy: Callable[[str], bool] = lambda _event: False
         """Whether somebody watches the room; one that nobody used for a while is closed."""
 
@@ -75,6 +76,7 @@ class Feed:
         self.rooms[event] = room
         self._locks[event] = asyncio.Lock()
         self._due[event] = 0.0
+        self._opened.set()
         return room
 
     async def _latest_entries(self, sale: Sale, seq: int) -> list[tuple[int, Entry]]:
@@ -114,11 +116,15 @@ class Feed:
                     log.warning("the feed waits: %s", error)
             except Exception:  # the loop of the worker: nothing may end it (style.md, 14)
                 log.exception("feeding failed")
-            await asyncio.sleep(self._pause())
+            await self._pause()
 
-    def _pause(self) -> float:
-        soonest = min(self._due.values(), default=time.monotonic() + self._tick_ms / 1000)
-        return max(0.001, soonest - time.monotonic())
+    async def _pause(self) -> None:
+        """Until the next tick of a room; where there is none, until one is opened."""
+        if self.rooms:
+            await asyncio.sleep(max(0.001, min(self._due.values()) - time.monotonic()))
+        else:
+            self._opened.clear()
+            await self._opened.wait()
 
     async def _feed_due(self, now: float) -> bool:
         """Feeds the rooms whose tick it is; whether there were any."""

@@ -1,13 +1,19 @@
 """The Stripe double's webhooks: signed, repeated until heard, and lost, doubled, late or reordered on demand."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
+import pytest
 import stripe
+from aiohttp.test_utils import TestServer
 from stripe_house import OwnDouble, WebhookEar, listening, stripe_client
 from waiting import eventually
 
 from lml_live.devstack.stripe.process import StripeDouble
+from lml_live.devstack.stripe.server import build_app
+from lml_live.devstack.stripe.settings import DoubleSettings, Keys
+from lml_live.devstack.stripe.world import Act
 
 PAY: dict[str, Any] = {
     "amount": 4_750,
@@ -221,3 +227,19 @@ async def test_repeated_after_a_kill(stripe_double_own: OwnDouble) -> None:
         await settled(double, 3)
         assert {event.type for event in ear.heard[3:]} == set(TYPES)
         assert {event.data.object["id"] for event in ear.heard if event.type != TYPES[1]} == {intent.id}
+
+
+async def test_a_double_rests_while_nothing_is_due(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It looked twenty times a second: idle, it cost half of what a worker does."""
+    looks, settle = 0, Act.settle
+
+    def count(self: Act) -> None:
+        nonlocal looks
+        looks += 1
+        settle(self)
+
+    monkeypatch.setattr(Act, "settle", count)
+    keys = Keys(secret="sk_test_1", publishable="pk_test_1")
+    async with TestServer(build_app(tmp_path / "stripe.sqlite", keys, DoubleSettings(), "http://127.0.0.1")):
+        await asyncio.sleep(0.15)
+        assert looks == 1

@@ -83,12 +83,14 @@ class Deliverer:
                 self._sending[delivery.id] = asyncio.create_task(self._send(http, delivery))
 
     def _pause_s(self) -> float:
-        due_ms = self._store.next_due_ms(_DUE)
-        if self._sending or due_ms is None:
+        if self._sending:
             # Each try that ends wakes us; what falls due meanwhile is found by looking.
             return limits.STRIPE_DOUBLE_LOOK_SECONDS
+        due_ms = self._store.next_due_ms(_DUE)
+        if due_ms is None:
+            return limits.STRIPE_DOUBLE_IDLE_SECONDS  # every request wakes us
         wait_s = (due_ms - self._control.now_ms()) / 1000
-        return min(max(wait_s, 0.001), limits.STRIPE_DOUBLE_LOOK_SECONDS)
+        return min(max(wait_s, 0.001), limits.STRIPE_DOUBLE_IDLE_SECONDS)
 
     async def _send(self, http: aiohttp.ClientSession, delivery: Delivery) -> None:
         settings = self._control.settings
