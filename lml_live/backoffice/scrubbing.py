@@ -89,6 +89,8 @@ class Scrubbing:
             METRICS.layouts_damaged.set(len(await self._library.damaged_versions()))
             return
         self._after = ""
+        for key in await self._library.unlawful_versions():
+            log.error("layout version %s was written past MongoDB's rules: nothing is done with it", key)
         astray = await find_astray(self._pool, self._library)
         METRICS.events_astray.set(len(astray))
         _tell(astray)

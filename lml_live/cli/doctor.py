@@ -327,13 +327,17 @@ async def _layouts(name: str, url: str) -> AsyncIterator[Finding]:
         damaged = [version for version in looked if not await library.scrub(version)]
         # Of the others it is known what the server's own scrub has seen.
         damaged += [version for version in await library.damaged_versions() if version not in looked]
+        unlawful = await library.unlawful_versions()
     finally:
         close_database(database)
+    if unlawful:
+        advice = "nothing is done with it; look who may write to MongoDB"
+        yield Finding("fail", "layouts", f"{shorten(unlawful)} was written past MongoDB's rules: {advice}")
     names = tuple(dict.fromkeys(f"{version.layout_id} version {version.version}" for version in damaged))
     if names:
         advice = "nothing new is sold on it; `lml layout mend` it, and look who may write to MongoDB"
         yield Finding("fail", "layouts", f"{shorten(names)} is not what was stored: {advice}")
-    elif deployed:
+    elif deployed and not unlawful:
         some = "" if len(looked) == len(deployed) else f", the first {len(looked)} looked at now"
         yield Finding("ok", "layouts", f"{len(deployed)} deployed versions have their hashes{some}")
 

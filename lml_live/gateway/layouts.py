@@ -36,6 +36,7 @@ from lml_live.venues.importers.native import explain_layout
 from lml_live.venues.importers.reading import Rejected, read_json
 from lml_live.venues.layout import Layout, count_places, count_seats
 from lml_live.venues.library import DraftMoved, Library
+from lml_live.venues.normal_form import in_nfc
 from lml_live.venues.stored import LayoutVersion
 
 _MANAGER_CODES: Final = ("unauthorized", "forbidden")
@@ -200,7 +201,7 @@ def routes(services: LayoutServices) -> list[web.RouteDef]:
             except InvalidInput as error:
                 # It is no layout yet, which is what was asked.
                 return respond_json(LayoutReport(False, len(error.errors), 0, 0, 0, error.errors))
-            report = await asyncio.to_thread(check_layout, layout)
+            report = await asyncio.to_thread(lambda: check_layout(in_nfc(layout)))
         return respond_json(
             LayoutReport(
                 valid=report.violation_count == 0,

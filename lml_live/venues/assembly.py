@@ -5,7 +5,7 @@ import msgspec
 from lml_live.errors import LmlError, Violation
 from lml_live.venues.checks import check_and_spell
 from lml_live.venues.findings import InvalidLayout
-from lml_live.venues.layout import Layout, Spelling, canonical_bytes, spell_layout, verify_bytes
+from lml_live.venues.layout import Layout, Spelling, count_places, count_seats, spell_layout, verify_bytes
 from lml_live.venues.normal_form import in_nfc
 from lml_live.venues.stored import Document, LayoutVersion, documents_of, layout_of
 
@@ -50,17 +50,34 @@ def make_documents(checked: Checked, version: int, upload: str) -> tuple[Layout,
 
 
 def put_together(version: LayoutVersion, plan: Document | None, sections: list[Document]) -> tuple[Layout, bytes]:
-    """The layout of a version's documents, and its canonical bytes. Raises `LayoutDamaged` where they are others."""
+    """The layout of a version's documents, and its canonical bytes. Raises `LayoutDamaged` where they are others, or
+    the version's own document says something else of them."""
     damaged = LayoutDamaged(f"What is stored of {version.key} does not have the hash {version.hash}.")
     if plan is None:
         raise damaged
     try:
         layout = layout_of(plan, sections)
-        data = canonical_bytes(layout)
+        spelling = spell_layout(layout)
+        data = spelling.bytes_as(layout.version, layout.hash)
     except (msgspec.ValidationError, ValueError) as error:
         raise damaged from error
     if (layout.layout_id, layout.version) != (version.layout_id, version.version) or not verify_bytes(
         data, version.hash
     ):
         raise damaged
+    if described(version, layout, spelling, len(data)) != version:
+        raise LayoutDamaged(f"What is stored about {version.key} is not true of its content.")
     return layout, data
+
+
+def described(version: LayoutVersion, layout: Layout, spelling: Spelling, size_bytes: int) -> LayoutVersion:
+    """The version with what follows from its content."""
+    return msgspec.structs.replace(
+        version,
+        fingerprint=spelling.hash_as(1),
+        name=layout.name,
+        type=layout.type,
+        seat_count=count_seats(layout),
+        place_count=count_places(layout),
+        size_bytes=size_bytes,
+    )

@@ -15,6 +15,7 @@ from lml_live.values import is_id
 from lml_live.venues.findings import Findings, Report, shown, unprintable
 from lml_live.venues.layout import (
     COLOR_PATTERN,
+    COORDINATE_DECIMALS,
     Layout,
     Point,
     Row,
@@ -31,6 +32,8 @@ from lml_live.venues.oddities import look_for_oddities
 _ID_EXPECTED: Final = "1 to 64 of A-Z, a-z, 0-9 and '-' are expected"
 _PLACE_EXPECTED: Final = "a number from 0 to 1 is expected"
 _COLOR: Final = re.compile(COLOR_PATTERN)
+_UNSEEN: Final = re.compile("[\u200c\u200d\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+"""Joiners and variation selectors: a label may have them, and is not told from another by them alone."""
 
 
 def label_fault(text: str, *, joins_id: bool) -> tuple[str, str] | None:
@@ -45,7 +48,7 @@ def label_fault(text: str, *, joins_id: bool) -> tuple[str, str] | None:
         return f"is {shown(text)}", "no space at either end is expected"
     if text.isascii() and text.isprintable():
         return None
-    if unprintable(text):
+    if unprintable(text) or not _UNSEEN.sub("", text):
         return f"is {shown(text)}", "no control or invisible characters are expected"
     if not unicodedata.is_normalized("NFC", text):
         return f"is {shown(text)}", "text in normal form C (NFC) is expected"
@@ -121,9 +124,11 @@ def _check_head(layout: Layout, findings: Findings) -> bool:
     _check_label(findings, "name", layout.name)
     if layout.version < 1:
         findings.broken("version", "version", f"is {shown(layout.version)}", "1 or more is expected")
-    expected = f"a number above 0, at most {limits.VIEWPORT_MAX}, is expected"
+    least = 10**-COORDINATE_DECIMALS
+    expected = f"a number from {least:.{COORDINATE_DECIMALS}f} to {limits.VIEWPORT_MAX} is expected"
     for name, value in (("width", layout.viewport.width), ("height", layout.viewport.height)):
-        if not (math.isfinite(value) and 0 < value <= limits.VIEWPORT_MAX):
+        # What is smaller would be written as 0.
+        if not (math.isfinite(value) and least <= value <= limits.VIEWPORT_MAX):
             findings.broken("viewport", f"viewport.{name}", f"is {shown(value)}", expected)
     if layout.focal_point is not None:
         _check_place(findings, "focal_point", layout.focal_point)
@@ -266,15 +271,20 @@ def _check_row(findings: Findings, path: str, row: Row, good_categories: set[str
 
 
 def _check_unique(findings: Findings, path: str, field: str, noun: str, labels: Iterable[str | None]) -> None:
-    """Labels are compared in NFC: two spellings of one text would be one seat id."""
+    """Labels are compared as they look: two spellings of one text would be one seat id, two that nobody can tell apart
+    one seat to whoever reads them."""
     first: dict[str, int] = {}
     for at, label in enumerate(labels):
         if label is None or len(label) > limits.LABEL_CHARS_MAX:
             continue
-        before = first.setdefault(unicodedata.normalize("NFC", label), at)
+        before = first.setdefault(label if label.isascii() else _look_of(label), at)
         if before != at:
             found = f"is {shown(label)}, the {noun} of {path}[{before}] too"
             findings.broken("unique", f"{path}[{at}].{field}", found, "each is used once")
+
+
+def _look_of(label: str) -> str:
+    return " ".join(_UNSEEN.sub("", unicodedata.normalize("NFC", label)).split())
 
 
 def _check_seat_ids(layout: Layout, sealed: Layout | None, findings: Findings) -> None:

@@ -1,5 +1,6 @@
 """What a check has found: violations and warnings, each with where, which rule, what was found and what is expected."""
 
+import re
 import unicodedata
 from typing import Final
 
@@ -8,10 +9,13 @@ import msgspec
 from lml_live import limits
 from lml_live.errors import InvalidInput, Violation
 
-_CONTROL_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-"""Control and format characters, surrogates and line separators: two labels that look alike would be two seats."""
+_CONTROL_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cn", "Cs", "Zl", "Zp"})
+"""Control and format characters, surrogates and line separators: two labels that look alike would be two seats. And
+what no character is yet: its normal form, and so a seat's id, would be another with a later Python."""
 _FORMAT_ALLOWED: Final = frozenset("\u200c\u200d")
 """The joiners of Persian and Indic writing are format characters and change how a word is read."""
+_BLANKS: Final = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0]")
+"""Letters and marks that nothing is drawn of (Unicode's Default_Ignorable_Code_Point), but that count as printable."""
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -92,9 +96,14 @@ def shown(value: object) -> str:
 def unprintable(text: str) -> bool:
     """Whether a text holds what nobody can see or what turns the writing around."""
     text = text[: limits.LABEL_CHARS_MAX]  # Longer ones are refused for it, and looking at 10 MB takes a second.
-    return not text.isprintable() and any(
-        unicodedata.category(character) in _CONTROL_CATEGORIES and character not in _FORMAT_ALLOWED
-        for character in text
+    if text.isprintable():
+        return _BLANKS.search(text) is not None
+    return (
+        any(
+            unicodedata.category(character) in _CONTROL_CATEGORIES and character not in _FORMAT_ALLOWED
+            for character in text
+        )
+        or _BLANKS.search(text) is not None
     )
 
 

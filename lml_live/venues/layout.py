@@ -230,6 +230,7 @@ def seal_and_spell(layout: Layout, *, version: int | None = None) -> tuple[Layou
         layout,
         version=layout.version if version is None else version,
         hash="",
+        viewport=Viewport(*_rounded((layout.viewport.width, layout.viewport.height)), layout.viewport.units),
         sections=tuple(_seal_section(layout.layout_id, section) for section in layout.sections),
         focal_point=None if layout.focal_point is None else _rounded(layout.focal_point),
         shapes=tuple(
@@ -288,7 +289,8 @@ def _seal_section(layout_id: str, section: Section) -> Section:
 def _seal_table(table: Table) -> Table:
     x, y = _rounded((table.x, table.y))
     width, height = _rounded((table.width, table.height))
-    return Table(x, y, width, height, table.form, round(table.turn, COORDINATE_DECIMALS))
+    # A turn of almost 360 is rounded to a whole one, which is none.
+    return Table(x, y, width, height, table.form, round(table.turn, COORDINATE_DECIMALS) % 360)
 
 
 def _number(value: float) -> str:

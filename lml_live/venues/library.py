@@ -33,13 +33,14 @@ from lml_live.venues.assembly import (
     Checked,
     LayoutDamaged,
     check_layout,
+    described,
     make_documents,
     put_together,
     spell_again,
 )
 from lml_live.venues.backups import Backups
 from lml_live.venues.differences import LayoutDiff, compare_layouts
-from lml_live.venues.layout import Layout, count_places, count_seats, decode_layout, verify_bytes
+from lml_live.venues.layout import Layout, count_places, count_seats, decode_layout, spell_layout, verify_bytes
 from lml_live.venues.retention import Backup, Reason
 from lml_live.venues.schema import delete_upload, insert_upload
 from lml_live.venues.seat_index import LayoutIndex, index_layout
@@ -49,10 +50,15 @@ from lml_live.venues.stored import (
     VERSIONS,
     LayoutVersion,
     State,
+    collection_rules,
     documents_of,
 )
 
 _log: Final = logging.getLogger(__name__)
+
+_LAWFUL: Final = collection_rules()[VERSIONS]
+"""What a version's document must keep: whoever may pass MongoDB's rules by can still have written another."""
+_IN_ORDER: Final = [("layout_id", 1), ("version", 1)]
 
 
 class Saved(msgspec.Struct, frozen=True):
@@ -200,7 +206,11 @@ class Library:
             await self._backups.of_layout(layout_id),
             await self._backups.read(layout_id, backup_id),
         )
-        checked = await asyncio.to_thread(lambda: check_layout(decode_layout(data)))
+        try:
+            checked = await asyncio.to_thread(lambda: check_layout(decode_layout(data)))
+        except msgspec.MsgspecError as error:
+            # Whoever may write to the store can give anything a name with its hash.
+            raise LayoutDamaged(f"Backup {backup.id} of {layout_id} is no layout.") from error
         if checked.layout.layout_id != layout_id:
             # Whole, but put there under another's name: it would become that one's draft.
             raise LayoutDamaged(f"Backup {backup.id} of {layout_id} is one of {checked.layout.layout_id}.")
@@ -227,12 +237,18 @@ class Library:
             raise LayoutDamaged(f"These are not the bytes of {target.key}, {target.hash}.")
         layout = await asyncio.to_thread(decode_layout, data)
         plan, sections = await asyncio.to_thread(documents_of, layout, target.upload)
-        await asyncio.to_thread(put_together, target, plan, sections)
+        right = await asyncio.to_thread(lambda: described(target, layout, spell_layout(layout), len(data)))
+        await asyncio.to_thread(put_together, right, plan, sections)
+        true = {name: value for name, value in msgspec.structs.asdict(right).items() if value != getattr(target, name)}
         async with transaction(self._database) as session:
+            if true:
+                where = {"_id": target.key, "hash": target.hash, "upload": target.upload}
+                with driver_errors():
+                    await self._database[VERSIONS].update_one(where, {"$set": true}, session=session)
             await delete_upload(self._database, target.upload, session)
             await insert_upload(self._database, plan, sections, session)
-        await self._load(target)
-        return msgspec.structs.replace(target, damaged_ms=None)
+        await self._load(right)
+        return msgspec.structs.replace(right, damaged_ms=None)
 
     async def _back_up(self, version: LayoutVersion, data: bytes, reason: Reason) -> Backup | None:
         if self._backups is None:
@@ -297,7 +313,7 @@ class Library:
     async def list_layouts(self, *, after: str = "", limit: int = limits.PAGE_ITEMS_MAX) -> tuple[LayoutVersion, ...]:
         """The latest version of each layout whose id comes after `after`, in order of ids."""
         latest: list[Document] = [
-            {"$match": {"layout_id": {"$gt": after}}},
+            {"$match": {"layout_id": {"$gt": after}, **_LAWFUL}},
             {"$sort": {"layout_id": 1, "version": -1}},
             {"$group": {"_id": "$layout_id", "latest": {"$first": "$$ROOT"}}},
             {"$sort": {"_id": 1}},
@@ -319,11 +335,11 @@ class Library:
 
     async def deployed_versions(self) -> tuple[LayoutVersion, ...]:
         """Every version that new events may be made on."""
-        return await self._find({"state": "deployed"}, [("layout_id", 1), ("version", 1)])
+        return await self._find({"state": "deployed", **_LAWFUL}, _IN_ORDER)
 
     async def live_versions(self) -> tuple[LayoutVersion, ...]:
         """Every version that is published or deployed."""
-        return await self._find({"state": {"$in": ["published", "deployed"]}}, [("layout_id", 1), ("version", 1)])
+        return await self._find({"state": {"$in": ["published", "deployed"]}, **_LAWFUL}, _IN_ORDER)
 
     async def load_bytes(self, layout_id: str, layout_hash: str) -> bytes | None:
         """The canonical bytes of a version that is no draft, verified; None where there is none of that hash.
@@ -406,14 +422,21 @@ class Library:
     async def next_version(self, after: str) -> LayoutVersion | None:
         """The version whose key (`layout_id:version`) comes after this one, of those that are no drafts; None at the
         end."""
-        where = {"_id": {"$gt": after}, "state": {"$ne": "draft"}}
+        where = {"_id": {"$gt": after}, "state": {"$ne": "draft"}, **_LAWFUL}
         with driver_errors():
             found = await self._database[VERSIONS].find_one(where, sort=[("_id", 1)])
         return None if found is None else _version(found)
 
     async def damaged_versions(self) -> tuple[LayoutVersion, ...]:
         """Every version that was seen damaged and was not seen whole since."""
-        return await self._find({"damaged_ms": {"$type": "number"}}, [("layout_id", 1), ("version", 1)])
+        return await self._find({"damaged_ms": {"$type": "number"}, **_LAWFUL}, _IN_ORDER)
+
+    async def unlawful_versions(self) -> tuple[str, ...]:
+        """The keys of versions that somebody has written past MongoDB's rules. Nothing is done with them, and no other
+        layout suffers for them."""
+        with driver_errors():
+            cursor = self._database[VERSIONS].find({"$nor": [_LAWFUL]}, {"_id": 1}, limit=limits.LAYOUT_VERSIONS_MAX)
+            return tuple(str(found["_id"]) for found in await cursor.to_list(length=limits.LAYOUT_VERSIONS_MAX))
 
     async def _difference(self, draft: LayoutVersion, wanted: Layout) -> LayoutDiff:
         stored, _ = await self._load(draft)
@@ -452,5 +475,9 @@ class Library:
 
 
 def _version(document: Document) -> LayoutVersion:
+    """Raises `LayoutDamaged` for what no version of this program has stored."""
     fields: dict[str, Any] = {name: value for name, value in document.items() if name != "_id"}
-    return LayoutVersion(**fields)
+    try:
+        return msgspec.convert(fields, LayoutVersion)
+    except msgspec.ValidationError as error:
+        raise LayoutDamaged(f"What is stored as {document['_id']} is no version of a layout.") from error

@@ -337,6 +337,7 @@ _DAMAGES: Final[tuple[tuple[str, str, Mapping[str, object], Mapping[str, object]
     ("another name", PLANS, {}, {"name": "Other"}),
     ("a plan that is gone", PLANS, {}, None),
     ("another hash", VERSIONS, {}, {"hash": "0" * 64}),
+    ("another number of seats", VERSIONS, {}, {"seat_count": 7}),
 )
 
 

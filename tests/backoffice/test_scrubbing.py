@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 
 from lml_live.backoffice.deployed import DeployedLayouts
@@ -15,9 +16,9 @@ from lml_live.infra.telemetry import METRICS
 from lml_live.pricing.catalogue import Catalogue
 from lml_live.pricing.events import LayoutChoice, NewEvent
 from lml_live.pricing.quote import Price
-from lml_live.venues.assembly import LayoutDamaged
+from lml_live.venues.assembly import LayoutDamaged, described
 from lml_live.venues.demo import generate_venue
-from lml_live.venues.layout import seal_layout
+from lml_live.venues.layout import canonical_bytes, seal_layout, spell_layout
 from lml_live.venues.library import Library
 from lml_live.venues.stored import PLANS, SECTIONS, VERSIONS, documents_of
 
@@ -107,7 +108,10 @@ async def test_content_and_hash_changed_alike_are_found_by_the_events(mongo_data
     await mongo_database[SECTIONS].delete_many({})
     await mongo_database[PLANS].insert_one(plan)
     await mongo_database[SECTIONS].insert_many(sections)
-    await mongo_database[VERSIONS].update_one({}, {"$set": {"hash": forged.hash}})
+    true = described(version, forged, spell_layout(forged), len(canonical_bytes(forged)))
+    await mongo_database[VERSIONS].update_one(
+        {}, {"$set": msgspec.to_builtins(msgspec.structs.replace(true, hash=forged.hash))}
+    )
     assert await library.scrub((await library.status("hall"))[0]), "it is right in itself"
     with pytest.raises(LayoutDamaged, match="another hash than the event"):
         await DeployedLayouts(library).index("hall", 1, event.layout_hash)
@@ -121,3 +125,31 @@ async def test_content_and_hash_changed_alike_are_found_by_the_events(mongo_data
     await scrub.step()
     assert METRICS.events_astray._value.get() == 1
     assert [each.why for each in await find_astray(pool, library)] == ["is not in MongoDB"]
+
+
+async def test_what_was_written_past_the_rules_is_told_and_hinders_no_other(
+    mongo_database: Any, mongo_url: str, pool: postgres.Pool, caplog: pytest.LogCaptureFixture, tmp_path: Any
+) -> None:
+    """One version's document with a field too much: no list of layouts was read any more, the scrub stood still before
+    it, and a worker did not even look for the copy of what it sells on."""
+    library = Library(mongo_database)
+    for layout_id in ("aula", "hall"):
+        await deployed(library, layout_id)
+    await mongo_database[VERSIONS].update_one(
+        {"layout_id": "aula"}, {"$set": {"note": "x"}}, bypass_document_validation=True
+    )
+    assert [version.layout_id for version in await library.list_layouts()] == ["hall"]
+    assert [version.layout_id for version in await library.deployed_versions()] == ["hall"]
+    for attempt in (library.status("aula"), library.publish("aula"), DeployedLayouts(library).index("aula", 1)):
+        with pytest.raises(LayoutDamaged, match="aula:1 is no version of a layout"):
+            await attempt
+    scrub = Scrubbing(pool, library)
+    before = METRICS.layouts_scrubbed._value.get()
+    with caplog.at_level(logging.ERROR):
+        for _ in range(2):  # hall, the events
+            await scrub.step()
+    assert METRICS.layouts_scrubbed._value.get() == before + 1
+    assert "layout version aula:1 was written past MongoDB's rules" in caplog.text
+    settings = {"LML_MONGO_URL": mongo_url, "LML_DATA_DIR": str(tmp_path), "LML_PORT": "0"}
+    found = [finding async for finding in examine(settings | {"LML_MONGO_DATABASE": mongo_database.name})]
+    assert any("aula:1 was written past MongoDB's rules" in each.text for each in found if each.level == "fail")

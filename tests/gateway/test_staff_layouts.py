@@ -351,6 +351,11 @@ async def test_what_is_drawn_is_checked_and_not_stored(house: House) -> None:
     _, report = await house.call("POST", "/layouts/validate", HALL | {"sections": [], "name": 5})
     assert (report["valid"], report["error_count"]) == (False, len(report["errors"]))
     assert {each["path"] for each in report["errors"]} == {"name", "sections"}
+    # What is spelled in another normal form is saved, so it is right (and is not told beside another fault).
+    _, report = await house.call("POST", "/layouts/validate", changed("sections/0/name", "Cafe\u0301"))
+    assert (report["valid"], report["errors"]) == (True, [])
+    _, report = await house.call("POST", "/layouts/validate", changed("sections/0/name", "Cafe\u0301") | {"name": 5})
+    assert [each["path"] for each in report["errors"]] == ["name"]
     assert (await house.call("POST", "/layouts/validate", HALL, who="box_office"))[0] == 403
     assert (await house.call("GET", "/layouts/hall/versions"))[0] == 404
 

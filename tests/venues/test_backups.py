@@ -2,6 +2,7 @@
 
 import errno
 import gzip
+import hashlib
 import os
 import secrets
 from collections.abc import AsyncIterator, Callable
@@ -238,6 +239,17 @@ async def test_a_lost_layout_comes_back_as_a_draft(mongo_database: Any, folder: 
     await store.add_object(moved.key, await store.get_object(oldest.key) or b"", content_type="application/gzip")
     with pytest.raises(LayoutDamaged, match="is one of hall"):
         await library.restore("annex")
+
+
+async def test_what_has_its_hash_and_is_no_layout_is_not_restored(mongo_database: Any, folder: Shelf) -> None:
+    """Whoever may write to the store can name anything by its hash: it was an error of ours."""
+    library = Library(mongo_database, backups=folder.backups)
+    body = b'{"layout_id":"hall"}'
+    named = hashlib.sha256(body).hexdigest()
+    data = b'{"hash":"%b",' % named.encode() + body[1:]
+    await folder.backups.take("hall", 1, named, data, "asked")
+    with pytest.raises(LayoutDamaged, match="is no layout"):
+        await library.restore("hall")
 
 
 async def test_a_draft_that_is_damaged_gives_way(mongo_database: Any, folder: Shelf) -> None:

@@ -12,7 +12,19 @@ from theatres import theatre
 from lml_live.venues.demo import generate_venue
 from lml_live.venues.exporters import EXPORT_FORMATS, ExportFormat, export_layout
 from lml_live.venues.importers import Imported, Rejected, import_layout
-from lml_live.venues.layout import Layout, Row, Seat, Section, Shape, Viewport, seal_layout, seats_of
+from lml_live.venues.layout import (
+    Category,
+    Entrance,
+    Layout,
+    Row,
+    Seat,
+    Section,
+    Shape,
+    Table,
+    Viewport,
+    seal_layout,
+    seats_of,
+)
 from lml_live.venues.seat_index import index_layout
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,6 +71,52 @@ def test_what_a_format_cannot_say_is_told() -> None:
         *("name", "kind", "rows", "area_id", "capacity", "category"),
         *("outline", "sold_whole", "within", "floor", "entrance"),
     )
+
+
+SEATS = (Seat("1", 0.3, 0.3, "I"), Seat("2", 0.4, 0.3, "I"))
+STALLS = Section("Stalls", "seated", (Row("A", SEATS),))
+GALLERY = Section("Gallery", "seated", (Row("A", SEATS),), floor="2")
+
+
+def plan(*sections: Section, **fields: Any) -> Layout:
+    layout = Layout("hall", "Hall", "seated", Viewport(400, 200, "px"), sections or (STALLS,))
+    return seal_layout(msgspec.structs.replace(layout, **fields))
+
+
+SILENT: list[tuple[ExportFormat, str, Layout]] = [
+    ("pretix", "id of the layout: name it when you import the file", plan(name="Great hall")),
+    ("seatsio", "id of the layout: name it when you import the file", plan(name="Great hall")),
+    ("csv", "id of the layout: name it when you import the file", plan(layout_id="Hall")),
+    ("csv", "name of the layout", plan(name="Great hall")),
+    ("csv", "categories that are listed", plan(categories=(Category("I"),))),
+    ("pretix", "units of the plan: they are pixels there", plan(viewport=Viewport(400, 200))),
+    ("seatsio", "units of the plan: they are pixels there", plan(viewport=Viewport(400, 200))),
+    ("pretix", "kinds of shapes", plan(shapes=(Shape("bar", ((0.1, 0.1),), "Bar"),))),
+    ("pretix", "kinds of shapes", plan(shapes=(Shape("stage", ((0.1, 0.1),), "Great stage"),))),
+    ("pretix", "lines: one end of them is there", plan(shapes=(Shape("area", ((0.1, 0.1), (0.2, 0.1))),))),
+    (
+        "seatsio",
+        "entrances of sections that are drawn in none",
+        plan(msgspec.structs.replace(STALLS, name="Main", entrance="E"), entrances=(Entrance("E", (0.1, 0.1)),)),
+    ),
+    (
+        "seatsio",
+        "rows that come after a table: they are before it there",
+        plan(Section("Stalls", "seated", (Row("T", SEATS, table=Table(0.3, 0.3, 0.1, 0.1)), Row("A", SEATS)))),
+    ),
+    (
+        "seatsio",
+        "sections in another place of their order",
+        plan(GALLERY, msgspec.structs.replace(STALLS, floor="1"), msgspec.structs.replace(GALLERY, name="Upper")),
+    ),
+]
+
+
+@pytest.mark.parametrize(("wanted", "what", "layout"), SILENT)
+def test_nothing_is_dropped_in_silence(wanted: ExportFormat, what: str, layout: Layout) -> None:
+    """Each of these was left out, and nobody was told."""
+    assert what in told(layout, wanted)
+    assert what not in told(plan(layout_id="hall", name="hall"), wanted)
 
 
 def test_a_chart_keeps_tables_floors_colours_and_shapes() -> None:

@@ -17,6 +17,7 @@ from lml_live.venues.layout import (
     Seat,
     Section,
     Shape,
+    Table,
     Viewport,
     canonical_bytes,
     content_hash,
@@ -133,6 +134,15 @@ def test_bytes_and_hash_do_not_depend_on_the_order_of_members(labels: list[str],
     assert canonical_bytes(again) == canonical_bytes(layout)
     assert content_hash(again) == layout.hash
     assert seal_layout(again) == layout
+    assert decode_layout(canonical_bytes(layout)) == layout
+
+
+@pytest.mark.parametrize("turn", [0.000004, 359.999994, 359.999996])
+@pytest.mark.parametrize("width", [0.00001, 1 / 3, 100.123456789, 1_000_000])
+def test_every_number_of_a_sealed_layout_is_the_one_that_is_written(width: float, turn: float) -> None:
+    """A viewport was kept unrounded and written rounded; a turn of almost 360 became 360, which nobody takes."""
+    row = Row("A", (Seat("1", 1 / 3, 2 / 3, "I"),), table=Table(1 / 3, 2 / 3, 0.1, 0.1, turn=turn))
+    layout = seal_layout(Layout("hall", "Hall", "seated", Viewport(width, 2), (Section("S", "seated", (row,)),)))
     assert decode_layout(canonical_bytes(layout)) == layout
 
 

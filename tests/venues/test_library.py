@@ -216,6 +216,21 @@ async def test_what_is_damaged_is_neither_served_nor_deployed(library: Library, 
             await attempt
 
 
+async def test_what_is_said_of_a_version_must_be_true_of_its_content(library: Library, mongo_database: Any) -> None:
+    """A number of seats or a name that was changed in the version's own document went out with the manifest."""
+    await library.save_draft(HALL)
+    await library.publish("hall")
+    published = await library.deploy("hall")
+    lies = ({"seat_count": 31}, {"place_count": 31}, {"name": "X"}, {"size_bytes": 1}, {"fingerprint": "0" * 64})
+    for lie in (*lies, {"type": "standing"}):
+        await mongo_database[VERSIONS].update_one({}, {"$set": lie})
+        with pytest.raises(LayoutDamaged, match="is not true of its content"):
+            await library.load_index("hall", 1)
+        assert await library.mend("hall", 1, canonical_bytes(HALL)) == published
+        assert await library.status("hall") == (published,)
+        assert await library.load_bytes("hall", HALL.hash) == canonical_bytes(HALL)
+
+
 async def test_layouts_stored_as_chunks_are_taken_over(library: Library, mongo_database: Any) -> None:
     """An earlier program kept the bytes themselves; what is damaged there stays there, and is never served."""
     other = generate_venue(5, "damaged")

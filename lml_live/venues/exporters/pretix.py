@@ -15,6 +15,8 @@ def pretix_plan(layout: Layout, unsaid: Unsaid) -> dict[str, Any]:
     listed = {category.name: category.color for category in layout.categories}
     used = [seat.category for section in layout.sections for row in section.rows for seat in row.seats]
     standing = [section for section in layout.sections if section.kind == "standing"]
+    unsaid.add_id(layout, layout.name)
+    unsaid.add("units of the plan: they are pixels there", layout.viewport.units != "px")
     unsaid.add("areas with their places: pretix sells them as plain tickets", len(standing))
     unsaid.add("entrances", len(layout.entrances))
     unsaid.add("focal point", layout.focal_point is not None)
@@ -22,7 +24,11 @@ def pretix_plan(layout: Layout, unsaid: Unsaid) -> dict[str, Any]:
     unsaid.add_seats(layout, ("accessible", "companion", "restricted_view", "features"))
     unsaid.add_rows(layout)
     unsaid.add_all_of_sections(section for section in layout.sections if section.kind == "seated")
-    unsaid.add("floors and kinds of shapes", sum(shape.floor is not None for shape in layout.shapes))
+    unsaid.add("floors of shapes", sum(shape.floor is not None for shape in layout.shapes))
+    kept = ((_word(shape).strip().lower() == "stage") == (shape.kind == "stage") for shape in layout.shapes)
+    known = (shape.kind in ("stage", "area") for shape in layout.shapes)
+    unsaid.add("kinds of shapes", sum(not (each and other) for each, other in zip(kept, known, strict=True)))
+    unsaid.add("lines: one end of them is there", sum(len(shape.points) == 2 for shape in layout.shapes))
     zones = [_zone(section, measure) for section in layout.sections if section.kind == "seated"]
     if zones:
         zones[0]["areas"] = [_area(shape, measure) for shape in layout.shapes]
@@ -63,8 +69,6 @@ def _area(shape: Shape, measure: Measure) -> dict[str, Any]:
     x, y = points[0]
     moved = [{"x": px - x, "y": py - y} for px, py in points]
     middle = {axis: sum(point[axis] for point in moved) / len(moved) for axis in "xy"}
-    # A stage is known again by its word.
-    word = shape.label or ("Stage" if shape.kind == "stage" else "")
     drawn = {"shape": "polygon", "polygon": {"points": moved}} if len(moved) >= 3 else {"shape": "text"}
     return {
         **drawn,
@@ -72,5 +76,10 @@ def _area(shape: Shape, measure: Measure) -> dict[str, Any]:
         "border_color": INVENTED_COLOR,
         "rotation": 0,
         "position": {"x": x, "y": y},
-        "text": {"position": middle, "color": "#333333", "text": word},
+        "text": {"position": middle, "color": "#333333", "text": _word(shape)},
     }
+
+
+def _word(shape: Shape) -> str:
+    # A stage is known again by its word.
+    return shape.label or ("Stage" if shape.kind == "stage" else "")

@@ -1,6 +1,7 @@
 """seats.io's chart JSON: sections with their rows and tables, areas, shapes, floors and categories. Pure."""
 
 from collections.abc import Mapping, Sequence
+from itertools import dropwhile
 from typing import Any, Final
 
 from lml_live.venues.exporters.measure import Measure
@@ -25,6 +26,8 @@ def seatsio_chart(layout: Layout, unsaid: Unsaid) -> dict[str, Any]:
     keys = {name: at for at, name in enumerate(filter(None, names), 1)}
     colors = {category.name: category.color for category in layout.categories}
     writer = _Writer(measure, keys, unsaid)
+    unsaid.add_id(layout, layout.name)
+    unsaid.add("units of the plan: they are pixels there", layout.viewport.units != "px")
     unsaid.add("places of entrances", len(layout.entrances))
     unsaid.add_area_ids(layout)
     unsaid.add_colors(colors, keys)
@@ -49,6 +52,7 @@ def seatsio_chart(layout: Layout, unsaid: Unsaid) -> dict[str, Any]:
         chart["venueType"] = "ROWS_WITHOUT_SECTIONS" if open_only else "ROWS_WITH_SECTIONS"
         unsaid.add("floors of shapes", sum(shape.floor is not None for shape in layout.shapes))
         chart["subChart"] = writer.drawing(layout, layout.sections, layout.shapes)
+        writer.tell_order(layout)
         return chart
     chart["venueType"] = "WITH_SECTIONS_AND_FLOORS"
     unsaid.add("sections on no floor: they are on the first", sum(section.floor is None for section in layout.sections))
@@ -63,6 +67,7 @@ def seatsio_chart(layout: Layout, unsaid: Unsaid) -> dict[str, Any]:
         chart["subChartFloors"].append(drawing | {"floorName": str(at + 1), "floorDisplayName": floor})
     lost = [shape for shape in layout.shapes if shape.floor not in {*named, None}]
     unsaid.add("shapes on floors without sections", len(lost))
+    writer.tell_order(layout)
     return chart
 
 
@@ -70,6 +75,13 @@ class _Writer:
     def __init__(self, measure: Measure, keys: Mapping[str, int], unsaid: Unsaid) -> None:
         self.measure, self.keys, self.unsaid = measure, keys, unsaid
         self._count = 0
+        self._order: list[str] = []
+
+    def tell_order(self, layout: Layout) -> None:
+        """Notes sections that stand in another order when the chart is read: by floor, areas before drawn sections."""
+        names = [section.name for section in layout.sections]
+        moved = sum(one != other for one, other in zip(names, self._order, strict=True))
+        self.unsaid.add("sections in another place of their order", moved)
 
     def drawing(
         self, layout: Layout, sections: Sequence[Section], shapes: Sequence[Shape], floor: str = ""
@@ -82,8 +94,12 @@ class _Writer:
             name = f"{OPEN_SECTION} {floor}".strip()
             if section.kind == "seated" and section.name == name and not section.outline:
                 open_rows += section.rows
+                self.unsaid.add("entrances of sections that are drawn in none", section.entrance is not None)
             elif section.kind == "seated":
                 drawn.append(self._section(section))
+        self._order += [f"{OPEN_SECTION} {floor}".strip()] if open_rows else []
+        self._order += [section.name for section in sections if section.kind == "standing"]
+        self._order += [section["label"] for section in drawn]
         focal = None if layout.focal_point is None else _spot(self.measure.pixels(layout.focal_point))
         return {
             **self._content(open_rows, (0.0, 0.0)),
@@ -98,6 +114,8 @@ class _Writer:
         }
 
     def _content(self, rows: Sequence[Row], origin: Pixels) -> dict[str, Any]:
+        behind = dropwhile(lambda row: row.table is None, rows)
+        self.unsaid.add("rows that come after a table: they are before it there", sum(r.table is None for r in behind))
         return {
             "rows": [self._row(row, origin) for row in rows if row.table is None],
             "tables": [self._table(row, origin) for row in rows if row.table is not None],

@@ -17,6 +17,10 @@ _COLUMNS: Final = (
 def table_text(layout: Layout, unsaid: Unsaid) -> str:
     """The table. Labels stand there as they are: who opens it in a spreadsheet imports the columns as text."""
     measure = Measure(layout)
+    unsaid.add_id(layout, layout.layout_id)
+    unsaid.add("name of the layout", layout.name != layout.layout_id)
+    unsaid.add("size of the plan: only distances between seats stay")
+    unsaid.add("categories that are listed", len(layout.categories))
     unsaid.add("shapes", len(layout.shapes))
     unsaid.add("entrances", len(layout.entrances))
     unsaid.add("focal point", layout.focal_point is not None)

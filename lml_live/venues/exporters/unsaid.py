@@ -40,6 +40,10 @@ class Unsaid:
             for member, what in words.items():
                 self.add(what, bool(getattr(section, member)))
 
+    def add_id(self, layout: Layout, named: str) -> None:
+        """The layout's id, on which all seat ids hang, where it is not what the import makes of the file's name."""
+        self.add("id of the layout: name it when you import the file", slug(named) != layout.layout_id)
+
     def add_colors(self, colors: Mapping[str, str | None], used: Iterable[str]) -> None:
         """Categories without a colour, where the format needs one."""
         self.add("colours of categories: some were invented", sum(not colors.get(name) for name in {*used}))

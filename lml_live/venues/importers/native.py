@@ -70,7 +70,7 @@ def explain_layout(tree: object) -> tuple[Violation, ...]:
     layout = builder.build(tree, _LAYOUT_TYPE, "")
     findings = builder.findings
     if isinstance(layout, Layout):
-        for violation in check_layout(layout).violations:
+        for violation in check_layout(in_nfc(layout)).violations:
             if not builder.is_silent(violation.path):
                 findings.take(violation)
     if not findings.count:
