@@ -87,9 +87,15 @@ ROWS: dict[str, tuple[tuple[str, str], ...]] = {
         ("venues/test_checks.py", "test_every_bound_bites_at_one"),
         ("gateway/test_staff_layouts.py", "test_a_wrong_layout_hears_every_rule_that_it_breaks"),
         ("venues/test_library.py", "test_the_schema_refuses"),
+        ("infra/test_mongo_rights.py", "test_the_servers_user_cannot_pass_the_rules_by"),
+        ("web/test_web_layout_editor.py", "test_a_real_venue_is_imported_and_mended"),
+    ),
+    "signed addresses of private layouts: too late, another object, another method, the bucket's list": (
+        ("venues/test_links.py", "test_a_link_opens_one_object_until_its_time"),
+        ("venues/test_links.py", "test_cookies_open_one_layout_and_no_other"),
+        ("venues/test_links.py", "test_s3s_own_link_opens_one_object_until_its_time"),
     ),
 }
-"""Not among them: addresses that are signed for a while. Layouts are public, and lie under their hash."""
 
 
 @cache

@@ -221,8 +221,8 @@ async def test_what_is_said_of_a_version_must_be_true_of_its_content(library: Li
     await library.save_draft(HALL)
     await library.publish("hall")
     published = await library.deploy("hall")
-    lies = ({"seat_count": 31}, {"place_count": 31}, {"name": "X"}, {"size_bytes": 1}, {"fingerprint": "0" * 64})
-    for lie in (*lies, {"type": "standing"}):
+    lies: dict[str, object] = {"seat_count": 31, "place_count": 31, "size_bytes": 1, "name": "X", "type": "standing"}
+    for lie in [{member: value} for member, value in (lies | {"fingerprint": "0" * 64}).items()]:
         await mongo_database[VERSIONS].update_one({}, {"$set": lie})
         with pytest.raises(LayoutDamaged, match="is not true of its content"):
             await library.load_index("hall", 1)
