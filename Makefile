@@ -47,11 +47,13 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	@$(PIP_INSTALL) -e '.[test]' | $(PIP_PROGRESS)
 	@touch $@
 
+# The types are checked while the tests are collected, each on a core, and told of at the end.
 test: $(VENV)/.installed-test
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet .
-	@$(BIN)/mypy
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@said=$$(mktemp); trap 'rm -f "$$said"' EXIT; $(BIN)/mypy > "$$said" 2>&1 & types=$$!; \
+	$(BIN)/python -m pytest $(PYTEST_ARGS); tests=$$?; \
+	wait $$types; types=$$?; cat "$$said"; exit $$((tests || types))
 
 $(VENV)/.installed-load: $(VENV)/.installed
 	@echo "Installing the requirements of the load test"
