@@ -130,6 +130,7 @@ class Client:
         self.first = self.worker = Worker(stand, point, loss, idle=idle)
 
     async def ask(self, request: Callable[[Worker], Awaitable[Any]]) -> Any:
+        refusal: Unavailable | None = None
         for _ in range(PATIENCE):
             try:
                 if self.worker.dead:
@@ -138,9 +139,10 @@ class Client:
                 return await request(self.worker)
             except Died:
                 continue
-            except Unavailable:
+            except Unavailable as error:
+                refusal = error
                 await asyncio.sleep(_PAUSE_SECONDS)
-        raise AssertionError("nobody answers")
+        raise AssertionError(f"nobody answers: {refusal!r}") from refusal
 
     async def turn(self, rounds: int = 3) -> None:
         async def once(worker: Worker) -> None:
