@@ -1,10 +1,13 @@
-"""Collecting for less: without the garbage collector, and what a fresh checkout lacks is made by one process.
+"""Collecting for less, and an order in which few processes start what is costly.
 
 The thousands of tests live as long as the run, and none is garbage: left to itself the collector looked at all of them
 again and again while they were made, and at every full look afterwards.
 
-The processes of a run collect the same modules at the same time. Where nothing is compiled yet, each rewrote the
-assertions of every module: a quarter of a minute of CPU that two of three spent for nothing.
+The processes of a run collect the same modules at the same time. Where nothing is compiled yet, several rewrote the
+assertions of a module side by side, some seconds of CPU for nothing.
+
+A server or a browser costs a process some seconds of CPU to start, and more while it idles. Tests that need one come
+first: one process has nearly all of them, and the others take from the end of its share.
 """
 
 import contextlib
@@ -13,8 +16,12 @@ import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
+
+COSTLY: Final = {"shared_server", "shop", "shared_pair", "_mortals", "browser"}
+"""Fixtures that a process starts once."""
 
 
 @pytest.hookimpl(wrapper=True)
@@ -37,10 +44,13 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_collection_modifyitems() -> Iterator[None]:
-    """Likewise with the constants that Hypothesis finds in the product's modules and keeps in files."""
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+    """Likewise with the constants that Hypothesis finds in the product's modules and keeps in files. Then the modules
+    with tests that need what is costly come first, and otherwise all stay in their order."""
     with _one_at_a_time("constants"):
-        return (yield)
+        yield
+    first = {item.path for item in items if COSTLY & set(getattr(item, "fixturenames", ()))}
+    items.sort(key=lambda item: item.path not in first)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from databases import clone_database
+from databases import clone_database, kept_pool
 from inventory_house import SCRIPTS, House, read_prepared
 from script_headers import assert_answer_as_said, assert_call_as_said
 
@@ -65,10 +65,8 @@ def inventory_dsn_fixture(postgres_server: str) -> str:
 
 
 @pytest.fixture(name="pool")
-async def pool_fixture(inventory_dsn: str) -> AsyncIterator[postgres.Pool]:
-    pool = await postgres.connect_pool(inventory_dsn)
-    yield pool
-    await pool.close()
+async def pool_fixture(inventory_dsn: str) -> postgres.Pool:
+    return await kept_pool(inventory_dsn)
 
 
 @pytest.fixture(name="house")
