@@ -471,6 +471,10 @@ neither waits long for it."""
 STAFF_TURN_SECONDS: Final = 30.0
 """After this a worker that was stopped while it changed blocks or allotments loses its turn. Longer than a batch takes
 where Redis is away and the event is adopted."""
+STAFF_ACTS_LOOK_SECONDS: Final = 2.0
+"""How often is looked for moves and releases by staff that were begun and not ended."""
+STAFF_ACT_SECONDS: Final = 2.0
+"""So long one may take before it is looked into: it waits for the turn of who is only slow."""
 OPEN_BATCH: Final = 5_000
 """Seats that one call to the inventory looks through for those of a channel that opens: well under a millisecond."""
 OPENINGS_LOOK_SECONDS: Final = 1.0

@@ -374,6 +374,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             ("upkeep", upkeep.run()),
             ("drift", Checker(book, holds, pool).run(lambda: upkeep.leads)),
             ("completer", completer.run()),
+            ("acts of staff", holding.run(lambda: upkeep.leads)),
             ("hand-overs", handing.run(lambda: upkeep.leads)),
             ("notices", _listen(dsn, live, upkeep)),
             ("copies", publishing.run(lambda: upkeep.leads)),

@@ -1,16 +1,19 @@
 -- Moves anybody's hold to other seats and area places on behalf of staff, in one step or not at all.
 -- INCLUDE inventory
+-- INCLUDE acts
 -- KEYS 1 seats, 2 book, 3 areas, 4 log
 -- ARGV 1 stamp, 2 skew_ms, 3 hold_id, 4 origin, 5 max_seats, 6 also, 7 seats, 8 areas, 9 channel
+-- ARGV 10 act
 -- RETURN moved, seq, before, record, now_ms | taken, seat… | full, area, available… | limit, max_seats
--- RETURN expired | not_found | in_checkout | no_book | other_stamp, stamp
+-- RETURN expired | not_found | in_checkout | overtaken | no_book | other_stamp, stamp
 -- `also` is the state that may be taken beside available: 3 over a house hold, else 0. The hold keeps its id, holder,
 -- deadline, lifetime, extensions and channel; its own seats and places count as free. `channel` is the box office's,
 -- whose seats staff may give it beside those of its own. `before` is the record as it was.
-local stamp, hold_id = ARGV[1], ARGV[3]
+-- `act` is the number under which PostgreSQL has a note of it; 0 for none.
+local stamp, hold_id, act = ARGV[1], ARGV[3], tonumber(ARGV[10])
 local seats, areas = cmsgpack.unpack(ARGV[7]), cmsgpack.unpack(ARGV[8])
-local found = redis.call('HMGET', KEYS[2], 'stamp', 'h:' .. hold_id)
-local refusal = stamp_refusal(found[1], stamp)
+local found = redis.call('HMGET', KEYS[2], 'stamp', 'h:' .. hold_id, 'act')
+local refusal = stamp_refusal(found[1], stamp) or overtaken_refusal(found[3], act)
 if refusal then return refusal end
 local now = server_time_ms(ARGV[2])
 local holder = found[2] and cmsgpack.unpack(found[2])[HOLDER]
@@ -38,4 +41,5 @@ record[SEQ] = write_log(KEYS[4], stamp, 'move', ARGV[4], changed_seats, changed_
 tally[1] = size
 local packed = cmsgpack.pack(record)
 redis.call('HSET', KEYS[2], 'h:' .. hold_id, packed, 'o:' .. holder, cmsgpack.pack(tally))
+note_act(KEYS[2], act, hold_id, found[2], packed, record[SEQ], cmsgpack.pack({}))
 return {'moved', record[SEQ], found[2], packed, now}

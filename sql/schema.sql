@@ -439,6 +439,31 @@ CREATE TABLE staff_hold (
 -- Only live ones are listed and laid over an inventory.
 CREATE INDEX staff_hold_live ON staff_hold (event_id, created, hold_id) WHERE state <> 'ended';
 
+-- A move or release of anybody's hold by staff, noted before the inventory is asked: it leaves what it did in the book under
+-- this number, and whoever has the event's next turn puts it on record, should the worker die (lua/include/acts.lua).
+CREATE TABLE staff_act (
+    number      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,  -- the inventory does nothing older than its latest
+    request     text NOT NULL,                -- names the request: its repetition is answered, and not done again
+    event_id    text NOT NULL REFERENCES event ON DELETE CASCADE,
+    epoch       bigint NOT NULL,              -- the only one in which it may be done
+    act         text NOT NULL,
+    hold_id     text NOT NULL,
+    over_house  boolean NOT NULL,             -- a move may use up what the house keeps back
+    staff_id    text NOT NULL,
+    reason      text NOT NULL,
+    state       text NOT NULL DEFAULT 'begun',
+    created     timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT one_act_per_request UNIQUE (request),   -- two workers with one request do it once
+    CONSTRAINT staff_act_is_known CHECK (act IN ('move', 'release')),  -- one that nobody knows how to put on record
+    CONSTRAINT staff_act_state_is_known CHECK (state IN (
+        'begun',    -- nobody knows whether it was done
+        'done'))    -- it is on record
+);
+-- What is begun is settled in order; there are seldom any.
+CREATE INDEX staff_act_begun ON staff_act (event_id, number) WHERE state = 'begun';
+-- What is long done is forgotten.
+CREATE INDEX staff_act_done ON staff_act (created) WHERE state = 'done';
+
 
 -- === 4. Bookings: what a hold becomes at checkout ====================================================================
 

@@ -3,19 +3,27 @@
 PostgreSQL is written first and the inventory told after it. Two changes of the same seats at once could reach the two
 stores in different orders, and what one says would not be what the other does. So whoever changes them holds a lock of
 PostgreSQL's from before the first store until after the second, a batch at a time; the transactions in between are
-others, and wait for nobody but PostgreSQL.
+others, and wait for nobody but PostgreSQL. What one who died in his turn left undone is ended first (`staff_acts`).
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
 from lml_live import limits
 from lml_live.infra import postgres
-from lml_live.infra.postgres import Pool
+from lml_live.infra.postgres import Connection, Pool
 
 _SQL: Final = postgres.statements("turns")
+
+
+Settle = Callable[[Connection, str], Awaitable[None]]
+"""(the session that has the turn, event)"""
+
+
+async def _nothing_left(session: Connection, event_id: str) -> None:
+    """Where nothing is noted there is nothing to end."""
 
 
 class StaffTurns:
@@ -26,16 +34,20 @@ class StaffTurns:
         self._first = asyncio.Lock()
         """So that a worker waits for PostgreSQL with one connection: with all of the pool in the queue, whoever has his
         turn would wait for one of them."""
+        self.settle: Settle = _nothing_left
+        """Ends what those left who had the turn before; `Holding` knows how."""
 
     @asynccontextmanager
-    async def take(self, event_id: str) -> AsyncIterator[None]:
+    async def take(self, event_id: str) -> AsyncIterator[Connection]:
         """Waits for the event's turn and keeps it until the end of the block. Raises `Unavailable`.
 
+        Gives the session that has the turn: what it writes is written in the turn, or not at all.
         A worker that stops in the middle loses it after `STAFF_TURN_SECONDS`, one that dies at once.
         """
         async with self._first, postgres.session(self._pool) as connected:
             await connected.execute(_SQL["take_turn"], event_id, str(int(limits.STAFF_TURN_SECONDS * 1000)))
             try:
-                yield
+                await self.settle(connected, event_id)
+                yield connected
             finally:
                 await connected.execute(_SQL["end_turn"], event_id)

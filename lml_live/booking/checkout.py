@@ -147,7 +147,7 @@ class Checkout:
         counter: AtCounter,
         quote: QuoteHold,
         mark: Callable[[str], Awaitable[Changed | Refusal]],
-        turn: AbstractAsyncContextManager[None] | None = None,
+        turn: AbstractAsyncContextManager[object] | None = None,
     ) -> Booking | Refusal:
         """Sells what `mark` marks with the booking's id at the counter, in one transaction. Answers, raises as `book`.
 

@@ -14,7 +14,8 @@ from aiohttp import web
 
 from lml_live import limits, values
 from lml_live.backoffice.history import History
-from lml_live.backoffice.holding import Act, Holding
+from lml_live.backoffice.hold_rows import Act
+from lml_live.backoffice.holding import Holding
 from lml_live.errors import InvalidInput, NotFound, Refused, Violation
 from lml_live.gateway import paging, wire
 from lml_live.gateway.acts import Acts
@@ -185,7 +186,8 @@ def routes(services: CounterServices) -> list[web.RouteDef]:
         async def act() -> web.Response:
             body, hold = await read_body(request, ReleaseBody), request.match_info["hold"]
             desk = await desk_of_hold(staff, hold)
-            outcome = await holding.release(desk.event.id, desk.layout.seat_ids, hold, Act(staff.id, body.reason))
+            why, seed = Act(staff.id, body.reason), request_seed(staff.id, request)
+            outcome = await holding.release(desk.event.id, desk.layout.seat_ids, hold, why, request=seed)
             return refused(desk, outcome) if isinstance(outcome, Refusal) else web.Response(status=204)
 
         return await keys.once(request, staff.id, act)
@@ -239,9 +241,8 @@ def routes(services: CounterServices) -> list[web.RouteDef]:
             if isinstance(wishes, Refusal):
                 return refused(desk, wishes)
             why = Act(staff.id, body.reason)
-            outcome = await holding.move(
-                desk.event.id, desk.layout.seat_ids, hold, *wishes, why, over_house=body.over_house
-            )
+            named, seed = (desk.event.id, desk.layout.seat_ids, hold), request_seed(staff.id, request)
+            outcome = await holding.move(*named, *wishes, why, over_house=body.over_house, request=seed)
             return answer_hold(desk, outcome)
 
         return await keys.once(request, staff.id, act)

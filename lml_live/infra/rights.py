@@ -105,6 +105,7 @@ RIGHTS: Final[Mapping[str, frozenset[str]]] = {
     "staff_hold": _may(
         "SELECT", "INSERT", "DELETE", update="state seat_ids seat_types area_ids area_types area_quantities"
     ),
+    "staff_act": _may("SELECT", "INSERT", "DELETE", update="state"),
     # Who may come in.
     "house": _ADD,
     "staff": _may("SELECT", "INSERT", update="password_hash roles"),

@@ -23,6 +23,16 @@ _SEATS_BOOK_DEADLINES_AREAS_LOG: Final = ("seats", "book", "deadlines", "areas",
 _SEATS_BOOK_AREAS_LOG: Final = ("seats", "book", "areas", "log")
 
 
+class ActNote(Struct, frozen=True):
+    """PostgreSQL's note of an act that is about to be done: its number, and the epoch in which it may be."""
+
+    number: int
+    epoch: int
+
+
+_NO_NOTE: Final = ActNote(0, 0)
+
+
 class Taken(Changed, frozen=True):
     """What staff took. `lent` are, by area, the places of it that PostgreSQL still has as kept back by the house."""
 
@@ -64,16 +74,20 @@ class StaffHolds:
         *,
         over_house: bool,
         house: AreaBlocks = NO_BLOCKS,
+        epoch: int | None = None,
     ) -> Taken | Refusal:
         """Takes all that is named until it is released, or nothing; `over_house` seats of a house hold, too.
 
         Places are taken from those for sale, and what is missing from the `house`: what PostgreSQL has as blocked of
         their areas, which is not to change until it says that they are the hold's (docs/decisions/030). The sale's
         hours, its pause and the event's seats per holder do not bind staff: a hold's own bounds do. Killed seats are
-        `seat_taken`. A hold of this id that is there already is answered as it is.
+        `seat_taken`. A hold of this id that is there already is answered as it is. With an `epoch`, what the inventory
+        is by then must not have been built anew since: else `Unavailable` is raised.
         """
 
         def args(sale: Sale) -> Sequence[Part]:
+            if epoch is not None:
+                _expect_epoch(sale, epoch)
             if sale.state == "closed":  # its holds were given back, and there are no new ones
                 raise Refused("sale_closed", "The sale is over.")
             return [
@@ -89,40 +103,78 @@ class StaffHolds:
         return _taken(sale, answer, hold)
 
     async def move_hold(
-        self, event: str, hold: str, seats: SeatWishes, areas: AreaWishes, *, over_house: bool
+        self,
+        event: str,
+        hold: str,
+        seats: SeatWishes,
+        areas: AreaWishes,
+        *,
+        over_house: bool,
+        note: ActNote = _NO_NOTE,
     ) -> Undone | Refusal:
-        """Swaps what anybody's hold names, in one step; refused, it changes nothing. Doing it twice is once."""
+        """Swaps what anybody's hold names, in one step; refused, it changes nothing. Doing it twice is once.
+
+        Raises `Unavailable`, too, where the act of this `note` is settled as not done, or its epoch is over.
+        """
 
         def args(sale: Sale) -> Sequence[Part]:
+            _expect_noted(sale, note)
             return [
                 *(self._book.skew_ms, hold, "", limits.HOLD_SEATS_MAX, _also(over_house)),
-                *(pack_seats(seats), pack_areas(areas), sale.channel(BOX_OFFICE)),
+                *(pack_seats(seats), pack_areas(areas), sale.channel(BOX_OFFICE), note.number),
             ]
 
         sale, answer = await self._book.run(event, "move_hold", _SEATS_BOOK_AREAS_LOG, args)
         match answer:
+            case [b"overtaken"]:
+                raise _overtaken()
             case [b"moved", seq, before, record, now_ms]:
                 then, now = decode_record(before), decode_record(record)
                 return Undone(hold, then, now, sale.epoch, int(seq), int(now_ms))
         return _refusal(read_answer(sale, answer, hold))
 
     async def withdraw_hold(
-        self, event: str, hold: str, house: Collection[int] = (), areas: AreaBlocks = NO_BLOCKS
+        self,
+        event: str,
+        hold: str,
+        house: Collection[int] = (),
+        areas: AreaBlocks = NO_BLOCKS,
+        *,
+        note: ActNote = _NO_NOTE,
     ) -> Undone | Refusal:
         """Ends anybody's hold: its seats are for sale again. `hold_in_checkout` while it is being paid for.
 
-        But seats of `house`, and places that it was lent, are the house's, as in `undo_taking`.
+        But seats of `house`, and places that it was lent, are the house's, as in `undo_taking`. `note` is that of
+        `move_hold`.
         """
-        args: list[Part] = [
-            *(self._book.skew_ms, hold, "", limits.UNTIL_RELEASED_MS),
-            *(pack(sorted(house)), pack_blocks(areas)),
-        ]
-        sale, answer = await self._book.run(event, "withdraw_hold", _SEATS_BOOK_DEADLINES_AREAS_LOG, lambda _: args)
+
+        def args(sale: Sale) -> Sequence[Part]:
+            _expect_noted(sale, note)
+            return [
+                *(self._book.skew_ms, hold, "", limits.UNTIL_RELEASED_MS),
+                *(pack(sorted(house)), pack_blocks(areas), note.number),
+            ]
+
+        sale, answer = await self._book.run(event, "withdraw_hold", _SEATS_BOOK_DEADLINES_AREAS_LOG, args)
         match answer:
+            case [b"overtaken"]:
+                raise _overtaken()
             case [b"withdrawn", seq, before, now_ms, packed]:
                 then, lent = decode_record(before), _lent(packed)
                 return Undone(hold, then, None, sale.epoch, int(seq), int(now_ms), lent)
         return _refusal(read_answer(sale, answer, hold))
+
+    async def settle_act(self, event: str, number: int) -> tuple[int, Undone | None]:
+        """What the act of this number did; None where it did nothing, and from here on never will.
+
+        Answers the epoch that this is so in, too. Acts are to be settled in the order of their numbers.
+        """
+        sale, answer = await self._book.run(event, "settle_act", ("book",), lambda _: [self._book.skew_ms, number])
+        match answer:
+            case [b"done", seq, hold, before, after, now_ms, lent]:
+                then, now = decode_record(before), decode_record(after) if after else None
+                return sale.epoch, Undone(hold.decode(), then, now, sale.epoch, int(seq), int(now_ms), _lent(lent))
+        return sale.epoch, None
 
     # --- Sold at once
 
@@ -198,6 +250,11 @@ class StaffHolds:
 
     async def find_hold(self, event: str, hold: str) -> Record | None:
         """Anybody's hold as it is now; None where there is none, or it is gone."""
+        record, _ = await self.find_hold_and_epoch(event, hold)
+        return record
+
+    async def find_hold_and_epoch(self, event: str, hold: str) -> tuple[Record | None, int]:
+        """The same, and the epoch in which it is so."""
         for _ in range(limits.STAMP_TRIES):
             sale = await self._book.prepare(event)
             if sale is None:
@@ -206,8 +263,15 @@ class StaffHolds:
             answer = [b"no_book"] if stamp is None else [b"other_stamp", stamp]
             if stamp == sale.stamp.encode() or not await self._book.disagreed(event, sale, answer):
                 record = None if raw is None else decode_record(raw)
-                return None if record is None or record.state == "gone" else record
+                return None if record is None or record.state == "gone" else record, sale.epoch
         raise Unavailable("The sale is changing; please try again.", retry_after_ms=limits.RETRY_AFTER_MS)
+
+    async def read_hold(self, event: str, hold: str) -> Changed | Refusal:
+        """Anybody's hold as it is now, as an answer to who asks for it."""
+        record = await self.find_hold(event, hold)
+        holder = "" if record is None else record.holder
+        sale, answer = await self._book.run(event, "read_hold", ("book",), lambda _: [self._book.skew_ms, holder, hold])
+        return read_answer(sale, answer, hold)
 
     async def seat_bytes(self, event: str) -> bytes:
         """The inventory byte of every seat (`seatmap`), by index."""
@@ -236,6 +300,21 @@ class StaffHolds:
             if cursor == b"0":
                 break
         return found
+
+
+def _expect_epoch(sale: Sale, epoch: int) -> None:
+    """Raises `Unavailable` where the inventory was built anew since; an older one the script refuses by its stamp."""
+    if sale.epoch > epoch:
+        raise Unavailable("The seat map was restored.", retry_after_ms=limits.RETRY_AFTER_MS)
+
+
+def _expect_noted(sale: Sale, note: ActNote) -> None:
+    if note is not _NO_NOTE:
+        _expect_epoch(sale, note.epoch)
+
+
+def _overtaken() -> Unavailable:
+    return Unavailable("Others have gone on meanwhile.", retry_after_ms=limits.RETRY_AFTER_MS)
 
 
 def _also(over_house: bool) -> int:

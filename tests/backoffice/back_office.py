@@ -1,5 +1,6 @@
 """A box office on the house's engines, whose workers may die at each step."""
 
+import secrets
 import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -13,7 +14,9 @@ sys.path.append(str(Path(__file__).parents[1] / "inventory"))
 from inventory_house import House, adults, seat_id
 
 from lml_live.backoffice.history import History
-from lml_live.backoffice.holding import Act, Holding
+from lml_live.backoffice.hold_rows import Act
+from lml_live.backoffice.holding import Holding
+from lml_live.backoffice.staff_acts import StaffActs
 from lml_live.backoffice.turns import StaffTurns
 from lml_live.errors import Unavailable
 from lml_live.inventory import seatmap
@@ -60,13 +63,25 @@ class Office:
             self.event, IDS, who, "Kim", adults(*seats), areas, CLARA, over_house=over_house, request=request
         )
 
-    async def move(self, hold: str, *seats: int, pit: int = 0, over_house: bool = False) -> Changed | Refusal:
+    async def move(
+        self, hold: str, *seats: int, pit: int = 0, over_house: bool = False, request: str = ""
+    ) -> Changed | Refusal:
+        """Each time another request, where none is named; so, too, `release`."""
         areas: AreaWishes = [("pit", "adult", pit)] if pit else []
-        act = Act("ben", "taller people")
-        return await self.holding.move(self.event, IDS, hold, adults(*seats), areas, act, over_house=over_house)
+        wish, act = (adults(*seats), areas), Act("ben", "taller people")
+        more = {"over_house": over_house, "request": request or secrets.token_hex()}
+        return await self.holding.move(self.event, IDS, hold, *wish, act, **more)  # type: ignore[arg-type]
 
-    async def release(self, hold: str) -> Undone | Refusal | None:
-        return await self.holding.release(self.event, IDS, hold, Act("ben", "did not come"))
+    async def release(self, hold: str, request: str = "") -> Undone | Refusal | None:
+        act = Act("ben", "did not come")
+        return await self.holding.release(self.event, IDS, hold, act, request=request or secrets.token_hex())
+
+    async def others_come(self) -> None:
+        """Some worker ends what others died over."""
+        acts = StaffActs(self.house.pool, self.inventory)
+        turns = StaffTurns(self.house.pool)
+        turns.settle = acts.settle
+        await acts.end_left(turns, 0.0)
 
     async def block_pit(self, *, house: int, kill: int) -> None:
         await self.house.block_rows(self.event, {}, {"pit": house})

@@ -9,7 +9,8 @@ from booking_house import MARK_SECONDS, BookingHouse
 from inventory_house import adults, seat_id
 
 from lml_live.backoffice.blocking import Blocking, Refusals, Selection
-from lml_live.backoffice.holding import Act, Holding
+from lml_live.backoffice.hold_rows import Act
+from lml_live.backoffice.holding import Holding
 from lml_live.backoffice.selling import Asked, Selling
 from lml_live.backoffice.turns import StaffTurns
 from lml_live.booking.bookings import Booking

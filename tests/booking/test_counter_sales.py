@@ -254,7 +254,7 @@ async def test_a_hold_that_a_dead_worker_left_uses_its_blocks_up_when_it_is_sold
     for sale before, and the floor had two places fewer than it has."""
     house, event = counter.house, counter.event
     with monkeypatch.context() as broken:
-        broken.setattr(holding, "_same_epoch", die)
+        broken.setattr(holding, "expect_epoch", die)
         with pytest.raises(Died):
             await counter.hold(3, 20, floor=4, over_house=True)
     [hold] = await house.pool.fetch("SELECT hold_id FROM staff_hold WHERE event_id = $1", event)

@@ -1,6 +1,8 @@
 """What staff and time do in a story: blocks, channels, customers' holds, the sale's rules and hours, the sweep."""
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Coroutine, Mapping
+from typing import Any
 
 import msgspec
 from hypothesis import strategies as st
@@ -11,15 +13,18 @@ from story_bookings import Bookings
 
 from lml_live import limits
 from lml_live.clock import to_datetime
+from lml_live.errors import Unavailable
 from lml_live.inventory import seatmap
 from lml_live.inventory.addresses import Addresses
-from lml_live.inventory.answers import Refusal
+from lml_live.inventory.answers import Changed, Refusal
 from lml_live.inventory.holds import is_staff_hold
-from lml_live.inventory.staff_holds import Taken, Undone
+from lml_live.inventory.staff_holds import ActNote, Taken, Undone
 from lml_live.inventory.upkeep import Upkeep
 from lml_live.inventory.wishes import AreaBlock
 
 seldom = st.sampled_from([False, False, False, True])
+NUMBERS = itertools.count(2, 2)
+"""Of staff's noted acts; between two of them there is one that never was."""
 refused_acts = st.sampled_from(["hold", "add", "replace", "extend", "checkout"])
 
 
@@ -118,8 +123,10 @@ class HouseRules(Bookings):
         hold = self.ref.holds[name]
         kept = house & hold.seats
         back = {area: least for area, n in lent.items() if (least := min(n, sum(hold.places.values())))}
-        answer = self.run(self.staff.withdraw_hold(self.event, name, house, blocks))
+        note = self.note()
+        answer = self.run(self.staff.withdraw_hold(self.event, name, house, blocks, note=note))
         assert isinstance(answer, Undone)
+        self.settle_act(note, answer)
         assert answer.lent == back
         hold.lifetime = self.ref.now
         self.ref.end(name, since=self.ref.now)
@@ -168,7 +175,9 @@ class HouseRules(Bookings):
     def move(self, number: int, wish: SeatsAndPlaces, over_house: bool) -> None:
         name, holder = self.target(number)
         hold = self.ref.holds[name]
-        answer = self.run(self.staff.move_hold(self.event, name, *self.asked(wish), over_house=over_house))
+        more = {"over_house": over_house, "note": self.note()}
+        answer = self.run(self.staff.move_hold(self.event, name, *self.asked(wish), **more))  # type: ignore[arg-type]
+        self.settle_act(more["note"], answer)  # type: ignore[arg-type]
         expected = self.ref.refusal_of_hold(name, holder)
         expected = expected or self.ref.refusal_of_staffs_wish(wish, over_house, hold)
         if self.judge(answer, expected):
@@ -179,11 +188,42 @@ class HouseRules(Bookings):
     @rule(number=numbers)
     def withdraw(self, number: int) -> None:
         name, holder = self.target(number)
-        answer = self.run(self.staff.withdraw_hold(self.event, name))
+        note = self.note()
+        answer = self.run(self.staff.withdraw_hold(self.event, name, note=note))
+        self.settle_act(note, answer)
         if self.judge(answer, self.ref.refusal_of_hold(name, holder, late=True)):
             if is_staff_hold(name):
                 self.ref.holds[name].lifetime = self.ref.now
             self.ref.end(name, since=self.ref.now)
+
+    def note(self) -> ActNote:
+        """As PostgreSQL numbers an act."""
+        return ActNote(next(NUMBERS), self.run(self.house.sale(self.event)).epoch)
+
+    def settle_act(self, note: ActNote, answer: Changed | Undone | Refusal) -> None:
+        """Whoever comes next hears what was done, as often as he asks, and it is not done again, or any more."""
+        for _ in range(2):
+            _, done = self.run(self.staff.settle_act(self.event, note.number))
+            if isinstance(answer, Undone):
+                assert done is not None
+                assert msgspec.structs.replace(done, now_ms=answer.now_ms) == answer
+            else:
+                assert done is None
+            _, other = self.run(self.staff.settle_act(self.event, note.number - 1))
+            assert other is None
+        hold, late = self.order[0], {"note": note}
+        for act in (
+            lambda: self.staff.move_hold(self.event, hold, [(0, "adult")], [], over_house=False, **late),
+            lambda: self.staff.withdraw_hold(self.event, hold, **late),
+        ):
+            assert self.is_unavailable(act()), "it is done once more"
+
+    def is_unavailable(self, act: Coroutine[Any, Any, object]) -> bool:
+        try:
+            self.run(act)
+        except Unavailable:
+            return True
+        return False
 
     # --- The sale's rules and hours
 

@@ -45,6 +45,7 @@ ACTS: dict[str, tuple[type, str]] = {
     "undo_taking": (HouseRules, "sell_at_once"),
     "move_hold": (HouseRules, "move"),
     "withdraw_hold": (HouseRules, "withdraw"),
+    "settle_act": (HouseRules, "withdraw"),
     "restamp": (HouseRules, "change_rules"),
     "close_holds": (HouseRules, "close"),
     "sweep": (HouseRules, "sweep"),
@@ -78,6 +79,7 @@ ELSEWHERE = {
     "seat_bytes": "shows what read_inventory answers",
     "own_places": "tells what a record has",
     "find_hold": "a plain read of a record",
+    "find_hold_and_epoch": "the same",
     "seat_ids": "reads the layout only",
     "find_holds": "plain reads of a book",
 }

@@ -113,6 +113,14 @@ async def move_late(w: Witness) -> None:
     await w.move(hold, 3)
 
 
+async def move_and_die(w: Witness) -> None:
+    await w.move_and_die(await w.hold("anna", 1), 3)
+
+
+async def move_when_it_is_settled(w: Witness) -> None:
+    await w.move_late(await w.hold("anna", 1), 3)
+
+
 async def move_plainly(w: Witness) -> None:
     await w.move(await w.hold("anna", 1, pit=1), 2, pit=2)
 
@@ -285,6 +293,12 @@ MUTATIONS: list[tuple[str, str, str, str, Acts, str]] = [
     ("staff move nothing late", "move_hold", "found[2], holder, now)", "found[2], holder, nil)", move_late, "I9"),
     ("a move keeps the time", "move_hold", "record[REASON] = seats, areas, 'staff'",
      "record[REASON], record[LIFETIME] = seats, areas, 'staff', now + 1e7", move_plainly, "I8"),
+    ("what was done is told to who comes next", "move_hold", "note_act(KEYS[2], act,", "note_act(KEYS[2], 0,",
+     move_and_die, "I4"),
+    ("what is settled as not done is not done", "move_hold", "or overtaken_refusal(found[3], act)", "",
+     move_when_it_is_settled, "I4"),
+    ("and it is settled for good", "settle_act", "if latest[1] < number then", "if false then",
+     move_when_it_is_settled, "I4"),
     ("staff give what is free", "hold_for_customer", TAKEN, "", give_what_others_hold, "I3"),
     ("staff give places that are there", "hold_for_customer", FULL, "", give_what_others_hold, "I5"),
     ("a request is told twice", "hold_for_customer", "if found[3] then", "if false then", give_twice, "I6"),

@@ -22,7 +22,7 @@ from lml_live.inventory.groups import EventChange, EventWish, GroupHolds
 from lml_live.inventory.holds import Asked, Holds
 from lml_live.inventory.records import KEY_NAMES, Entry, Record, Sale, SalesChannel, decode_record, pack_rules
 from lml_live.inventory.returns import Returns
-from lml_live.inventory.staff_holds import StaffHolds
+from lml_live.inventory.staff_holds import ActNote, StaffHolds
 from lml_live.inventory.together import Act
 from lml_live.inventory.wishes import AreaBlock
 
@@ -519,12 +519,16 @@ STAFF_CALLS: dict[str, tuple[Callable[[StaffHolds], Any], dict[str, Any]]] = {
         },
     ),
     "move_hold": (
-        lambda acts: acts.move_hold("e", "42-s-h", SEATS, AREAS, over_house=False),
-        {"also": seatmap.BYTE_AVAILABLE, "channel": 4},
+        lambda acts: acts.move_hold("e", "42-s-h", SEATS, AREAS, over_house=False, note=ActNote(8, 6)),
+        {"also": seatmap.BYTE_AVAILABLE, "channel": 4, "act": 8},
     ),
     "withdraw_hold": (
         lambda acts: acts.withdraw_hold("e", "42-s-h", {4, 2}, BLOCKS),
-        {"house": msgspec.msgpack.encode([2, 4]), "areas": PACKED_BLOCKS},
+        {"house": msgspec.msgpack.encode([2, 4]), "areas": PACKED_BLOCKS, "act": 0},
+    ),
+    "settle_act": (
+        lambda acts: acts.settle_act("e", 8),
+        {"number": 8},
     ),
     "take_for_sale": (
         lambda acts: acts.take_for_sale(

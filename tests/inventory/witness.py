@@ -3,6 +3,7 @@
 import itertools
 import time
 from collections.abc import Awaitable, Collection, Sequence
+from contextlib import suppress
 from math import inf
 from typing import Any
 
@@ -18,7 +19,7 @@ from lml_live.inventory.groups import EventWish, GroupChanged, GroupRefusal
 from lml_live.inventory.handing import HandOvers
 from lml_live.inventory.records import WEB, Record, pack
 from lml_live.inventory.returns import Returns
-from lml_live.inventory.staff_holds import StaffHolds, Undone
+from lml_live.inventory.staff_holds import ActNote, StaffHolds, Undone
 from lml_live.inventory.wishes import AreaBlock
 
 SEATS, PIT, MAX_SIZE, EXTENSIONS = 12, 5, 4, 1
@@ -87,6 +88,23 @@ class Witness:
     async def move(self, hold: str, *seats: int, pit: int = 0, over_house: bool = False) -> None:
         work = self.staff.move_hold(self.event, hold, adults(*seats), places(pit), over_house=over_house)
         await self.note("", "replace", work, *seats, pit=pit, hold=hold, over_house=over_house)
+
+    async def move_and_die(self, hold: str, *seats: int) -> None:
+        """Nobody hears of it, but whoever settles it, and goes by what he is told."""
+        note = ActNote(next(self._numbers) + 1, (await self.house.sale(self.event)).epoch)
+        await self.staff.move_hold(self.event, hold, adults(*seats), [], over_house=False, note=note)
+
+        async def settle() -> Undone | None:
+            return (await self.staff.settle_act(self.event, note.number))[1]
+
+        await self.note("", "replace", settle(), *seats, hold=hold)
+
+    async def move_late(self, hold: str, *seats: int) -> None:
+        """It is on record as not done, and then it comes: nobody hears of it."""
+        note = ActNote(next(self._numbers) + 1, (await self.house.sale(self.event)).epoch)
+        assert (await self.staff.settle_act(self.event, note.number))[1] is None
+        with suppress(Unavailable):
+            await self.staff.move_hold(self.event, hold, adults(*seats), [], over_house=False, note=note)
 
     async def give(self, client: str, *seats: int, pit: int = 0, over_house: bool = False, again: int = 0) -> str:
         """A hold for a customer; `again` is the number of a request that is told twice."""
