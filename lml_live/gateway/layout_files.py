@@ -99,7 +99,7 @@ def routes(desk: StaffDesk, library: Library) -> list[web.RouteDef]:
         await require_staff(request, desk, "manager")
         wanted = _format(request)
         version = version_number(request, "version") if "version" in request.query else None
-        async with bodies.one_at_a_time:
+        async with bodies.turn_without_body():
             layout = await library.load_layout(request.match_info["layout"], version)
             exported = await asyncio.to_thread(export_layout, layout, wanted)
         file = LayoutFile(exported.filename, exported.content_type, exported.data.decode(), exported.unsaid)

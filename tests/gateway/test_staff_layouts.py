@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import threading
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from functools import partial
@@ -32,6 +33,8 @@ from lml_live.pricing.catalogue import Catalogue
 from lml_live.pricing.events import LayoutChoice, NewEvent
 from lml_live.pricing.quote import Price
 from lml_live.venues.backups import Backups
+from lml_live.venues.exporters import Exported, ExportFormat, export_layout
+from lml_live.venues.layout import Layout
 from lml_live.venues.library import Library
 from lml_live.venues.retention import Backup
 from lml_live.venues.self_check import check_immutability, check_rules
@@ -323,6 +326,32 @@ async def test_who_sends_slowly_holds_up_nobody(house: House, monkeypatch: pytes
     monkeypatch.setattr(limits, "LAYOUT_JSON_VALUES_MAX", 3)
     status, refused = await house.call("POST", "/layouts/read", wanted)
     assert (status, refused["code"]) == (413, "too_large")
+
+
+async def test_whoever_writes_out_a_layout_waits_for_so_long(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that was asked for waited without end while another was worked on."""
+    begun, may_go_on = threading.Event(), threading.Event()
+
+    def slowly(layout: Layout, wanted: ExportFormat) -> Exported:
+        begun.set()
+        assert may_go_on.wait(30)
+        return export_layout(layout, wanted)
+
+    await house.call("POST", "/layouts", HALL)
+    monkeypatch.setattr(layout_files, "export_layout", slowly)
+    first = asyncio.create_task(house.call("GET", "/layouts/hall/file"))
+    try:
+        assert await asyncio.to_thread(begun.wait, 30)
+        with monkeypatch.context() as patch:
+            patch.setattr(limits, "LAYOUT_TURN_SECONDS", 0)
+            headers = {"Authorization": f"Bearer {house.tokens['manager']}"}
+            answer = await house.client.get("/api/v1/layouts/hall/file", headers=headers)
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "3")
+        assert (await answer.json(content_type=None))["code"] == "unavailable"
+        second = asyncio.create_task(house.call("GET", "/layouts/hall/file"))
+    finally:
+        may_go_on.set()
+    assert [(await waiting)[0] for waiting in (first, second)] == [200, 200]
 
 
 async def test_the_latest_version_of_every_layout_is_listed(house: House) -> None:
