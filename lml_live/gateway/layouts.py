@@ -1,6 +1,7 @@
 """The life of layouts over REST, for managers: draft, publish, deploy, retire (contract, section 2).
 
-A draft is changed by one who has seen it: `PUT` names its `ETag`, and nobody's work is overwritten.
+A draft is changed and published by one who has seen it: `PUT` and `publish` name its `ETag`, so nobody's work is
+overwritten or published unseen.
 """
 
 import asyncio
@@ -131,16 +132,26 @@ OPERATIONS: Final = (
         method="POST",
         path=f"{API}/layouts/{{layout}}/publish",
         who="manager",
-        summary="Make the draft unchangeable.",
+        summary="Make the draft that `If-Match` names unchangeable; where somebody else has saved since, 412 with what"
+        " publishing theirs would change (`diff`, against the version before it). Twice is once.",
         answers={200: LayoutShown},
-        codes=(*_MANAGER_CODES, "not_found", "conflict", "layout_damaged"),
+        codes=(
+            *_MANAGER_CODES,
+            "not_found",
+            "conflict",
+            "layout_damaged",
+            "precondition_failed",
+            "precondition_required",
+        ),
+        if_match=True,
     ),
     Operation(
         name="deploy_layout",
         method="POST",
         path=f"{API}/layouts/{{layout}}/deploy",
         who="manager",
-        summary="Make a published version usable for events; without a body the latest published one. Twice is once.",
+        summary="Make a published version usable for events; without a body the latest published one. A version that"
+        " is named is what was looked at, as it never changes. Twice is once.",
         body=DeployRequest,
         body_required=False,
         answers={200: LayoutShown},
@@ -170,7 +181,7 @@ class LayoutServices:
 
 
 class DraftMovedProblem(Problem, frozen=True, omit_defaults=True, kw_only=True):
-    """Somebody else has changed the draft: it as it is now, and what the change would have made of it."""
+    """Somebody else has changed the draft: it as it is now, and what would have been changed."""
 
     draft: LayoutShown | None = None
     diff: LayoutDiff | None = None
@@ -269,7 +280,11 @@ def routes(services: LayoutServices) -> list[web.RouteDef]:
 
     async def publish_layout(request: web.Request) -> web.Response:
         await require_house(request, desk, "manager")
-        version = await library.publish(request.match_info["layout"])
+        expected = _if_match(request)
+        try:
+            version = await library.publish_seen(request.match_info["layout"], expected)
+        except DraftMoved as error:
+            return _draft_moved(error)
         await services.stepped("published", version)
         return respond_json(_shown(version))
 
@@ -320,10 +335,10 @@ def _explain(body: bytes) -> tuple[Violation, ...]:
 
 
 def _if_match(request: web.Request) -> str:
-    """The hash that a change was made on. Raises `precondition_required`."""
+    """The hash of the draft that is meant. Raises `precondition_required`."""
     named = request.headers.get("If-Match", "").strip()
     if not named:
-        raise Refused("precondition_required", "Say what you have changed: If-Match with the ETag of the draft.")
+        raise Refused("precondition_required", "Say which draft you have seen: If-Match with its ETag.")
     return named.removeprefix("W/").strip('"')
 
 

@@ -83,16 +83,23 @@ class House:
         self._keys = 0
 
     async def call(
-        self, method: str, path: str, body: object = None, who: str = "manager"
+        self, method: str, path: str, body: object = None, who: str = "manager", match: str | None = None
     ) -> tuple[int, dict[str, Any]]:
         self._keys += 1
         headers = {"Authorization": f"Bearer {self.tokens[who]}", "Idempotency-Key": f"k{self._keys}"}
+        headers |= {} if match is None else {"If-Match": f'"{match}"'}
         sent: dict[str, Any] = {"json": body}
         if isinstance(body, bytes):
             sent = {"data": io.BytesIO(body)}
             headers["Content-Type"] = "application/json"
         answer = await self.client.request(method, f"/api/v1{path}", headers=headers, **sent)
         return answer.status, msgspec.json.decode(await answer.read())
+
+    async def publish(self, layout_id: str = "hall") -> tuple[int, dict[str, Any]]:
+        """Publishes the draft as it is now."""
+        draft = await self.library.find_draft(layout_id)
+        assert draft is not None
+        return await self.call("POST", f"/layouts/{layout_id}/publish", match=draft.hash)
 
 
 @pytest.fixture
@@ -154,8 +161,7 @@ async def test_from_a_file_to_an_event(house: House, library: Library, pool: pos
         await catalogue.create_event(event)
     status, problem = await house.call("POST", "/layouts/hall/deploy")
     assert (status, problem["code"]) == (409, "conflict")
-    assert (await house.call("POST", "/layouts/hall/publish"))[1]["state"] == "published"
-    assert (await house.call("POST", "/layouts/hall/publish"))[0] == 409
+    assert (await house.publish())[1]["state"] == "published"
     assert (await house.call("POST", "/layouts/hall/deploy"))[1]["state"] == "deployed"
     status, again = await house.call("POST", "/layouts/hall/deploy", {"version": 1})
     assert (status, again["version"]) == (200, 1)
@@ -191,7 +197,7 @@ async def test_layouts_are_for_managers(house: House) -> None:
         ("POST", "/layouts/none/publish"),
         ("POST", "/layouts/none/deploy"),
     ):
-        assert (await house.call(method, path))[0] == 404
+        assert (await house.call(method, path, match="0"))[0] == 404
 
 
 async def test_few_indexes_are_kept(library: Library, monkeypatch: pytest.MonkeyPatch, house: House) -> None:
@@ -199,7 +205,7 @@ async def test_few_indexes_are_kept(library: Library, monkeypatch: pytest.Monkey
     deployed = DeployedLayouts(library)
     for layout_id in ("one", "two"):
         await house.call("POST", "/layouts", HALL | {"layout_id": layout_id})
-        await house.call("POST", f"/layouts/{layout_id}/publish")
+        await house.publish(layout_id)
         assert await deployed.deployed_index(layout_id, None) is None
         await house.call("POST", f"/layouts/{layout_id}/deploy")
     for layout_id in ("one", "two", "one"):
@@ -358,7 +364,7 @@ async def test_the_latest_version_of_every_layout_is_listed(house: House) -> Non
     assert (await house.call("GET", "/layouts"))[1] == {"items": [], "next": None}
     for layout_id in ("hall", "arena", "barn"):
         await house.call("POST", "/layouts", HALL | {"layout_id": layout_id})
-    await house.call("POST", "/layouts/hall/publish")
+    await house.publish()
     await house.call("POST", "/layouts", HALL | {"name": "Other"})
     _, first = await house.call("GET", "/layouts?limit=2")
     assert ([each["id"] for each in first["items"]], first["next"]) == (["arena", "barn"], "barn")

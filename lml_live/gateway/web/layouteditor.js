@@ -77,9 +77,9 @@ export class Editor {
     this.choose(new Set());
     this.problems.later(0);
     attachKeys(this);
-    document.addEventListener("visibilitychange", () => document.visibilityState === "hidden" && this.history.changed && this.life.keepNow());
+    document.addEventListener("visibilitychange", () => document.visibilityState === "hidden" && this.life.unsaved && this.life.keepNow());
     window.addEventListener("beforeunload", (event) => {
-      if (this.history.changed && !this.leaving) event.preventDefault();
+      if (this.life.unsaved && !this.leaving) event.preventDefault();
     });
   }
 
@@ -298,18 +298,18 @@ export class Editor {
   showState() {
     const { history, life } = this;
     const { chip, lead } = life.standing();
-    document.title = `${history.changed ? "• " : ""}${this.plan.name} · LML Live`;
+    document.title = `${life.unsaved ? "• " : ""}${this.plan.name} · LML Live`;
     setText(byId("title"), this.plan.name);
     setText(byId("lead"), lead);
     setText(byId("chip"), chip[0]);
     byId("chip").dataset.tone = chip[1];
     byId("chip").hidden = false;
-    setText(byId("saying"), this.working ? "Working…" : history.changed ? "Unsaved changes" : life.base ? "All changes saved" : "");
+    setText(byId("saying"), this.working ? "Working…" : life.unsaved ? "Unsaved changes" : life.base ? "All changes saved" : "");
     byId("undo").disabled = history.last === null;
     byId("redo").disabled = history.next === null;
     byId("undo").title = history.last ? `Undo: ${history.last} (Ctrl+Z)` : "Nothing to undo";
     byId("redo").title = history.next ? `Redo: ${history.next} (Ctrl+Shift+Z)` : "Nothing to redo";
-    byId("save").disabled = Boolean(this.working) || (!history.changed && life.latest !== null);
+    byId("save").disabled = Boolean(this.working) || (!life.unsaved && life.latest !== null);
     if (byId("steps").open) this.showSteps();
   }
 

@@ -6,11 +6,12 @@ import { randomKey } from "./keys.js";
 import { ask, diffList } from "./layoutdialogs.js";
 import { dropPlan, keepPlan, keptPlan } from "./layoutkeep.js";
 import { ID, countPlaces, emptyPlan, openPlan, textOf } from "./plan.js";
-import { diffLines } from "./planfindings.js";
 import { PLAN_STATES, plural, shortDateTime } from "./words.js";
 
 const BIG_MS = 120_000;
 const KEEP_MS = 1_500;
+/** Refusals after which it is known that nothing was stored. */
+const NOT_STORED = new Set([412, 422, 428]);
 
 export class Life {
   constructor(editor) {
@@ -18,6 +19,8 @@ export class Life {
     /** What the server has: all versions, and the hash of the draft that the plan was drawn on, or null. */
     this.versions = [];
     this.base = null;
+    /** The save that got no answer, or null: `{plan, body, base, key}`. */
+    this.unanswered = null;
     this._keeping = null;
   }
 
@@ -27,6 +30,11 @@ export class Life {
 
   get latest() {
     return this.versions[this.versions.length - 1] ?? null;
+  }
+
+  /** Whether the server may have something else than what is drawn here. */
+  get unsaved() {
+    return this.editor.history.changed || this.unanswered !== null;
   }
 
   call(method, path, about = {}) {
@@ -73,8 +81,8 @@ export class Life {
   /** The same at once: the page may be about to go. */
   keepNow() {
     clearTimeout(this._keeping);
-    const { history, id, plan } = this.editor;
-    return history.changed ? keepPlan(id, { text: textOf(plan), base: this.base, why: "unsaved" }) : dropPlan(id);
+    const { id, plan } = this.editor;
+    return this.unsaved ? keepPlan(id, { text: textOf(plan), base: this.base, why: "unsaved" }) : dropPlan(id);
   }
 
   /**
@@ -84,9 +92,8 @@ export class Life {
   async save() {
     const { editor } = this;
     const { plan } = editor;
-    const body = textOf(plan);
     try {
-      const saved = this.base ? await this.call("PUT", this.path, { body, match: this.base }) : await this.call("POST", "/layouts", { body, key: randomKey() });
+      const saved = (await this._settle(plan)) ?? (await this._send({ plan, body: textOf(plan), base: this.base, key: randomKey() }));
       await this._saved(plan, saved);
       return "";
     } catch (error) {
@@ -100,9 +107,47 @@ export class Life {
     }
   }
 
+  /** Sends a plan. What gets no answer may have been stored all the same, and is remembered. */
+  async _send(sending) {
+    const { body, base, key } = sending;
+    try {
+      const saved = base ? await this.call("PUT", this.path, { body, match: base }) : await this.call("POST", "/layouts", { body, key });
+      this.unanswered = null;
+      return saved;
+    } catch (error) {
+      if (error instanceof CallFailed && (error.status === 0 || error.status >= 500)) {
+        this.unanswered = sending;
+        this.keepSoon();
+      } else if (NOT_STORED.has(error.status)) this.unanswered = null;
+      throw error;
+    }
+  }
+
+  /**
+   * Finds out what became of a save that got no answer, by sending it again: what the server has already it takes as
+   * saved, and from there this page goes on. Where it was not stored, the next save hears what there is instead.
+   * @returns {Promise<object|null>} the answer, where `plan` is what was sent
+   */
+  async _settle(plan) {
+    const sent = this.unanswered;
+    if (!sent) return null;
+    try {
+      const saved = await this._send(sent);
+      this._takeBase(saved);
+      return sent.plan === plan ? saved : null;
+    } catch (error) {
+      if (this.unanswered) throw error;
+      return null;
+    }
+  }
+
+  _takeBase(saved) {
+    this.base = saved.state === "draft" ? saved.hash : null;
+  }
+
   async _saved(plan, saved) {
     const { editor } = this;
-    this.base = saved.state === "draft" ? saved.hash : null;
+    this._takeBase(saved);
     editor.history.keep(plan);
     clearTimeout(this._keeping);
     if (editor.history.changed) this.keepSoon();
@@ -126,11 +171,6 @@ export class Life {
       return answer === "new" ? this.save() : "Not saved yet.";
     }
     const diff = error.problem.diff ?? null;
-    if (diff && !diffLines(diff).length) {
-      // Theirs is mine: a save of which the answer was lost.
-      this.base = theirs.hash;
-      return this.save();
-    }
     const field = element("input", { id: "other-id", autocomplete: "off", maxLength: 64, spellcheck: false, value: `${editor.id.slice(0, 62)}-2` });
     const answer = await ask(
       "Somebody else has saved this draft",
@@ -190,24 +230,39 @@ export class Life {
       if (refused) return refused;
     } else await this.look();
     const draft = this.versions.find((version) => version.state === "draft");
-    // What is published is what is shown here, and not what somebody has saved since.
-    if (draft && draft.hash !== this.base) return (await this._moved(editor.plan, new CallFailed(412))) || "Saved. Publish it when you have looked at it.";
-    if (!draft) return `Nothing to publish: version ${this.latest.version} is ${this.latest.state} and has this content.`;
     const before = this.versions.filter((version) => version.state !== "draft").at(-1);
+    // What is published is what is shown here, and not what somebody has saved since.
+    if (draft && draft.hash !== this.base) {
+      this.base ??= before.hash;
+      return this._meet();
+    }
+    if (!draft) return `Nothing to publish: version ${this.latest.version} is ${this.latest.state} and has this content.`;
     const body = await this._difference(before, draft);
+    let unseen = false;
+    const act = async () => {
+      const refused = await this._step("publish", { match: draft.hash });
+      unseen = refused?.status === 412;
+      return refused && !unseen ? this.refusal(refused) : undefined;
+    };
     const answer = await ask(
       `Publish version ${draft.version}?`,
       [
         element("p", {}, "A published version never changes again, not even by us: what follows is a new version."),
         ...body,
       ],
-      [{ value: "", words: "Not yet" }, { value: "publish", words: "Publish", primary: true, act: () => this._step("publish") }],
+      [{ value: "", words: "Not yet" }, { value: "publish", words: "Publish", primary: true, act }],
     );
+    if (unseen) return this._meet();
     if (answer !== "publish") return "Not published.";
     this.base = null;
     await this.look();
     editor.showState();
     return "";
+  }
+
+  /** Shows whoever wanted to publish what somebody else has saved: a save that names another draft hears the difference. */
+  async _meet() {
+    return (await this.save()) || "Saved. Publish it when you have looked at it.";
   }
 
   /** Shows what deploying a version changes, and does it. */
@@ -219,13 +274,17 @@ export class Life {
     const before = this.versions.filter((each) => each.state === "deployed" && each.version < version.version).at(-1);
     if (version.state === "deployed") return `Version ${version.version} is deployed already.${editor.history.changed || this.base ? " Publish what you have drawn since." : ""}`;
     const body = await this._difference(before, version);
+    const act = async () => {
+      const refused = await this._step("deploy", { body: { version: version.version } });
+      return refused && this.refusal(refused);
+    };
     const answer = await ask(
       `Deploy version ${version.version}?`,
       [
         element("p", {}, "Then new events can be made on it. Events that are on sale keep the version that they have, until you change it at the event; seats that are sold or held cannot vanish there."),
         ...body,
       ],
-      [{ value: "", words: "Not yet" }, { value: "deploy", words: "Deploy", primary: true, act: () => this._step("deploy", { version: version.version }) }],
+      [{ value: "", words: "Not yet" }, { value: "deploy", words: "Deploy", primary: true, act }],
     );
     if (answer !== "deploy") return "Not deployed.";
     await this.look();
@@ -240,14 +299,14 @@ export class Life {
     return [element("p", {}, `Against version ${before.version}, ${before.state}:`), diffList(diff)];
   }
 
-  /** @returns {Promise<string|undefined>} why it was refused */
-  async _step(name, body) {
+  /** @returns {Promise<CallFailed|undefined>} why it was refused */
+  async _step(name, about) {
     try {
-      await this.call("POST", `${this.path}/${name}`, body ? { body } : {});
+      await this.call("POST", `${this.path}/${name}`, about);
       return undefined;
     } catch (error) {
       if (!(error instanceof CallFailed)) throw error;
-      return this.refusal(error);
+      return error;
     }
   }
 
