@@ -201,7 +201,7 @@ def routes(services: LayoutServices) -> list[web.RouteDef]:
             raise paging.wrong("cursor", "is no cursor of ours")
         found = await library.list_layouts(after=after, limit=limit + 1)
         following = found[limit - 1].layout_id if len(found) > limit else None
-        return respond_json(LayoutList(tuple(map(_shown, found[:limit])), following))
+        return respond_json(LayoutList(tuple(map(show_version, found[:limit])), following))
 
     async def validate_layout(request: web.Request) -> web.Response:
         await require_staff(request, desk, "manager")
@@ -239,7 +239,7 @@ def routes(services: LayoutServices) -> list[web.RouteDef]:
         versions = await library.status(request.match_info["layout"])
         if not versions:
             raise NotFound("There is no such layout.")
-        return respond_json(LayoutList(tuple(map(_shown, versions)), None))
+        return respond_json(LayoutList(tuple(map(show_version, versions)), None))
 
     async def read_layout_draft(request: web.Request) -> web.Response:
         await require_staff(request, desk, "manager")
@@ -286,21 +286,21 @@ def routes(services: LayoutServices) -> list[web.RouteDef]:
         except DraftMoved as error:
             return _draft_moved(error)
         await services.stepped("published", version)
-        return respond_json(_shown(version))
+        return respond_json(show_version(version))
 
     async def retire_layout(request: web.Request) -> web.Response:
         await require_house(request, desk, "manager")
         wanted = await read_body(request, VersionRequest)
         version = await library.retire(request.match_info["layout"], wanted.version)
         await services.stepped("retired", version)
-        return respond_json(_shown(version))
+        return respond_json(show_version(version))
 
     async def deploy_layout(request: web.Request) -> web.Response:
         await require_house(request, desk, "manager")
         wanted = await read_body(request, DeployRequest) if request.can_read_body else DeployRequest()
         version = await library.deploy(request.match_info["layout"], wanted.version)
         await services.stepped("deployed", version)
-        return respond_json(_shown(version))
+        return respond_json(show_version(version))
 
     return bind(
         OPERATIONS,
@@ -358,13 +358,14 @@ def _draft_moved(error: DraftMoved) -> web.Response:
         status=error.status,
         detail=error.message,
         code=error.code,
-        draft=None if error.draft is None else _shown(error.draft),
+        draft=None if error.draft is None else show_version(error.draft),
         diff=error.diff,
     )
     return respond(problem)
 
 
-def _shown(version: LayoutVersion, warnings: tuple[Violation, ...] = ()) -> LayoutShown:
+def show_version(version: LayoutVersion, warnings: tuple[Violation, ...] = ()) -> LayoutShown:
+    """A version as it is answered; `warnings` are of a draft that was just saved."""
     return LayoutShown(
         id=version.layout_id,
         version=version.version,
@@ -385,6 +386,6 @@ def _shown(version: LayoutVersion, warnings: tuple[Violation, ...] = ()) -> Layo
 
 def show_draft(version: LayoutVersion, warnings: tuple[Violation, ...] = (), *, status: int = 200) -> web.Response:
     """The answer of whoever has made or changed a draft."""
-    response = respond_json(_shown(version, warnings), status=status)
+    response = respond_json(show_version(version, warnings), status=status)
     response.headers["ETag"] = f'"{version.hash}"'
     return response

@@ -293,6 +293,7 @@ async def test_a_file_is_read_and_a_layout_written(house: House) -> None:
     status, read = await house.call("POST", "/layouts/read", table)
     assert status == 200, read
     assert (read["layout"]["layout_id"], read["layout"]["name"], read["renamings"]) == ("hall", "small", [])
+    assert read["existing"] is None
     assert (await house.call("GET", "/layouts/hall/file"))[0] == 404
     assert (await house.call("POST", "/layouts", read["layout"]))[0] == 201
     status, written = await house.call("GET", "/layouts/hall/file?format=csv&version=1")
@@ -300,6 +301,11 @@ async def test_a_file_is_read_and_a_layout_written(house: House) -> None:
     again = await house.call("POST", "/layouts/read", table | {"text": written["text"]})
     ids = [[seat["seat_id"] for seat in each["layout"]["sections"][0]["rows"][0]["seats"]] for each in (read, again[1])]
     assert ids[0] == ids[1]
+    # Whoever would replace something is told what.
+    assert [again[1]["existing"][name] for name in ("version", "state", "place_count")] == [1, "draft", 2]
+    await house.publish()
+    _, later = await house.call("POST", "/layouts/read", table)
+    assert (later["existing"]["version"], later["existing"]["state"]) == (1, "published")
     status, problem = await house.call("POST", "/layouts/read", {"text": "section,number\nA,\n"})
     assert (status, problem["code"], problem["errors"][0]["path"]) == (422, "invalid_message", "line 2, number")
     for wrong in ("format=word", "version=0"):

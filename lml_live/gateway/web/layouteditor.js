@@ -8,7 +8,6 @@ import { Inspector } from "./layoutinspector.js";
 import { Life } from "./layoutlife.js";
 import { Problems } from "./layoutproblems.js";
 import { countCategories } from "./layoutcategories.js";
-import { dropPlan } from "./layoutkeep.js";
 import { addArea, addRows, addShape, listCategory, paint } from "./planedits.js";
 import { stillThere } from "./planchoice.js";
 import { History } from "./planhistory.js";
@@ -342,19 +341,23 @@ export class Editor {
     return this.work(() => this.life.save(), "Saved.");
   }
 
-  /** What is in this browser and not on the server: shown as one step, so that one step back is the server's. */
-  async offer(kept) {
+  /**
+   * What is in this browser and not on the server, the latest of it: shown as one step, so that one step back is the
+   * server's. Whatever else is kept is offered when the plan is opened again.
+   */
+  async offer([kept, ...others]) {
     if (!kept) return;
+    const moved = await this.life.hasMoved(kept);
     const restore = () => {
       try {
         const plan = openPlan(JSON.parse(kept.text));
         // A save names what this was drawn on, not what somebody has saved since: nobody's work is overwritten unseen.
-        if (kept.why !== "imported") this.life.base = kept.base;
+        if (moved) this.life.base = kept.base;
         this.act(kept.why === "imported" ? "Import" : "Bring back", plan);
       } catch (error) {
         if (!(error instanceof SyntaxError)) throw error;
       }
-      this.life.keepNow(); // from now on it is this page's
+      this.life.takeOver(kept);
       this._measure();
       this.map.fit();
     };
@@ -363,8 +366,12 @@ export class Editor {
       this.tellNotes(kept.notes ?? []);
       return;
     }
-    const moved = kept.base !== this.life.base ? " Since then the draft was saved by somebody." : "";
-    this.showBanner(`You have drawn here on ${shortDateTime(kept.at)} and not saved it.${moved}`, [["Bring it back", restore], ["Forget it", () => dropPlan(this.id, { anybodys: true })]]);
+    const forget = async () => {
+      await this.life.forget(kept);
+      await this.offer(others);
+    };
+    const since = moved ? " Since then the draft was saved by somebody." : "";
+    this.showBanner(`You have drawn here on ${shortDateTime(kept.at)} and not saved it.${since}`, [["Bring it back", restore], ["Forget it", forget]]);
   }
 
   /** What an import changed on the way, for those who want to know. */
@@ -396,7 +403,14 @@ const session = new StaffSession({
 editor.session = session;
 
 async function start() {
-  // Whoever signs in again finds what was drawn before.
+  // Another account finds nothing of what was drawn before: it opens the plan anew.
+  if (editor.history && editor.life.owner !== session.account) {
+    await editor.life.keepNow();
+    editor.leaving = true;
+    location.reload();
+    return;
+  }
+  // Whoever signs in again finds it.
   if (!editor.history) {
     session.tell("Opening the plan…", "");
     const { plan, kept } = await editor.life.open();

@@ -4,7 +4,7 @@ import { call, CallFailed } from "./bookingapi.js";
 import { element } from "./dom.js";
 import { randomKey } from "./keys.js";
 import { ask, diffList } from "./layoutdialogs.js";
-import { dropPlan, keepPlan, keptPlan } from "./layoutkeep.js";
+import { dropPlan, keepPlan, keptPlans } from "./layoutkeep.js";
 import { ID, countPlaces, emptyPlan, openPlan, textOf } from "./plan.js";
 import { PLAN_STATES, plural, shortDateTime } from "./words.js";
 
@@ -21,6 +21,8 @@ export class Life {
     this.base = null;
     /** The save that got no answer, or null: `{plan, body, base, key}`. */
     this.unanswered = null;
+    /** Whose plan it is that is drawn: the account that has opened it. */
+    this.owner = "";
     this._keeping = null;
   }
 
@@ -41,8 +43,9 @@ export class Life {
     return call(method, path, { token: this.editor.session.token, wait_ms: BIG_MS, ...about });
   }
 
-  /** Reads what there is. @returns {Promise<{plan: object, kept: object|null}>} */
+  /** Reads what there is. @returns {Promise<{plan: object, kept: object[]}>} `kept` the latest first */
   async open() {
+    this.owner = this.editor.session.account;
     await this.look();
     const draft = this.versions.find((version) => version.state === "draft");
     let plan = null;
@@ -53,7 +56,7 @@ export class Life {
       const size = (name, usual) => (Number(asked.get(name)) > 0 ? Number(asked.get(name)) : usual);
       plan = emptyPlan(this.editor.id, asked.get("name") || this.editor.id, size("width", 1000), size("height", 700));
     }
-    return { plan, kept: await keptPlan(this.editor.id) };
+    return { plan, kept: await keptPlans(this.owner, this.editor.id) };
   }
 
   /** Which versions the server has. Only managers are told. */
@@ -82,7 +85,34 @@ export class Life {
   keepNow() {
     clearTimeout(this._keeping);
     const { id, plan } = this.editor;
-    return this.unsaved ? keepPlan(id, { text: textOf(plan), base: this.base, why: "unsaved" }) : dropPlan(id);
+    if (!this.unsaved) return dropPlan(this.owner, id);
+    const sent = this.unanswered && { body: this.unanswered.body, base: this.unanswered.base };
+    return keepPlan(this.owner, id, { text: textOf(plan), base: this.base, why: "unsaved", sent });
+  }
+
+  /** What another page has kept is this one's from here on. */
+  async takeOver(kept) {
+    await this.keepNow();
+    await dropPlan(this.owner, this.editor.id, kept.page);
+  }
+
+  forget(kept) {
+    return dropPlan(this.owner, this.editor.id, kept.page);
+  }
+
+  /** Whether what was kept was drawn on another draft than the one that is there, and not on a save of its own. */
+  async hasMoved(kept) {
+    if (kept.base === this.base) return false;
+    if (!kept.sent) return true;
+    try {
+      // Nothing is stored by this: the draft is another than the one that is named.
+      const saved = await this._send({ ...kept.sent, plan: null, key: randomKey() });
+      return saved.hash !== this.base;
+    } catch (error) {
+      if (!(error instanceof CallFailed)) throw error;
+      this.unanswered = null;
+      return true;
+    }
   }
 
   /**
@@ -151,7 +181,7 @@ export class Life {
     editor.history.keep(plan);
     clearTimeout(this._keeping);
     if (editor.history.changed) this.keepSoon();
-    else await dropPlan(editor.id);
+    else await dropPlan(this.owner, editor.id);
     await this.look();
     editor.showState();
   }
@@ -193,7 +223,7 @@ export class Life {
       return this.save();
     }
     if (answer === "other") {
-      await dropPlan(editor.id);
+      await dropPlan(this.owner, editor.id);
       editor.leaving = true;
       location.assign(`/layouts/${encodeURIComponent(field.value.trim())}/edit`);
       return "";
@@ -327,6 +357,7 @@ export class Life {
       const body = { text: await file.text(), filename: file.name, id: editor.id };
       const read = await this.call("POST", "/layouts/read", { body });
       const plan = openPlan(read.layout);
+      if (!(await this._mayTakeThePlaceOf(editor.plan, plan, file.name))) return "Nothing was imported.";
       editor.act("Import", { ...plan, layout_id: editor.id, name: editor.plan.name });
       editor.map.fit();
       const notes = [...read.notes, ...read.renamings.map((each) => Object.values(each).join(" "))];
@@ -339,6 +370,20 @@ export class Life {
       await ask("This file cannot be read", [element("ul", {}, ...faults.slice(0, 100).map((each) => element("li", {}, `${each.path ? `${each.path}: ` : ""}${each.message}`)))], [{ value: "close", words: "Close", primary: true }]);
       return "Nothing was imported.";
     }
+  }
+
+  /** Whether a file is to stand where something is drawn already. */
+  async _mayTakeThePlaceOf(drawn, plan, filename) {
+    if (!drawn.sections.length && !drawn.shapes.length) return true;
+    const answer = await ask(
+      "Put the file in place of this plan?",
+      [
+        element("p", {}, `The sheet has ${plural(countPlaces(drawn), "place")}, ${filename} has ${plural(countPlaces(plan), "place")}. All that is drawn goes from the sheet; one undo brings it back.`),
+        element("p", {}, "What is saved stays until you save."),
+      ],
+      [{ value: "", words: "Not now" }, { value: "import", words: "Put it in place", primary: true }],
+    );
+    return answer === "import";
   }
 
   showNotes(notes) {
