@@ -14,6 +14,8 @@ The bytes say little of that: 64 MiB of empty arrays are 22 million, 1.4 GB."""
 LAYOUT_BODIES_MAX: Final = 4
 """Whole layouts that managers send to one worker at the same time, waiting for their turn included: 256 MiB."""
 LAYOUT_BODIES_RETRY_MS: Final = 3_000
+LAYOUT_TURN_SECONDS: Final = 15.0
+"""How long a layout that is to be written out waits while others are worked on: four of the largest, and a reserve."""
 LAYOUT_SECTIONS_MAX: Final = 5_000
 """The largest venue known to us has a few hundred; a file with one section a seat is a mapping gone wrong."""
 LAYOUT_SHAPES_MAX: Final = 1_000

@@ -33,16 +33,19 @@ K = TypeVar("K", bound=Stepped)
 
 @click.command("publish")
 @click.argument("layout_id", metavar="ID")
-def publish_command(layout_id: str) -> None:
+@click.option("--hash", "seen", metavar="HASH", help="Only the draft that has this hash, which `import` has told.")
+def publish_command(layout_id: str, seen: str | None) -> None:
     """Publishes a layout's draft: from now on that version never changes.
 
     \b
     Examples:
       lml layout publish city-hall
+      lml layout publish city-hall --hash 5f1d…
     """
 
     async def act(library: Library) -> LayoutVersion:
-        return await on_record("published", await library.publish(layout_id))
+        publishing = library.publish(layout_id) if seen is None else library.publish_seen(layout_id, seen)
+        return await on_record("published", await publishing)
 
     version = run(with_library(act))
     tell(f"{layout_id}: version {version.version} is published")

@@ -275,7 +275,7 @@ async def _store(layout: Layout, *, publish: bool, deploy: bool) -> None:
         else:
             tell(f"{version.layout_id}: this content is version {version.version} already ({version.state})")
         if publish and version.state == "draft":
-            version = await on_record("published", await library.publish(version.layout_id))
+            version = await on_record("published", await library.publish_seen(version.layout_id, version.hash))
             tell(f"{version.layout_id}: version {version.version} is published")
         if deploy:
             version = await on_record("deployed", await library.deploy(version.layout_id, version.version))

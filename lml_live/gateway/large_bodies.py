@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from lml_live import limits
-from lml_live.errors import Refused
+from lml_live.errors import Refused, Unavailable
 from lml_live.gateway.problems import read_bytes
 from lml_live.venues.importers.reading import count_values
 
@@ -21,7 +21,7 @@ class LargeBodies:
     """The turns of one worker."""
 
     def __init__(self) -> None:
-        self.one_at_a_time = asyncio.Semaphore(1)
+        self._one_at_a_time = asyncio.Semaphore(1)
         self._here = 0
 
     @asynccontextmanager
@@ -36,7 +36,22 @@ class LargeBodies:
             body = await read_bytes(request, bytes_max=limits.LAYOUT_FILE_BYTES_MAX)
             if await asyncio.to_thread(count_values, body) > limits.LAYOUT_JSON_VALUES_MAX:
                 raise Refused("too_large", f"The body has more than {limits.LAYOUT_JSON_VALUES_MAX} values.")
-            async with self.one_at_a_time:
+            async with self._one_at_a_time:
                 yield
         finally:
             self._here -= 1
+
+    @asynccontextmanager
+    async def turn_without_body(self) -> AsyncIterator[None]:
+        """The turn of a request that sends no layout and makes one. Raises `Unavailable` where it does not come within
+        `LAYOUT_TURN_SECONDS`."""
+        try:
+            async with asyncio.timeout(limits.LAYOUT_TURN_SECONDS):
+                await self._one_at_a_time.acquire()
+        except TimeoutError as error:
+            words = "Other layouts are just being worked on: come again in a moment."
+            raise Unavailable(words, retry_after_ms=limits.LAYOUT_BODIES_RETRY_MS) from error
+        try:
+            yield
+        finally:
+            self._one_at_a_time.release()

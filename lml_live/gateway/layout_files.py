@@ -9,10 +9,10 @@ from msgspec import Meta
 
 from lml_live import limits
 from lml_live.errors import InvalidInput, Violation
-from lml_live.gateway.bodies import VersionNumber
+from lml_live.gateway.bodies import LayoutShown, VersionNumber
 from lml_live.gateway.callers import require_staff
 from lml_live.gateway.large_bodies import LargeBodies
-from lml_live.gateway.layouts import version_number
+from lml_live.gateway.layouts import show_version, version_number
 from lml_live.gateway.operations import API, Operation, Query, bind, respond_json
 from lml_live.gateway.problems import read_body
 from lml_live.guard.staff import StaffDesk
@@ -46,6 +46,8 @@ class LayoutRead(msgspec.Struct, frozen=True):
     renamings: tuple[Renaming, ...]
     notes: tuple[str, ...]
     warnings: tuple[Violation, ...]
+    existing: LayoutShown | None
+    """What the library has under this id, its latest version: a draft would be replaced, else this is its next one."""
 
 
 class LayoutFile(msgspec.Struct, frozen=True):
@@ -64,7 +66,7 @@ OPERATIONS: Final = (
         path=f"{API}/layouts/read",
         who="manager",
         summary="Read a seating plan's file into a layout: our own JSON, pretix's, seats.io's, SVG, a table, or any"
-        " JSON with a mapping. Nothing is stored.",
+        " JSON with a mapping. Nothing is stored, and what has this id already is told (`existing`).",
         body=FileToRead,
         answers={200: LayoutRead},
         codes=(*_MANAGER_CODES, "rate_limited"),
@@ -93,13 +95,17 @@ def routes(desk: StaffDesk, library: Library) -> list[web.RouteDef]:
         await require_staff(request, desk, "manager")
         async with bodies.turn(request):
             wanted = await read_body(request, FileToRead, bytes_max=limits.LAYOUT_FILE_BYTES_MAX)
-            return respond_json(await asyncio.to_thread(_read, wanted), cached="no-store")
+            read = await asyncio.to_thread(_read, wanted)
+            versions = await library.status(read.layout.layout_id)
+            existing = show_version(versions[-1]) if versions else None
+            found = LayoutRead(read.layout, read.renamings, read.notes, read.warnings, existing)
+            return respond_json(found, cached="no-store")
 
     async def write_layout_file(request: web.Request) -> web.Response:
         await require_staff(request, desk, "manager")
         wanted = _format(request)
         version = version_number(request, "version") if "version" in request.query else None
-        async with bodies.one_at_a_time:
+        async with bodies.turn_without_body():
             layout = await library.load_layout(request.match_info["layout"], version)
             exported = await asyncio.to_thread(export_layout, layout, wanted)
         file = LayoutFile(exported.filename, exported.content_type, exported.data.decode(), exported.unsaid)
@@ -108,7 +114,7 @@ def routes(desk: StaffDesk, library: Library) -> list[web.RouteDef]:
     return bind(OPERATIONS, {"read_layout_file": read_layout_file, "write_layout_file": write_layout_file})
 
 
-def _read(wanted: FileToRead) -> LayoutRead:
+def _read(wanted: FileToRead) -> Imported:
     """Raises `InvalidInput` with everything that is wrong with the file."""
     answer: Imported | Rejected = import_layout(
         wanted.text.encode(),
@@ -122,7 +128,7 @@ def _read(wanted: FileToRead) -> LayoutRead:
     )
     if isinstance(answer, Rejected):
         raise InvalidInput("This file cannot be read as a layout.", errors=answer.violations)
-    return LayoutRead(answer.layout, answer.renamings, answer.notes, answer.warnings)
+    return answer
 
 
 def _format(request: web.Request) -> ExportFormat:

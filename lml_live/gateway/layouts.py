@@ -1,6 +1,7 @@
 """The life of layouts over REST, for managers: draft, publish, deploy, retire (contract, section 2).
 
-A draft is changed by one who has seen it: `PUT` names its `ETag`, and nobody's work is overwritten.
+A draft is changed and published by one who has seen it: `PUT` and `publish` name its `ETag`, so nobody's work is
+overwritten or published unseen.
 """
 
 import asyncio
@@ -132,16 +133,26 @@ OPERATIONS: Final = (
         method="POST",
         path=f"{API}/layouts/{{layout}}/publish",
         who="manager",
-        summary="Make the draft unchangeable.",
+        summary="Make the draft that `If-Match` names unchangeable; where somebody else has saved since, 412 with what"
+        " publishing theirs would change (`diff`, against the version before it). Twice is once.",
         answers={200: LayoutShown},
-        codes=(*_MANAGER_CODES, "not_found", "conflict", "layout_damaged"),
+        codes=(
+            *_MANAGER_CODES,
+            "not_found",
+            "conflict",
+            "layout_damaged",
+            "precondition_failed",
+            "precondition_required",
+        ),
+        if_match=True,
     ),
     Operation(
         name="deploy_layout",
         method="POST",
         path=f"{API}/layouts/{{layout}}/deploy",
         who="manager",
-        summary="Make a published version usable for events; without a body the latest published one. Twice is once.",
+        summary="Make a published version usable for events; without a body the latest published one. A version that"
+        " is named is what was looked at, as it never changes. Twice is once.",
         body=DeployRequest,
         body_required=False,
         answers={200: LayoutShown},
@@ -171,7 +182,7 @@ class LayoutServices:
 
 
 class DraftMovedProblem(Problem, frozen=True, omit_defaults=True, kw_only=True):
-    """Somebody else has changed the draft: it as it is now, and what the change would have made of it."""
+    """Somebody else has changed the draft: it as it is now, and what would have been changed."""
 
     draft: LayoutShown | None = None
     diff: LayoutDiff | None = None
@@ -191,7 +202,7 @@ def routes(services: LayoutServices) -> list[web.RouteDef]:
             raise paging.wrong("cursor", "is no cursor of ours")
         found = await library.list_layouts(after=after, limit=limit + 1)
         following = found[limit - 1].layout_id if len(found) > limit else None
-        return respond_json(LayoutList(tuple(map(_shown, found[:limit])), following))
+        return respond_json(LayoutList(tuple(map(show_version, found[:limit])), following))
 
     async def validate_layout(request: web.Request) -> web.Response:
         await require_staff(request, desk, "manager")
@@ -229,7 +240,7 @@ def routes(services: LayoutServices) -> list[web.RouteDef]:
         versions = await library.status(request.match_info["layout"])
         if not versions:
             raise NotFound("There is no such layout.")
-        return respond_json(LayoutList(tuple(map(_shown, versions)), None))
+        return respond_json(LayoutList(tuple(map(show_version, versions)), None))
 
     async def read_layout_draft(request: web.Request) -> web.Response:
         await require_staff(request, desk, "manager")
@@ -270,23 +281,27 @@ def routes(services: LayoutServices) -> list[web.RouteDef]:
 
     async def publish_layout(request: web.Request) -> web.Response:
         await require_house(request, desk, "manager")
-        version = await library.publish(request.match_info["layout"])
+        expected = _if_match(request)
+        try:
+            version = await library.publish_seen(request.match_info["layout"], expected)
+        except DraftMoved as error:
+            return _draft_moved(error)
         await services.stepped("published", version)
-        return respond_json(_shown(version))
+        return respond_json(show_version(version))
 
     async def retire_layout(request: web.Request) -> web.Response:
         await require_house(request, desk, "manager")
         wanted = await read_body(request, VersionRequest)
         version = await library.retire(request.match_info["layout"], wanted.version)
         await services.stepped("retired", version)
-        return respond_json(_shown(version))
+        return respond_json(show_version(version))
 
     async def deploy_layout(request: web.Request) -> web.Response:
         await require_house(request, desk, "manager")
         wanted = await read_body(request, DeployRequest) if request.can_read_body else DeployRequest()
         version = await library.deploy(request.match_info["layout"], wanted.version)
         await services.stepped("deployed", version)
-        return respond_json(_shown(version))
+        return respond_json(show_version(version))
 
     return bind(
         OPERATIONS,
@@ -321,10 +336,10 @@ def _explain(body: bytes) -> tuple[Violation, ...]:
 
 
 def _if_match(request: web.Request) -> str:
-    """The hash that a change was made on. Raises `precondition_required`."""
+    """The hash of the draft that is meant. Raises `precondition_required`."""
     named = request.headers.get("If-Match", "").strip()
     if not named:
-        raise Refused("precondition_required", "Say what you have changed: If-Match with the ETag of the draft.")
+        raise Refused("precondition_required", "Say which draft you have seen: If-Match with its ETag.")
     return named.removeprefix("W/").strip('"')
 
 
@@ -344,13 +359,14 @@ def _draft_moved(error: DraftMoved) -> web.Response:
         status=error.status,
         detail=error.message,
         code=error.code,
-        draft=None if error.draft is None else _shown(error.draft),
+        draft=None if error.draft is None else show_version(error.draft),
         diff=error.diff,
     )
     return respond(problem)
 
 
-def _shown(version: LayoutVersion, warnings: tuple[Violation, ...] = ()) -> LayoutShown:
+def show_version(version: LayoutVersion, warnings: tuple[Violation, ...] = ()) -> LayoutShown:
+    """A version as it is answered; `warnings` are of a draft that was just saved."""
     return LayoutShown(
         id=version.layout_id,
         version=version.version,
@@ -371,6 +387,6 @@ def _shown(version: LayoutVersion, warnings: tuple[Violation, ...] = ()) -> Layo
 
 def show_draft(version: LayoutVersion, warnings: tuple[Violation, ...] = (), *, status: int = 200) -> web.Response:
     """The answer of whoever has made or changed a draft."""
-    response = respond_json(_shown(version, warnings), status=status)
+    response = respond_json(show_version(version, warnings), status=status)
     response.headers["ETag"] = f'"{version.hash}"'
     return response

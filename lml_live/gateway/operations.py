@@ -46,7 +46,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     idempotent: bool | Literal["optional"] = False
     """Whether there is an `Idempotency-Key`, and whether it must be sent."""
     if_match: bool = False
-    """Whether `If-Match` must name what the change was made on."""
+    """Whether `If-Match` must name what the caller has seen."""
     content_type: str = "application/json"
 
     def __post_init__(self) -> None:

@@ -14,7 +14,7 @@ is published, deployed or sold on it (docs/decisions/029).
 import asyncio
 import contextlib
 import logging
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -70,15 +70,18 @@ class Saved(msgspec.Struct, frozen=True):
 
 
 class DraftMoved(LmlError):
-    """The draft is not the one that a change was made on. `diff` is what the change would have made of it."""
+    """The draft is not the one that was meant, and nothing was `done`. `diff` is what the step would have changed."""
 
     code = "precondition_failed"
 
-    def __init__(self, draft: LayoutVersion | None, diff: LayoutDiff | None) -> None:
+    def __init__(
+        self, draft: LayoutVersion | None, diff: LayoutDiff | None, *, done: Literal["stored", "published"] = "stored"
+    ) -> None:
+        seen = {"stored": "changed", "published": "looked at"}[done]
         super().__init__(
-            "The draft is another than the one that you changed. Nothing was stored; look at the difference."
+            f"The draft is another than the one that you {seen}. Nothing was {done}; look at the difference."
             if draft is not None
-            else "The layout has no draft (any more). Nothing was stored."
+            else f"The layout has no draft (any more). Nothing was {done}."
         )
         self.draft = draft
         self.diff = diff
@@ -156,20 +159,21 @@ class Library:
 
     async def replace_draft(self, layout: Layout, expected_hash: str) -> Saved:
         """Stores a layout instead of the draft that has this hash. Raises `DraftMoved` where the draft is another (or
-        none), with what the change would have been, and has changed nothing; else as `save_draft`."""
+        none), with what the change would have been, and has changed nothing; else as `save_draft`.
+
+        A draft that has this very content already is left as it is, whatever its hash was (RFC 9110, 13.1.1): whoever
+        sends it again, as the answer was lost, has not been overtaken by himself.
+        """
         checked = await asyncio.to_thread(check_layout, layout)
-        layout = checked.layout
-        draft = await self.find_draft(layout.layout_id)
-        if draft is None or draft.hash != expected_hash:
-            raise DraftMoved(draft, None if draft is None else await self._difference(draft, layout))
-        if draft.fingerprint == checked.fingerprint:
+        draft = await self.find_draft(checked.layout.layout_id)
+        if draft is not None and draft.hash == expected_hash and draft.fingerprint != checked.fingerprint:
+            # Somebody who is faster may have stored this very content.
+            with contextlib.suppress(Conflict):
+                return Saved(await self._store(checked, draft.version, draft), True, checked.warnings)
+            draft = await self.find_draft(checked.layout.layout_id)
+        if draft is not None and draft.fingerprint == checked.fingerprint:
             return Saved(draft, False, checked.warnings)
-        try:
-            saved = await self._store(checked, draft.version, draft)
-        except Conflict as error:
-            draft = await self.find_draft(layout.layout_id)
-            raise DraftMoved(draft, None if draft is None else await self._difference(draft, layout)) from error
-        return Saved(saved, True, checked.warnings)
+        raise DraftMoved(draft, None if draft is None else await self._difference(draft, checked.layout))
 
     async def begin_draft(self, layout_id: str, version: int) -> LayoutVersion:
         """Makes a new draft with the content of a version that is none. Raises `NotFound`, `LayoutDamaged`, and
@@ -275,6 +279,38 @@ class Library:
         draft = next((version for version in known if version.state == "draft"), None)
         if draft is None:
             raise Conflict(f"{layout_id} has no draft: version {known[-1].version} is {known[-1].state} already.")
+        return await self._publish(draft)
+
+    async def publish_seen(self, layout_id: str, expected_hash: str) -> LayoutVersion:
+        """Makes the draft that has this hash unchangeable; twice is once.
+
+        Raises `DraftMoved` where the draft is another (or none), with what publishing that would change against the
+        version before it (no difference where it is the first), and has changed nothing; else as `publish`.
+        """
+        known = await self.status(layout_id)
+        if not known:
+            raise NotFound(f"There is no layout {layout_id}.")
+        draft = next((version for version in known if version.state == "draft"), None)
+        if draft is not None and draft.hash == expected_hash:
+            # Somebody who is faster may have published this very draft.
+            with contextlib.suppress(Conflict):
+                return await self._publish(draft)
+            known = await self.status(layout_id)
+        for version in known:
+            if version.hash == expected_hash and version.state in ("published", "deployed"):
+                return version
+        raise await self._other_draft(known)
+
+    async def _other_draft(self, known: tuple[LayoutVersion, ...]) -> DraftMoved:
+        """Why the draft of a layout with these versions is not published."""
+        draft = next((version for version in known if version.state == "draft"), None)
+        before = next((version for version in reversed(known) if version.state != "draft"), None)
+        if draft is None or before is None:
+            return DraftMoved(draft, None, done="published")
+        diff = await self.compare(draft.layout_id, before.version, draft.version)
+        return DraftMoved(draft, diff, done="published")
+
+    async def _publish(self, draft: LayoutVersion) -> LayoutVersion:
         # Nothing is published whose bytes are not what their hash says.
         await self._back_up(draft, (await self._load(draft))[1], "publish")
         change = {"state": "published", "published_ms": self._clock(), "damaged_ms": None}

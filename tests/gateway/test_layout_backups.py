@@ -11,7 +11,7 @@ async def test_backed_up_before_each_step_listed_and_restored(house: House) -> N
     assert (await house.call("GET", "/layouts/hall/backups"))[0] == 404
     _, draft = await house.call("POST", "/layouts", HALL)
     assert (await house.call("GET", "/layouts/hall/backups"))[1] == {"items": [], "next": None}
-    await house.call("POST", "/layouts/hall/publish")
+    await house.publish()
     await house.call("POST", "/layouts/hall/deploy")
     status, made = await house.call("POST", "/layouts/hall/backups", {"version": 1})
     assert (status, made["hash"], made["version"], made["reason"]) == (201, draft["hash"], 1, "publish")
@@ -54,8 +54,8 @@ async def test_what_cannot_be_backed_up_is_not_published(house: House, tmp_path:
     """A full disk, say: then the step is not taken, and may be tried again."""
     await house.call("POST", "/layouts", HALL)
     (tmp_path / "backups").write_text("not a folder")
-    status, problem = await house.call("POST", "/layouts/hall/publish")
+    status, problem = await house.publish()
     assert (status, problem["code"]) == (503, "unavailable")
     assert (await house.call("GET", "/layouts/hall/versions"))[1]["items"][0]["state"] == "draft"
     (tmp_path / "backups").unlink()
-    assert (await house.call("POST", "/layouts/hall/publish"))[0] == 200
+    assert (await house.publish())[0] == 200

@@ -49,11 +49,43 @@ async def test_of_two_managers_one_hears_what_the_other_did(house: House) -> Non
     assert problem["draft"]["hash"] == fresh.strip('"')
     assert decode_layout(data).name == "Hall", "nothing was overwritten"
     assert (await put(house, RENAMED, fresh))[0] == 200
-    assert (await put(house, RENAMED, fresh))[0] == 412
+    renamed, _ = await tag_of(house)
+    # Who sends hers again, as the answer was lost, is not told that somebody else has saved.
+    for match in (fresh, tag, renamed):
+        status, again = await put(house, RENAMED, match)
+        assert (status, again["hash"]) == (200, renamed.strip('"'))
+    assert (await put(house, MOVED, fresh))[0] == 412
     # Without having looked nobody replaces anything.
     for status, problem in (await put(house, HALL, None), await house.call("POST", "/layouts", HALL)):
         assert (status, problem["code"]) == (428, "precondition_required")
     assert (await house.call("POST", "/layouts", RENAMED))[0] == 200, "this is the draft"
+
+
+async def test_nobody_publishes_what_another_has_saved_unseen(house: House) -> None:
+    """One manager was shown the difference, another saved, and the first published that."""
+    _, shown = await house.call("POST", "/layouts", HALL)
+    assert (await put(house, MOVED, f'"{shown["hash"]}"'))[0] == 200
+    status, problem = await house.call("POST", "/layouts/hall/publish")
+    assert (status, problem["code"]) == (428, "precondition_required")
+    status, problem = await house.call("POST", "/layouts/hall/publish", match=shown["hash"])
+    assert (status, problem["code"]) == (412, "precondition_failed")
+    assert "diff" not in problem, "there is no version before it"
+    first = problem["draft"]
+    assert (first["state"], (await tag_of(house))[0]) == ("draft", f'"{first["hash"]}"')
+    # Who repeats it, as the answer was lost, hears the same.
+    for _ in range(2):
+        status, published = await house.call("POST", "/layouts/hall/publish", match=first["hash"])
+        assert (status, published["state"], published["hash"]) == (200, "published", first["hash"])
+    _, second = await house.call("POST", "/layouts", HALL)
+    assert (await put(house, RENAMED, f'"{second["hash"]}"'))[0] == 200
+    status, problem = await house.call("POST", "/layouts/hall/publish", match=second["hash"])
+    # What publishing it would change against version 1.
+    assert (status, problem["draft"]["version"], problem["diff"]["other"]) == (412, 2, ["name"])
+    assert [seat["number"] for seat in problem["diff"]["moved"]] == ["1"]
+    assert (await house.publish())[0] == 200
+    status, problem = await house.call("POST", "/layouts/hall/publish", match=second["hash"])
+    assert (status, problem["code"]) == (412, "precondition_failed")
+    assert "draft" not in problem
 
 
 async def test_of_many_who_replace_one_draft_one_does(house: House) -> None:
@@ -70,7 +102,7 @@ async def test_a_draft_that_nobody_has_seen_is_not_replaced(house: House, match:
     assert (await put(house, HALL, match))[0] == 412
     await house.call("POST", "/layouts", HALL)
     assert (await put(house, RENAMED, match))[0] == 412
-    await house.call("POST", "/layouts/hall/publish")
+    await house.publish()
     assert (await put(house, RENAMED, match))[0] == 412
     status, problem = await put(house, RENAMED | {"type": "seated"}, match)
     assert (status, problem["code"]) == (422, "invalid_message")
@@ -79,7 +111,7 @@ async def test_a_draft_that_nobody_has_seen_is_not_replaced(house: House, match:
 async def test_from_an_old_version_to_a_new_one_with_the_difference(house: House) -> None:
     await house.call("POST", "/layouts", HALL)
     assert (await house.call("POST", "/layouts/hall/draft", {"version": 1}))[0] == 409
-    await house.call("POST", "/layouts/hall/publish")
+    await house.publish()
     await house.call("POST", "/layouts/hall/deploy")
     status, draft = await house.call("POST", "/layouts/hall/draft", {"version": 1})
     assert (status, draft["version"], draft["state"]) == (201, 2, "draft")
@@ -107,33 +139,34 @@ async def test_from_an_old_version_to_a_new_one_with_the_difference(house: House
 async def test_a_retired_version_is_deployed_no_more(house: House) -> None:
     await house.call("POST", "/layouts", HALL)
     assert (await house.call("POST", "/layouts/hall/retire", {"version": 1}))[0] == 409
-    await house.call("POST", "/layouts/hall/publish")
+    await house.publish()
     await house.call("POST", "/layouts/hall/deploy")
     for _ in range(2):
         status, version = await house.call("POST", "/layouts/hall/retire", {"version": 1})
         assert (status, version["state"]) == (200, "retired")
-    for path, body in (("deploy", {"version": 1}), ("deploy", None), ("publish", None)):
-        assert (await house.call("POST", f"/layouts/hall/{path}", body))[0] == 409
+    for body in ({"version": 1}, None):
+        assert (await house.call("POST", "/layouts/hall/deploy", body))[0] == 409
+    assert (await house.call("POST", "/layouts/hall/publish", match=version["hash"]))[0] == 412
     # Its content can live on in another version.
     assert (await house.call("POST", "/layouts/hall/draft", {"version": 1}))[0] == 201
-    await house.call("POST", "/layouts/hall/publish")
+    await house.publish()
     assert (await house.call("POST", "/layouts/hall/deploy"))[1]["version"] == 2
 
 
 async def test_damage_is_told_and_stops_every_step(house: House, mongo_database: Any) -> None:
-    await house.call("POST", "/layouts", HALL)
+    _, draft = await house.call("POST", "/layouts", HALL)
     await mongo_database[SECTIONS].update_many({"position": 0}, {"$set": {"section.rows.0.seats.0.x": 0.7}})
-    for method, path, body in (
-        ("POST", "/layouts/hall/publish", None),
-        ("GET", "/layouts/hall/draft", None),
-        ("GET", "/layouts/hall/diff?from=1&to=1", None),
+    for method, path in (
+        ("POST", "/layouts/hall/publish"),
+        ("GET", "/layouts/hall/draft"),
+        ("GET", "/layouts/hall/diff?from=1&to=1"),
     ):
-        status, problem = await house.call(method, path, body)
+        status, problem = await house.call(method, path, match=draft["hash"])
         assert (status, problem["code"]) == (409, "layout_damaged")
     [version] = (await house.call("GET", "/layouts/hall/versions"))[1]["items"]
     assert version["damaged_at"] is not None
     await mongo_database[SECTIONS].update_many({"position": 0}, {"$set": {"section.rows.0.seats.0.x": 0.1}})
-    assert (await house.call("POST", "/layouts/hall/publish"))[0] == 200
+    assert (await house.publish())[0] == 200
     await mongo_database[SECTIONS].update_many({"position": 0}, {"$set": {"section.rows.0.seats.0.x": 0.7}})
     for path, body in (("deploy", None), ("draft", {"version": 1})):
         status, problem = await house.call("POST", f"/layouts/hall/{path}", body)

@@ -37,7 +37,7 @@ async def test_pushed_rolled_back_and_linked(
 
     for name in ("Hall", "Other"):
         await house.call("POST", "/layouts", HALL | {"name": name})
-        await house.call("POST", "/layouts/hall/publish")
+        await house.publish()
         await house.call("POST", "/layouts/hall/deploy")
     services = LayoutServices(StaffDesk(pool), house.library, IdempotencyKeys(pool), stepped)  # type: ignore[arg-type]
     async with open_edge(settings) as edge:

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import threading
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from functools import partial
@@ -32,6 +33,8 @@ from lml_live.pricing.catalogue import Catalogue
 from lml_live.pricing.events import LayoutChoice, NewEvent
 from lml_live.pricing.quote import Price
 from lml_live.venues.backups import Backups
+from lml_live.venues.exporters import Exported, ExportFormat, export_layout
+from lml_live.venues.layout import Layout
 from lml_live.venues.library import Library
 from lml_live.venues.retention import Backup
 from lml_live.venues.self_check import check_immutability, check_rules
@@ -80,16 +83,23 @@ class House:
         self._keys = 0
 
     async def call(
-        self, method: str, path: str, body: object = None, who: str = "manager"
+        self, method: str, path: str, body: object = None, who: str = "manager", match: str | None = None
     ) -> tuple[int, dict[str, Any]]:
         self._keys += 1
         headers = {"Authorization": f"Bearer {self.tokens[who]}", "Idempotency-Key": f"k{self._keys}"}
+        headers |= {} if match is None else {"If-Match": f'"{match}"'}
         sent: dict[str, Any] = {"json": body}
         if isinstance(body, bytes):
             sent = {"data": io.BytesIO(body)}
             headers["Content-Type"] = "application/json"
         answer = await self.client.request(method, f"/api/v1{path}", headers=headers, **sent)
         return answer.status, msgspec.json.decode(await answer.read())
+
+    async def publish(self, layout_id: str = "hall") -> tuple[int, dict[str, Any]]:
+        """Publishes the draft as it is now."""
+        draft = await self.library.find_draft(layout_id)
+        assert draft is not None
+        return await self.call("POST", f"/layouts/{layout_id}/publish", match=draft.hash)
 
 
 @pytest.fixture
@@ -151,8 +161,7 @@ async def test_from_a_file_to_an_event(house: House, library: Library, pool: pos
         await catalogue.create_event(event)
     status, problem = await house.call("POST", "/layouts/hall/deploy")
     assert (status, problem["code"]) == (409, "conflict")
-    assert (await house.call("POST", "/layouts/hall/publish"))[1]["state"] == "published"
-    assert (await house.call("POST", "/layouts/hall/publish"))[0] == 409
+    assert (await house.publish())[1]["state"] == "published"
     assert (await house.call("POST", "/layouts/hall/deploy"))[1]["state"] == "deployed"
     status, again = await house.call("POST", "/layouts/hall/deploy", {"version": 1})
     assert (status, again["version"]) == (200, 1)
@@ -188,7 +197,7 @@ async def test_layouts_are_for_managers(house: House) -> None:
         ("POST", "/layouts/none/publish"),
         ("POST", "/layouts/none/deploy"),
     ):
-        assert (await house.call(method, path))[0] == 404
+        assert (await house.call(method, path, match="0"))[0] == 404
 
 
 async def test_few_indexes_are_kept(library: Library, monkeypatch: pytest.MonkeyPatch, house: House) -> None:
@@ -196,7 +205,7 @@ async def test_few_indexes_are_kept(library: Library, monkeypatch: pytest.Monkey
     deployed = DeployedLayouts(library)
     for layout_id in ("one", "two"):
         await house.call("POST", "/layouts", HALL | {"layout_id": layout_id})
-        await house.call("POST", f"/layouts/{layout_id}/publish")
+        await house.publish(layout_id)
         assert await deployed.deployed_index(layout_id, None) is None
         await house.call("POST", f"/layouts/{layout_id}/deploy")
     for layout_id in ("one", "two", "one"):
@@ -284,6 +293,7 @@ async def test_a_file_is_read_and_a_layout_written(house: House) -> None:
     status, read = await house.call("POST", "/layouts/read", table)
     assert status == 200, read
     assert (read["layout"]["layout_id"], read["layout"]["name"], read["renamings"]) == ("hall", "small", [])
+    assert read["existing"] is None
     assert (await house.call("GET", "/layouts/hall/file"))[0] == 404
     assert (await house.call("POST", "/layouts", read["layout"]))[0] == 201
     status, written = await house.call("GET", "/layouts/hall/file?format=csv&version=1")
@@ -291,6 +301,11 @@ async def test_a_file_is_read_and_a_layout_written(house: House) -> None:
     again = await house.call("POST", "/layouts/read", table | {"text": written["text"]})
     ids = [[seat["seat_id"] for seat in each["layout"]["sections"][0]["rows"][0]["seats"]] for each in (read, again[1])]
     assert ids[0] == ids[1]
+    # Whoever would replace something is told what.
+    assert [again[1]["existing"][name] for name in ("version", "state", "place_count")] == [1, "draft", 2]
+    await house.publish()
+    _, later = await house.call("POST", "/layouts/read", table)
+    assert (later["existing"]["version"], later["existing"]["state"]) == (1, "published")
     status, problem = await house.call("POST", "/layouts/read", {"text": "section,number\nA,\n"})
     assert (status, problem["code"], problem["errors"][0]["path"]) == (422, "invalid_message", "line 2, number")
     for wrong in ("format=word", "version=0"):
@@ -325,11 +340,37 @@ async def test_who_sends_slowly_holds_up_nobody(house: House, monkeypatch: pytes
     assert (status, refused["code"]) == (413, "too_large")
 
 
+async def test_whoever_writes_out_a_layout_waits_for_so_long(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that was asked for waited without end while another was worked on."""
+    begun, may_go_on = threading.Event(), threading.Event()
+
+    def slowly(layout: Layout, wanted: ExportFormat) -> Exported:
+        begun.set()
+        assert may_go_on.wait(30)
+        return export_layout(layout, wanted)
+
+    await house.call("POST", "/layouts", HALL)
+    monkeypatch.setattr(layout_files, "export_layout", slowly)
+    first = asyncio.create_task(house.call("GET", "/layouts/hall/file"))
+    try:
+        assert await asyncio.to_thread(begun.wait, 30)
+        with monkeypatch.context() as patch:
+            patch.setattr(limits, "LAYOUT_TURN_SECONDS", 0)
+            headers = {"Authorization": f"Bearer {house.tokens['manager']}"}
+            answer = await house.client.get("/api/v1/layouts/hall/file", headers=headers)
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "3")
+        assert (await answer.json(content_type=None))["code"] == "unavailable"
+        second = asyncio.create_task(house.call("GET", "/layouts/hall/file"))
+    finally:
+        may_go_on.set()
+    assert [(await waiting)[0] for waiting in (first, second)] == [200, 200]
+
+
 async def test_the_latest_version_of_every_layout_is_listed(house: House) -> None:
     assert (await house.call("GET", "/layouts"))[1] == {"items": [], "next": None}
     for layout_id in ("hall", "arena", "barn"):
         await house.call("POST", "/layouts", HALL | {"layout_id": layout_id})
-    await house.call("POST", "/layouts/hall/publish")
+    await house.publish()
     await house.call("POST", "/layouts", HALL | {"name": "Other"})
     _, first = await house.call("GET", "/layouts?limit=2")
     assert ([each["id"] for each in first["items"]], first["next"]) == (["arena", "barn"], "barn")

@@ -69,14 +69,15 @@ class House:
         self._access: dict[str, str] = {}
         self.kept = ""
 
-    def call(self, method: str, path: str, body: Any = None, *, who: str = "buyer") -> Any:
+    def call(self, method: str, path: str, body: Any = None, *, who: str = "buyer", match: str = "") -> Any:
         """A call that has to go well."""
-        answer = self._ask(method, path, body, who)
+        answer = self._ask(method, path, body, who, match)
         assert answer.status_code < 300, (method, path, answer.text)
         return answer.json() if answer.content else None
 
-    def _ask(self, method: str, path: str, body: Any, who: str) -> requests.Response:
-        return self.session.request(method, f"{self.server.url}/api/v1{path}", json=body, headers=self.headers(who))
+    def _ask(self, method: str, path: str, body: Any, who: str, match: str = "") -> requests.Response:
+        headers = self.headers(who) | ({"If-Match": f'"{match}"'} if match else {})
+        return self.session.request(method, f"{self.server.url}/api/v1{path}", json=body, headers=headers)
 
     def renew_buyer(self) -> None:
         """Another buyer: one alone would soon be told to slow down."""
@@ -100,8 +101,9 @@ class House:
         self.call("POST", "/organisations", {"id": name, "name": "Opera", "currency": "EUR"}, who="admin")
         self.call("POST", f"/organisations/{name}/venues", {"id": name, "name": "House"}, who="admin")
         plan = {"layout_id": name, "name": "Hall", "type": "seated", "viewport": {"width": 1, "height": 1}}
-        for path, body in (("", plan | {"sections": [SECTION]}), (f"/{name}/publish", None), (f"/{name}/deploy", {})):
-            layout_hash = self.call("POST", f"/layouts{path}", body, who="admin")["hash"]
+        layout_hash = self.call("POST", "/layouts", plan | {"sections": [SECTION]}, who="admin")["hash"]
+        self.call("POST", f"/layouts/{name}/publish", who="admin", match=layout_hash)
+        self.call("POST", f"/layouts/{name}/deploy", {}, who="admin")
         self.new_event()
         made = [self.call("POST", "/bookings", {"hold": self.hold(), "buyer": BUYER}) for _ in range(9)]
         paid = {booking["id"]: self._pay(booking) for booking in made[:8]}

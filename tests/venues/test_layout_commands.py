@@ -85,6 +85,9 @@ def test_the_life_of_a_layout(hall: Path, postgres_dsn: str) -> None:
     assert lml_layout("retire", "hall", "--version", 1).exit_code == 0
     draft = lml_layout("draft", "hall", "--version", 1)
     assert (draft.exit_code, draft.stdout) == (0, "3\n"), draft.stderr
+    unseen = lml_layout("publish", "hall", "--hash", generate_venue(12, "hall").hash)
+    assert (unseen.exit_code, unseen.stdout) == (1, "")
+    assert "Nothing was published" in unseen.stderr
     assert lml_layout("publish", "hall").exit_code == 0
     assert lml_layout("deploy", "hall", "--version", 1).exit_code == 1
     made = lml_layout("backup", "hall", "--version", 1)

@@ -13,7 +13,7 @@ from lml_live.infra.mongo import close_database, connect_database, driver_errors
 from lml_live.venues.assembly import LayoutDamaged
 from lml_live.venues.demo import generate_venue
 from lml_live.venues.layout import Layout, Row, Seat, Section, Viewport, canonical_bytes, decode_layout, seal_layout
-from lml_live.venues.library import Library
+from lml_live.venues.library import DraftMoved, Library
 from lml_live.venues.schema import INDEXES, apply_schema
 from lml_live.venues.seat_index import index_layout
 from lml_live.venues.stored import PLANS, SECTIONS, VERSIONS, collection_rules
@@ -121,6 +121,30 @@ async def test_of_many_who_publish_one_succeeds(library: Library) -> None:
     answers = await asyncio.gather(*(library.publish("hall") for _ in range(8)), return_exceptions=True)
     assert sum(not isinstance(answer, BaseException) for answer in answers) == 1
     assert all(isinstance(answer, Conflict) for answer in answers if isinstance(answer, BaseException))
+
+
+async def test_of_many_who_publish_what_they_have_seen_all_hear_of_it(library: Library) -> None:
+    await library.save_draft(HALL)
+    answers = await asyncio.gather(*(library.publish_seen("hall", HALL.hash) for _ in range(8)))
+    assert {(answer.version, answer.state, answer.hash) for answer in answers} == {(1, "published", HALL.hash)}
+    with pytest.raises(NotFound):
+        await library.publish_seen("nowhere", HALL.hash)
+
+
+async def test_a_draft_that_changes_while_it_is_published_stays_one(mongo_database: Any) -> None:
+    """The hash is compared where the database writes: who saves between the look and the write is not published."""
+
+    class Hasty:
+        async def take(self, layout_id: str, version: int, layout_hash: str, data: bytes, reason: str) -> None:
+            await Library(mongo_database).replace_draft(renamed("Other"), layout_hash)
+
+    library = Library(mongo_database, backups=Hasty())  # type: ignore[arg-type]
+    await library.save_draft(HALL)
+    with pytest.raises(DraftMoved, match="Nothing was published") as refusal:
+        await library.publish_seen("hall", HALL.hash)
+    assert refusal.value.draft is not None
+    assert (refusal.value.draft.name, refusal.value.draft.state) == ("Other", "draft")
+    assert [version.state for version in await library.status("hall")] == ["draft"]
 
 
 async def test_of_many_who_save_different_drafts_one_is_whole(library: Library, mongo_database: Any) -> None:

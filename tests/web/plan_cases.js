@@ -213,15 +213,51 @@ export function finding(layout) {
   ];
 }
 
-/** Two tabs on one plan: the second has saved, the first has not. */
+/** Two tabs of one manager on one plan, and another manager at the same browser. */
 export async function keeping() {
   const [one, other] = [await import("/web/layoutkeep.js"), await import("/web/layoutkeep.js?another")];
   const found = [];
-  for (const act of [() => one.keepPlan("x", { text: "one" }), () => other.dropPlan("x"), () => one.dropPlan("x"), () => one.keepPlan("x", { text: "two" }), () => other.dropPlan("x", { anybodys: true })]) {
+  const texts = async (owner) => (await one.keptPlans(owner, "x")).map((kept) => kept.text).sort();
+  for (const act of [
+    () => one.keepPlan("ann", "x", { text: "one" }),
+    () => other.keepPlan("ann", "x", { text: "two" }),
+    () => one.keepPlan("ann", "x", { text: "one more" }),
+    () => one.keepPlan("bob", "x", { text: "bob's" }),
+    () => other.dropPlan("ann", "x"),
+    async () => other.dropPlan("ann", "x", (await one.keptPlans("ann", "x"))[0].page),
+  ]) {
     await act();
-    found.push((await one.keptPlan("x"))?.text ?? null);
+    found.push([await texts("ann"), await texts("bob")]);
   }
-  return found;
+  // So many of one's own, and of all together; whoever keeps much takes nothing from others.
+  const owners = ["ann", "carl", "dora", "eve", "finn"];
+  for (const owner of owners) for (let at = 0; at < one.KEPT_MAX + 1; at += 1) await one.keepPlan(owner, `plan-${at}`, { text: owner });
+  const counts = [];
+  for (const owner of ["bob", ...owners]) {
+    let count = (await one.keptPlans(owner, "x")).length;
+    for (let at = 0; at < one.KEPT_MAX + 1; at += 1) count += (await one.keptPlans(owner, `plan-${at}`)).length;
+    counts.push(count);
+  }
+  return [found, counts];
+}
+
+/** What was kept before plans had owners is nobody's. */
+export async function keptBefore() {
+  await new Promise((done) => (indexedDB.deleteDatabase("lml.plans").onsuccess = done));
+  await new Promise((done) => {
+    const request = indexedDB.open("lml.plans", 1);
+    request.onupgradeneeded = () => request.result.createObjectStore("unsaved", { keyPath: "id" }).put({ id: "x", text: "old" });
+    request.onsuccess = () => done(request.result.close());
+  });
+  const keep = await import("/web/layoutkeep.js");
+  await keep.keepPlan("ann", "x", { text: "new" });
+  const database = await new Promise((done) => {
+    const request = indexedDB.open("lml.plans");
+    request.onsuccess = () => done(request.result);
+  });
+  const stores = [...database.objectStoreNames];
+  database.close();
+  return [stores, (await keep.keptPlans("ann", "x")).map((kept) => kept.text)];
 }
 
 /** A dialog that is asked for while another is open, names and numbers out of all bounds. */

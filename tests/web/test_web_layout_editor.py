@@ -2,16 +2,18 @@
 
 import json
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Route, expect
 from pressing import press
 from serving import ADMIN, LiveServer
 from waiting import eventually
+
+from lml_live.guard.staff import StaffDesk
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -24,7 +26,7 @@ SAMPLE = "section,row,number,x,y,category\n" + "".join(
 )
 """Markup in a label is text: nothing of it may become an element."""
 
-KEPT = "async (id) => (await (await import('/web/layoutkeep.js')).keptPlan(id)) !== null"
+KEPT = "async ([owner, id]) => (await import('/web/layoutkeep.js')).keptPlans(owner, id)"
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -35,7 +37,8 @@ async def manager(browser: Browser, shop: LiveServer) -> AsyncIterator[Page]:
     context = await browser.new_context(
         bypass_csp=True, viewport={"width": 1280, "height": 800}, locale="en-GB", reduced_motion="reduce"
     )
-    await context.add_init_script(f"sessionStorage.setItem('lml.staff-token', {json.dumps(token)})")
+    for key, value in {"lml.staff-token": token, "lml.staff-account": ADMIN[0]}.items():
+        await context.add_init_script(f"sessionStorage.setItem('{key}', {json.dumps(value)})")
     page = await context.new_page()
     said: list[str] = []
     page.on("pageerror", lambda error: said.append(str(error)))
@@ -51,6 +54,48 @@ async def ask(server: LiveServer, method: str, path: str, body: object = None, *
         http.request(method, f"/api/v1{path}", json=body, headers=headers) as answer,
     ):
         return answer.status, await answer.json(content_type=None)
+
+
+async def kept(page: Page, name: str, owner: str = ADMIN[0]) -> list[dict[str, Any]]:
+    """What is kept of a plan in the browser."""
+    found: list[dict[str, Any]] = await page.evaluate(KEPT, [owner, name])
+    return found
+
+
+async def small_plan(shop: LiveServer) -> str:
+    """A draft of two rows; its id."""
+    name = f"hall-{secrets.token_hex(4)}"
+    _, read = await ask(shop, "POST", "/layouts/read", {"text": SAMPLE, "filename": "small.csv", "id": name})
+    assert (await ask(shop, "POST", "/layouts", read["layout"]))[0] == 201
+    return name
+
+
+async def another_moves_a_seat(shop: LiveServer, name: str, x: float) -> None:
+    _, draft = await ask(shop, "GET", f"/layouts/{name}/draft")
+    draft["sections"][0]["rows"][0]["seats"][0]["x"] = x
+    tag = draft.pop("hash")
+    assert (await ask(shop, "PUT", f"/layouts/{name}", draft, **{"If-Match": f'"{tag}"'}))[0] == 200
+
+
+async def rename(page: Page, section: str) -> None:
+    """Gives the one section another name."""
+    sheet = page.locator("#map")
+    await sheet.press("Control+a")
+    await page.locator("#section-name").fill(section)
+    await page.locator("#section-name").press("Enter")
+    await expect(page.locator("#saying")).to_have_text("Unsaved changes")
+
+
+async def sections(shop: LiveServer, name: str) -> list[str]:
+    """Those of the draft that the server has."""
+    _, draft = await ask(shop, "GET", f"/layouts/{name}/draft")
+    return [section["name"] for section in draft["sections"]]
+
+
+async def lose_answer(route: Route) -> None:
+    """The call is done, and nobody hears of it."""
+    await route.fetch()
+    await route.abort()
 
 
 async def checked(page: Page, words: str) -> None:
@@ -199,18 +244,12 @@ async def test_of_two_managers_nobody_overwrites_the_other(manager: Page, shop: 
     await page.locator("#section-name").press("Enter")
     await expect(page.locator("#saying")).to_have_text("Unsaved changes")
 
-    async def kept() -> bool:
-        return bool(await page.evaluate(KEPT, name))
+    async def is_kept() -> bool:
+        return bool(await kept(page, name))
 
-    async def another_moves_a_seat(x: float) -> None:
-        _, draft = await ask(shop, "GET", f"/layouts/{name}/draft")
-        draft["sections"][0]["rows"][0]["seats"][0]["x"] = x
-        tag = draft.pop("hash")
-        assert (await ask(shop, "PUT", f"/layouts/{name}", draft, **{"If-Match": f'"{tag}"'}))[0] == 200
-
-    await eventually(kept, 25)
+    await eventually(is_kept, 25)
     # Meanwhile another manager moves a seat: what is brought back was not drawn on that.
-    await another_moves_a_seat(0.5)
+    await another_moves_a_seat(shop, name, 0.5)
     page.once("dialog", lambda dialog: dialog.accept())
     await page.reload()
     await expect(page.locator("#banner")).to_contain_text("Since then the draft was saved by somebody.")
@@ -232,14 +271,27 @@ async def test_of_two_managers_nobody_overwrites_the_other(manager: Page, shop: 
     assert [section["name"] for section in draft["sections"]] == ["Circle"]
 
     # Nobody publishes what they have not seen.
-    await another_moves_a_seat(0.25)
+    await another_moves_a_seat(shop, name, 0.25)
     await press(page.locator("#publish"))
     await expect(page.locator("#dialog-title")).to_have_text("Somebody else has saved this draft")
+    await expect(page.locator("#dialog li[data-kind=moved]")).to_contain_text("1 seat moved")
+    await press(page.get_by_role("button", name="Take theirs"))
+    await expect(page.locator("#toast")).to_contain_text("Undo brings yours back")
+    # Not even what is saved while they look at the difference.
+    await press(page.locator("#publish"))
+    await expect(page.locator("#dialog-title")).to_have_text("Publish version 1?")
+    await another_moves_a_seat(shop, name, 0.125)
+    await press(page.locator("#dialog button[data-value=publish]"))
+    await expect(page.locator("#dialog-title")).to_have_text("Somebody else has saved this draft")
+    await expect(page.locator("#dialog li[data-kind=moved]")).to_contain_text("Circle A 1")
     await press(page.get_by_role("button", name="Go on drawing"))
     await expect(page.locator("#toast")).to_contain_text("Not saved yet.")
+    _, versions = await ask(shop, "GET", f"/layouts/{name}/versions")
+    [theirs] = versions["items"]
+    assert theirs["state"] == "draft"
 
     # And where it was published meanwhile, mine becomes the next version.
-    assert (await ask(shop, "POST", f"/layouts/{name}/publish"))[0] == 200
+    assert (await ask(shop, "POST", f"/layouts/{name}/publish", **{"If-Match": f'"{theirs["hash"]}"'}))[0] == 200
     await sheet.press("Control+a")
     await sheet.press("Alt+ArrowDown")
     await expect(page.locator("#save")).to_be_enabled()
@@ -263,6 +315,166 @@ async def test_of_two_managers_nobody_overwrites_the_other(manager: Page, shop: 
             await expect(page.locator("#error")).to_have_text(words)
             await expect(page.locator("#editor")).to_be_hidden()
     await expect(page.locator("#editor")).to_be_visible()
+
+
+async def test_a_save_whose_answer_was_lost_is_ones_own(manager: Page, shop: LiveServer) -> None:
+    """The next one said that somebody else had saved."""
+    page, name = manager, await small_plan(shop)
+    lost = "The server cannot be reached just now."
+    await page.goto(f"{shop.url}/layouts/{name}/edit")
+    await rename(page, "Circle")
+    await page.route(f"**/api/v1/layouts/{name}", lose_answer, times=1)
+    await press(page.locator("#save"))
+    await expect(page.locator("#toast")).to_contain_text(lost)
+    assert await sections(shop, name) == ["Circle"]
+    # Whoever draws on meanwhile saves that on top.
+    await rename(page, "Balcony")
+    await press(page.locator("#save"))
+    await expect(page.locator("#saying")).to_have_text("All changes saved")
+    await expect(page.locator("#dialog")).to_be_hidden()
+    assert await sections(shop, name) == ["Balcony"]
+
+    # Nor does a reload make it another's.
+    await rename(page, "Gallery")
+    await page.route(f"**/api/v1/layouts/{name}", lose_answer, times=1)
+    await press(page.locator("#save"))
+    await expect(page.locator("#toast")).to_contain_text(lost)
+    await rename(page, "Boxes")
+
+    async def is_kept() -> bool:
+        return any("Boxes" in each["text"] and each["sent"] is not None for each in await kept(page, name))
+
+    await eventually(is_kept, 25)
+    page.once("dialog", lambda dialog: dialog.accept())
+    await page.reload()
+    await expect(page.locator("#banner")).to_contain_text("and not saved it.")
+    await expect(page.locator("#banner")).not_to_contain_text("Since then")
+    await press(page.get_by_role("button", name="Bring it back"))
+    await press(page.locator("#save"))
+    await expect(page.locator("#saying")).to_have_text("All changes saved")
+    assert await sections(shop, name) == ["Boxes"]
+
+    # A save that never came to the server, and another's that did, are told apart from that.
+    await rename(page, "Pit")
+    await page.route(f"**/api/v1/layouts/{name}", lambda route: route.abort(), times=1)
+    await press(page.locator("#save"))
+    await expect(page.locator("#toast")).to_contain_text(lost)
+    await another_moves_a_seat(shop, name, 0.5)
+    await press(page.locator("#save"))
+    await expect(page.locator("#dialog-title")).to_have_text("Somebody else has saved this draft")
+    assert await sections(shop, name) == ["Boxes"]
+
+
+async def test_the_first_save_may_be_lost_too(manager: Page, shop: LiveServer) -> None:
+    page, name = manager, f"hall-{secrets.token_hex(4)}"
+    await page.goto(f"{shop.url}/layouts/{name}/edit?name=New")
+    sheet = page.locator("#map")
+    await sheet.press("r")
+    await page.locator("#draw-count").fill("5")
+    await page.locator("#draw-x1").fill("280")
+    await page.locator("#draw-x1").press("Enter")
+    await page.route("**/api/v1/layouts", lose_answer, times=1)
+    await press(page.locator("#save"))
+    await expect(page.locator("#toast")).to_contain_text("The server cannot be reached just now.")
+    await rename(page, "Circle")
+    await press(page.locator("#save"))
+    await expect(page.locator("#saying")).to_have_text("All changes saved")
+    assert await sections(shop, name) == ["Circle"]
+
+
+async def test_whoever_imports_over_a_plan_is_told_before(manager: Page, shop: LiveServer) -> None:
+    """The file stood on the sheet at once, and a save replaced the draft."""
+    page, name = manager, await small_plan(shop)
+    file = {"name": "other.csv", "mimeType": "text/csv", "buffer": SAMPLE.replace("<b>Stalls</b>", "Circle").encode()}
+    await page.goto(f"{shop.url}/layouts")
+    await press(page.get_by_role("button", name="Import a file"))
+    await page.locator("#import-file").set_input_files(file)
+    await page.locator("#import-id").fill(name)
+    await press(page.locator("#import-go"))
+    await expect(page.locator("#import-exists-title")).to_have_text(f"There is a plan {name} already")
+    await expect(page.locator("#import-exists-title")).to_be_focused()
+    await expect(page.locator("#import-exists-words")).to_contain_text("small, version 1, draft, 10 places")
+    await expect(page.locator("#import-exists-words")).to_contain_text("replaces that draft")
+    await press(page.get_by_role("button", name="Choose another id"))
+    await expect(page.locator("#import-id")).to_be_focused()
+    await expect(page.locator("#import-exists")).to_be_hidden()
+    assert await kept(page, name) == []
+    await press(page.locator("#import-go"))
+    await press(page.get_by_role("button", name="Open it in its place"))
+    await page.wait_for_url("**/edit")
+    await expect(page.locator("#saying")).to_have_text("Unsaved changes")
+    assert await sections(shop, name) == ["<b>Stalls</b>"], "nothing is replaced yet"
+    # It replaces the draft that was told of, and no other.
+    await another_moves_a_seat(shop, name, 0.5)
+    await press(page.locator("#save"))
+    await expect(page.locator("#dialog-title")).to_have_text("Somebody else has saved this draft")
+    await press(page.get_by_role("button", name="Save mine over theirs"))
+    await expect(page.locator("#saying")).to_have_text("All changes saved")
+    assert await sections(shop, name) == ["Circle"]
+
+    # So it is with a file that is read into a plan.
+    for answer, words in (("", "Nothing was imported."), ("import", "Read: 10 places.")):
+        await page.locator("#file").set_input_files(file)
+        await expect(page.locator("#dialog-title")).to_have_text("Put the file in place of this plan?")
+        await press(page.locator(f"#dialog button[data-value='{answer}']"))
+        await expect(page.locator("#toast")).to_contain_text(words)
+    await expect(page.locator("#undo")).to_be_enabled()
+
+
+async def test_nobody_is_offered_what_another_has_drawn(browser: Browser, shop: LiveServer) -> None:
+    """One manager's unsaved plan was shown to the next who signed in at the browser, and the last tab's was kept."""
+    name, other = await small_plan(shop), (f"{secrets.token_hex(4)}@test.localhost", "another horse entirely")
+    async with shop.pool() as pool:
+        await StaffDesk(pool).add_staff(*other, ("manager",))
+    context = await browser.new_context(bypass_csp=True, locale="en-GB", reduced_motion="reduce")
+    page = await context.new_page()
+
+    async def sign_in(page: Page, email: str, password: str) -> None:
+        await page.locator("#email").fill(email)
+        await page.locator("#password").fill(password)
+        await press(page.locator("#go"))
+        await expect(page.locator("#editor")).to_be_visible()
+        await expect(page.locator("#go")).to_be_hidden()
+
+    def drawn(section: str) -> Callable[[], Awaitable[bool]]:
+        async def is_kept() -> bool:
+            return any(section in each["text"] for each in await kept(page, name))
+
+        return is_kept
+
+    await page.goto(f"{shop.url}/layouts/{name}/edit")
+    await sign_in(page, ADMIN[0].upper(), ADMIN[1])
+    await rename(page, "Circle")
+    await eventually(drawn("Circle"), 25)
+    # Another tab of the same manager draws the same plan.
+    second = await context.new_page()
+    await second.goto(f"{shop.url}/layouts/{name}/edit")
+    await sign_in(second, *ADMIN)
+    await press(second.get_by_role("button", name="Forget it"))
+    await rename(second, "Balcony")
+    await eventually(drawn("Balcony"), 25)
+    await rename(page, "Gallery")
+    await eventually(drawn("Gallery"), 25)
+    assert len(await kept(page, name)) == 2, "neither has written over the other"
+    await second.close()
+
+    await press(page.locator("#out"))
+    await expect(page.locator("#editor")).to_be_hidden()
+    await sign_in(page, *other)
+    await expect(page.locator("#saying")).to_have_text("All changes saved")
+    await expect(page.locator("#banner")).to_be_hidden()
+    await page.locator("#map").press("Control+a")
+    await expect(page.locator("#section-name")).to_have_value("<b>Stalls</b>")
+    assert await kept(page, name, other[0]) == []
+
+    # Who comes back finds the latest, and what the other tab had when that is done with.
+    await press(page.locator("#out"))
+    await sign_in(page, *ADMIN)
+    await press(page.get_by_role("button", name="Forget it"))
+    await press(page.get_by_role("button", name="Bring it back"))
+    await page.locator("#map").press("Control+a")
+    await expect(page.locator("#section-name")).to_have_value("Balcony")
+    await context.close()
 
 
 async def test_a_real_venue_is_imported_and_mended(manager: Page, shop: LiveServer) -> None:

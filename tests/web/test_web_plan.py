@@ -242,8 +242,19 @@ async def test_the_last_question_is_answered_and_no_number_is_out_of_bounds(blan
     }
 
 
-async def test_a_tab_drops_what_it_has_kept_and_not_what_another_has(blank: Page) -> None:
-    assert await run(blank, "keeping") == ["one", "one", None, "two", None]
+async def test_what_is_kept_is_its_owners_and_its_tabs(blank: Page) -> None:
+    """One record of a plan was everybody's at the browser, and the last tab's that wrote it."""
+    found, counts = await run(blank, "keeping")
+    assert found == [
+        [["one"], []],
+        [["one", "two"], []],
+        [["one more", "two"], []],
+        [["one more", "two"], ["bob's"]],
+        [["one more"], ["bob's"]],
+        [[], ["bob's"]],
+    ]
+    assert counts == [0, 0, 5, 5, 5, 5], "five of each, and of twenty the latest"
+    assert await run(blank, "keptBefore") == [["kept"], ["new"]]
 
 
 async def test_of_forty_thousand_seats_the_touched_tiles_are_painted_anew(blank: Page) -> None:

@@ -8,7 +8,6 @@ import { Inspector } from "./layoutinspector.js";
 import { Life } from "./layoutlife.js";
 import { Problems } from "./layoutproblems.js";
 import { countCategories } from "./layoutcategories.js";
-import { dropPlan } from "./layoutkeep.js";
 import { addArea, addRows, addShape, listCategory, paint } from "./planedits.js";
 import { stillThere } from "./planchoice.js";
 import { History } from "./planhistory.js";
@@ -77,9 +76,9 @@ export class Editor {
     this.choose(new Set());
     this.problems.later(0);
     attachKeys(this);
-    document.addEventListener("visibilitychange", () => document.visibilityState === "hidden" && this.history.changed && this.life.keepNow());
+    document.addEventListener("visibilitychange", () => document.visibilityState === "hidden" && this.life.unsaved && this.life.keepNow());
     window.addEventListener("beforeunload", (event) => {
-      if (this.history.changed && !this.leaving) event.preventDefault();
+      if (this.life.unsaved && !this.leaving) event.preventDefault();
     });
   }
 
@@ -298,18 +297,18 @@ export class Editor {
   showState() {
     const { history, life } = this;
     const { chip, lead } = life.standing();
-    document.title = `${history.changed ? "• " : ""}${this.plan.name} · LML Live`;
+    document.title = `${life.unsaved ? "• " : ""}${this.plan.name} · LML Live`;
     setText(byId("title"), this.plan.name);
     setText(byId("lead"), lead);
     setText(byId("chip"), chip[0]);
     byId("chip").dataset.tone = chip[1];
     byId("chip").hidden = false;
-    setText(byId("saying"), this.working ? "Working…" : history.changed ? "Unsaved changes" : life.base ? "All changes saved" : "");
+    setText(byId("saying"), this.working ? "Working…" : life.unsaved ? "Unsaved changes" : life.base ? "All changes saved" : "");
     byId("undo").disabled = history.last === null;
     byId("redo").disabled = history.next === null;
     byId("undo").title = history.last ? `Undo: ${history.last} (Ctrl+Z)` : "Nothing to undo";
     byId("redo").title = history.next ? `Redo: ${history.next} (Ctrl+Shift+Z)` : "Nothing to redo";
-    byId("save").disabled = Boolean(this.working) || (!history.changed && life.latest !== null);
+    byId("save").disabled = Boolean(this.working) || (!life.unsaved && life.latest !== null);
     if (byId("steps").open) this.showSteps();
   }
 
@@ -342,19 +341,23 @@ export class Editor {
     return this.work(() => this.life.save(), "Saved.");
   }
 
-  /** What is in this browser and not on the server: shown as one step, so that one step back is the server's. */
-  async offer(kept) {
+  /**
+   * What is in this browser and not on the server, the latest of it: shown as one step, so that one step back is the
+   * server's. Whatever else is kept is offered when the plan is opened again.
+   */
+  async offer([kept, ...others]) {
     if (!kept) return;
+    const moved = await this.life.hasMoved(kept);
     const restore = () => {
       try {
         const plan = openPlan(JSON.parse(kept.text));
         // A save names what this was drawn on, not what somebody has saved since: nobody's work is overwritten unseen.
-        if (kept.why !== "imported") this.life.base = kept.base;
+        if (moved) this.life.base = kept.base;
         this.act(kept.why === "imported" ? "Import" : "Bring back", plan);
       } catch (error) {
         if (!(error instanceof SyntaxError)) throw error;
       }
-      this.life.keepNow(); // from now on it is this page's
+      this.life.takeOver(kept);
       this._measure();
       this.map.fit();
     };
@@ -363,8 +366,12 @@ export class Editor {
       this.tellNotes(kept.notes ?? []);
       return;
     }
-    const moved = kept.base !== this.life.base ? " Since then the draft was saved by somebody." : "";
-    this.showBanner(`You have drawn here on ${shortDateTime(kept.at)} and not saved it.${moved}`, [["Bring it back", restore], ["Forget it", () => dropPlan(this.id, { anybodys: true })]]);
+    const forget = async () => {
+      await this.life.forget(kept);
+      await this.offer(others);
+    };
+    const since = moved ? " Since then the draft was saved by somebody." : "";
+    this.showBanner(`You have drawn here on ${shortDateTime(kept.at)} and not saved it.${since}`, [["Bring it back", restore], ["Forget it", forget]]);
   }
 
   /** What an import changed on the way, for those who want to know. */
@@ -396,7 +403,14 @@ const session = new StaffSession({
 editor.session = session;
 
 async function start() {
-  // Whoever signs in again finds what was drawn before.
+  // Another account finds nothing of what was drawn before: it opens the plan anew.
+  if (editor.history && editor.life.owner !== session.account) {
+    await editor.life.keepNow();
+    editor.leaving = true;
+    location.reload();
+    return;
+  }
+  // Whoever signs in again finds it.
   if (!editor.history) {
     session.tell("Opening the plan…", "");
     const { plan, kept } = await editor.life.open();

@@ -1,14 +1,20 @@
 /**
  * Plans that are not saved yet, kept in this browser: what a reload or a crash would lose, and a file on its way from the
- * list to the editor. A few of them only, and none where storage is forbidden.
+ * list to the editor. Each is its owner's, who has signed in here, and its page's: nobody is offered what another has
+ * drawn, and no tab writes over what another keeps. A few of them only, and none where storage is forbidden.
  */
 
 import { randomKey } from "./keys.js";
 
 const DATABASE = "lml.plans";
-const STORE = "unsaved";
+/** The first one's records had no owner. */
+const VERSION = 2;
+const STORE = "kept";
+const OLD_STORE = "unsaved";
+/** Of one owner, and of all. */
 export const KEPT_MAX = 5;
-/** Which page has kept a plan: what another tab has not saved is not this one's to drop. */
+export const KEPT_BY_ALL_MAX = 20;
+/** Which page has kept a plan. */
 const PAGE = randomKey();
 
 /** @returns {Promise<IDBDatabase|null>} */
@@ -16,12 +22,16 @@ function open() {
   return new Promise((resolve) => {
     let request;
     try {
-      request = indexedDB.open(DATABASE, 1);
+      request = indexedDB.open(DATABASE, VERSION);
     } catch {
       resolve(null);
       return;
     }
-    request.onupgradeneeded = () => request.result.createObjectStore(STORE, { keyPath: "id" });
+    request.onupgradeneeded = () => {
+      const database = request.result;
+      if (database.objectStoreNames.contains(OLD_STORE)) database.deleteObjectStore(OLD_STORE);
+      database.createObjectStore(STORE, { keyPath: ["owner", "id", "page"] });
+    };
     request.onsuccess = () => resolve(request.result);
     request.onerror = request.onblocked = () => resolve(null);
   });
@@ -46,43 +56,49 @@ async function within(mode, act) {
   }
 }
 
-/** @param {{text: string, base: string|null, why: string, notes?: string[]}} what `base` is the hash that it was drawn on */
-export function keepPlan(id, what) {
+/**
+ * Keeps a plan as this page's, in place of what this page has kept of it before.
+ * @param {string} owner who has signed in
+ * @param {{text: string, base: string|null, why: string, notes?: string[], sent?: object|null}} what `base` is the hash
+ *   that it was drawn on, `sent` a save of it that got no answer
+ */
+export function keepPlan(owner, id, what) {
   return within("readwrite", (store) => {
-    store.put({ id, at: Date.now(), page: PAGE, ...what });
+    store.put({ owner, id, page: PAGE, at: Date.now(), ...what });
     const all = store.getAllKeys();
     all.onsuccess = () => {
       if (all.result.length <= KEPT_MAX) return;
-      const times = [];
+      const found = [];
       const walk = store.openCursor();
       walk.onsuccess = () => {
         const cursor = walk.result;
         if (cursor) {
-          times.push([cursor.value.at, cursor.key]);
+          found.push([cursor.value.at, cursor.key]);
           cursor.continue();
-        } else {
-          times.sort((a, b) => b[0] - a[0]);
-          for (const [, key] of times.slice(KEPT_MAX)) store.delete(key);
+          return;
         }
+        found.sort((a, b) => b[0] - a[0]);
+        const gone = found.filter(([, key]) => key[0] === owner).slice(KEPT_MAX);
+        gone.push(...found.filter((each) => !gone.includes(each)).slice(KEPT_BY_ALL_MAX));
+        for (const [, key] of gone) store.delete(key);
       };
     };
   });
 }
 
-/** @returns {Promise<{text: string, base: string|null, why: string, at: number, notes?: string[]}|null>} */
-export function keptPlan(id) {
-  return within("readonly", (store, answer) => {
-    const request = store.get(id);
-    request.onsuccess = () => answer(request.result ?? null);
+/**
+ * What somebody has kept of a plan in this browser, the latest first.
+ * @returns {Promise<{text: string, base: string|null, why: string, at: number, page: string, notes?: string[]}[]>}
+ */
+export async function keptPlans(owner, id) {
+  const found = await within("readonly", (store, answer) => {
+    const request = store.getAll(IDBKeyRange.bound([owner, id], [owner, id, []]));
+    request.onsuccess = () => answer(request.result);
   });
+  return (found ?? []).sort((a, b) => b.at - a.at);
 }
 
-/** Drops what this page has kept, or whatever is kept, where somebody said so. */
-export function dropPlan(id, { anybodys = false } = {}) {
-  return within("readwrite", (store) => {
-    const request = store.get(id);
-    request.onsuccess = () => {
-      if (anybodys || request.result?.page === PAGE) store.delete(id);
-    };
-  });
+/** Drops what this page has kept of a plan, or what another has. */
+export function dropPlan(owner, id, page = PAGE) {
+  return within("readwrite", (store) => store.delete([owner, id, page]));
 }

@@ -4,13 +4,14 @@ import { call, CallFailed } from "./bookingapi.js";
 import { element } from "./dom.js";
 import { randomKey } from "./keys.js";
 import { ask, diffList } from "./layoutdialogs.js";
-import { dropPlan, keepPlan, keptPlan } from "./layoutkeep.js";
+import { dropPlan, keepPlan, keptPlans } from "./layoutkeep.js";
 import { ID, countPlaces, emptyPlan, openPlan, textOf } from "./plan.js";
-import { diffLines } from "./planfindings.js";
 import { PLAN_STATES, plural, shortDateTime } from "./words.js";
 
 const BIG_MS = 120_000;
 const KEEP_MS = 1_500;
+/** Refusals after which it is known that nothing was stored. */
+const NOT_STORED = new Set([412, 422, 428]);
 
 export class Life {
   constructor(editor) {
@@ -18,6 +19,10 @@ export class Life {
     /** What the server has: all versions, and the hash of the draft that the plan was drawn on, or null. */
     this.versions = [];
     this.base = null;
+    /** The save that got no answer, or null: `{plan, body, base, key}`. */
+    this.unanswered = null;
+    /** Whose plan it is that is drawn: the account that has opened it. */
+    this.owner = "";
     this._keeping = null;
   }
 
@@ -29,12 +34,18 @@ export class Life {
     return this.versions[this.versions.length - 1] ?? null;
   }
 
+  /** Whether the server may have something else than what is drawn here. */
+  get unsaved() {
+    return this.editor.history.changed || this.unanswered !== null;
+  }
+
   call(method, path, about = {}) {
     return call(method, path, { token: this.editor.session.token, wait_ms: BIG_MS, ...about });
   }
 
-  /** Reads what there is. @returns {Promise<{plan: object, kept: object|null}>} */
+  /** Reads what there is. @returns {Promise<{plan: object, kept: object[]}>} `kept` the latest first */
   async open() {
+    this.owner = this.editor.session.account;
     await this.look();
     const draft = this.versions.find((version) => version.state === "draft");
     let plan = null;
@@ -45,7 +56,7 @@ export class Life {
       const size = (name, usual) => (Number(asked.get(name)) > 0 ? Number(asked.get(name)) : usual);
       plan = emptyPlan(this.editor.id, asked.get("name") || this.editor.id, size("width", 1000), size("height", 700));
     }
-    return { plan, kept: await keptPlan(this.editor.id) };
+    return { plan, kept: await keptPlans(this.owner, this.editor.id) };
   }
 
   /** Which versions the server has. Only managers are told. */
@@ -73,8 +84,35 @@ export class Life {
   /** The same at once: the page may be about to go. */
   keepNow() {
     clearTimeout(this._keeping);
-    const { history, id, plan } = this.editor;
-    return history.changed ? keepPlan(id, { text: textOf(plan), base: this.base, why: "unsaved" }) : dropPlan(id);
+    const { id, plan } = this.editor;
+    if (!this.unsaved) return dropPlan(this.owner, id);
+    const sent = this.unanswered && { body: this.unanswered.body, base: this.unanswered.base };
+    return keepPlan(this.owner, id, { text: textOf(plan), base: this.base, why: "unsaved", sent });
+  }
+
+  /** What another page has kept is this one's from here on. */
+  async takeOver(kept) {
+    await this.keepNow();
+    await dropPlan(this.owner, this.editor.id, kept.page);
+  }
+
+  forget(kept) {
+    return dropPlan(this.owner, this.editor.id, kept.page);
+  }
+
+  /** Whether what was kept was drawn on another draft than the one that is there, and not on a save of its own. */
+  async hasMoved(kept) {
+    if (kept.base === this.base) return false;
+    if (!kept.sent) return true;
+    try {
+      // Nothing is stored by this: the draft is another than the one that is named.
+      const saved = await this._send({ ...kept.sent, plan: null, key: randomKey() });
+      return saved.hash !== this.base;
+    } catch (error) {
+      if (!(error instanceof CallFailed)) throw error;
+      this.unanswered = null;
+      return true;
+    }
   }
 
   /**
@@ -84,9 +122,8 @@ export class Life {
   async save() {
     const { editor } = this;
     const { plan } = editor;
-    const body = textOf(plan);
     try {
-      const saved = this.base ? await this.call("PUT", this.path, { body, match: this.base }) : await this.call("POST", "/layouts", { body, key: randomKey() });
+      const saved = (await this._settle(plan)) ?? (await this._send({ plan, body: textOf(plan), base: this.base, key: randomKey() }));
       await this._saved(plan, saved);
       return "";
     } catch (error) {
@@ -100,13 +137,51 @@ export class Life {
     }
   }
 
+  /** Sends a plan. What gets no answer may have been stored all the same, and is remembered. */
+  async _send(sending) {
+    const { body, base, key } = sending;
+    try {
+      const saved = base ? await this.call("PUT", this.path, { body, match: base }) : await this.call("POST", "/layouts", { body, key });
+      this.unanswered = null;
+      return saved;
+    } catch (error) {
+      if (error instanceof CallFailed && (error.status === 0 || error.status >= 500)) {
+        this.unanswered = sending;
+        this.keepSoon();
+      } else if (NOT_STORED.has(error.status)) this.unanswered = null;
+      throw error;
+    }
+  }
+
+  /**
+   * Finds out what became of a save that got no answer, by sending it again: what the server has already it takes as
+   * saved, and from there this page goes on. Where it was not stored, the next save hears what there is instead.
+   * @returns {Promise<object|null>} the answer, where `plan` is what was sent
+   */
+  async _settle(plan) {
+    const sent = this.unanswered;
+    if (!sent) return null;
+    try {
+      const saved = await this._send(sent);
+      this._takeBase(saved);
+      return sent.plan === plan ? saved : null;
+    } catch (error) {
+      if (this.unanswered) throw error;
+      return null;
+    }
+  }
+
+  _takeBase(saved) {
+    this.base = saved.state === "draft" ? saved.hash : null;
+  }
+
   async _saved(plan, saved) {
     const { editor } = this;
-    this.base = saved.state === "draft" ? saved.hash : null;
+    this._takeBase(saved);
     editor.history.keep(plan);
     clearTimeout(this._keeping);
     if (editor.history.changed) this.keepSoon();
-    else await dropPlan(editor.id);
+    else await dropPlan(this.owner, editor.id);
     await this.look();
     editor.showState();
   }
@@ -126,11 +201,6 @@ export class Life {
       return answer === "new" ? this.save() : "Not saved yet.";
     }
     const diff = error.problem.diff ?? null;
-    if (diff && !diffLines(diff).length) {
-      // Theirs is mine: a save of which the answer was lost.
-      this.base = theirs.hash;
-      return this.save();
-    }
     const field = element("input", { id: "other-id", autocomplete: "off", maxLength: 64, spellcheck: false, value: `${editor.id.slice(0, 62)}-2` });
     const answer = await ask(
       "Somebody else has saved this draft",
@@ -153,7 +223,7 @@ export class Life {
       return this.save();
     }
     if (answer === "other") {
-      await dropPlan(editor.id);
+      await dropPlan(this.owner, editor.id);
       editor.leaving = true;
       location.assign(`/layouts/${encodeURIComponent(field.value.trim())}/edit`);
       return "";
@@ -190,24 +260,39 @@ export class Life {
       if (refused) return refused;
     } else await this.look();
     const draft = this.versions.find((version) => version.state === "draft");
-    // What is published is what is shown here, and not what somebody has saved since.
-    if (draft && draft.hash !== this.base) return (await this._moved(editor.plan, new CallFailed(412))) || "Saved. Publish it when you have looked at it.";
-    if (!draft) return `Nothing to publish: version ${this.latest.version} is ${this.latest.state} and has this content.`;
     const before = this.versions.filter((version) => version.state !== "draft").at(-1);
+    // What is published is what is shown here, and not what somebody has saved since.
+    if (draft && draft.hash !== this.base) {
+      this.base ??= before.hash;
+      return this._meet();
+    }
+    if (!draft) return `Nothing to publish: version ${this.latest.version} is ${this.latest.state} and has this content.`;
     const body = await this._difference(before, draft);
+    let unseen = false;
+    const act = async () => {
+      const refused = await this._step("publish", { match: draft.hash });
+      unseen = refused?.status === 412;
+      return refused && !unseen ? this.refusal(refused) : undefined;
+    };
     const answer = await ask(
       `Publish version ${draft.version}?`,
       [
         element("p", {}, "A published version never changes again, not even by us: what follows is a new version."),
         ...body,
       ],
-      [{ value: "", words: "Not yet" }, { value: "publish", words: "Publish", primary: true, act: () => this._step("publish") }],
+      [{ value: "", words: "Not yet" }, { value: "publish", words: "Publish", primary: true, act }],
     );
+    if (unseen) return this._meet();
     if (answer !== "publish") return "Not published.";
     this.base = null;
     await this.look();
     editor.showState();
     return "";
+  }
+
+  /** Shows whoever wanted to publish what somebody else has saved: a save that names another draft hears the difference. */
+  async _meet() {
+    return (await this.save()) || "Saved. Publish it when you have looked at it.";
   }
 
   /** Shows what deploying a version changes, and does it. */
@@ -219,13 +304,17 @@ export class Life {
     const before = this.versions.filter((each) => each.state === "deployed" && each.version < version.version).at(-1);
     if (version.state === "deployed") return `Version ${version.version} is deployed already.${editor.history.changed || this.base ? " Publish what you have drawn since." : ""}`;
     const body = await this._difference(before, version);
+    const act = async () => {
+      const refused = await this._step("deploy", { body: { version: version.version } });
+      return refused && this.refusal(refused);
+    };
     const answer = await ask(
       `Deploy version ${version.version}?`,
       [
         element("p", {}, "Then new events can be made on it. Events that are on sale keep the version that they have, until you change it at the event; seats that are sold or held cannot vanish there."),
         ...body,
       ],
-      [{ value: "", words: "Not yet" }, { value: "deploy", words: "Deploy", primary: true, act: () => this._step("deploy", { version: version.version }) }],
+      [{ value: "", words: "Not yet" }, { value: "deploy", words: "Deploy", primary: true, act }],
     );
     if (answer !== "deploy") return "Not deployed.";
     await this.look();
@@ -240,14 +329,14 @@ export class Life {
     return [element("p", {}, `Against version ${before.version}, ${before.state}:`), diffList(diff)];
   }
 
-  /** @returns {Promise<string|undefined>} why it was refused */
-  async _step(name, body) {
+  /** @returns {Promise<CallFailed|undefined>} why it was refused */
+  async _step(name, about) {
     try {
-      await this.call("POST", `${this.path}/${name}`, body ? { body } : {});
+      await this.call("POST", `${this.path}/${name}`, about);
       return undefined;
     } catch (error) {
       if (!(error instanceof CallFailed)) throw error;
-      return this.refusal(error);
+      return error;
     }
   }
 
@@ -268,6 +357,7 @@ export class Life {
       const body = { text: await file.text(), filename: file.name, id: editor.id };
       const read = await this.call("POST", "/layouts/read", { body });
       const plan = openPlan(read.layout);
+      if (!(await this._mayTakeThePlaceOf(editor.plan, plan, file.name))) return "Nothing was imported.";
       editor.act("Import", { ...plan, layout_id: editor.id, name: editor.plan.name });
       editor.map.fit();
       const notes = [...read.notes, ...read.renamings.map((each) => Object.values(each).join(" "))];
@@ -280,6 +370,20 @@ export class Life {
       await ask("This file cannot be read", [element("ul", {}, ...faults.slice(0, 100).map((each) => element("li", {}, `${each.path ? `${each.path}: ` : ""}${each.message}`)))], [{ value: "close", words: "Close", primary: true }]);
       return "Nothing was imported.";
     }
+  }
+
+  /** Whether a file is to stand where something is drawn already. */
+  async _mayTakeThePlaceOf(drawn, plan, filename) {
+    if (!drawn.sections.length && !drawn.shapes.length) return true;
+    const answer = await ask(
+      "Put the file in place of this plan?",
+      [
+        element("p", {}, `The sheet has ${plural(countPlaces(drawn), "place")}, ${filename} has ${plural(countPlaces(plan), "place")}. All that is drawn goes from the sheet; one undo brings it back.`),
+        element("p", {}, "What is saved stays until you save."),
+      ],
+      [{ value: "", words: "Not now" }, { value: "import", words: "Put it in place", primary: true }],
+    );
+    return answer === "import";
   }
 
   showNotes(notes) {

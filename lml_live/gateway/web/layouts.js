@@ -99,6 +99,7 @@ async function exists(id) {
 async function readFile() {
   const [file, mapping, id] = [byId("import-file").files[0], byId("import-mapping").files[0], byId("import-id").value.trim()];
   byId("import-faults").hidden = true;
+  forgetRead();
   if (!file || (id && !ID.test(id))) {
     setText(byId("import-error"), file ? "An id has 1 to 64 of A to Z, a to z, 0 to 9 and -." : "Please choose a file.");
     byId(file ? "import-id" : "import-file").focus();
@@ -109,10 +110,8 @@ async function readFile() {
   try {
     const body = { text: await file.text(), filename: file.name, ...(id && { id }), ...(mapping && { mapping: await mapping.text() }) };
     const read = await call("POST", "/layouts/read", { token: session.token, body, wait_ms: READ_MS });
-    const { hash: _hash, ...layout } = read.layout;
-    const notes = [...read.renamings.map((each) => Object.values(each).join(" ")), ...read.notes];
-    await keepPlan(layout.layout_id, { text: JSON.stringify(layout), base: null, why: "imported", notes: notes.slice(0, 200) });
-    location.assign(editAddress(layout.layout_id));
+    if (read.existing) askToReplace(read);
+    else await openRead(read);
   } catch (error) {
     if (!(error instanceof CallFailed)) throw error;
     if (error.status === 401) await session.attempt(() => Promise.reject(error));
@@ -125,6 +124,45 @@ async function readFile() {
   }
 }
 
+/** Takes what was read to the editor. */
+async function openRead(read) {
+  const { hash: _hash, ...layout } = read.layout;
+  const notes = [...read.renamings.map((each) => Object.values(each).join(" ")), ...read.notes];
+  // A save names the draft that was told of, and no other.
+  const base = read.existing?.state === "draft" ? read.existing.hash : null;
+  await keepPlan(session.account, layout.layout_id, { text: JSON.stringify(layout), base, why: "imported", notes: notes.slice(0, 200) });
+  location.assign(editAddress(layout.layout_id));
+}
+
+/** Tells what has the id of the file already, before anything takes its place. */
+function askToReplace(read) {
+  const { id, name, version, state, place_count: places, saved_at: saved } = read.existing;
+  const what = `${name}, version ${version}, ${PLAN_STATES[state][0].toLowerCase()}, ${plural(places, "place")}, saved ${shortDateTime(saved)}`;
+  const then = state === "draft" ? "Saving it there replaces that draft." : `Saving it there makes the next version's draft; version ${version} stays as it is.`;
+  setText(byId("import-exists-title"), `There is a plan ${id} already`);
+  setText(byId("import-exists-words"), `${what}. The editor would show the file in its place. ${then}`);
+  byId("import-over").onclick = () => session.attempt(() => openRead(read));
+  byId("import-other").onclick = () => chooseAnother(id);
+  byId("import-exists").hidden = false;
+  byId("import-exists").scrollIntoView({ block: "nearest" });
+  byId("import-exists-title").focus({ preventScroll: true });
+}
+
+/** The id to be changed; the next one is free, or told of in its turn. */
+function chooseAnother(id) {
+  forgetRead();
+  const field = byId("import-id");
+  field.value ||= id;
+  field.focus();
+  field.select();
+}
+
+/** What was asked about a file is no question any more. */
+function forgetRead() {
+  byId("import-exists").hidden = true;
+}
+
+byId("import-form").addEventListener("input", forgetRead);
 byId("new").addEventListener("click", () => unfold("new"));
 byId("import").addEventListener("click", () => unfold("import"));
 byId("new-name").addEventListener("input", () => {

@@ -5,8 +5,10 @@
 
 import { call, CallFailed } from "./bookingapi.js";
 import { byId, element, fill, setText } from "./dom.js";
+import { randomKey } from "./keys.js";
 
 const TOKEN_KEY = "lml.staff-token";
+const ACCOUNT_KEY = "lml.staff-account";
 
 export class StaffSession {
   /**
@@ -19,7 +21,10 @@ export class StaffSession {
    */
   constructor(page) {
     this.page = page;
-    this.token = readToken();
+    this.token = read(TOKEN_KEY);
+    /** Who has signed in: the e-mail address, or a name that no other tab has where only the token is known. */
+    this.account = read(ACCOUNT_KEY) ?? `tab ${randomKey()}`;
+    if (this.token) this._keep(this.token, this.account);
     byId("form").addEventListener("submit", (event) => {
       event.preventDefault();
       this._signIn();
@@ -63,7 +68,7 @@ export class StaffSession {
   }
 
   _ask(why = "") {
-    this._keep(null);
+    this._keep(null, "");
     this.head(this.page.title);
     for (const id of [...this.page.parts, "out"]) byId(id).hidden = true;
     byId("form").hidden = false;
@@ -71,11 +76,14 @@ export class StaffSession {
     byId("email").focus();
   }
 
-  _keep(token) {
+  _keep(token, account) {
     this.token = token;
+    this.account = account;
     try {
-      if (token) sessionStorage.setItem(TOKEN_KEY, token);
-      else sessionStorage.removeItem(TOKEN_KEY);
+      for (const [key, value] of [[TOKEN_KEY, token], [ACCOUNT_KEY, account]]) {
+        if (value) sessionStorage.setItem(key, value);
+        else sessionStorage.removeItem(key);
+      }
     } catch {
       // Storage is forbidden: the session lasts as long as the page.
     }
@@ -95,7 +103,7 @@ export class StaffSession {
     try {
       const session = await call("POST", "/sessions", { token: null, body: { email: email.value.trim(), password: password.value, as: "staff" } });
       password.value = "";
-      this._keep(session.token);
+      this._keep(session.token, email.value.trim().toLowerCase());
       await this._start();
       if (this.token) byId("title").focus();
     } catch (error) {
@@ -115,9 +123,9 @@ export class StaffSession {
   }
 }
 
-function readToken() {
+function read(key) {
   try {
-    return sessionStorage.getItem(TOKEN_KEY);
+    return sessionStorage.getItem(key);
   } catch {
     return null;
   }
