@@ -321,8 +321,17 @@ async def test_who_sends_slowly_holds_up_nobody(house: House, monkeypatch: pytes
     assert (await house.call("POST", "/layouts", HALL))[0] == 429
     monkeypatch.setattr(limits, "LAYOUT_BODIES_MAX", 1)
     monkeypatch.setattr(limits, "LAYOUT_JSON_VALUES_MAX", 3)
-    status, refused = await house.call("POST", "/layouts/read", wanted)
+    status, refused = await house.call("POST", "/layouts/read", wanted | {"standing": list("abcd")})
     assert (status, refused["code"]) == (413, "too_large")
+
+
+async def test_the_commas_of_a_files_text_are_no_values(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A drawing with as many commas as a layout may have values was refused, whatever it drew."""
+    monkeypatch.setattr(limits, "LAYOUT_JSON_VALUES_MAX", 10)
+    points = " ".join(f"{at},{at % 7}" for at in range(100))
+    drawing = f'<svg><circle id="A-1-1" cx="9" cy="9" r="1"/><polyline data-kind="aisle" points="{points}"/></svg>'
+    status, read = await house.call("POST", "/layouts/read", {"text": drawing, "filename": "hall.svg"})
+    assert (status, len(read["layout"]["shapes"][0]["points"])) == (200, 100), read
 
 
 async def test_the_latest_version_of_every_layout_is_listed(house: House) -> None:
