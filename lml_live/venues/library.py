@@ -32,6 +32,7 @@ from lml_live.values import new_id
 from lml_live.venues.assembly import (
     Checked,
     LayoutDamaged,
+    check_again,
     check_layout,
     make_documents,
     put_together,
@@ -200,7 +201,7 @@ class Library:
             await self._backups.of_layout(layout_id),
             await self._backups.read(layout_id, backup_id),
         )
-        checked = await asyncio.to_thread(lambda: check_layout(decode_layout(data)))
+        checked = await asyncio.to_thread(lambda: check_again(decode_layout(data)))
         if checked.layout.layout_id != layout_id:
             # Whole, but put there under another's name: it would become that one's draft.
             raise LayoutDamaged(f"Backup {backup.id} of {layout_id} is one of {checked.layout.layout_id}.")
