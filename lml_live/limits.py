@@ -58,6 +58,8 @@ OBJECT_CONNECT_SECONDS: Final = 3
 OBJECT_READ_SECONDS: Final = 20
 POINTER_SECONDS: Final = 60
 """How long browsers and the edge may keep the pointer to a layout's newest version; all else is kept for ever."""
+MANIFESTS_KEPT: Final = 1_000
+"""Of a server that is its own edge, a kilobyte each."""
 POINTER_HISTORY_MAX: Final = 20
 EDGE_TRIES: Final = 5
 EDGE_PAUSE_SECONDS: Final = 0.5
