@@ -34,6 +34,9 @@ LAYOUT_SHAPE_POINTS_MAX: Final = 100_000
 OUTLINE_LOOKS_MAX: Final = 4_000_000
 """Seats times points of an outline that are compared for a warning, a second of CPU; the largest real venue needs a
 tenth, and an outline of 2,000 points around 200,000 seats would need a hundred times as much."""
+OUTLINE_STEPS_MAX: Final = 2_000_000
+"""Edges of outlines, in each of the strips that they are compared in: some seconds of CPU. A bowl of 40,000 seats needs
+6,000 of them and one of 200,000 needs 23,000; one of 5,000 curved sections, which nobody has built, half."""
 OUTLINE_POINTS_MAX: Final = 2_000
 """An outline or shape is drawn on phones; curves in plans come as a few dozen points."""
 OUTLINE_CHARS_MAX: Final = 1_000_000
@@ -57,6 +60,8 @@ OBJECT_CONNECT_SECONDS: Final = 3
 OBJECT_READ_SECONDS: Final = 20
 POINTER_SECONDS: Final = 60
 """How long browsers and the edge may keep the pointer to a layout's newest version; all else is kept for ever."""
+MANIFESTS_KEPT: Final = 1_000
+"""Of a server that is its own edge, a kilobyte each."""
 POINTER_HISTORY_MAX: Final = 20
 EDGE_TRIES: Final = 5
 EDGE_PAUSE_SECONDS: Final = 0.5

@@ -121,6 +121,7 @@ from lml_live.venues.copies import Copies
 from lml_live.venues.edge import public_url
 from lml_live.venues.library import Library
 from lml_live.venues.links import Links
+from lml_live.venues.own_edge import OwnEdge
 from lml_live.venues.self_check import check_immutability, check_rules
 
 if TYPE_CHECKING:
@@ -351,6 +352,9 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
                 "mongo": lambda: mongo.ping(database),
             },
             mailbox=mailbox,
+            own_edge=None
+            if settings.s3_bucket is not None
+            else OwnEdge(library, holder_services.cache.find, frozenset(settings.private_layouts)),
         )
         upkeep = Upkeep(book, pool, dsn, sweep_ms=settings.sweep_ms, mark_seconds=settings.mark_seconds)
         upkeep.settle_mark = checkout.settle_mark

@@ -8,10 +8,11 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, Final, NoReturn, TypeVar
 
+import asyncpg
 import click
 import msgspec
 
-from lml_live.backoffice.layout_steps import Step, Stepped, record_step
+from lml_live.backoffice.layout_steps import Drafted, Step, Stepped, detail_of, record_step
 from lml_live.backoffice.trail import Trail
 from lml_live.cli.events import open_pool
 from lml_live.errors import LmlError, Unavailable
@@ -102,7 +103,13 @@ def draft_command(layout_id: str, version: int) -> None:
     Examples:
       lml layout draft city-hall --version 1
     """
-    draft = run(with_library(lambda library: library.begin_draft(layout_id, version)))
+
+    async def act(library: Library) -> LayoutVersion:
+        begun = await library.begin_draft(layout_id, version)
+        await on_record("begun", Drafted(begun, begun_with=version))
+        return begun
+
+    draft = run(with_library(act))
     tell(f"{layout_id}: version {draft.version} is a draft with the content of version {version}")
     click.echo(draft.version)
 
@@ -167,23 +174,28 @@ async def _library(settings: Settings) -> AsyncIterator[Library]:
 async def on_record(step: Step, done: K) -> K:
     """Puts a step in the audit trail, as the operator's, and answers what it was taken with.
 
-    It is done already: where there is no PostgreSQL, or it does not answer, that is told and no failure.
+    It is done already, and whatever keeps it off the trail undoes nothing: that is told, with what would be on record,
+    and the command goes on.
     """
     # Only commands that store need the embedded engines' code.
     from lml_live.devstack.engines import running_engines
 
     settings = load_settings()
-    running = None if settings.postgres_dsn else running_engines(settings)
-    dsn = settings.postgres_dsn or (running.postgres_dsn if running is not None else None)
-    if dsn is None:
-        tell("not in the audit trail: LML_POSTGRES_DSN is not set, and no `lml up` runs here")
-        return done
     try:
+        running = None if settings.postgres_dsn else running_engines(settings)
+        dsn = settings.postgres_dsn or (running.postgres_dsn if running is not None else None)
+        if dsn is None:
+            tell("not in the audit trail: LML_POSTGRES_DSN is not set, and no `lml up` runs here")
+            return done
         async with open_pool(dsn, size_max=1) as pool:
             with acting_ends(Acting("system", f"operator {_user()}", "command line")):
                 await record_step(Trail(pool), step, done)
-    except Unavailable as error:
-        tell(f"not in the audit trail: {mask_secrets(error.message)}")
+    except (LmlError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
+        why = error.message if isinstance(error, LmlError) else f"{type(error).__name__}: {error}"
+        detail = msgspec.json.encode(detail_of(done)).decode()
+        tell(f"not in the audit trail: {mask_secrets(why)}")
+        tell(f"  It is done all the same, so do not repeat it: layout.{step} of {done.layout_id}, {detail}")
+        tell("  Keep these lines, nothing adds them to the trail later; `lml doctor` says what PostgreSQL lacks.")
     return done
 
 

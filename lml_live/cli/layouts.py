@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from lml_live import limits
+from lml_live.backoffice.layout_steps import Drafted
 from lml_live.cli.layout_backups import BACKUPS
 from lml_live.cli.layout_edge import EDGE
 from lml_live.cli.layout_life import LIFE, REFUSED, copy_deployed, on_record, run, tell, with_library
@@ -271,6 +272,7 @@ async def _store(layout: Layout, *, publish: bool, deploy: bool) -> None:
         saved = await library.save_draft(layout)
         version = saved.version
         if saved.changed:
+            await on_record("imported", Drafted(version))
             tell(f"{version.layout_id}: saved as draft, version {version.version}, {version.hash}")
         else:
             tell(f"{version.layout_id}: this content is version {version.version} already ({version.state})")

@@ -47,6 +47,7 @@ from lml_live.gateway.events import EventServices
 from lml_live.gateway.holders import HolderServices
 from lml_live.gateway.layout_backups import BackupServices
 from lml_live.gateway.layout_edge import EdgeServices
+from lml_live.gateway.layout_objects import object_routes
 from lml_live.gateway.layouts import LayoutServices
 from lml_live.gateway.operations import Operation
 from lml_live.gateway.organisations import OrganisationServices
@@ -59,6 +60,7 @@ from lml_live.gateway.tickets import TicketServices
 from lml_live.guard.reach import Reach
 from lml_live.infra.acting import acting_ends
 from lml_live.infra.telemetry import METRICS
+from lml_live.venues.own_edge import OwnEdge
 
 _log = logging.getLogger(__name__)
 
@@ -110,6 +112,7 @@ class Services:
     reach: Reach
     probes: Mapping[str, Probe]
     mailbox: Mailbox | None = None
+    own_edge: OwnEdge | None = None
 
 
 @web.middleware
@@ -262,6 +265,7 @@ def make_app(services: Services) -> web.Application:
     app.add_routes(
         page_routes(payment_origin=payment_origin(services.bookings), cdn_origin=services.holders.links.cdn_origin)
     )
+    app.add_routes([] if services.own_edge is None else object_routes(services.own_edge))
     app.add_routes(mailbox.routes(services.mailbox))
     app.add_routes(house_routes(services.probes))
     return app

@@ -6,6 +6,7 @@
 import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final
 
 import msgspec
@@ -175,6 +176,11 @@ class HolderServices:
     links: Links
     buckets: RequestBuckets = field(default_factory=RequestBuckets)
 
+    @cached_property
+    def cache(self) -> "LayoutCache":
+        """The layouts that this worker keeps at hand, for all that serves them."""
+        return LayoutCache(self.layouts)
+
     async def caller(self, request: web.Request) -> str:
         """The holder who calls. Raises `Unauthorized`, and `Overloaded` where they ask too often."""
         return (await self.buyer(request)).holder
@@ -238,7 +244,7 @@ def routes(services: HolderServices) -> list[web.RouteDef]:
     """The routes of `OPERATIONS`."""
     live = services.live
     acts, clock, tokens = live.acts, live.clock, live.tokens
-    layouts = LayoutCache(services.layouts)
+    layouts = services.cache
     caller, buckets = services.caller, services.buckets
 
     async def socket(request: web.Request) -> web.StreamResponse:

@@ -12,7 +12,7 @@ from typing import Final
 from aiohttp import web
 
 from lml_live import limits
-from lml_live.backoffice.layout_steps import Step, Stepped
+from lml_live.backoffice.layout_steps import Drafted, Step, Stepped
 from lml_live.clock import to_datetime
 from lml_live.errors import InvalidInput, NotFound, Refused, Violation
 from lml_live.gateway import paging
@@ -230,6 +230,8 @@ def routes(services: LayoutServices) -> list[web.RouteDef]:
 
         async def act() -> web.Response:
             saved = await library.save_draft(await _read_layout(request), replace=False)
+            if saved.changed:
+                await services.stepped("saved", Drafted(saved.version))
             return show_draft(saved.version, saved.warnings, status=201 if saved.changed else 200)
 
         async with bodies.turn(request):
@@ -263,6 +265,8 @@ def routes(services: LayoutServices) -> list[web.RouteDef]:
                 saved = await library.replace_draft(layout, expected)
             except DraftMoved as error:
                 return _draft_moved(error)
+        if saved.changed:
+            await services.stepped("saved", Drafted(saved.version, instead_of=expected))
         return show_draft(saved.version, saved.warnings)
 
     async def begin_layout_draft(request: web.Request) -> web.Response:
@@ -270,7 +274,9 @@ def routes(services: LayoutServices) -> list[web.RouteDef]:
 
         async def act() -> web.Response:
             wanted = await read_body(request, VersionRequest)
-            return show_draft(await library.begin_draft(request.match_info["layout"], wanted.version), status=201)
+            draft = await library.begin_draft(request.match_info["layout"], wanted.version)
+            await services.stepped("begun", Drafted(draft, begun_with=wanted.version))
+            return show_draft(draft, status=201)
 
         return await services.keys.once(request, staff.id, act)
 

@@ -1,5 +1,7 @@
 """From a layout to what the library stores of it, and back: checked, put together, hashed anew. Pure."""
 
+from typing import Final
+
 import msgspec
 
 from lml_live.errors import LmlError, Violation
@@ -8,6 +10,8 @@ from lml_live.venues.findings import InvalidLayout
 from lml_live.venues.layout import Layout, Spelling, count_places, count_seats, spell_layout, verify_bytes
 from lml_live.venues.normal_form import in_nfc
 from lml_live.venues.stored import Document, LayoutVersion, documents_of, layout_of
+
+_LATER_RULES: Final = frozenset({"outline_crossing", "outline_overlap"})
 
 
 class LayoutDamaged(LmlError):
@@ -35,6 +39,20 @@ def check_layout(layout: Layout) -> Checked:
     if spelled is None:
         raise InvalidLayout(report)
     return Checked(*spelled, report.warnings)
+
+
+def check_again(layout: Layout) -> Checked:
+    """A layout that was stored before as it may be stored again. What has become a rule since then (docs/decisions/036)
+    is a warning here: no backup becomes worthless by it. Raises `InvalidLayout` for all else."""
+    try:
+        return check_layout(layout)
+    except InvalidLayout as error:
+        report = error.report
+        if report.violation_count != len(report.violations) or not all(
+            violation.rule in _LATER_RULES for violation in report.violations
+        ):
+            raise
+        return msgspec.structs.replace(spell_again(layout), warnings=(*report.violations, *report.warnings))
 
 
 def spell_again(layout: Layout) -> Checked:

@@ -28,6 +28,7 @@ from lml_live.venues.layout import (
     seats_of,
 )
 from lml_live.venues.oddities import look_for_oddities
+from lml_live.venues.overlaps import Drawing, are_of_one_kind, look_at_outlines, tell_overlap
 
 _ID_EXPECTED: Final = "1 to 64 of A-Z, a-z, 0-9 and '-' are expected"
 _PLACE_EXPECTED: Final = "a number from 0 to 1 is expected"
@@ -72,12 +73,14 @@ def check_and_spell(layout: Layout) -> tuple[Report, tuple[Layout, Spelling] | N
 
 
 def _look(layout: Layout, *, seal: bool) -> tuple[Report, tuple[Layout, Spelling] | None]:
-    findings, spelled = Findings(), None
+    findings, spelled, drawing = Findings(), None, Drawing()
     if _check_head(layout, findings):
+        drawing = look_at_outlines(layout)
         _check_sections(layout, findings)
         _check_type(layout, findings)
         _check_listed(layout, findings)
         _check_shapes(layout, findings)
+        _check_outlines(layout, drawing, findings)
         if findings.count == 0 and (seal or layout.hash):
             spelled = seal_and_spell(layout)
         sealed = None if spelled is None else spelled[0]
@@ -85,7 +88,7 @@ def _look(layout: Layout, *, seal: bool) -> tuple[Report, tuple[Layout, Spelling
         if findings.count == 0 and sealed is not None and layout.hash not in ("", sealed.hash):
             expected = "the content has another hash: leave `hash` out, it is computed"
             findings.broken("hash", "hash", f"is {layout.hash}", expected)
-    warnings = look_for_oddities(layout) if findings.count <= limits.VIOLATIONS_MAX else Findings()
+    warnings = look_for_oddities(layout, drawing) if findings.count <= limits.VIOLATIONS_MAX else Findings()
     report = Report(findings.closed(), warnings.closed(), findings.count, warnings.count)
     return report, spelled if findings.count == 0 else None
 
@@ -349,3 +352,13 @@ def _check_shapes(layout: Layout, findings: Findings) -> None:
         if not shape.points:
             findings.broken("point_count", f"{path}.points", "is empty", "at least one point is expected")
         _check_points(findings, f"{path}.points", shape.points)
+
+
+def _check_outlines(layout: Layout, drawing: Drawing, findings: Findings) -> None:
+    """Outlines that cross themselves, and those of one kind that lie over one another (docs/decisions/036)."""
+    for at in drawing.crossed:
+        expected = "one line around the section is expected"
+        findings.broken("outline_crossing", f"sections[{at}].outline", "crosses itself", expected)
+    for pair in drawing.overlaps:
+        if are_of_one_kind(layout, pair):
+            findings.broken("outline_overlap", *tell_overlap(layout, pair))

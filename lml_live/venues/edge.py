@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from lml_live import limits
+from lml_live.venues.stored import LayoutVersion
 
 ROOT: Final = "layouts"
 PRIVATE_ROOT: Final = "private"
@@ -97,11 +98,24 @@ def zip_layout(data: bytes) -> bytes:
 
 def make_objects(layout_id: str, layout_hash: str, data: bytes, *, private: bool) -> list[tuple[EdgeObject, bytes]]:
     """The forms of a layout, each with its bytes."""
-    zipped = zip_layout(data)
+    return list_objects(layout_id, layout_hash, data, zip_layout(data), private=private)
+
+
+def list_objects(
+    layout_id: str, layout_hash: str, data: bytes, zipped: bytes, *, private: bool
+) -> list[tuple[EdgeObject, bytes]]:
+    """The same of a layout that is zipped already."""
     return [
         (_object(object_key(layout_id, layout_hash, "json", private=private), data), data),
         (_object(object_key(layout_id, layout_hash, "json.gz", private=private), zipped, "gzip"), zipped),
     ]
+
+
+def make_manifest(version: LayoutVersion, objects: tuple[EdgeObject, ...]) -> Manifest:
+    """The manifest of a version."""
+    return Manifest(
+        *(version.layout_id, version.version, version.hash, version.seat_count, version.place_count, objects)
+    )
 
 
 def seal_manifest(manifest: Manifest, *, private: bool) -> tuple[EdgeObject, bytes]:

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from lml_live import limits
 from lml_live.venues.findings import Findings, shown
 from lml_live.venues.layout import Layout, Point, Row, Seat, Section
+from lml_live.venues.overlaps import Drawing, are_of_one_kind, tell_overlap
 
 _OVERLAP_PITCHES: Final = 0.4
 """Seats of one section stand apart by its pitch; nearer than this part of it two of them cover one another."""
@@ -36,12 +37,12 @@ class _Placed(NamedTuple):
     seat: int
 
 
-def look_for_oddities(layout: Layout) -> Findings:
-    """All warnings of a layout, whether or not it keeps the rules."""
+def look_for_oddities(layout: Layout, drawing: Drawing) -> Findings:
+    """All warnings of a layout, whether or not it keeps the rules; `drawing` is what its outlines are like."""
     looking = _Looking(layout)
     for at, section in enumerate(layout.sections):
         looking.look_at(at, section)
-    looking.compare_outlines()
+    looking.tell_outlines(drawing)
     looking.look_for_unused()
     return looking.findings
 
@@ -67,35 +68,12 @@ class _Looking:
             self._gaps(f"sections[{at}].rows[{row_at}]", section, row)
         self._unsellable(f"sections[{at}]", section)
 
-    def compare_outlines(self) -> None:
-        """Sections drawn over one another: the middle of each of the two lies in the other. Only on one floor, and not
-        where one is within the other."""
-        drawn = []
-        for at, section in enumerate(self.layout.sections):
-            points = _outline(section)
-            if points:
-                xs, ys = [x for x, _ in points], [y for _, y in points]
-                middle = ((min(xs) + max(xs)) / 2, (min(ys) + max(ys)) / 2)
-                if _inside(points, *middle):
-                    drawn.append((min(xs), max(xs), middle, at, points))
-        drawn.sort(key=lambda each: each[0])
-        for number, (_, right, middle, at, points) in enumerate(drawn):
-            one = self.layout.sections[at]
-            for left, _, other_middle, other_at, other_points in islice(drawn, number + 1, None):
-                # In order of their left edges: what begins to the right of this one is beside it, and all others too.
-                if left > right or self._looks < 0:
-                    break
-                other = self.layout.sections[other_at]
-                self._looks -= 1
-                if other.floor != one.floor or other.name in one.within or one.name in other.within:
-                    continue
-                self._looks -= len(points) + len(other_points)
-                if _inside(points, *other_middle) and _inside(other_points, *middle):
-                    first, second = sorted((at, other_at))
-                    found = f"{self.layout.sections[second].name} is drawn over {self.layout.sections[first].name}"
-                    expected = "an outline of its own is expected"
-                    self.findings.odd("outline_overlap", f"sections[{second}].outline", found, expected)
-        if self._looks < 0:
+    def tell_outlines(self, drawing: Drawing) -> None:
+        """Standing areas around seats: so clubs are drawn, whose tables stand on the dance floor."""
+        for pair in drawing.overlaps:
+            if not are_of_one_kind(self.layout, pair):
+                self.findings.odd("outline_overlap", *tell_overlap(self.layout, pair))
+        if self._looks < 0 or not drawing.whole:
             found = "the outlines have so many points that not all seats and sections were compared with them"
             self.findings.odd("outline", "sections", found, "fewer points are expected, nobody can see them")
 

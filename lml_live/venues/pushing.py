@@ -24,6 +24,7 @@ from lml_live.venues.edge import (
     EdgeObject,
     Manifest,
     Pointer,
+    make_manifest,
     make_objects,
     move_pointer,
     object_key,
@@ -147,10 +148,7 @@ class Edge:
     ) -> tuple[list[Done], EdgeObject, Manifest]:
         private = self.is_private(version.layout_id)
         made = await asyncio.to_thread(make_objects, version.layout_id, version.hash, data, private=private)
-        objects = tuple(each for each, _ in made)
-        manifest = Manifest(
-            *(version.layout_id, version.version, version.hash, version.seat_count, version.place_count, objects)
-        )
+        manifest = make_manifest(version, tuple(each for each, _ in made))
         sealed, manifest_data = seal_manifest(manifest, private=private)
         done: list[Done] = []
         for stage in (made, [(sealed, manifest_data)]):

@@ -48,7 +48,7 @@ async def test_pushed_rolled_back_and_linked(
         app = web.Application(middlewares=[problems_middleware])
         app.add_routes(layout_edge.routes(EdgeServices(services, opened, Links(settings))))  # type: ignore[arg-type]
         async with TestClient(TestServer(app)) as client:
-            at_edge = House(client, house.tokens, [], house.library, [])
+            at_edge = House(client, house.tokens, [], house.library, [], [])
             for path in ("push", "rollback", "link"):
                 body = {"version": 1} if path == "link" else {}
                 assert (await at_edge.call("POST", f"/layouts/hall/{path}", body, who="box_office"))[0] == 403

@@ -16,7 +16,7 @@ from openapi_spec_validator import validate
 from serving import LiveServer
 from waiting import eventually
 
-from lml_live import wiring
+from lml_live import limits, wiring
 from lml_live.devstack.servers import Valkey
 from lml_live.gateway import wire
 from lml_live.gateway.app import OPERATIONS, Services, make_app
@@ -83,6 +83,24 @@ async def test_a_layouts_bytes_are_for_ever(live_server: LiveServer, http: aioht
     assert zipped["Vary"] == "Accept-Encoding"
     for encoding, tag in (("identity", plain["ETag"]), ("gzip", zipped["ETag"])):
         assert (await read(http, path, Accept_Encoding=encoding, If_None_Match=tag))[0] == 304
+
+
+async def test_a_server_without_a_bucket_has_the_pointer_to_its_newest_layout(
+    live_server: LiveServer, http: aiohttp.ClientSession
+) -> None:
+    event = json.loads((await read(http, f"/api/v1/events/{live_server.event}"))[2])
+    status, headers, raw = await read(http, "/layouts/test-hall/current.json")
+    pointer = json.loads(raw)
+    assert (status, headers["Cache-Control"]) == (200, f"public, max-age={limits.POINTER_SECONDS}")
+    assert (pointer["hash"], pointer["version"]) == (event["layout"]["hash"], event["layout"]["version"])
+    manifest = await read(http, f"/{pointer['manifest']}")
+    assert hashlib.sha256(manifest[2]).hexdigest() == pointer["manifest_sha256"]
+    for each in json.loads(manifest[2])["objects"]:
+        status, headers, data = await read(http, f"/{each['key']}")
+        assert (status, hashlib.sha256(data).hexdigest(), len(data)) == (200, each["sha256"], each["size_bytes"])
+        assert (headers["Content-Type"], headers.get("Content-Encoding")) == (
+            *(each["content_type"], each.get("content_encoding")),
+        )
 
 
 async def test_layouts_that_are_none_are_not_found(http: aiohttp.ClientSession) -> None:

@@ -252,6 +252,15 @@ async def test_what_has_its_hash_and_is_no_layout_is_not_restored(mongo_database
         await library.restore("hall")
 
 
+async def test_a_backup_of_before_outlines_had_to_be_apart_comes_back(mongo_database: Any, folder: Shelf) -> None:
+    """docs/decisions/036: what could be stored then is a warning now, and no backup becomes worthless."""
+    bowl = generate_venue(2_000, "hall")
+    alike = tuple(msgspec.structs.replace(each, outline=bowl.sections[0].outline) for each in bowl.sections)
+    await folder.take(seal_layout(msgspec.structs.replace(bowl, sections=alike)))
+    saved = await Library(mongo_database, backups=folder.backups).restore("hall")
+    assert (saved.changed, "outline_overlap" in {each.rule for each in saved.warnings}) == (True, True)
+
+
 async def test_a_draft_that_is_damaged_gives_way(mongo_database: Any, folder: Shelf) -> None:
     library = Library(mongo_database, backups=folder.backups)
     await library.save_draft(HALL)

@@ -5,13 +5,16 @@ import getpass
 import json
 import secrets
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
 from click.testing import CliRunner, Result
 
 from lml_live import limits
+from lml_live.cli import layout_life
 from lml_live.cli.layouts import layout_group
+from lml_live.errors import Conflict, Unavailable
 from lml_live.venues.demo import generate_venue
 from lml_live.venues.layout import canonical_bytes
 
@@ -44,16 +47,26 @@ def engines(mongo_url: str, postgres_dsn: str, tmp_path: Path, monkeypatch: pyte
 
 def on_record(dsn: str) -> list[str]:
     """The steps of layouts in the audit trail, each of which says that the operator took it, at a command line."""
+    return [step for step, _ in _read_trail(dsn)]
 
-    async def read() -> list[str]:
+
+def details_on_record(dsn: str) -> dict[str, dict[str, Any]]:
+    return dict(_read_trail(dsn))
+
+
+def _read_trail(dsn: str) -> list[tuple[str, dict[str, Any]]]:
+
+    async def read() -> list[tuple[str, dict[str, Any]]]:
         connected = await asyncpg.connect(dsn)
         try:
             rows = await connected.fetch("SELECT * FROM audit_record WHERE subject_kind = 'layout' ORDER BY number")
         finally:
             await connected.close()
         who = {(row["actor_kind"], row["actor_id"], row["origin"], row["subject_id"]) for row in rows}
-        assert who == {("system", f"operator {getpass.getuser()}", "command line", "hall")}
-        return [f"{row['action'].removeprefix('layout.')} {json.loads(row['detail'])['version']}" for row in rows]
+        assert not who or who == {("system", f"operator {getpass.getuser()}", "command line", "hall")}
+        details = [json.loads(row["detail"]) for row in rows]
+        steps = [row["action"].removeprefix("layout.") for row in rows]
+        return [(f"{step} {detail['version']}", detail) for step, detail in zip(steps, details, strict=True)]
 
     return asyncio.run(read())
 
@@ -104,9 +117,14 @@ def test_the_life_of_a_layout(hall: Path, postgres_dsn: str) -> None:
     assert lml_layout("mend", "hall", "--version", 9).exit_code == 1
     assert lml_layout("publish", "hall").exit_code == 0
     assert on_record(postgres_dsn) == [
-        *("published 1", "deployed 1", "published 2", "deployed 2", "retired 1", "published 3", "backed_up 1"),
-        *("restored 4", "restored 4", "mended 2", "published 4"),
+        *("imported 1", "published 1", "deployed 1", "imported 2", "published 2", "deployed 2", "retired 1", "begun 3"),
+        *("published 3", "backed_up 1", "restored 4", "restored 4", "mended 2", "published 4"),
     ]
+    size = len(canonical_bytes(generate_venue(12, "hall")))
+    whole = {"version": 1, "hash": generate_venue(12, "hall").hash, "seat_count": 12, "place_count": 12}
+    details = details_on_record(postgres_dsn)
+    assert details["imported 1"] == whole | {"size_bytes": size}, "how large it is, and nothing of the plan"
+    assert details["begun 3"]["begun_with"] == 1
     refused = lml_layout("publish", "hall")
     assert (refused.exit_code, refused.stdout) == (1, "")
     assert "has no draft" in refused.stderr
@@ -138,10 +156,53 @@ def test_to_the_edge_and_back(
     assert lml_layout("link", "hall").exit_code == 1, "everybody may read it"
     monkeypatch.setenv("LML_PRIVATE_LAYOUTS", "hall")
     assert lml_layout("link", "hall", "--version", 1).exit_code == 0
-    steps = ["published 1", "deployed 1", "published 2", "pushed 1", "deployed 2", "rolled_back 1", "linked 1"]
-    assert on_record(postgres_dsn) == steps, "a dry run is none, and what failed is none"
+    assert on_record(postgres_dsn) == [
+        *("imported 1", "published 1", "deployed 1", "imported 2", "published 2"),
+        *("pushed 1", "deployed 2", "rolled_back 1", "linked 1"),
+    ], "a dry run is none, and what failed is none"
     monkeypatch.delenv("LML_POSTGRES_DSN")
     assert "not in the audit trail" in lml_layout("link", "hall", "--version", 1).stderr
+
+
+@pytest.mark.usefixtures("engines")
+@pytest.mark.parametrize(
+    "failure",
+    [
+        Unavailable("PostgreSQL does not answer at postgresql://lml:secret@db/lml."),
+        Conflict("No such trail."),
+        asyncpg.InsufficientPrivilegeError("permission denied for table audit_record"),
+        asyncpg.InterfaceError("the pool is closing"),
+        OSError("no route to host"),
+        ValueError("invalid DSN"),
+    ],
+    ids=lambda failure: type(failure).__name__,
+)
+def test_a_step_that_cannot_be_recorded_is_done_and_that_is_told(
+    failure: Exception, hall: Path, postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All but the first ended the command with a trace, its step done and the next one (of `--deploy`) not."""
+
+    async def fail(*_: object) -> None:
+        raise failure
+
+    monkeypatch.setattr(layout_life, "record_step", fail)
+    answer = lml_layout("import", hall, "--deploy")
+    assert (answer.exit_code, answer.stdout) == (0, "12\n"), answer.stderr
+    assert answer.stderr.count("not in the audit trail: ") == answer.stderr.count("It is done all the same") == 3
+    version = f'{{"version":1,"hash":"{generate_venue(12, "hall").hash}"}}'
+    assert f"layout.deployed of hall, {version}" in answer.stderr
+    assert "secret" not in answer.stderr
+    assert on_record(postgres_dsn) == []
+    assert lml_layout("list").stdout == f"hall\t1\tdeployed\t12\t{generate_venue(12, 'hall').name}\n"
+
+
+@pytest.mark.usefixtures("engines")
+@pytest.mark.parametrize("dsn", ["postgresql://lml@127.0.0.1:1/lml", "postgresql://["])
+def test_a_trail_that_is_nowhere_is_told(dsn: str, hall: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LML_POSTGRES_DSN", dsn)
+    answer = lml_layout("import", hall)
+    assert (answer.exit_code, answer.stdout) == (0, "12\n"), answer.output
+    assert "It is done all the same" in answer.stderr
 
 
 def test_violations_are_listed_and_nothing_is_printed(broken: Path) -> None:

@@ -166,7 +166,7 @@ async def test_a_layout_larger_than_a_document_is_many(
         Row(str(row), tuple(Seat(str(seat), 0.5, 0.5, "I") for seat in range(seats)))
         for row, seats in enumerate((3, 4, 1, 9, 2))
     )
-    one = Section("One", "seated", rows, outline=((0, 0), (1, 0), (1, 1)))
+    one = Section("One", "seated", rows, outline=((0, 0), (1, 0), (1, 1)), floor="Upper")
     hall = seal_layout(
         Layout(
             "big", "Big", "hybrid", Viewport(1, 1), (one, Section("F", "standing", (), "f", 9, "II"), HALL.sections[0])

@@ -14,6 +14,7 @@ const RULES = Object.freeze({
   nesting: "Nesting",
   numbering_gap: "Gap in the numbers",
   outline: "Outline",
+  outline_crossing: "Outline crosses itself",
   outline_overlap: "Outlines overlap",
   outside: "Outside its section",
   overlap: "Seats overlap",

@@ -28,6 +28,7 @@ from lml_live.venues.importers.placing import bounds_of, place_seats, rows_of
 from lml_live.venues.importers.reading import Rejected
 from lml_live.venues.layout import Category, Layout, LayoutType, Point, Row, Seat, Section, Shape, Table, Viewport
 from lml_live.venues.normal_form import in_nfc
+from lml_live.venues.overlaps import are_of_one_kind, look_at_outlines
 
 _MARGIN: Final = 0.03
 """Room around the plan, as a part of its longer side: seats have a size, their coordinates have none."""
@@ -79,7 +80,7 @@ def finish_draft(draft: Draft, options: Options) -> Imported | Rejected:
     if findings.count:
         return Rejected(findings.closed())
     place_seats(draft)
-    layout = _layout_of(draft, options)
+    layout = _with_outlines_apart(_layout_of(draft, options), draft.notes)
     return finish_layout(layout, tuple(renamings), tuple(draft.notes))
 
 
@@ -174,6 +175,25 @@ def _layout_of(draft: Draft, options: Options) -> Layout:
         shapes=tuple(shapes),
         categories=_listed(draft.categories, sections),
     )
+
+
+def _with_outlines_apart(layout: Layout, notes: list[str]) -> Layout:
+    """The layout with no outline that breaks a rule of ours: they are no rules of other formats, whose outlines are
+    pictures, and a box that is drawn around seats here meets whatever is there. Such a one is decoration."""
+    drawing = look_at_outlines(layout)
+    why = dict.fromkeys(drawing.crossed, "crosses itself")
+    for pair in drawing.overlaps:
+        if are_of_one_kind(layout, pair) and why.keys().isdisjoint(pair):
+            why[pair[1]] = f"lies over that of {layout.sections[pair[0]].name}"
+    if not why:
+        return layout
+    sections, shapes = list(layout.sections), list(layout.shapes)
+    for at, words in sorted(why.items()):
+        section = sections[at]
+        sections[at] = msgspec.structs.replace(section, outline=())
+        shapes.append(Shape("section", section.outline, floor=section.floor))
+        notes.append(f"Section {section.name}: its outline {words}, so it is decoration")
+    return msgspec.structs.replace(layout, sections=tuple(sections), shapes=tuple(shapes))
 
 
 def _viewport_of(box: Box, draft: Draft) -> Viewport:

@@ -16,6 +16,8 @@ from lml_live.venues.findings import Findings, shown
 
 _SURROGATE_ESCAPE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 _DELIMITERS: Final = ",;\t"
+_NO_MARKS: Final = bytes(each for each in range(256) if each not in b'"{[,')
+"""All bytes but those that begin values and strings."""
 
 
 class Rejected(msgspec.Struct, frozen=True):
@@ -82,9 +84,24 @@ def read_json(text: str) -> object | Rejected:
 
 
 def count_values(text: str | bytes) -> int:
-    """About how many values a JSON text has, at least as many: known before any is made, whatever the text is."""
+    """About how many values a JSON text has, at least as many: known before any is made, whatever the text is. What
+    strings hold is looked at where it decides."""
     begins = ("{", "[", ",") if isinstance(text, str) else (b"{", b"[", b",")
-    return sum(map(text.count, begins))  # type: ignore[arg-type]  # both are of one kind
+    count = sum(map(text.count, begins))  # type: ignore[arg-type]  # both are of one kind
+    if count <= limits.LAYOUT_JSON_VALUES_MAX:
+        return count
+    return count_structure(text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text)
+
+
+def count_structure(raw: bytes) -> int:
+    """The same without what strings hold. After a fault, which ends the reading of a text, anything may be counted."""
+    # Escaped quotes end no string, and a quote after an escaped backslash does.
+    marks = raw.replace(rb"\\", b"").replace(rb"\"", b"").translate(None, _NO_MARKS)
+    # Two quotes together hold nothing, or part two strings that nothing parts: without them the others are as before.
+    marks = marks.replace(b'""', b"")
+    if marks.count(b'"') > 4 * limits.LAYOUT_JSON_VALUES_MAX:
+        return len(marks)  # so many strings, be they names or not, are too many values already
+    return sum(map(len, marks.split(b'"')[::2]))
 
 
 def read_table(text: str) -> list[Record] | Rejected:

@@ -1,0 +1,141 @@
+"""What would lie at the edge, from the server's own store: where no bucket is set, the server is the edge.
+
+The same code makes the same bytes, under the same keys and with the same headers. Nothing is stored for it: the pointer
+follows from when versions were deployed, as a bucket's does while nobody pushes or rolls back by hand
+(docs/decisions/033).
+"""
+
+import asyncio
+import hashlib
+import re
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import msgspec
+
+from lml_live import limits
+from lml_live.infra.objects import IMMUTABLE
+from lml_live.values import is_id
+from lml_live.venues.edge import (
+    JSON,
+    SHORT_LIVED,
+    EdgeObject,
+    Manifest,
+    Pointer,
+    list_objects,
+    make_manifest,
+    move_pointer,
+    seal_manifest,
+)
+from lml_live.venues.library import Library
+from lml_live.venues.stored import LayoutVersion
+
+FindBytes = Callable[[str, str], Awaitable[tuple[bytes, bytes] | None]]
+"""A layout's canonical bytes, plain and zipped, by its id and hash; None where there is none."""
+_POINTER: Final = "current.json"
+_OBJECT: Final = re.compile(r"([0-9a-f]{64})\.(json|json\.gz|manifest\.json)")
+
+
+class Served(msgspec.Struct, frozen=True):
+    """An object as the edge answers with it. `tag` is the ETag, without quotes: S3's, the MD5 of the bytes."""
+
+    data: bytes
+    tag: str
+    cached: str
+    encoding: str | None = None
+    content_type: str = JSON
+
+
+class _Laid(msgspec.Struct, frozen=True):
+    """What is kept of a version: its manifest, and the tags of its forms."""
+
+    sealed: EdgeObject
+    data: bytes
+    manifest: Manifest
+    tags: tuple[str, ...]
+
+
+class OwnEdge:
+    """The objects of one server. Private layouts have none here: whoever may see them gets them at another address."""
+
+    def __init__(self, library: Library, find_bytes: FindBytes, private: frozenset[str] = frozenset()) -> None:
+        self._library = library
+        self._find_bytes = find_bytes
+        self._private = private
+        self._laid: OrderedDict[str, _Laid] = OrderedDict()
+        self._lock = asyncio.Lock()
+
+    async def find(self, layout_id: str, name: str) -> Served | None:
+        """The object `layouts/{layout_id}/{name}`, or None where the edge would have none.
+
+        Raises `LayoutDamaged` and `Unavailable`, as whatever reads a layout.
+        """
+        wanted = _OBJECT.fullmatch(name)
+        if not is_id(layout_id) or layout_id in self._private or not (wanted or name == _POINTER):
+            return None
+        if wanted is None:
+            return await self._pointer(await self._deployed(layout_id))
+        layout_hash, suffix = wanted.groups()
+        laid = self._laid.get(layout_hash)
+        if laid is None or laid.manifest.layout_id != layout_id:
+            deployed = await self._deployed(layout_id)
+            version = next((each for each in deployed if each.hash == layout_hash), None)
+            laid = None if version is None else await self._lay(version)
+        if laid is None:
+            return None
+        if suffix == "manifest.json":
+            return Served(laid.data, _md5(laid.data), IMMUTABLE)
+        forms = await self._find_bytes(layout_id, layout_hash)
+        at = ("json", "json.gz").index(suffix)
+        encoding = laid.manifest.objects[at].content_encoding
+        return None if forms is None else Served(forms[at], laid.tags[at], IMMUTABLE, encoding)
+
+    async def _deployed(self, layout_id: str) -> list[LayoutVersion]:
+        """Those that ever were: what was retired since lies at an edge for ever."""
+        return [each for each in await self._library.status(layout_id) if each.deployed_ms is not None]
+
+    async def _pointer(self, deployed: list[LayoutVersion]) -> Served | None:
+        """Moved by each deployment, in their order, unless a later version was there already."""
+        moved: list[LayoutVersion] = []
+        for version in sorted(deployed, key=lambda each: (each.deployed_ms or 0, each.version)):
+            if not moved or version.version > moved[-1].version:
+                moved.append(version)
+        pointer: Pointer | None = None
+        # Those that are further back than the pointer remembers need not be read.
+        for version in moved[-limits.POINTER_HISTORY_MAX - 1 :]:
+            laid = await self._lay(version)
+            if laid is not None:
+                # MongoDB's own kind of a number is none of JSON's.
+                moment = int(version.deployed_ms or 0)
+                pointer = move_pointer(pointer, laid.sealed, laid.manifest, moment)
+        if pointer is None:
+            return None
+        data = msgspec.json.encode(pointer)
+        return Served(data, _md5(data), SHORT_LIVED)
+
+    async def _lay(self, version: LayoutVersion) -> _Laid | None:
+        """A version's manifest, made once: for that the layout is read and hashed, in both of its forms."""
+        async with self._lock:
+            laid = self._laid.get(version.hash)
+            if laid is None:
+                forms = await self._find_bytes(version.layout_id, version.hash)
+                if forms is None:
+                    return None
+                laid = await asyncio.to_thread(_lay_out, version, *forms)
+                self._laid[version.hash] = laid
+            self._laid.move_to_end(version.hash)
+            if len(self._laid) > limits.MANIFESTS_KEPT:
+                self._laid.popitem(last=False)
+            return laid
+
+
+def _lay_out(version: LayoutVersion, plain: bytes, zipped: bytes) -> _Laid:
+    made = list_objects(version.layout_id, version.hash, plain, zipped, private=False)
+    manifest = make_manifest(version, tuple(each for each, _ in made))
+    sealed, data = seal_manifest(manifest, private=False)
+    return _Laid(sealed, data, manifest, tuple(_md5(each) for _, each in made))
+
+
+def _md5(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
