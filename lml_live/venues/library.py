@@ -211,15 +211,11 @@ class Library:
             await self._backups.of_layout(layout_id),
             await self._backups.read(layout_id, backup_id),
         )
-<<<<<<< HEAD
         try:
-            checked = await asyncio.to_thread(lambda: check_layout(decode_layout(data)))
+            checked = await asyncio.to_thread(lambda: check_again(decode_layout(data)))
         except msgspec.MsgspecError as error:
             # Whoever may write to the store can give anything a name with its hash.
             raise LayoutDamaged(f"Backup {backup.id} of {layout_id} is no layout.") from error
-=======
-        checked = await asyncio.to_thread(lambda: check_again(decode_layout(data)))
->>>>>>> 2a9267a1fa89a8295ea2a2617fdd374e959ddc07
         if checked.layout.layout_id != layout_id:
             # Whole, but put there under another's name: it would become that one's draft.
             raise LayoutDamaged(f"Backup {backup.id} of {layout_id} is one of {checked.layout.layout_id}.")

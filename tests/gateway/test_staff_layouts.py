@@ -360,7 +360,6 @@ async def test_who_sends_slowly_holds_up_nobody(house: House, monkeypatch: pytes
     assert (status, refused["code"]) == (413, "too_large")
 
 
-<<<<<<< HEAD
 async def test_whoever_writes_out_a_layout_waits_for_so_long(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that was asked for waited without end while another was worked on."""
     begun, may_go_on = threading.Event(), threading.Event()
@@ -385,7 +384,8 @@ async def test_whoever_writes_out_a_layout_waits_for_so_long(house: House, monke
     finally:
         may_go_on.set()
     assert [(await waiting)[0] for waiting in (first, second)] == [200, 200]
-=======
+
+
 async def test_the_commas_of_a_files_text_are_no_values(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """A drawing with as many commas as a layout may have values was refused, whatever it drew."""
     monkeypatch.setattr(limits, "LAYOUT_JSON_VALUES_MAX", 10)
@@ -393,7 +393,6 @@ async def test_the_commas_of_a_files_text_are_no_values(house: House, monkeypatc
     drawing = f'<svg><circle id="A-1-1" cx="9" cy="9" r="1"/><polyline data-kind="aisle" points="{points}"/></svg>'
     status, read = await house.call("POST", "/layouts/read", {"text": drawing, "filename": "hall.svg"})
     assert (status, len(read["layout"]["shapes"][0]["points"])) == (200, 100), read
->>>>>>> 2a9267a1fa89a8295ea2a2617fdd374e959ddc07
 
 
 async def test_the_latest_version_of_every_layout_is_listed(house: House) -> None:
