@@ -153,7 +153,7 @@ async def test_nothing_else_is_there(worlds: Worlds) -> None:
     assert (await worlds.client.get(f"/layouts/hall/{version.hash}.json")).status == 200
     for path in (
         *(f"hall/{name}" for name in names),
-        f"other/{version.hash}.json",
+        f"other/{version.hash}.manifest.json",
         "none/current.json",
         "a_b/current.json",
         "hall/current.json.gz",
