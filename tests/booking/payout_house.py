@@ -18,7 +18,7 @@ DUE = PRICE - (PRICE * RATE + 5_000) // 10_000 - PER_TICKET
 async def nobody_is_known_fixture(house: BookingHouse) -> None:
     """The process's database is used again: what is emptied with its bookings leaves organisations there."""
     await past_guards(house.pool, "UPDATE event SET venue_id = NULL")
-    for table in ("organisation", "organisation_terms", "organisation_member", "venue", "connected_account"):
+    for table in ("organisation", "organisation_terms", "organisation_member", "venue", "connected_account", "payout"):
         await past_guards(house.pool, f"DELETE FROM {table}")
 
 
