@@ -13,7 +13,8 @@ RETURNING organisation_id;
 
 -- name: accounts_to_ask
 -- Accounts whose payouts nobody asked Stripe for lately, and from when on: since the last look, or since the oldest payout
--- that may still become another. In no order, so that those that cannot be read keep no others from their turn.
+-- that may still become another. Who has told Stripe nothing has no bank there. In no order, so that those that cannot be
+-- read keep no others from their turn.
 SELECT a.account_id, now() AS now,
        least(coalesce(a.payouts_looked_at, a.begun),
              (SELECT min(p.created) FROM payout p
@@ -21,7 +22,7 @@ SELECT a.account_id, now() AS now,
                 AND (p.state IN ('pending', 'in_transit')
                      OR p.state = 'paid' AND p.arrives > now() - make_interval(days => $3)))) AS since
 FROM connected_account a
-WHERE a.account_id IS NOT NULL
+WHERE a.account_id IS NOT NULL AND a.details_submitted
   AND (a.payouts_looked_at IS NULL OR a.payouts_looked_at < now() - make_interval(secs => $2))
 ORDER BY random()
 LIMIT $1;

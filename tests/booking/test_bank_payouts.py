@@ -14,6 +14,7 @@ from booking_fixtures import (  # noqa: F401
     inventory_dsn_fixture,
 )
 from booking_house import BookingHouse
+from checker import check
 from databases import past_guards
 from mail_house import SENDER, URL, serving
 from payout_house import (  # noqa: F401
@@ -42,7 +43,7 @@ DAY = 86_400
 
 async def paid(house: BookingHouse) -> tuple[Organisation, str]:
     """An organisation that has the money of one seat in its account; answers that, too."""
-    one = await organised(house)
+    one = await organised(house, by_day=True)
     await house.sold(await their_event(house, one), 3)
     await paid_out(house)
     return one, await account_of(house, one)
@@ -192,7 +193,42 @@ async def test_without_notices_the_poller_finds_what_became_of_it(house: Booking
     assert payout.failure_reason == "the bank account is closed"
 
 
-@pytest.mark.parametrize("kind", ["timeout_before", "error_500", "rate_limit"])
+class Asked:
+    """A Stripe that has no payouts, and remembers from when on it was asked."""
+
+    def __init__(self) -> None:
+        self.since: datetime | None = None
+
+    async def find_payouts(self, _: str, since: datetime) -> tuple[StripePayout, ...]:
+        self.since = since
+        return ()
+
+
+async def test_what_may_still_become_another_is_read_again(house: BookingHouse) -> None:
+    one = await organised(house)
+    account, now = await account_of(house, one), datetime.now(UTC)
+    add = (
+        "INSERT INTO payout VALUES ('po_1', $1, $2, 900, 'EUR', $3, true, $4::timestamptz, NULL,"
+        " $4::timestamptz - interval '2 days')"
+    )
+    for state, days_ago, again in (
+        ("pending", 30, True),
+        ("in_transit", 30, True),
+        ("paid", 13, True),
+        ("paid", 15, False),
+        ("failed", 1, False),
+        ("canceled", 1, False),
+    ):
+        await past_guards(house.pool, "DELETE FROM payout")
+        arrives, asked = now - timedelta(days=days_ago), Asked()
+        await house.pool.execute(add, one.id, account, state, arrives)
+        await house.pool.execute("UPDATE connected_account SET payouts_looked_at = now() - interval '2 hours'")
+        assert await BankPayouts(house.pool, asked).look() == 1  # type: ignore[arg-type]
+        assert asked.since is not None
+        assert (asked.since < arrives) == again, (state, days_ago)
+
+
+@pytest.mark.parametrize("kind", ["error_500", "rate_limit"])
 async def test_what_cannot_be_read_now_is_read_later(house: BookingHouse, kind: Any) -> None:
     one, account = await paid(house)
     payout = await house.double.steering.pay_out(account)
@@ -266,7 +302,7 @@ async def test_what_is_another_accounts_has_no_effect(house: BookingHouse) -> No
     await notice(house, account, "po_unknown")
     assert (await known(house, one), await known(house, other)) == ([], [])
     assert await house.pool.fetchval("SELECT count(*) FROM stripe_notice WHERE done IS NULL") == 0
-    await notice(house, account, payout)
+    await notice(house, account, payout, n=1)
     found = await house.connect.retrieve_payout(account, payout)
     await house.double.steering.end_payout(payout, "paid")
     await house.paying.banks._keep(others, found)
@@ -461,7 +497,28 @@ async def test_without_a_part_of_the_statements_it_shows(
     test = (
         test_news_that_come_out_of_order_are_old_news
         if statement == "keep_payout"
-        else test_without_notices_the_poller_finds_what_became_of_it
+        else test_what_may_still_become_another_is_read_again
     )
     with pytest.raises((AssertionError, asyncpg.CheckViolationError)):
         await test(house)
+
+
+async def test_the_checker_reads_what_went_to_banks_and_sees_what_is_on_record_otherwise(
+    house: BookingHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = await organised(house)
+    event = await their_event(house, one)
+    await house.sold(event, 3)
+    await paid_out(house)
+    account = await account_of(house, one)
+    await notice(house, account, await house.double.steering.pay_out(account, amount=900))
+    run = await house.read_run(event)
+    assert [(row.account_id, row.amount, row.state) for row in run.paid_out] == [(account, 900, "pending")]
+    assert check(run) == []
+    statements = dict(bank_payouts._SQL)
+    kept = "SELECT $2, organisation_id, account_id, $3,"
+    assert kept in statements["keep_payout"]
+    forged = statements["keep_payout"].replace(kept, kept.replace("$3", "$3::bigint + 1"))
+    monkeypatch.setattr(bank_payouts, "_SQL", {**statements, "keep_payout": forged})
+    await notice(house, account, await house.double.steering.pay_out(account, amount=100))
+    assert {found.rule for found in check(await house.read_run(event))} == {"I16, as paid out"}
