@@ -379,6 +379,10 @@ ACCOUNT_LOOK_SECONDS: Final = 24 * 3600
 ONBOARDING_LOOK_SECONDS: Final = 300
 """The same of one that none can be sent to."""
 ACCOUNTS_AT_ONCE: Final = 20
+PAYOUTS_READ_SECONDS: Final = 3_600
+"""How often Stripe is asked what of an account went to its bank, should it not say so itself: a bank takes days."""
+PAYOUT_MAY_FAIL_DAYS: Final = 14
+"""From when a bank should have a payout until it sends none back any more; Stripe says five business days."""
 STATEMENT_BATCH: Final = 1_000
 """Bookings whose money is summed up by one statement of PostgreSQL: some 100 ms."""
 MISSED_LOOK_SECONDS: Final = 300.0

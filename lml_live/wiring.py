@@ -33,6 +33,7 @@ from lml_live.backoffice.selling import Selling
 from lml_live.backoffice.trail import Trail
 from lml_live.backoffice.turns import StaffTurns
 from lml_live.booking.aftercare import Aftercare
+from lml_live.booking.bank_payouts import BankPayouts
 from lml_live.booking.bookings import Bookings
 from lml_live.booking.checkout import Checkout
 from lml_live.booking.completer import Completer
@@ -340,6 +341,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             organisations=OrganisationServices(
                 *(desk, Organisations(pool), Statements(pool), keys, onboarding, f"{pages}/organisation"),
                 surplus=Surplus(pool, bookings),
+                payouts=BankPayouts(pool),
             ),
             disputes=DisputeServices(desk, evidence, completer),
             audit=AuditServices(desk, Extracts(pool)),

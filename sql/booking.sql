@@ -337,11 +337,12 @@ WHERE booking_id = $1 AND key = $2 AND outcome IS NULL;
 
 -- name: keep_notice
 -- Keeps a notice of Stripe's; nothing where it came before.
-INSERT INTO stripe_notice (id, type, intent_id) VALUES ($1, $2, $3) ON CONFLICT (id) DO NOTHING RETURNING id;
+INSERT INTO stripe_notice (id, type, intent_id, account_id, payout_id) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (id) DO NOTHING RETURNING id;
 
 -- name: open_notices
 -- Notices that nobody has looked into yet.
-SELECT n.id, n.type, n.intent_id, p.booking_id FROM stripe_notice n LEFT JOIN payment p ON p.intent_id = n.intent_id
+SELECT n.id, n.type, n.intent_id, p.booking_id, n.account_id, n.payout_id
+FROM stripe_notice n LEFT JOIN payment p ON p.intent_id = n.intent_id
 WHERE n.done IS NULL AND n.due <= now() ORDER BY n.due LIMIT $1;
 
 -- name: postpone_notice

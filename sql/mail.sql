@@ -26,6 +26,16 @@ SELECT m.id, m.tries, i.id AS invitation, i.email, i.used IS NULL AND i.expires_
 FROM mail m JOIN account_invitation i ON i.id = m.invitation_id
 WHERE m.id = ANY ($1::bigint[]) ORDER BY m.due, m.id;
 
+-- name: load_payout_mails
+-- The same of mails that tell a manager of a payout which a bank refused.
+SELECT m.id, m.kind, m.tries, p.stripe_id, p.amount, p.currency, p.failure_code, p.organisation_id, p.created, s.email,
+       o.name AS organisation
+FROM mail m
+JOIN payout p ON p.stripe_id = m.payout_id
+JOIN organisation o ON o.id = p.organisation_id
+JOIN staff s ON s.id = m.member_id
+WHERE m.id = ANY ($1::bigint[]) ORDER BY m.due, m.id;
+
 -- name: finish_mail
 -- A server took it.
 UPDATE mail SET sent = now(), leased_until = NULL, fault = NULL WHERE id = $1 AND sent IS NULL AND given_up IS NULL;

@@ -93,6 +93,31 @@ WHERE t.intent_id IN (
       SELECT FROM stripe_transaction n JOIN booking b ON b.id = n.booking_id WHERE n.intent_id = t.intent_id)
 ORDER BY t.intent_id, t.created, t.id;
 
+-- name: paid_out
+-- Of every account that sent something to its bank: how much of it is there or on its way, by currency, and what it can
+-- have had at most: all that was decided to be sent there, but for what is known to have come back.
+SELECT a.account_id, o.currency, coalesce(m.amount, 0)::bigint AS transferred, p.currencies, p.amounts
+FROM (SELECT organisation_id, array_agg(currency ORDER BY currency) AS currencies,
+             array_agg(amount ORDER BY currency) AS amounts
+      FROM (SELECT organisation_id, currency, sum(amount)::bigint AS amount FROM payout
+            WHERE state IN ('pending', 'in_transit', 'paid') GROUP BY organisation_id, currency) AS of_currency
+      GROUP BY organisation_id) AS p
+JOIN connected_account a USING (organisation_id)
+JOIN organisation o ON o.id = organisation_id
+LEFT JOIN (
+    SELECT organisation_id, sum(amount) AS amount
+    FROM (SELECT organisation_id, sent AS amount FROM transfer WHERE sent > 0
+          UNION ALL
+          SELECT t.organisation_id, n.sent FROM transfer_again n JOIN transfer t USING (booking_id)
+          UNION ALL
+          SELECT t.organisation_id, n.amount FROM surplus_transfer n JOIN transfer t USING (booking_id)
+          WHERE n.state <> 'reversed'
+          UNION ALL
+          SELECT t.organisation_id, -n.sought FROM transfer_reversal n JOIN transfer t USING (booking_id)
+          WHERE n.state = 'made') AS moved
+    GROUP BY organisation_id) AS m USING (organisation_id)
+ORDER BY a.account_id;
+
 -- name: notice_differences
 -- Has the refunds and disputes of bookings looked at, and intents that were paid for them and that nobody here knows, as
 -- if a notice had come; once for each match.

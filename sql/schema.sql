@@ -160,8 +160,11 @@ CREATE TABLE connected_account (
     begun              timestamptz NOT NULL DEFAULT clock_timestamp(),
     looked_at          timestamptz,           -- when Stripe was last asked
     noticed            timestamptz,           -- when Stripe last said that there is something to be asked
+    payouts_looked_at  timestamptz,           -- when Stripe was last asked what of it went to its bank
     -- Two organisations' money would go one way.
     CONSTRAINT one_organisation_per_account UNIQUE (account_id),
+    -- What is of an account is of its organisation; payouts refer to both.
+    CONSTRAINT account_is_its_organisations UNIQUE (organisation_id, account_id),
     -- Stripe opens none elsewhere.
     CONSTRAINT account_country_is_iso CHECK (country ~ '^[A-Z]{2}$')
 );
@@ -1331,6 +1334,66 @@ CREATE TABLE money_match (
     CONSTRAINT match_goes_forward CHECK (since <= until)
 );
 
+-- Which moves of a payout are legal. lml_live/booking/payout_states.py has the same table; a test compares the two.
+CREATE TABLE payout_move (
+    from_state  text NOT NULL,
+    to_state    text NOT NULL,
+    PRIMARY KEY (from_state, to_state)
+);
+INSERT INTO payout_move (from_state, to_state) VALUES
+    -- One that is seen again late may have come any way.
+    ('pending', 'in_transit'), ('pending', 'paid'), ('pending', 'failed'), ('pending', 'canceled'),
+    ('in_transit', 'paid'), ('in_transit', 'failed'), ('in_transit', 'canceled'),
+    -- A bank may send back what it took.
+    ('paid', 'failed');
+
+-- What went from an organisation's account at Stripe to its bank, as Stripe says: it decides when and how much, not we.
+CREATE TABLE payout (
+    stripe_id        text PRIMARY KEY,        -- po_…
+    organisation_id  text NOT NULL,
+    account_id       text NOT NULL,           -- acct_…
+    amount           bigint NOT NULL,         -- minor units; below 0: Stripe took what the account owed from its bank
+    currency         text NOT NULL,
+    state            text NOT NULL,
+    automatic        boolean NOT NULL,        -- by Stripe's schedule; else somebody asked for it
+    arrives          timestamptz NOT NULL,    -- the day on which the bank should have it
+    failure_code     text,                    -- why a bank refused it, in Stripe's word
+    created          timestamptz NOT NULL,    -- at Stripe
+    seen             timestamptz NOT NULL DEFAULT clock_timestamp(),  -- by us, first
+    -- One account's money would be told as another organisation's.
+    CONSTRAINT payout_is_of_its_account FOREIGN KEY (organisation_id, account_id)
+        REFERENCES connected_account (organisation_id, account_id),
+    -- Nothing is no payout.
+    CONSTRAINT payout_is_an_amount CHECK (amount <> 0),
+    -- Nobody could say how much that is.
+    CONSTRAINT payout_currency_is_iso CHECK (currency ~ '^[A-Z]{3}$'),
+    CONSTRAINT payout_state_is_known CHECK (state IN (
+        'pending',     -- Stripe has not sent it yet
+        'in_transit',  -- the bank has it to book
+        'paid',        -- it arrived; a few fail after all
+        'failed',      -- the bank refused it, and it is in the account's balance again
+        'canceled')),  -- called off before it left, and there again
+    -- A reason for what did not happen.
+    CONSTRAINT payout_fails_for_a_reason CHECK (failure_code IS NULL OR state = 'failed')
+);
+-- An organisation's list, and the daily match.
+CREATE INDEX payout_by_organisation ON payout (organisation_id, created, stripe_id);
+
+-- Refuses a move that the table does not know, and another payout under the same name.
+CREATE FUNCTION payout_moves() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF (OLD.stripe_id, OLD.organisation_id, OLD.account_id, OLD.amount, OLD.currency, OLD.automatic, OLD.created, OLD.seen)
+       IS DISTINCT FROM
+       (NEW.stripe_id, NEW.organisation_id, NEW.account_id, NEW.amount, NEW.currency, NEW.automatic, NEW.created, NEW.seen)
+       OR NEW.state <> OLD.state
+          AND NOT EXISTS (SELECT FROM payout_move WHERE from_state = OLD.state AND to_state = NEW.state) THEN
+        RAISE EXCEPTION 'payout % may not go from % to %, or is another', OLD.stripe_id, OLD.state, NEW.state
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'payout_moves_legally';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER payout_moves BEFORE UPDATE ON payout FOR EACH ROW EXECUTE FUNCTION payout_moves();
+
 
 -- === 8. What is to be done outside PostgreSQL, and what Stripe tells =================================================
 
@@ -1406,12 +1469,14 @@ CREATE UNLOGGED TABLE stripe_pace (
 -- Stripe's notices, kept before they are answered; each once, whatever order they come in. One whose look failed is looked
 -- into again: of a dispute that opens, or a refund that came back, there may be no other word.
 CREATE TABLE stripe_notice (
-    id         text PRIMARY KEY,              -- evt_…
-    type       text NOT NULL,
-    intent_id  text,
-    received   timestamptz NOT NULL DEFAULT now(),
-    due        timestamptz NOT NULL DEFAULT now(),
-    done       timestamptz
+    id          text PRIMARY KEY,             -- evt_…
+    type        text NOT NULL,
+    intent_id   text,
+    account_id  text,                         -- the connected account that it is about …
+    payout_id   text,                         -- … and its payout (po_…)
+    received    timestamptz NOT NULL DEFAULT now(),
+    due         timestamptz NOT NULL DEFAULT now(),
+    done        timestamptz
 );
 -- Those that are due.
 CREATE INDEX stripe_notice_open ON stripe_notice (due) WHERE done IS NULL;
@@ -1521,11 +1586,13 @@ CREATE TRIGGER booking_changes_hands AFTER UPDATE OF holder ON booking FOR EACH 
 
 -- === 10. E-mail ======================================================================================================
 
--- E-mail to buyers: what is to be told is decided in the transaction that decides what it tells of, and sent at least once.
+-- E-mail, to buyers and to organisations' managers: what is to be told is decided in the transaction that decides what it tells of, and sent at least once.
 CREATE TABLE mail (
     id             bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     booking_id     text REFERENCES booking,
     invitation_id  text REFERENCES account_invitation ON DELETE CASCADE,
+    payout_id      text REFERENCES payout,
+    member_id      text REFERENCES staff ON DELETE CASCADE,  -- whom a mail of a payout goes to
     kind           text NOT NULL,
     ordinal        integer NOT NULL DEFAULT 1,  -- a second refund is another mail; a second confirmation is none
     due            timestamptz NOT NULL DEFAULT now(),
@@ -1537,21 +1604,29 @@ CREATE TABLE mail (
     created        timestamptz NOT NULL DEFAULT now(),
     -- Nobody is told the same thing twice because two workers found it out. (An invitation, of no booking, is one each.)
     CONSTRAINT one_mail_of_a_kind UNIQUE (booking_id, kind, ordinal),
+    -- The same of a manager.
+    CONSTRAINT one_mail_of_a_payout UNIQUE (payout_id, member_id, kind),
     -- A mail about nothing, or to two people.
-    CONSTRAINT mail_is_about_one CHECK (num_nonnulls(booking_id, invitation_id) = 1),
+    CONSTRAINT mail_is_about_one CHECK (num_nonnulls(booking_id, invitation_id, payout_id) = 1),
+    -- A mail to nobody.
+    CONSTRAINT mail_of_a_payout_goes_to_somebody CHECK ((payout_id IS NULL) = (member_id IS NULL)),
     CONSTRAINT mail_kind_is_known CHECK (kind IN (
         'confirmed', 'cancelled', 'expired', 'failed',  -- what a booking became
         'refunded',                                     -- Stripe took a refund
         'returned',                                     -- what was paid and bought nothing went back
         'event_changed',                                -- another time, or another place
-        'invited')),                                    -- an account, or a new password
+        'invited',                                      -- an account, or a new password
+        'payout_failed')),                              -- a bank refused an organisation's money
     -- An invitation that tells of a booking, or the other way round.
-    CONSTRAINT mail_kind_fits CHECK ((kind = 'invited') = (invitation_id IS NOT NULL)),
+    CONSTRAINT mail_kind_fits CHECK (
+        (kind = 'invited') = (invitation_id IS NOT NULL) AND (kind = 'payout_failed') = (payout_id IS NOT NULL)),
     -- A mail that was sent and never will be.
     CONSTRAINT mail_ends_once CHECK (num_nonnulls(sent, given_up) < 2)
 );
 -- Invitations are swept away, and their mails with them.
 CREATE INDEX mail_by_invitation ON mail (invitation_id) WHERE invitation_id IS NOT NULL;
+-- As are those of whoever works here no more.
+CREATE INDEX mail_by_member ON mail (member_id) WHERE member_id IS NOT NULL;
 -- What is due; what was sent, which is nearly all, is not searched for it.
 CREATE INDEX mail_open ON mail (due) WHERE sent IS NULL AND given_up IS NULL;
 
@@ -1612,6 +1687,25 @@ END $$;
 CREATE TRIGGER mail_of_changed_event AFTER UPDATE ON event FOR EACH ROW
     WHEN ((OLD.starts_at, OLD.venue) IS DISTINCT FROM (NEW.starts_at, NEW.venue))
     EXECUTE FUNCTION mail_of_changed_event();
+
+-- Tells an organisation's managers that a bank refused its money, or the administrators where it has none.
+CREATE FUNCTION mail_of_payouts() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO mail (payout_id, member_id, kind)
+    SELECT NEW.stripe_id, s.id, 'payout_failed' FROM organisation_member m JOIN staff s ON s.id = m.member_id
+    WHERE m.organisation_id = NEW.organisation_id AND s.roles && '{manager,admin}';
+    IF NOT FOUND THEN
+        INSERT INTO mail (payout_id, member_id, kind)
+        SELECT NEW.stripe_id, id, 'payout_failed' FROM staff WHERE 'admin' = ANY (roles);
+    END IF;
+    RETURN NULL;
+END $$;
+-- Of one that is seen for the first time long after, everybody has heard.
+CREATE TRIGGER mail_of_new_payouts AFTER INSERT ON payout FOR EACH ROW
+    WHEN (NEW.state = 'failed' AND NEW.amount > 0 AND NEW.created > now() - interval '30 days')
+    EXECUTE FUNCTION mail_of_payouts();
+CREATE TRIGGER mail_of_payouts AFTER UPDATE ON payout FOR EACH ROW
+    WHEN (OLD.state <> NEW.state AND NEW.state = 'failed' AND NEW.amount > 0) EXECUTE FUNCTION mail_of_payouts();
 
 
 -- === 11. Requests that are sent again ================================================================================
@@ -2225,6 +2319,7 @@ CREATE TRIGGER transfers_stay BEFORE DELETE ON transfer_reversal FOR EACH STATEM
 CREATE TRIGGER transfers_stay BEFORE DELETE ON transfer_again FOR EACH STATEMENT EXECUTE FUNCTION transfers_stay();
 CREATE TRIGGER transfers_stay BEFORE DELETE ON surplus_transfer FOR EACH STATEMENT EXECUTE FUNCTION transfers_stay();
 CREATE TRIGGER transfers_stay BEFORE DELETE ON receivable FOR EACH STATEMENT EXECUTE FUNCTION transfers_stay();
+CREATE TRIGGER transfers_stay BEFORE DELETE ON payout FOR EACH STATEMENT EXECUTE FUNCTION transfers_stay();
 
 CREATE TRIGGER audit_transfers AFTER UPDATE OR DELETE ON transfer FOR EACH ROW
     EXECUTE FUNCTION audit_rows('transfer', 'booking_id', 'booking_id', '{}', '{}');
@@ -2236,6 +2331,8 @@ CREATE TRIGGER audit_surplus AFTER INSERT OR UPDATE OR DELETE ON surplus_transfe
     EXECUTE FUNCTION audit_rows('surplus_transfer', 'stripe_id', 'booking_id', '{}', '{}');
 CREATE TRIGGER audit_receivables AFTER INSERT OR UPDATE OR DELETE ON receivable FOR EACH ROW
     EXECUTE FUNCTION audit_rows('receivable', 'id', 'booking_id', '{}', '{}');
+CREATE TRIGGER audit_payouts AFTER INSERT OR UPDATE OR DELETE ON payout FOR EACH ROW
+    EXECUTE FUNCTION audit_rows('payout', 'stripe_id', '', '{}', '{seen}');
 
 -- All of it is on record; how often Stripe was asked is nobody's act.
 CREATE TRIGGER audit_organisations AFTER INSERT OR UPDATE OR DELETE ON organisation FOR EACH ROW
@@ -2247,4 +2344,4 @@ CREATE TRIGGER audit_members AFTER INSERT OR UPDATE OR DELETE ON organisation_me
 CREATE TRIGGER audit_venues AFTER INSERT OR UPDATE OR DELETE ON venue FOR EACH ROW
     EXECUTE FUNCTION audit_rows('venue', 'id', '', '{}', '{}');
 CREATE TRIGGER audit_accounts AFTER INSERT OR UPDATE OR DELETE ON connected_account FOR EACH ROW
-    EXECUTE FUNCTION audit_rows('connected_account', 'organisation_id', '', '{}', '{looked_at,noticed}');
+    EXECUTE FUNCTION audit_rows('connected_account', 'organisation_id', '', '{}', '{looked_at,noticed,payouts_looked_at}');

@@ -56,8 +56,8 @@ SELECT body FROM record WHERE kind = ? AND seq > ? ORDER BY seq
 SELECT body FROM record WHERE kind = ? AND due_ms <= ? ORDER BY due_ms, seq LIMIT ?
 
 -- name: next_due
--- When the next record of any of three kinds is due.
-SELECT min(due_ms) FROM record WHERE kind IN (?, ?, ?) AND due_ms IS NOT NULL
+-- When the next record of any of five kinds is due.
+SELECT min(due_ms) FROM record WHERE kind IN (?, ?, ?, ?, ?) AND due_ms IS NOT NULL
 
 -- name: prune
 -- Forgets those of a kind whose time has come.

@@ -34,6 +34,7 @@ _SHAPE: Final = """
         (SELECT count(*) FROM pg_db_role_setting),
         (SELECT sum(hashtext(concat(from_state, ' ', to_state))) FROM booking_move),
         (SELECT sum(hashtext(concat(from_state, ' ', to_state))) FROM payment_move),
+        (SELECT sum(hashtext(concat(from_state, ' ', to_state))) FROM payout_move),
         (SELECT sum(hashtext(concat(booking_state, ' ', payment_state))) FROM payment_fit))
 """
 _OIDS_OF_OURS: Final = 16384
@@ -46,7 +47,8 @@ _EMPTY: Final = """
         -- Neither foreign keys nor the triggers that keep logs append-only stand in the way.
         SET LOCAL session_replication_role = replica;
         FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' LOOP
-            IF name NOT IN ('migration', 'booking_move', 'payment_move', 'payment_fit', 'ledger_account') THEN
+            IF name NOT IN (
+                'migration', 'booking_move', 'payment_move', 'payment_fit', 'payout_move', 'ledger_account') THEN
                 EXECUTE format('DELETE FROM %I', name);
             END IF;
         END LOOP;

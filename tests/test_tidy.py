@@ -45,7 +45,7 @@ PURE = {
     "guard.throttle",
     *("booking.states", "booking.money", "booking.methods", "booking.ledger", "booking.refunding", "booking.payouts"),
     "backoffice.chain",
-    *("booking.letters", "booking.dossier"),
+    *("booking.letters", "booking.dossier", "booking.payout_states"),
     *("gateway.wire", "gateway.session", "gateway.frames", "gateway.tokens", "gateway.qr"),
     "bench.figures",
     *("client.protocol", "client.effects", "client.pending", "client.picture", "client.requests"),

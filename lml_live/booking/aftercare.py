@@ -46,6 +46,7 @@ class Aftercare:
         self._disputes = disputes
         self._returns = returns
         self._payments = payments
+        self._paying = paying
         self.acts: dict[str, Callable[[Work], Awaitable[None]]] = {
             "refund": self._refund,
             "refund_surplus": self._refund_surplus,
@@ -69,6 +70,11 @@ class Aftercare:
         disputed = await self._disputes.to_look_at(count, max(seconds, limits.DISPUTE_LOOK_SECONDS))
         looks = [(self._look_at_refunds, one) for one in refunded] + [(self._look_at_disputes, one) for one in disputed]
         return [_poll(look, booking) for look, booking in looks]
+
+    async def look_at_payout(self, account: str, payout: str) -> None:
+        """Asks Stripe how an account's payout to its bank stands. Raises `PaymentFault`."""
+        if self._paying is not None:
+            await self._paying.banks.look_at(account, payout)
 
     async def _look_at_refunds(self, booking: str) -> None:
         """Asks Stripe what became of a booking's refunds."""

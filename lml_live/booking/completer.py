@@ -17,6 +17,7 @@ from lml_live.booking.aftercare import Aftercare
 from lml_live.booking.bookings import Bookings
 from lml_live.booking.creating import Creating
 from lml_live.booking.customers import Customers
+from lml_live.booking.inbox import OpenNotice
 from lml_live.booking.outbox import Leases, Outcome, Work
 from lml_live.booking.pace import for_buyers
 from lml_live.booking.payments import Intent, PaymentFault, Payments
@@ -137,7 +138,7 @@ class Completer:
         with self._leases.kept(work):
             faults = await _all_of(self._perform(one) for one in work)
         notices = await self._bookings.open_notices(limits.OUTBOX_BATCH)
-        faults += await _all_of(self._heed(*notice) for notice in notices)
+        faults += await _all_of(self._heed(notice) for notice in notices)
         overdue = await self._bookings.to_expire(limits.OUTBOX_BATCH, self._bank_seconds)
         for booking in overdue:
             await self._bookings.give_up(booking, "expiring")
@@ -182,9 +183,24 @@ class Completer:
                     with for_buyers():
                         await self._perform(one)
 
-    async def _heed(self, notice: str, kind: str, intent: str | None, booking: str | None) -> None:
+    async def _heed(self, notice: OpenNotice) -> None:
+        if notice.account is not None:
+            await self._look_into_account(notice, notice.account)
+            return
         with for_buyers():
-            await self._look_into(notice, kind, intent, booking)
+            await self._look_into(notice.id, notice.type, notice.intent, notice.booking)
+
+    async def _look_into_account(self, notice: OpenNotice, account: str) -> None:
+        """Of what happens to a connected account its payouts are looked at; the rest tells who looks at accounts."""
+        if notice.payout is not None:
+            try:
+                await self._aftercare.look_at_payout(account, notice.payout)
+            except PaymentFault as fault:
+                log.warning("account %s: %s will be looked into again: %s", account, notice.type, fault)
+                wait = max(fault.wait_seconds, limits.OUTBOX_BACK_OFF_SECONDS)
+                await self._bookings.postpone_notice(notice.id, wait)
+                return
+        await self._bookings.finish_notice(notice.id)
 
     async def _look_into(self, notice: str, kind: str, intent: str | None, booking: str | None) -> None:
         # Most notices tell what the one about the intent tells, too, and a look at each would be most of the pace.

@@ -5,6 +5,8 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from lml_live.booking.payout_states import PayoutState
+
 
 class StripeAccount(Struct, frozen=True, kw_only=True):
     """A connected account as Stripe has it now."""
@@ -31,6 +33,19 @@ class StripeReversal(Struct, frozen=True):
 
     id: str
     key: str | None
+
+
+class StripePayout(Struct, frozen=True, kw_only=True):
+    """A payout of a connected account to its bank as Stripe has it now; minor units."""
+
+    id: str
+    amount: int
+    currency: str
+    state: PayoutState
+    automatic: bool
+    arrives: datetime
+    failure_code: str | None
+    created: datetime
 
 
 class OnboardingLink(Struct, frozen=True):
@@ -82,4 +97,12 @@ class Connect(Protocol):
 
     async def find_reversals(self, transfer: str) -> tuple[StripeReversal, ...]:
         """All reversals of a transfer, the first one first, whoever made them."""
+        ...
+
+    async def retrieve_payout(self, account: str, payout: str) -> StripePayout:
+        """One payout of an account's to its bank; another account's is refused."""
+        ...
+
+    async def find_payouts(self, account: str, since: datetime) -> tuple[StripePayout, ...]:
+        """An account's payouts that were made since then, the first one first."""
         ...

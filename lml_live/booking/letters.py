@@ -1,4 +1,4 @@
-"""What buyers are written, in words and as an e-mail. Pure.
+"""What buyers are written, and organisations' managers, in words and as an e-mail. Pure.
 
 A header cannot be broken by what somebody typed: names become one line, and `email` refuses line ends besides. What
 stands in the HTML is escaped. The link's secret stands after `#`, which no mail server's log of clicks ever sees.
@@ -14,15 +14,27 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
+from lml_live.booking.payout_states import reason
 from lml_live.pricing.currencies import DECIMALS
 
-MailKind = Literal["confirmed", "cancelled", "expired", "failed", "refunded", "returned", "event_changed", "invited"]
+MailKind = Literal[
+    "confirmed",
+    "cancelled",
+    "expired",
+    "failed",
+    "refunded",
+    "returned",
+    "event_changed",
+    "invited",
+    "payout_failed",
+]
 
 
 class Facts(Struct, frozen=True, kw_only=True):
     """What a mail tells of. `link` leads to the booking, with its secret.
 
-    An invitation is of no booking: `booking` names it instead, and only `email` and `link` say something.
+    An invitation is of no booking: `booking` names it instead, and only `email` and `link` say something. Nor is a
+    payout that failed: `booking` names that, `amount` is its own, and `link` leads to its organisation.
     """
 
     id: int
@@ -40,6 +52,10 @@ class Facts(Struct, frozen=True, kw_only=True):
     at_counter: bool = False
     """Paid, and so given back, at the counter."""
     terms_url: str | None = None
+    organisation: str = ""
+    """Whose payout it is."""
+    failure_code: str | None = None
+    """Why its bank refused it."""
 
 
 class Letter(Struct, frozen=True):
@@ -73,6 +89,8 @@ def write(facts: Facts) -> Letter:
     """The words of a mail."""
     if facts.kind == "invited":
         return _INVITED
+    if facts.kind == "payout_failed":
+        return _payout_failed(facts)
     event, venue = _one_line(facts.event), _one_line(facts.venue)
     what = f"{event}, {venue}, {facts.starts_at.astimezone(UTC):%d %B %Y, %H:%M} UTC"
     count = "One place" if facts.places == 1 else f"{facts.places} places"
@@ -102,6 +120,22 @@ def write(facts: Facts) -> Letter:
             return Letter(f"Payment returned: {event}", (text, "With most banks it arrives within ten days.", _KEEP))
         case "event_changed":
             return Letter(f"Changed: {event}", (f"Place or time have changed. Now it is: {what}. {count}.", _KEEP))
+
+
+def _payout_failed(facts: Facts) -> Letter:
+    whose, amount = _one_line(facts.organisation), show_amount(facts.amount, facts.currency)
+    return Letter(
+        f"Not paid out: {amount} of {whose}",
+        (
+            f"Stripe could not pay {amount} to the bank of {whose}: {reason(facts.failure_code)}. The money is in the "
+            "account at Stripe again, and nothing of it is lost. What to do: sign in here, go on at Stripe, and check "
+            "the bank account or name another one:",
+            "Until then Stripe pays nothing more to that bank, and what is due for later events waits. Once the bank "
+            "account is right, Stripe pays out by itself what is there.",
+            "If the bank account looks right, ask the bank why it refused the payment, by its amount and day. "
+            "We see neither the bank account nor its number.",
+        ),
+    )
 
 
 def _terms(facts: Facts) -> tuple[str, ...]:
@@ -152,7 +186,9 @@ def _greeting(facts: Facts) -> str:
 
 
 def _reference(facts: Facts) -> tuple[str, ...]:
-    return () if facts.kind == "invited" else (f"Booking {facts.booking}",)
+    if facts.kind == "invited":
+        return ()
+    return (f"{'Payout' if facts.kind == 'payout_failed' else 'Booking'} {facts.booking}",)
 
 
 def ascii_domain(address: str) -> str:

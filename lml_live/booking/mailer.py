@@ -1,4 +1,4 @@
-"""Sends what buyers are to be told: the rows of `mail`, which the deciding transactions wrote.
+"""Sends what buyers and managers are to be told: the rows of `mail`, which the deciding transactions wrote.
 
 At least once: a worker that dies between a server's yes and its note lets the lease lapse, and another sends the mail
 again, under the same Message-ID. Two workers never send one at once. What a server refuses for good is given up, what
@@ -91,12 +91,15 @@ class Mailer:
                     await connected.execute(_SQL["give_up_mail"], row["id"], "nobody sent it in time")
             fresh = [row["id"] for row in rows if not row["stale"]]
             loaded = await connected.fetch(_SQL["load_mails"], fresh) if fresh else []
-            invited = await connected.fetch(_SQL["load_invitations"], fresh) if len(loaded) < len(fresh) else []
+            others = fresh if len(loaded) < len(fresh) else []
+            invited = await connected.fetch(_SQL["load_invitations"], others) if others else []
+            refused = await connected.fetch(_SQL["load_payout_mails"], others) if others else []
             for row in invited:
                 if not row["good"]:
                     await connected.execute(_SQL["give_up_mail"], row["id"], "the link is good no more")
         waiting = [(self._facts(row), row["tries"]) for row in loaded]
         waiting += [(self._invite(row), row["tries"]) for row in invited if row["good"]]
+        waiting += [(self._tell_of_payout(row), row["tries"]) for row in refused]
         done = len(rows) - len(waiting)
         if done:
             log.error("%d mails were given up: nobody sent them in time", done)
@@ -132,11 +135,11 @@ class Mailer:
             return 0
         async with postgres.connection(self._pool) as connected:
             await connected.execute(_SQL["finish_mail"], facts.id)
-        log.info("booking %s: its buyer was told that it is %s", facts.booking, facts.kind)
+        log.info("%s: its mail, %s, was sent", facts.booking, facts.kind)
         return 1
 
     async def _give_up(self, facts: Facts, why: str) -> int:
-        log.error("booking %s: the mail that it is %s was given up: %s", facts.booking, facts.kind, why)
+        log.error("%s: its mail, %s, was given up: %s", facts.booking, facts.kind, why)
         async with postgres.connection(self._pool) as connected:
             await connected.execute(_SQL["give_up_mail"], facts.id, why)
         return 1
@@ -144,7 +147,7 @@ class Mailer:
     async def _postpone(self, facts: Facts, tries: int, fault: MailFault) -> None:
         most = min(limits.MAIL_BACK_OFF_SECONDS_MAX, limits.MAIL_BACK_OFF_SECONDS * 2.0 ** min(tries - 1, 16))
         wait = most * (0.5 + random.random() / 2)  # noqa: S311
-        log.warning("booking %s: its mail will be tried again in %.0f s: %s", facts.booking, wait, fault)
+        log.warning("%s: its mail will be tried again in %.0f s: %s", facts.booking, wait, fault)
         async with postgres.connection(self._pool) as connected:
             await connected.execute(_SQL["postpone_mail"], facts.id, wait, str(fault))
 
@@ -187,6 +190,25 @@ class Mailer:
             venue="",
             starts_at=datetime.now(UTC),
             link=f"{self._public_url}/account#{self._invitation(row['invitation'])}",
+        )
+
+    def _tell_of_payout(self, row: asyncpg.Record) -> Facts:
+        """To the page where its organisation's managers sign in: the link has no secret."""
+        return Facts(
+            id=row["id"],
+            kind=row["kind"],
+            booking=row["stripe_id"],
+            name="",
+            email=row["email"],
+            amount=row["amount"],
+            currency=row["currency"],
+            places=0,
+            event="",
+            venue="",
+            starts_at=row["created"],
+            link=f"{self._public_url}/organisation?organisation={row['organisation_id']}",
+            organisation=row["organisation"],
+            failure_code=row["failure_code"],
         )
 
 

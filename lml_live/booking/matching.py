@@ -1,7 +1,8 @@
 """The daily match of bookings with Stripe's balance transactions (reliability.md, D7): a hint, never an act.
 
     read     what Stripe has booked since the last match, page by page, is kept in `stripe_transaction`
-    compare  every booking that changed, or whose money moved, since then; and the differences that were open
+    compare  every booking that changed, or whose money moved, since then; and the differences that were open; and what
+             accounts sent to their banks with what they had
     finish   the differences are listed, logged and counted, and one row says up to when all was compared
 
 What is younger than the settle time is left for the next match. That row is the only progress there is: a match that a
@@ -21,7 +22,18 @@ import msgspec
 from msgspec import Struct
 
 from lml_live import limits
-from lml_live.booking.money import KINDS, Booked, Difference, Foreign, Page, Transaction, compare, is_settled, stray
+from lml_live.booking.money import (
+    KINDS,
+    Booked,
+    Difference,
+    Foreign,
+    Page,
+    Transaction,
+    compare,
+    compare_payouts,
+    is_settled,
+    stray,
+)
 from lml_live.booking.payments import PaymentFault
 from lml_live.errors import Unavailable
 from lml_live.infra import postgres
@@ -233,7 +245,20 @@ class Matching:
             subject = before.intents[0] if before.booking is None else before.booking
             if subject in young:
                 found[subject] = before
-        return list(found.values()), compared
+        return [*found.values(), *await self._paid_out()], compared
+
+    async def _paid_out(self) -> list[Difference]:
+        """Accounts that sent more to their banks than was theirs: all of them, at each match, for a sum has no day."""
+        async with postgres.connection(self._pool) as connected:
+            rows = await connected.fetch(_SQL["paid_out"])
+        judged = (
+            compare_payouts(
+                *(row["account_id"], row["currency"], row["transferred"]),
+                dict(zip(row["currencies"], row["amounts"], strict=True)),
+            )
+            for row in rows
+        )
+        return [one for one in judged if one is not None]
 
 
 def _tell(until: datetime, counts: Mapping[str, int]) -> None:

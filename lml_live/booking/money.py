@@ -5,7 +5,7 @@ refunds and lost disputes below, so their sum is what was kept; what it must be 
 was transferred of it to an organisation, and came back, is compared by itself: it was kept before.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final, Literal, get_args
 
@@ -24,6 +24,7 @@ Kind = Literal[
     "currency_differs",
     "transfer_differs",
     "fee_differs",
+    "payout_differs",
 ]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
@@ -86,7 +87,11 @@ class Booked(Struct, frozen=True, kw_only=True):
 
 
 class Difference(Struct, frozen=True, kw_only=True):
-    """Where a booking and its money do not agree, or money is nobody's. `taken`: what Stripe kept, by currency."""
+    """Where a booking and its money do not agree, or money is nobody's. `taken`: what Stripe kept, by currency.
+
+    `payout_differs` is of no booking but of a connected account, which `intents` names: `amount` is what was
+    transferred there less what was taken back, `taken` what went to its bank.
+    """
 
     kind: Kind
     booking: str | None
@@ -101,6 +106,8 @@ class Difference(Struct, frozen=True, kw_only=True):
         """The difference in words."""
         money = ", ".join(f"{amount} {currency}" for currency, amount in self.taken.items()) or "nothing"
         of = ", ".join(self.intents) or "no intent"
+        if self.kind == "payout_differs":
+            return f"{self.kind}: account {of} sent {money} to its bank, and {self.amount} {self.currency} were its own"
         if self.booking is None:
             return f"{self.kind}: Stripe has {money} of {of}, and no booking is theirs"
         owed = f"{self.amount} {self.currency}".strip()
@@ -154,6 +161,21 @@ def stray(intent: str, transactions: Sequence[Transaction]) -> Difference | None
         return None
     return Difference(
         kind="money_without_booking", booking=None, intents=(intent,), state=None, amount=0, currency="", taken=taken
+    )
+
+
+def compare_payouts(account: str, currency: str, transferred: int, paid_out: Mapping[str, int]) -> Difference | None:
+    """What an account sent to its bank beside what it can have had, at most: by transfers, in its own currency."""
+    if all(amount <= (transferred if name == currency else 0) for name, amount in paid_out.items()):
+        return None
+    return Difference(
+        kind="payout_differs",
+        booking=None,
+        intents=(account,),
+        state=None,
+        amount=transferred,
+        currency=currency,
+        taken=dict(paid_out),
     )
 
 

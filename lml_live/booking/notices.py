@@ -1,7 +1,7 @@
 """Stripe's webhooks: signed, each kept once, answered before the work (reliability.md, D7). Pure but for `hmac`.
 
-A notice is a hint: what happened is read from the intent itself. So all that is taken from one is its id, its type and
-the intent it is about.
+A notice is a hint: what happened is read from the intent or the payout itself. So all that is taken from one is its id,
+its type and what it is about.
 """
 
 import hmac
@@ -13,6 +13,7 @@ from lml_live import limits
 from lml_live.errors import InvalidInput
 
 _SCHEME: Final = "v1"
+_TO_BANKS: Final = frozenset({"payout", "bank_account", "card"})
 
 
 _StripeId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.]*$(?!\n)", max_length=255)]
@@ -33,16 +34,18 @@ class _Event(msgspec.Struct, frozen=True):
     type: _StripeId
     data: _Data
     livemode: bool = False
-    account: str | None = None
+    account: _StripeId | None = None
 
 
 class Notice(msgspec.Struct, frozen=True):
-    """What a webhook says: its id, its type, and the PaymentIntent or the connected account it is about."""
+    """What a webhook says: its id, its type, and the PaymentIntent or the connected account it is about, and of that
+    one the payout."""
 
     id: str
     type: str
     intent: str | None
     account: str | None = None
+    payout: str | None = None
 
 
 _decoder = msgspec.json.Decoder(_Event)
@@ -75,8 +78,8 @@ def read_notice(body: bytes, signature: str, secret: str, now_ms: int, *, live: 
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidInput("The event cannot be read.") from error
     about = event.data.object
-    # Of what happens to connected accounts only the accounts themselves are our business.
-    ours = event.account is None or (about.object == "account" and about.id == event.account)
+    # Of what happens to connected accounts only the accounts themselves are our business, and their way to a bank.
+    ours = event.account is None or about.object in _TO_BANKS or (about.object, about.id) == ("account", event.account)
     if event.livemode != live or not ours:
         raise InvalidInput("The event is of another mode or account.")
     return _notice(event)
@@ -93,4 +96,5 @@ def listed_notice(event: object) -> Notice | None:
 def _notice(event: _Event) -> Notice:
     about = event.data.object
     intent = about.id if about.object == "payment_intent" else about.payment_intent
-    return Notice(event.id, event.type, intent, event.account)
+    payout = about.id if about.object == "payout" and event.account is not None else None
+    return Notice(event.id, event.type, intent, event.account, payout)

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from lml_live import limits
+from lml_live.booking.bank_payouts import BankPayouts
 from lml_live.booking.bookings import Bookings
 from lml_live.booking.connect import Connect
 from lml_live.booking.onboarding import Onboarding
@@ -35,6 +36,7 @@ class Paying:
         self._payments = payments
         self._connect = connect
         self.surplus: Final = Surplus(transfers.pool, bookings, connect)
+        self.banks: Final = BankPayouts(transfers.pool, connect)
         self._waiting: Final[dict[str, int]] = {}
         self.acts: dict[str, Callable[[Work], Awaitable[None]]] = {
             "transfer": self._transfer,
@@ -59,6 +61,7 @@ class Paying:
     async def turn(self) -> int:
         """One look; answers how many transfers it decided."""
         await self._onboarding.look()
+        await self.banks.look()
         decided = await self._transfers.decide_due(limits.PAYOUT_BATCH)
         await self.surplus.count()
         waiting = await self._transfers.waiting_for_accounts()

@@ -6,11 +6,12 @@ account's when the charge's is ours. It bears the booking's id as its group and 
 
 import logging
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from lml_live import limits
-from lml_live.booking.connect import OnboardingLink, StripeAccount, StripeReversal, StripeTransfer
-from lml_live.booking.payments import minor_amount, stripe_amount
+from lml_live.booking.connect import OnboardingLink, StripeAccount, StripePayout, StripeReversal, StripeTransfer
+from lml_live.booking.payments import PaymentFault, minor_amount, stripe_amount
+from lml_live.booking.payout_states import PayoutState
 from lml_live.booking.stripe_payments import StripePayments, named_in
 
 log = logging.getLogger(__name__)
@@ -18,6 +19,7 @@ log = logging.getLogger(__name__)
 _PAGE: Final = 100
 _ACCOUNTS: Final = "read and write connected accounts and account links, and restart; until then nobody is onboarded"
 _PAYING: Final = "read and write transfers, and restart; until then nobody is paid"
+_BANKS: Final = "read payouts of connected accounts, and restart; until then nobody is told what arrived at banks"
 
 
 class StripeConnect:
@@ -110,6 +112,22 @@ class StripeConnect:
         page = await self._send("list_reversals", list_all, transfer, params, purpose=_PAYING)
         return tuple(_reversal(one) for one in reversed(page.data))
 
+    async def retrieve_payout(self, account: str, payout: str) -> StripePayout:
+        retrieve, of = self._v1.payouts.retrieve_async, {"stripe_account": account}
+        return _payout(await self._send("retrieve_payout", retrieve, payout, None, of, purpose=_BANKS))
+
+    async def find_payouts(self, account: str, since: datetime) -> tuple[StripePayout, ...]:
+        list_all, of = self._v1.payouts.list_async, {"stripe_account": account}
+        params: dict[str, Any] = {"limit": _PAGE, "created": {"gte": int(since.timestamp())}}
+        found: list[StripePayout] = []
+        for _ in range(limits.FIND_PAGES_MAX):
+            page = await self._send("list_payouts", list_all, params, of, purpose=_BANKS)
+            found += [_payout(one) for one in page.data]
+            if not page.has_more:
+                return tuple(reversed(found))
+            params["starting_after"] = page.data[-1].id
+        raise PaymentFault("unknown", f"Account {account} has more payouts than are read at once.")
+
 
 def _account(account: Any) -> StripeAccount:
     capabilities = account.capabilities.to_dict() if getattr(account, "capabilities", None) else {}
@@ -130,3 +148,19 @@ def _transfer(transfer: Any) -> StripeTransfer:
 
 def _reversal(reversal: Any) -> StripeReversal:
     return StripeReversal(reversal.id, named_in(reversal, "key"))
+
+
+def _payout(payout: Any) -> StripePayout:
+    currency = payout.currency.upper()
+    if payout.status not in get_args(PayoutState):
+        raise PaymentFault("unknown", f"Payout {payout.id} is {payout.status[:50]!r}, which we do not know.")
+    return StripePayout(
+        id=payout.id,
+        amount=minor_amount(payout.amount, currency),
+        currency=currency,
+        state=payout.status,
+        automatic=bool(payout.automatic),
+        arrives=datetime.fromtimestamp(payout.arrival_date, UTC),
+        failure_code=payout.failure_code if payout.status == "failed" else None,
+        created=datetime.fromtimestamp(payout.created, UTC),
+    )

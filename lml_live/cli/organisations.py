@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
+from lml_live.booking.bank_payouts import BankPayouts, Payout
 from lml_live.booking.bookings import Bookings
 from lml_live.booking.organisations import NewOrganisation, Organisation, Organisations
 from lml_live.booking.statements import StatementLine, Statements, write_csv
@@ -24,7 +25,7 @@ _PAGE = 200
 @click.group("organisation")
 def organisation_group() -> None:
     """Organisations that sell through the house: create, change, list, member, venue, event, onboard, statement,
-    stuck, retry.
+    payouts, stuck, retry.
 
     \b
     Examples:
@@ -235,6 +236,36 @@ def statement_command(organisation: str, since: datetime | None, until: datetime
 
     lines = _with_pool(act)
     click.echo(write_csv(lines) if shape == "csv" else msgspec.json.format(msgspec.json.encode(lines), indent=2))
+
+
+@organisation_group.command("payouts")
+@click.argument("organisation", metavar="ORGANISATION")
+def payouts_command(organisation: str) -> None:
+    """Lists what went from an organisation's account at Stripe to its bank, the newest first.
+
+    A line each, by tabs: payout, made, arrives, amount, currency, state, and why it failed. What failed or was canceled
+    is in the account again. Exit code 1 where the newest one failed: see that the bank account is put right.
+
+    \b
+    Examples:
+      lml organisation payouts city-opera
+    """
+
+    async def act(pool: Pool) -> list[Payout]:
+        one, payouts = await Organisations(pool).load(organisation), BankPayouts(pool)
+        found: list[Payout] = []
+        while page := await payouts.list(
+            one.id, before=(found[-1].created, found[-1].id) if found else None, limit=_PAGE
+        ):
+            found += page
+        return found
+
+    found = _with_pool(act)
+    for one in found:
+        days = (f"{one.created:%Y-%m-%dT%H:%M:%SZ}", f"{one.arrives:%Y-%m-%d}")
+        click.echo("\t".join((one.id, *days, str(one.amount), one.currency, one.state, one.failure_reason or "")))
+    tell(f"{len(found)} payouts")
+    raise SystemExit(bool(found) and found[0].state == "failed")
 
 
 @organisation_group.command("stuck")

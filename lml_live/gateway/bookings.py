@@ -340,7 +340,7 @@ def routes(services: BookingServices) -> list[web.RouteDef]:
             raise Refused("bad_request", error.message) from error
         if notice.account is not None and not (services.noticed and await services.noticed(notice.account)):
             raise Refused("bad_request", "The event is of another account.")
-        if await bookings.keep_notice(notice.id, notice.type, notice.intent):
+        if await bookings.keep_notice(notice.id, notice.type, notice.intent, notice.account, notice.payout):
             services.completer.wake()
         return web.Response(status=200)
 

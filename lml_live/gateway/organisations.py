@@ -1,5 +1,6 @@
 """Organisations over REST: an administrator makes them and sets the terms; a manager sees and uses their own only."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,6 +11,7 @@ from aiohttp import web
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from lml_live import limits
+from lml_live.booking.bank_payouts import BankPayouts, Payout
 from lml_live.booking.connect import OnboardingLink
 from lml_live.booking.onboarding import Onboarding
 from lml_live.booking.organisations import (
@@ -84,6 +86,13 @@ class StatementPage(Struct, frozen=True, kw_only=True):
     organisation: str
     currency: str
     items: tuple[StatementLine, ...]
+    next: str | None
+
+
+class PayoutList(Struct, frozen=True):
+    """A page of an organisation's payouts to its bank, the newest first."""
+
+    items: tuple[Payout, ...]
     next: str | None
 
 
@@ -191,6 +200,16 @@ OPERATIONS: Final = (
         content_type="text/csv",
     ),
     Operation(
+        name="list_payouts",
+        method="GET",
+        path=f"{_ONE}/payouts",
+        who="manager",
+        summary="What went from an organisation's account at Stripe to its bank, and whether it arrived.",
+        query=paging.QUERY,
+        answers={200: PayoutList},
+        codes=(*_STAFF, "not_found", "invalid_message"),
+    ),
+    Operation(
         name="list_stuck_transfers",
         method="GET",
         path=f"{_ONE}/stuck-transfers",
@@ -263,6 +282,7 @@ class OrganisationServices:
     page: str
     """Where Stripe sends whoever comes back from it."""
     surplus: Surplus
+    payouts: BankPayouts
 
 
 def routes(services: OrganisationServices) -> list[web.RouteDef]:
@@ -343,6 +363,14 @@ def routes(services: OrganisationServices) -> list[web.RouteDef]:
         text = write_csv(page, head="cursor" not in request.query)
         return web.Response(text=text, content_type="text/csv", charset="utf-8", headers=headers)
 
+    async def list_payouts(request: web.Request) -> web.Response:
+        _, of = await allowed(request)
+        limit, before = paging.read_limit(request), paging.read_cursor(request, _is_stripes)
+        one = await organisations.load(request.match_info["organisation"], of=of)
+        found = tuple(await services.payouts.list(one.id, before=before, limit=limit + 1))
+        following = paging.write_cursor(found[limit - 1].created, found[limit - 1].id) if len(found) > limit else None
+        return _json(PayoutList(found[:limit], following))
+
     async def list_stuck_transfers(request: web.Request) -> web.Response:
         _, of = await allowed(request)
         one = await organisations.load(request.match_info["organisation"], of=of)
@@ -391,6 +419,7 @@ def routes(services: OrganisationServices) -> list[web.RouteDef]:
             "onboard_organisation": onboard_organisation,
             "read_statement": read_statement,
             "export_statement": export_statement,
+            "list_payouts": list_payouts,
             "list_stuck_transfers": list_stuck_transfers,
             "retry_transfers": retry_transfers,
             "create_venue": create_venue,
@@ -404,6 +433,10 @@ def routes(services: OrganisationServices) -> list[web.RouteDef]:
 def _named(request: web.Request) -> tuple[str, str, str]:
     named = request.match_info
     return named["organisation"], named["venue"], named["event"]
+
+
+def _is_stripes(name: str) -> bool:
+    return re.fullmatch(r"[A-Za-z0-9_]{1,255}", name) is not None
 
 
 def _next(found: Iterable[Organisation | Venue], limit: int) -> str | None:

@@ -77,10 +77,12 @@ RIGHTS: Final[Mapping[str, frozenset[str]]] = {
         "SELECT",
         "INSERT",
         update="country attempt account_id details_submitted charges_enabled payouts_enabled transfers_enabled"
-        " looked_at noticed",
+        " looked_at noticed payouts_looked_at",
     ),
     "transfer": _may("SELECT", "INSERT", update="state venue tax fee netted sent account_id stripe_id decided made"),
     "transfer_reversal": _may("SELECT", "INSERT", update="state stripe_id fault ended"),
+    "payout_move": _may("SELECT"),
+    "payout": _may("SELECT", "INSERT", update="state arrives failure_code"),
     "receivable": _may("SELECT", "INSERT", update="recovered"),
     "netting": _may("SELECT", "INSERT", update="amount"),
     "surplus_transfer": _may("SELECT", "INSERT", update="state reversal_id fault ended"),

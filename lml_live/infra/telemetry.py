@@ -126,6 +126,9 @@ class Metrics:
         self.transfers_refused = Counter(
             "lml_transfers_refused", "Transfers that Stripe refused: somebody must look.", registry=self.registry
         )
+        self.payouts_failed = Counter(
+            "lml_payouts_failed", "Payouts to organisations' banks that failed.", registry=self.registry
+        )
         self.transfers_surplus = Counter(
             "lml_transfers_surplus", "Transfers that Stripe made twice: they are reversed.", registry=self.registry
         )

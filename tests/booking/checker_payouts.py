@@ -7,6 +7,15 @@ from typing import Final
 from checker_due import what_is_an_organisations
 from checker_rows import BookingRow, Rule, Run, SentRow
 
+_MAY_BECOME: Final = {
+    "pending": ("in_transit", "paid", "failed", "canceled"),
+    "in_transit": ("paid", "failed", "canceled"),
+    "paid": ("failed",),
+    "failed": (),
+    "canceled": (),
+}
+"""The checker's own table of what a payout may become."""
+
 
 def _transferred_at_most(run: Run) -> Iterator[str]:
     """Nobody is paid more than is left, but for what is on record as owed."""
@@ -105,8 +114,35 @@ def _was_paid(booking: BookingRow) -> bool:
     return bool(paid_for and any(to == "confirmed" for _, to, _ in booking.moves))
 
 
+def _paid_out_at_most(run: Run) -> Iterator[str]:
+    """No account sends more to its bank than was transferred to it, less what was reversed; and what we know of that
+    Stripe has: the same payout, where it stood once."""
+    has = Counter[str]()
+    for sent in run.sent_out:
+        has[sent.account] += sent.amount - sent.reversed
+    gone = Counter[str]()
+    for payout in run.at_banks:
+        gone[payout.account_id] += payout.amount if payout.state not in ("failed", "canceled") else 0
+    known = Counter[str]()
+    at_stripe = {payout.stripe_id: payout for payout in run.at_banks}
+    for payout in run.paid_out:
+        known[payout.account_id] += payout.amount if payout.state not in ("failed", "canceled") else 0
+        real = at_stripe.get(payout.stripe_id)
+        if real is None or (real.account_id, real.amount) != (payout.account_id, payout.amount):
+            yield f"{payout.stripe_id}: {payout.amount} of {payout.account_id} is on record, and Stripe has {real}"
+        elif real.state != payout.state and real.state not in _MAY_BECOME[payout.state]:
+            yield f"{payout.stripe_id} is on record as {payout.state}, and is {real.state}"
+    for account, amount in gone.items():
+        if amount > has[account]:
+            yield f"{account} sent {amount} to its bank of {has[account]} that were its own"
+    for account, amount in known.items():
+        if amount > has[account]:
+            yield f"{account} is said to have sent {amount} to its bank of {has[account]} that were its own"
+
+
 RULES: Final[dict[str, Rule]] = {
     "I16": _transferred_at_most,
     "I16, as decided": _transferred_as_decided,
     "I16, as due": _transferred_as_due,
+    "I16, as paid out": _paid_out_at_most,
 }

@@ -204,6 +204,16 @@ class SentRow(Struct, frozen=True):
     id: str
     amount: int
     reversed: int
+    account: str = ""
+
+
+class BankPayoutRow(Struct, frozen=True, kw_only=True):
+    """What went from a connected account to its bank: as we know it, or as the double's ledger has it."""
+
+    stripe_id: str
+    account_id: str
+    amount: int
+    state: str
 
 
 class TicketRow(Struct, frozen=True):
@@ -297,6 +307,10 @@ class Run(Struct, frozen=True, kw_only=True):
     sent_twice: tuple[SentTwiceRow, ...] = ()
     receivables: tuple[ReceivableRow, ...] = ()
     sent_out: tuple[SentRow, ...] = ()
+    paid_out: tuple[BankPayoutRow, ...] = ()
+    """Of the organisation's account, as we know it …"""
+    at_banks: tuple[BankPayoutRow, ...] = ()
+    """… and of all accounts, as Stripe has it."""
     sent: tuple[str, ...] = ()
     """The key of every call at Stripe that was to change something."""
 

@@ -1,6 +1,7 @@
 """Organisations in a house that sells: an event of theirs, an account that can be paid, and what is sent there."""
 
 import secrets
+from typing import Any
 
 import pytest
 from booking_house import PRICE, BookingHouse
@@ -18,12 +19,15 @@ DUE = PRICE - (PRICE * RATE + 5_000) // 10_000 - PER_TICKET
 async def nobody_is_known_fixture(house: BookingHouse) -> None:
     """The process's database is used again: what is emptied with its bookings leaves organisations there."""
     await past_guards(house.pool, "UPDATE event SET venue_id = NULL")
-    for table in ("organisation", "organisation_terms", "organisation_member", "venue", "connected_account"):
+    for table in ("organisation", "organisation_terms", "organisation_member", "venue", "connected_account", "payout"):
         await past_guards(house.pool, f"DELETE FROM {table}")
 
 
-async def organised(house: BookingHouse, *, ready: bool = True, days: int = 0, name: str = "") -> Organisation:
-    """An organisation with a venue of the same id; `ready`: its account can be paid."""
+async def organised(
+    house: BookingHouse, *, ready: bool = True, days: int = 0, name: str = "", by_day: bool = False
+) -> Organisation:
+    """An organisation with a venue of the same id; `ready`: its account can be paid; `by_day`: what it has goes to its
+    bank once a day, as the double's clock says."""
     name = name or f"org-{secrets.token_hex(4)}"
     organisations = Organisations(house.pool)
     made = await organisations.create(
@@ -38,7 +42,10 @@ async def organised(house: BookingHouse, *, ready: bool = True, days: int = 0, n
     )
     await organisations.add_venue(name, "Opera House", venue=name)
     if ready:
-        await onboarded(house, made)
+        account = await onboarded(house, made)
+        if not by_day:
+            by_hand: Any = {"settings": {"payouts": {"schedule": {"interval": "manual"}}}}
+            await house.payments.client.v1.accounts.update_async(account, by_hand)
     return await organisations.load(name)
 
 

@@ -8,6 +8,7 @@ import msgspec
 from checker_rows import (
     AgainRow,
     AreaRow,
+    BankPayoutRow,
     BookingRow,
     DisputeRow,
     HoldRow,
@@ -171,8 +172,20 @@ async def read_run(
             event,
         ),
         sent_out=tuple(
-            SentRow(one.metadata.get("booking", ""), one.id, one.amount, one.amount_reversed)
+            SentRow(one.metadata.get("booking", ""), one.id, one.amount, one.amount_reversed, one.destination)
             for one in ledger.transfers
+        ),
+        paid_out=await _read_all(
+            pool,
+            BankPayoutRow,
+            "SELECT p.* FROM payout p JOIN venue v USING (organisation_id) JOIN event e ON e.venue_id = v.id"
+            " WHERE e.id = $1",
+            event,
+        ),
+        at_banks=tuple(
+            BankPayoutRow(stripe_id=one.id, account_id=account, amount=one.amount, state=one.status)
+            for account, made in ledger.payouts.items()
+            for one in made
         ),
         surplus=tuple(
             SurplusRow(row["intent_id"], row["amount"], row["returned"] is not None)

@@ -6,6 +6,7 @@ import pytest
 from checker import RULES, check
 from checker_rows import (
     AreaRow,
+    BankPayoutRow,
     BookingRow,
     DisputeRow,
     HoldRow,
@@ -210,6 +211,13 @@ def paid_out(sent: int = 2_740, **changes: Any) -> dict[str, Any]:
     }
 
 
+def at_bank(state: str = "paid", **changes: Any) -> BankPayoutRow:
+    """What the organisation's account sent to its bank."""
+    row: dict[str, Any] = {"stripe_id": "po_1", "account_id": "acct_1", "amount": 2_740, "state": state, **changes}
+    return BankPayoutRow(**row)
+
+
+THERE = (SentRow("b-1", "tr_1", 2_740, 0, "acct_1"),)
 NOT_YET = {"transfers": (), "waiting": ("b-1",), "sent_out": (), "postings": CLEAN.postings}
 LOST = DisputeRow("b-1", 3000, "lost")
 LINE_BACK = replace(BACK, amount=750, fresh=750, lines=(1,))
@@ -391,6 +399,37 @@ FORGED: list[tuple[str, str, dict[str, Any]]] = [
     ("more is transferred than is left", "I16", paid_out(sent_out=(SentRow("b-1", "tr_1", 3_001, 0),))),
     ("another transfer than was decided", "I16, as decided", paid_out(sent_out=(SentRow("b-1", "tr_2", 2_740, 0),))),
     ("a transfer that nobody decided", "I16, as decided", {"sent_out": (SentRow("b-1", "tr_1", 100, 0),)}),
+    (
+        "more went to a bank than there was",
+        "I16, as paid out",
+        paid_out(sent_out=THERE, at_banks=(at_bank(amount=2_741),)),
+    ),
+    (
+        "what was reversed went to a bank",
+        "I16, as paid out",
+        paid_out(sent_out=(replace(THERE[0], reversed=1),), at_banks=(at_bank("pending"),)),
+    ),
+    (
+        "one account's money went to another's bank",
+        "I16, as paid out",
+        paid_out(sent_out=THERE, at_banks=(at_bank(account_id="acct_2"),)),
+    ),
+    (
+        "two payouts of one amount",
+        "I16, as paid out",
+        paid_out(sent_out=THERE, at_banks=(at_bank(), at_bank(stripe_id="po_2"))),
+    ),
+    ("a payout that Stripe does not know", "I16, as paid out", paid_out(sent_out=THERE, paid_out=(at_bank(),))),
+    (
+        "a payout on record as more than it was",
+        "I16, as paid out",
+        paid_out(sent_out=THERE, at_banks=(at_bank(amount=2_000),), paid_out=(at_bank(),)),
+    ),
+    (
+        "a payout on record as back that is at the bank",
+        "I16, as paid out",
+        paid_out(sent_out=THERE, at_banks=(at_bank("paid"),), paid_out=(at_bank("failed"),)),
+    ),
     ("charged another price", "I17", {"intents": but_intent(PAID_INTENT, amount=2999)}),
     ("charged in another currency", "I17", {"intents": but_intent(GONE_INTENT, currency="usd")}),
     (
@@ -429,6 +468,12 @@ FORGED: list[tuple[str, str, dict[str, Any]]] = [
 @pytest.mark.parametrize(("rule", "forged"), [row[1:] for row in FORGED], ids=[row[0] for row in FORGED])
 def test_a_forged_run_turns_red(rule: str, forged: dict[str, Any]) -> None:
     assert rule in {violation.rule for violation in check(replace(CLEAN, **forged))}
+
+
+def test_what_went_to_a_bank_and_what_came_back_is_clean() -> None:
+    at_banks = (at_bank("failed", stripe_id="po_0"), at_bank("canceled", stripe_id="po_2"), at_bank())
+    run = replace(CLEAN, **paid_out(sent_out=THERE, at_banks=at_banks, paid_out=(at_bank("in_transit"),)))
+    assert check(run) == []
 
 
 def test_every_rule_has_a_forgery() -> None:

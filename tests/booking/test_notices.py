@@ -115,6 +115,23 @@ def test_a_connected_account_is_told_of_by_its_own_endpoint() -> None:
             read_notice(forged, header, f"{SECRET},", NOW * 1000, live=False)
 
 
+def test_a_connected_account_tells_of_its_payouts() -> None:
+    """And of its bank, for which the account is looked at."""
+    for kind, payout in (("payout", "po_1"), ("bank_account", None), ("card", None)):
+        body = event(account="acct_1", data={"object": {"id": payout or "ba_1", "object": kind}})
+        notice = read_notice(body, signed(body), SECRET, NOW * 1000, live=False)
+        assert (notice.account, notice.payout, notice.intent) == ("acct_1", payout, None)
+    own = event(data={"object": {"id": "po_1", "object": "payout"}})
+    assert read_notice(own, signed(own), SECRET, NOW * 1000, live=False).payout is None, "the house's own"
+    for bad in (
+        event(account="acct_1", data={"object": {"id": "po_1\n", "object": "payout"}}),
+        event(account="acct/../1", data={"object": {"id": "po_1", "object": "payout"}}),
+        event(account="acct_1", data={"object": {"id": "tr_1", "object": "transfer"}}),
+    ):
+        with pytest.raises(InvalidInput):
+            read_notice(bad, signed(bad), SECRET, NOW * 1000, live=False)
+
+
 def test_a_notice_of_test_mode_is_refused_in_live_mode() -> None:
     assert read_notice(LIVE, signed(LIVE), SECRET, NOW * 1000, live=True).id == "evt_1"
     with pytest.raises(InvalidInput):

@@ -4,6 +4,7 @@ import asyncio
 import csv
 import io
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
@@ -18,6 +19,7 @@ from booking_fixtures import (  # noqa: F401
 from booking_house import PRICE, BookingHouse
 from click.testing import CliRunner
 from counter_house import Counter
+from databases import past_guards
 from payout_house import (  # noqa: F401
     DUE,
     account_of,
@@ -32,6 +34,7 @@ from lml_live.booking.organisations import Organisation, Organisations
 from lml_live.booking.statements import StatementLine, Statements, write_csv
 from lml_live.cli import lml
 from lml_live.gateway import organisations as rest
+from lml_live.gateway import paging
 from lml_live.gateway.idempotency import IdempotencyKeys
 from lml_live.gateway.organisations import OrganisationServices
 from lml_live.gateway.problems import problems_middleware
@@ -53,6 +56,7 @@ async def office_fixture(house: BookingHouse) -> AsyncIterator["TestClient[Any, 
         *(Desk(), Organisations(house.pool), Statements(house.pool), IdempotencyKeys(house.pool), house.onboarding),  # type: ignore[arg-type]
         "http://127.0.0.1/organisation",
         surplus=house.paying.surplus,
+        payouts=house.paying.banks,
     )
     app = web.Application(middlewares=[problems_middleware])
     app.add_routes(rest.routes(services))
@@ -218,9 +222,57 @@ async def test_from_the_onboarding_to_the_statement(house: BookingHouse, office:
 
 async def test_whose_money_it_is_is_nobody_elses_business(house: BookingHouse, office: "TestClient[Any, Any]") -> None:
     other = await organised(house)
-    for method, path in (("GET", "statement"), ("GET", "statement.csv"), ("POST", "onboarding")):
+    for method, path in (
+        *(("GET", "statement"), ("GET", "statement.csv"), ("GET", "payouts")),
+        ("POST", "onboarding"),
+    ):
         answer = await office.request(method, f"/api/v1/organisations/{other.id}/{path}", json={"country": "DE"})
         assert answer.status == 404, path
+
+
+async def test_what_went_to_the_bank_is_listed_page_by_page_and_by_command(
+    house: BookingHouse, office: "TestClient[Any, Any]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opera = await organised(house)
+    await house.sold(await their_event(house, opera), 3)
+    await paid_out(house)
+    at, account = await member(house, opera), await account_of(house, opera)
+    names = [await house.double.steering.pay_out(account, amount=amount) for amount in (100, 101, 300)]
+    await house.double.steering.end_payout(names[2], "failed", code="no_account")
+    await house.pool.execute("UPDATE connected_account SET payouts_looked_at = NULL")
+    await house.paying.banks.look()
+    # Stripe's times are whole seconds: the last one is the newest.
+    await past_guards(house.pool, "UPDATE payout SET created = created + interval '1 s' WHERE amount = 300")
+    told: list[Any] = []
+    address = f"{at}/payouts?limit=2"
+    while address:
+        async with office.get(address) as answer:
+            assert answer.status == 200
+            page = await answer.json()
+        told += page["items"]
+        address = f"{at}/payouts?limit=2&cursor={page['next']}" if page["next"] else ""
+    assert {(one["id"], one["amount"], one["state"]) for one in told} == {
+        *((names[0], 100, "pending"), (names[1], 101, "pending"), (names[2], 300, "failed"))
+    }
+    reasons = {one["id"]: (one["failure_code"], one["failure_reason"]) for one in told}
+    assert reasons[names[2]] == ("no_account", "there is no bank account with these details")
+    assert reasons[names[0]] == (None, None)
+    for query in ("limit=0", "cursor=x", f"cursor={paging.write_cursor(datetime.now(UTC), 'po_1; x')}"):
+        async with office.get(f"{at}/payouts?{query}") as answer:
+            assert answer.status == 422, query
+    monkeypatch.setenv("LML_POSTGRES_DSN", house.dsn)
+    for newest, code in (("failed", 1), ("pending", 0)):
+        done = await asyncio.to_thread(CliRunner().invoke, lml, ["organisation", "payouts", opera.id])
+        assert done.exit_code == code, done.output
+        rows = [line.split("\t") for line in done.stdout.splitlines()]
+        assert len(rows) == 3 + (newest == "pending")
+        assert [row[6] for row in rows if row[0] == names[2]] == ["there is no bank account with these details"]
+        if newest == "failed":  # another bank, and another payout
+            await house.double.steering.onboard(account)
+            made = await house.double.steering.pay_out(account, amount=50)
+            await house.bookings.keep_notice("evt_1", "payout.created", None, account, made)
+            await house.rest()
+            await past_guards(house.pool, "UPDATE payout SET created = created + interval '2 s' WHERE amount = 50")
 
 
 async def test_the_same_by_command(house: BookingHouse, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from databases import as_server
 from halls import Halls, new_event
 
+from lml_live.booking.bank_payouts import BankPayouts
 from lml_live.booking.bookings import Bookings
 from lml_live.booking.organisations import Organisations
 from lml_live.booking.statements import Statements
@@ -69,6 +70,7 @@ async def office_fixture(postgres_dsn: str) -> AsyncIterator[Office]:
     services = OrganisationServices(
         *(desk, Organisations(pool), Statements(pool), IdempotencyKeys(pool), None, "http://127.0.0.1/organisation"),
         surplus=Surplus(pool, Bookings(pool)),
+        payouts=BankPayouts(pool),
     )
     app[REACH] = Reach(pool)
     app.add_routes(organisations.routes(services))

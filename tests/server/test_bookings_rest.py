@@ -698,14 +698,22 @@ async def test_a_connected_account_is_looked_at_if_it_is_ours(
             ("acct_other", "acct_other", 400),
             (ours, "acct_other", 400),
             (ours, "pi_1", 400),
+            ("acct_other", "po_1", 400),
             (ours, ours, 200),
         ):
-            kind = "account" if about.startswith("acct") else "payment_intent"
+            kind = {"acct": "account", "po": "payout"}.get(about.partition("_")[0], "payment_intent")
             event = {"id": f"evt_{secrets.token_hex(8)}", "type": f"{kind}.updated", "livemode": False}
             body = json.dumps({**event, "account": account, "data": {"object": {"id": about, "object": kind}}}).encode()
             assert await post_webhook(anna, body, signature(body, stripe_double.webhook_secret)) == status
             noticed = "SELECT noticed IS NOT NULL FROM connected_account WHERE organisation_id = $1"
             assert await pool.fetchval(noticed, organisation) == (status == 200)
+        payout = f"po_{secrets.token_hex(6)}"
+        event = {"id": f"evt_{secrets.token_hex(8)}", "type": "payout.paid", "livemode": False, "account": ours}
+        body = json.dumps({**event, "data": {"object": {"id": payout, "object": "payout"}}}).encode()
+        for _ in range(2):
+            assert await post_webhook(anna, body, signature(body, stripe_double.webhook_secret)) == 200
+        kept = await pool.fetch("SELECT account_id, payout_id FROM stripe_notice WHERE id = $1", event["id"])
+        assert [tuple(row) for row in kept] == [(ours, payout)]
 
 
 async def test_without_stripe_what_costs_nothing_is_booked_and_nothing_else(live_server: LiveServer) -> None:

@@ -79,6 +79,19 @@ async def test_a_manager_finds_the_way_to_be_paid(
     await look(shop, stripe_shared)
     await page.goto(f"{shop.url}/organisation")
     await expect(page.locator("#account .chip")).to_have_text("Can be paid")
+    await expect(page.locator("#banks")).to_be_hidden()
+    async with shop.pool() as pool:
+        await pool.execute(
+            "INSERT INTO payout SELECT 'po_' || $1, organisation_id, account_id, 4200, 'EUR', 'failed', true, now(),"
+            " 'account_closed', now() FROM connected_account WHERE organisation_id = $1",
+            name,
+        )
+    await page.reload()
+    await expect(page.locator("#payouts h3")).to_have_text("€42.00")
+    await expect(page.locator("#payouts .chip")).to_have_text("Refused by the bank")
+    await expect(page.locator("#payouts p")).to_have_text("Not paid: the bank account is closed.")
+    await expect(page.get_by_role("button", name="Go on at Stripe")).to_be_visible()
+    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     async with page.expect_download() as saved:
         await press(page.get_by_role("button", name="Save as CSV"))
     file = await saved.value

@@ -9,6 +9,7 @@ from aiohttp import web
 from lml_live.devstack.stripe import reading, refusals, transfers
 from lml_live.devstack.stripe.objects import (
     AccountLink,
+    AccountSettings,
     Balance,
     BalanceTransaction,
     CapabilityState,
@@ -16,6 +17,8 @@ from lml_live.devstack.stripe.objects import (
     ConnectedAccount,
     Funds,
     ListOf,
+    PayoutSchedule,
+    PayoutSettings,
     Transfer,
     TransferReversal,
 )
@@ -28,11 +31,13 @@ from lml_live.devstack.stripe.world import Act, new_id
 _change = msgspec.structs.replace
 
 # What Stripe knows and the double may ignore: none of it changes who is paid how much, and when.
-_IGNORED: Final = frozenset({"business_profile", "business_type", "settings", "tos_acceptance", "controller"})
+_IGNORED: Final = frozenset({"business_profile", "business_type", "tos_acceptance", "controller"})
 ACCOUNT_FIELDS: Final = (
-    frozenset({"type", "country", "email", "capabilities", "default_currency", "metadata"}) | _IGNORED
+    frozenset({"type", "country", "email", "capabilities", "default_currency", "metadata", "settings"}) | _IGNORED
 )
-ACCOUNT_UPDATE_FIELDS: Final = frozenset({"email", "capabilities", "default_currency", "metadata"}) | _IGNORED
+ACCOUNT_UPDATE_FIELDS: Final = (
+    frozenset({"email", "capabilities", "default_currency", "metadata", "settings"}) | _IGNORED
+)
 LINK_FIELDS: Final = frozenset({"account", "refresh_url", "return_url", "type", "collection_options"})
 TRANSFER_FIELDS: Final = frozenset(
     {
@@ -44,6 +49,7 @@ REVERSAL_FIELDS: Final = frozenset({"amount", "description", "metadata"})
 TRANSFER_LIST_FIELDS: Final = reading.LIST_FIELDS | {"destination", "transfer_group"}
 REVERSAL_LIST_FIELDS: Final = reading.LIST_FIELDS - {"created"}
 
+_PAYOUTS, _SCHEDULE, _INTERVAL = frozenset({"payouts"}), frozenset({"schedule"}), frozenset({"interval"})
 _TYPES: Final = ("express", "standard", "custom")
 _CAPABILITIES: Final = ("transfers", "card_payments")
 _CURRENCIES: Final = {"US": "usd", "GB": "gbp", "CH": "chf", "JP": "jpy", "SE": "sek", "NO": "nok", "DK": "dkk"}
@@ -77,6 +83,7 @@ def create_account(call: Call) -> ConnectedAccount:
         default_currency=(form.text("default_currency") or _CURRENCIES.get(country, "eur")).lower(),
         email=form.text("email"),
         metadata=form.metadata({}),
+        settings=_settings(call, AccountSettings()),
         type=form.choice("type", _TYPES) or "express",  # type: ignore[arg-type]  # one of them
     )
     return _write(act, transfers.open_account(account), event=False)
@@ -90,6 +97,7 @@ def update_account(call: Call) -> ConnectedAccount:
         default_currency=(form.text("default_currency") or account.default_currency).lower(),
         email=form.text("email") if "email" in form else account.email,
         metadata=form.metadata(account.metadata),
+        settings=_settings(call, account.settings),
     )
     return _write(call.act, changed)
 
@@ -121,7 +129,7 @@ def create_link(call: Call) -> AccountLink:
 
 def onboard(act: Act, account_id: str) -> ConnectedAccount:
     """Its owner tells Stripe everything."""
-    return _write(act, transfers.onboard(_account(act, account_id)))
+    return _write(act, transfers.onboard(_account(act, account_id), act.mint))
 
 
 def restrict(act: Act, account_id: str) -> ConnectedAccount:
@@ -129,20 +137,12 @@ def restrict(act: Act, account_id: str) -> ConnectedAccount:
     return _write(act, transfers.restrict(_account(act, account_id)))
 
 
-def pay_out(act: Act, account_id: str, amount: int | None) -> BalanceTransaction:
-    """What an account has goes to its bank."""
-    account = _account(act, account_id)
-    booked = transfers.pay_out(_theirs(act, account.id), account.default_currency, amount, act.mint)
-    act.store.put("account_transaction", booked.id, booked, parent=account.id)
-    return booked
-
-
 def _account(act: Act, account_id: str, param: str = "account") -> ConnectedAccount:
     return act.find("account", account_id, ConnectedAccount, param)
 
 
 def _write(act: Act, account: ConnectedAccount, *, event: bool = True) -> ConnectedAccount:
-    act.store.put("account", account.id, account)
+    act.write_account(account)
     if event:
         act.emit("account.updated", account, account=account.id)
     return account
@@ -161,6 +161,22 @@ def _capabilities(call: Call, before: dict[str, CapabilityState]) -> dict[str, C
         else:
             after.pop(name, None)
     return after
+
+
+def _settings(call: Call, before: AccountSettings) -> AccountSettings:
+    """How often an account's money leaves it: daily, or when somebody says so."""
+    of = call.form
+    for name in ("settings", "payouts", "schedule"):
+        inner = of.inner(name)
+        if inner is None:
+            return before
+        inner.refuse_unknown({"settings": _PAYOUTS, "payouts": _SCHEDULE, "schedule": _INTERVAL}[name])
+        of = inner
+    interval = of.choice("interval", ("daily", "manual"))
+    if interval is None:
+        return before
+    schedule = PayoutSchedule(interval=interval)  # type: ignore[arg-type]  # one of them
+    return AccountSettings(payouts=PayoutSettings(schedule=schedule))
 
 
 def _required_url(call: Call, field: str) -> str:
@@ -197,7 +213,7 @@ def create_transfer(call: Call) -> Transfer:
 def reverse_transfer(call: Call) -> TransferReversal:
     form, act = call.form, call.act
     transfer = act.find("transfer", call.object_id, Transfer, "id")
-    theirs = _theirs(act, transfer.destination)
+    theirs = act.booked_by(transfer.destination)
     change = transfers.reverse(transfer, theirs, form.integer("amount"), form.metadata({}), act.mint)
     _write_transfer(act, change)
     assert change.reversal is not None
@@ -241,10 +257,6 @@ def _write_transfer(act: Act, change: TransferChange) -> TransferChange:
     return change
 
 
-def _theirs(act: Act, account: str) -> list[BalanceTransaction]:
-    return act.store.list_of("account_transaction", account, BalanceTransaction)
-
-
 # --- Balances
 
 
@@ -254,7 +266,7 @@ def retrieve_balance(call: Call) -> Balance:
     booked = (
         list(act.store.list_all("balance_transaction", BalanceTransaction))
         if call.account is None
-        else _theirs(act, call.account)
+        else act.booked_by(call.account)
     )
     there: dict[str, int] = {}
     coming: dict[str, int] = {}

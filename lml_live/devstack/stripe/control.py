@@ -6,10 +6,11 @@ from typing import Any, Final, Literal, TypeVar
 import msgspec
 from aiohttp import web
 
-from lml_live.devstack.stripe import connecting
+from lml_live.devstack.stripe import banking, connecting
 from lml_live.devstack.stripe.disputes import DisputeWish
 from lml_live.devstack.stripe.faults import Fault, WebhookFault
 from lml_live.devstack.stripe.ledger import read_ledger
+from lml_live.devstack.stripe.payouts import PayoutEnd
 from lml_live.devstack.stripe.refusals import Refusal
 from lml_live.devstack.stripe.requests import Api
 from lml_live.devstack.stripe.webhooks import Deliverer
@@ -46,6 +47,11 @@ class PayOut(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     amount: int | None = None
 
 
+class EndPayout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    outcome: PayoutEnd
+    code: str = "could_not_process"
+
+
 class ControlApi:
     """Its routes, each for the holder of the secret key only."""
 
@@ -76,6 +82,7 @@ class ControlApi:
             ("POST", "/_double/accounts/{id}/onboard", self._onboard),
             ("POST", "/_double/accounts/{id}/restrict", self._restrict),
             ("POST", "/_double/accounts/{id}/pay_out", self._pay_out),
+            ("POST", "/_double/payouts/{id}/end", self._end_payout),
         ):
             router.add_route(method, path, self._guarded(act))
 
@@ -205,7 +212,13 @@ class ControlApi:
     async def _pay_out(self, request: web.Request) -> object:
         wish = await _read(request, PayOut)
         with self._api.store.transaction():
-            return connecting.pay_out(self._api.act("pay_out"), request.match_info["id"], wish.amount)
+            return banking.pay_out(self._api.act("pay_out"), request.match_info["id"], wish.amount)
+
+    async def _end_payout(self, request: web.Request) -> object:
+        wish = await _read(request, EndPayout)
+        with self._api.store.transaction():
+            act = self._api.act("end_payout")
+            return banking.end_payout(act, request.match_info["id"], wish.outcome, wish.code)
 
 
 async def _read(request: web.Request, shape: type[T]) -> T:

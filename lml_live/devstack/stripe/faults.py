@@ -48,6 +48,10 @@ Operation = Literal[
     "transfer_list",
     "reversal",
     "reversal_list",
+    "payout",
+    "payout_retrieve",
+    "payout_list",
+    "payout_cancel",
 ]
 FaultKind = Literal[
     "rate_limit",

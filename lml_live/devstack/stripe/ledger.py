@@ -11,6 +11,7 @@ from lml_live.devstack.stripe.objects import (
     Dispute,
     Event,
     PaymentIntent,
+    Payout,
     Refund,
     Transfer,
     TransferReversal,
@@ -48,6 +49,8 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
     reversals: list[TransferReversal]
     account_transactions: dict[str, list[BalanceTransaction]]
     """What each connected account has booked."""
+    payouts: dict[str, list[Payout]]
+    """What each connected account has sent to its bank."""
     events: list[Event]
     deliveries: list[Delivery]
     requests: list[Seen]
@@ -110,6 +113,7 @@ def read_ledger(api: Api) -> Ledger:
         account_transactions={
             one.id: store.list_of("account_transaction", one.id, BalanceTransaction) for one in accounts
         },
+        payouts={one.id: store.list_of("payout", one.id, Payout) for one in accounts},
         events=[_without_payload(event) for event in store.list_all("event", Event)],
         deliveries=list(store.list_all("delivery", Delivery)),
         requests=list(store.list_all("request", Seen)),

@@ -239,6 +239,8 @@ BalanceType = Literal[
     "payment",
     "payment_refund",
     "payout",
+    "payout_failure",
+    "payout_cancel",
 ]
 
 
@@ -259,7 +261,7 @@ class BalanceTransaction(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     status: Literal["pending"] = "pending"
     type: BalanceType
-    """The last three are booked by connected accounts only."""
+    """The last five are booked by connected accounts only."""
 
 
 DisputeStatus = Literal[
@@ -308,6 +310,45 @@ class Requirements(msgspec.Struct, frozen=True, kw_only=True):
     disabled_reason: str | None = None
 
 
+class BankAccount(msgspec.Struct, frozen=True, kw_only=True):
+    """Where an account's money goes; `errored` once a payout there has failed."""
+
+    id: str
+    object: Literal["bank_account"] = "bank_account"
+    account: str
+    bank_name: str = "STRIPE TEST BANK"
+    country: str
+    currency: str
+    default_for_currency: bool = True
+    last4: str = "3000"
+    status: Literal["new", "errored"] = "new"
+
+
+class BankAccounts(msgspec.Struct, frozen=True, kw_only=True):
+    """All that an account was ever given; the last one is paid to."""
+
+    object: Literal["list"] = "list"
+    data: tuple[BankAccount, ...] = ()
+    has_more: bool = False
+    url: str = ""
+
+
+PayoutInterval = Literal["daily", "manual"]
+
+
+class PayoutSchedule(msgspec.Struct, frozen=True, kw_only=True):
+    delay_days: int = 2
+    interval: PayoutInterval = "daily"
+
+
+class PayoutSettings(msgspec.Struct, frozen=True, kw_only=True):
+    schedule: PayoutSchedule = PayoutSchedule()
+
+
+class AccountSettings(msgspec.Struct, frozen=True, kw_only=True):
+    payouts: PayoutSettings = PayoutSettings()
+
+
 class ConnectedAccount(msgspec.Struct, frozen=True, kw_only=True):
     """An account of somebody whom the platform pays."""
 
@@ -322,10 +363,12 @@ class ConnectedAccount(msgspec.Struct, frozen=True, kw_only=True):
     default_currency: str
     details_submitted: bool = False
     email: str | None = None
+    external_accounts: BankAccounts = BankAccounts()
     livemode: bool = False
     metadata: Metadata = {}
     payouts_enabled: bool = False
     requirements: Requirements = Requirements()
+    settings: AccountSettings = AccountSettings()
     type: Literal["express", "standard", "custom"] = "express"
 
 
@@ -382,6 +425,41 @@ class Transfer(msgspec.Struct, frozen=True, kw_only=True):
     transfer_group: str | None = None
 
 
+PayoutStatus = Literal["pending", "in_transit", "paid", "failed", "canceled"]
+
+
+class Payout(msgspec.Struct, frozen=True, kw_only=True):
+    """Money that a connected account has sent to its bank."""
+
+    id: str
+    object: Literal["payout"] = "payout"
+    amount: int
+    application_fee: None = None
+    application_fee_amount: None = None
+    arrival_date: int
+    automatic: bool
+    balance_transaction: str
+    created: int
+    currency: str
+    description: str | None = None
+    destination: str
+    failure_balance_transaction: str | None = None
+    failure_code: str | None = None
+    failure_message: str | None = None
+    livemode: bool = False
+    metadata: Metadata = {}
+    method: Literal["standard"] = "standard"
+    original_payout: None = None
+    payout_method: None = None
+    reconciliation_status: Literal["completed", "in_progress", "not_applicable"]
+    reversed_by: None = None
+    source_type: Literal["card"] = "card"
+    statement_descriptor: str | None = None
+    status: PayoutStatus = "pending"
+    trace_id: None = None
+    type: Literal["bank_account"] = "bank_account"
+
+
 class Funds(msgspec.Struct, frozen=True, kw_only=True):
     amount: int
     currency: str
@@ -418,7 +496,18 @@ class DeletedCustomer(msgspec.Struct, frozen=True, kw_only=True):
     deleted: Literal[True] = True
 
 
-EventSubject = PaymentIntent | Charge | Refund | Dispute | ConnectedAccount | Transfer | Customer | PaymentMethod
+EventSubject = (
+    PaymentIntent
+    | Charge
+    | Refund
+    | Dispute
+    | ConnectedAccount
+    | Transfer
+    | Customer
+    | PaymentMethod
+    | Payout
+    | BankAccount
+)
 
 
 class EventRequest(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,6 +18,7 @@ from lml_live.devstack.stripe.objects import (
     ListOf,
     PaymentIntent,
     PaymentMethod,
+    Payout,
     Refund,
     Transfer,
     TransferReversal,
@@ -49,6 +50,7 @@ Listed = (
     | Transfer
     | TransferReversal
     | Customer
+    | Payout
 )
 
 
@@ -91,10 +93,6 @@ def retrieve_dispute(call: Call) -> Dispute:
 
 def retrieve_event(call: Call) -> Event:
     return call.act.find("event", call.object_id, Event, "id")
-
-
-def retrieve_balance(call: Call) -> BalanceTransaction:
-    return call.act.find("balance_transaction", call.object_id, BalanceTransaction, "id")
 
 
 def list_intents(call: Call) -> ListOf:
@@ -177,7 +175,7 @@ def page(
     if limit is not None and not 1 <= limit <= _PAGE_MAX:
         raise refusals.invalid("limit", f"This value must be between 1 and {_PAGE_MAX}.", "parameter_invalid_integer")
     after, before = form.text("starting_after"), form.text("ending_before")
-    created_in = _range(form)
+    created_in = between(form, "created")
     found: list[Listed] = []
     try:
         for each in _records(call.act.store, kind, shape, parent, after, before):
@@ -209,11 +207,12 @@ def _records(
     return found[places[after] + 1 :]
 
 
-def _range(form: Form) -> "Callable[[int], bool]":
-    if isinstance(form.fields.get("created"), str):
-        exact = form.integer("created")
+def between(form: Form, field: str) -> "Callable[[int], bool]":
+    """Whether a time is within what the form says of one: just this, or from then and up to then."""
+    if isinstance(form.fields.get(field), str):
+        exact = form.integer(field)
         return lambda created: exact in (None, created)
-    bounds = form.inner("created")
+    bounds = form.inner(field)
     if bounds is None:
         return lambda _: True
     bounds.refuse_unknown(frozenset({"gt", "gte", "lt", "lte"}))
@@ -235,6 +234,7 @@ _KIND_BY_PREFIX: Final[dict[str, tuple[str, type[msgspec.Struct]]]] = {
     "dp": ("dispute", Dispute),
     "tr": ("transfer", Transfer),
     "trr": ("transfer_reversal", TransferReversal),
+    "po": ("payout", Payout),
     "cus": ("customer", Customer),
     "acct": ("account", ConnectedAccount),
     "txn": ("balance_transaction", BalanceTransaction),

@@ -227,7 +227,7 @@ class Api:
         if named is None:
             return None
         if not route.connected:
-            raise refusals.invalid("Stripe-Account", "The double knows Stripe-Account where balances are read only.")
+            raise refusals.invalid("Stripe-Account", "The double knows Stripe-Account of balances and payouts only.")
         if self.store.load("account", named, ConnectedAccount) is None:
             raise refusals.no_access(named)
         return named

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from lml_live import limits
 from lml_live.devstack.child import LOOPBACK
-from lml_live.devstack.stripe import connecting, customers, page, payments, reading, refusals
+from lml_live.devstack.stripe import banking, connecting, customers, page, payments, reading, refusals
 from lml_live.devstack.stripe.control import ControlApi
 from lml_live.devstack.stripe.faults import Faults
 from lml_live.devstack.stripe.requests import PREFLIGHT, Api, Route, refused
@@ -23,6 +23,7 @@ from lml_live.devstack.stripe.webhooks import Deliverer
 _log: Final = logging.getLogger(__name__)
 
 _INTENTS: Final = "/v1/payment_intents"
+_PAYOUTS: Final = "/v1/payouts"
 _TRANSFERS: Final = "/v1/transfers"
 _CUSTOMERS: Final = "/v1/customers"
 
@@ -33,6 +34,12 @@ def _get(operation: str, path: str, act: payments.Operation, fields: frozenset[s
 
 def _post(operation: str, path: str, act: payments.Operation, fields: frozenset[str], *, pages: bool = False) -> Route:
     return Route(operation=operation, method="POST", path=path, act=act, fields=fields, publishable=pages)
+
+
+def _connected(
+    operation: str, method: str, path: str, act: payments.Operation, fields: frozenset[str] = frozenset()
+) -> Route:
+    return Route(operation=operation, method=method, path=path, act=act, fields=fields, connected=True)
 
 
 ROUTES: Final = (
@@ -69,16 +76,13 @@ ROUTES: Final = (
     _post("dispute_update", "/v1/disputes/{id}", payments.update_dispute, payments.DISPUTE_FIELDS),
     _get("events", "/v1/events", reading.list_events, reading.EVENT_FIELDS),
     _get("events", "/v1/events/{id}", reading.retrieve_event),
-    Route(
-        operation="balance",
-        method="GET",
-        path="/v1/balance_transactions",
-        act=reading.list_balance,
-        fields=reading.BALANCE_FIELDS,
-        connected=True,
-    ),
-    _get("balance", "/v1/balance_transactions/{id}", reading.retrieve_balance),
-    Route(operation="balance", method="GET", path="/v1/balance", act=connecting.retrieve_balance, connected=True),
+    _connected("balance", "GET", "/v1/balance_transactions", reading.list_balance, reading.BALANCE_FIELDS),
+    _connected("balance", "GET", "/v1/balance_transactions/{id}", banking.retrieve_booked),
+    _connected("balance", "GET", "/v1/balance", connecting.retrieve_balance),
+    _connected("payout", "POST", _PAYOUTS, banking.create_payout, banking.PAYOUT_FIELDS),
+    _connected("payout_list", "GET", _PAYOUTS, banking.list_payouts, banking.PAYOUT_LIST_FIELDS),
+    _connected("payout_retrieve", "GET", f"{_PAYOUTS}/{{id}}", banking.retrieve_payout),
+    _connected("payout_cancel", "POST", f"{_PAYOUTS}/{{id}}/cancel", banking.cancel_payout),
     _get("account", "/v1/account", reading.retrieve_account),
     _post("account_create", "/v1/accounts", connecting.create_account, connecting.ACCOUNT_FIELDS),
     _get("account_list", "/v1/accounts", connecting.list_accounts, reading.LIST_FIELDS),

@@ -7,6 +7,7 @@ import msgspec
 
 from lml_live.devstack.stripe.faults import Fault, FaultKind, Operation, WebhookFault, WebhookFaultKind
 from lml_live.devstack.stripe.ledger import Ledger
+from lml_live.devstack.stripe.payouts import PayoutEnd
 from lml_live.errors import Unavailable
 
 _TIMEOUT = aiohttp.ClientTimeout(total=10)
@@ -98,9 +99,15 @@ class Steering:
         """Stripe pays an account nothing until it knows more."""
         await self._call("POST", f"/accounts/{account_id}/restrict")
 
-    async def pay_out(self, account_id: str, *, amount: int | None = None) -> None:
-        """What an account has, or a part of it, goes to its bank: a reversal finds it gone."""
-        await self._call("POST", f"/accounts/{account_id}/pay_out", {"amount": amount})
+    async def pay_out(self, account_id: str, *, amount: int | None = None) -> str:
+        """What an account has, or a part of it, goes to its bank, even what is pending: a reversal finds it gone.
+        Answers the payout."""
+        answer = await self._call("POST", f"/accounts/{account_id}/pay_out", {"amount": amount})
+        return str(msgspec.json.decode(answer)["id"])
+
+    async def end_payout(self, payout_id: str, outcome: PayoutEnd, *, code: str = "could_not_process") -> None:
+        """A bank takes a payout, or refuses it (`failed`, with a code) although it took it before."""
+        await self._call("POST", f"/payouts/{payout_id}/end", {"outcome": outcome, "code": code})
 
     async def _call(self, method: str, path: str, body: object = None) -> bytes:
         try:

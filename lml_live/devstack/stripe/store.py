@@ -87,7 +87,7 @@ class Store:
         """Those whose time has come, the earliest first, at most a batch of them."""
         return list(self._read(shape, "due", kind, now_ms, limits.STRIPE_DOUBLE_DUE_BATCH))
 
-    def next_due_ms(self, kinds: tuple[str, str, str]) -> int | None:
+    def next_due_ms(self, kinds: tuple[str, str, str, str, str]) -> int | None:
         """When the next of these is due."""
         found: int | None = self._sqlite.execute(_SQL["next_due"], kinds).fetchone()[0]
         return found

@@ -13,6 +13,7 @@ from lml_live.devstack.stripe.intents import Mint
 from lml_live.devstack.stripe.objects import (
     BalanceTransaction,
     BalanceType,
+    BankAccount,
     Charge,
     ConnectedAccount,
     Requirements,
@@ -32,7 +33,6 @@ _CATEGORIES: dict[BalanceType, str] = {
     "transfer_refund": "transfer_reversal",
     "payment": "charge",
     "payment_refund": "refund",
-    "payout": "payout",
 }
 
 
@@ -59,13 +59,21 @@ def open_account(account: ConnectedAccount) -> ConnectedAccount:
     return _change(account, requirements=Requirements(currently_due=_DUE, disabled_reason="requirements.past_due"))
 
 
-def onboard(account: ConnectedAccount) -> ConnectedAccount:
-    """Its owner has told everything: what it was asked to be capable of, it is."""
+def onboard(account: ConnectedAccount, mint: Mint) -> ConnectedAccount:
+    """Its owner has told everything, its bank, or another one where the last was no good: what it was asked to be
+    capable of, it is."""
+    banks = account.external_accounts
+    if not banks.data or banks.data[-1].status == "errored":
+        named = BankAccount(
+            id=mint.new_id("ba"), account=account.id, country=account.country, currency=account.default_currency
+        )
+        banks = _change(banks, data=(*banks.data, named), url=f"/v1/accounts/{account.id}/external_accounts")
     return _change(
         account,
         capabilities=dict.fromkeys(account.capabilities, "active"),
         charges_enabled="card_payments" in account.capabilities,
         details_submitted=True,
+        external_accounts=banks,
         payouts_enabled=True,
         requirements=Requirements(),
     )
@@ -212,15 +220,6 @@ def reverse(
         theirs=_booked(back, "payment_refund", -wanted, transfer.currency, mint.now, mint),
         event="transfer.reversed",
     )
-
-
-def pay_out(theirs: Iterable[BalanceTransaction], currency: str, amount: int | None, mint: Mint) -> BalanceTransaction:
-    """An account's money goes to its bank: an amount of it, or all."""
-    there = available(theirs, currency)
-    wanted = there if amount is None else amount
-    if not 0 < wanted <= there:
-        raise refusals.invalid("amount", f"{there} can be paid out.")
-    return _booked(mint.new_id("po"), "payout", -wanted, currency, mint.now, mint)
 
 
 def _booked(source: str, kind: BalanceType, amount: int, currency: str, when: int, mint: Mint) -> BalanceTransaction:

@@ -23,7 +23,7 @@ from lml_live.devstack.stripe.world import Act, Delivery, Try
 
 _log: Final = logging.getLogger(__name__)
 
-_DUE: Final = ("delivery", "charge", "refund")
+_DUE: Final = ("delivery", "charge", "refund", "payout", "payout_day")
 
 
 def signature(secret: str, body: bytes, time_s: int) -> str:

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 
 from lml_live import limits
-from lml_live.devstack.stripe import disputes, intents, refunds, refusals
+from lml_live.devstack.stripe import disputes, intents, payouts, refunds, refusals, transfers
 from lml_live.devstack.stripe.cards import StoredMethod
 from lml_live.devstack.stripe.disputes import DisputeChange, DisputeWish
 from lml_live.devstack.stripe.faults import Faults, release_order
@@ -19,6 +19,7 @@ from lml_live.devstack.stripe.intents import Attempt, Change, Mint
 from lml_live.devstack.stripe.objects import (
     BalanceTransaction,
     Charge,
+    ConnectedAccount,
     Customer,
     DeletedCustomer,
     Dispute,
@@ -27,8 +28,10 @@ from lml_live.devstack.stripe.objects import (
     EventRequest,
     EventSubject,
     PaymentIntent,
+    Payout,
     Refund,
 )
+from lml_live.devstack.stripe.payouts import PayoutChange, PayoutWish
 from lml_live.devstack.stripe.refunds import RefundChange
 from lml_live.devstack.stripe.settings import Control
 from lml_live.devstack.stripe.store import Store
@@ -243,6 +246,33 @@ class Act:
         if balance is not None:
             self.store.put("balance_transaction", balance.id, balance, parent=balance.source)
 
+    # What connected accounts have, and what leaves them.
+
+    def booked_by(self, account_id: str) -> list[BalanceTransaction]:
+        """All that a connected account has booked."""
+        return self.store.list_of("account_transaction", account_id, BalanceTransaction)
+
+    def write_account(self, account: ConnectedAccount) -> None:
+        """Writes a connected account; one whose money leaves by day is due at the next midnight."""
+        by_day = account.payouts_enabled and account.settings.payouts.schedule.interval == "daily"
+        due_ms = payouts.next_midnight(self.mint.now) * 1000 if by_day else None
+        self.store.put("account", account.id, account)
+        self.store.put("payout_day", account.id, account.id, due_ms=due_ms)
+
+    def write_payout(self, account_id: str, change: PayoutChange) -> Payout:
+        """Writes what a step has made of a payout, and of the account whose bank has refused it."""
+        payout, due = change.payout, payouts.due(change.payout)
+        self.store.put("payout_of", payout.id, account_id)
+        self.store.put("payout", payout.id, payout, parent=account_id, due_ms=None if due is None else due * 1000)
+        if change.booked is not None:
+            self.store.put("account_transaction", change.booked.id, change.booked, parent=account_id)
+        self.emit(change.event, payout, account=account_id)
+        if change.account is not None:
+            self.write_account(change.account)
+            self.emit("account.external_account.updated", change.account.external_accounts.data[-1], account=account_id)
+            self.emit("account.updated", change.account, account=account_id)
+        return payout
+
     # What time brings about.
 
     def settle(self) -> None:
@@ -255,8 +285,25 @@ class Act:
             for refund in due:
                 charge = self.find("charge", refund.charge, Charge)
                 self.write_refund(refunds.settle(refund, charge, self.method(charge.payment_method), self.mint))
+        self._settle_payouts()
         for kind in ("saved", "request", "event"):
             self.store.prune(kind, self.now_ms)
+
+    def _settle_payouts(self) -> None:
+        """Payouts go on, and what accounts have leaves them once a day, however many days have passed."""
+        last_midnight = payouts.next_midnight(self.mint.now) - payouts.DAY_SECONDS
+        while accounts := self.store.due("payout_day", self.now_ms, str):
+            for one in accounts:
+                account = self.find("account", one, ConnectedAccount)
+                theirs, bank = self.booked_by(one), payouts.bank_of(account)
+                there = transfers.available(theirs, bank.currency, last_midnight) if bank is not None else 0
+                if bank is not None and there > 0:
+                    wish = PayoutWish(amount=there, currency=bank.currency)
+                    self.write_payout(one, payouts.create(account, theirs, wish, self.mint, automatic=True))
+                self.write_account(account)
+        while under_way := self.store.due("payout", self.now_ms, Payout):
+            for payout in under_way:
+                self.write_payout(self.find("payout_of", payout.id, str), payouts.pass_time(payout))
 
     def _settle_charge(self, charge: Charge) -> None:
         intent = self.intent(charge.payment_intent)

@@ -1,5 +1,6 @@
 /**
- * An organisation, for its managers: whether Stripe can pay it, the way there, and what it sold, is due, was paid and owes.
+ * An organisation, for its managers: whether Stripe can pay it, the way there, what went to its bank, and what it sold, is
+ * due, was paid and owes.
  */
 
 import { call, CallFailed } from "./bookingapi.js";
@@ -13,13 +14,16 @@ const COUNTRIES = { AT: "Austria", BE: "Belgium", CH: "Switzerland", CZ: "Czechi
 const WAITS = { hold_back: "held back until then", account: "waits until Stripe can pay the account", decision: "waits for a refund's or a bank's decision" };
 const session = new StaffSession({
   title: "Sign in as a manager",
-  parts: ["choice", "account", "statement"],
+  parts: ["choice", "account", "banks", "statement"],
   forbidden: "This account may not see organisations.",
   start,
   missing: () => session.tell("There is no such organisation", "Or it is none of yours.", element("a", { class: "button primary", href: "/organisation" }, "Yours")),
 });
+const BANKS = { pending: ["To be sent", "info"], in_transit: ["On its way", "info"], paid: ["Arrived", "good"], failed: ["Refused by the bank", "warn"], canceled: ["Called off", "info"] };
+const BANKS_SHOWN = 5;
 let next = null;
 let shown = null;
+let banksNext = null;
 
 function start() {
   const named = new URLSearchParams(location.search).get("organisation");
@@ -47,20 +51,22 @@ async function show(id) {
   shown = await call("GET", `/organisations/${encodeURIComponent(id)}`, { token: session.token });
   const fee = `${shown.fee_basis_points / 100} % and ${money(shown.fee_per_ticket, shown.currency)} a ticket`;
   session.head(shown.name, `Paid ${shown.hold_back_days} days after an event, less ${fee}.`);
-  showAccount();
+  banksNext = null;
+  fill(byId("payouts"));
+  const newest = await showPayouts(BANKS_SHOWN);
+  showAccount(newest?.state === "failed");
   next = null;
   fill(byId("lines"));
   byId("statement").hidden = false;
   await showLines();
 }
 
-function showAccount() {
+function showAccount(refused) {
   const account = shown.account?.id ? shown.account : null; // without one, where it is opened can still be said
-  const says = account?.ready
-    ? "What is due goes to your account at Stripe by itself."
-    : account
-      ? "Stripe wants to know more before it pays anybody. What is due waits until then, and is lost to nobody."
-      : "Money is paid through Stripe, which asks who you are and for your bank account. We see neither.";
+  let says = "Money is paid through Stripe, which asks who you are and for your bank account. We see neither.";
+  if (account) says = "Stripe wants to know more before it pays anybody. What is due waits until then, and is lost to nobody.";
+  if (account?.ready) says = "What is due goes to your account at Stripe by itself.";
+  if (refused) says = "Your bank refused the last payout: its money is in your account at Stripe again. Go on at Stripe, and check the bank account or name another one. If you have done so, Stripe pays out by itself.";
   const country = element("select", { id: "country" }, ...Object.entries(COUNTRIES).map(([code, name]) => element("option", { value: code, selected: code === (account?.country ?? "DE") }, name)));
   const go = element("button", { class: "button primary", type: "button", onclick: () => session.attempt(() => onboard(account?.country ?? country.value)) }, account ? "Go on at Stripe" : "Set up at Stripe");
   fill(
@@ -68,10 +74,33 @@ function showAccount() {
     element("h2", { id: "account-title" }, "Your account"),
     element("p", {}, chip(account)),
     element("p", { class: "muted" }, says),
-    !account?.ready && element("div", { class: "onboarding" }, !account && element("label", {}, "Country", country), go),
+    (refused || !account?.ready) && element("div", { class: "onboarding" }, !account && element("label", {}, "Country", country), go),
     account?.looked_at && element("p", { class: "muted" }, `As of ${dateTime(account.looked_at)}.`),
   );
   byId("account").hidden = false;
+}
+
+function payout(one) {
+  const [text, tone] = BANKS[one.state];
+  const day = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeZone: "UTC" });
+  return element(
+    "li",
+    { class: "card" },
+    element("h3", {}, money(one.amount, one.currency)),
+    element("span", { class: "chip", data: { tone } }, text),
+    element("span", { class: "where" }, `Made ${day.format(new Date(one.created))} · to arrive ${day.format(new Date(one.arrives))}`),
+    one.failure_reason && element("p", {}, `Not paid: ${one.failure_reason}.`),
+  );
+}
+
+/** A page of what went to the bank, the newest first; answers its first one. */
+async function showPayouts(limit) {
+  const page = await call("GET", `/organisations/${encodeURIComponent(shown.id)}/payouts?limit=${limit}${banksNext ? `&cursor=${encodeURIComponent(banksNext)}` : ""}`, { token: session.token });
+  byId("payouts").append(...page.items.map(payout));
+  banksNext = page.next;
+  byId("morepayouts").hidden = banksNext === null;
+  byId("banks").hidden = !byId("payouts").childElementCount;
+  return page.items[0];
 }
 
 async function onboard(country) {
@@ -131,5 +160,6 @@ async function saveCsv() {
 }
 
 byId("more").addEventListener("click", () => session.attempt(showLines));
+byId("morepayouts").addEventListener("click", () => session.attempt(() => showPayouts(PAGE)));
 byId("csv").addEventListener("click", () => session.attempt(saveCsv));
 session.begin();
