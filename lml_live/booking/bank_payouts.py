@@ -1,4 +1,4 @@
-"""What went from organisations' accounts at Stripe to their banks, and whether it arrived (docs/decisions/036).
+"""What went from organisations' accounts at Stripe to their banks, and whether it arrived (docs/decisions/037).
 
 Stripe decides when and how much; here it is only known. Notices (`payout.*`) are hints: the payout is retrieved. A look
 at the list of each account finds what no notice told. What is read late, twice or in another order changes nothing:

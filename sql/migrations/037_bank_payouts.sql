@@ -1,4 +1,4 @@
--- What of an organisation's account at Stripe went to its bank, and did it arrive (docs/decisions/036).
+-- What of an organisation's account at Stripe went to its bank, and did it arrive (docs/decisions/037).
 
 ALTER TABLE connected_account
     ADD COLUMN payouts_looked_at timestamptz,
