@@ -23,6 +23,7 @@ from lml_live import limits
 from lml_live.backoffice.trail import Trail
 from lml_live.booking.bookings import Booking
 from lml_live.booking.dossier import FIELD_CHARS_MAX, Case, Line, Move, write_fields
+from lml_live.booking.inbox import OpenNotice
 from lml_live.booking.payments import PaymentFault
 from lml_live.devstack.stripe.disputes import EVIDENCE
 from lml_live.devstack.stripe.objects import Dispute
@@ -71,7 +72,8 @@ async def test_it_is_due_after_the_event_and_in_time(
     booking = await house.sold(event, 3)
     await disputed(house, booking)
     await house.bookings.keep_notice("evt", "charge.dispute.created", booking.intent_id)
-    await house.completer._heed("evt", "charge.dispute.created", booking.intent_id, booking.id)
+    about = {"intent": booking.intent_id, "booking": booking.id, "account": None, "payout": None}
+    await house.completer._heed(OpenNotice(id="evt", type="charge.dispute.created", **about))
     assert await due_in_days(house) == wanted
 
 

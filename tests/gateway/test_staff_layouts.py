@@ -183,7 +183,7 @@ async def test_every_change_of_a_draft_is_a_step_on_record(house: House) -> None
     for body in (HALL | {"name": "Other"}, HALL | {"name": "Third"}):
         answer = await house.client.put("/api/v1/layouts/hall", json=body, headers=headers)
         assert answer.status in (200, 412), "the second has not seen the first's"
-    await house.call("POST", "/layouts/hall/publish")
+    await house.publish()
     assert (await house.call("POST", "/layouts/hall/draft", {"version": 1}))[0] == 201
     assert house.steps == [("saved", 1), ("saved", 1), ("published", 1), ("begun", 2)]
     saved, other, _, begun = house.details
