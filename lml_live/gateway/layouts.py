@@ -248,6 +248,8 @@ def routes(services: LayoutServices) -> list[web.RouteDef]:
             if layout.layout_id != request.match_info["layout"]:
                 wrong = Violation("layout_id", "is another layout's; the one of the address is expected")
                 raise InvalidInput("This layout cannot be stored here.", errors=(wrong,))
+            if expected == "*" and (draft := await library.find_draft(layout.layout_id)) is not None:
+                expected = draft.hash
             try:
                 saved = await library.replace_draft(layout, expected)
             except DraftMoved as error:
@@ -321,10 +323,13 @@ def _explain(body: bytes) -> tuple[Violation, ...]:
 
 
 def _if_match(request: web.Request) -> str:
-    """The hash that a change was made on. Raises `precondition_required`."""
+    """The hash that a change was made on; `*` for whatever is there (RFC 9110, 13.1.1). Raises
+    `precondition_required`."""
     named = request.headers.get("If-Match", "").strip()
     if not named:
         raise Refused("precondition_required", "Say what you have changed: If-Match with the ETag of the draft.")
+    if named == '"*"':
+        return ""  # A tag that is called so, and no draft's.
     return named.removeprefix("W/").strip('"')
 
 

@@ -10,7 +10,7 @@ from pymongo.errors import WriteError
 from lml_live import limits
 from lml_live.errors import Conflict, InvalidInput, NotFound, Refused, Unavailable
 from lml_live.infra.mongo import close_database, connect_database, driver_errors, ping
-from lml_live.venues.assembly import LayoutDamaged
+from lml_live.venues.assembly import LayoutDamaged, spell_again
 from lml_live.venues.demo import generate_venue
 from lml_live.venues.layout import Layout, Row, Seat, Section, Viewport, canonical_bytes, decode_layout, seal_layout
 from lml_live.venues.library import Library
@@ -321,3 +321,18 @@ async def test_a_real_connection_answers(mongo_url: str) -> None:
     database = connect_database(mongo_url, "lml")
     await ping(database)
     close_database(database)
+
+
+async def test_the_largest_layout_is_stored_and_read_whole(library: Library, mongo_database: Any) -> None:
+    """200,000 seats in one section: 25 documents of 27 MB, in one transaction. Its checks and its ids, which take as
+    long again, are other tests'."""
+    rows = tuple(
+        Row(str(row), tuple(Seat(str(n), n / 600, row / 500, "Front", f"{500 * row + n:064x}") for n in range(500)))
+        for row in range(400)
+    )
+    whole = spell_again(Layout("hall", "Field", "seated", Viewport(600, 500), (Section("Field", "seated", rows),)))
+    saved = await library._store(whole, 1, None)
+    assert saved.seat_count == limits.LAYOUT_SEATS_MAX
+    parts = limits.LAYOUT_SEATS_MAX // limits.LAYOUT_PART_SEATS
+    assert await mongo_database[SECTIONS].count_documents({}) == parts
+    assert await library.load_draft_bytes(saved) == whole.spelling.bytes_as(1, saved.hash)
