@@ -35,6 +35,7 @@ from lml_live.venues.assembly import (
     LayoutDamaged,
     check_layout,
     described,
+    hold_ids_to_labels,
     make_documents,
     put_together,
     spell_again,
@@ -319,8 +320,10 @@ class Library:
         if draft is None:
             raise Conflict(f"{layout_id} has no draft: version {known[-1].version} is {known[-1].state} already.")
         await self._hold_against_record(draft)
-        # Nothing is published whose bytes are not what their hash says.
-        await self._back_up(draft, (await self._load(draft))[1], "publish")
+        # Nothing is published whose bytes are not what their hash says, or with ids that are nobody's.
+        layout, data = await self._load(draft)
+        await asyncio.to_thread(hold_ids_to_labels, layout)
+        await self._back_up(draft, data, "publish")
         change = {"state": "published", "published_ms": self._clock(), "damaged_ms": None}
         return await self._advance(draft, ("draft",), change)
 
