@@ -43,3 +43,27 @@ FROM unnest($2::text[], $3::text[], $4::text[], $5::integer[])
     WITH ORDINALITY AS area (area_id, name, category, capacity, position)
 ON CONFLICT (event_id, area_id) DO UPDATE
 SET name = excluded.name, category = excluded.category, capacity = excluded.capacity, position = excluded.position
+
+-- name: steps_of_layout
+-- The last step on record of each version of a layout, its hash then, and when it took each.
+SELECT subject_id AS layout_id, (detail ->> 'version')::integer AS version,
+       (array_agg(substr(action, 8) ORDER BY number DESC))[1] AS state,
+       (array_agg(detail ->> 'hash' ORDER BY number DESC))[1] AS hash,
+       (extract(epoch FROM max(at) FILTER (WHERE action = 'layout.published')) * 1000)::bigint AS published_ms,
+       (extract(epoch FROM max(at) FILTER (WHERE action = 'layout.deployed')) * 1000)::bigint AS deployed_ms,
+       (extract(epoch FROM max(at) FILTER (WHERE action = 'layout.retired')) * 1000)::bigint AS retired_ms
+FROM audit_record
+WHERE action IN ('layout.published', 'layout.deployed', 'layout.retired') AND subject_id = $1
+GROUP BY 1, 2
+
+-- name: steps_of_layouts
+-- The same of every layout.
+SELECT subject_id AS layout_id, (detail ->> 'version')::integer AS version,
+       (array_agg(substr(action, 8) ORDER BY number DESC))[1] AS state,
+       (array_agg(detail ->> 'hash' ORDER BY number DESC))[1] AS hash,
+       (extract(epoch FROM max(at) FILTER (WHERE action = 'layout.published')) * 1000)::bigint AS published_ms,
+       (extract(epoch FROM max(at) FILTER (WHERE action = 'layout.deployed')) * 1000)::bigint AS deployed_ms,
+       (extract(epoch FROM max(at) FILTER (WHERE action = 'layout.retired')) * 1000)::bigint AS retired_ms
+FROM audit_record
+WHERE action IN ('layout.published', 'layout.deployed', 'layout.retired')
+GROUP BY 1, 2

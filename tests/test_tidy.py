@@ -38,7 +38,7 @@ PURE = {
     *("venues.layout", "venues.seat_index", "venues.viewport", "venues.seating", "venues.stored", "venues.demo"),
     *("venues.checks", "venues.findings", "venues.oddities", "venues.normal_form", "venues.differences"),
     "venues.overlaps",
-    *("venues.retention", "venues.assembly", "venues.edge"),
+    *("venues.retention", "venues.assembly", "venues.edge", "venues.past"),
     *("inventory.seatmap", "inventory.diffs", "inventory.resume", "inventory.records", "inventory.recovery"),
     *("inventory.rooms", "inventory.best", "inventory.plan"),
     *("pricing.quote", "pricing.events", "pricing.currencies"),

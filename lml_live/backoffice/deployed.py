@@ -39,16 +39,12 @@ class DeployedLayouts:
 
         Raises `LayoutDamaged` where what is stored is not what was deployed.
         """
-        deployed = [
-            known.version
-            for known in await self._library.status(layout_id)
-            if known.state == "deployed" and version in (None, known.version)
-        ]
-        if not deployed:
+        deployed = await self._library.newest_deployed(layout_id, version)
+        if deployed is None:
             return None
         # Read and hashed anew: an index that was kept says nothing of what is stored now.
         async with self._reading:
-            index = await self._library.load_index(layout_id, deployed[-1])
+            index = await self._library.load_index(layout_id, deployed.version)
             self._keep(index)
             return index
 

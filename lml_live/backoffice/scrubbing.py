@@ -2,8 +2,9 @@
 
 Rules keep nonsense out of MongoDB, a role keeps the server in its bounds; whoever owns the database can still write
 what he likes. Content is hashed again, and the hashes are held against PostgreSQL's: an event has the hash of the
-layout that it is sold on, so one who changes content and hash alike is found, too. What is found stops nothing that is
-on sale: workers have its index by heart (docs/decisions/029).
+layout that it is sold on, so one who changes content and hash alike is found, too; and what is on record of a version's
+steps must be true of it still (`layout_record`). What is found stops nothing that is on sale: workers have its index by
+heart (docs/decisions/029).
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from typing import Final
 import msgspec
 
 from lml_live import limits
+from lml_live.backoffice.layout_record import LayoutRecord, find_set_back
 from lml_live.errors import LmlError
 from lml_live.infra import postgres
 from lml_live.infra.postgres import Pool
@@ -59,7 +61,7 @@ def _why_astray(version: LayoutVersion | None, layout_hash: str) -> str | None:
 
 
 class Scrubbing:
-    """One version every `SCRUB_SECONDS`, then the events, then from the beginning."""
+    """One version every `SCRUB_SECONDS`, then the record and the events, then from the beginning."""
 
     def __init__(self, pool: Pool, library: Library) -> None:
         self._pool = pool
@@ -80,7 +82,7 @@ class Scrubbing:
                 log.exception("looking at stored layouts failed")
 
     async def step(self) -> None:
-        """Looks at the next version; after the last one at the events, and begins anew."""
+        """Looks at the next version; after the last one at what is on record and at the events, and begins anew."""
         version = await self._library.next_version(self._after)
         if version is not None:
             self._after = f"{version.layout_id}:{version.version}"
@@ -91,6 +93,10 @@ class Scrubbing:
         self._after = ""
         for key in await self._library.unlawful_versions():
             log.error("layout version %s was written past MongoDB's rules: nothing is done with it", key)
+        set_back = await find_set_back(LayoutRecord(self._pool), self._library)
+        METRICS.layouts_set_back.set(len(set_back))
+        for each in set_back:
+            log.error("version %d of layout %s %s: somebody has set it back", each.version, each.layout_id, each.why)
         astray = await find_astray(self._pool, self._library)
         METRICS.events_astray.set(len(astray))
         _tell(astray)

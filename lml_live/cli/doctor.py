@@ -15,6 +15,7 @@ from pymongo import AsyncMongoClient
 from pymongo.errors import PyMongoError
 
 from lml_live import limits
+from lml_live.backoffice.layout_record import LayoutRecord, find_set_back
 from lml_live.cli.logs import set_up_logging
 from lml_live.devstack import preflight
 from lml_live.devstack.engines import EngineUrls, lock_owner, running_engines
@@ -90,6 +91,10 @@ async def examine(environ: "os._Environ[str] | dict[str, str]", *, layouts: bool
     async for finding in _engines(settings, urls):
         yield finding
     mongo_url = settings.mongo_url or (urls.mongo_url if urls else None)
+    dsn = settings.postgres_dsn or (urls.postgres_dsn if urls else None)
+    if dsn is not None and mongo_url is not None:
+        async for finding in _record(settings.mongo_database, mongo_url, dsn):
+            yield finding
     if layouts and mongo_url is not None:
         async for finding in _self_checks(settings.mongo_database, mongo_url):
             yield finding
@@ -340,6 +345,25 @@ async def _layouts(name: str, url: str) -> AsyncIterator[Finding]:
     elif deployed and not unlawful:
         some = "" if len(looked) == len(deployed) else f", the first {len(looked)} looked at now"
         yield Finding("ok", "layouts", f"{len(deployed)} deployed versions have their hashes{some}")
+
+
+async def _record(name: str, url: str, dsn: str) -> AsyncIterator[Finding]:
+    """Whether MongoDB says of no version less than is on record of its steps. Where one of the two does not answer,
+    that was told already."""
+    database = connect_database(url, name)
+    try:
+        pool = await postgres.connect_pool(dsn, application_name="lml doctor", size_max=1)
+        try:
+            set_back = await find_set_back(LayoutRecord(pool), Library(database))
+        finally:
+            await pool.close()
+    except LmlError:
+        return
+    finally:
+        close_database(database)
+    for each in set_back:
+        advice = "`lml layout mend` it, and look who may write to MongoDB"
+        yield Finding("fail", "layouts", f"{each.layout_id} version {each.version} {each.why}: {advice}")
 
 
 async def _self_checks(name: str, url: str) -> AsyncIterator[Finding]:

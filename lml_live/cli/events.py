@@ -16,6 +16,7 @@ import click
 import msgspec
 
 from lml_live.backoffice.deployed import DeployedLayouts
+from lml_live.backoffice.layout_record import LayoutRecord
 from lml_live.errors import InvalidInput, LmlError, Unavailable, Violation
 from lml_live.infra import mongo, postgres
 from lml_live.infra.config import Settings, load_settings, mask_secrets
@@ -319,7 +320,7 @@ async def _with_catalogue(act: Callable[[Catalogue, Layouts], Awaitable[T]]) -> 
         mongo_url = settings.mongo_url or running(settings).mongo_url
         database = mongo.connect_database(mongo_url, settings.mongo_database)
         try:
-            layouts = DeployedLayouts(Library(database))
+            layouts = DeployedLayouts(Library(database, history=LayoutRecord(pool)))
             return await act(Catalogue(pool, layouts), layouts)
         finally:
             mongo.close_database(database)

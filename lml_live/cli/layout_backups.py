@@ -91,7 +91,8 @@ def restore_command(layout_id: str, backup_id: str | None, replace: bool) -> Non
 def mend_command(layout_id: str, version: int) -> None:
     """Puts a published version's content back into MongoDB, from a copy or backup that has its very hash.
 
-    Nothing else can come of it: what has another hash is refused. Running servers need no restart.
+    Nothing else can come of it: what has another hash is refused. What was set back in MongoDB gets the state again
+    that is on record of it. Running servers need no restart.
 
     \b
     Examples:
@@ -100,13 +101,11 @@ def mend_command(layout_id: str, version: int) -> None:
     settings = load_settings()
 
     async def act(library: Library) -> LayoutVersion:
-        known = next((each for each in await library.status(layout_id) if each.version == version), None)
-        if known is None:
-            raise NotFound(f"There is no layout {layout_id}, version {version}.")
+        wanted = await library.hash_of(layout_id, version)
         async with open_backups(settings) as backups:
-            data = await Copies(settings, backups).find(layout_id, known.hash)
+            data = await Copies(settings, backups).find(layout_id, wanted)
         if data is None:
-            raise NotFound(f"There is no whole copy of {known.hash}, in the bucket or among the backups.")
+            raise NotFound(f"There is no whole copy of {wanted}, in the bucket or among the backups.")
         return await on_record("mended", await library.mend(layout_id, version, data))
 
     mended = run(with_library(act))

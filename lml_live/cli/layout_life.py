@@ -15,6 +15,7 @@ import msgspec
 from lml_live.backoffice.layout_steps import Drafted, Step, Stepped, detail_of, record_step
 from lml_live.backoffice.trail import Trail
 from lml_live.cli.events import open_pool
+from lml_live.cli.layout_history import CommandHistory
 from lml_live.errors import LmlError, Unavailable
 from lml_live.infra.acting import Acting, acting_ends
 from lml_live.infra.config import Settings, load_settings, mask_secrets
@@ -166,7 +167,7 @@ async def _library(settings: Settings) -> AsyncIterator[Library]:
         try:
             await apply_schema(database)
             async with open_backups(settings) as backups:
-                yield Library(database, backups=backups)
+                yield Library(database, backups=backups, history=CommandHistory(settings))
         finally:
             close_database(database)
 

@@ -261,6 +261,8 @@ def routes(services: LayoutServices) -> list[web.RouteDef]:
             if layout.layout_id != request.match_info["layout"]:
                 wrong = Violation("layout_id", "is another layout's; the one of the address is expected")
                 raise InvalidInput("This layout cannot be stored here.", errors=(wrong,))
+            if expected == "*" and (draft := await library.find_draft(layout.layout_id)) is not None:
+                expected = draft.hash
             try:
                 saved = await library.replace_draft(layout, expected)
             except DraftMoved as error:
@@ -287,9 +289,11 @@ def routes(services: LayoutServices) -> list[web.RouteDef]:
 
     async def publish_layout(request: web.Request) -> web.Response:
         await require_house(request, desk, "manager")
-        expected = _if_match(request)
+        layout_id, expected = request.match_info["layout"], _if_match(request)
         try:
-            version = await library.publish_seen(request.match_info["layout"], expected)
+            version = await (
+                library.publish(layout_id) if expected == "*" else library.publish_seen(layout_id, expected)
+            )
         except DraftMoved as error:
             return _draft_moved(error)
         await services.stepped("published", version)
@@ -342,10 +346,13 @@ def _explain(body: bytes) -> tuple[Violation, ...]:
 
 
 def _if_match(request: web.Request) -> str:
-    """The hash of the draft that is meant. Raises `precondition_required`."""
+    """The hash of the draft that is meant; `*` for whatever is there (RFC 9110, 13.1.1). Raises
+    `precondition_required`."""
     named = request.headers.get("If-Match", "").strip()
     if not named:
         raise Refused("precondition_required", "Say which draft you have seen: If-Match with its ETag.")
+    if named == '"*"':
+        return ""  # A tag that is called so, and no draft's.
     return named.removeprefix("W/").strip('"')
 
 

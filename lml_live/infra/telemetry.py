@@ -90,6 +90,11 @@ class Metrics:
             "Layout versions whose stored content has another hash, as the leader last saw.",
             registry=self.registry,
         )
+        self.layouts_set_back = Gauge(
+            "lml_layouts_set_back",
+            "Layout versions of which MongoDB says less than is on record of their steps, as the leader last saw.",
+            registry=self.registry,
+        )
         self.events_astray = Gauge(
             "lml_events_astray",
             "Events whose layout in MongoDB is gone or another, as the leader last saw.",

@@ -1,5 +1,6 @@
 """From a layout to what the library stores of it, and back: checked, put together, hashed anew. Pure."""
 
+import hashlib
 from typing import Final
 
 import msgspec
@@ -7,7 +8,7 @@ import msgspec
 from lml_live.errors import LmlError, Violation
 from lml_live.venues.checks import check_and_spell
 from lml_live.venues.findings import InvalidLayout
-from lml_live.venues.layout import Layout, Spelling, count_places, count_seats, spell_layout, verify_bytes
+from lml_live.venues.layout import Layout, Spelling, count_places, count_seats, seat_id, spell_layout, verify_bytes
 from lml_live.venues.normal_form import in_nfc
 from lml_live.venues.stored import Document, LayoutVersion, documents_of, layout_of
 
@@ -86,6 +87,22 @@ def put_together(version: LayoutVersion, plan: Document | None, sections: list[D
     if described(version, layout, spelling, len(data)) != version:
         raise LayoutDamaged(f"What is stored about {version.key} is not true of its content.")
     return layout, data
+
+
+def hold_ids_to_labels(layout: Layout) -> None:
+    """Raises `LayoutDamaged` where the id of a seat does not follow from its labels: a hash says that content is what
+    was stored, and not that our program has stored it."""
+    sha256 = hashlib.sha256
+    for section in layout.sections:
+        for row in section.rows:
+            start = f"{layout.layout_id}_{section.name}_{row.label}_"
+            for seat in row.seats:
+                # What is stored is in NFC, mostly: `seat_id` itself takes three times as long, and has the last word.
+                if sha256((start + seat.number).encode()).hexdigest() == seat.seat_id:
+                    continue
+                if seat_id(layout.layout_id, section.name, row.label, seat.number) != seat.seat_id:
+                    where = f"section {section.name}, row {row.label}, seat {seat.number}"
+                    raise LayoutDamaged(f"The id of a seat of {layout.layout_id} is not its labels': {where}.")
 
 
 def described(version: LayoutVersion, layout: Layout, spelling: Spelling, size_bytes: int) -> LayoutVersion:

@@ -8,7 +8,8 @@ that it leaves, so two people who act at once cannot both succeed.
 
 A layout is several documents (`stored`), written in one transaction with the version's own, which names them by their
 `upload`. What is read is hashed again, every time: who has changed a document behind our back is found before anything
-is published, deployed or sold on it (docs/decisions/029).
+is published, deployed or sold on it. A state is in no hash: it is held against what is on record of it elsewhere, too
+(`past`; docs/decisions/029).
 """
 
 import asyncio
@@ -35,6 +36,7 @@ from lml_live.venues.assembly import (
     check_again,
     check_layout,
     described,
+    hold_ids_to_labels,
     make_documents,
     put_together,
     spell_again,
@@ -42,6 +44,7 @@ from lml_live.venues.assembly import (
 from lml_live.venues.backups import Backups
 from lml_live.venues.differences import LayoutDiff, compare_layouts
 from lml_live.venues.layout import Layout, count_places, count_seats, decode_layout, spell_layout, verify_bytes
+from lml_live.venues.past import History, next_number, put_forward, why_set_back
 from lml_live.venues.retention import Backup, Reason
 from lml_live.venues.schema import delete_upload, insert_upload
 from lml_live.venues.seat_index import LayoutIndex, index_layout
@@ -92,6 +95,7 @@ class Library:
     """The layouts of one database. Every method raises `Unavailable` where MongoDB does not answer in time.
 
     With `backups` nothing is published or deployed before its content is there: where that fails, neither is done.
+    With `history` what was set back in MongoDB is `LayoutDamaged` to whoever publishes, deploys or replaces it.
     """
 
     def __init__(
@@ -100,11 +104,13 @@ class Library:
         clock: Clock = system_clock_ms,
         log: logging.Logger = _log,
         backups: Backups | None = None,
+        history: History | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
         self._log = log
         self._backups = backups
+        self._history = history
 
     async def save_draft(self, layout: Layout, *, version: int | None = None, replace: bool = True) -> Saved:
         """Stores a layout as the draft of its id: a new one, or instead of the draft that is there.
@@ -121,8 +127,7 @@ class Library:
             if existing.fingerprint == checked.fingerprint and version in (None, existing.version):
                 return Saved(existing, False, checked.warnings)
         draft = next((existing for existing in known if existing.state == "draft"), None)
-        latest = known[-1].version if known else 0
-        target = draft.version if draft else latest + 1
+        target = draft.version if draft else await self._next_number(layout.layout_id, known)
         if version is not None and version != target:
             if any(existing.version == version for existing in known):
                 raise Refused("layout_immutable", f"Version {version} of {layout.layout_id} is published and stays so.")
@@ -134,6 +139,8 @@ class Library:
 
     async def _store(self, checked: Checked, target: int, draft: LayoutVersion | None) -> LayoutVersion:
         """Writes a checked layout as the draft `target`, instead of `draft` where there is one."""
+        if draft is not None:
+            await self._hold_against_record(draft)
         upload = new_id("upload")
         sealed, size_bytes, plan, sections = await asyncio.to_thread(make_documents, checked, target, upload)
         saved = LayoutVersion(
@@ -186,7 +193,8 @@ class Library:
         if any(existing.state == "draft" for existing in known):
             raise Conflict(f"{layout_id} has a draft already: publish it, or replace it.")
         layout, _ = await self._load(old)
-        return await self._store(await asyncio.to_thread(spell_again, layout), known[-1].version + 1, None)
+        number = await self._next_number(layout_id, known)
+        return await self._store(await asyncio.to_thread(spell_again, layout), number, None)
 
     async def back_up(self, layout_id: str, version: int | None = None, reason: Reason = "asked") -> Backup:
         """Makes a backup of a version now; without `version` of the latest. Raises `NotFound`, `LayoutDamaged`,
@@ -230,30 +238,65 @@ class Library:
             with contextlib.suppress(LayoutDamaged):
                 await self._back_up(draft, (await self._load(draft))[1], "restore")
         # Where the database was lost its numbers were, too; none of them is given twice.
-        latest = max([*(existing.version for existing in known), *(each.version for each in backups)])
-        target = latest + 1 if draft is None else draft.version
+        if draft is None:
+            target = await self._next_number(layout_id, known, *(each.version for each in backups))
+        else:
+            target = draft.version
         return Saved(await self._store(checked, target, draft), True, checked.warnings)
 
     async def mend(self, layout_id: str, version: int, data: bytes) -> LayoutVersion:
         """Puts the documents of a version back whose stored content is damaged: `data` are its canonical bytes, of a
-        backup or a copy. Nothing else can be put there: what has not the version's hash is `LayoutDamaged`."""
-        target = await self._chosen(layout_id, version)
+        backup or a copy. Nothing else can be put there: what has not the version's hash is `LayoutDamaged`. A version
+        that was set back gets the state, the hash and the moments again that are on record of it."""
+        stored, target = await self._as_on_record(layout_id, version)
         if not await asyncio.to_thread(verify_bytes, data, target.hash):
             raise LayoutDamaged(f"These are not the bytes of {target.key}, {target.hash}.")
         layout = await asyncio.to_thread(decode_layout, data)
         plan, sections = await asyncio.to_thread(documents_of, layout, target.upload)
         right = await asyncio.to_thread(lambda: described(target, layout, spell_layout(layout), len(data)))
         await asyncio.to_thread(put_together, right, plan, sections)
-        true = {name: value for name, value in msgspec.structs.asdict(right).items() if value != getattr(target, name)}
+        true = {name: value for name, value in msgspec.structs.asdict(right).items() if value != getattr(stored, name)}
         async with transaction(self._database) as session:
             if true:
-                where = {"_id": target.key, "hash": target.hash, "upload": target.upload}
+                where = {"_id": stored.key, "hash": stored.hash, "upload": stored.upload}
                 with driver_errors():
                     await self._database[VERSIONS].update_one(where, {"$set": true}, session=session)
             await delete_upload(self._database, target.upload, session)
             await insert_upload(self._database, plan, sections, session)
         await self._load(right)
         return msgspec.structs.replace(right, damaged_ms=None)
+
+    async def hash_of(self, layout_id: str, version: int) -> str:
+        """The hash that a version must have: where it was set back, the one on record. Raises `NotFound`."""
+        return (await self._as_on_record(layout_id, version))[1].hash
+
+    async def _as_on_record(self, layout_id: str, version: int) -> tuple[LayoutVersion, LayoutVersion]:
+        """A version as MongoDB has it, and as it must be; they differ where it was set back. Raises `NotFound`, and
+        `Conflict` for a draft that is rightly one."""
+        past = {} if self._history is None else await self._history.of_layout(layout_id)
+        for stored in await self.status(layout_id):
+            if stored.version == version and why_set_back(stored, past.get(version)) is not None:
+                return stored, put_forward(stored, past[version])
+        return (await self._chosen(layout_id, version),) * 2
+
+    async def _next_number(self, layout_id: str, known: tuple[LayoutVersion, ...], *others: int) -> int:
+        past = {} if self._history is None else await self._history.of_layout(layout_id)
+        return next_number(known, (*past, *others))
+
+    async def _hold_against_record(self, version: LayoutVersion) -> None:
+        """Raises `LayoutDamaged`, and logs it, where a version was set back in MongoDB; `Conflict` where it has taken a
+        step since it was read."""
+        past = (
+            None if self._history is None else (await self._history.of_layout(version.layout_id)).get(version.version)
+        )
+        why = why_set_back(version, past)
+        if why is None:
+            return
+        if version not in await self.status(version.layout_id):
+            raise Conflict(f"Version {version.version} of {version.layout_id} was changed by somebody else just now.")
+        words = f"Version {version.version} of {version.layout_id} {why}: somebody has set it back."
+        self._log.error("%s Nothing is done with it: `lml layout mend` puts it right.", words)
+        raise LayoutDamaged(words)
 
     async def _back_up(self, version: LayoutVersion, data: bytes, reason: Reason) -> Backup | None:
         if self._backups is None:
@@ -273,7 +316,8 @@ class Library:
         return await asyncio.to_thread(compare_layouts, *layouts)
 
     async def publish(self, layout_id: str) -> LayoutVersion:
-        """Makes the draft unchangeable. Raises `NotFound`, or `Conflict` where there is no draft (any more)."""
+        """Makes the draft unchangeable. Raises `NotFound`, `LayoutDamaged`, or `Conflict` where there is no draft (any
+        more)."""
         known = await self.status(layout_id)
         if not known:
             raise NotFound(f"There is no layout {layout_id}.")
@@ -312,8 +356,11 @@ class Library:
         return DraftMoved(draft, diff, done="published")
 
     async def _publish(self, draft: LayoutVersion) -> LayoutVersion:
-        # Nothing is published whose bytes are not what their hash says.
-        await self._back_up(draft, (await self._load(draft))[1], "publish")
+        await self._hold_against_record(draft)
+        # Nothing is published whose bytes are not what their hash says, or with ids that are nobody's.
+        layout, data = await self._load(draft)
+        await asyncio.to_thread(hold_ids_to_labels, layout)
+        await self._back_up(draft, data, "publish")
         change = {"state": "published", "published_ms": self._clock(), "damaged_ms": None}
         return await self._advance(draft, ("draft",), change)
 
@@ -326,6 +373,7 @@ class Library:
         target = await self._chosen(layout_id, version)
         if target.state == "retired":
             raise Conflict(f"Version {target.version} of {layout_id} is retired: make a new draft from it.")
+        await self._hold_against_record(target)
         await self._back_up(target, (await self._load(target))[1], "deploy")
         if target.state == "deployed":
             return msgspec.structs.replace(target, damaged_ms=None)
@@ -368,6 +416,16 @@ class Library:
             raise NotFound("There is no such layout.")
         if not chosen:
             raise Conflict(f"{layout_id} has no {'' if version is None else f'version {version} that is '}deployed.")
+        return chosen[-1]
+
+    async def newest_deployed(self, layout_id: str, version: int | None = None) -> LayoutVersion | None:
+        """A deployed version that a new event may be made on; without `version` the newest; None where there is none.
+        Raises `LayoutDamaged` where it was set back."""
+        known = [each for each in await self.status(layout_id) if each.state == "deployed"]
+        chosen = [each for each in known if version in (None, each.version)]
+        if not chosen:
+            return None
+        await self._hold_against_record(chosen[-1])
         return chosen[-1]
 
     async def deployed_versions(self) -> tuple[LayoutVersion, ...]:

@@ -21,6 +21,7 @@ from lml_live.venues.assembly import LayoutDamaged
 from lml_live.venues.layout import Layout, Row, Seat, Section, Viewport, decode_layout, seal_layout, seat_id, seats_of
 from lml_live.venues.library import DraftMoved, Library
 from lml_live.venues.normal_form import in_nfc
+from lml_live.venues.past import Past
 from lml_live.venues.schema import INDEXES
 from lml_live.venues.stored import (
     PLANS,
@@ -82,7 +83,8 @@ async def check_immutability(database: Database, clock: Clock = system_clock_ms)
     await _sweep(scratch, clock() - _LEFT_BEHIND_MS)
     seen: list[RuleOutcome] = []
     try:
-        async for outcome in _life(scratch, Library(scratch, clock, _log), layout_id):
+        record = _Record()
+        async for outcome in _life(scratch, Library(scratch, clock, _log, history=record), record, layout_id):
             seen.append(outcome)  # noqa: PERF401 - what was seen before a step that failed is told, too
     except _REFUSALS as error:
         seen.append(RuleOutcome("the steps after that", False, f"could not be tried: {error.message}"))
@@ -265,7 +267,9 @@ def _changed(document: Document, path: str, value: object) -> Document:
 # --- The life of a layout, tampered with
 
 
-async def _life(scratch: Collections, library: Library, layout_id: str) -> AsyncIterator[RuleOutcome]:
+async def _life(
+    scratch: Collections, library: Library, record: "_Record", layout_id: str
+) -> AsyncIterator[RuleOutcome]:
     layout, tamper = sample_layout(layout_id), _Tampering(scratch, layout_id)
     draft = (await library.save_draft(layout)).version
     sealed = decode_layout(await library.load_draft_bytes(draft))
@@ -282,6 +286,7 @@ async def _life(scratch: Collections, library: Library, layout_id: str) -> Async
     yield _refused("draft: a changed one is not published", await _said(library.publish(layout_id)), LayoutDamaged)
     await tamper.undo()
     published = await library.publish(layout_id)
+    record.note(published)
     yield RuleOutcome("published: it is the draft that was checked", published.hash == draft.hash, published.state)
     yield _refused("published: twice is refused", await _said(library.publish(layout_id)), Conflict)
     yield _refused(
@@ -302,6 +307,7 @@ async def _life(scratch: Collections, library: Library, layout_id: str) -> Async
     yield _refused("published: a changed one is not deployed", await _said(library.deploy(layout_id, 1)), LayoutDamaged)
     await tamper.undo()
     deployed = await library.deploy(layout_id, 1)
+    record.note(deployed)
     yield RuleOutcome("deployed: it is what was published", deployed.hash == draft.hash, deployed.state)
     yield RuleOutcome("deployed: seen whole, it is not called damaged", deployed.damaged_ms is None, deployed.state)
 
@@ -309,6 +315,13 @@ async def _life(scratch: Collections, library: Library, layout_id: str) -> Async
         await tamper.change(name, where, members)
         yield _refused(f"deployed: {rule} is found", await _said(library.load_index(layout_id, 1)), LayoutDamaged)
         await tamper.undo()
+    await tamper.change(VERSIONS, {}, _DRAFT_AGAIN)
+    for rule, act in (
+        ("is not published again", library.publish(layout_id)),
+        ("cannot be replaced", library.replace_draft(moved, draft.hash)),
+    ):
+        yield _refused(f"deployed: set back to a draft, it {rule}", await _said(act), LayoutDamaged)
+    await tamper.undo()
     whole = await library.load_bytes(layout_id, draft.hash)
     yield RuleOutcome("deployed: put right, it is served again", whole is not None, draft.hash)
     await tamper.change(SECTIONS, _FIRST, _MOVED)
@@ -319,13 +332,22 @@ async def _life(scratch: Collections, library: Library, layout_id: str) -> Async
     await tamper.undo()
 
     retired = await library.retire(layout_id, 1)
+    record.note(retired)
     yield _refused("retired: it is not deployed again", await _said(library.deploy(layout_id, 1)), Conflict)
+    await tamper.change(VERSIONS, {}, {"state": "deployed", "retired_ms": None})
+    yield _refused(
+        "retired: set back to deployed, no event is made on it",
+        await _said(library.newest_deployed(layout_id)),
+        LayoutDamaged,
+    )
+    await tamper.undo()
     second = await library.begin_draft(layout_id, retired.version)
     anew = decode_layout(await library.load_draft_bytes(second))
     same = [seat.seat_id for *_, seat in seats_of(anew)] == [seat.seat_id for *_, seat in seats_of(sealed)]
     yield RuleOutcome("a new version: its seats have the same ids", same, f"version {second.version}")
 
 
+_DRAFT_AGAIN: Final[Mapping[str, object]] = {"state": "draft", "published_ms": None, "deployed_ms": None}
 _FIRST: Final[Mapping[str, object]] = {"position": 0}
 _MOVED: Final[Mapping[str, object]] = {f"{_SEAT}.x": 0.11}
 _DAMAGES: Final[tuple[tuple[str, str, Mapping[str, object], Mapping[str, object] | None], ...]] = (
@@ -339,6 +361,21 @@ _DAMAGES: Final[tuple[tuple[str, str, Mapping[str, object], Mapping[str, object]
     ("another hash", VERSIONS, {}, {"hash": "0" * 64}),
     ("another number of seats", VERSIONS, {}, {"seat_count": 7}),
 )
+
+
+class _Record:
+    """What PostgreSQL has on record of a real layout; of a scratch one nothing is put there for good. Mutable."""
+
+    def __init__(self) -> None:
+        self._steps: dict[int, Past] = {}
+
+    def note(self, version: LayoutVersion) -> None:
+        assert version.state != "draft"
+        self._steps[version.version] = Past(version.version, version.state, version.hash)
+
+    async def of_layout(self, _layout_id: str) -> Mapping[int, Past]:
+        """`past.History`: of the one layout that there is."""
+        return self._steps
 
 
 class _Tampering:

@@ -9,7 +9,10 @@ import msgspec
 import pytest
 
 from lml_live.backoffice.deployed import DeployedLayouts
+from lml_live.backoffice.layout_record import LayoutRecord, find_set_back
+from lml_live.backoffice.layout_steps import record_step
 from lml_live.backoffice.scrubbing import Scrubbing, find_astray
+from lml_live.backoffice.trail import Trail
 from lml_live.cli.doctor import examine
 from lml_live.infra import postgres
 from lml_live.infra.telemetry import METRICS
@@ -20,6 +23,7 @@ from lml_live.venues.assembly import LayoutDamaged, described
 from lml_live.venues.demo import generate_venue
 from lml_live.venues.layout import canonical_bytes, seal_layout, spell_layout
 from lml_live.venues.library import Library
+from lml_live.venues.normal_form import in_nfc
 from lml_live.venues.stored import PLANS, SECTIONS, VERSIONS, documents_of
 
 HALL = generate_venue(30, "hall")
@@ -153,3 +157,98 @@ async def test_what_was_written_past_the_rules_is_told_and_hinders_no_other(
     settings = {"LML_MONGO_URL": mongo_url, "LML_DATA_DIR": str(tmp_path), "LML_PORT": "0"}
     found = [finding async for finding in examine(settings | {"LML_MONGO_DATABASE": mongo_database.name})]
     assert any("aula:1 was written past MongoDB's rules" in each.text for each in found if each.level == "fail")
+
+
+async def test_a_version_that_was_published_can_never_be_a_draft_again(
+    mongo_database: Any,
+    mongo_url: str,
+    postgres_dsn: str,
+    pool: postgres.Pool,
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Any,
+) -> None:
+    """A version's state is in no hash: one without events, set back with moments that fit, was changed and published
+    again, and nobody was told."""
+    trail, record = Trail(pool), LayoutRecord(pool)
+    library = Library(mongo_database, history=record)
+    for layout_id in ("aula", "hall"):
+        await library.save_draft(generate_venue(30, layout_id))
+        await record_step(trail, "published", await library.publish(layout_id))
+        await record_step(trail, "deployed", await library.deploy(layout_id))
+    was = (await library.status("hall"))[0]
+    assert await find_set_back(record, library) == []
+    await mongo_database[VERSIONS].update_one(
+        {"layout_id": "hall"}, {"$set": {"state": "draft", "published_ms": None, "deployed_ms": None}}
+    )
+    changed = generate_venue(29, "hall")
+    for attempt in (library.publish("hall"), library.save_draft(changed), library.replace_draft(changed, was.hash)):
+        with pytest.raises(LayoutDamaged, match="Version 1 of hall is draft in MongoDB, but was deployed"):
+            await attempt
+    [found] = await find_set_back(record, library)
+    assert (found.layout_id, found.version, found.why) == ("hall", 1, "is draft in MongoDB, but was deployed")
+    with caplog.at_level(logging.ERROR):
+        scrub = Scrubbing(pool, library)
+        for _ in range(2):  # aula, then the record and the events
+            await scrub.step()
+    assert "version 1 of layout hall is draft in MongoDB, but was deployed" in caplog.text
+    assert METRICS.layouts_set_back._value.get() == 1
+    settings = {
+        "LML_MONGO_URL": mongo_url,
+        "LML_MONGO_DATABASE": mongo_database.name,
+        "LML_POSTGRES_DSN": postgres_dsn,
+        "LML_DATA_DIR": str(tmp_path),
+        "LML_PORT": "0",
+    }
+    told = [finding.text async for finding in examine(settings) if finding.level == "fail"]
+    assert any("hall version 1 is draft in MongoDB, but was deployed" in text for text in told)
+
+    mended = await library.mend("hall", 1, canonical_bytes(seal_layout(in_nfc(generate_venue(30, "hall")))))
+    [now] = await library.status("hall")
+    assert (now.state, now.hash, now.upload, now) == ("deployed", was.hash, was.upload, mended)
+    assert (await library.deploy("hall")).state == "deployed"
+    assert await find_set_back(record, library) == []
+
+
+async def test_content_and_hash_changed_alike_are_found_without_an_event(
+    mongo_database: Any, pool: postgres.Pool
+) -> None:
+    """Also what was published and is sold on by nobody yet has the hash of its record, or is not deployed."""
+    trail, record = Trail(pool), LayoutRecord(pool)
+    library = Library(mongo_database, history=record)
+    await library.save_draft(generate_venue(30, "hall"))
+    published = await library.publish("hall")
+    await record_step(trail, "published", published)
+    await mongo_database[VERSIONS].update_one({}, {"$set": {"hash": "0" * 64}})
+    with pytest.raises(LayoutDamaged, match="has the hash 0000"):
+        await library.deploy("hall")
+    assert [each.why.split(" in MongoDB")[0] for each in await find_set_back(record, library)] == [
+        f"has the hash {'0' * 64}"
+    ]
+    assert await library.hash_of("hall", 1) == published.hash
+
+
+async def test_what_is_retired_is_not_sold_on_again(mongo_database: Any, pool: postgres.Pool) -> None:
+    """Set back to deployed, new events were made on it."""
+    trail, record = Trail(pool), LayoutRecord(pool)
+    library = Library(mongo_database, history=record)
+    await deployed(library, "hall")
+    await record_step(trail, "retired", await library.retire("hall", 1))
+    await mongo_database[VERSIONS].update_one({}, {"$set": {"state": "deployed", "retired_ms": None}})
+    with pytest.raises(LayoutDamaged, match="is deployed in MongoDB, but was retired"):
+        await Catalogue(pool, DeployedLayouts(library)).create_event(concert())
+    with pytest.raises(LayoutDamaged, match="is deployed in MongoDB, but was retired"):
+        await library.deploy("hall", 1)
+
+
+async def test_the_number_of_a_version_that_mongodb_has_lost_is_not_given_twice(
+    mongo_database: Any, pool: postgres.Pool
+) -> None:
+    """What is on record as version 1 of a layout is another content than the one that is stored now."""
+    trail, record = Trail(pool), LayoutRecord(pool)
+    library = Library(mongo_database, history=record)
+    await library.save_draft(generate_venue(30, "hall"))
+    await record_step(trail, "published", await library.publish("hall"))
+    await mongo_database[VERSIONS].delete_many({})
+    assert (await library.save_draft(generate_venue(29, "hall"))).version.version == 2
+    assert (await library.publish("hall")).version == 2
+    assert await find_set_back(record, library) == []

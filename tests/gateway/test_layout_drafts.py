@@ -97,7 +97,20 @@ async def test_of_many_who_replace_one_draft_one_does(house: House) -> None:
     assert sorted(status for status, _ in answers) == [200, *[412] * (many - 1)]
 
 
-@pytest.mark.parametrize("match", ['"0"', "*", '"' + "0" * 64 + '"'])
+async def test_an_asterisk_names_the_draft_that_is_there_whichever_it_is(house: House) -> None:
+    """`If-Match: *` (RFC 9110, 13.1.1) was answered as a tag that does not match."""
+    assert (await put(house, HALL, "*"))[0] == 412, "there is none yet"
+    await house.call("POST", "/layouts", HALL)
+    assert (await put(house, RENAMED, "*"))[0] == 200
+    assert decode_layout((await tag_of(house))[1]).name == "Great Hall"
+    assert (await put(house, RENAMED, '"*"'))[0] == 412, "a tag that is called so is another's"
+    headers = {"Authorization": f"Bearer {house.tokens['manager']}", "If-Match": "*"}
+    assert (await house.client.post("/api/v1/layouts/hall/publish", headers=headers)).status == 200
+    assert (await house.client.post("/api/v1/layouts/hall/publish", headers=headers)).status == 409
+    assert (await put(house, HALL, "*"))[0] == 412, "what is published is no draft"
+
+
+@pytest.mark.parametrize("match", ['"0"', '"' + "0" * 64 + '"'])
 async def test_a_draft_that_nobody_has_seen_is_not_replaced(house: House, match: str) -> None:
     assert (await put(house, HALL, match))[0] == 412
     await house.call("POST", "/layouts", HALL)

@@ -318,6 +318,15 @@ def test_faults_of_a_table_name_line_and_column() -> None:
     }
 
 
+@pytest.mark.parametrize("x", ["1_000", "0x10", "1e", "٣", "1 2", "inf", "nan", "1" * 400])
+def test_a_coordinate_is_a_number_as_files_write_it(x: str) -> None:
+    """Python reads `1_000` and the digits of every script as numbers; who wrote them meant something else."""
+    found = refused(f"section,row,seat,x,y\nLeft,A,1,{x},0\nLeft,A,2,1,0\n")
+    assert "a number within" in found["line 2, x"]
+    accepted = import_layout(b"section;row;seat;x;y\nLeft;A;1; -1,5 ;0\nLeft;A;2;+.5e1;0\n", filename="hall.csv")
+    assert isinstance(accepted, Imported), accepted
+
+
 def test_a_seat_listed_twice_is_a_violation() -> None:
     found = refused("section,row,seat\nLeft,A,1\nLeft,A,1\n")
     assert list(found) == ["line 3"]

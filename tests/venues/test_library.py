@@ -10,13 +10,23 @@ from pymongo.errors import WriteError
 from lml_live import limits
 from lml_live.errors import Conflict, InvalidInput, NotFound, Refused, Unavailable
 from lml_live.infra.mongo import close_database, connect_database, driver_errors, ping
-from lml_live.venues.assembly import LayoutDamaged
+from lml_live.venues.assembly import LayoutDamaged, described, spell_again
 from lml_live.venues.demo import generate_venue
-from lml_live.venues.layout import Layout, Row, Seat, Section, Viewport, canonical_bytes, decode_layout, seal_layout
+from lml_live.venues.layout import (
+    Layout,
+    Row,
+    Seat,
+    Section,
+    Viewport,
+    canonical_bytes,
+    decode_layout,
+    seal_layout,
+    spell_layout,
+)
 from lml_live.venues.library import DraftMoved, Library
 from lml_live.venues.schema import INDEXES, apply_schema
 from lml_live.venues.seat_index import index_layout
-from lml_live.venues.stored import PLANS, SECTIONS, VERSIONS, collection_rules
+from lml_live.venues.stored import PLANS, SECTIONS, VERSIONS, collection_rules, documents_of
 
 HALL = generate_venue(30, "hall")
 
@@ -345,3 +355,50 @@ async def test_a_real_connection_answers(mongo_url: str) -> None:
     database = connect_database(mongo_url, "lml")
     await ping(database)
     close_database(database)
+
+
+async def test_the_largest_layout_is_stored_and_read_whole(library: Library, mongo_database: Any) -> None:
+    """200,000 seats in one section: 25 documents of 27 MB, in one transaction. Its checks and its ids, which take as
+    long again, are other tests'."""
+    rows = tuple(
+        Row(str(row), tuple(Seat(str(n), n / 600, row / 500, "Front", f"{500 * row + n:064x}") for n in range(500)))
+        for row in range(400)
+    )
+    whole = spell_again(Layout("hall", "Field", "seated", Viewport(600, 500), (Section("Field", "seated", rows),)))
+    saved = await library._store(whole, 1, None)
+    assert saved.seat_count == limits.LAYOUT_SEATS_MAX
+    parts = limits.LAYOUT_SEATS_MAX // limits.LAYOUT_PART_SEATS
+    assert await mongo_database[SECTIONS].count_documents({}) == parts
+    assert await library.load_draft_bytes(saved) == whole.spelling.bytes_as(1, saved.hash)
+
+
+@pytest.mark.parametrize("accented", [False, True])
+async def test_a_draft_forged_with_its_hashes_is_not_published_with_a_foreign_id(
+    library: Library, mongo_database: Any, accented: bool
+) -> None:
+    """Whoever writes to MongoDB can make hashes that fit; tickets for one seat would have let in to another."""
+    hall = generate_venue(30, "hall")
+    replace = msgspec.structs.replace
+    section = replace(hall.sections[0], name="Gal\u00e9rie" if accented else "Stalls")
+    hall = seal_layout(replace(hall, sections=(section, *hall.sections[1:])))
+    draft = (await library.save_draft(hall)).version
+    right = decode_layout(await library.load_draft_bytes(draft))
+    row = right.sections[0].rows[0]
+    seats = (replace(row.seats[0], seat_id="0" * 64), *row.seats[1:])
+    section = replace(right.sections[0], rows=(replace(row, seats=seats), *right.sections[0].rows[1:]))
+    forged = replace(right, sections=(section, *right.sections[1:]))
+    spelling = spell_layout(forged)
+    forged = replace(forged, hash=spelling.hash_as(1))
+    plan, sections = documents_of(forged, draft.upload)
+    for name, documents in ((PLANS, [plan]), (SECTIONS, sections)):
+        await mongo_database[name].delete_many({})
+        await mongo_database[name].insert_many(documents)
+    true = described(draft, forged, spelling, len(spelling.bytes_as(1, forged.hash)))
+    changed = msgspec.to_builtins(replace(true, hash=forged.hash))
+    await mongo_database[VERSIONS].update_one({}, {"$set": changed})
+    assert await library.scrub((await library.status("hall"))[0]), "it is right in itself"
+    with pytest.raises(LayoutDamaged, match="The id of a seat of hall is not its labels'"):
+        await library.publish("hall")
+    assert (await library.status("hall"))[0].state == "draft"
+    await library.save_draft(hall)
+    assert (await library.publish("hall")).hash == draft.hash

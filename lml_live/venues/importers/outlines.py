@@ -9,6 +9,7 @@ from typing import Final
 from lml_live import limits
 from lml_live.venues.findings import shown
 from lml_live.venues.importers.draft import Polygon, Spot
+from lml_live.venues.importers.numerals import read_numeral
 
 _NUMBER: Final = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _TOKENS: Final = re.compile(rf"[MmLlHhVvCcSsQqTtAaZz]|{_NUMBER}|[^\s,]")
@@ -70,7 +71,7 @@ def _finite(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise OutlineError(f"holds {shown(value)}; a number is expected")
     try:
-        number = float(value)
+        number = read_numeral(value) if isinstance(value, str) else float(value)
     except (ValueError, OverflowError) as error:
         raise OutlineError(f"holds {shown(value)}; a number is expected") from error
     if not math.isfinite(number) or abs(number) > limits.VIEWPORT_MAX:

@@ -18,6 +18,7 @@ from lml_live.venues.findings import Findings, shown
 from lml_live.venues.importers.draft import Box, Draft, DraftSeat, DraftSection, DraftShape, Imported, Polygon, Spot
 from lml_live.venues.importers.finishing import Options, finish_draft
 from lml_live.venues.importers.labels import cut_label
+from lml_live.venues.importers.numerals import NUMERAL, read_numerals
 from lml_live.venues.importers.outlines import OutlineError, ellipse, read_outlines, read_path, rectangle
 from lml_live.venues.importers.placing import bounds_of
 from lml_live.venues.importers.reading import Rejected, rejected
@@ -32,9 +33,8 @@ _INHERITED: Final = (
     *("data-section", "data-row", "data-category", "data-floor"),
     *("data-accessible", "data-companion", "data-restricted-view"),
 )
-# Possessive (`++`, `*+`): a million digits or spaces before what does not fit are not parted in each possible way.
-_NUMBER: Final = re.compile(r"[-+]?(?:\d++\.?+\d*+|\.\d++)(?:[eE][-+]?\d++)?")
-_LENGTH: Final = re.compile(rf"\s*+({_NUMBER.pattern})(?:px)?\s*+")
+# Possessive, as in `numerals`.
+_LENGTH: Final = re.compile(rf"\s*+({NUMERAL})(?:px)?\s*+")
 _TRANSFORM: Final = re.compile(r"\s*+,?\s*+(matrix|translate|scale|rotate|skewX|skewY)\s*+\(([^()]*+)\)")
 _ESCAPED: Final = re.compile(r"_x([0-9A-Fa-f]{2,4})_")
 """How drawing programs write what an id may not have: `_x20_` is a space."""
@@ -130,7 +130,7 @@ class _Reader:
             self._shape(tag, attributes, path)
 
     def _canvas(self, attributes: Mapping[str, str], path: str) -> None:
-        numbers = [float(each) for each in _NUMBER.findall(attributes.get("viewBox", ""))]
+        numbers = read_numerals(attributes.get("viewBox", "")) or []
         if "viewBox" not in attributes and {"width", "height"} <= attributes.keys():
             # Other units than pixels say nothing about what is drawn inside.
             sizes = [_LENGTH.fullmatch(attributes[side]) for side in ("width", "height")]
@@ -238,9 +238,9 @@ class _Reader:
     def _transform(self, text: str, path: str) -> Matrix:
         matrix, at = _UNMOVED, 0
         while found := _TRANSFORM.match(text, at):
-            numbers = [float(each) for each in _NUMBER.findall(found[2])]
+            numbers = read_numerals(found[2])
             # A sine of infinity is none.
-            step = _step(found[1], numbers) if all(map(math.isfinite, numbers)) else None
+            step = _step(found[1], numbers) if numbers and all(map(math.isfinite, numbers)) else None
             if step is None:
                 break
             matrix, at = _product(matrix, step), found.end()

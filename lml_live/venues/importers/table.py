@@ -9,6 +9,7 @@ from lml_live import limits
 from lml_live.venues.findings import Findings, shown
 from lml_live.venues.importers.draft import Draft, DraftSeat, DraftSection, Imported, Spot
 from lml_live.venues.importers.finishing import Options, finish_draft
+from lml_live.venues.importers.numerals import read_numeral
 from lml_live.venues.importers.reading import Record, Rejected, rejected
 
 _COLUMNS: Final = {
@@ -160,7 +161,7 @@ def read_number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     try:
-        number = float(value.replace(",", ".") if isinstance(value, str) else value)
+        number = read_numeral(value.replace(",", ".")) if isinstance(value, str) else float(value)
     except (ValueError, OverflowError):
         return None
     return number if math.isfinite(number) and abs(number) <= limits.VIEWPORT_MAX else None

@@ -1,0 +1,59 @@
+"""What the audit trail knows of layouts: how far each version came. MongoDB is held against it."""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import asyncpg
+import msgspec
+
+from lml_live.infra import postgres
+from lml_live.infra.postgres import Pool
+from lml_live.venues.library import Library
+from lml_live.venues.past import Past, why_set_back
+
+_SQL: Final = postgres.statements("layouts")
+
+
+class SetBack(msgspec.Struct, frozen=True):
+    """A version of which MongoDB says less, or something else, than is on record; `why` says so in words."""
+
+    layout_id: str
+    version: int
+    why: str
+
+
+class LayoutRecord:
+    """`venues.past.History` from PostgreSQL."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def of_layout(self, layout_id: str) -> Mapping[int, Past]:
+        """By their numbers, the versions of a layout that have taken a step. Raises `Unavailable`."""
+        async with postgres.connection(self._pool) as connected:
+            return _by_layout(await connected.fetch(_SQL["steps_of_layout"], layout_id)).get(layout_id, {})
+
+    async def all(self) -> Mapping[str, Mapping[int, Past]]:
+        """The same of every layout."""
+        async with postgres.connection(self._pool) as connected:
+            return _by_layout(await connected.fetch(_SQL["steps_of_layouts"]))
+
+
+async def find_set_back(record: LayoutRecord, library: Library) -> list[SetBack]:
+    """Every version that was set back in MongoDB. Those that are gone from it events miss, and nobody else."""
+    # The record first: what happens meanwhile is ahead of it then, and not behind.
+    pasts = await record.all()
+    return [
+        SetBack(layout_id, version.version, why)
+        for layout_id in sorted(pasts)
+        for version in await library.status(layout_id)
+        if (why := why_set_back(version, pasts[layout_id].get(version.version))) is not None
+    ]
+
+
+def _by_layout(rows: Iterable[asyncpg.Record]) -> dict[str, dict[int, Past]]:
+    found: dict[str, dict[int, Past]] = {}
+    for layout_id, *fields in rows:
+        past = Past(*fields)
+        found.setdefault(layout_id, {})[past.version] = past
+    return found
