@@ -103,7 +103,7 @@ async def test_an_asterisk_names_the_draft_that_is_there_whichever_it_is(house: 
     await house.call("POST", "/layouts", HALL)
     assert (await put(house, RENAMED, "*"))[0] == 200
     assert decode_layout((await tag_of(house))[1]).name == "Great Hall"
-    assert (await put(house, RENAMED, '"*"'))[0] == 412, "a tag that is called so is another's"
+    assert (await put(house, HALL, '"*"'))[0] == 412, "a tag that is called so is another's"
     headers = {"Authorization": f"Bearer {house.tokens['manager']}", "If-Match": "*"}
     assert (await house.client.post("/api/v1/layouts/hall/publish", headers=headers)).status == 200
     assert (await house.client.post("/api/v1/layouts/hall/publish", headers=headers)).status == 409
