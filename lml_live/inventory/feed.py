@@ -5,9 +5,11 @@ knows, because an emptied Redis has nothing more to say.
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final
 
 from lml_live import limits
@@ -119,12 +121,12 @@ class Feed:
             await self._pause()
 
     async def _pause(self) -> None:
-        """Until the next tick of a room; where there is none, until one is opened."""
-        if self.rooms:
-            await asyncio.sleep(max(0.001, min(self._due.values()) - time.monotonic()))
-        else:
-            self._opened.clear()
-            await self._opened.wait()
+        """Until the next tick of a room, or until one is opened: its first tick is due at once."""
+        self._opened.clear()
+        rest = max(0.001, min(self._due.values()) - time.monotonic()) if self.rooms else None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(rest):
+                await self._opened.wait()
 
     async def _feed_due(self, now: float) -> bool:
         """Feeds the rooms whose tick it is; whether there were any."""
@@ -185,7 +187,7 @@ class Feed:
                     if self._distrusted.get(event) != room.epoch:
                         self._distrusted[event] = room.epoch
                         log.exception("event %s: its log cannot be read; its inventory is built anew", event)
-                        await _quietly(self._book.distrust(event))
+                        await _quietly(partial(self._book.distrust, event))
 
     async def _take(self, event: str, room: Room, entries: list[Any], *, tick: bool) -> None:
         async with self._locks[event]:
@@ -241,7 +243,12 @@ class Feed:
         for event in list(self.rooms):
             if now - self._used[event] > limits.ROOM_IDLE_SECONDS and not self.busy(event):
                 del self.rooms[event], self._locks[event], self._due[event], self._used[event]
-        await asyncio.gather(*(_quietly(self._check(event, room)) for event, room in list(self.rooms.items())))
+        # Where one fails the others are waited for: nothing goes on behind the feed's back.
+        done = await asyncio.gather(
+            *(_quietly(partial(self._check, event, room)) for event, room in self.rooms.items()), return_exceptions=True
+        )
+        if (error := next((error for error in done if error is not None), None)) is not None:
+            raise error
 
     async def _check(self, event: str, room: Room) -> None:
         """Whether the book is the one we know, and whole; where it is not, it is adopted in the background."""
@@ -263,9 +270,9 @@ def _sizes(sale: Sale) -> list[int]:
     return [sale.seat_count, sale.area_fields]
 
 
-async def _quietly(act: Awaitable[None]) -> None:
+async def _quietly(act: Callable[[], Awaitable[None]]) -> None:
     """The recovery of a book goes on in the background; asking for it answers `Unavailable` at once."""
     try:
-        await act
+        await act()
     except LmlError as error:
         log.debug("not yet: %s", error)

@@ -19,22 +19,21 @@ local function open_books(packed, holder, digest, address)
   return books, others
 end
 
--- What each event has of the holder's hold now: {seq, record, …} in the events' order, '' for one that is gone, or
--- another's by now (hand_over.lua); whether any is there, why the last that is not went, and whether any is another's.
-local function holds_of(books, holder)
-  local holds, any, reason, others = {}, false, 'own', false
+-- The answer to a request that was applied before: what each event has of the holder's hold now, {seq, record, …} in the
+-- events' order, '' for one that is gone, or another's by now (hand_over.lua); where none is there, that the last one went.
+local function answer_of_holds(books, holder, now)
+  local holds, any, reason = {}, false, 'own'
   for i, book in ipairs(books) do
     local record = book.raw and cmsgpack.unpack(book.raw)
     holds[2 * i - 1], holds[2 * i] = record and record[SEQ] or 0, ''
-    if record and record[HOLDER] ~= holder then
-      others = others or record[STATE] ~= 'gone'
-    elseif record and record[STATE] ~= 'gone' then
+    if record and record[HOLDER] == holder and record[STATE] ~= 'gone' then
       holds[2 * i], any = book.raw, true
-    elseif record then
+    elseif record and record[HOLDER] == holder then
       reason = record[REASON]
     end
   end
-  return holds, any, reason, others
+  if not any then return {reason == 'expired' and 'expired' or 'not_found'} end
+  return {'same', now, unpack(holds)}
 end
 
 -- The answer to a request whose key was applied before, in any of its events (an adopt forgets keys), or nil.
@@ -46,21 +45,14 @@ local function answer_of_group_key(books, holder, request_hash, now)
       applied = true
     end
   end
-  if not applied then return nil end
-  local holds, any, reason = holds_of(books, holder)
-  if not any then return {reason == 'expired' and 'expired' or 'not_found'} end
-  return {'same', now, unpack(holds)}
+  if applied then return answer_of_holds(books, holder, now) end
 end
 
--- The answer to a request whose new holds are there already, or nil: only this holder's key makes their ids, and the
--- key itself was forgotten by an adopt. Handed over they are another's, and nothing may be written in their place.
+-- The answer to a request that has made one of its new holds, or nil: only this holder's key makes their ids, and the
+-- key itself was forgotten by an adopt. Nothing may be written in their place, though they are gone, or another's by now.
 local function answer_of_ids(books, holder, now)
-  local holds, _, _, others = holds_of(books, holder)
-  for i, book in ipairs(books) do
-    if not book.change.is_there and holds[2 * i] ~= '' then return {'same', now, unpack(holds)} end
-  end
-  for _, book in ipairs(others and books or {}) do
-    if not book.change.is_there and book.raw then return {'not_found'} end
+  for _, book in ipairs(books) do
+    if book.raw and not book.change.is_there then return answer_of_holds(books, holder, now) end
   end
 end
 
@@ -120,7 +112,7 @@ local function write_hold(book, record, act, request, changed_seats, changed_are
   book.seq = record[SEQ]
 end
 
--- What was written, as `holds_of` tells it.
+-- What was written, as `answer_of_holds` tells it.
 local function written(books)
   local holds = {}
   for i, book in ipairs(books) do holds[2 * i - 1], holds[2 * i] = book.seq, book.raw end

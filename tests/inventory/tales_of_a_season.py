@@ -306,6 +306,39 @@ def redis_forgets_an_evening(s: ToldSeason) -> None:
     s.everything_agrees()
 
 
+def what_redis_forgot_is_not_taken_again(s: ToldSeason) -> None:
+    """A hold that ended after an adopt had forgotten its key was made anew by whoever asked again."""
+    s.takes("anna", wish(2, 3, 8), None)
+    s.adopt(0, "another")
+    s.moves([s.evenings[0].order[-1]], None, wish(1))
+    s.ask_again(0, another=False)
+    s.everything_agrees()
+    ben = s.takes("ben", wish(0), wish(0))
+    s.moves(ben, wish(4), wish(4))
+    for at in (0, 1):
+        s.adopt(at, "another")
+    s.gives_back(ben[1])
+    s.ask_again(0, another=False)
+    s.gives_back(ben[0])
+    s.ask_again(0, another=False)
+    s.everything_agrees()
+    cleo = s.takes("cleo", wish(0), None)
+    s.moves(cleo, wish(1), wish(5))
+    holder, named, ask = s.changes[-1]
+    for at in (0, 1):
+        s.adopt(at, "another")
+    for name in (s.evenings[1].order[-1], cleo[0]):
+        s.gives_back(name)
+        known = {at: s.held(at, one) for at, one in named.items()}
+        s.is_known(s.run(ask(False)), named, known, holder, another=False)
+    s.everything_agrees()
+    s.takes("anna", wish(2), None)
+    s.adopt(0, "another")
+    s.evenings[0].sweep(3, 110_000)
+    s.ask_again(0, another=False)
+    s.everything_agrees()
+
+
 def who_has_not_heard_of_an_evening(s: ToldSeason) -> None:
     s.falls_behind(0)
     anna = s.takes("anna", wish(0), wish(0))
@@ -327,5 +360,6 @@ TALES = [
     (beside_whom, STRICT),
     (what_channels_have, PLAIN),
     (redis_forgets_an_evening, PLAIN),
+    (what_redis_forgot_is_not_taken_again, PLAIN),
     (who_has_not_heard_of_an_evening, PLAIN),
 ]
