@@ -2,6 +2,8 @@
 
 from told import FAIR, PLAIN, Told, wish
 
+from lml_live.inventory.staff_holds import Undone
+
 
 def losses_go_over(s: Told) -> None:
     s.takes("anna", 0)
@@ -311,6 +313,18 @@ def what_the_sale_allows(s: Told) -> None:
     assert {anna, ben, cleo} < s.ref.holds.keys()
 
 
+def an_act_without_a_note(s: Told) -> None:
+    """It is done whatever was noted before it, and what became of that is still known."""
+    name, note = s.takes("anna", 0), s.note()
+    noted = s.run(s.staff.move_hold(s.event, name, [(1, "adult")], [], over_house=False, note=note))
+    other = s.run(s.staff.move_hold(s.event, name, [(2, "adult")], [], over_house=False))
+    assert isinstance(other, Undone)
+    hold = s.ref.holds[name]
+    hold.seats, hold.reason = {2}, "staff"
+    s.settle_act(note, noted)
+    s.everything_agrees()
+
+
 TALES = [
     (holds_go_over, PLAIN),
     (losses_go_over, FAIR),
@@ -322,4 +336,5 @@ TALES = [
     (what_dead_workers_took, PLAIN),
     (what_a_channel_has, PLAIN),
     (what_the_sale_allows, PLAIN),
+    (an_act_without_a_note, PLAIN),
 ]
