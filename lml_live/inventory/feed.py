@@ -121,9 +121,11 @@ class Feed:
             await self._pause()
 
     async def _pause(self) -> None:
-        """Until the next tick of a room, or until one is opened: its first tick is due at once."""
+        """Until a tick of a room, or a look at the books; or until a room is opened, whose first tick is due at once."""
         self._opened.clear()
-        rest = max(0.001, min(self._due.values()) - time.monotonic()) if self.rooms else None
+        rest = None
+        if self.rooms:
+            rest = min(limits.BOOK_CHECK_SECONDS, max(0.001, min(self._due.values()) - time.monotonic()))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(rest):
                 await self._opened.wait()

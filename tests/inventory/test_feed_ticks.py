@@ -81,6 +81,24 @@ async def test_a_room_has_its_first_tick_however_slow_the_others_are(
         await asyncio.gather(task, return_exceptions=True)
 
 
+async def test_books_are_looked_at_however_slow_the_rooms_are(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was done with a tick only: a Redis that was emptied went unnoticed for up to five seconds."""
+    monkeypatch.setattr(limits, "BOOK_CHECK_SECONDS", 0.01)
+    feed, looked = Feed(house.book, tick_ms=3_600_000), []
+
+    async def look(event: str, _room: Room) -> None:
+        looked.append(event)
+
+    monkeypatch.setattr(feed, "_check", look)
+    await feed.room(await house.open_event())
+    task = asyncio.create_task(feed.run())
+    try:
+        await eventually(lambda: len(looked) > 3)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
 @pytest.mark.parametrize("turns", range(3))
 async def test_who_ends_the_feed_ends_its_look_at_the_books(
     house: House, monkeypatch: pytest.MonkeyPatch, turns: int
