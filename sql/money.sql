@@ -44,9 +44,9 @@ SELECT b.id, b.state, coalesce(b.amount, 0) AS amount, coalesce(b.currency, '') 
          WHERE r.booking_id = b.id AND r.accepted IS NOT NULL)
         + (SELECT coalesce(sum(d.amount - d.lost_owed), 0) FROM dispute d
            WHERE d.booking_id = b.id AND d.state = 'lost'))::bigint AS given_back,
-       (CASE WHEN t.state = 'made' THEN t.sent ELSE 0 END + a.made + s.refused - v.made - v.pending)::bigint
+       (CASE WHEN t.state = 'made' THEN t.sent ELSE 0 END + a.made + s.refused - v.made - v.pending - n.back)::bigint
            AS least_transferred,
-       (coalesce(t.sent, 0) + a.sent + s.refused + s.found - v.made)::bigint AS most_transferred,
+       (coalesce(t.sent, 0) + a.sent + s.refused + s.found - v.made - n.back)::bigint AS most_transferred,
        (SELECT coalesce(sum(d.amount), 0) FROM dispute d WHERE d.booking_id = b.id AND d.state = 'open')::bigint AS disputed,
        ARRAY(SELECT bank_currency FROM dispute d WHERE d.booking_id = b.id AND bank_amount IS NOT NULL ORDER BY id)
            AS bank_currencies,
@@ -72,6 +72,8 @@ CROSS JOIN LATERAL (
     SELECT coalesce(sum(amount) FILTER (WHERE state = 'refused'), 0) AS refused,
            coalesce(sum(amount) FILTER (WHERE state = 'found'), 0) AS found
     FROM surplus_transfer r WHERE r.booking_id = b.id) AS s
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(amount), 0) AS back FROM surplus_reversal r WHERE r.booking_id = b.id) AS n
 WHERE b.id = ANY ($1::text[]) ORDER BY b.id;
 
 -- name: load_money
@@ -114,7 +116,9 @@ LEFT JOIN (
           WHERE n.state <> 'reversed'
           UNION ALL
           SELECT t.organisation_id, -n.sought FROM transfer_reversal n JOIN transfer t USING (booking_id)
-          WHERE n.state = 'made') AS moved
+          WHERE n.state = 'made'
+          UNION ALL
+          SELECT t.organisation_id, -n.amount FROM surplus_reversal n JOIN transfer t USING (booking_id)) AS moved
     GROUP BY organisation_id) AS m USING (organisation_id)
 ORDER BY a.account_id;
 

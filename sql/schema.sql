@@ -2088,14 +2088,16 @@ CREATE TABLE transfer_reversal (
 -- The daily match.
 CREATE INDEX reversal_by_time ON transfer_reversal (ended) WHERE stripe_id IS NOT NULL;
 
--- What is due after all, because the bank gave back what it had taken: a transfer of its own.
+-- What is due after all, because the bank gave back what it had taken, or what it was sent came back for no reason of
+-- ours: a transfer of its own.
 CREATE TABLE transfer_again (
     id          text PRIMARY KEY,
     booking_id  text NOT NULL REFERENCES transfer,
-    cause       text NOT NULL,                -- dispute:…; the reversal's, where there was one
+    cause       text NOT NULL,                -- dispute:…, the reversal's, where there was one; or reversal:trr_…
     venue       bigint NOT NULL,
     tax         bigint NOT NULL,
     fee         bigint NOT NULL,              -- what we keep of it again
+    returned    bigint NOT NULL DEFAULT 0,    -- what came back for no reason of ours: nobody's parts change
     netted      bigint NOT NULL,              -- what of it was kept for what the organisation owed
     sent        bigint NOT NULL,              -- what is transferred
     account_id  text NOT NULL,                -- where to
@@ -2115,7 +2117,10 @@ CREATE TABLE transfer_again (
         'made',      -- Stripe has it
         'nothing')), -- all of it was kept
     -- Nothing appears or is lost between what was taken back, what is kept and what is sent.
-    CONSTRAINT again_adds_up CHECK (sent >= 0 AND netted >= 0 AND sent + netted = venue + tax - fee),
+    CONSTRAINT again_adds_up CHECK (sent >= 0 AND netted >= 0 AND sent + netted = venue + tax - fee + returned),
+    -- A part of a booking that is due again, or what had been sent of it: never both.
+    CONSTRAINT again_is_for_one_reason CHECK (
+        returned >= 0 AND (returned = 0 OR (venue, tax, fee) = (0, 0, 0))),
     -- Where nothing is sent, nothing is waited for.
     CONSTRAINT again_of_nothing_ends CHECK ((sent = 0) = (state = 'nothing')),
     -- Stripe has it, and we know which: neither alone.
@@ -2149,6 +2154,22 @@ CREATE TABLE surplus_transfer (
 );
 -- The daily match, and the statement.
 CREATE INDEX surplus_by_booking ON surplus_transfer (booking_id);
+
+-- What Stripe took back of a transfer though nobody here decided it: by hand, or twice, as two calls under two keys can. It
+-- is the organisation's still, and sent again, less what it owes.
+CREATE TABLE surplus_reversal (
+    stripe_id    text PRIMARY KEY,            -- trr_…
+    booking_id   text NOT NULL REFERENCES transfer,
+    transfer_id  text NOT NULL,               -- tr_…: of a transfer, of one that was sent again, or of a surplus one
+    amount       bigint NOT NULL,
+    found        timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- Nothing came back.
+    CONSTRAINT surplus_reversal_is_an_amount CHECK (amount > 0)
+);
+-- The daily match, and the statement.
+CREATE INDEX surplus_reversal_by_booking ON surplus_reversal (booking_id);
+CREATE TRIGGER surplus_reversals_stay BEFORE UPDATE OR DELETE OR TRUNCATE ON surplus_reversal
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse();
 
 -- What could not be taken back: it is kept of what the organisation is due next.
 CREATE TABLE receivable (
@@ -2243,7 +2264,9 @@ BEGIN
     END IF;
     IF NEW.sought > (SELECT coalesce(t.sent, 0) FROM transfer t WHERE t.booking_id = NEW.booking_id FOR UPDATE)
        - (SELECT coalesce(sum(sought), 0) FROM transfer_reversal
-          WHERE booking_id = NEW.booking_id AND state <> 'refused') THEN
+          WHERE booking_id = NEW.booking_id AND state <> 'refused')
+       - (SELECT coalesce(sum(s.amount), 0) FROM surplus_reversal s JOIN transfer t ON t.stripe_id = s.transfer_id
+          WHERE t.booking_id = NEW.booking_id) THEN
         RAISE EXCEPTION 'booking % reverses more than was transferred', NEW.booking_id
             USING ERRCODE = 'check_violation', CONSTRAINT = 'reversal_is_within_transfer';
     END IF;
@@ -2252,7 +2275,8 @@ END $$;
 CREATE TRIGGER reversal_keeps_within BEFORE INSERT OR UPDATE ON transfer_reversal FOR EACH ROW
     EXECUTE FUNCTION reversal_keeps_within();
 
--- For a dispute that was won after all, to its organisation, never more than there is then, and decided once.
+-- For a dispute that was won after all, to its organisation, never more than there is then; or just what came back though
+-- nobody decided it. And decided once.
 CREATE FUNCTION again_keeps_within() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     decided bigint;
@@ -2260,9 +2284,11 @@ DECLARE
 BEGIN
     IF TG_OP = 'UPDATE' THEN
         IF OLD.state <> 'decided'
-           OR (OLD.id, OLD.booking_id, OLD.cause, OLD.venue, OLD.tax, OLD.fee, OLD.netted, OLD.sent, OLD.account_id, OLD.key)
+           OR (OLD.id, OLD.booking_id, OLD.cause, OLD.venue, OLD.tax, OLD.fee, OLD.returned, OLD.netted, OLD.sent,
+               OLD.account_id, OLD.key)
               IS DISTINCT FROM
-              (NEW.id, NEW.booking_id, NEW.cause, NEW.venue, NEW.tax, NEW.fee, NEW.netted, NEW.sent, NEW.account_id, NEW.key)
+              (NEW.id, NEW.booking_id, NEW.cause, NEW.venue, NEW.tax, NEW.fee, NEW.returned, NEW.netted, NEW.sent,
+               NEW.account_id, NEW.key)
         THEN
             RAISE EXCEPTION '% was decided otherwise', OLD.id
                 USING ERRCODE = 'check_violation', CONSTRAINT = 'again_stays_as_decided';
@@ -2270,8 +2296,13 @@ BEGIN
         RETURN NEW;
     END IF;
     IF NOT EXISTS (SELECT FROM dispute d
-                   WHERE d.booking_id = NEW.booking_id AND NEW.cause = 'dispute:' || d.id AND d.state = 'won') THEN
-        RAISE EXCEPTION 'booking % is sent again what no bank gave back', NEW.booking_id
+                   WHERE d.booking_id = NEW.booking_id AND NEW.cause = 'dispute:' || d.id AND d.state = 'won'
+                     AND NEW.returned = 0
+                   UNION ALL
+                   SELECT FROM surplus_reversal s
+                   WHERE s.booking_id = NEW.booking_id AND NEW.cause = 'reversal:' || s.stripe_id
+                     AND NEW.returned = s.amount) THEN
+        RAISE EXCEPTION 'booking % is sent again what nobody gave back', NEW.booking_id
             USING ERRCODE = 'check_violation', CONSTRAINT = 'again_is_what_was_given_back';
     END IF;
     SELECT t.venue + t.tax
@@ -2283,7 +2314,7 @@ BEGIN
                     - coalesce((SELECT sum(d.amount - d.lost_owed) FROM dispute d
                                 WHERE d.booking_id = b.id AND d.state = 'lost'), 0)
     INTO kept FROM booking b WHERE b.id = NEW.booking_id;
-    IF decided IS NULL OR decided + NEW.venue + NEW.tax > kept THEN
+    IF decided IS NULL OR NEW.returned = 0 AND decided + NEW.venue + NEW.tax > kept THEN
         RAISE EXCEPTION 'booking % has % left, and % more were to be transferred', NEW.booking_id, kept, NEW.sent
             USING ERRCODE = 'check_violation', CONSTRAINT = 'again_is_within_capture';
     END IF;
@@ -2329,6 +2360,8 @@ CREATE TRIGGER audit_transfers_again AFTER INSERT OR UPDATE OR DELETE ON transfe
     EXECUTE FUNCTION audit_rows('transfer_again', 'id', 'booking_id', '{}', '{}');
 CREATE TRIGGER audit_surplus AFTER INSERT OR UPDATE OR DELETE ON surplus_transfer FOR EACH ROW
     EXECUTE FUNCTION audit_rows('surplus_transfer', 'stripe_id', 'booking_id', '{}', '{}');
+CREATE TRIGGER audit_surplus_reversals AFTER INSERT ON surplus_reversal FOR EACH ROW
+    EXECUTE FUNCTION audit_rows('surplus_reversal', 'stripe_id', 'booking_id', '{}', '{}');
 CREATE TRIGGER audit_receivables AFTER INSERT OR UPDATE OR DELETE ON receivable FOR EACH ROW
     EXECUTE FUNCTION audit_rows('receivable', 'id', 'booking_id', '{}', '{}');
 CREATE TRIGGER audit_payouts AFTER INSERT OR UPDATE OR DELETE ON payout FOR EACH ROW

@@ -86,6 +86,7 @@ RIGHTS: Final[Mapping[str, frozenset[str]]] = {
     "receivable": _may("SELECT", "INSERT", update="recovered"),
     "netting": _may("SELECT", "INSERT", update="amount"),
     "surplus_transfer": _may("SELECT", "INSERT", update="state reversal_id fault ended"),
+    "surplus_reversal": _ADD,
     "transfer_again": _may("SELECT", "INSERT", update="state stripe_id made"),
     # Events and their inventory.
     "event": _may(

@@ -189,6 +189,14 @@ class SentTwiceRow(Struct, frozen=True, kw_only=True):
     state: str
 
 
+class TakenBackRow(Struct, frozen=True, kw_only=True):
+    """What came back of a transfer though nobody decided it."""
+
+    booking_id: str
+    transfer_id: str
+    amount: int
+
+
 class ReceivableRow(Struct, frozen=True, kw_only=True):
     """What its organisation owes."""
 
@@ -305,6 +313,7 @@ class Run(Struct, frozen=True, kw_only=True):
     reversals: tuple[ReversalRow, ...] = ()
     again: tuple[AgainRow, ...] = ()
     sent_twice: tuple[SentTwiceRow, ...] = ()
+    taken_back: tuple[TakenBackRow, ...] = ()
     receivables: tuple[ReceivableRow, ...] = ()
     sent_out: tuple[SentRow, ...] = ()
     paid_out: tuple[BankPayoutRow, ...] = ()

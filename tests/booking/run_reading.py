@@ -24,6 +24,7 @@ from checker_rows import (
     SentRow,
     SentTwiceRow,
     SurplusRow,
+    TakenBackRow,
     TermsRow,
     TicketRow,
     TransferRow,
@@ -163,6 +164,12 @@ async def read_run(
             SentTwiceRow,
             "SELECT s.* FROM surplus_transfer s JOIN transfer t USING (booking_id) WHERE t.event_id = $1"
             " ORDER BY s.created",
+            event,
+        ),
+        taken_back=await _read_all(
+            pool,
+            TakenBackRow,
+            "SELECT s.* FROM surplus_reversal s JOIN transfer t USING (booking_id) WHERE t.event_id = $1",
             event,
         ),
         receivables=await _read_all(

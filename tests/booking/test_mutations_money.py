@@ -17,11 +17,12 @@ from counter_house import Counter
 from every_point import charge_again
 from payout_house import organised, paid_out, their_event
 
-from lml_live.booking import accounts, bookings, claims, outbox, refunds, tickets, transfers
+from lml_live.booking import accounts, bookings, claims, outbox, refunds, surplus, tickets, transfers
 from lml_live.booking.bookings import Bookings
 from lml_live.booking.organisations import Organisations
 from lml_live.booking.stripe_connect import StripeConnect
 from lml_live.booking.stripe_payments import StripePayments
+from lml_live.booking.surplus import Surplus
 from lml_live.inventory.returns import Returns
 
 Act = Callable[[BookingHouse, str], Awaitable[None]]
@@ -155,6 +156,18 @@ async def a_line_given_back_and_paid_out(house: BookingHouse, event: str) -> Non
     await paid_out(house)
 
 
+async def taken_back_by_hand(house: BookingHouse, event: str) -> None:
+    """A part of a transfer, at Stripe's dashboard."""
+    booking = await house.sold(event, 3)
+    await paid_out(house)
+    transfer = (await house.transfers.load(booking.id)).stripe_id
+    assert transfer is not None
+    params: Any = {"amount": 1_000}
+    await house.payments.client.v1.transfers.reversals.create_async(transfer, params)
+    await house.paying.surplus.suspect([booking.id], "match")
+    await house.rest()
+
+
 # what is taken away · how · the acts that need it · the rule that is broken then
 MUTATIONS: list[tuple[str, Mutate, Act, str]] = [
     ("a capture is booked", unbooked("captured"), given_back, "I15"),
@@ -269,6 +282,9 @@ PAYOUTS: list[tuple[str, Mutate, Act, str]] = [
     ("a transfer is looked for", nothing(StripeConnect, "find_transfers", ()), sent_and_never_heard, "I16, as decided"),
     ("a transfer is booked", unbooked("transferred"), paid_and_given_back, "I15"),
     ("a reversal is booked", unbooked("reversed"), paid_and_given_back, "I16, as decided"),
+    ("what came back besides is found", nothing(Surplus, "_take_in"), taken_back_by_hand, "I15"),
+    ("what came back besides is booked", unbooked("surplus_reversed"), taken_back_by_hand, "I15"),
+    ("what came back besides is sent again", nothing(surplus, "send_back"), taken_back_by_hand, "I16, as due"),
 ]
 
 
@@ -299,7 +315,8 @@ async def test_the_same_acts_are_clean_with_everything_as_it_is(house: BookingHo
     await house.assert_right(event)
 
 
-async def test_terms_that_change_are_clean_with_everything_as_it_is(house: BookingHouse) -> None:
+@pytest.mark.parametrize("act", [paid_out_by_other_terms, taken_back_by_hand])
+async def test_payouts_are_clean_with_everything_as_it_is(house: BookingHouse, act: Act) -> None:
     event = await their_event(house, await organised(house))
-    await paid_out_by_other_terms(house, event)
+    await act(house, event)
     await house.assert_right(event)
