@@ -912,11 +912,20 @@ CREATE TABLE surplus_payment (
 );
 -- A booking's.
 CREATE INDEX surplus_payment_by_booking ON surplus_payment (booking_id);
--- What was taken and given back is not told otherwise afterwards.
-CREATE TRIGGER surplus_stays BEFORE UPDATE ON surplus_payment FOR EACH ROW
-    WHEN (OLD.returned IS NOT NULL OR (OLD.intent_id, OLD.booking_id, OLD.amount, OLD.found)
-                                      IS DISTINCT FROM (NEW.intent_id, NEW.booking_id, NEW.amount, NEW.found))
-    EXECUTE FUNCTION refuse();
+-- What was taken and given back is not told otherwise afterwards; but what went back by a dispute that was lost is owed
+-- again when the bank gives it back.
+CREATE FUNCTION surplus_payment_stays() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF (OLD.intent_id, OLD.booking_id, OLD.amount, OLD.found)
+       IS DISTINCT FROM (NEW.intent_id, NEW.booking_id, NEW.amount, NEW.found)
+       OR OLD.returned IS NOT NULL AND NOT (NEW.returned IS NULL AND EXISTS (
+           SELECT FROM surplus_dispute WHERE id = OLD.refund_id AND intent_id = OLD.intent_id AND state = 'won')) THEN
+        RAISE EXCEPTION 'what % paid went back otherwise', OLD.intent_id
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'surplus_stays';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER surplus_stays BEFORE UPDATE ON surplus_payment FOR EACH ROW EXECUTE FUNCTION surplus_payment_stays();
 CREATE TRIGGER surplus_is_kept BEFORE DELETE OR TRUNCATE ON surplus_payment
     FOR EACH STATEMENT EXECUTE FUNCTION refuse();
 
@@ -1080,13 +1089,64 @@ BEGIN
 END $$;
 CREATE TRIGGER dispute_moves BEFORE UPDATE ON dispute FOR EACH ROW EXECUTE FUNCTION dispute_moves();
 
+-- A bank does the same with what bought nothing, before it could go back or after: money alone, and the buyer's.
+CREATE TABLE surplus_dispute (
+    id             text PRIMARY KEY,          -- dp_… or du_…, Stripe's
+    intent_id      text NOT NULL REFERENCES surplus_payment,
+    booking_id     text NOT NULL REFERENCES booking,
+    amount         bigint NOT NULL,           -- minor units of the booking's currency
+    bank_amount    bigint,                    -- as the bank says it, where that is in another currency …
+    bank_currency  text,                      -- … which is this
+    reason         text NOT NULL,             -- the bank's
+    state          text NOT NULL,
+    opened         timestamptz NOT NULL DEFAULT clock_timestamp(),
+    closed         timestamptz,
+    looked_at      timestamptz NOT NULL DEFAULT now(),  -- when Stripe was last asked about it
+    -- A dispute about nothing, or one that gives.
+    CONSTRAINT surplus_dispute_is_an_amount CHECK (amount > 0),
+    -- As a dispute's.
+    CONSTRAINT surplus_dispute_state_is_known CHECK (state IN ('inquiry', 'dropped', 'open', 'won', 'lost')),
+    -- A decision of which nobody knows when it was.
+    CONSTRAINT surplus_dispute_is_closed_once CHECK ((state IN ('inquiry', 'open')) = (closed IS NULL)),
+    -- An amount whose currency nobody could say.
+    CONSTRAINT surplus_dispute_of_a_bank_is_whole CHECK (num_nonnulls(bank_amount, bank_currency) IN (0, 2))
+);
+-- The daily match.
+CREATE INDEX surplus_dispute_by_booking ON surplus_dispute (booking_id);
+-- A payment's.
+CREATE INDEX surplus_dispute_by_intent ON surplus_dispute (intent_id);
+-- Those that the poller asks about.
+CREATE INDEX surplus_dispute_by_look ON surplus_dispute (looked_at);
+
+-- Decided is decided, as a dispute of a booking's own.
+CREATE FUNCTION surplus_dispute_moves() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF OLD.state <> NEW.state AND (OLD.state, NEW.state) NOT IN (
+        ('inquiry', 'dropped'), ('inquiry', 'open'), ('dropped', 'open'), ('open', 'won'), ('open', 'lost'), ('lost', 'won'))
+       OR (OLD.id, OLD.intent_id, OLD.booking_id) IS DISTINCT FROM (NEW.id, NEW.intent_id, NEW.booking_id)
+       OR OLD.state NOT IN ('inquiry', 'dropped')
+          AND (OLD.amount, OLD.bank_amount, OLD.bank_currency)
+              IS DISTINCT FROM (NEW.amount, NEW.bank_amount, NEW.bank_currency) THEN
+        RAISE EXCEPTION 'dispute % is over', OLD.id
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'surplus_dispute_moves_legally';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER surplus_dispute_moves BEFORE UPDATE ON surplus_dispute FOR EACH ROW
+    EXECUTE FUNCTION surplus_dispute_moves();
+CREATE TRIGGER surplus_disputes_stay BEFORE DELETE OR TRUNCATE ON surplus_dispute
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse();
+
 -- What Stripe takes for a bank's trouble, and sometimes gives back: one row for each balance transaction that bore some.
 CREATE TABLE dispute_fee (
     id          text PRIMARY KEY,             -- txn_…
-    dispute_id  text NOT NULL REFERENCES dispute,
+    dispute_id  text REFERENCES dispute,
     amount      bigint NOT NULL,              -- minor units; below 0 it came back
     currency    text NOT NULL,                -- of our account at Stripe
     at          timestamptz NOT NULL DEFAULT clock_timestamp(),
+    surplus_dispute_id text REFERENCES surplus_dispute,
+    -- For the trouble of nobody, or of two.
+    CONSTRAINT dispute_fee_is_of_one CHECK (num_nonnulls(dispute_id, surplus_dispute_id) = 1),
     -- A fee of nothing.
     CONSTRAINT dispute_fee_is_an_amount CHECK (amount <> 0),
     -- No amount whose currency nobody could say.
@@ -1094,6 +1154,8 @@ CREATE TABLE dispute_fee (
 );
 -- The daily match.
 CREATE INDEX dispute_fee_by_dispute ON dispute_fee (dispute_id);
+-- The same of what bought nothing.
+CREATE INDEX dispute_fee_by_surplus ON dispute_fee (surplus_dispute_id) WHERE surplus_dispute_id IS NOT NULL;
 CREATE TRIGGER dispute_fees_stay BEFORE UPDATE OR DELETE OR TRUNCATE ON dispute_fee
     FOR EACH STATEMENT EXECUTE FUNCTION refuse();
 
@@ -1969,6 +2031,8 @@ CREATE TRIGGER audit_refunds AFTER INSERT OR UPDATE OR DELETE ON refund FOR EACH
     EXECUTE FUNCTION audit_rows('refund', 'id', 'booking_id', '{}', '{looked_at}');
 CREATE TRIGGER audit_disputes AFTER INSERT OR UPDATE OR DELETE ON dispute FOR EACH ROW
     EXECUTE FUNCTION audit_rows('dispute', 'id', 'booking_id', '{}', '{looked_at}');
+CREATE TRIGGER audit_surplus_disputes AFTER INSERT OR UPDATE ON surplus_dispute FOR EACH ROW
+    EXECUTE FUNCTION audit_rows('surplus_dispute', 'id', 'booking_id', '{}', '{looked_at}');
 CREATE TRIGGER audit_evidence AFTER INSERT OR UPDATE OR DELETE ON dispute_evidence FOR EACH ROW
     EXECUTE FUNCTION audit_rows('evidence', 'dispute_id', 'booking_id', '{body}', '{}');
 -- Who has an account, and since when.

@@ -1,4 +1,5 @@
--- What came back of transfers though nobody here decided it is booked, and sent again.
+-- What came back of transfers though nobody here decided it is booked, and sent again; what banks take of what bought
+-- nothing is booked, with what it costs.
 
 CREATE TABLE surplus_reversal (
     stripe_id    text PRIMARY KEY,
@@ -90,3 +91,70 @@ BEGIN
     END IF;
     RETURN NEW;
 END $$;
+
+-- Banks dispute what bought nothing, too.
+CREATE TABLE surplus_dispute (
+    id             text PRIMARY KEY,
+    intent_id      text NOT NULL REFERENCES surplus_payment,
+    booking_id     text NOT NULL REFERENCES booking,
+    amount         bigint NOT NULL,
+    bank_amount    bigint,
+    bank_currency  text,
+    reason         text NOT NULL,
+    state          text NOT NULL,
+    opened         timestamptz NOT NULL DEFAULT clock_timestamp(),
+    closed         timestamptz,
+    looked_at      timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT surplus_dispute_is_an_amount CHECK (amount > 0),
+    CONSTRAINT surplus_dispute_state_is_known CHECK (state IN ('inquiry', 'dropped', 'open', 'won', 'lost')),
+    CONSTRAINT surplus_dispute_is_closed_once CHECK ((state IN ('inquiry', 'open')) = (closed IS NULL)),
+    CONSTRAINT surplus_dispute_of_a_bank_is_whole CHECK (num_nonnulls(bank_amount, bank_currency) IN (0, 2))
+);
+CREATE INDEX surplus_dispute_by_booking ON surplus_dispute (booking_id);
+CREATE INDEX surplus_dispute_by_intent ON surplus_dispute (intent_id);
+CREATE INDEX surplus_dispute_by_look ON surplus_dispute (looked_at);
+CREATE FUNCTION surplus_dispute_moves() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF OLD.state <> NEW.state AND (OLD.state, NEW.state) NOT IN (
+        ('inquiry', 'dropped'), ('inquiry', 'open'), ('dropped', 'open'), ('open', 'won'), ('open', 'lost'), ('lost', 'won'))
+       OR (OLD.id, OLD.intent_id, OLD.booking_id) IS DISTINCT FROM (NEW.id, NEW.intent_id, NEW.booking_id)
+       OR OLD.state NOT IN ('inquiry', 'dropped')
+          AND (OLD.amount, OLD.bank_amount, OLD.bank_currency)
+              IS DISTINCT FROM (NEW.amount, NEW.bank_amount, NEW.bank_currency) THEN
+        RAISE EXCEPTION 'dispute % is over', OLD.id
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'surplus_dispute_moves_legally';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER surplus_dispute_moves BEFORE UPDATE ON surplus_dispute FOR EACH ROW
+    EXECUTE FUNCTION surplus_dispute_moves();
+CREATE TRIGGER surplus_disputes_stay BEFORE DELETE OR TRUNCATE ON surplus_dispute
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse();
+CREATE TRIGGER audit_surplus_disputes AFTER INSERT OR UPDATE ON surplus_dispute FOR EACH ROW
+    EXECUTE FUNCTION audit_rows('surplus_dispute', 'id', 'booking_id', '{}', '{looked_at}');
+
+ALTER TABLE dispute_fee
+    ALTER COLUMN dispute_id DROP NOT NULL,
+    ADD COLUMN surplus_dispute_id text REFERENCES surplus_dispute,
+    ADD CONSTRAINT dispute_fee_is_of_one CHECK (num_nonnulls(dispute_id, surplus_dispute_id) = 1);
+CREATE INDEX dispute_fee_by_surplus ON dispute_fee (surplus_dispute_id) WHERE surplus_dispute_id IS NOT NULL;
+
+-- What went back by a dispute that was lost is owed again when the bank gives it back.
+CREATE FUNCTION surplus_payment_stays() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF (OLD.intent_id, OLD.booking_id, OLD.amount, OLD.found)
+       IS DISTINCT FROM (NEW.intent_id, NEW.booking_id, NEW.amount, NEW.found)
+       OR OLD.returned IS NOT NULL AND NOT (NEW.returned IS NULL AND EXISTS (
+           SELECT FROM surplus_dispute WHERE id = OLD.refund_id AND intent_id = OLD.intent_id AND state = 'won')) THEN
+        RAISE EXCEPTION 'what % paid went back otherwise', OLD.intent_id
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'surplus_stays';
+    END IF;
+    RETURN NEW;
+END $$;
+DROP TRIGGER surplus_stays ON surplus_payment;
+CREATE TRIGGER surplus_stays BEFORE UPDATE ON surplus_payment FOR EACH ROW EXECUTE FUNCTION surplus_payment_stays();
+
+-- Those by which something went back before there was this table: it is in the ledger as returned, so they are over.
+INSERT INTO surplus_dispute (id, intent_id, booking_id, amount, reason, state, closed)
+SELECT refund_id, intent_id, booking_id, amount, 'general', 'lost', returned FROM surplus_payment
+WHERE refund_id ~ '^d[pu]_';

@@ -34,7 +34,10 @@ def _transferred_at_most(run: Run) -> Iterator[str]:
     for again in run.again:
         fees[again.booking_id] += again.fee
     left = Counter[str]()
+    surplus = {one.intent for one in run.surplus}
     for intent in run.intents:
+        if intent.id in surplus:
+            continue  # no organisation's, whatever banks take of it
         left[intent.booking or ""] += intent.captured - intent.refunded - intent.withdrawn
     for dispute in run.disputes:
         # While a bank decides the money is withdrawn, and nobody owes it yet.

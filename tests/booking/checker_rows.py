@@ -135,6 +135,19 @@ class SurplusRow(Struct, frozen=True):
     intent: str
     amount: int
     returned: bool
+    booking: str = ""
+    back_by: str | None = None
+    """The refund, or the dispute that was lost."""
+
+
+class SurplusDisputeRow(Struct, frozen=True, kw_only=True):
+    """A dispute of that, as PostgreSQL has it."""
+
+    id: str
+    intent_id: str
+    booking_id: str
+    amount: int
+    state: str
 
 
 class TransferRow(Struct, frozen=True, kw_only=True):
@@ -305,6 +318,7 @@ class Run(Struct, frozen=True, kw_only=True):
     """What is wrong with the audit trail's chain of the event."""
     disputes: tuple[DisputeRow, ...] = ()
     surplus: tuple[SurplusRow, ...] = ()
+    surplus_disputes: tuple[SurplusDisputeRow, ...] = ()
     transfers: tuple[TransferRow, ...] = ()
     waiting: tuple[str, ...] = ()
     """Bookings whose transfer was not decided yet."""

@@ -23,6 +23,7 @@ from checker_rows import (
     SeatLogRow,
     SentRow,
     SentTwiceRow,
+    SurplusDisputeRow,
     SurplusRow,
     TakenBackRow,
     TermsRow,
@@ -195,10 +196,18 @@ async def read_run(
             for one in made
         ),
         surplus=tuple(
-            SurplusRow(row["intent_id"], row["amount"], row["returned"] is not None)
+            SurplusRow(
+                *(row["intent_id"], row["amount"], row["returned"] is not None, row["booking_id"], row["refund_id"])
+            )
             for row in await pool.fetch(
                 "SELECT s.* FROM surplus_payment s JOIN booking b ON b.id = s.booking_id WHERE b.event_id = $1", event
             )
+        ),
+        surplus_disputes=await _read_all(
+            pool,
+            SurplusDisputeRow,
+            "SELECT d.* FROM surplus_dispute d JOIN booking b ON b.id = d.booking_id WHERE b.event_id = $1",
+            event,
         ),
         postings=await read_postings(pool, event),
         refunds=refunds,

@@ -23,6 +23,7 @@ from lml_live.booking.organisations import Organisations
 from lml_live.booking.stripe_connect import StripeConnect
 from lml_live.booking.stripe_payments import StripePayments
 from lml_live.booking.surplus import Surplus
+from lml_live.booking.surplus_disputes import SurplusDisputes
 from lml_live.inventory.returns import Returns
 
 Act = Callable[[BookingHouse, str], Awaitable[None]]
@@ -64,6 +65,17 @@ async def disputed(house: BookingHouse, event: str) -> None:
     assert booking.intent_id is not None
     await house.double.steering.open_dispute(booking.intent_id)
     await house.bookings.keep_notice("evt_1", "charge.dispute.created", booking.intent_id)
+    await house.rest()
+
+
+async def paid_for_nothing_and_disputed(house: BookingHouse, event: str) -> None:
+    """It had gone back by then."""
+    intent = await charge_again(house, await house.sold(event, 3))
+    await house.bookings.keep_notice("evt_2", "payment_intent.succeeded", intent)
+    await house.rest()
+    await house.rest()
+    await house.double.steering.open_dispute(intent, refunded=True)
+    await house.bookings.keep_notice("evt_3", "charge.dispute.created", intent)
     await house.rest()
 
 
@@ -174,6 +186,9 @@ MUTATIONS: list[tuple[str, Mutate, Act, str]] = [
     ("a refund is booked", unbooked("refund_paid"), given_back, "I15"),
     ("a dispute is booked", unbooked("disputed"), disputed, "I15"),
     ("what buys nothing goes back", nothing(Bookings, "surplus_paid"), paid_for_nothing, "I11"),
+    ("a dispute of it is found", nothing(SurplusDisputes, "found"), paid_for_nothing_and_disputed, "I11, surplus"),
+    ("a dispute of it is booked", unbooked("disputed"), paid_for_nothing_and_disputed, "I15"),
+    ("what a dispute of it costs is booked", unbooked("dispute_fee"), paid_for_nothing_and_disputed, "I15"),
     ("what buys nothing is booked", unbooked("surplus_taken"), paid_for_nothing, "I15"),
     (
         "a second intent ends",
@@ -308,7 +323,16 @@ async def test_a_guard_of_money_that_is_paid_out_is_missed(
 
 
 @pytest.mark.parametrize(
-    "act", [given_back_in_part, given_back, made_and_never_heard, disputed, given_away, refused_at_the_counter]
+    "act",
+    [
+        given_back_in_part,
+        given_back,
+        made_and_never_heard,
+        disputed,
+        paid_for_nothing_and_disputed,
+        given_away,
+        refused_at_the_counter,
+    ],
 )
 async def test_the_same_acts_are_clean_with_everything_as_it_is(house: BookingHouse, event: str, act: Act) -> None:
     await act(house, event)
