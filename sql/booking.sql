@@ -341,8 +341,9 @@ INSERT INTO stripe_notice (id, type, intent_id, account_id, payout_id) VALUES ($
 
 -- name: open_notices
 -- Notices that nobody has looked into yet.
-SELECT n.id, n.type, n.intent_id, p.booking_id, n.account_id, n.payout_id
+SELECT n.id, n.type, n.intent_id, coalesce(p.booking_id, s.booking_id) AS booking_id, n.account_id, n.payout_id
 FROM stripe_notice n LEFT JOIN payment p ON p.intent_id = n.intent_id
+LEFT JOIN surplus_payment s ON s.intent_id = n.intent_id AND n.type LIKE 'charge.dispute.%'
 WHERE n.done IS NULL AND n.due <= now() ORDER BY n.due LIMIT $1;
 
 -- name: postpone_notice

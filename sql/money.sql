@@ -44,20 +44,12 @@ SELECT b.id, b.state, coalesce(b.amount, 0) AS amount, coalesce(b.currency, '') 
          WHERE r.booking_id = b.id AND r.accepted IS NOT NULL)
         + (SELECT coalesce(sum(d.amount - d.lost_owed), 0) FROM dispute d
            WHERE d.booking_id = b.id AND d.state = 'lost'))::bigint AS given_back,
-       (CASE WHEN t.state = 'made' THEN t.sent ELSE 0 END + a.made + s.refused - v.made - v.pending)::bigint
+       (CASE WHEN t.state = 'made' THEN t.sent ELSE 0 END + a.made + s.refused - v.made - v.pending - n.back)::bigint
            AS least_transferred,
-       (coalesce(t.sent, 0) + a.sent + s.refused + s.found - v.made)::bigint AS most_transferred,
+       (coalesce(t.sent, 0) + a.sent + s.refused + s.found - v.made - n.back)::bigint AS most_transferred,
        (SELECT coalesce(sum(d.amount), 0) FROM dispute d WHERE d.booking_id = b.id AND d.state = 'open')::bigint AS disputed,
-       ARRAY(SELECT bank_currency FROM dispute d WHERE d.booking_id = b.id AND bank_amount IS NOT NULL ORDER BY id)
-           AS bank_currencies,
-       ARRAY(SELECT bank_amount FROM dispute d WHERE d.booking_id = b.id AND bank_amount IS NOT NULL ORDER BY id)
-           AS bank_amounts,
-       ARRAY(SELECT amount FROM dispute d WHERE d.booking_id = b.id AND bank_amount IS NOT NULL ORDER BY id)
-           AS bank_takes,
-       ARRAY(SELECT currency FROM dispute_fee f JOIN dispute d ON d.id = f.dispute_id
-             WHERE d.booking_id = b.id ORDER BY f.id) AS fee_currencies,
-       ARRAY(SELECT f.amount FROM dispute_fee f JOIN dispute d ON d.id = f.dispute_id
-             WHERE d.booking_id = b.id ORDER BY f.id) AS fees
+       m.lost AS lost_besides, m.disputed AS disputed_besides, k.bank_currencies, k.bank_amounts, k.bank_takes,
+       f.fee_currencies, f.fees
 FROM booking b
 LEFT JOIN payment p ON p.booking_id = b.id
 LEFT JOIN transfer t ON t.booking_id = b.id
@@ -72,6 +64,29 @@ CROSS JOIN LATERAL (
     SELECT coalesce(sum(amount) FILTER (WHERE state = 'refused'), 0) AS refused,
            coalesce(sum(amount) FILTER (WHERE state = 'found'), 0) AS found
     FROM surplus_transfer r WHERE r.booking_id = b.id) AS s
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(amount), 0) AS back FROM surplus_reversal r WHERE r.booking_id = b.id) AS n
+CROSS JOIN LATERAL (
+    -- Of what bought nothing and had gone back otherwise: what goes back by a bank is as much as was paid.
+    SELECT coalesce(sum(d.amount) FILTER (WHERE state = 'lost'), 0)::bigint AS lost,
+           coalesce(sum(d.amount) FILTER (WHERE state = 'open'), 0)::bigint AS disputed
+    FROM surplus_dispute d JOIN surplus_payment r USING (intent_id)
+    WHERE d.booking_id = b.id AND r.refund_id <> d.id) AS m
+CROSS JOIN LATERAL (
+    SELECT coalesce(array_agg(bank_currency ORDER BY id), '{}') AS bank_currencies,
+           coalesce(array_agg(bank_amount ORDER BY id), '{}') AS bank_amounts,
+           coalesce(array_agg(amount ORDER BY id), '{}') AS bank_takes
+    FROM (SELECT id, amount, bank_amount, bank_currency FROM dispute WHERE booking_id = b.id
+          UNION ALL
+          SELECT id, amount, bank_amount, bank_currency FROM surplus_dispute WHERE booking_id = b.id) AS d
+    WHERE bank_amount IS NOT NULL) AS k
+CROSS JOIN LATERAL (
+    SELECT coalesce(array_agg(currency ORDER BY id), '{}') AS fee_currencies, coalesce(array_agg(amount ORDER BY id), '{}') AS fees
+    FROM (SELECT c.id, c.currency, c.amount FROM dispute_fee c JOIN dispute d ON d.id = c.dispute_id
+          WHERE d.booking_id = b.id
+          UNION ALL
+          SELECT c.id, c.currency, c.amount FROM dispute_fee c JOIN surplus_dispute d ON d.id = c.surplus_dispute_id
+          WHERE d.booking_id = b.id) AS c) AS f
 WHERE b.id = ANY ($1::text[]) ORDER BY b.id;
 
 -- name: load_money
@@ -114,7 +129,9 @@ LEFT JOIN (
           WHERE n.state <> 'reversed'
           UNION ALL
           SELECT t.organisation_id, -n.sought FROM transfer_reversal n JOIN transfer t USING (booking_id)
-          WHERE n.state = 'made') AS moved
+          WHERE n.state = 'made'
+          UNION ALL
+          SELECT t.organisation_id, -n.amount FROM surplus_reversal n JOIN transfer t USING (booking_id)) AS moved
     GROUP BY organisation_id) AS m USING (organisation_id)
 ORDER BY a.account_id;
 
@@ -125,6 +142,9 @@ INSERT INTO stripe_notice (id, type, intent_id)
 SELECT concat_ws('-', 'match', $2::text, kind, booking_id), kind, intent_id
 FROM payment, unnest(ARRAY['charge.refund.missed', 'charge.dispute.missed']) AS kind
 WHERE booking_id = ANY ($1::text[]) AND intent_id IS NOT NULL
+UNION ALL
+SELECT concat_ws('-', 'match', $2::text, 'surplus', intent_id), 'charge.dispute.missed', intent_id
+FROM surplus_payment WHERE booking_id = ANY ($1::text[])
 UNION ALL
 SELECT concat_ws('-', 'match', $2::text, paid.intent), 'payment_intent.succeeded', paid.intent
 FROM unnest($3::text[]) AS paid (intent)

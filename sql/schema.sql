@@ -912,11 +912,20 @@ CREATE TABLE surplus_payment (
 );
 -- A booking's.
 CREATE INDEX surplus_payment_by_booking ON surplus_payment (booking_id);
--- What was taken and given back is not told otherwise afterwards.
-CREATE TRIGGER surplus_stays BEFORE UPDATE ON surplus_payment FOR EACH ROW
-    WHEN (OLD.returned IS NOT NULL OR (OLD.intent_id, OLD.booking_id, OLD.amount, OLD.found)
-                                      IS DISTINCT FROM (NEW.intent_id, NEW.booking_id, NEW.amount, NEW.found))
-    EXECUTE FUNCTION refuse();
+-- What was taken and given back is not told otherwise afterwards; but what went back by a dispute that was lost is owed
+-- again when the bank gives it back.
+CREATE FUNCTION surplus_payment_stays() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF (OLD.intent_id, OLD.booking_id, OLD.amount, OLD.found)
+       IS DISTINCT FROM (NEW.intent_id, NEW.booking_id, NEW.amount, NEW.found)
+       OR OLD.returned IS NOT NULL AND NOT (NEW.returned IS NULL AND EXISTS (
+           SELECT FROM surplus_dispute WHERE id = OLD.refund_id AND intent_id = OLD.intent_id AND state = 'won')) THEN
+        RAISE EXCEPTION 'what % paid went back otherwise', OLD.intent_id
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'surplus_stays';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER surplus_stays BEFORE UPDATE ON surplus_payment FOR EACH ROW EXECUTE FUNCTION surplus_payment_stays();
 CREATE TRIGGER surplus_is_kept BEFORE DELETE OR TRUNCATE ON surplus_payment
     FOR EACH STATEMENT EXECUTE FUNCTION refuse();
 
@@ -1080,13 +1089,64 @@ BEGIN
 END $$;
 CREATE TRIGGER dispute_moves BEFORE UPDATE ON dispute FOR EACH ROW EXECUTE FUNCTION dispute_moves();
 
+-- A bank does the same with what bought nothing, before it could go back or after: money alone, and the buyer's.
+CREATE TABLE surplus_dispute (
+    id             text PRIMARY KEY,          -- dp_… or du_…, Stripe's
+    intent_id      text NOT NULL REFERENCES surplus_payment,
+    booking_id     text NOT NULL REFERENCES booking,
+    amount         bigint NOT NULL,           -- minor units of the booking's currency
+    bank_amount    bigint,                    -- as the bank says it, where that is in another currency …
+    bank_currency  text,                      -- … which is this
+    reason         text NOT NULL,             -- the bank's
+    state          text NOT NULL,
+    opened         timestamptz NOT NULL DEFAULT clock_timestamp(),
+    closed         timestamptz,
+    looked_at      timestamptz NOT NULL DEFAULT now(),  -- when Stripe was last asked about it
+    -- A dispute about nothing, or one that gives.
+    CONSTRAINT surplus_dispute_is_an_amount CHECK (amount > 0),
+    -- As a dispute's.
+    CONSTRAINT surplus_dispute_state_is_known CHECK (state IN ('inquiry', 'dropped', 'open', 'won', 'lost')),
+    -- A decision of which nobody knows when it was.
+    CONSTRAINT surplus_dispute_is_closed_once CHECK ((state IN ('inquiry', 'open')) = (closed IS NULL)),
+    -- An amount whose currency nobody could say.
+    CONSTRAINT surplus_dispute_of_a_bank_is_whole CHECK (num_nonnulls(bank_amount, bank_currency) IN (0, 2))
+);
+-- The daily match.
+CREATE INDEX surplus_dispute_by_booking ON surplus_dispute (booking_id);
+-- A payment's.
+CREATE INDEX surplus_dispute_by_intent ON surplus_dispute (intent_id);
+-- Those that the poller asks about.
+CREATE INDEX surplus_dispute_by_look ON surplus_dispute (looked_at);
+
+-- Decided is decided, as a dispute of a booking's own.
+CREATE FUNCTION surplus_dispute_moves() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF OLD.state <> NEW.state AND (OLD.state, NEW.state) NOT IN (
+        ('inquiry', 'dropped'), ('inquiry', 'open'), ('dropped', 'open'), ('open', 'won'), ('open', 'lost'), ('lost', 'won'))
+       OR (OLD.id, OLD.intent_id, OLD.booking_id) IS DISTINCT FROM (NEW.id, NEW.intent_id, NEW.booking_id)
+       OR OLD.state NOT IN ('inquiry', 'dropped')
+          AND (OLD.amount, OLD.bank_amount, OLD.bank_currency)
+              IS DISTINCT FROM (NEW.amount, NEW.bank_amount, NEW.bank_currency) THEN
+        RAISE EXCEPTION 'dispute % is over', OLD.id
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'surplus_dispute_moves_legally';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER surplus_dispute_moves BEFORE UPDATE ON surplus_dispute FOR EACH ROW
+    EXECUTE FUNCTION surplus_dispute_moves();
+CREATE TRIGGER surplus_disputes_stay BEFORE DELETE OR TRUNCATE ON surplus_dispute
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse();
+
 -- What Stripe takes for a bank's trouble, and sometimes gives back: one row for each balance transaction that bore some.
 CREATE TABLE dispute_fee (
     id          text PRIMARY KEY,             -- txn_…
-    dispute_id  text NOT NULL REFERENCES dispute,
+    dispute_id  text REFERENCES dispute,
     amount      bigint NOT NULL,              -- minor units; below 0 it came back
     currency    text NOT NULL,                -- of our account at Stripe
     at          timestamptz NOT NULL DEFAULT clock_timestamp(),
+    surplus_dispute_id text REFERENCES surplus_dispute,
+    -- For the trouble of nobody, or of two.
+    CONSTRAINT dispute_fee_is_of_one CHECK (num_nonnulls(dispute_id, surplus_dispute_id) = 1),
     -- A fee of nothing.
     CONSTRAINT dispute_fee_is_an_amount CHECK (amount <> 0),
     -- No amount whose currency nobody could say.
@@ -1094,6 +1154,8 @@ CREATE TABLE dispute_fee (
 );
 -- The daily match.
 CREATE INDEX dispute_fee_by_dispute ON dispute_fee (dispute_id);
+-- The same of what bought nothing.
+CREATE INDEX dispute_fee_by_surplus ON dispute_fee (surplus_dispute_id) WHERE surplus_dispute_id IS NOT NULL;
 CREATE TRIGGER dispute_fees_stay BEFORE UPDATE OR DELETE OR TRUNCATE ON dispute_fee
     FOR EACH STATEMENT EXECUTE FUNCTION refuse();
 
@@ -1972,6 +2034,8 @@ CREATE TRIGGER audit_refunds AFTER INSERT OR UPDATE OR DELETE ON refund FOR EACH
     EXECUTE FUNCTION audit_rows('refund', 'id', 'booking_id', '{}', '{looked_at}');
 CREATE TRIGGER audit_disputes AFTER INSERT OR UPDATE OR DELETE ON dispute FOR EACH ROW
     EXECUTE FUNCTION audit_rows('dispute', 'id', 'booking_id', '{}', '{looked_at}');
+CREATE TRIGGER audit_surplus_disputes AFTER INSERT OR UPDATE ON surplus_dispute FOR EACH ROW
+    EXECUTE FUNCTION audit_rows('surplus_dispute', 'id', 'booking_id', '{}', '{looked_at}');
 CREATE TRIGGER audit_evidence AFTER INSERT OR UPDATE OR DELETE ON dispute_evidence FOR EACH ROW
     EXECUTE FUNCTION audit_rows('evidence', 'dispute_id', 'booking_id', '{body}', '{}');
 -- Who has an account, and since when.
@@ -2091,14 +2155,16 @@ CREATE TABLE transfer_reversal (
 -- The daily match.
 CREATE INDEX reversal_by_time ON transfer_reversal (ended) WHERE stripe_id IS NOT NULL;
 
--- What is due after all, because the bank gave back what it had taken: a transfer of its own.
+-- What is due after all, because the bank gave back what it had taken, or what it was sent came back for no reason of
+-- ours: a transfer of its own.
 CREATE TABLE transfer_again (
     id          text PRIMARY KEY,
     booking_id  text NOT NULL REFERENCES transfer,
-    cause       text NOT NULL,                -- dispute:…; the reversal's, where there was one
+    cause       text NOT NULL,                -- dispute:…, the reversal's, where there was one; or reversal:trr_…
     venue       bigint NOT NULL,
     tax         bigint NOT NULL,
     fee         bigint NOT NULL,              -- what we keep of it again
+    returned    bigint NOT NULL DEFAULT 0,    -- what came back for no reason of ours: nobody's parts change
     netted      bigint NOT NULL,              -- what of it was kept for what the organisation owed
     sent        bigint NOT NULL,              -- what is transferred
     account_id  text NOT NULL,                -- where to
@@ -2118,7 +2184,10 @@ CREATE TABLE transfer_again (
         'made',      -- Stripe has it
         'nothing')), -- all of it was kept
     -- Nothing appears or is lost between what was taken back, what is kept and what is sent.
-    CONSTRAINT again_adds_up CHECK (sent >= 0 AND netted >= 0 AND sent + netted = venue + tax - fee),
+    CONSTRAINT again_adds_up CHECK (sent >= 0 AND netted >= 0 AND sent + netted = venue + tax - fee + returned),
+    -- A part of a booking that is due again, or what had been sent of it: never both.
+    CONSTRAINT again_is_for_one_reason CHECK (
+        returned >= 0 AND (returned = 0 OR (venue, tax, fee) = (0, 0, 0))),
     -- Where nothing is sent, nothing is waited for.
     CONSTRAINT again_of_nothing_ends CHECK ((sent = 0) = (state = 'nothing')),
     -- Stripe has it, and we know which: neither alone.
@@ -2152,6 +2221,22 @@ CREATE TABLE surplus_transfer (
 );
 -- The daily match, and the statement.
 CREATE INDEX surplus_by_booking ON surplus_transfer (booking_id);
+
+-- What Stripe took back of a transfer though nobody here decided it: by hand, or twice, as two calls under two keys can. It
+-- is the organisation's still, and sent again, less what it owes.
+CREATE TABLE surplus_reversal (
+    stripe_id    text PRIMARY KEY,            -- trr_…
+    booking_id   text NOT NULL REFERENCES transfer,
+    transfer_id  text NOT NULL,               -- tr_…: of a transfer, of one that was sent again, or of a surplus one
+    amount       bigint NOT NULL,
+    found        timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- Nothing came back.
+    CONSTRAINT surplus_reversal_is_an_amount CHECK (amount > 0)
+);
+-- The daily match, and the statement.
+CREATE INDEX surplus_reversal_by_booking ON surplus_reversal (booking_id);
+CREATE TRIGGER surplus_reversals_stay BEFORE UPDATE OR DELETE OR TRUNCATE ON surplus_reversal
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse();
 
 -- What could not be taken back: it is kept of what the organisation is due next.
 CREATE TABLE receivable (
@@ -2246,7 +2331,9 @@ BEGIN
     END IF;
     IF NEW.sought > (SELECT coalesce(t.sent, 0) FROM transfer t WHERE t.booking_id = NEW.booking_id FOR UPDATE)
        - (SELECT coalesce(sum(sought), 0) FROM transfer_reversal
-          WHERE booking_id = NEW.booking_id AND state <> 'refused') THEN
+          WHERE booking_id = NEW.booking_id AND state <> 'refused')
+       - (SELECT coalesce(sum(s.amount), 0) FROM surplus_reversal s JOIN transfer t ON t.stripe_id = s.transfer_id
+          WHERE t.booking_id = NEW.booking_id) THEN
         RAISE EXCEPTION 'booking % reverses more than was transferred', NEW.booking_id
             USING ERRCODE = 'check_violation', CONSTRAINT = 'reversal_is_within_transfer';
     END IF;
@@ -2255,7 +2342,8 @@ END $$;
 CREATE TRIGGER reversal_keeps_within BEFORE INSERT OR UPDATE ON transfer_reversal FOR EACH ROW
     EXECUTE FUNCTION reversal_keeps_within();
 
--- For a dispute that was won after all, to its organisation, never more than there is then, and decided once.
+-- For a dispute that was won after all, to its organisation, never more than there is then; or just what came back though
+-- nobody decided it. And decided once.
 CREATE FUNCTION again_keeps_within() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     decided bigint;
@@ -2263,9 +2351,11 @@ DECLARE
 BEGIN
     IF TG_OP = 'UPDATE' THEN
         IF OLD.state <> 'decided'
-           OR (OLD.id, OLD.booking_id, OLD.cause, OLD.venue, OLD.tax, OLD.fee, OLD.netted, OLD.sent, OLD.account_id, OLD.key)
+           OR (OLD.id, OLD.booking_id, OLD.cause, OLD.venue, OLD.tax, OLD.fee, OLD.returned, OLD.netted, OLD.sent,
+               OLD.account_id, OLD.key)
               IS DISTINCT FROM
-              (NEW.id, NEW.booking_id, NEW.cause, NEW.venue, NEW.tax, NEW.fee, NEW.netted, NEW.sent, NEW.account_id, NEW.key)
+              (NEW.id, NEW.booking_id, NEW.cause, NEW.venue, NEW.tax, NEW.fee, NEW.returned, NEW.netted, NEW.sent,
+               NEW.account_id, NEW.key)
         THEN
             RAISE EXCEPTION '% was decided otherwise', OLD.id
                 USING ERRCODE = 'check_violation', CONSTRAINT = 'again_stays_as_decided';
@@ -2273,8 +2363,13 @@ BEGIN
         RETURN NEW;
     END IF;
     IF NOT EXISTS (SELECT FROM dispute d
-                   WHERE d.booking_id = NEW.booking_id AND NEW.cause = 'dispute:' || d.id AND d.state = 'won') THEN
-        RAISE EXCEPTION 'booking % is sent again what no bank gave back', NEW.booking_id
+                   WHERE d.booking_id = NEW.booking_id AND NEW.cause = 'dispute:' || d.id AND d.state = 'won'
+                     AND NEW.returned = 0
+                   UNION ALL
+                   SELECT FROM surplus_reversal s
+                   WHERE s.booking_id = NEW.booking_id AND NEW.cause = 'reversal:' || s.stripe_id
+                     AND NEW.returned = s.amount) THEN
+        RAISE EXCEPTION 'booking % is sent again what nobody gave back', NEW.booking_id
             USING ERRCODE = 'check_violation', CONSTRAINT = 'again_is_what_was_given_back';
     END IF;
     SELECT t.venue + t.tax
@@ -2286,7 +2381,7 @@ BEGIN
                     - coalesce((SELECT sum(d.amount - d.lost_owed) FROM dispute d
                                 WHERE d.booking_id = b.id AND d.state = 'lost'), 0)
     INTO kept FROM booking b WHERE b.id = NEW.booking_id;
-    IF decided IS NULL OR decided + NEW.venue + NEW.tax > kept THEN
+    IF decided IS NULL OR NEW.returned = 0 AND decided + NEW.venue + NEW.tax > kept THEN
         RAISE EXCEPTION 'booking % has % left, and % more were to be transferred', NEW.booking_id, kept, NEW.sent
             USING ERRCODE = 'check_violation', CONSTRAINT = 'again_is_within_capture';
     END IF;
@@ -2332,6 +2427,8 @@ CREATE TRIGGER audit_transfers_again AFTER INSERT OR UPDATE OR DELETE ON transfe
     EXECUTE FUNCTION audit_rows('transfer_again', 'id', 'booking_id', '{}', '{}');
 CREATE TRIGGER audit_surplus AFTER INSERT OR UPDATE OR DELETE ON surplus_transfer FOR EACH ROW
     EXECUTE FUNCTION audit_rows('surplus_transfer', 'stripe_id', 'booking_id', '{}', '{}');
+CREATE TRIGGER audit_surplus_reversals AFTER INSERT ON surplus_reversal FOR EACH ROW
+    EXECUTE FUNCTION audit_rows('surplus_reversal', 'stripe_id', 'booking_id', '{}', '{}');
 CREATE TRIGGER audit_receivables AFTER INSERT OR UPDATE OR DELETE ON receivable FOR EACH ROW
     EXECUTE FUNCTION audit_rows('receivable', 'id', 'booking_id', '{}', '{}');
 CREATE TRIGGER audit_payouts AFTER INSERT OR UPDATE OR DELETE ON payout FOR EACH ROW

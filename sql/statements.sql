@@ -38,9 +38,13 @@ GROUP BY event_id;
 -- name: back_of_events
 -- What has come back of it, and what is on its way back.
 SELECT t.event_id,
-       coalesce(sum(r.sought) FILTER (WHERE r.state = 'made'), 0)::bigint AS made,
-       coalesce(sum(r.sought) FILTER (WHERE r.state = 'pending'), 0)::bigint AS pending
-FROM transfer t JOIN transfer_reversal r ON r.booking_id = t.booking_id
+       coalesce(sum(r.amount) FILTER (WHERE r.state = 'made'), 0)::bigint AS made,
+       coalesce(sum(r.amount) FILTER (WHERE r.state = 'pending'), 0)::bigint AS pending
+FROM transfer t
+CROSS JOIN LATERAL (
+    SELECT state, sought AS amount FROM transfer_reversal WHERE booking_id = t.booking_id
+    UNION ALL
+    SELECT 'made', amount FROM surplus_reversal WHERE booking_id = t.booking_id) AS r
 WHERE t.event_id = ANY ($1::text[]) GROUP BY t.event_id;
 
 -- name: stuck_of_events

@@ -12,6 +12,29 @@ SELECT stripe_id, id FROM transfer_again WHERE booking_id = $1 AND state <> 'not
 UNION ALL
 SELECT stripe_id, 'surplus' FROM surplus_transfer WHERE booking_id = $1;
 
+-- name: known_reversals
+-- What is known to have come back of them.
+SELECT stripe_id FROM transfer_reversal WHERE booking_id = $1 AND stripe_id IS NOT NULL
+UNION ALL
+SELECT reversal_id FROM surplus_transfer WHERE booking_id = $1 AND reversal_id IS NOT NULL
+UNION ALL
+SELECT stripe_id FROM surplus_reversal WHERE booking_id = $1;
+
+-- name: transfers_at_rest
+-- Those of a booking that nobody here is taking anything back of: what comes back besides may be why Stripe refuses ours,
+-- and only then is it known what is still owed.
+SELECT stripe_id FROM transfer t
+WHERE booking_id = $1 AND state = 'made'
+  AND NOT EXISTS (SELECT FROM transfer_reversal r WHERE r.booking_id = t.booking_id AND r.state = 'pending')
+UNION ALL
+SELECT stripe_id FROM transfer_again WHERE booking_id = $1 AND state = 'made'
+UNION ALL
+SELECT stripe_id FROM surplus_transfer WHERE booking_id = $1 AND state <> 'found';
+
+-- name: add_reversal
+-- What came back though nobody decided it.
+INSERT INTO surplus_reversal (stripe_id, booking_id, transfer_id, amount) VALUES ($1, $2, $3, $4);
+
 -- name: add_surplus
 -- A transfer that nobody decided; nothing where that was known.
 INSERT INTO surplus_transfer (stripe_id, booking_id, amount, key) VALUES ($1, $2, $3, $4)

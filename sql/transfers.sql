@@ -108,15 +108,18 @@ WHERE booking_id = $1 AND state = 'decided'
 RETURNING sent;
 
 -- name: reversed_before
--- What was decided to come back of a transfer and was not sent again, and what Stripe was asked for and has not refused.
-SELECT r.venue - a.venue AS venue, r.tax - a.tax AS tax, r.fee - a.fee AS fee, r.sought
+-- What was decided to come back of a transfer and was not sent again; and what Stripe was asked for and has not refused,
+-- with what came back of it besides.
+SELECT r.venue - a.venue AS venue, r.tax - a.tax AS tax, r.fee - a.fee AS fee, r.sought + s.amount AS sought
 FROM (SELECT coalesce(sum(venue), 0)::bigint AS venue, coalesce(sum(tax), 0)::bigint AS tax,
              coalesce(sum(fee), 0)::bigint AS fee,
              coalesce(sum(sought) FILTER (WHERE state <> 'refused'), 0)::bigint AS sought
       FROM transfer_reversal WHERE booking_id = $1) AS r,
      (SELECT coalesce(sum(venue), 0)::bigint AS venue, coalesce(sum(tax), 0)::bigint AS tax,
              coalesce(sum(fee), 0)::bigint AS fee
-      FROM transfer_again WHERE booking_id = $1) AS a;
+      FROM transfer_again WHERE booking_id = $1) AS a,
+     (SELECT coalesce(sum(amount), 0)::bigint AS amount
+      FROM surplus_reversal n JOIN transfer t ON t.stripe_id = n.transfer_id WHERE t.booking_id = $1) AS s;
 
 -- name: account_of_transfer
 -- Where its organisation is paid, whether it can be now or not.
@@ -124,8 +127,8 @@ SELECT a.account_id FROM transfer t JOIN connected_account a USING (organisation
 
 -- name: decide_again
 -- It is sent again.
-INSERT INTO transfer_again (id, booking_id, cause, venue, tax, fee, netted, sent, account_id, key, state)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11);
+INSERT INTO transfer_again (id, booking_id, cause, venue, tax, fee, returned, netted, sent, account_id, key, state)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12);
 
 -- name: load_again
 -- The one that a row of the outbox is for, with the currency of its booking, and whether its own turn has come: Stripe

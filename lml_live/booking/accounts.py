@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from lml_live.booking.ledger import Entry, Posting, Shares, Tender, entries, postings, share_out
+from lml_live.booking.payments import DisputeMove
 from lml_live.booking.states import BookingState
 from lml_live.infra import postgres
 from lml_live.infra.postgres import Connection
@@ -41,6 +42,12 @@ async def post(
     The same posting about the same thing a second time is a defect, and refused (`booked_once`).
     """
     await write_entries(connected, booking, currency, posting, entries(posting, shares), about=about)
+
+
+async def post_fee(connected: Connection, booking: str, move: DisputeMove) -> None:
+    """Books what Stripe took for a dispute beside its amount, or gave back of that, in the currency of that."""
+    posting: Posting = "dispute_fee" if move.fee > 0 else "dispute_fee_back"
+    await post(connected, booking, move.currency, posting, Shares(0, 0, 0, abs(move.fee)), about=move.id)
 
 
 async def write_entries(

@@ -91,6 +91,9 @@ class Aftercare:
                 # It was paid since. Booked now, nobody would look at it when the booking is confirmed.
                 raise PaymentFault("unknown", f"It is {state}, and disputed.")
             await self._disputes.found(booking, found)
+        if self._payments is not None:
+            for other in await self._disputes.of_surplus.intents(booking):
+                await self._disputes.of_surplus.found(booking, other, await self._payments.find_disputes(other))
 
     async def _paid_intent(self, booking: str) -> tuple[str | None, BookingState | None]:
         """A booking's intent, and its state once that is known to be paid: the word of that may be late, or lost."""
@@ -156,8 +159,11 @@ class Aftercare:
                     if fault.kind != "refused":
                         raise
                     made, refused = await self._surplus_refund(work.intent, named), fault
-            back = made.id if made is not None else await self._taken_by_bank(work, work.intent, amount, refused)
-            await self._bookings.surplus_returned(work.booking, work.intent, back)
+            if made is not None:
+                await self._bookings.surplus_returned(work.booking, work.intent, made.id)
+            else:
+                bank = await self._taken_by_bank(work, work.intent, amount, refused)
+                await self._bookings.surplus_returned(work.booking, work.intent, bank, by_bank=True)
         await self._bookings.finish_work(work, outcome)
 
     async def _taken_by_bank(self, work: Work, intent: str, amount: int, fault: PaymentFault | None) -> str:
@@ -165,6 +171,7 @@ class Aftercare:
         assert self._payments is not None
         assert fault is not None
         disputes = await self._payments.find_disputes(intent)
+        await self._disputes.of_surplus.found(work.booking, intent, disputes)
         lost = [one for one in disputes if one.state == "lost" and one.amount >= amount]
         if lost:
             return lost[0].id

@@ -255,15 +255,16 @@ class Bookings(Outbox, Inbox):
         assert row is not None
         return row["amount"], row["returned"] is not None
 
-    async def surplus_returned(self, booking: str, intent: str, refund: str) -> None:
-        """Stripe has taken its refund; told again, nothing happens."""
+    async def surplus_returned(self, booking: str, intent: str, refund: str, *, by_bank: bool = False) -> None:
+        """Stripe has taken its refund, or a bank took it, which is booked by then; told again, nothing happens."""
         async with postgres.transaction(self._pool) as connected:
             row = await connected.fetchrow(_SQL["lock_booking"], booking)
             assert row is not None
             amount = await connected.fetchval(_SQL["return_surplus"], intent, refund)
             if amount is not None:
-                shares = Shares(0, 0, 0, owed=amount)
-                await post(connected, booking, row["currency"], "surplus_returned", shares, about=intent)
+                if not by_bank:
+                    shares = Shares(0, 0, 0, owed=amount)
+                    await post(connected, booking, row["currency"], "surplus_returned", shares, about=intent)
                 await connected.execute(_SQL["touch_booking"], booking)
 
     async def create_refused(self, booking: str) -> None:

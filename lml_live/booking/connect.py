@@ -20,12 +20,14 @@ class StripeAccount(Struct, frozen=True, kw_only=True):
 
 
 class StripeTransfer(Struct, frozen=True):
-    """A transfer that Stripe has made. `booking` is whose it is, or None; `key` what we named it by beside that."""
+    """A transfer that Stripe has made. `booking` is whose it is, or None; `key` what we named it by beside that;
+    `reversed` what came back of it, whoever took it."""
 
     id: str
     amount: int
     booking: str | None
     key: str | None = None
+    reversed: int = 0
 
 
 class StripeReversal(Struct, frozen=True):
@@ -33,6 +35,7 @@ class StripeReversal(Struct, frozen=True):
 
     id: str
     key: str | None
+    amount: int
 
 
 class StripePayout(Struct, frozen=True, kw_only=True):

@@ -13,12 +13,13 @@ import asyncpg
 
 from lml_live import limits
 from lml_live.booking import refunds
-from lml_live.booking.accounts import post, write_entries
+from lml_live.booking.accounts import post, post_fee
 from lml_live.booking.evidence import plan_evidence
-from lml_live.booking.ledger import Posting, Shares, entries
+from lml_live.booking.ledger import Shares
 from lml_live.booking.payments import DisputeState, StripeDispute
 from lml_live.booking.refunding import lost_of_rest, state_of_money, what_is_left
 from lml_live.booking.states import BookingState, may_move
+from lml_live.booking.surplus_disputes import SurplusDisputes
 from lml_live.booking.transfers import give_again, take_back
 from lml_live.infra import postgres
 from lml_live.infra.postgres import Connection, Pool
@@ -34,12 +35,13 @@ class Disputes:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self.of_surplus: Final = SurplusDisputes(pool)
 
     async def to_look_at(self, count: int, seconds: float) -> set[str]:
         """Bookings whose disputes are open, or ended lately, and were not asked about for so long."""
         async with postgres.connection(self._pool) as connected:
             rows = await connected.fetch(_SQL["disputes_to_look_at"], count, seconds, limits.DISPUTE_LOOK_DAYS)
-        return {row["booking_id"] for row in rows}
+        return {row["booking_id"] for row in rows} | await self.of_surplus.to_look_at(count, seconds)
 
     async def found(self, booking: str, at_stripe: Sequence[StripeDispute]) -> None:
         """Draws the consequences of what Stripe says of a booking's disputes."""
@@ -132,9 +134,7 @@ class Disputes:
             if not move.fee:
                 continue
             if await connected.fetchval(_SQL["keep_fee"], move.id, one.id, move.fee, move.currency) is not None:
-                posting: Posting = "dispute_fee" if move.fee > 0 else "dispute_fee_back"
-                made = entries(posting, Shares(0, 0, 0, abs(move.fee)))
-                await write_entries(connected, row["id"], move.currency, posting, made, about=move.id)
+                await post_fee(connected, row["id"], move)
                 await connected.execute(_BOOKING["touch_booking"], row["id"])
 
     async def _settle(self, connected: Connection, row: asyncpg.Record, disputes: set[DisputeState]) -> None:

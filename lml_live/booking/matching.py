@@ -287,6 +287,8 @@ def _booked(row: asyncpg.Record) -> Booked:
         given_back=row["given_back"],
         transferred=(max(0, row["least_transferred"]), row["most_transferred"]),
         disputed=row["disputed"],
+        lost_besides=row["lost_besides"],
+        disputed_besides=row["disputed_besides"],
         foreign=tuple(map(Foreign, row["bank_currencies"], row["bank_amounts"], row["bank_takes"])),
         fees=tuple(zip(row["fee_currencies"], row["fees"], strict=True)),
     )

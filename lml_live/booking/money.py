@@ -29,6 +29,9 @@ Kind = Literal[
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 TransactionKind = Literal["charge", "refund", "dispute", "transfer", "reversal"]
+_PAID: Final[frozenset[BookingState]] = frozenset(
+    {"confirmed", "partially_refunded", "refunded", "disputed", "charged_back"}
+)
 _OF_BUYERS: Final = frozenset({"charge", "refund", "dispute"})
 
 
@@ -81,6 +84,10 @@ class Booked(Struct, frozen=True, kw_only=True):
     """What an organisation has of it, at least and at most: what was decided last may or may not be done."""
     disputed: int = 0
     """What banks have not decided about; it may be more than was left, where a refund was faster."""
+    lost_besides: int = 0
+    """By disputes of what bought nothing and had gone back: banks took it once more …"""
+    disputed_besides: int = 0
+    """… or have not decided."""
     foreign: tuple[Foreign, ...] = ()
     fees: tuple[tuple[str, int], ...] = ()
     """What its disputes cost, by currency: as it was booked."""
@@ -209,16 +216,13 @@ def _expected(booked: Booked) -> tuple[int, int]:
     """What Stripe must have kept at least and at most.
 
     A disputed charge is withdrawn by some banks at once and by others never: Stripe has it or has it not. What a bank
-    took back although it had been given back is below 0: a loss, but one that is booked.
+    took back although it had been given back is below 0: a loss, but one that is booked, whatever the booking is.
     """
-    if booked.tender is not None:
-        return 0, 0
-    kept = booked.amount - booked.given_back
-    match booked.state:
-        case "confirmed" | "partially_refunded" | "refunded" | "disputed" | "charged_back":
-            return kept - booked.disputed, kept
-        case _:
-            return 0, 0
+    kept = disputed = 0
+    if booked.tender is None and booked.state in _PAID:
+        kept, disputed = booked.amount - booked.given_back, booked.disputed
+    most = kept - booked.lost_besides
+    return most - disputed - booked.disputed_besides, most
 
 
 def _taken(transactions: Sequence[Transaction], *, of_buyers: bool = True) -> dict[str, int]:

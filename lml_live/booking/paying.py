@@ -176,6 +176,9 @@ class Paying:
                         outcome = "refused"
             if stripe_id is not None:
                 await self._transfers.reversed(reversal, stripe_id)
+        if "refused" in (outcome, reversal.state):
+            # Somebody may have taken it back by hand: then nothing is owed.
+            await self.surplus.suspect([work.booking], reversal.id)
         await self._bookings.finish_work(work, outcome)
 
     async def _taken_back(self, transfer: str, reversal: str) -> str | None:

@@ -16,7 +16,15 @@ from lml_live.booking.ledger import Account, Entry, Shares
 TransferState = Literal["waiting", "decided", "made", "nothing"]
 ReversalState = Literal["pending", "made", "refused", "nothing"]
 AgainState = Literal["decided", "made", "nothing"]
-PayoutPosting = Literal["transfer_begun", "transferred", "reversal_begun", "reversed", "again_begun", "surplus_sent"]
+PayoutPosting = Literal[
+    "transfer_begun",
+    "transferred",
+    "reversal_begun",
+    "reversed",
+    "again_begun",
+    "surplus_sent",
+    "surplus_reversed",
+]
 
 
 class Terms(Struct, frozen=True):
@@ -113,6 +121,7 @@ def sides(posting: PayoutPosting, of: Due, *, sent: int = 0, netted: int = 0) ->
     `reversal_begun`   what was given back was the organisation's: it owes it, and we owe our commission
     `reversed`         Stripe has taken it back
     `surplus_sent`     Stripe has it twice: it is owed, until it is reversed
+    `surplus_reversed` Stripe has taken back what nobody decided: it is sent again, less what was owed
     `again_begun`      a bank gave back what a reversal was for: it is sent again, less what was owed
     """
     match posting:
@@ -125,6 +134,8 @@ def sides(posting: PayoutPosting, of: Due, *, sent: int = 0, netted: int = 0) ->
             }
         case "surplus_sent":
             booked = {"organisation_receivable": sent, "stripe_balance": -sent}
+        case "surplus_reversed":
+            booked = {"stripe_balance": sent + netted, "transfers_due": -sent, "organisation_receivable": -netted}
         case "transferred":
             booked = {"transfers_due": sent, "stripe_balance": -sent}
         case "reversal_begun":

@@ -142,12 +142,13 @@ def _account(account: Any) -> StripeAccount:
 
 
 def _transfer(transfer: Any) -> StripeTransfer:
-    amount = minor_amount(transfer.amount, transfer.currency.upper())
-    return StripeTransfer(transfer.id, amount, named_in(transfer, "booking"), named_in(transfer, "key"))
+    amount, back = (minor_amount(one, transfer.currency.upper()) for one in (transfer.amount, transfer.amount_reversed))
+    return StripeTransfer(transfer.id, amount, named_in(transfer, "booking"), named_in(transfer, "key"), back)
 
 
 def _reversal(reversal: Any) -> StripeReversal:
-    return StripeReversal(reversal.id, named_in(reversal, "key"))
+    amount = minor_amount(reversal.amount, reversal.currency.upper())
+    return StripeReversal(reversal.id, named_in(reversal, "key"), amount)
 
 
 def _payout(payout: Any) -> StripePayout:

@@ -1,9 +1,10 @@
-"""What goes wrong with transfers for good: those that Stripe made twice, and those that it refuses for days.
+"""What goes wrong with transfers for good: what Stripe made or took back besides, and what it refuses for days.
 
 Twice: two calls under two keys can both have worked, and the first answer come later than the second call's look. So
 what was not made at the first try is looked for again, minutes later, and wherever the daily match differs: what nobody
-decided is booked as owed, and reversed. Refused: a transfer is asked for more and more seldom, and then `stuck`, until
-somebody who has looked asks for it again.
+decided is booked as owed, and reversed. What came back though nobody decided it, by hand or twice, is booked the other
+way round, and sent again. Refused: a transfer is asked for more and more seldom, and then `stuck`, until somebody who
+has looked asks for it again.
 """
 
 import logging
@@ -11,17 +12,18 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
+import asyncpg
 from msgspec import Struct
 
 from lml_live import limits
 from lml_live.booking.accounts import write_entries
-from lml_live.booking.connect import Connect
+from lml_live.booking.connect import Connect, StripeReversal
 from lml_live.booking.outbox import Outbox, Outcome, Work
 from lml_live.booking.payments import PaymentFault
 from lml_live.booking.payouts import NOTHING, sides
-from lml_live.booking.transfers import owe
+from lml_live.booking.transfers import owe, send_back
 from lml_live.infra import postgres
-from lml_live.infra.postgres import Pool
+from lml_live.infra.postgres import Connection, Pool
 from lml_live.infra.telemetry import METRICS
 
 log = logging.getLogger(__name__)
@@ -56,7 +58,8 @@ class Surplus:
         }
 
     async def suspect(self, bookings: Iterable[str], why: str) -> None:
-        """Has bookings' transfers looked at, once for this reason: `first`, or the match that told of them."""
+        """Has bookings' transfers looked at, once for this reason: `first`, the match that told of them, or a reversal
+        that Stripe refused."""
         wait = limits.TRANSFER_CHECK_SECONDS if why == "first" else 0.0
         async with postgres.connection(self._pool) as connected:
             for booking in bookings:
@@ -95,6 +98,12 @@ class Surplus:
     async def _check(self, work: Work) -> None:
         assert self._connect is not None
         at_stripe = await self._connect.find_transfers(work.booking)
+        back = [
+            (one.id, reversal)
+            for one in at_stripe
+            if one.booking == work.booking and one.reversed
+            for reversal in await self._connect.find_reversals(one.id)
+        ]
         async with postgres.transaction(self._pool) as connected:
             row = await connected.fetchrow(_BOOKING["lock_booking"], work.booking)
             assert row is not None
@@ -114,7 +123,26 @@ class Surplus:
                 await connected.execute(_BOOKING["touch_booking"], work.booking)
                 METRICS.transfers_surplus.inc()
                 log.error("booking %s: transfer %s over %d was made besides its own", work.booking, one.id, one.amount)
+            await self._take_in(connected, row, back)
         await self._outbox.finish_work(work)
+
+    async def _take_in(
+        self, connected: Connection, row: asyncpg.Record, at_stripe: Iterable[tuple[str, StripeReversal]]
+    ) -> None:
+        """Books what came back though nobody decided it; each is given with its transfer."""
+        booking = row["id"]
+        known = {one["stripe_id"] for one in await connected.fetch(_SQL["known_reversals"], booking)}
+        at_rest = {one["stripe_id"] for one in await connected.fetch(_SQL["transfers_at_rest"], booking)}
+        for transfer, one in at_stripe:
+            if one.id in known or transfer not in at_rest:
+                continue
+            await connected.execute(_SQL["add_reversal"], one.id, booking, transfer, one.amount)
+            await send_back(connected, row, one.id, one.amount)
+            await connected.execute(_BOOKING["touch_booking"], booking)
+            METRICS.reversals_surplus.inc()
+            log.error(
+                "booking %s: %d of %s came back by %s, which nobody decided", booking, one.amount, transfer, one.id
+            )
 
     async def _reverse(self, work: Work) -> None:
         assert self._connect is not None
@@ -141,6 +169,9 @@ class Surplus:
                         outcome = "refused"
             if reversal is not None:
                 await self._ended(work, "reversed", reversal, None, currency)
+        if "refused" in (outcome, row["state"]):
+            # Somebody may have taken it back by hand: then nothing is owed.
+            await self.suspect([work.booking], row["stripe_id"])
         await self._outbox.finish_work(work, outcome)
 
     async def _ended(self, work: Work, state: str, reversal: str | None, fault: str | None, currency: str) -> None:

@@ -260,18 +260,37 @@ async def give_again(connected: Connection, row: asyncpg.Record, cause: str) -> 
     of = what_is_due(await _payable(connected, booking)).less(there)
     if of == NOTHING or of.amount < 0:
         return
+    await _send_again(connected, row, known["organisation_id"], cause, of)
+
+
+async def send_back(connected: Connection, row: asyncpg.Record, reversal: str, amount: int) -> None:
+    """Decides that what Stripe took back of a booking's transfers though nobody here decided it is sent again.
+
+    Called in the transaction that keeps it, with the booking locked. It is the organisation's still; but what that owes
+    is kept of it first: mostly that is what Stripe refused to reverse, because this had come back already.
+    """
+    known = await connected.fetchrow(_SQL["lock_transfer"], row["id"])
+    assert known is not None
+    await _send_again(connected, row, known["organisation_id"], f"reversal:{reversal}", NOTHING, amount)
+
+
+async def _send_again(
+    connected: Connection, row: asyncpg.Record, organisation: str, cause: str, of: Due, returned: int = 0
+) -> None:
+    booking = row["id"]
     account = await connected.fetchval(_SQL["account_of_transfer"], booking)
-    open_ = await connected.fetch(_SQL["lock_receivables"], known["organisation_id"])
-    kept = net(of.amount, tuple((one["id"], one["open"]) for one in open_))
+    open_ = await connected.fetch(_SQL["lock_receivables"], organisation)
+    kept = net(of.amount + returned, tuple((one["id"], one["open"]) for one in open_))
     netted = sum(amount for _, amount in kept)
-    sent = of.amount - netted
+    sent = of.amount + returned - netted
     again = "w-" + hashlib.sha256(f"{booking}\0{cause}".encode()).hexdigest()[:24]
     key, state = f"{booking}:transfer_again:{again}", "decided" if sent else "nothing"
-    parts = (of.venue, of.tax, of.fee, netted, sent)
+    parts = (of.venue, of.tax, of.fee, returned, netted, sent)
     await connected.execute(_SQL["decide_again"], again, booking, cause, *parts, account, key, state)
     for receivable, amount in kept:
         await connected.execute(_SQL["recover"], receivable, booking, amount)
-    await _post(connected, row, "again_begun", of, sent=sent, netted=netted, about=again)
+    posting: PayoutPosting = "surplus_reversed" if returned else "again_begun"
+    await _post(connected, row, posting, of, sent=sent, netted=netted, about=again)
     if sent:
         await connected.execute(_BOOKING["write_work"], booking, row["event_id"], "transfer_again", key)
 

@@ -59,6 +59,7 @@ RIGHTS: Final[Mapping[str, frozenset[str]]] = {
         "INSERT",
         update="state amount bank_amount bank_currency due_by closed lost_venue lost_fees lost_tax lost_owed looked_at",
     ),
+    "surplus_dispute": _may("SELECT", "INSERT", update="state amount bank_amount bank_currency closed looked_at"),
     "dispute_fee": _ADD,
     "dispute_evidence": _may("SELECT", "INSERT", update="body assembled state fault ended"),
     "ticket": _may("SELECT", "INSERT", update="state used_at used_gate used_by used_key"),
@@ -86,6 +87,7 @@ RIGHTS: Final[Mapping[str, frozenset[str]]] = {
     "receivable": _may("SELECT", "INSERT", update="recovered"),
     "netting": _may("SELECT", "INSERT", update="amount"),
     "surplus_transfer": _may("SELECT", "INSERT", update="state reversal_id fault ended"),
+    "surplus_reversal": _ADD,
     "transfer_again": _may("SELECT", "INSERT", update="state stripe_id made"),
     # Events and their inventory.
     "event": _may(

@@ -137,6 +137,11 @@ class Metrics:
         self.transfers_surplus = Counter(
             "lml_transfers_surplus", "Transfers that Stripe made twice: they are reversed.", registry=self.registry
         )
+        self.reversals_surplus = Counter(
+            "lml_reversals_surplus",
+            "Reversals of transfers that nobody here decided: what came back is sent again.",
+            registry=self.registry,
+        )
         self.work_stuck = Gauge(
             "lml_work_stuck",
             "What Stripe refuses and nobody asks for any more, by act, as the leader last saw: somebody must look.",

@@ -30,7 +30,7 @@ def _cancelled_before_released(run: Run) -> Iterator[str]:
             charged = {status for status, _ in intent.moves} & _CONFIRMED
             went_back = (
                 intent.captured
-                and intent.captured == intent.refunded + intent.withdrawn
+                and intent.captured <= intent.refunded + intent.withdrawn
                 and intent.id in surplus_of(run)
             )
             if intent.booking == booking.id and intent.id != booking.intent and charged and not went_back:
@@ -44,8 +44,8 @@ def _money_is_a_seat(run: Run) -> Iterator[str]:
         if intent.status in ("requires_capture", "processing"):
             yield f"{intent.id} is {intent.status} at rest"
         kept = intent.captured - intent.refunded - intent.withdrawn
-        if not kept:
-            continue
+        if not kept or (kept < 0 and intent.id in surplus_of(run)):
+            continue  # what a bank takes of what bought nothing is no booking's, as `_surplus_goes_back` asks
         owner = known.get(intent.booking or "")
         net[intent.booking or ""] += kept
         if owner is None or owner.state not in SOLD | {"refunded"} or (owner.state == "refunded" and kept > 0):
@@ -80,15 +80,23 @@ def surplus_of(run: Run) -> set[str]:
 
 
 def _surplus_goes_back(run: Run) -> Iterator[str]:
-    """What bought nothing was taken by no booking's own intent, and is given back whole."""
+    """What bought nothing was taken by no booking's own intent, and is given back whole; what banks took of it is on
+    record, and once more than that only where it had gone back before."""
     own = {booking.intent for booking in run.bookings if booking.state in SOLD}
     intents = {intent.id: intent for intent in run.intents}
     for one in run.surplus:
         intent = intents.get(one.intent)
         if intent is None or one.intent in own:
             yield f"{one.intent} counts as surplus, and is a sale's or nobody's"
-        elif not one.returned or not one.amount == intent.captured == intent.refunded + intent.withdrawn:
+            continue
+        banks = [
+            bank for bank in run.surplus_disputes if bank.intent_id == one.intent and bank.state in ("open", "lost")
+        ]
+        by_bank = sum(bank.amount for bank in banks if bank.id == one.back_by)
+        if not one.returned or not one.amount == intent.captured == intent.refunded + by_bank:
             yield f"{one.intent} took {intent.captured} for nothing, and {intent.refunded} went back"
+        if intent.withdrawn != sum(bank.amount for bank in banks):
+            yield f"{one.intent} bought nothing, and banks took {intent.withdrawn}, which is not on record: {banks}"
 
 
 _DRAWERS = {"cash": "cash_drawer", "card_terminal": "card_terminal"}
@@ -214,11 +222,18 @@ def _ledger_balances(run: Run) -> Iterator[str]:
             for one in run.refunds
             if one.booking == booking and (one.state != "failed" or one.accepted)
         )
+        # What bought nothing is the buyer's until a refund of ours has given it back.
+        due += sum(
+            one.amount
+            for one in run.surplus
+            if one.booking == booking and one.back_by in {None, *(bank.id for bank in run.surplus_disputes)}
+        )
         # What the buyer is owed goes with a dispute that is lost, if it is more than all else.
         decided = ("dispute_lost", "dispute_reinstated")
         lost = [one.entries for one in run.postings if one.booking == booking and one.reason in decided]
         due -= sum(entries.get("refunds_due", 0) for entries in lost)
         open_ = sum(one.amount for one in run.disputes if one.booking == booking and one.state == "open")
+        open_ += sum(one.amount for one in run.surplus_disputes if (one.booking_id, one.state) == (booking, "open"))
         if sums["disputed_funds"] != open_:
             yield f"{booking} has {sums['disputed_funds']} {currency} in dispute, and {open_} are"
         if -sums["refunds_due"] != due:

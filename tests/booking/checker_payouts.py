@@ -34,7 +34,10 @@ def _transferred_at_most(run: Run) -> Iterator[str]:
     for again in run.again:
         fees[again.booking_id] += again.fee
     left = Counter[str]()
+    surplus = {one.intent for one in run.surplus}
     for intent in run.intents:
+        if intent.id in surplus:
+            continue  # no organisation's, whatever banks take of it
         left[intent.booking or ""] += intent.captured - intent.refunded - intent.withdrawn
     for dispute in run.disputes:
         # While a bank decides the money is withdrawn, and nobody owes it yet.
@@ -47,7 +50,7 @@ def _transferred_at_most(run: Run) -> Iterator[str]:
 
 def _transferred_as_decided(run: Run) -> Iterator[str]:
     """One transfer for each booking, of what was decided, and one for each dispute that was won after all; back came
-    what was decided; the ledger says the same."""
+    what was decided, and what is on record as taken besides; the ledger says the same."""
     known = {booking.id for booking in run.bookings}
     there: dict[str, list[SentRow]] = defaultdict(list)
     for sent in run.sent_out:
@@ -57,6 +60,9 @@ def _transferred_as_decided(run: Run) -> Iterator[str]:
         back[reversal.booking_id] += reversal.sought if reversal.state == "made" else 0
         if reversal.state == "pending":
             yield f"{reversal.id} was decided, and Stripe has not said what became of it at rest"
+    besides = Counter[str]()
+    for one in run.taken_back:
+        besides[one.transfer_id] += one.amount
     decided = {one.booking_id: one for one in run.transfers}
     for booking in sorted({*decided, *(known & there.keys())}):
         ours, theirs = decided.get(booking), there[booking]
@@ -67,6 +73,7 @@ def _transferred_as_decided(run: Run) -> Iterator[str]:
             for one in run.sent_twice
             if one.booking_id == booking
         ]
+        wanted = [(name, sent, came + besides[name or ""]) for name, sent, came in wanted]
         if sorted(((one.id, one.amount, one.reversed) for one in theirs), key=str) != sorted(wanted, key=str):
             yield f"{booking} was decided to send {wanted}, and Stripe has {theirs}"
     sums: Counter[tuple[str, str]] = Counter()
@@ -94,6 +101,8 @@ def _transferred_as_due(run: Run) -> Iterator[str]:
         has[transfer.booking_id] += transfer.venue + transfer.tax - transfer.fee
     for reversal in run.reversals:
         has[reversal.booking_id] -= reversal.venue + reversal.tax - reversal.fee
+    for besides in run.taken_back:
+        has[besides.booking_id] -= besides.amount
     for again in run.again:
         has[again.booking_id] += again.sent + again.netted
     for booking in run.bookings:

@@ -135,6 +135,19 @@ class SurplusRow(Struct, frozen=True):
     intent: str
     amount: int
     returned: bool
+    booking: str = ""
+    back_by: str | None = None
+    """The refund, or the dispute that was lost."""
+
+
+class SurplusDisputeRow(Struct, frozen=True, kw_only=True):
+    """A dispute of that, as PostgreSQL has it."""
+
+    id: str
+    intent_id: str
+    booking_id: str
+    amount: int
+    state: str
 
 
 class TransferRow(Struct, frozen=True, kw_only=True):
@@ -187,6 +200,14 @@ class SentTwiceRow(Struct, frozen=True, kw_only=True):
     stripe_id: str
     amount: int
     state: str
+
+
+class TakenBackRow(Struct, frozen=True, kw_only=True):
+    """What came back of a transfer though nobody decided it."""
+
+    booking_id: str
+    transfer_id: str
+    amount: int
 
 
 class ReceivableRow(Struct, frozen=True, kw_only=True):
@@ -297,6 +318,7 @@ class Run(Struct, frozen=True, kw_only=True):
     """What is wrong with the audit trail's chain of the event."""
     disputes: tuple[DisputeRow, ...] = ()
     surplus: tuple[SurplusRow, ...] = ()
+    surplus_disputes: tuple[SurplusDisputeRow, ...] = ()
     transfers: tuple[TransferRow, ...] = ()
     waiting: tuple[str, ...] = ()
     """Bookings whose transfer was not decided yet."""
@@ -305,6 +327,7 @@ class Run(Struct, frozen=True, kw_only=True):
     reversals: tuple[ReversalRow, ...] = ()
     again: tuple[AgainRow, ...] = ()
     sent_twice: tuple[SentTwiceRow, ...] = ()
+    taken_back: tuple[TakenBackRow, ...] = ()
     receivables: tuple[ReceivableRow, ...] = ()
     sent_out: tuple[SentRow, ...] = ()
     paid_out: tuple[BankPayoutRow, ...] = ()

@@ -23,7 +23,9 @@ from checker_rows import (
     SeatLogRow,
     SentRow,
     SentTwiceRow,
+    SurplusDisputeRow,
     SurplusRow,
+    TakenBackRow,
     TermsRow,
     TicketRow,
     TransferRow,
@@ -165,6 +167,12 @@ async def read_run(
             " ORDER BY s.created",
             event,
         ),
+        taken_back=await _read_all(
+            pool,
+            TakenBackRow,
+            "SELECT s.* FROM surplus_reversal s JOIN transfer t USING (booking_id) WHERE t.event_id = $1",
+            event,
+        ),
         receivables=await _read_all(
             pool,
             ReceivableRow,
@@ -188,10 +196,18 @@ async def read_run(
             for one in made
         ),
         surplus=tuple(
-            SurplusRow(row["intent_id"], row["amount"], row["returned"] is not None)
+            SurplusRow(
+                *(row["intent_id"], row["amount"], row["returned"] is not None, row["booking_id"], row["refund_id"])
+            )
             for row in await pool.fetch(
                 "SELECT s.* FROM surplus_payment s JOIN booking b ON b.id = s.booking_id WHERE b.event_id = $1", event
             )
+        ),
+        surplus_disputes=await _read_all(
+            pool,
+            SurplusDisputeRow,
+            "SELECT d.* FROM surplus_dispute d JOIN booking b ON b.id = d.booking_id WHERE b.event_id = $1",
+            event,
         ),
         postings=await read_postings(pool, event),
         refunds=refunds,

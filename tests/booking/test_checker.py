@@ -331,6 +331,14 @@ FORGED: list[tuple[str, str, dict[str, Any]]] = [
             "surplus": (SurplusRow("pi_9", 3000, True),),
         },
     ),
+    (
+        "paid for nothing, given back, and taken by a bank that nobody knows of",
+        "I11, surplus",
+        {
+            "intents": (*CLEAN.intents, replace(RETURNED, withdrawn=3000)),
+            "surplus": (SurplusRow("pi_9", 3000, True),),
+        },
+    ),
     ("a sale's own money as surplus", "I11, surplus", {"surplus": (SurplusRow(PAID_INTENT.id, 3000, True),)}),
     ("a block that Redis forgot", "I7", {"blocks": {"s4": "house"}}),
     ("a seat is kept back by nobody", "I7", {"seats": {**CLEAN.seats, "s4": 3}}),

@@ -17,11 +17,13 @@ from counter_house import Counter
 from every_point import charge_again
 from payout_house import organised, paid_out, their_event
 
-from lml_live.booking import accounts, bookings, claims, outbox, refunds, tickets, transfers
+from lml_live.booking import accounts, bookings, claims, outbox, refunds, surplus, tickets, transfers
 from lml_live.booking.bookings import Bookings
 from lml_live.booking.organisations import Organisations
 from lml_live.booking.stripe_connect import StripeConnect
 from lml_live.booking.stripe_payments import StripePayments
+from lml_live.booking.surplus import Surplus
+from lml_live.booking.surplus_disputes import SurplusDisputes
 from lml_live.inventory.returns import Returns
 
 Act = Callable[[BookingHouse, str], Awaitable[None]]
@@ -63,6 +65,17 @@ async def disputed(house: BookingHouse, event: str) -> None:
     assert booking.intent_id is not None
     await house.double.steering.open_dispute(booking.intent_id)
     await house.bookings.keep_notice("evt_1", "charge.dispute.created", booking.intent_id)
+    await house.rest()
+
+
+async def paid_for_nothing_and_disputed(house: BookingHouse, event: str) -> None:
+    """It had gone back by then."""
+    intent = await charge_again(house, await house.sold(event, 3))
+    await house.bookings.keep_notice("evt_2", "payment_intent.succeeded", intent)
+    await house.rest()
+    await house.rest()
+    await house.double.steering.open_dispute(intent, refunded=True)
+    await house.bookings.keep_notice("evt_3", "charge.dispute.created", intent)
     await house.rest()
 
 
@@ -155,12 +168,27 @@ async def a_line_given_back_and_paid_out(house: BookingHouse, event: str) -> Non
     await paid_out(house)
 
 
+async def taken_back_by_hand(house: BookingHouse, event: str) -> None:
+    """A part of a transfer, at Stripe's dashboard."""
+    booking = await house.sold(event, 3)
+    await paid_out(house)
+    transfer = (await house.transfers.load(booking.id)).stripe_id
+    assert transfer is not None
+    params: Any = {"amount": 1_000}
+    await house.payments.client.v1.transfers.reversals.create_async(transfer, params)
+    await house.paying.surplus.suspect([booking.id], "match")
+    await house.rest()
+
+
 # what is taken away · how · the acts that need it · the rule that is broken then
 MUTATIONS: list[tuple[str, Mutate, Act, str]] = [
     ("a capture is booked", unbooked("captured"), given_back, "I15"),
     ("a refund is booked", unbooked("refund_paid"), given_back, "I15"),
     ("a dispute is booked", unbooked("disputed"), disputed, "I15"),
     ("what buys nothing goes back", nothing(Bookings, "surplus_paid"), paid_for_nothing, "I11"),
+    ("a dispute of it is found", nothing(SurplusDisputes, "found"), paid_for_nothing_and_disputed, "I11, surplus"),
+    ("a dispute of it is booked", unbooked("disputed"), paid_for_nothing_and_disputed, "I15"),
+    ("what a dispute of it costs is booked", unbooked("dispute_fee"), paid_for_nothing_and_disputed, "I15"),
     ("what buys nothing is booked", unbooked("surplus_taken"), paid_for_nothing, "I15"),
     (
         "a second intent ends",
@@ -269,6 +297,9 @@ PAYOUTS: list[tuple[str, Mutate, Act, str]] = [
     ("a transfer is looked for", nothing(StripeConnect, "find_transfers", ()), sent_and_never_heard, "I16, as decided"),
     ("a transfer is booked", unbooked("transferred"), paid_and_given_back, "I15"),
     ("a reversal is booked", unbooked("reversed"), paid_and_given_back, "I16, as decided"),
+    ("what came back besides is found", nothing(Surplus, "_take_in"), taken_back_by_hand, "I15"),
+    ("what came back besides is booked", unbooked("surplus_reversed"), taken_back_by_hand, "I15"),
+    ("what came back besides is sent again", nothing(surplus, "send_back"), taken_back_by_hand, "I16, as due"),
 ]
 
 
@@ -292,14 +323,24 @@ async def test_a_guard_of_money_that_is_paid_out_is_missed(
 
 
 @pytest.mark.parametrize(
-    "act", [given_back_in_part, given_back, made_and_never_heard, disputed, given_away, refused_at_the_counter]
+    "act",
+    [
+        given_back_in_part,
+        given_back,
+        made_and_never_heard,
+        disputed,
+        paid_for_nothing_and_disputed,
+        given_away,
+        refused_at_the_counter,
+    ],
 )
 async def test_the_same_acts_are_clean_with_everything_as_it_is(house: BookingHouse, event: str, act: Act) -> None:
     await act(house, event)
     await house.assert_right(event)
 
 
-async def test_terms_that_change_are_clean_with_everything_as_it_is(house: BookingHouse) -> None:
+@pytest.mark.parametrize("act", [paid_out_by_other_terms, taken_back_by_hand])
+async def test_payouts_are_clean_with_everything_as_it_is(house: BookingHouse, act: Act) -> None:
     event = await their_event(house, await organised(house))
-    await paid_out_by_other_terms(house, event)
+    await act(house, event)
     await house.assert_right(event)

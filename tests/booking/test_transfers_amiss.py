@@ -101,6 +101,160 @@ async def test_the_match_has_what_differs_looked_at_once(house: BookingHouse) ->
     assert checks == 2, "no more than there were differences"
 
 
+async def by_hand(house: BookingHouse, transfer: str, amount: int) -> str:
+    """Somebody takes a part of a transfer back, at Stripe's dashboard."""
+    params: Any = {"amount": amount}
+    return str((await house.payments.client.v1.transfers.reversals.create_async(transfer, params)).id)
+
+
+async def looked_at(house: BookingHouse) -> dict[str, int]:
+    """The daily match tells of what differs, and it is looked at; answers what differed."""
+    matching = Matching(house.pool, house.payments.read_transactions, match_seconds=0, settle_seconds=0)
+    matching.suspect = house.paying.surplus.suspect
+    found = await matching.look(leads=True)
+    assert found is not None
+    await house.rest()
+    return found.counts
+
+
+async def assert_settled(house: BookingHouse, event: str, booking: Booking) -> None:
+    """The checker, the match and the statement have nothing to say of it."""
+    await house.assert_right(event)
+    matching = Matching(house.pool, house.payments.read_transactions, settle_seconds=0)
+    assert (await matching.match(since=booking.created)).differences == ()
+    owner = await house.pool.fetchval("SELECT organisation_id FROM transfer")
+    [line] = await Statements(house.pool).lines(await Organisations(house.pool).load(owner), limit=2)
+    assert line.share == line.transferred + line.underway + line.netted + line.due - line.receivable
+    ledger = await house.double.steering.ledger()
+    assert line.transferred == sum(one.amount - one.amount_reversed for one in ledger.transfers)
+
+
+async def taken_besides(house: BookingHouse) -> list[int]:
+    rows = await house.pool.fetch("SELECT amount FROM surplus_reversal ORDER BY found")
+    return [row["amount"] for row in rows]
+
+
+@pytest.mark.parametrize("amount", [DUE, 1_000])
+async def test_what_is_taken_back_by_hand_is_booked_and_sent_again(
+    house: BookingHouse, caplog: pytest.LogCaptureFixture, amount: int
+) -> None:
+    """It was told of, daily and for ever, and the organisation had less than its share."""
+    opera = await organised(house)
+    event, account = await their_event(house, opera), await account_of(house, opera)
+    booking = await house.sold(event, 3)
+    await paid_out(house)
+    transfer = (await house.transfers.load(booking.id)).stripe_id
+    assert transfer is not None
+    before = METRICS.reversals_surplus._value.get()
+    reversal = await by_hand(house, transfer, amount)
+    assert await looked_at(house) == {"transfer_differs": 1}
+    assert await taken_besides(house) == [amount]
+    assert await at_account(house, account) == DUE
+    assert METRICS.reversals_surplus._value.get() == before + 1
+    assert f"{amount} of {transfer} came back by {reversal}, which nobody decided" in caplog.text
+    assert "surplus_reversal.made" in [
+        row["action"] for row in await house.pool.fetch("SELECT action FROM audit_record")
+    ]
+    await assert_settled(house, event, booking)
+    assert await looked_at(house) == {}
+    await house.paying.surplus.suspect([booking.id], "once more")
+    await house.rest()
+    assert await taken_besides(house) == [amount], "once"
+    # What is given back after all of that is taken of what there is of the first, and the rest is owed.
+    await house.refund(booking)
+    await house.rest()
+    owed = await house.pool.fetchval("SELECT coalesce(sum(amount), 0) FROM receivable")
+    assert (owed, await at_account(house, account)) == (amount, amount)
+    await assert_settled(house, event, booking)
+
+
+async def test_what_was_taken_back_by_hand_pays_what_is_owed_for_it(house: BookingHouse) -> None:
+    """Somebody gave the buyer's money back at Stripe's dashboard, and took the transfer back with it: our own reversal
+    is refused, so that the organisation owes what it had given back."""
+    opera = await organised(house)
+    event, account = await their_event(house, opera), await account_of(house, opera)
+    booking = await house.sold(event, 3)
+    await paid_out(house)
+    transfer = (await house.transfers.load(booking.id)).stripe_id
+    assert transfer is not None
+    await by_hand(house, transfer, DUE)
+    await house.refund(booking)
+    await house.rest()
+    owed = [tuple(row) for row in await house.pool.fetch("SELECT amount, recovered FROM receivable")]
+    assert owed == [(DUE, DUE)]
+    assert await taken_besides(house) == [DUE]
+    assert await at_account(house, account) == 0
+    assert await house.pool.fetchval("SELECT count(*) FROM transfer_again WHERE sent > 0") == 0
+    await assert_settled(house, event, booking)
+
+
+async def test_what_came_back_twice_is_sent_again(house: BookingHouse) -> None:
+    """Two calls under two keys have both taken a part of a transfer back."""
+    opera = await organised(house)
+    event, account = await their_event(house, opera), await account_of(house, opera)
+    booking = await house.sold(event, 3)
+    await paid_out(house)
+    await house.refund(booking, amount=1_000)
+    [work] = await house.bookings.lease_work(1, 30, booking=booking.id)
+    while work.act != "reverse_transfer":
+        await house.completer._perform(work)
+        [work] = await house.bookings.lease_work(1, 30, booking=booking.id)
+    reversal = await house.transfers.load_reversal(work.key)
+    transfer = (await house.transfers.load(booking.id)).stripe_id
+    assert transfer is not None
+    for key in ("0", "1"):
+        await house.bookings.begin_attempt(booking.id, f"{work.key}:{key}", "reverse_transfer")
+        named = (booking.id, reversal.id, f"{work.key}:{key}")
+        await house.connect.reverse(transfer, reversal.sought, "EUR", *named)
+    await house.rest()
+    assert await looked_at(house) == {"transfer_differs": 1}
+    assert await taken_besides(house) == [reversal.sought]
+    assert await at_account(house, account) == DUE - reversal.sought
+    await assert_settled(house, event, booking)
+
+
+async def test_a_second_transfer_that_somebody_took_back_by_hand_is_owed_by_nobody(house: BookingHouse) -> None:
+    """Ours was refused then, and the organisation owed what it had not any more."""
+    event, account, booking = await made_twice(house)
+    await house.pass_time()
+    await house.completer.turn()
+    sent = (await house.transfers.load(booking.id)).sent
+    other = [
+        one.id
+        for one in await house.connect.find_transfers(booking.id)
+        if one.id != await house.pool.fetchval("SELECT stripe_id FROM transfer")
+    ]
+    await by_hand(house, other[0], sent)
+    await house.rest()
+    assert await surplus(house) == [("refused", sent)]
+    owed = [tuple(row) for row in await house.pool.fetch("SELECT amount, recovered FROM receivable")]
+    assert (owed, await taken_besides(house)) == ([(sent, sent)], [sent])
+    assert await at_account(house, account) == sent
+    await assert_settled(house, event, booking)
+
+
+async def test_what_came_back_besides_is_kept_as_it_was_found(house: BookingHouse) -> None:
+    opera = await organised(house)
+    event = await their_event(house, opera)
+    booking = await house.sold(event, 3)
+    await paid_out(house)
+    transfer = (await house.transfers.load(booking.id)).stripe_id
+    assert transfer is not None
+    again = (
+        "INSERT INTO transfer_again"
+        " (id, booking_id, cause, venue, tax, fee, returned, netted, sent, account_id, key, state)"
+        " SELECT 'w-1', booking_id, 'reversal:trr_1', 0, 0, 0, 500, 0, 500, account_id, 'k', 'decided' FROM transfer"
+    )
+    with pytest.raises(asyncpg.CheckViolationError) as refused:
+        await house.pool.execute(again)
+    assert refused.value.constraint_name == "again_is_what_was_given_back"
+    await by_hand(house, transfer, 1_000)
+    await looked_at(house)
+    for change in ("UPDATE surplus_reversal SET amount = 1", "DELETE FROM surplus_reversal"):
+        with pytest.raises(asyncpg.CheckViolationError):
+            await house.pool.execute(change)
+
+
 class Refusing:
     """Stripe wants no transfer, whatever the key."""
 

@@ -60,6 +60,7 @@ class DisputeWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     reason: str = "fraudulent"
     fee: int = 1_500
     inquiry: bool = False
+    refunded: bool = False
     bank_amount: int | None = None
     bank_currency: str | None = None
 
@@ -75,13 +76,13 @@ def costs(disputes: Iterable[Dispute]) -> int:
 
 
 def open_one(charge: Charge, before: Iterable[Dispute], wish: DisputeWish, mint: Mint) -> DisputeChange:
-    """A dispute over what is left of a charge, or over a part of it."""
+    """A dispute over what is left of a charge, or over a part of it; with `refunded` also over what went back."""
     before = list(before)
     if not charge.captured:
         raise refusals.invalid("charge", "Only a captured charge can be disputed.")
     if any(dispute.status not in CLOSED for dispute in before):
         raise refusals.invalid("charge", "This charge is disputed already.")
-    left = charge.amount_captured - charge.amount_refunded - withdrawn(before)
+    left = charge.amount_captured - withdrawn(before) - (0 if wish.refunded else charge.amount_refunded)
     wanted = left if wish.amount is None else wish.amount
     if not 0 < wanted <= left:
         raise refusals.invalid("amount", f"{left} of this charge can be disputed.")
