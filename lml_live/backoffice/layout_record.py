@@ -1,9 +1,8 @@
 """What the audit trail knows of layouts: how far each version came. MongoDB is held against it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
-import asyncpg
 import msgspec
 
 from lml_live.infra import postgres
@@ -30,13 +29,20 @@ class LayoutRecord:
 
     async def of_layout(self, layout_id: str) -> Mapping[int, Past]:
         """By their numbers, the versions of a layout that have taken a step. Raises `Unavailable`."""
-        async with postgres.connection(self._pool) as connected:
-            return _by_layout(await connected.fetch(_SQL["steps_of_layout"], layout_id)).get(layout_id, {})
+        return (await self._read(layout_id)).get(layout_id, {})
 
     async def all(self) -> Mapping[str, Mapping[int, Past]]:
         """The same of every layout."""
+        return await self._read(None)
+
+    async def _read(self, layout_id: str | None) -> dict[str, dict[int, Past]]:
         async with postgres.connection(self._pool) as connected:
-            return _by_layout(await connected.fetch(_SQL["steps_of_layouts"]))
+            rows = await connected.fetch(_SQL["steps_of_layouts"], layout_id)
+        found: dict[str, dict[int, Past]] = {}
+        for one, *fields in rows:
+            past = Past(*fields)
+            found.setdefault(one, {})[past.version] = past
+        return found
 
 
 async def find_set_back(record: LayoutRecord, library: Library) -> list[SetBack]:
@@ -49,11 +55,3 @@ async def find_set_back(record: LayoutRecord, library: Library) -> list[SetBack]
         for version in await library.status(layout_id)
         if (why := why_set_back(version, pasts[layout_id].get(version.version))) is not None
     ]
-
-
-def _by_layout(rows: Iterable[asyncpg.Record]) -> dict[str, dict[int, Past]]:
-    found: dict[str, dict[int, Past]] = {}
-    for layout_id, *fields in rows:
-        past = Past(*fields)
-        found.setdefault(layout_id, {})[past.version] = past
-    return found

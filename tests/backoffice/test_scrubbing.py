@@ -209,6 +209,24 @@ async def test_a_version_that_was_published_can_never_be_a_draft_again(
     assert await find_set_back(record, library) == []
 
 
+async def test_a_step_that_is_put_on_record_late_or_again_makes_no_version_younger(
+    mongo_database: Any, pool: postgres.Pool
+) -> None:
+    """Whoever publishes again what is deployed hears the same and is on record, too: by that record the version was
+    published only, and could be set back to it."""
+    trail, record = Trail(pool), LayoutRecord(pool)
+    library = Library(mongo_database, history=record)
+    saved = (await library.save_draft(generate_venue(30, "hall"))).version
+    await record_step(trail, "published", await library.publish_seen("hall", saved.hash))
+    await record_step(trail, "deployed", await library.deploy("hall"))
+    moments = (await record.of_layout("hall"))[1]
+    await record_step(trail, "published", await library.publish_seen("hall", saved.hash))
+    assert (await record.of_layout("hall"))[1] == moments
+    await mongo_database[VERSIONS].update_one({}, {"$set": {"state": "published", "deployed_ms": None}})
+    [found] = await find_set_back(record, library)
+    assert found.why == "is published in MongoDB, but was deployed"
+
+
 async def test_content_and_hash_changed_alike_are_found_without_an_event(
     mongo_database: Any, pool: postgres.Pool
 ) -> None:
