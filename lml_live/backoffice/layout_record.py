@@ -1,5 +1,6 @@
 """What the audit trail knows of layouts: how far each version came. MongoDB is held against it."""
 
+import contextlib
 from collections.abc import Mapping
 from typing import Final
 
@@ -7,6 +8,7 @@ import msgspec
 
 from lml_live.infra import postgres
 from lml_live.infra.postgres import Pool
+from lml_live.venues.assembly import LayoutDamaged
 from lml_live.venues.library import Library
 from lml_live.venues.past import Past, why_set_back
 
@@ -46,12 +48,16 @@ class LayoutRecord:
 
 
 async def find_set_back(record: LayoutRecord, library: Library) -> list[SetBack]:
-    """Every version that was set back in MongoDB. Those that are gone from it events miss, and nobody else."""
+    """Every version that was set back in MongoDB. Those that are gone from it events miss, and nobody else; of a layout
+    with a version that was written past MongoDB's rules that alone is told (`Library.unlawful_versions`)."""
     # The record first: what happens meanwhile is ahead of it then, and not behind.
     pasts = await record.all()
-    return [
-        SetBack(layout_id, version.version, why)
-        for layout_id in sorted(pasts)
-        for version in await library.status(layout_id)
-        if (why := why_set_back(version, pasts[layout_id].get(version.version))) is not None
-    ]
+    found: list[SetBack] = []
+    for layout_id in sorted(pasts):
+        with contextlib.suppress(LayoutDamaged):
+            found += [
+                SetBack(layout_id, version.version, why)
+                for version in await library.status(layout_id)
+                if (why := why_set_back(version, pasts[layout_id].get(version.version))) is not None
+            ]
+    return found
