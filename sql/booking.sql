@@ -337,7 +337,8 @@ WHERE booking_id = $1 AND key = $2 AND outcome IS NULL;
 
 -- name: keep_notice
 -- Keeps a notice of Stripe's; nothing where it came before.
-INSERT INTO stripe_notice (id, type, intent_id, account_id, payout_id) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (id) DO NOTHING RETURNING id;
+INSERT INTO stripe_notice (id, type, intent_id, account_id, payout_id) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (id) DO NOTHING RETURNING id;
 
 -- name: open_notices
 -- Notices that nobody has looked into yet.

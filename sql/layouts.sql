@@ -44,26 +44,14 @@ FROM unnest($2::text[], $3::text[], $4::text[], $5::integer[])
 ON CONFLICT (event_id, area_id) DO UPDATE
 SET name = excluded.name, category = excluded.category, capacity = excluded.capacity, position = excluded.position
 
--- name: steps_of_layout
--- The last step on record of each version of a layout, its hash then, and when it took each.
-SELECT subject_id AS layout_id, (detail ->> 'version')::integer AS version,
-       (array_agg(substr(action, 8) ORDER BY number DESC))[1] AS state,
-       (array_agg(detail ->> 'hash' ORDER BY number DESC))[1] AS hash,
-       (extract(epoch FROM max(at) FILTER (WHERE action = 'layout.published')) * 1000)::bigint AS published_ms,
-       (extract(epoch FROM max(at) FILTER (WHERE action = 'layout.deployed')) * 1000)::bigint AS deployed_ms,
-       (extract(epoch FROM max(at) FILTER (WHERE action = 'layout.retired')) * 1000)::bigint AS retired_ms
-FROM audit_record
-WHERE action IN ('layout.published', 'layout.deployed', 'layout.retired') AND subject_id = $1
-GROUP BY 1, 2
-
 -- name: steps_of_layouts
--- The same of every layout.
+-- The hash on record of each version of a layout, or of all layouts, and when it first took each step. A step is on record
+-- once more where it was asked for again, also after a later one.
 SELECT subject_id AS layout_id, (detail ->> 'version')::integer AS version,
-       (array_agg(substr(action, 8) ORDER BY number DESC))[1] AS state,
        (array_agg(detail ->> 'hash' ORDER BY number DESC))[1] AS hash,
-       (extract(epoch FROM max(at) FILTER (WHERE action = 'layout.published')) * 1000)::bigint AS published_ms,
-       (extract(epoch FROM max(at) FILTER (WHERE action = 'layout.deployed')) * 1000)::bigint AS deployed_ms,
-       (extract(epoch FROM max(at) FILTER (WHERE action = 'layout.retired')) * 1000)::bigint AS retired_ms
+       (extract(epoch FROM min(at) FILTER (WHERE action = 'layout.published')) * 1000)::bigint AS published_ms,
+       (extract(epoch FROM min(at) FILTER (WHERE action = 'layout.deployed')) * 1000)::bigint AS deployed_ms,
+       (extract(epoch FROM min(at) FILTER (WHERE action = 'layout.retired')) * 1000)::bigint AS retired_ms
 FROM audit_record
-WHERE action IN ('layout.published', 'layout.deployed', 'layout.retired')
+WHERE action IN ('layout.published', 'layout.deployed', 'layout.retired') AND ($1::text IS NULL OR subject_id = $1)
 GROUP BY 1, 2

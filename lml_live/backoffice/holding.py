@@ -108,7 +108,9 @@ class Holding:
             await connected.execute(_SQL["begin_hold"], *row, *columns)
             if await connected.fetchval(_SQL["lock_state"], hold) == "ended":
                 return _ENDED
-        return await self._take(event, seat_ids, hold, holder, seats, areas, act, over_house=over_house)
+        # What uses up blocks takes turns with those who block, lest it uses up a block that is newer than its hold.
+        async with self._turns.take(event) if over_house else nullcontext():
+            return await self._take(event, seat_ids, hold, holder, seats, areas, act, over_house=over_house)
 
     async def _take(
         self,
@@ -121,26 +123,12 @@ class Holding:
         act: Act,
         *,
         over_house: bool,
+        epoch: int | None = None,
     ) -> Changed | Refusal:
-        # What uses up blocks takes turns with those who block, lest it uses up a block that is newer than its hold.
-        async with self._turns.take(event) if over_house else nullcontext():
-            named = (hold, holder, seats, areas, act)
-            return await self._take_in_turn(event, seat_ids, *named, over_house=over_house, epoch=None)
+        """Takes what a row notes as `taking`, where the inventory has not granted it yet, and puts it on record.
 
-    async def _take_in_turn(
-        self,
-        event: str,
-        seat_ids: Sequence[str],
-        hold: str,
-        holder: str,
-        seats: SeatTypes,
-        areas: AreaWishes,
-        act: Act,
-        *,
-        over_house: bool,
-        epoch: int | None,
-    ) -> Changed | Refusal:
-        """Takes what a row notes as `taking`, where the inventory has not granted it yet, and puts it on record."""
+        `over_house` in the event's turn only. `epoch` is that of `hold_for_customer`.
+        """
         house = await area_blocks(self._pool, event, [area for area, _, _ in areas]) if over_house else NO_BLOCKS
         outcome = await self._inventory.hold_for_customer(
             event, holder, hold, seats, areas, over_house=over_house, house=house, epoch=epoch
@@ -191,7 +179,7 @@ class Holding:
             # Over a house hold: whether it was asked so is known to nobody any more, and it has what it has.
             named = (record.holder, record.seat_types(), record.area_types())
             seat_ids, act = await self._inventory.seat_ids(event), Act(row["staff_id"], row["reason"])
-            await self._take_in_turn(event, seat_ids, hold, *named, act, over_house=True, epoch=epoch)
+            await self._take(event, seat_ids, hold, *named, act, over_house=True, epoch=epoch)
 
     async def move(
         self,

@@ -1,13 +1,14 @@
 """What the audit trail knows of layouts: how far each version came. MongoDB is held against it."""
 
-from collections.abc import Iterable, Mapping
+import contextlib
+from collections.abc import Mapping
 from typing import Final
 
-import asyncpg
 import msgspec
 
 from lml_live.infra import postgres
 from lml_live.infra.postgres import Pool
+from lml_live.venues.assembly import LayoutDamaged
 from lml_live.venues.library import Library
 from lml_live.venues.past import Past, why_set_back
 
@@ -30,30 +31,33 @@ class LayoutRecord:
 
     async def of_layout(self, layout_id: str) -> Mapping[int, Past]:
         """By their numbers, the versions of a layout that have taken a step. Raises `Unavailable`."""
-        async with postgres.connection(self._pool) as connected:
-            return _by_layout(await connected.fetch(_SQL["steps_of_layout"], layout_id)).get(layout_id, {})
+        return (await self._read(layout_id)).get(layout_id, {})
 
     async def all(self) -> Mapping[str, Mapping[int, Past]]:
         """The same of every layout."""
+        return await self._read(None)
+
+    async def _read(self, layout_id: str | None) -> dict[str, dict[int, Past]]:
         async with postgres.connection(self._pool) as connected:
-            return _by_layout(await connected.fetch(_SQL["steps_of_layouts"]))
+            rows = await connected.fetch(_SQL["steps_of_layouts"], layout_id)
+        found: dict[str, dict[int, Past]] = {}
+        for one, *fields in rows:
+            past = Past(*fields)
+            found.setdefault(one, {})[past.version] = past
+        return found
 
 
 async def find_set_back(record: LayoutRecord, library: Library) -> list[SetBack]:
-    """Every version that was set back in MongoDB. Those that are gone from it events miss, and nobody else."""
+    """Every version that was set back in MongoDB. Those that are gone from it events miss, and nobody else; of a layout
+    with a version that was written past MongoDB's rules that alone is told (`Library.unlawful_versions`)."""
     # The record first: what happens meanwhile is ahead of it then, and not behind.
     pasts = await record.all()
-    return [
-        SetBack(layout_id, version.version, why)
-        for layout_id in sorted(pasts)
-        for version in await library.status(layout_id)
-        if (why := why_set_back(version, pasts[layout_id].get(version.version))) is not None
-    ]
-
-
-def _by_layout(rows: Iterable[asyncpg.Record]) -> dict[str, dict[int, Past]]:
-    found: dict[str, dict[int, Past]] = {}
-    for layout_id, *fields in rows:
-        past = Past(*fields)
-        found.setdefault(layout_id, {})[past.version] = past
+    found: list[SetBack] = []
+    for layout_id in sorted(pasts):
+        with contextlib.suppress(LayoutDamaged):
+            found += [
+                SetBack(layout_id, version.version, why)
+                for version in await library.status(layout_id)
+                if (why := why_set_back(version, pasts[layout_id].get(version.version))) is not None
+            ]
     return found

@@ -8,6 +8,7 @@ heart (docs/decisions/029).
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Iterable
 from typing import Final
@@ -20,6 +21,7 @@ from lml_live.errors import LmlError
 from lml_live.infra import postgres
 from lml_live.infra.postgres import Pool
 from lml_live.infra.telemetry import METRICS
+from lml_live.venues.assembly import LayoutDamaged
 from lml_live.venues.library import Library
 from lml_live.venues.stored import LayoutVersion
 
@@ -38,15 +40,21 @@ class Astray(msgspec.Struct, frozen=True):
 
 
 async def find_astray(pool: Pool, library: Library) -> list[Astray]:
-    """Every event that is not over and whose layout is gone, a draft again, or has another hash."""
+    """Every event that is not over and whose layout is gone, a draft again, has another hash, or cannot be read."""
     async with postgres.connection(pool) as connected:
         rows = await connected.fetch(_SQL["layouts_of_events"])
     known: dict[str, dict[int, LayoutVersion]] = {}
     for layout_id in {row["layout_id"] for row in rows}:
-        known[layout_id] = {version.version: version for version in await library.status(layout_id)}
+        with contextlib.suppress(LayoutDamaged):
+            known[layout_id] = {version.version: version for version in await library.status(layout_id)}
     astray = []
     for row in rows:
-        why = _why_astray(known[row["layout_id"]].get(row["layout_version"]), row["layout_hash"])
+        versions = known.get(row["layout_id"])
+        why = (
+            "cannot be read: MongoDB has a version that was written past its rules"
+            if versions is None
+            else _why_astray(versions.get(row["layout_version"]), row["layout_hash"])
+        )
         if why is not None:
             astray.append(Astray(row["id"], row["layout_id"], row["layout_version"], why))
     return astray

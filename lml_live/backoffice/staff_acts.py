@@ -86,8 +86,10 @@ class StaffActs:
                 await _write_release(connected, event, seat_ids, begun, done)
 
     async def end_lost(self, event: str, seat_ids: Sequence[str], begun: Begun) -> bool:
-        """Ends the row of a hold that the inventory has lost; False where there is none, or a booking has it."""
+        """Ends the row of a hold that the inventory has lost; False where there is none, or a booking has it. Raises
+        `Unavailable` where the inventory was built anew since: then it has the hold again."""
         async with postgres.transaction(self._pool) as connected:
+            await expect_epoch(connected, event, begun.note.epoch)
             row = await connected.fetchrow(_HOLDS_SQL["lock_hold"], begun.hold)
             if row is None or await connected.fetchval(_HOLDS_SQL["became_booking"], begun.hold):
                 return False

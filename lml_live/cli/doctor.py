@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from typing import Any, Final, Literal
 
+import asyncpg
 import click
 import msgspec
 from pymongo import AsyncMongoClient
@@ -16,6 +17,7 @@ from pymongo.errors import PyMongoError
 
 from lml_live import limits
 from lml_live.backoffice.layout_record import LayoutRecord, find_set_back
+from lml_live.cli.events import open_pool
 from lml_live.cli.logs import set_up_logging
 from lml_live.devstack import preflight
 from lml_live.devstack.engines import EngineUrls, lock_owner, running_engines
@@ -348,16 +350,13 @@ async def _layouts(name: str, url: str) -> AsyncIterator[Finding]:
 
 
 async def _record(name: str, url: str, dsn: str) -> AsyncIterator[Finding]:
-    """Whether MongoDB says of no version less than is on record of its steps. Where one of the two does not answer,
-    that was told already."""
+    """Whether MongoDB says of no version less than is on record of its steps. Where one of the two does not answer, or
+    PostgreSQL lacks migrations or the role a right, that was told already."""
     database = connect_database(url, name)
     try:
-        pool = await postgres.connect_pool(dsn, application_name="lml doctor", size_max=1)
-        try:
+        async with open_pool(dsn, size_max=1) as pool:
             set_back = await find_set_back(LayoutRecord(pool), Library(database))
-        finally:
-            await pool.close()
-    except LmlError:
+    except (LmlError, asyncpg.InsufficientPrivilegeError):
         return
     finally:
         close_database(database)

@@ -332,6 +332,16 @@ def postgres_dsn() -> str:
     return settings.postgres_dsn or running(settings).postgres_dsn
 
 
+def find_postgres(settings: Settings) -> str | None:
+    """The same, or None where it is not set and no `lml up` runs."""
+    from lml_live.devstack.engines import running_engines
+
+    if settings.postgres_dsn:
+        return settings.postgres_dsn
+    found = running_engines(settings)
+    return None if found is None else found.postgres_dsn
+
+
 def running(settings: Settings) -> "EngineUrls":
     """The engines of the running `lml up`. Raises `Unavailable`."""
     from lml_live.devstack.engines import running_engines

@@ -1,12 +1,18 @@
 """What is on record of layouts, for commands: PostgreSQL may be elsewhere, or away."""
 
 from collections.abc import Mapping
+from typing import Final
+
+import asyncpg
 
 from lml_live.backoffice.layout_record import LayoutRecord
-from lml_live.cli.events import open_pool, tell
-from lml_live.errors import Unavailable
+from lml_live.cli.events import find_postgres, open_pool, tell
+from lml_live.errors import LmlError
 from lml_live.infra.config import Settings, mask_secrets
 from lml_live.venues.past import Past
+
+NO_ANSWER: Final = (LmlError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError)
+"""What a command gets from a PostgreSQL that is away, is another's, or whose address is none."""
 
 
 class CommandHistory:
@@ -21,16 +27,16 @@ class CommandHistory:
 
     async def of_layout(self, layout_id: str) -> Mapping[int, Past]:
         """By their numbers, the versions of a layout that have taken a step."""
-        # Only commands that store need the embedded engines' code.
-        from lml_live.devstack.engines import running_engines
-
-        running = None if self._settings.postgres_dsn else running_engines(self._settings)
-        dsn = self._settings.postgres_dsn or (running.postgres_dsn if running is not None else None)
-        if dsn is None:
+        if (dsn := find_postgres(self._settings)) is None:
             return {}
         try:
             async with open_pool(dsn, size_max=1) as pool:
                 return await LayoutRecord(pool).of_layout(layout_id)
-        except Unavailable as error:
-            tell(f"not held against the audit trail: {mask_secrets(error.message)}")
+        except NO_ANSWER as error:
+            tell(f"not held against the audit trail: {why_no_answer(error)}")
             return {}
+
+
+def why_no_answer(error: Exception) -> str:
+    """One of `NO_ANSWER` in words, without secrets."""
+    return mask_secrets(error.message if isinstance(error, LmlError) else f"{type(error).__name__}: {error}")

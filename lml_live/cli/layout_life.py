@@ -8,14 +8,13 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, Final, NoReturn, TypeVar
 
-import asyncpg
 import click
 import msgspec
 
 from lml_live.backoffice.layout_steps import Drafted, Step, Stepped, detail_of, record_step
 from lml_live.backoffice.trail import Trail
-from lml_live.cli.events import open_pool
-from lml_live.cli.layout_history import CommandHistory
+from lml_live.cli.events import find_postgres, open_pool
+from lml_live.cli.layout_history import NO_ANSWER, CommandHistory, why_no_answer
 from lml_live.errors import LmlError, Unavailable
 from lml_live.infra.acting import Acting, acting_ends
 from lml_live.infra.config import Settings, load_settings, mask_secrets
@@ -178,23 +177,17 @@ async def on_record(step: Step, done: K) -> K:
     It is done already, and whatever keeps it off the trail undoes nothing: that is told, with what would be on record,
     and the command goes on.
     """
-    # Only commands that store need the embedded engines' code.
-    from lml_live.devstack.engines import running_engines
-
     settings = load_settings()
     try:
-        running = None if settings.postgres_dsn else running_engines(settings)
-        dsn = settings.postgres_dsn or (running.postgres_dsn if running is not None else None)
-        if dsn is None:
+        if (dsn := find_postgres(settings)) is None:
             tell("not in the audit trail: LML_POSTGRES_DSN is not set, and no `lml up` runs here")
             return done
         async with open_pool(dsn, size_max=1) as pool:
             with acting_ends(Acting("system", f"operator {_user()}", "command line")):
                 await record_step(Trail(pool), step, done)
-    except (LmlError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
-        why = error.message if isinstance(error, LmlError) else f"{type(error).__name__}: {error}"
+    except NO_ANSWER as error:
         detail = msgspec.json.encode(detail_of(done)).decode()
-        tell(f"not in the audit trail: {mask_secrets(why)}")
+        tell(f"not in the audit trail: {why_no_answer(error)}")
         tell(f"  It is done all the same, so do not repeat it: layout.{step} of {done.layout_id}, {detail}")
         tell("  Keep these lines, nothing adds them to the trail later; `lml doctor` says what PostgreSQL lacks.")
     return done

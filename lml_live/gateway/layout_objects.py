@@ -6,6 +6,7 @@ No part of the REST interface: a browser, or a CDN that is put before the server
 from aiohttp import web
 
 from lml_live.errors import NotFound
+from lml_live.venues.edge import JSON
 from lml_live.venues.own_edge import OwnEdge
 
 
@@ -26,6 +27,6 @@ def object_routes(own: OwnEdge) -> list[web.RouteDef]:
             return web.Response(status=304, headers=headers)
         if found.encoding is not None:
             headers["Content-Encoding"] = found.encoding
-        return web.Response(body=found.data, content_type=found.content_type, headers=headers)
+        return web.Response(body=found.data, content_type=JSON, headers=headers)
 
     return [web.get(r"/layouts/{layout}/{name:[0-9a-z.]+\.json(?:\.gz)?}", read_object)]

@@ -81,8 +81,8 @@ class StaffHolds:
         Places are taken from those for sale, and what is missing from the `house`: what PostgreSQL has as blocked of
         their areas, which is not to change until it says that they are the hold's (docs/decisions/030). The sale's
         hours, its pause and the event's seats per holder do not bind staff: a hold's own bounds do. Killed seats are
-        `seat_taken`. A hold of this id that is there already is answered as it is. With an `epoch`, what the inventory
-        is by then must not have been built anew since: else `Unavailable` is raised.
+        `seat_taken`. A hold of this id that is there already is answered as it is. With an `epoch`, raises
+        `Unavailable` where the inventory was built anew since.
         """
 
         def args(sale: Sale) -> Sequence[Part]:

@@ -96,14 +96,11 @@ def shown(value: object) -> str:
 def unprintable(text: str) -> bool:
     """Whether a text holds what nobody can see or what turns the writing around."""
     text = text[: limits.LABEL_CHARS_MAX]  # Longer ones are refused for it, and looking at 10 MB takes a second.
-    if text.isprintable():
-        return _BLANKS.search(text) is not None
-    return (
-        any(
-            unicodedata.category(character) in _CONTROL_CATEGORIES and character not in _FORMAT_ALLOWED
-            for character in text
-        )
-        or _BLANKS.search(text) is not None
+    if _BLANKS.search(text):
+        return True
+    return not text.isprintable() and any(
+        unicodedata.category(character) in _CONTROL_CATEGORIES and character not in _FORMAT_ALLOWED
+        for character in text
     )
 
 

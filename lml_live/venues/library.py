@@ -15,6 +15,7 @@ is published, deployed or sold on it. A state is in no hash: it is held against 
 import asyncio
 import contextlib
 import logging
+from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 import msgspec
@@ -44,7 +45,7 @@ from lml_live.venues.assembly import (
 from lml_live.venues.backups import Backups
 from lml_live.venues.differences import LayoutDiff, compare_layouts
 from lml_live.venues.layout import Layout, count_places, count_seats, decode_layout, spell_layout, verify_bytes
-from lml_live.venues.past import History, next_number, put_forward, why_set_back
+from lml_live.venues.past import History, Past, next_number, put_forward, why_set_back
 from lml_live.venues.retention import Backup, Reason
 from lml_live.venues.schema import delete_upload, insert_upload
 from lml_live.venues.seat_index import LayoutIndex, index_layout
@@ -126,7 +127,7 @@ class Library:
         for existing in known:
             if existing.fingerprint == checked.fingerprint and version in (None, existing.version):
                 return Saved(existing, False, checked.warnings)
-        draft = next((existing for existing in known if existing.state == "draft"), None)
+        draft = _draft_of(known)
         target = draft.version if draft else await self._next_number(layout.layout_id, known)
         if version is not None and version != target:
             if any(existing.version == version for existing in known):
@@ -228,7 +229,7 @@ class Library:
             # Whole, but put there under another's name: it would become that one's draft.
             raise LayoutDamaged(f"Backup {backup.id} of {layout_id} is one of {checked.layout.layout_id}.")
         known = await self.status(layout_id)
-        draft = next((existing for existing in known if existing.state == "draft"), None)
+        draft = _draft_of(known)
         if draft is not None and draft.hash == backup.hash and draft.damaged_ms is None:
             return Saved(draft, False, checked.warnings)
         if draft is not None and not replace:
@@ -273,23 +274,22 @@ class Library:
     async def _as_on_record(self, layout_id: str, version: int) -> tuple[LayoutVersion, LayoutVersion]:
         """A version as MongoDB has it, and as it must be; they differ where it was set back. Raises `NotFound`, and
         `Conflict` for a draft that is rightly one."""
-        past = {} if self._history is None else await self._history.of_layout(layout_id)
+        past = await self._on_record(layout_id)
         for stored in await self.status(layout_id):
             if stored.version == version and why_set_back(stored, past.get(version)) is not None:
                 return stored, put_forward(stored, past[version])
         return (await self._chosen(layout_id, version),) * 2
 
     async def _next_number(self, layout_id: str, known: tuple[LayoutVersion, ...], *others: int) -> int:
-        past = {} if self._history is None else await self._history.of_layout(layout_id)
-        return next_number(known, (*past, *others))
+        return next_number(known, (*await self._on_record(layout_id), *others))
+
+    async def _on_record(self, layout_id: str) -> Mapping[int, Past]:
+        return {} if self._history is None else await self._history.of_layout(layout_id)
 
     async def _hold_against_record(self, version: LayoutVersion) -> None:
         """Raises `LayoutDamaged`, and logs it, where a version was set back in MongoDB; `Conflict` where it has taken a
         step since it was read."""
-        past = (
-            None if self._history is None else (await self._history.of_layout(version.layout_id)).get(version.version)
-        )
-        why = why_set_back(version, past)
+        why = why_set_back(version, (await self._on_record(version.layout_id)).get(version.version))
         if why is None:
             return
         if version not in await self.status(version.layout_id):
@@ -321,7 +321,7 @@ class Library:
         known = await self.status(layout_id)
         if not known:
             raise NotFound(f"There is no layout {layout_id}.")
-        draft = next((version for version in known if version.state == "draft"), None)
+        draft = _draft_of(known)
         if draft is None:
             raise Conflict(f"{layout_id} has no draft: version {known[-1].version} is {known[-1].state} already.")
         return await self._publish(draft)
@@ -330,17 +330,21 @@ class Library:
         """Makes the draft that has this hash unchangeable; twice is once.
 
         Raises `DraftMoved` where the draft is another (or none), with what publishing that would change against the
-        version before it (no difference where it is the first), and has changed nothing; else as `publish`.
+        version before it (no difference where it is the first), and has changed nothing; `Conflict` where that draft
+        was stored anew just now; else as `publish`.
         """
         known = await self.status(layout_id)
         if not known:
             raise NotFound(f"There is no layout {layout_id}.")
-        draft = next((version for version in known if version.state == "draft"), None)
+        draft = _draft_of(known)
         if draft is not None and draft.hash == expected_hash:
-            # Somebody who is faster may have published this very draft.
-            with contextlib.suppress(Conflict):
+            try:
                 return await self._publish(draft)
-            known = await self.status(layout_id)
+            except Conflict:
+                # Somebody who is faster may have published this very draft, or put another in its place.
+                known = await self.status(layout_id)
+                if (draft := _draft_of(known)) is not None and draft.hash == expected_hash:
+                    raise
         for version in known:
             if version.hash == expected_hash and version.state in ("published", "deployed"):
                 return version
@@ -348,7 +352,7 @@ class Library:
 
     async def _other_draft(self, known: tuple[LayoutVersion, ...]) -> DraftMoved:
         """Why the draft of a layout with these versions is not published."""
-        draft = next((version for version in known if version.state == "draft"), None)
+        draft = _draft_of(known)
         before = next((version for version in reversed(known) if version.state != "draft"), None)
         if draft is None or before is None:
             return DraftMoved(draft, None, done="published")
@@ -567,6 +571,10 @@ class Library:
         if version.damaged_ms is not None:
             await self._note_damage(version, None)
         return loaded
+
+
+def _draft_of(known: tuple[LayoutVersion, ...]) -> LayoutVersion | None:
+    return next((version for version in known if version.state == "draft"), None)
 
 
 def _version(document: Document) -> LayoutVersion:

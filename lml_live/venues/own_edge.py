@@ -18,7 +18,6 @@ from lml_live import limits
 from lml_live.infra.objects import IMMUTABLE
 from lml_live.values import is_id
 from lml_live.venues.edge import (
-    JSON,
     SHORT_LIVED,
     EdgeObject,
     Manifest,
@@ -44,7 +43,6 @@ class Served(msgspec.Struct, frozen=True):
     tag: str
     cached: str
     encoding: str | None = None
-    content_type: str = JSON
 
 
 class _Laid(msgspec.Struct, frozen=True):
@@ -106,9 +104,7 @@ class OwnEdge:
         for version in moved[-limits.POINTER_HISTORY_MAX - 1 :]:
             laid = await self._lay(version)
             if laid is not None:
-                # MongoDB's own kind of a number is none of JSON's.
-                moment = int(version.deployed_ms or 0)
-                pointer = move_pointer(pointer, laid.sealed, laid.manifest, moment)
+                pointer = move_pointer(pointer, laid.sealed, laid.manifest, version.deployed_ms or 0)
         if pointer is None:
             return None
         data = msgspec.json.encode(pointer)

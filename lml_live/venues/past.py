@@ -15,14 +15,20 @@ _RANK: Final[Mapping[State, int]] = {state: rank for rank, state in enumerate(ST
 
 
 class Past(msgspec.Struct, frozen=True):
-    """The last step of a version that is on record, its hash then, and when it took each."""
+    """What is on record of a version that has taken a step: its hash, and when it took each."""
 
     version: int
-    state: Literal["published", "deployed", "retired"]
     hash: str
     published_ms: int | None = None
     deployed_ms: int | None = None
     retired_ms: int | None = None
+
+    @property
+    def state(self) -> Literal["published", "deployed", "retired"]:
+        """How far it came, in whatever order its steps were put on record."""
+        if self.retired_ms is not None:
+            return "retired"
+        return "published" if self.deployed_ms is None else "deployed"
 
 
 class History(Protocol):
@@ -45,7 +51,7 @@ def why_set_back(version: LayoutVersion, past: Past | None) -> str | None:
 
 
 def put_forward(version: LayoutVersion, past: Past) -> LayoutVersion:
-    """The version as it must have been after its last step on record."""
+    """The version as it must have been after its furthest step on record."""
     published = past.published_ms or version.published_ms or past.deployed_ms or past.retired_ms
     return msgspec.structs.replace(
         version,
@@ -53,7 +59,7 @@ def put_forward(version: LayoutVersion, past: Past) -> LayoutVersion:
         hash=past.hash,
         published_ms=published,
         deployed_ms=past.deployed_ms or version.deployed_ms,
-        retired_ms=past.retired_ms if past.state == "retired" else None,
+        retired_ms=past.retired_ms,
     )
 
 

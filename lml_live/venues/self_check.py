@@ -370,8 +370,8 @@ class _Record:
         self._steps: dict[int, Past] = {}
 
     def note(self, version: LayoutVersion) -> None:
-        assert version.state != "draft"
-        self._steps[version.version] = Past(version.version, version.state, version.hash)
+        moments = (version.published_ms, version.deployed_ms, version.retired_ms)
+        self._steps[version.version] = Past(version.version, version.hash, *moments)
 
     async def of_layout(self, _layout_id: str) -> Mapping[int, Past]:
         """`past.History`: of the one layout that there is."""

@@ -159,6 +159,36 @@ async def test_what_was_written_past_the_rules_is_told_and_hinders_no_other(
     assert any("aula:1 was written past MongoDB's rules" in each.text for each in found if each.level == "fail")
 
 
+async def test_what_was_written_past_the_rules_hides_nothing_that_was_set_back_or_is_astray(
+    mongo_database: Any, pool: postgres.Pool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The look at the record and the events ended at the first layout that could not be read: nobody heard of the
+    others, and the numbers stood still."""
+    trail, library = Trail(pool), Library(mongo_database)
+    for layout_id in ("aula", "barn", "hall"):
+        await deployed(library, layout_id)
+        await record_step(trail, "deployed", (await library.status(layout_id))[0])
+    catalogue = Catalogue(pool, DeployedLayouts(library))
+    events = [(await catalogue.create_event(concert(layout_id))).id for layout_id in ("aula", "barn")]
+    await mongo_database[VERSIONS].update_one(
+        {"layout_id": "aula"}, {"$set": {"note": "x"}}, bypass_document_validation=True
+    )
+    await mongo_database[VERSIONS].delete_one({"layout_id": "barn"})
+    await mongo_database[VERSIONS].update_one(
+        {"layout_id": "hall"}, {"$set": {"state": "published", "deployed_ms": None}}
+    )
+    scrub = Scrubbing(pool, library)
+    with caplog.at_level(logging.ERROR):
+        for _ in range(2):  # hall, then the record and the events
+            await scrub.step()
+    assert (METRICS.layouts_set_back._value.get(), METRICS.events_astray._value.get()) == (1, 2)
+    assert "version 1 of layout hall is published in MongoDB, but was deployed" in caplog.text
+    assert {each.event: each.why for each in await find_astray(pool, library)} == {
+        events[0]: "cannot be read: MongoDB has a version that was written past its rules",
+        events[1]: "is not in MongoDB",
+    }
+
+
 async def test_a_version_that_was_published_can_never_be_a_draft_again(
     mongo_database: Any,
     mongo_url: str,
@@ -207,6 +237,24 @@ async def test_a_version_that_was_published_can_never_be_a_draft_again(
     assert (now.state, now.hash, now.upload, now) == ("deployed", was.hash, was.upload, mended)
     assert (await library.deploy("hall")).state == "deployed"
     assert await find_set_back(record, library) == []
+
+
+async def test_a_step_that_is_put_on_record_late_or_again_makes_no_version_younger(
+    mongo_database: Any, pool: postgres.Pool
+) -> None:
+    """Whoever publishes again what is deployed hears the same and is on record, too: by that record the version was
+    published only, and could be set back to it."""
+    trail, record = Trail(pool), LayoutRecord(pool)
+    library = Library(mongo_database, history=record)
+    saved = (await library.save_draft(generate_venue(30, "hall"))).version
+    await record_step(trail, "published", await library.publish_seen("hall", saved.hash))
+    await record_step(trail, "deployed", await library.deploy("hall"))
+    moments = (await record.of_layout("hall"))[1]
+    await record_step(trail, "published", await library.publish_seen("hall", saved.hash))
+    assert (await record.of_layout("hall"))[1] == moments
+    await mongo_database[VERSIONS].update_one({}, {"$set": {"state": "published", "deployed_ms": None}})
+    [found] = await find_set_back(record, library)
+    assert found.why == "is published in MongoDB, but was deployed"
 
 
 async def test_content_and_hash_changed_alike_are_found_without_an_event(

@@ -237,6 +237,27 @@ async def test_a_release_says_what_it_changed_whoever_writes_it(office: Office, 
     assert (await office.listed(), await office.drift()) == ([], ())
 
 
+async def test_a_hold_that_was_lost_and_is_there_again_is_released_not_ended(office: Office, house: House) -> None:
+    """Its row was ended, while the inventory that was built from that row kept its seat for nobody."""
+
+    class Slow(StaffHolds):
+        async def withdraw_hold(self, *args: Any, **more: Any) -> Any:
+            lost = await StaffHolds.withdraw_hold(self, *args, **more)
+            await office.lose_redis()
+            await house.inventory(office.event)
+            return lost
+
+    made = held(await office.hold(3))
+    assert isinstance(await office.inventory.withdraw_hold(office.event, made.hold), Undone)
+    slow = Holding(house.pool, Slow(house.book), StaffTurns(house.pool))
+    with pytest.raises(Unavailable):
+        await slow.release(office.event, IDS, made.hold, CLARA, request=secrets.token_hex())
+    assert await office.listed() == [(made.hold, "held", [3])]
+    assert (await house.states(office.event))[3] == HELD
+    assert isinstance(await office.release(made.hold), Undone)
+    assert (await office.listed(), await office.drift()) == ([], ())
+
+
 # --- Who comes
 
 

@@ -227,6 +227,20 @@ def test_an_address_without_a_role_is_refused() -> None:
         sign_in_of("postgresql://db/lml")
 
 
+async def test_the_doctor_ends_where_layouts_cannot_be_held_against_a_record(
+    postgres_server: str, mongo_url: str, tmp_path: Path
+) -> None:
+    """On a database without migrations, and for a role that may not read the trail, it ended with a trace."""
+    bare = postgres_server.rsplit("/", 1)[0] + "/postgres"
+    dsn = await clone_database(postgres_server)
+    owner = await asyncpg.connect(dsn)
+    await owner.execute("REVOKE SELECT ON audit_record FROM lml_server")
+    await owner.close()
+    for address, words in ((bare, "migrations wait"), (as_server(dsn), "SELECT ON audit_record")):
+        environ = {"LML_POSTGRES_DSN": address, "LML_MONGO_URL": mongo_url, "LML_DATA_DIR": str(tmp_path)}
+        assert any(words in one.text for one in [one async for one in examine(environ)])
+
+
 async def test_migrate_and_the_doctor_say_how_things_stand(postgres_server: str) -> None:
     dsn = await clone_database(postgres_server)
 

@@ -202,6 +202,7 @@ def test_a_trail_that_is_nowhere_is_told(dsn: str, hall: Path, monkeypatch: pyte
     monkeypatch.setenv("LML_POSTGRES_DSN", dsn)
     answer = lml_layout("import", hall)
     assert (answer.exit_code, answer.stdout) == (0, "12\n"), answer.output
+    assert "not held against the audit trail: " in answer.stderr
     assert "It is done all the same" in answer.stderr
 
 

@@ -157,6 +157,20 @@ async def test_a_draft_that_changes_while_it_is_published_stays_one(mongo_databa
     assert [version.state for version in await library.status("hall")] == ["draft"]
 
 
+async def test_a_draft_that_is_there_again_is_not_said_to_be_another(mongo_database: Any) -> None:
+    """Replaced and put back while it was published, it was refused as another one than that which was seen."""
+
+    class Hasty:
+        async def take(self, *_: object) -> None:
+            for layout in (renamed("Other"), HALL):
+                await Library(mongo_database).save_draft(layout)
+
+    await Library(mongo_database).save_draft(HALL)
+    with pytest.raises(Conflict):
+        await Library(mongo_database, backups=Hasty()).publish_seen("hall", HALL.hash)  # type: ignore[arg-type]
+    assert (await Library(mongo_database).publish_seen("hall", HALL.hash)).state == "published"
+
+
 async def test_of_many_who_save_different_drafts_one_is_whole(library: Library, mongo_database: Any) -> None:
     answers = await asyncio.gather(
         *(library.save_draft(renamed(f"Name {at}")) for at in range(6)), return_exceptions=True

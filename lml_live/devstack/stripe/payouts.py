@@ -14,14 +14,13 @@ from lml_live.devstack.stripe import refusals
 from lml_live.devstack.stripe.intents import Mint
 from lml_live.devstack.stripe.objects import (
     BalanceTransaction,
-    BalanceType,
     BankAccount,
     ConnectedAccount,
     Payout,
     PayoutStatus,
     Requirements,
 )
-from lml_live.devstack.stripe.transfers import available
+from lml_live.devstack.stripe.transfers import available, book
 
 _change = msgspec.structs.replace
 
@@ -36,11 +35,6 @@ _MESSAGES: Final = {
     "no_account": "The bank account details on file are probably incorrect: there is no such account.",
 }
 """Of some codes, as Stripe's page of payout failures has them in other words."""
-_CATEGORIES: Final[dict[BalanceType, str]] = {
-    "payout": "payout",
-    "payout_failure": "payout_reversal",
-    "payout_cancel": "payout_reversal",
-}
 
 
 class PayoutChange(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,7 +85,7 @@ def create(
         )
     # Nothing below refuses.
     payout_id = mint.new_id("po")
-    booked = _booked(payout_id, "payout", -wish.amount, wish.currency, mint)
+    booked = book(payout_id, "payout", -wish.amount, wish.currency, mint.now, mint)
     payout = Payout(
         id=payout_id,
         amount=wish.amount,
@@ -129,7 +123,7 @@ def due(payout: Payout) -> int | None:
 
 def pass_time(payout: Payout) -> PayoutChange:
     """What is due comes about."""
-    return _moved(payout, "in_transit") if payout.status == "pending" else _arrived(payout)
+    return _sent(payout) if payout.status == "pending" else _arrived(payout)
 
 
 def end(account: ConnectedAccount, payout: Payout, outcome: PayoutEnd, code: str, mint: Mint) -> PayoutChange:
@@ -142,8 +136,8 @@ def end(account: ConnectedAccount, payout: Payout, outcome: PayoutEnd, code: str
     if payout.status not in before[outcome]:
         raise refusals.invalid("outcome", f"A payout that is {payout.status} does not become {outcome}.")
     if outcome != "failed":
-        return _moved(payout, "in_transit") if outcome == "in_transit" else _arrived(payout)
-    back = _booked(payout.id, "payout_failure", payout.amount, payout.currency, mint)
+        return _sent(payout) if outcome == "in_transit" else _arrived(payout)
+    back = book(payout.id, "payout_failure", payout.amount, payout.currency, mint.now, mint)
     failed = _change(
         payout,
         status="failed",
@@ -160,7 +154,7 @@ def cancel(payout: Payout, mint: Mint) -> PayoutChange:
         raise refusals.not_transferable(
             f"Payout {payout.id} is {payout.status}: only payouts that are pending can be canceled.", None
         )
-    back = _booked(payout.id, "payout_cancel", payout.amount, payout.currency, mint)
+    back = book(payout.id, "payout_cancel", payout.amount, payout.currency, mint.now, mint)
     canceled = _change(payout, status="canceled", failure_balance_transaction=back.id)
     return PayoutChange(payout=canceled, event="payout.canceled", booked=back)
 
@@ -172,8 +166,8 @@ def _arrived(payout: Payout) -> PayoutChange:
     return PayoutChange(payout=paid, event="payout.paid")
 
 
-def _moved(payout: Payout, status: PayoutStatus) -> PayoutChange:
-    return PayoutChange(payout=_change(payout, status=status), event="payout.updated")
+def _sent(payout: Payout) -> PayoutChange:
+    return PayoutChange(payout=_change(payout, status="in_transit"), event="payout.updated")
 
 
 def _refused_by(account: ConnectedAccount, payout: Payout) -> ConnectedAccount | None:
@@ -187,19 +181,4 @@ def _refused_by(account: ConnectedAccount, payout: Payout) -> ConnectedAccount |
         external_accounts=_change(banks, data=(*banks.data[:-1], _change(bank, status="errored"))),
         payouts_enabled=False,
         requirements=Requirements(currently_due=("external_account",)),
-    )
-
-
-def _booked(payout_id: str, kind: BalanceType, amount: int, currency: str, mint: Mint) -> BalanceTransaction:
-    return BalanceTransaction(
-        id=mint.new_id("txn"),
-        amount=amount,
-        available_on=mint.now,
-        created=mint.now,
-        currency=currency,
-        fee=0,
-        net=amount,
-        reporting_category=_CATEGORIES[kind],
-        source=payout_id,
-        type=kind,
     )

@@ -33,6 +33,9 @@ _CATEGORIES: dict[BalanceType, str] = {
     "transfer_refund": "transfer_reversal",
     "payment": "charge",
     "payment_refund": "refund",
+    "payout": "payout",
+    "payout_failure": "payout_reversal",
+    "payout_cancel": "payout_reversal",
 }
 
 
@@ -122,8 +125,8 @@ def create(
         when = _when_there(charge, list(of_charge), booked, amount, wish.currency, mint)
     # Nothing below refuses.
     transfer_id, payment = mint.new_id("tr"), mint.new_id("py")
-    balance = _booked(transfer_id, "transfer", -amount, wish.currency, mint.now, mint)
-    theirs = _booked(payment, "payment", amount, wish.currency, when, mint)
+    balance = book(transfer_id, "transfer", -amount, wish.currency, mint.now, mint)
+    theirs = book(payment, "payment", amount, wish.currency, when, mint)
     transfer = Transfer(
         id=transfer_id,
         amount=amount,
@@ -194,7 +197,7 @@ def reverse(
         )
     # Nothing below refuses.
     reversal_id, back = mint.new_id("trr"), mint.new_id("pyr")
-    balance = _booked(reversal_id, "transfer_refund", wanted, transfer.currency, mint.now, mint)
+    balance = book(reversal_id, "transfer_refund", wanted, transfer.currency, mint.now, mint)
     reversal = TransferReversal(
         id=reversal_id,
         amount=wanted,
@@ -217,12 +220,13 @@ def reverse(
         transfer=transfer,
         reversal=reversal,
         balance=balance,
-        theirs=_booked(back, "payment_refund", -wanted, transfer.currency, mint.now, mint),
+        theirs=book(back, "payment_refund", -wanted, transfer.currency, mint.now, mint),
         event="transfer.reversed",
     )
 
 
-def _booked(source: str, kind: BalanceType, amount: int, currency: str, when: int, mint: Mint) -> BalanceTransaction:
+def book(source: str, kind: BalanceType, amount: int, currency: str, when: int, mint: Mint) -> BalanceTransaction:
+    """What moves on a balance for its `source`; available from `when` on."""
     return BalanceTransaction(
         id=mint.new_id("txn"),
         amount=amount,

@@ -9,10 +9,9 @@ from typing import Final
 from lml_live import limits
 from lml_live.venues.findings import shown
 from lml_live.venues.importers.draft import Polygon, Spot
-from lml_live.venues.importers.numerals import read_numeral
+from lml_live.venues.importers.numerals import NUMERAL, read_numeral
 
-_NUMBER: Final = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
-_TOKENS: Final = re.compile(rf"[MmLlHhVvCcSsQqTtAaZz]|{_NUMBER}|[^\s,]")
+_TOKENS: Final = re.compile(rf"[MmLlHhVvCcSsQqTtAaZz]|{NUMERAL}|[^\s,]")
 _ARGUMENTS: Final = {"M": 2, "L": 2, "H": 1, "V": 1, "C": 6, "S": 4, "Q": 4, "T": 2, "A": 7, "Z": 0}
 _TINY: Final = 1e-9
 _CURVE_STEPS: Final = 8
