@@ -382,6 +382,26 @@ async def test_the_first_save_may_be_lost_too(manager: Page, shop: LiveServer) -
     assert await sections(shop, name) == ["Circle"]
 
 
+async def test_what_another_took_the_id_of_is_kept_as_a_plan_of_its_own(manager: Page, shop: LiveServer) -> None:
+    """Whoever came to it by publishing went on to the other's draft, on a page that was about to go."""
+    page, name = manager, f"hall-{secrets.token_hex(4)}"
+    await page.goto(f"{shop.url}/layouts/{name}/edit?name=New")
+    await page.locator("#map").press("r")
+    await page.locator("#draw-count").fill("5")
+    await page.locator("#draw-x1").fill("280")
+    await page.locator("#draw-x1").press("Enter")
+    _, read = await ask(shop, "POST", "/layouts/read", {"text": SAMPLE, "filename": "small.csv", "id": name})
+    assert (await ask(shop, "POST", "/layouts", read["layout"]))[0] == 201
+    await press(page.locator("#publish"))
+    await expect(page.locator("#dialog-title")).to_have_text("Somebody else has saved this draft")
+    await press(page.get_by_role("button", name="Keep mine as its own plan"))
+    await page.wait_for_url(f"**/layouts/{name}-2/edit")
+    await expect(page.locator("#saying")).to_have_text("All changes saved")
+    assert await sections(shop, name) == ["<b>Stalls</b>"]
+    _, versions = await ask(shop, "GET", f"/layouts/{name}-2/versions")
+    assert [(each["state"], each["place_count"]) for each in versions["items"]] == [("draft", 5)]
+
+
 async def test_whoever_imports_over_a_plan_is_told_before(manager: Page, shop: LiveServer) -> None:
     """The file stood on the sheet at once, and a save replaced the draft."""
     page, name = manager, await small_plan(shop)

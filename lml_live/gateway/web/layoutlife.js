@@ -257,7 +257,7 @@ export class Life {
     const { editor } = this;
     if (editor.history.changed || !this.base) {
       const refused = await this.save();
-      if (refused) return refused;
+      if (refused || editor.leaving) return refused;
     } else await this.look();
     const draft = this.versions.find((version) => version.state === "draft");
     const before = this.versions.filter((version) => version.state !== "draft").at(-1);
