@@ -121,7 +121,7 @@ class Feed:
             await self._pause()
 
     async def _pause(self) -> None:
-        """Until a tick of a room, or a look at the books; or until a room is opened, whose first tick is due at once."""
+        """Until a tick of a room or a look at the books, or until a room is opened, whose first tick is due at once."""
         self._opened.clear()
         rest = None
         if self.rooms:
