@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 
+import asyncpg
+
 from lml_live.backoffice.layout_record import LayoutRecord
 from lml_live.cli.events import open_pool, tell
-from lml_live.errors import Unavailable
+from lml_live.errors import LmlError
 from lml_live.infra.config import Settings, mask_secrets
 from lml_live.venues.past import Past
 
@@ -12,8 +14,8 @@ from lml_live.venues.past import Past
 class CommandHistory:
     """`venues.past.History` of the PostgreSQL that is set, else that of `lml up`.
 
-    Where there is none, or it does not answer, that is told and nothing is held against it: the server's scrub does so
-    later.
+    Where there is none, or it does not answer, or not this command, that is told and nothing is held against it: the
+    server's scrub does so later.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -31,6 +33,7 @@ class CommandHistory:
         try:
             async with open_pool(dsn, size_max=1) as pool:
                 return await LayoutRecord(pool).of_layout(layout_id)
-        except Unavailable as error:
-            tell(f"not held against the audit trail: {mask_secrets(error.message)}")
+        except (LmlError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
+            why = error.message if isinstance(error, LmlError) else f"{type(error).__name__}: {error}"
+            tell(f"not held against the audit trail: {mask_secrets(why)}")
             return {}
