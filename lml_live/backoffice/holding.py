@@ -16,6 +16,7 @@ from contextlib import nullcontext
 from datetime import datetime
 from typing import Final, Literal
 
+import asyncpg
 from msgspec import Struct
 
 from lml_live import limits
@@ -168,8 +169,7 @@ class Holding:
         PostgreSQL, and its seats are blocked again, or for sale, as the next adopt or the next refund will have it.
         Raises `Unavailable` where an adopt comes between: it has dropped the hold, and nobody takes it again by this.
         """
-        async with postgres.connection(self._pool) as connected:
-            row = await connected.fetchrow(_SQL["find_taking"], hold)
+        row = await self._find_taking(hold)
         if row is None:
             return
         async with self._turns.take(event):
@@ -222,16 +222,21 @@ class Holding:
             begun = await self._acts.begin(session, event, "release", hold, act, over_house=False, request=request)
             if begun is None:
                 return None
+            taking = await self._find_taking(hold) is not None
             house, blocks = await self._kept_back(event, seat_ids, hold)
             outcome = await self._inventory.withdraw_hold(event, hold, house, blocks, note=begun.note)
             if isinstance(outcome, Undone):
                 await self._acts.put_on_record(event, seat_ids, begun, outcome)
                 return outcome
             gone = outcome.code in ("hold_not_found", "hold_expired")
-            if gone and await self._acts.end_lost(event, seat_ids, begun):
+            if gone and await self._acts.end_lost(event, seat_ids, begun, taking=taking):
                 return None
             await self._acts.drop(begun)
             return outcome
+
+    async def _find_taking(self, hold: str) -> asyncpg.Record | None:
+        async with postgres.connection(self._pool) as connected:
+            return await connected.fetchrow(_SQL["find_taking"], hold)
 
     async def _kept_back(self, event: str, seat_ids: Sequence[str], hold: str) -> tuple[set[int], AreaBlocks]:
         """What PostgreSQL has as kept back by the house of a hold's seats, by index, and as blocked of its areas.

@@ -29,7 +29,7 @@ from lml_live.backoffice.hold_rows import (
     write_changes,
 )
 from lml_live.backoffice.turns import StaffTurns
-from lml_live.errors import LmlError
+from lml_live.errors import LmlError, Unavailable
 from lml_live.infra import postgres
 from lml_live.infra.postgres import Connection, Pool
 from lml_live.inventory.staff_holds import ActNote, StaffHolds, Undone
@@ -85,14 +85,19 @@ class StaffActs:
             else:
                 await _write_release(connected, event, seat_ids, begun, done)
 
-    async def end_lost(self, event: str, seat_ids: Sequence[str], begun: Begun) -> bool:
-        """Ends the row of a hold that the inventory has lost; False where there is none, or a booking has it. Raises
-        `Unavailable` where the inventory was built anew since: then it has the hold again."""
+    async def end_lost(self, event: str, seat_ids: Sequence[str], begun: Begun, *, taking: bool) -> bool:
+        """Ends the row of a hold that the inventory does not have; False where there is none, or a booking has it.
+
+        `taking` says how the row was before the inventory was asked. Raises `Unavailable` where the hold was put on
+        record since, or an adopt came, which has taken it by its row: the inventory has it now.
+        """
         async with postgres.transaction(self._pool) as connected:
             await expect_epoch(connected, event, begun.note.epoch)
             row = await connected.fetchrow(_HOLDS_SQL["lock_hold"], begun.hold)
             if row is None or await connected.fetchval(_HOLDS_SQL["became_booking"], begun.hold):
                 return False
+            if taking and row["state"] == "held":
+                raise Unavailable("The hold was made just now.", retry_after_ms=limits.RETRY_AFTER_MS)
             await connected.execute(_SQL["end_act"], begun.note.number)
             await connected.execute(_HOLDS_SQL["end_hold"], begun.hold)
             if row["state"] == "held":  # else it never had anything, and no status has changed

@@ -6,6 +6,7 @@ states move by the table of `payout_states`, and what may not follow is old news
 """
 
 import logging
+import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 
 _SQL: Final = postgres.statements("bank_payouts")
 _SLACK: Final = timedelta(seconds=limits.FIND_SLACK_SECONDS)
+_ISO: Final = re.compile(r"[A-Z]{3}")
 
 
 class Payout(Struct, frozen=True, kw_only=True):
@@ -85,6 +87,11 @@ class BankPayouts:
         return len(rows)
 
     async def _keep(self, account: str, found: StripePayout) -> None:
+        if found.amount == 0 or not _ISO.fullmatch(found.currency):
+            # Stripe pays out in stablecoins, too, whose names are no codes of ISO 4217, and of some currencies less
+            # than a unit of ours.
+            log.warning("account %s: payout %s of %d %s is not kept", account, found.id, found.amount, found.currency)
+            return
         about = (found.id, found.amount, found.currency, found.state, found.automatic)
         more = (found.arrives, found.failure_code, found.created, sorted(may_follow(found.state)))
         async with postgres.transaction(self._pool) as connected:

@@ -61,7 +61,6 @@ class Paying:
     async def turn(self) -> int:
         """One look; answers how many transfers it decided."""
         await self._onboarding.look()
-        await self.banks.look()
         decided = await self._transfers.decide_due(limits.PAYOUT_BATCH)
         await self.surplus.count()
         waiting = await self._transfers.waiting_for_accounts()
@@ -73,6 +72,8 @@ class Paying:
             )
         self._waiting.clear()
         self._waiting.update(waiting)
+        # Last: what cannot be read of what banks have keeps nobody from being paid.
+        await self.banks.look()
         return decided
 
     async def _transfer(self, work: Work) -> None:

@@ -18,8 +18,8 @@ NO_ANSWER: Final = (LmlError, asyncpg.PostgresError, asyncpg.InterfaceError, OSE
 class CommandHistory:
     """`venues.past.History` of the PostgreSQL that is set, else that of `lml up`.
 
-    Where there is none, or it does not answer, that is told and nothing is held against it: the server's scrub does so
-    later.
+    Where there is none, or it does not answer, or not this command, that is told and nothing is held against it: the
+    server's scrub does so later.
     """
 
     def __init__(self, settings: Settings) -> None:

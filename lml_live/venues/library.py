@@ -347,6 +347,7 @@ class Library:
                     raise
         for version in known:
             if version.hash == expected_hash and version.state in ("published", "deployed"):
+                await self._hold_against_record(version)
                 return version
         raise await self._other_draft(known)
 

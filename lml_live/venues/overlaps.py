@@ -157,7 +157,7 @@ def _crosses_itself(outline: _Outline, steps: _Steps) -> bool:
     that only touches itself, as around a hole, does not."""
     # Along a positive area the left side goes down.
     wanted = -1 if _signed_area(outline.points) > 0 else 1
-    area = 0.0
+    area, enough = 0.0, _rounding(outline.box)
     for height, ends in _strips(_edges(outline.points, 0), outline.box.top, outline.box.bottom, steps):
         turns, before = 0, 0.0
         for x, turn, _ in ends:
@@ -165,7 +165,9 @@ def _crosses_itself(outline: _Outline, steps: _Steps) -> bool:
                 area += (x - before) * height
             turns += turn
             before = x
-    return area > _rounding(outline.box)
+        if area > enough:
+            return True
+    return False
 
 
 def _strips(edges: Iterable[_Edge], low: float, high: float, steps: _Steps) -> Iterator[tuple[float, list[_End]]]:
@@ -190,13 +192,15 @@ def _strips(edges: Iterable[_Edge], low: float, high: float, steps: _Steps) -> I
         if all(one[1] <= other[1] + _NOISE for one, other in pairwise(placed)):
             yield top - bottom, [((x1 + x2) / 2, turn, owner) for x1, x2, turn, owner in placed]
         else:
-            steps.take(len(placed) * len(placed))
-            yield from _cut(placed, top - bottom)
+            yield from _cut(placed, top - bottom, steps)
 
 
-def _cut(placed: Sequence[tuple[float, float, int, int]], height: float) -> Iterator[tuple[float, list[_End]]]:
+def _cut(
+    placed: Sequence[tuple[float, float, int, int]], height: float, steps: _Steps
+) -> Iterator[tuple[float, list[_End]]]:
     """The strips of one in which edges cross: between each two crossings they run apart. An edge is given by its x at
-    both ends of the strip."""
+    both ends of the strip. Of n edges that all cross one another there are n² / 2 strips, and each takes n steps."""
+    steps.take(len(placed) * len(placed))
     parts = {0.0, 1.0}
     for number, (x1, end1, _, _) in enumerate(placed):
         parts |= {
@@ -204,6 +208,7 @@ def _cut(placed: Sequence[tuple[float, float, int, int]], height: float) -> Iter
         }
     for start, end in pairwise(sorted(parts)):
         middle = (start + end) / 2
+        steps.take(len(placed))
         yield (
             (end - start) * height,
             sorted((x + (end_x - x) * middle, turn, owner) for x, end_x, turn, owner in placed),

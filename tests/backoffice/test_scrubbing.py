@@ -260,7 +260,8 @@ async def test_a_step_that_is_put_on_record_late_or_again_makes_no_version_young
 async def test_content_and_hash_changed_alike_are_found_without_an_event(
     mongo_database: Any, pool: postgres.Pool
 ) -> None:
-    """Also what was published and is sold on by nobody yet has the hash of its record, or is not deployed."""
+    """Also what was published and is sold on by nobody yet has the hash of its record, or is not deployed. Publishing
+    it again would put the forged hash on record, and it would be right from then on."""
     trail, record = Trail(pool), LayoutRecord(pool)
     library = Library(mongo_database, history=record)
     await library.save_draft(generate_venue(30, "hall"))
@@ -273,6 +274,8 @@ async def test_content_and_hash_changed_alike_are_found_without_an_event(
         f"has the hash {'0' * 64}"
     ]
     assert await library.hash_of("hall", 1) == published.hash
+    with pytest.raises(LayoutDamaged, match="has the hash 0"):
+        await library.publish_seen("hall", "0" * 64)
 
 
 async def test_what_is_retired_is_not_sold_on_again(mongo_database: Any, pool: postgres.Pool) -> None:

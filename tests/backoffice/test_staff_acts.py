@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from back_office import CLARA, FREE, HELD, HOUSE, IDS, Office, die, office_fixture  # noqa: F401
+from back_office import CLARA, FREE, HELD, HOUSE, IDS, KILL, Office, die, office_fixture  # noqa: F401
 from inventory_fixtures import (  # noqa: F401
     house_fixture,
     inventory_dsn_fixture,
@@ -168,6 +168,47 @@ async def test_a_customers_hold_is_where_it_was_moved(office: Office, house: Hou
     await office.lose_redis()
     states = await house.states(office.event)
     assert [seat for seat, state in enumerate(states) if state == HELD] == [3, 4]
+
+
+# --- A release that finds nothing
+
+
+@pytest.mark.parametrize("adopted", [False, True])
+async def test_a_hold_that_comes_just_after_its_release_looked_for_it_is_not_lost(
+    office: Office, house: House, adopted: bool
+) -> None:
+    """Its row was ended, and the inventory had it for ever: nobody's, in no list, and its seat for nobody."""
+    await die(office, lambda: office.hold(3), before=True)
+    [(hold, state, _)] = await office.listed()
+    assert state == "taking"
+
+    class Early(StaffHolds):
+        async def withdraw_hold(self, *args: Any, **more: Any) -> Any:
+            answer = await StaffHolds.withdraw_hold(self, *args, **more)
+            refused(answer, "hold_not_found")
+            held(await Holding(house.pool, office.inventory, StaffTurns(house.pool)).hold(*asked, **how))
+            if adopted:
+                await office.lose_redis()
+            return answer
+
+    asked = (office.event, IDS, office.customer, "Kim", adults(3), [], CLARA)
+    how: dict[str, Any] = {"over_house": False, "request": "a" * 40}
+    office.holding = Holding(house.pool, Early(house.book), StaffTurns(house.pool))
+    with pytest.raises(Unavailable):
+        await office.release(hold)
+    assert (await office.listed(), await office.drift()) == ([(hold, "held", [3])], ())
+    await office.others_come()
+    office.holding = Holding(house.pool, office.inventory, StaffTurns(house.pool))
+    assert isinstance(await office.release(hold), Undone)
+    assert (await office.listed(), await house.states(office.event)) == ([], await states_of_free(house, office))
+
+
+async def states_of_free(house: House, office: Office) -> list[int]:
+    """The seats as they are with nobody there: what the house keeps back, and what is killed."""
+    states = [FREE] * len(await house.states(office.event))
+    states[20] = states[21] = HOUSE
+    states[22] = KILL
+    return states
 
 
 # --- The same request

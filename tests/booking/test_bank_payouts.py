@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import asyncpg
+import msgspec
 import pytest
 from booking_fixtures import (  # noqa: F401
     booking_dsn_fixture,
@@ -318,6 +319,47 @@ async def test_what_stripe_says_in_words_of_tomorrow_changes_nothing(house: Book
     house.connect._send = Later().send  # type: ignore[method-assign]
     with pytest.raises(PaymentFault, match="which we do not know"):
         await house.connect.retrieve_payout("acct_1", "po_1")
+
+
+@pytest.mark.parametrize(("amount", "currency"), [(900, "USDC"), (0, "UGX")])
+async def test_what_is_no_money_of_ours_keeps_no_other_payout_from_being_known(
+    house: BookingHouse, monkeypatch: pytest.MonkeyPatch, amount: int, currency: str
+) -> None:
+    """PostgreSQL refused it, and with it the whole turn, time and again: nobody's transfers were decided any more, and
+    its notice was looked into without an end."""
+    one, account = await paid(house)
+    ours = await house.connect.retrieve_payout(account, await house.double.steering.pay_out(account))
+    other = msgspec.structs.replace(ours, id="po_other", amount=amount, currency=currency)
+
+    async def found(*_: Any) -> Any:
+        return other, ours
+
+    async def retrieved(*_: Any) -> Any:
+        return other
+
+    monkeypatch.setattr(house.connect, "find_payouts", found)
+    monkeypatch.setattr(house.connect, "retrieve_payout", retrieved)
+    await forget_the_look(house)
+    await house.paying.turn()
+    await notice(house, account, other.id)
+    assert await known(house, one) == [(DUE, "pending")]
+    assert await house.pool.fetchval("SELECT count(*) FROM stripe_notice WHERE done IS NULL") == 0
+    assert await house.pool.fetchval("SELECT payouts_looked_at > now() - interval '1 hour' FROM connected_account")
+
+
+async def test_payouts_that_cannot_be_read_keep_nobody_from_being_paid(
+    house: BookingHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = await organised(house, by_day=True)
+    await house.sold(await their_event(house, one), 3)
+
+    async def fails(*_: Any) -> Any:
+        raise TypeError("Stripe says something that nobody reads.")
+
+    monkeypatch.setattr(house.connect, "find_payouts", fails)
+    with pytest.raises(TypeError):
+        await house.paying.turn()
+    assert await house.pool.fetchval("SELECT count(*) FROM transfer WHERE state = 'decided'") == 1
 
 
 async def test_all_pages_of_an_account_are_read_and_listed(

@@ -6,6 +6,7 @@ import json
 import secrets
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
@@ -204,6 +205,25 @@ def test_a_trail_that_is_nowhere_is_told(dsn: str, hall: Path, monkeypatch: pyte
     assert (answer.exit_code, answer.stdout) == (0, "12\n"), answer.output
     assert "not held against the audit trail: " in answer.stderr
     assert "It is done all the same" in answer.stderr
+
+
+@pytest.mark.usefixtures("engines")
+@pytest.mark.parametrize("wrong", ["database", "password"])
+def test_a_trail_that_is_not_this_command_s_keeps_nothing_from_being_stored(
+    wrong: str, hall: Path, postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To look what is on record ended the command with a trace, before anything was stored."""
+    there = urlsplit(postgres_dsn)
+    if wrong == "database":
+        there = there._replace(path="/nowhere")
+    else:
+        there = there._replace(netloc=f"nobody:secret@{there.hostname}:{there.port}")
+    monkeypatch.setenv("LML_POSTGRES_DSN", urlunsplit(there))
+    answer = lml_layout("import", hall)
+    assert (answer.exit_code, answer.stdout) == (0, "12\n"), answer.output
+    assert "not held against the audit trail: " in answer.stderr
+    assert "It is done all the same" in answer.stderr
+    assert "secret" not in answer.stderr
 
 
 def test_violations_are_listed_and_nothing_is_printed(broken: Path) -> None:

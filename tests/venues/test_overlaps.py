@@ -115,6 +115,27 @@ def test_outlines_that_are_too_much_to_compare_are_a_warning(monkeypatch: pytest
     assert (report.violations, [each.rule for each in report.warnings]) == ((), ["overlap", "outline"])
 
 
+def test_strips_that_crossings_make_are_counted_as_all_others_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the look for crossings was counted: an outline of 1,400 corners whose edges all cross one another made a
+    million strips of 1,400 edges, and kept a worker busy for minutes."""
+    comb = tuple(
+        corner
+        for x in (tooth / 50 + tooth * tooth % 7 / 450 for tooth in range(30))
+        for corner in ((x, 0.0), (x + 0.4, 1.0), (x + 0.401, 1.0), (x + 0.001, 0.0))
+    )
+    combs = hall(comb, tuple((1 - x, y) for x, y in comb))
+    assert look_at_outlines(combs) == Drawing()
+    monkeypatch.setattr(limits, "OUTLINE_STEPS_MAX", 50_000)
+    assert look_at_outlines(combs) == Drawing(whole=False)
+
+
+def test_an_outline_that_crosses_itself_is_not_looked_at_any_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else what is as wrong as can be would be too much to compare, and pass."""
+    monkeypatch.setattr(limits, "OUTLINE_STEPS_MAX", 100_000)
+    tangle = tuple((at * 377 % 1000 / 1000, float(at % 2)) for at in range(200))
+    assert look_at_outlines(hall(tangle)) == Drawing(crossed=(0,))
+
+
 def test_a_thousand_sections_are_compared_with_their_neighbours_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """All pairs of a thousand would be half a million looks, and each look takes a dozen steps."""
     monkeypatch.setattr(limits, "OUTLINE_STEPS_MAX", 20_000)
