@@ -250,6 +250,7 @@ async def test_what_a_bank_disputes_before_it_could_go_back_waits_and_goes_back_
     assert row is not None
     assert (row["stuck"], row["patient"]) == (None, True)
     await house.double.steering.close_dispute(dispute, won=won)
+    await house.bookings.keep_notice("evt_2", "charge.dispute.closed", intent)
     await house.rest()
     assert len((await house.double.steering.ledger()).refunds) == won
     assert await mails(house, booking) == ["cancelled", "returned"]
