@@ -286,7 +286,8 @@ async def test_staff_release_anybodys_hold_and_its_holder_is_told(counter: Count
     assert (await counter.call("POST", f"/holds/{hold}/release", {"reason": "scalper"}, key="once")).status == 204
     assert (await counter.call("POST", f"/holds/{hold}/release", {"reason": "scalper"})).code == "hold_not_found"
     for unknown in ("1-none", "999999999-x", "none", "1-s-none"):
-        assert (await counter.call("POST", f"/holds/{unknown}/release", {"reason": "x"})).code == "hold_not_found"
+        answer = await counter.call("POST", f"/holds/{unknown}/release", {"reason": "x"})
+        assert answer.code == "hold_not_found", answer
 
 
 async def test_a_move_by_its_holder(counter: Counter) -> None:
