@@ -1,5 +1,5 @@
 # make run     everything on this machine: environment, engines, demonstration, server
-# make test    the checks and all tests, some six minutes on two cores once all is installed
+# make test    the checks and all tests, six to ten minutes on two cores once all is installed
 # make load    a crowd at a sale's opening on a server of its own, and a verdict; LOAD_ARGS="--users 1000 --web"
 # make faults   10,000 sockets cut, buyers on few seats while processes are killed; every invariant checked; RUNS=200 JOBS=2
 # make fuzz    every documented call by chance, for so long; SECONDS=180 SEED=1
