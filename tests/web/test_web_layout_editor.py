@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, Route, expect
+from playwright.async_api import Browser, Locator, Page, Route, expect
 from pressing import press
 from serving import ADMIN, LiveServer
 from waiting import eventually
@@ -77,10 +77,15 @@ async def another_moves_a_seat(shop: LiveServer, name: str, x: float) -> None:
     assert (await ask(shop, "PUT", f"/layouts/{name}", draft, **{"If-Match": f'"{tag}"'}))[0] == 200
 
 
+async def opened(page: Page) -> Locator:
+    """The sheet, once the plan is on it: a key that comes before says nothing to anybody."""
+    await expect(page.locator("#editor")).to_be_visible()
+    return page.locator("#map")
+
+
 async def rename(page: Page, section: str) -> None:
     """Gives the one section another name."""
-    sheet = page.locator("#map")
-    await sheet.press("Control+a")
+    await (await opened(page)).press("Control+a")
     await page.locator("#section-name").fill(section)
     await page.locator("#section-name").press("Enter")
     await expect(page.locator("#saying")).to_have_text("Unsaved changes")
@@ -368,8 +373,7 @@ async def test_a_save_whose_answer_was_lost_is_ones_own(manager: Page, shop: Liv
 async def test_the_first_save_may_be_lost_too(manager: Page, shop: LiveServer) -> None:
     page, name = manager, f"hall-{secrets.token_hex(4)}"
     await page.goto(f"{shop.url}/layouts/{name}/edit?name=New")
-    sheet = page.locator("#map")
-    await sheet.press("r")
+    await (await opened(page)).press("r")
     await page.locator("#draw-count").fill("5")
     await page.locator("#draw-x1").fill("280")
     await page.locator("#draw-x1").press("Enter")
@@ -386,7 +390,7 @@ async def test_what_another_took_the_id_of_is_kept_as_a_plan_of_its_own(manager:
     """Whoever came to it by publishing went on to the other's draft, on a page that was about to go."""
     page, name = manager, f"hall-{secrets.token_hex(4)}"
     await page.goto(f"{shop.url}/layouts/{name}/edit?name=New")
-    await page.locator("#map").press("r")
+    await (await opened(page)).press("r")
     await page.locator("#draw-count").fill("5")
     await page.locator("#draw-x1").fill("280")
     await page.locator("#draw-x1").press("Enter")
