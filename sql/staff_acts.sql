@@ -13,6 +13,10 @@ RETURNING number, epoch;
 SELECT number, epoch, act, hold_id, over_house, staff_id, reason FROM staff_act
 WHERE event_id = $1 AND state = 'begun' ORDER BY number;
 
+-- name: is_begun
+-- Whether nobody has ended it: asked by the session of the turn, and so nobody else may.
+SELECT state = 'begun' FROM staff_act WHERE number = $1;
+
 -- name: end_act
 -- It was done, and is on record with what this transaction writes; nothing where somebody else has put it there.
 UPDATE staff_act SET state = 'done' WHERE number = $1 AND state = 'begun' RETURNING number;

@@ -32,7 +32,7 @@ from lml_live.backoffice.turns import StaffTurns
 from lml_live.errors import LmlError, Unavailable
 from lml_live.infra import postgres
 from lml_live.infra.postgres import Connection, Pool
-from lml_live.inventory.staff_holds import ActNote, StaffHolds, Undone
+from lml_live.inventory.staff_holds import ActNote, BookAhead, StaffHolds, Undone
 
 log = logging.getLogger(__name__)
 
@@ -109,9 +109,15 @@ class StaffActs:
         """Ends what those left who had the event's turn before. Raises `Unavailable`."""
         for row in await session.fetch(_SQL["list_begun"], event):
             number = row["number"]
-            epoch, done = await self._inventory.settle_act(event, number)
             by = Act(row["staff_id"], row["reason"])
             begun = Begun(ActNote(number, row["epoch"]), row["act"], row["hold_id"], row["over_house"], by)
+            try:
+                epoch, done = await self._inventory.settle_act(event, number)
+                if done is not None and not _is_of(begun, done):
+                    raise BookAhead
+            except BookAhead:
+                await self._start_anew(session, event, begun)
+                raise
             if done is not None:
                 await self.put_on_record(event, await self._inventory.seat_ids(event), begun, done)
                 log.warning("a %s of hold %s was put on record for a worker that died", begun.name, begun.hold)
@@ -119,6 +125,17 @@ class StaffActs:
             async with postgres.transaction(self._pool) as connected:
                 await expect_epoch(connected, event, epoch)
                 await connected.execute(_SQL["drop_act"], number)
+
+    async def _start_anew(self, session: Connection, event: str, begun: Begun) -> None:
+        """Has the inventory built anew that knows an act which was not noted before, if it was really not.
+
+        Numbers rise with the turns. So whoever still has the turn, with an act that is still begun, has met the acts of
+        a PostgreSQL that is gone: restored from a backup, or succeeded by a copy that lacked the last ones.
+        """
+        if await session.fetchval(_SQL["is_begun"], begun.note.number):
+            what = "its inventory knows acts of staff that PostgreSQL has lost, and is built anew"
+            log.error("event %s: %s: was PostgreSQL restored from a backup? See docs/running.md", event, what)
+            await self._inventory.distrust(event)
 
     async def run(self, leads: Callable[[], bool], turns: StaffTurns) -> None:
         """Ends what nobody else comes for, in the worker that leads, until cancelled."""
@@ -144,6 +161,10 @@ class StaffActs:
                     pass
             except LmlError as error:
                 log.debug("event %s: acts of staff wait: %s", event, error)
+
+
+def _is_of(begun: Begun, done: Undone) -> bool:
+    return (begun.hold, begun.name == "release") == (done.hold, done.record is None)
 
 
 async def _write_move(connected: Connection, event: str, seat_ids: Sequence[str], begun: Begun, done: Undone) -> None:

@@ -54,6 +54,13 @@ class Undone(Struct, frozen=True):
     lent: Mapping[str, int] = {}
 
 
+class BookAhead(Unavailable):
+    """The inventory knows acts that PostgreSQL does not, where nobody else can have done them."""
+
+    def __init__(self) -> None:
+        super().__init__("The seat map is ahead of the database.", retry_after_ms=limits.RETRY_AFTER_MS)
+
+
 class StaffHolds:
     """The acts of staff on anybody's holds."""
 
@@ -167,10 +174,13 @@ class StaffHolds:
     async def settle_act(self, event: str, number: int) -> tuple[int, Undone | None]:
         """What the act of this number did; None where it did nothing, and from here on never will.
 
-        Answers the epoch that this is so in, too. Acts are to be settled in the order of their numbers.
+        Answers the epoch that this is so in, too. Acts are to be settled in the order of their numbers: raises
+        `BookAhead` where a later one is known.
         """
         sale, answer = await self._book.run(event, "settle_act", ("book",), lambda _: [self._book.skew_ms, number])
         match answer:
+            case [b"ahead"]:
+                raise BookAhead
             case [b"done", seq, hold, before, after, now_ms, lent]:
                 then, now = decode_record(before), decode_record(after) if after else None
                 return sale.epoch, Undone(hold.decode(), then, now, sale.epoch, int(seq), int(now_ms), _lent(lent))
@@ -242,6 +252,10 @@ class StaffHolds:
         return None if answer[0] == b"nothing" else read_changed(sale, answer, hold)
 
     # --- Looking
+
+    async def distrust(self, event: str) -> None:
+        """Has the event's inventory built anew from PostgreSQL. Raises `Unavailable`, for it is not there yet."""
+        await self._book.distrust(event)
 
     async def seat_ids(self, event: str) -> Sequence[str]:
         """The event's seats, by index."""

@@ -22,7 +22,7 @@ from lml_live.backoffice.staff_acts import StaffActs
 from lml_live.backoffice.turns import StaffTurns
 from lml_live.errors import Unavailable
 from lml_live.inventory import seatmap
-from lml_live.inventory.staff_holds import StaffHolds, Undone
+from lml_live.inventory.staff_holds import ActNote, StaffHolds, Undone
 
 MOVED = [("move", [7], "available", "ben", "taller people"), ("move", [20], "held", "ben", "taller people")]
 
@@ -360,3 +360,60 @@ async def test_what_an_adopt_dropped_is_not_taken_again_over_the_house(office: O
     assert [state for _, state, _ in await office.listed()] == ["taking"]
     refused(await office.move(hold, 4), "hold_not_found")
     await house.audit(office.event)
+
+
+# --- A PostgreSQL that was restored from a backup, and has lost acts
+
+
+@pytest.mark.parametrize("number", ["later", "the same"])
+async def test_acts_that_postgresql_has_lost_have_the_inventory_built_anew(
+    office: Office, house: House, number: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Every move and release of the event was refused until something else had it adopted. With a number that comes
+    again, what was done to one hold would be put on record of another."""
+    others, hold = await annas(house, office, 7), await annas(house, office, 9)
+
+    class AsBefore(StaffHolds):
+        async def withdraw_hold(self, event: str, hold: str, *args: Any, note: ActNote, **more: Any) -> Any:
+            lost = ActNote(note.number + (1_000 if number == "later" else 0), note.epoch)
+            done = await self.move_hold(event, others, adults(20), [], over_house=True, note=lost)
+            assert isinstance(done, Undone)
+            return await StaffHolds.withdraw_hold(self, event, hold, *args, note=note, **more)
+
+    office.holding = Holding(house.pool, AsBefore(house.book), StaffTurns(house.pool))
+    with pytest.raises(Unavailable):
+        await office.release(hold)
+    await office.others_come()
+    assert "was PostgreSQL restored from a backup?" in caplog.text
+
+    async def restored() -> bool:
+        await office.others_come()
+        return not await notes(house, office)
+
+    await eventually(restored)
+    assert (await house.states(office.event))[20] == HOUSE
+    assert (await office.log(), await office.drift()) == ([], ())
+    office.holding = Holding(house.pool, office.inventory, StaffTurns(house.pool))
+    held(await office.move(await annas(house, office, 7), 20, over_house=True))
+    assert (await office.log(), await office.drift()) == (MOVED, ())
+
+
+async def test_a_later_act_of_a_colleague_is_none_that_was_lost(
+    office: Office, house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever slept through his turn meets what was done after it: that is as it should be."""
+
+    class Slow(StaffHolds):
+        async def settle_act(self, event: str, number: int) -> Any:
+            await office.others_come()
+            held(await office.move(hold, 8))
+            return await StaffHolds.settle_act(self, event, number)
+
+    hold = await annas(house, office, 7)
+    await die(office, lambda: office.move(hold, 20, over_house=True), before=True)
+    async with house.pool.acquire() as connected:
+        with pytest.raises(Unavailable):
+            await StaffActs(house.pool, Slow(house.book)).settle(connected, office.event)
+    assert "restored from a backup" not in caplog.text
+    assert (await notes(house, office), await office.drift()) == (["done"], ())
+    held(await office.move(hold, 7))
