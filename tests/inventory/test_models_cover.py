@@ -72,6 +72,7 @@ BY_ANOTHER_NAME = {
 ELSEWHERE = {
     "ask_to_hold": "the sockets' way to hold_seats: tests/server/test_model_live.py",
     "ask_to_release": "and to release_hold",
+    "distrust": "has a book adopted, as damage does: tests/backoffice/test_staff_acts.py",
     "event_of_hold": "reads PostgreSQL only",
     "find": "plain reads of books, before a hand-over: tests/booking/test_handing.py",
     "renew": "reads PostgreSQL again",
