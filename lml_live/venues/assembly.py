@@ -1,6 +1,5 @@
 """From a layout to what the library stores of it, and back: checked, put together, hashed anew. Pure."""
 
-import hashlib
 from typing import Final
 
 import msgspec
@@ -8,7 +7,7 @@ import msgspec
 from lml_live.errors import LmlError, Violation
 from lml_live.venues.checks import check_and_spell
 from lml_live.venues.findings import InvalidLayout
-from lml_live.venues.layout import Layout, Spelling, count_places, count_seats, seat_id, spell_layout, verify_bytes
+from lml_live.venues.layout import Layout, Spelling, count_places, count_seats, seat_ids, spell_layout, verify_bytes
 from lml_live.venues.normal_form import in_nfc
 from lml_live.venues.stored import Document, LayoutVersion, documents_of, layout_of
 
@@ -92,15 +91,11 @@ def put_together(version: LayoutVersion, plan: Document | None, sections: list[D
 def hold_ids_to_labels(layout: Layout) -> None:
     """Raises `LayoutDamaged` where the id of a seat does not follow from its labels: a hash says that content is what
     was stored, and not that our program has stored it."""
-    sha256 = hashlib.sha256
     for section in layout.sections:
         for row in section.rows:
-            start = f"{layout.layout_id}_{section.name}_{row.label}_"
-            for seat in row.seats:
-                # What is stored is in NFC, mostly: `seat_id` itself takes three times as long, and has the last word.
-                if sha256((start + seat.number).encode()).hexdigest() == seat.seat_id:
-                    continue
-                if seat_id(layout.layout_id, section.name, row.label, seat.number) != seat.seat_id:
+            right = seat_ids(layout.layout_id, section.name, row.label, [seat.number for seat in row.seats])
+            for seat, identity in zip(row.seats, right, strict=True):
+                if seat.seat_id != identity:
                     where = f"section {section.name}, row {row.label}, seat {seat.number}"
                     raise LayoutDamaged(f"The id of a seat of {layout.layout_id} is not its labels': {where}.")
 
