@@ -110,10 +110,16 @@ def _areas(before: Layout, after: Layout) -> tuple[AreaChange, ...]:
 
 
 def _changed_sections(before: Layout, after: Layout) -> list[str]:
-    old = {section.name: section for section in before.sections}
-    return [
-        f"section {section.name}"
-        for section in after.sections
-        if section.name in old
-        and any(getattr(old[section.name], name) != getattr(section, name) for name in _SECTION_OTHER)
-    ]
+    """An area is the one of its id; a section of seats that has another name has other seats."""
+    named = {section.name: section for section in before.sections}
+    areas = {section.area_id: section for section in before.sections if section.area_id is not None}
+    told = []
+    for section in after.sections:
+        known = areas.get(section.area_id or "") or named.get(section.name)
+        if known is None:
+            continue
+        if known.name != section.name:
+            told.append(f"section {section.name} (was {known.name})")
+        elif any(getattr(known, name) != getattr(section, name) for name in _SECTION_OTHER):
+            told.append(f"section {section.name}")
+    return told

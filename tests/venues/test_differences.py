@@ -46,6 +46,7 @@ TABLE = section_changed(1, rows=(msgspec.structs.replace(ROUND, sold_whole=False
         (TURNED, {}, (), ("order",)),
         (section_changed(0, name="Parterre"), {"added": 2, "removed": 2}, (), ()),
         (section_changed(0, within=("West",)), {}, (), ("section Stalls",)),
+        (section_changed(2, name="Arena"), {}, (), (f"section Arena (was {BEFORE.sections[2].name})",)),
         (section_changed(2, capacity=60), {}, (AreaChange("pit", 50, 60),), ()),
         (section_changed(2, area_id="moat"), {}, (AreaChange("moat", None, 50), AreaChange("pit", 50, None)), ()),
         (seal_layout(theatre(name="Other", shapes=(Shape("bar", ((0, 0),)),))), {}, (), ("name", "shapes")),
