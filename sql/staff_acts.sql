@@ -14,7 +14,7 @@ SELECT number, epoch, act, hold_id, over_house, staff_id, reason FROM staff_act
 WHERE event_id = $1 AND state = 'begun' ORDER BY number;
 
 -- name: is_begun
--- Whether nobody has ended it: asked by the session of the turn, and so nobody else may.
+-- Whether it is still begun; that the session answers says that its turn is not lost, too.
 SELECT state = 'begun' FROM staff_act WHERE number = $1;
 
 -- name: end_act

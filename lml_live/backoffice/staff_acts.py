@@ -32,7 +32,7 @@ from lml_live.backoffice.turns import StaffTurns
 from lml_live.errors import LmlError, Unavailable
 from lml_live.infra import postgres
 from lml_live.infra.postgres import Connection, Pool
-from lml_live.inventory.staff_holds import ActNote, BookAhead, StaffHolds, Undone
+from lml_live.inventory.staff_holds import ActNote, StaffHolds, Undone, overtaken
 
 log = logging.getLogger(__name__)
 
@@ -111,13 +111,10 @@ class StaffActs:
             number = row["number"]
             by = Act(row["staff_id"], row["reason"])
             begun = Begun(ActNote(number, row["epoch"]), row["act"], row["hold_id"], row["over_house"], by)
-            try:
-                epoch, done = await self._inventory.settle_act(event, number)
-                if done is not None and not _is_of(begun, done):
-                    raise BookAhead
-            except BookAhead:
+            epoch, done = await self._inventory.settle_act(event, number)
+            if done == "ahead" or (done is not None and not _is_of(begun, done)):
                 await self._start_anew(session, event, begun)
-                raise
+                raise overtaken()
             if done is not None:
                 await self.put_on_record(event, await self._inventory.seat_ids(event), begun, done)
                 log.warning("a %s of hold %s was put on record for a worker that died", begun.name, begun.hold)
@@ -127,12 +124,13 @@ class StaffActs:
                 await connected.execute(_SQL["drop_act"], number)
 
     async def _start_anew(self, session: Connection, event: str, begun: Begun) -> None:
-        """Has the inventory built anew that knows an act which was not noted before, if it was really not.
+        """Has the inventory built anew where the act is still begun, and the session still has the turn.
 
-        Numbers rise with the turns. So whoever still has the turn, with an act that is still begun, has met the acts of
-        a PostgreSQL that is gone: restored from a backup, or succeeded by a copy that lacked the last ones.
+        Numbers rise with the turns: it has met acts of a PostgreSQL that is gone then. One that has only lost its turn
+        has met those of colleagues.
         """
         if await session.fetchval(_SQL["is_begun"], begun.note.number):
+            await self._inventory.seat_ids(event)  # raises where it could not be built
             what = "its inventory knows acts of staff that PostgreSQL has lost, and is built anew"
             log.error("event %s: %s: was PostgreSQL restored from a backup? See docs/running.md", event, what)
             await self._inventory.distrust(event)

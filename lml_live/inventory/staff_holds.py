@@ -4,7 +4,7 @@ The durable side, and the order of the two, is `backoffice.holding`. Raises as `
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import Struct
@@ -52,13 +52,6 @@ class Undone(Struct, frozen=True):
     seq: int
     now_ms: int
     lent: Mapping[str, int] = {}
-
-
-class BookAhead(Unavailable):
-    """The inventory knows acts that PostgreSQL does not, where nobody else can have done them."""
-
-    def __init__(self) -> None:
-        super().__init__("The seat map is ahead of the database.", retry_after_ms=limits.RETRY_AFTER_MS)
 
 
 class StaffHolds:
@@ -134,7 +127,7 @@ class StaffHolds:
         sale, answer = await self._book.run(event, "move_hold", _SEATS_BOOK_AREAS_LOG, args)
         match answer:
             case [b"overtaken"]:
-                raise _overtaken()
+                raise overtaken()
             case [b"moved", seq, before, record, now_ms]:
                 then, now = decode_record(before), decode_record(record)
                 return Undone(hold, then, now, sale.epoch, int(seq), int(now_ms))
@@ -165,22 +158,22 @@ class StaffHolds:
         sale, answer = await self._book.run(event, "withdraw_hold", _SEATS_BOOK_DEADLINES_AREAS_LOG, args)
         match answer:
             case [b"overtaken"]:
-                raise _overtaken()
+                raise overtaken()
             case [b"withdrawn", seq, before, now_ms, packed]:
                 then, lent = decode_record(before), _lent(packed)
                 return Undone(hold, then, None, sale.epoch, int(seq), int(now_ms), lent)
         return _refusal(read_answer(sale, answer, hold))
 
-    async def settle_act(self, event: str, number: int) -> tuple[int, Undone | None]:
+    async def settle_act(self, event: str, number: int) -> tuple[int, Undone | Literal["ahead"] | None]:
         """What the act of this number did; None where it did nothing, and from here on never will.
 
-        Answers the epoch that this is so in, too. Acts are to be settled in the order of their numbers: raises
-        `BookAhead` where a later one is known.
+        Answers the epoch that this is so in, too. Acts are to be settled in the order of their numbers: "ahead" says
+        that a later one is known.
         """
         sale, answer = await self._book.run(event, "settle_act", ("book",), lambda _: [self._book.skew_ms, number])
         match answer:
             case [b"ahead"]:
-                raise BookAhead
+                return sale.epoch, "ahead"
             case [b"done", seq, hold, before, after, now_ms, lent]:
                 then, now = decode_record(before), decode_record(after) if after else None
                 return sale.epoch, Undone(hold.decode(), then, now, sale.epoch, int(seq), int(now_ms), _lent(lent))
@@ -327,7 +320,8 @@ def _expect_noted(sale: Sale, note: ActNote) -> None:
         _expect_epoch(sale, note.epoch)
 
 
-def _overtaken() -> Unavailable:
+def overtaken() -> Unavailable:
+    """To be raised by whoever is too late."""
     return Unavailable("Others have gone on meanwhile.", retry_after_ms=limits.RETRY_AFTER_MS)
 
 

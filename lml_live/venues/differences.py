@@ -33,7 +33,7 @@ class LayoutDiff(msgspec.Struct, frozen=True):
     """From one layout to another, by seat id. Each list holds the first `LAYOUT_DIFF_MAX`, the counts count all.
 
     `changed` are seats with other attributes or in another table; a seat may be in several lists. `other` names what
-    else is not the same: members of the layout, and sections.
+    else is not the same: members of the layout, sections, and areas of another name as `section New (was Old)`.
     """
 
     added: tuple[SeatName, ...] = ()
@@ -110,16 +110,18 @@ def _areas(before: Layout, after: Layout) -> tuple[AreaChange, ...]:
 
 
 def _changed_sections(before: Layout, after: Layout) -> list[str]:
-    """An area is the one of its id; a section of seats that has another name has other seats."""
+    """An area is known by its id; a section of seats that has another name has other seats."""
     named = {section.name: section for section in before.sections}
     areas = {section.area_id: section for section in before.sections if section.area_id is not None}
+    kept = {section.area_id for section in after.sections if section.area_id is not None}
     told = []
     for section in after.sections:
         known = areas.get(section.area_id or "") or named.get(section.name)
-        if known is None:
+        # A new area may have the name of one that goes on under another.
+        if known is None or (known.area_id != section.area_id and known.area_id in kept):
             continue
         if known.name != section.name:
             told.append(f"section {section.name} (was {known.name})")
-        elif any(getattr(known, name) != getattr(section, name) for name in _SECTION_OTHER):
+        if any(getattr(known, name) != getattr(section, name) for name in _SECTION_OTHER):
             told.append(f"section {section.name}")
     return told

@@ -20,6 +20,8 @@ _OUTSIDE_PITCHES: Final = 1.0
 _CELL_SEATS: Final = 4
 """What fits into a cell without overlapping; more are overlapping already, and are not compared again."""
 _GAPS_SHOWN: Final = 5
+_ROW_OF_FEW: Final = 4
+"""To find out which edges are beside a row costs as much as so many seats."""
 _FAR: Final = 1e12
 _REACH_MIN: Final = 1e-9
 """Beyond these two the columns of a grid cannot be counted any more."""
@@ -95,13 +97,13 @@ class _Looking:
         return [seat for seat in placed if abs(seat[0]) < _FAR and abs(seat[1]) < _FAR]
 
     def _name(self, placed: _Placed) -> str:
-        _, _, section_at, row_at, seat_at = placed
+        *_, section_at, row_at, seat_at = placed
         section = self.layout.sections[section_at]
         row = section.rows[row_at]
         return f"{section.name} / {row.label} / {row.seats[seat_at].number}"
 
     def _note(self, rule: str, placed: _Placed, words: str, expected: str) -> None:
-        _, _, section_at, row_at, seat_at = placed
+        *_, section_at, row_at, seat_at = placed
         path = f"sections[{section_at}].rows[{row_at}].seats[{seat_at}]"
         self.findings.odd(rule, path, f"{self._name(placed)} {words}", expected)
 
@@ -155,7 +157,7 @@ class _Looking:
         slack = pitch * _OUTSIDE_PITCHES
         edges = [(*a, *b) for a, b in pairwise((outline[-1], *outline))]
         for row in rows:
-            beside = _beside(edges, [seat[1] for seat in row])
+            beside = _beside(edges, [seat[1] for seat in row]) if len(row) > _ROW_OF_FEW else edges
             out = [seat for seat in row if not _inside(beside, seat[0], seat[1])]
             out = [seat for seat in out if not _near(edges, seat[0], seat[1], slack)]
             if out:

@@ -47,6 +47,12 @@ TABLE = section_changed(1, rows=(msgspec.structs.replace(ROUND, sold_whole=False
         (section_changed(0, name="Parterre"), {"added": 2, "removed": 2}, (), ()),
         (section_changed(0, within=("West",)), {}, (), ("section Stalls",)),
         (section_changed(2, name="Arena"), {}, (), (f"section Arena (was {BEFORE.sections[2].name})",)),
+        (
+            section_changed(2, name="Arena", category="II"),
+            {},
+            (),
+            (f"section Arena (was {BEFORE.sections[2].name})", "section Arena"),
+        ),
         (section_changed(2, capacity=60), {}, (AreaChange("pit", 50, 60),), ()),
         (section_changed(2, area_id="moat"), {}, (AreaChange("moat", None, 50), AreaChange("pit", 50, None)), ()),
         (seal_layout(theatre(name="Other", shapes=(Shape("bar", ((0, 0),)),))), {}, (), ("name", "shapes")),
@@ -60,6 +66,15 @@ def test_the_difference_of_two_layouts(
     assert (diff.areas, diff.other) == (areas, other)
     assert bool(diff) == bool(counts or areas or other)
     assert all(len(getattr(diff, kind)) == count for kind, count in diff.counts.items())
+
+
+def test_a_new_area_is_not_compared_with_the_one_that_had_its_name() -> None:
+    *others, pit = BEFORE.sections
+    renamed = msgspec.structs.replace(pit, name="Arena")
+    new = msgspec.structs.replace(pit, area_id="ring", category="II")
+    diff = compare_layouts(BEFORE, seal_layout(theatre(sections=(*others, renamed, new))))
+    assert diff.other == (f"section Arena (was {pit.name})",)
+    assert diff.areas == (AreaChange("ring", None, pit.capacity),)
 
 
 def test_lists_are_bounded_and_counts_are_not(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,11 +100,18 @@ def test_canonical_bytes_are_these() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.0, "0"), (-0.0, "0"), (1.0, "1"), (0.1, "0.1"), (1e-5, "0.00001"), (4e-6, "0"), (1 / 3, "0.33333"), (1, "1")],
+    [
+        *((0.0, "0"), (-0.0, "0"), (1.0, "1"), (0.1, "0.1"), (1e-5, "0.00001"), (4e-6, "0"), (1 / 3, "0.33333")),
+        *((1, "1"), (0, "0"), (0.0001, "0.0001"), (9e-5, "0.00009"), (0.99999, "0.99999"), (0.999999, "1")),
+    ],
 )
 def test_numbers_are_written_in_one_way(value: float, text: str) -> None:
-    layout = msgspec.structs.replace(small_layout(), focal_point=(value, 0.5))
+    stalls, floor = small_layout().sections
+    rows = (Row("A", (Seat("1", value, value, "I"),)),)
+    sections = (msgspec.structs.replace(stalls, rows=rows), floor)
+    layout = msgspec.structs.replace(small_layout(), focal_point=(value, 0.5), sections=sections)
     assert f'"focal_point":[{text},0.5]' in canonical_bytes(layout).decode()
+    assert f'"x":{text},"y":{text}}}' in canonical_bytes(layout).decode()
 
 
 def test_canonical_bytes_equal_sorted_compact_json() -> None:

@@ -78,7 +78,7 @@ async def another_moves_a_seat(shop: LiveServer, name: str, x: float) -> None:
 
 
 async def opened(page: Page) -> Locator:
-    """The sheet, once the plan is on it: a key that comes before says nothing to anybody."""
+    """The sheet, once the plan is on it: nobody hears a key that is pressed before."""
     await expect(page.locator("#editor")).to_be_visible()
     return page.locator("#map")
 
