@@ -152,7 +152,7 @@ class Engine(ABC):
             if await end_leftovers(self.marker, Path(self.program()).name, self.stop_signal):
                 self.found_leftover = True
                 # Its port may stay taken a moment longer than its process lives, and clients may know that port.
-                await _poll(lambda: self._port is None or port_is_free(self._port), limits.ENGINE_PORT_WAIT_SECONDS)
+                await poll(lambda: self._port is None or port_is_free(self._port), limits.ENGINE_PORT_WAIT_SECONDS)
             self._port = self._port if self._given_port is not None else free_port(self._port)
             try:
                 await self.prepare()
@@ -177,14 +177,14 @@ class Engine(ABC):
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGCONT)
             self._process.send_signal(self.stop_signal)
-            if not await _poll(lambda: self.pid is None, limits.ENGINE_STOP_SECONDS):
+            if not await poll(lambda: self.pid is None, limits.ENGINE_STOP_SECONDS):
                 await self.kill()
 
     async def kill(self) -> None:
         """Ends the process at once, as a crash would (SIGKILL)."""
         if self._process is not None:
             self._process.kill()
-            await _poll(lambda: self.pid is None, limits.ENGINE_STOP_SECONDS)
+            await poll(lambda: self.pid is None, limits.ENGINE_STOP_SECONDS)
 
     async def restart(self) -> None:
         """Stops, where it still runs, and starts again on the same port and data."""
@@ -268,9 +268,9 @@ async def end_leftovers(marker: str, executable: str, stop_signal: signal.Signal
     """Ends, gracefully and then with force, what an earlier parent left running; returns how many there were."""
     processes = [process for process in leftovers(marker, executable) if process.pid != os.getpid()]
     _signal_all(processes, stop_signal)
-    if not await _poll(lambda: not any(map(_runs, processes)), limits.ENGINE_STOP_SECONDS):
+    if not await poll(lambda: not any(map(_runs, processes)), limits.ENGINE_STOP_SECONDS):
         _signal_all(processes, signal.SIGKILL)
-        if not await _poll(lambda: not any(map(_runs, processes)), limits.ENGINE_STOP_SECONDS):
+        if not await poll(lambda: not any(map(_runs, processes)), limits.ENGINE_STOP_SECONDS):
             raise Unavailable(f"Process {processes[0].pid} ({executable}) still uses {marker} and cannot be ended")
     return len(processes)
 
@@ -294,7 +294,8 @@ def _runs(process: psutil.Process) -> bool:
         return False
 
 
-async def _poll(condition: Callable[[], bool], seconds: float) -> bool:
+async def poll(condition: Callable[[], bool], seconds: float) -> bool:
+    """Waits until it holds; False where it does not in so many seconds."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

@@ -18,7 +18,7 @@ from pymongo.errors import PyMongoError
 
 from lml_live import limits
 from lml_live.devstack import binaries
-from lml_live.devstack.child import LOOPBACK, Engine
+from lml_live.devstack.child import LOOPBACK, Engine, poll
 from lml_live.errors import Unavailable
 
 _UNREADABLE: Final = "Bad file format reading the append only file"
@@ -183,9 +183,20 @@ class Postgres(Engine):
         self._fresh = not (self.directory / "PG_VERSION").exists()
         if self._fresh:
             await asyncio.to_thread(self._initialise)
+        # Sessions of one that was killed end by themselves, a moment later. Until then PostgreSQL refuses to start.
+        await poll(lambda: not self._has_orphans(), limits.ENGINE_STOP_SECONDS)
         # After a crash the process id in this file may belong to somebody else by now, and PostgreSQL would refuse to
         # start. That nobody runs on this data has just been made sure of (`end_leftovers`).
         (self.directory / "postmaster.pid").unlink(missing_ok=True)
+
+    def _has_orphans(self) -> bool:
+        """Whether processes of a killed PostgreSQL still have its shared memory: its key and id are the seventh line."""
+        try:
+            memory = (self.directory / "postmaster.pid").read_text().splitlines()[6].split()
+            segments = [line.split() for line in Path("/proc/sysvipc/shm").read_text().splitlines()[1:]]
+        except (OSError, IndexError, ValueError):
+            return False
+        return any(segment[:2] == memory and segment[6] != "0" for segment in segments)
 
     def _initialise(self) -> None:
         fresh = self.directory.with_name(f"{self.directory.name}.new")

@@ -88,6 +88,26 @@ async def test_postgres_keeps_its_data_over_a_crash(run_directory: Path) -> None
         assert psutil.Process(postgres.pid).uids().real != 0
 
 
+async def test_postgres_waits_for_the_sessions_of_one_that_was_killed(run_directory: Path) -> None:
+    """They still had its shared memory, and it refused to start: on a busy machine, for as long as they did not run."""
+    postgres = Postgres(run_directory / "postgres", options={"fsync": "off"})
+    async with stopped_at_the_end(postgres):
+        await postgres.start()
+        connection = await asyncpg.connect(postgres.url)
+        session = psutil.Process(await connection.fetchval("SELECT pg_backend_pid()"))
+        session.suspend()
+        try:
+            await postgres.kill()
+            starting = asyncio.create_task(postgres.start())
+            await asyncio.sleep(1)
+            assert not starting.done()
+        finally:
+            session.resume()
+        await starting
+        assert await postgres.is_ready()
+        connection.terminate()
+
+
 async def test_postgres_is_not_taken_in_by_a_stale_process_id(run_directory: Path) -> None:
     """After a crash of the machine, the process id in postmaster.pid may be anybody's."""
     postgres = Postgres(run_directory / "postgres", options={"fsync": "off"})
