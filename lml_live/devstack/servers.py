@@ -190,7 +190,7 @@ class Postgres(Engine):
         (self.directory / "postmaster.pid").unlink(missing_ok=True)
 
     def _has_orphans(self) -> bool:
-        """Whether processes of a killed PostgreSQL still have its shared memory: its key and id are the seventh line."""
+        """Whether processes of a killed PostgreSQL still have its memory, whose key and id are the seventh line."""
         try:
             memory = (self.directory / "postmaster.pid").read_text().splitlines()[6].split()
             segments = [line.split() for line in Path("/proc/sysvipc/shm").read_text().splitlines()[1:]]
