@@ -444,7 +444,7 @@ def spell_layout(layout: Layout) -> Spelling:
     before = f'"layout_id":{encode_basestring(layout.layout_id)},"name":{encode_basestring(layout.name)}'
     shapes = _list_or_none(map(_shape_text, layout.shapes))
     after = _members({"shapes": shapes, "type": encode_basestring(layout.type)})[1:-1]
-    # Put together once: each copy of all sections costs as much as a tenth of writing them.
+    # Put together at the end: a copy of all sections is megabytes, each time.
     sections = b",".join([_section_text(section).encode() for section in layout.sections])
     return Spelling(
         (first if first == "{" else f"{first},").encode(),

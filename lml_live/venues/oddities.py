@@ -20,8 +20,8 @@ _OUTSIDE_PITCHES: Final = 1.0
 _CELL_SEATS: Final = 4
 """What fits into a cell without overlapping; more are overlapping already, and are not compared again."""
 _GAPS_SHOWN: Final = 5
-_ROW_OF_FEW: Final = 4
-"""To find out which edges are beside a row costs as much as so many seats."""
+_ROW_OF_FEW: Final = 5
+"""To find out which edges are beside a row costs as much as comparing so many seats with all of them (4.3 to 4.9)."""
 _FAR: Final = 1e12
 _REACH_MIN: Final = 1e-9
 """Beyond these two the columns of a grid cannot be counted any more."""
@@ -33,7 +33,7 @@ _CELLS_AFTER: Final = (_COLUMN, 1 - _COLUMN, 1, _COLUMN + 1)
 
 _Placed: TypeAlias = tuple[float, float, int, int, int]
 """Where a seat stands in the plan's own measure, x and y, and where it is in the layout: section, row, seat. A plain
-tuple, for 200,000 of a class with names take five times as long to be made."""
+tuple: those of a class with names take twice as long to be made, and there are 200,000."""
 _Edge: TypeAlias = tuple[float, float, float, float]
 """x and y of the one end, x and y of the other."""
 
@@ -213,8 +213,6 @@ def _outline(section: Section) -> tuple[Point, ...]:
 
 def _beside(edges: Sequence[_Edge], ys: Sequence[float]) -> Sequence[_Edge]:
     """The edges of an outline that a line through one of these heights may cross."""
-    if not ys:
-        return ()
     top, bottom = min(ys), max(ys)
     return [edge for edge in edges if min(edge[1], edge[3]) <= bottom and max(edge[1], edge[3]) > top]
 
