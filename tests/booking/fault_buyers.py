@@ -91,11 +91,11 @@ class Buyer:
         )  # fmt: skip
         if self.rng.random() < 0.1:
             began = now_ms()
-            status, _ = await self._call("DELETE", f"/holds/{hold['id']}")
+            status, told = await self._call("DELETE", f"/holds/{hold['id']}")
             # A try that nobody answered may have done it, and aiohttp sends a DELETE once more by itself where its
             # connection breaks: that the hold is not found says nothing of who has released it.
             fate = fate_of(status if status != 404 else 0)
-            self._note(act="release", outcome=fate, began_ms=began, hold=hold["id"])
+            self._note(act="release", outcome=fate, code=code_of(told), began_ms=began, hold=hold["id"])
             return
         await self._book(Wish(hold["id"], tuple(seats), floor, self.name))
 
