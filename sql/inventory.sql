@@ -46,7 +46,8 @@ SELECT pg_advisory_xact_lock(7202, $1::int);
 
 -- name: raise_epoch
 -- Issues the event's next epoch and says which Redis process it lives in; claims of older epochs are refused from here.
-UPDATE event SET epoch = epoch + 1, redis_run_id = $2 WHERE id = $1 RETURNING epoch, revision;
+-- The epoch comes after the newest that Redis knows, too: a database that was restored from a backup has lost some.
+UPDATE event SET epoch = greatest(epoch, $3) + 1, redis_run_id = $2 WHERE id = $1 RETURNING epoch, revision;
 
 -- name: load_claimed_seats
 -- The seats that bookings claim or own, for adopt to lay over what Redis has.

@@ -32,6 +32,7 @@ from lml_live.backoffice.turns import StaffTurns
 from lml_live.errors import LmlError, Unavailable
 from lml_live.infra import postgres
 from lml_live.infra.postgres import Connection, Pool
+from lml_live.inventory.book import RESTORED
 from lml_live.inventory.staff_holds import ActNote, StaffHolds, Undone, overtaken
 
 log = logging.getLogger(__name__)
@@ -131,8 +132,7 @@ class StaffActs:
         """
         if await session.fetchval(_SQL["is_begun"], begun.note.number):
             await self._inventory.seat_ids(event)  # raises where it could not be built
-            what = "its inventory knows acts of staff that PostgreSQL has lost, and is built anew"
-            log.error("event %s: %s: was PostgreSQL restored from a backup? See docs/running.md", event, what)
+            log.error("event %s: its inventory knows acts of staff that PostgreSQL has lost: %s", event, RESTORED)
             await self._inventory.distrust(event)
 
     async def run(self, leads: Callable[[], bool], turns: StaffTurns) -> None:

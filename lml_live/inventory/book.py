@@ -39,6 +39,8 @@ _SQL: Final = postgres.statements("inventory")
 _ADOPT_BATCH: Final = 1_000
 _OTHER_BOOKS: Final = (b"no_book", b"other_stamp")
 _INVENTORY: Final = ("seats", "book", "areas", "log")
+RESTORED: Final = "it is built anew. Was PostgreSQL restored from a backup? See docs/running.md"
+"""What is said of an inventory that knows more than PostgreSQL."""
 
 
 class Book:
@@ -49,6 +51,8 @@ class Book:
         self._pool = pool
         self._seat_directory = seat_directory
         self._sales: dict[str, Sale] = {}
+        self._read_at: dict[str, float] = {}
+        """When the facts of each event were had, on the monotonic clock."""
         self._events: dict[int, str] = {}
         self._recoveries: dict[str, asyncio.Task[Sale]] = {}
         # Each recovery holds a connection of the pool; the others are for everybody else.
@@ -91,19 +95,17 @@ class Book:
             return await self._reload(event, connection)
 
     async def _reload(self, event: str, connection: postgres.Connection) -> Sale:
+        asked = time.monotonic()
         row = await connection.fetchrow(_SQL["load_sale"], event)
         if row is None:
             self._sales.pop(event, None)
             raise NotFound("There is no such event.")
         sale = read_sale(row)
         known = self._sales.get(event)
-        # Two reads may overlap; the older must not win.
-        if known is None or (sale.epoch, sale.revision, sale.prices_version) >= (
-            known.epoch,
-            known.revision,
-            known.prices_version,
-        ):
-            self._sales[event] = sale
+        # Two reads may overlap; the older must not win. One that was asked for later is newer, whatever it says: a
+        # PostgreSQL that was restored from a backup goes on from an older epoch and revision.
+        if known is None or asked > self._read_at[event] or _age_of(sale) >= _age_of(known):
+            self._sales[event], self._read_at[event] = sale, time.monotonic()
         return self._sales[event]
 
     async def event_of_hold(self, hold: str) -> str:
@@ -262,6 +264,11 @@ class Book:
             await self.recover(event, wait=wait)
         elif int(revision) < sale.revision:
             await self.restamp(event)
+        elif int(revision) > sale.revision:
+            # Only what PostgreSQL had on record was ever stamped, and the facts were read after the stamp.
+            log.error("event %s: its inventory knows rules that PostgreSQL has lost: %s", event, RESTORED)
+            await self._close_book(sale)
+            await self.recover(event, wait=wait)
 
     async def restamp(self, event: str) -> None:
         """Tells the book an event's newest rules. Harmless when told twice; a book that is away is adopted later."""
@@ -306,9 +313,11 @@ class Book:
 
     async def distrust(self, event: str) -> None:
         """Closes an event's book, whose content cannot be right, so that it is adopted. Raises `Unavailable`."""
-        sale = await self.sale(event)
-        await self.pipe_of(sale).call("HDEL", sale.key("book"), "stamp")
+        await self._close_book(await self.sale(event))
         await self.recover(event, wait=False)
+
+    async def _close_book(self, sale: Sale) -> None:
+        await self.pipe_of(sale).call("HDEL", sale.key("book"), "stamp")
 
     async def seat_index(self, sale: Sale) -> Mapping[str, int]:
         """The index of each seat of the event by its id."""
@@ -330,42 +339,47 @@ class Book:
         # for each other.
         async with self._turns.take(event), postgres.session(self._pool) as connection:
             sale = await self._reload(event, connection)
-            if await self._agrees(sale):
+            if self._agrees(sale, (await self._epochs(sale))[0]):
                 return sale
             await connection.execute(_SQL["lock_adopting"], sale.number)
             sale = await self._reload(event, connection)  # another worker may have been first
             pipe = self.pipe_of(sale)
             generation = pipe.generation
-            if await self._agrees(sale):
+            finished, newest = await self._epochs(sale)
+            if self._agrees(sale, finished):
                 return sale
             # An old primary may live on beside a promoted one: who sees only that one must not take the event back.
             await self.redis.confirm(sale.group)
             if self.pipe_of(sale) is not pipe or pipe.generation != generation:
                 # Asking takes a while: the node that did not agree may not be the one that was confirmed.
                 raise Unavailable("Redis was replaced meanwhile.", retry_after_ms=limits.RETRY_AFTER_MS)
-            await self._adopt(connection, sale)
+            if newest > sale.epoch:
+                log.error("event %s: its inventory is of an epoch that PostgreSQL has lost: %s", event, RESTORED)
+            await self._adopt(connection, sale, newest)
             return await self._reload(event, connection)
 
-    async def _agrees(self, sale: Sale) -> bool:
-        """Whether the book is of the epoch, and in the Redis process, that PostgreSQL has on record."""
-        # Asked first: while Redis is away, the pipe still bears the run_id of a process that is no more.
-        pipe = self.pipe_of(sale)
-        stamp: bytes | None = await pipe.call("HGET", sale.key("book"), "stamp")
-        return (
-            sale.epoch != 0
-            and sale.run_id == pipe.run_id
-            and stamp is not None
-            and stamp.partition(b":")[0] == str(sale.epoch).encode()
-        )
+    async def _epochs(self, sale: Sale) -> tuple[int, int]:
+        """The epoch of the book, 0 where it is closed or away, and the newest that it was ever to have."""
+        stamp, adopting = await self.pipe_of(sale).call("HMGET", sale.key("book"), "stamp", "adopting")
+        finished = int(stamp.partition(b":")[0]) if stamp else 0
+        return finished, max(finished, int(adopting or 0))
 
-    async def _adopt(self, connection: postgres.Connection, sale: Sale) -> None:
+    def _agrees(self, sale: Sale, finished: int) -> bool:
+        """Whether a book of the epoch `finished` is the one that PostgreSQL has on record, in the same Redis process.
+
+        To be asked after Redis was: while it is away, the pipe still bears the run_id of a process that is no more.
+        """
+        return 0 < finished == sale.epoch and sale.run_id == self.pipe_of(sale).run_id
+
+    async def _adopt(self, connection: postgres.Connection, sale: Sale, newest: int) -> None:
+        """Builds the inventory anew, in an epoch after PostgreSQL's and after the `newest` that the book knows."""
         started = time.monotonic()
         pipe = self.pipe_of(sale)
         run_id = pipe.run_id
         layout_hash, index_of = sale.layout_hash, await self._seat_directory(sale)
         async with connection.transaction():
             await connection.execute(_SQL["lock_event_exclusive"], sale.number)
-            await connection.execute(_SQL["raise_epoch"], sale.event, run_id)
+            await connection.execute(_SQL["raise_epoch"], sale.event, run_id, newest)
             # Read with the row locked: its layout and rules are those of the new epoch.
             row = await connection.fetchrow(_SQL["load_sale"], sale.event)
             assert row is not None
@@ -421,6 +435,10 @@ class Book:
         pipe = pipe or self.redis.nodes()[0]
         seconds, microseconds = await pipe.call("TIME")
         return int(seconds) * 1000 + int(microseconds) // 1000 + pipe.skew_ms
+
+
+def _age_of(sale: Sale) -> tuple[int, int, int]:
+    return sale.epoch, sale.revision, sale.prices_version
 
 
 def _rebuild(sale: Sale, raw: Sequence[bytes], overlay: Overlay, now_ms: int) -> tuple[Inventory, list[str | bytes]]:

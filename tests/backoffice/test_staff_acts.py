@@ -384,7 +384,7 @@ async def test_acts_that_postgresql_has_lost_have_the_inventory_built_anew(
     with pytest.raises(Unavailable):
         await office.release(hold)
     await office.others_come()
-    assert "was PostgreSQL restored from a backup?" in caplog.text
+    assert "acts of staff that PostgreSQL has lost" in caplog.text
 
     async def restored() -> bool:
         await office.others_come()
@@ -414,6 +414,6 @@ async def test_a_later_act_of_a_colleague_is_none_that_was_lost(
     async with house.pool.acquire() as connected:
         with pytest.raises(Unavailable):
             await StaffActs(house.pool, Slow(house.book)).settle(connected, office.event)
-    assert "restored from a backup" not in caplog.text
+    assert "PostgreSQL has lost" not in caplog.text
     assert (await notes(house, office), await office.drift()) == (["done"], ())
     held(await office.move(hold, 7))
