@@ -19,8 +19,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -237,11 +239,18 @@ def job(base: Path, mongo_url: str, seeds: range, keep: Path) -> Tally:
     return asyncio.run(run_series(base, mongo_url, seeds, keep))
 
 
-def points_job(base: Path, seeds: range) -> list[str]:
-    """Every point in a process of its own, beside the series: it mostly waits for engines that start. Then what is
-    interleaved."""
+def points_job(base: Path, losses: Sequence[Loss]) -> list[str]:
+    """Every point, in a process of its own beside the series: it mostly waits for engines that start."""
     quiet(base)
-    return [*asyncio.run(walk_every_point(base)), *asyncio.run(interleave(base, seeds))]
+    base.mkdir(mode=0o711)
+    return asyncio.run(walk_every_point(base, losses))
+
+
+def interleaving_job(base: Path, seeds: range) -> list[str]:
+    """What is interleaved, in a process of its own."""
+    quiet(base)
+    base.mkdir(mode=0o711)
+    return asyncio.run(interleave(base, seeds))
 
 
 def quiet(base: Path) -> None:
@@ -250,17 +259,14 @@ def quiet(base: Path) -> None:
     logging.disable(logging.ERROR)
 
 
-async def walk_every_point(base: Path) -> list[str]:
-    """Workers, PostgreSQL and Valkey die after every call of a purchase, a cancelling, a refund and a payout.
+async def walk_every_point(directory: Path, losses: Sequence[Loss]) -> list[str]:
+    """Workers, PostgreSQL or Valkey die after every call of a purchase, a cancelling, a refund and a payout.
 
     Answers what is wrong.
     """
-    directory = base / "points"
-    directory.mkdir(mode=0o711)
     wrong, double = [], StripeDouble(directory / "stripe")
     try:
         await double.start()
-        losses: tuple[Loss, ...] = ("worker", *ENGINE_LOSSES)
         left = list(itertools.product(losses, ENDINGS))
         while left:
             # A walk that went wrong may leave its engines dead: those after it have their own.
@@ -283,10 +289,8 @@ async def walk_every_point(base: Path) -> list[str]:
     return wrong
 
 
-async def interleave(base: Path, seeds: range) -> list[str]:
+async def interleave(directory: Path, seeds: range) -> list[str]:
     """Buyers and workers whose calls come in the order of each seed; answers what is wrong."""
-    directory = base / "interleavings"
-    directory.mkdir(mode=0o711)
     wrong, double, calls, deaths = [], StripeDouble(directory / "stripe"), 0, 0
     try:
         await double.start()
@@ -313,8 +317,14 @@ async def main(base: Path, runs: int, seed: int, jobs: int, *, points: bool, kee
     await mongo.start()
     loop = asyncio.get_running_loop()
     try:
-        with ProcessPoolExecutor(jobs + points, mp_context=multiprocessing.get_context("spawn")) as pool:
-            walked = loop.run_in_executor(pool, points_job, base, range(seed, seed + runs)) if points else None
+        losses: tuple[Loss, ...] = ("worker", *ENGINE_LOSSES)
+        beside: list[Callable[[], list[str]]] = []
+        if points:
+            # Walks are one after the other: in two processes they are done when the series are.
+            beside = [partial(points_job, base / f"points-{n}", losses[n::2]) for n in range(2)]
+            beside.append(partial(interleaving_job, base / "interleavings", range(seed, seed + runs)))
+        with ProcessPoolExecutor(jobs + len(beside), mp_context=multiprocessing.get_context("spawn")) as pool:
+            more = [loop.run_in_executor(pool, one) for one in beside]
             shares = [range(seed + n, seed + runs, jobs) for n in range(jobs)]
             for done in await asyncio.gather(
                 *(
@@ -323,7 +333,8 @@ async def main(base: Path, runs: int, seed: int, jobs: int, *, points: bool, kee
                 )
             ):
                 tally.add(done)
-            tally.red += await walked if walked is not None else []
+            for wrong in await asyncio.gather(*more):
+                tally.red += wrong
     finally:
         await mongo.kill()
     print(f"killed {dict(tally.killed)}; fired {dict(sorted(tally.fired.items()))}")

@@ -233,7 +233,8 @@ class FaultStand:
             case "worker" | "both workers":
                 workers = self.server.workers()
                 for pid in workers if victim == "both workers" else [rng.choice(workers)] if workers else []:
-                    os.kill(pid, signal.SIGKILL)
+                    with contextlib.suppress(ProcessLookupError):  # of another fault, a moment ago
+                        os.kill(pid, signal.SIGKILL)
             case "postgres":
                 await self.postgres.kill()
             case "valkey":
