@@ -34,6 +34,6 @@ if #refusals > 0 then return {'refused', unpack(refusals)} end
 for _, book in ipairs(books) do
   local record = book.record
   record[DEADLINE], record[EXTENSIONS], record[REASON] = book.deadline, record[EXTENSIONS] + 1, 'own'
-  write_hold(book, record, 'extend', request, {}, {}, book.tally, book.deadline)
+  write_hold(book, record, 'extend', request, {}, {}, nil, book.deadline)
 end
 return {'extended', now, written(books)}

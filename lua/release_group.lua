@@ -19,9 +19,9 @@ end
 if #refusals > 0 then return {'refused', unpack(refusals)} end
 
 -- Nothing below refuses.
-local answer = {'released', now}
+local answer, request = {'released', now}, {digest = '', origin = ARGV[3]}
 for _, book in ipairs(books) do
-  put_hold(book, book.record, 'release', {digest = '', origin = ARGV[3]})
+  put_hold(book, book.record, 'release', request)
   answer[#answer + 1] = book.record[SEQ]
 end
 return answer

@@ -50,16 +50,34 @@ class GroupRefusal(Struct, frozen=True):
     retry_after_ms: int | None = None
 
 
-class EventChange(Struct, frozen=True, kw_only=True):
-    """What a script is told of one event; lua/include/group.lua reads the fields by name."""
+class HoldNamed(Struct, frozen=True, kw_only=True):
+    """What each script is told of one event; lua/include/group.lua reads the fields by name."""
 
     stamp: str
     hold: str
+
+
+class Ending(HoldNamed, frozen=True, kw_only=True):
+    """What release_group is told: nothing is wished any more."""
+
+    seats: Sequence[int | str] = ()
+    areas: Sequence[int | str] = ()
+
+
+class Extension(HoldNamed, frozen=True, kw_only=True):
+    """What extend_group is told."""
+
+    max_extensions: int
+    hold_ms: int
+
+
+class EventChange(HoldNamed, frozen=True, kw_only=True):
+    """What hold_group and move_group are told."""
+
     is_there: bool = False
     opens_ms: int
     max_seats: int
     max_holds: int
-    max_extensions: int
     hold_ms: int
     lifetime_ms: int
     address_holds: int
@@ -130,8 +148,8 @@ class GroupHolds:
     ) -> GroupChanged | GroupRefusal:
         """Gives back every one of `holds` (hold id by event), or none; also while sales are paused."""
 
-        def change(sale: Sale, _shared: str) -> EventChange:
-            return _change(sale, holds[sale.event], None)
+        def change(sale: Sale, _shared: str) -> Ending:
+            return Ending(stamp=sale.stamp, hold=holds[sale.event])
 
         return await self._act("release_group", list(holds), holder, change, key=None, request=None, origin=origin)
 
@@ -140,9 +158,14 @@ class GroupHolds:
     ) -> GroupChanged | GroupRefusal:
         """Puts the deadline of every one of `holds` off, each by its event's rules, or of none."""
 
-        def change(sale: Sale, _shared: str) -> EventChange:
+        def change(sale: Sale, _shared: str) -> Extension:
             expect_open(sale)
-            return _change(sale, holds[sale.event], None)
+            return Extension(
+                stamp=sale.stamp,
+                hold=holds[sale.event],
+                max_extensions=sale.extensions,
+                hold_ms=sale.hold_seconds * 1000,
+            )
 
         request = hash_request(("extend", sorted(holds.values())))
         return await self._act(
@@ -157,7 +180,7 @@ class GroupHolds:
         script: str,
         events: Sequence[str],
         holder: str,
-        change: Callable[[Sale, str], EventChange],
+        change: Callable[[Sale, str], HoldNamed],
         *more: Part,
         key: str | None,
         request: str | None,
@@ -223,7 +246,6 @@ def _change(sale: Sale, hold: str, wish: EventWish | None, *, is_there: bool = F
         opens_ms=sale.on_sale_at_ms,
         max_seats=sale.max_seats,
         max_holds=limits.HOLDS_PER_HOLDER_MAX,
-        max_extensions=sale.extensions,
         hold_ms=sale.hold_seconds * 1000,
         lifetime_ms=sale.lifetime_seconds * 1000,
         address_holds=sale.address_holds,

@@ -6,14 +6,13 @@
 -- ('' is no address that counts); and who bears another stamp.
 local function open_books(packed, holder, digest, address)
   local books, others = {}, {}
+  local shared = {'stamp', 'o:' .. holder, 'k:' .. digest, 'x:' .. holder, 'a:' .. address}
   for i, change in ipairs(cmsgpack.unpack(packed)) do
-    local keys = {}
-    for k = 1, 5 do keys[k] = KEYS[5 * i - 5 + k] end
-    local found = redis.call('HMGET', keys[2], 'stamp', 'o:' .. holder, 'k:' .. digest, 'h:' .. change.hold,
-      'x:' .. holder, 'a:' .. address)
-    local refusal = stamp_refusal(found[1], change.stamp)
+    local keys = {unpack(KEYS, 5 * i - 4, 5 * i)}
+    local found = redis.call('HMGET', keys[2], 'h:' .. change.hold, unpack(shared))
+    local refusal = stamp_refusal(found[2], change.stamp)
     if refusal then others[#others + 1] = {i, unpack(refusal)} end
-    books[i] = {keys = keys, change = change, tally = tally_of(found[2]), marker = found[3], raw = found[4],
+    books[i] = {keys = keys, change = change, raw = found[1], tally = tally_of(found[3]), marker = found[4],
       lost = found[5], there = address ~= '' and {field = 'a:' .. address, raw = found[6]}}
   end
   return books, others
@@ -56,7 +55,8 @@ local function answer_of_ids(books, holder, now)
   end
 end
 
--- Why an event does not grant what its change wishes, or nil. `own` is the record whose place it takes, or nil.
+-- Why an event does not grant what its change wishes, or nil. `own` is the record whose place it takes, or nil. The book
+-- has then the runs of the seats that are not his yet, and what they were found to have.
 local function wish_refusal(book, own, now)
   local change, keys = book.change, book.keys
   local own_seats = own and own[SEATS] or {}
@@ -69,7 +69,9 @@ local function wish_refusal(book, own, now)
   local fresh = seats_not_in(change.seats, own_seats)
   local unfair = not own and cooling_refusal(book.lost, now) or barred_refusal(book.lost, fresh, now)
   if unfair then return unfair end
-  local taken = seats_in_the_way(keys[1], runs_of(fresh, 2), for_sale(channel))
+  book.fresh_runs = runs_of(fresh, 2)
+  local taken, found = seats_in_the_way(keys[1], book.fresh_runs, for_sale(channel))
+  book.fresh_found = found
   if #taken > 0 then return {'taken', unpack(taken)} end
   local full = areas_in_the_way(keys[4], change.areas, own and places_of(own[AREAS]) or {}, channel)
   if #full > 0 then return {'full', unpack(full)} end
@@ -84,29 +86,32 @@ local function wish_refusal(book, own, now)
   if #alone > 0 then return {'orphan', unpack(alone)} end
 end
 
--- A hold of nothing yet.
+-- A hold of nothing yet, in the order of its positions: booking, seats, areas, reason and digests are none yet.
 local function new_record(holder, deadline, lifetime, extensions, now, channel)
-  local record = {}
-  record[HOLDER], record[STATE], record[BOOKING], record[REASON], record[DIGESTS] = holder, 'active', '', 'own', {}
-  record[DEADLINE], record[LIFETIME], record[EXTENSIONS] = deadline, lifetime, extensions
-  record[SEATS], record[AREAS], record[CREATED], record[SEQ], record[CHANNEL] = {}, {}, now, 0, channel
-  return record
+  return {holder, 'active', extensions, '', {}, {}, 'own', {}, channel, deadline, lifetime, now, 0}
 end
 
--- Writes what a hold of an event has become: log, record, tally, deadline, and the marker of the key.
+-- Writes what a hold of an event has become: log, record, deadline, the marker of the key, and the holder's tally (nil: it
+-- stays what it is). The entry is write_log's, but the record is packed once for it and the book: its seq comes last.
 local function write_hold(book, record, act, request, changed_seats, changed_areas, tally, due)
   local keys, hold_id, digest = book.keys, book.change.hold, request.digest
   if digest ~= '' then table.insert(record[DIGESTS], digest) end
-  record[SEQ] =
-    write_log(keys[5], book.change.stamp, act, request.origin, changed_seats, changed_areas, {{hold_id, record}})
-  book.raw = cmsgpack.pack(record)
+  local packed = '\157' .. cmsgpack.pack(unpack(record, 1, SEQ - 1))
+  local entry = '\149' .. cmsgpack.pack(act, request.origin, changed_seats, changed_areas)
+    .. '\145\146' .. cmsgpack.pack(hold_id) .. packed .. cmsgpack.pack(record[SEQ])
+  record[SEQ] = log_packed(keys[5], book.change.stamp, entry)
+  book.raw = packed .. cmsgpack.pack(record[SEQ])
   local fields = {'h:' .. hold_id, book.raw}
   if digest ~= '' then fields[3], fields[4] = 'k:' .. digest, cmsgpack.pack({hold_id, request.hash}) end
   if book.there and book.there.tally then
     fields[#fields + 1], fields[#fields + 2] = book.there.field, book.there.tally
   end
+  if tally and #tally > 1 then
+    fields[#fields + 1], fields[#fields + 2] = 'o:' .. record[HOLDER], cmsgpack.pack(tally)
+  elseif tally then
+    write_tally(keys[2], record[HOLDER], tally)
+  end
   redis.call('HSET', keys[2], unpack(fields))
-  write_tally(keys[2], record[HOLDER], tally)
   redis.call('ZADD', keys[3], due, hold_id)
   if record[STATE] == 'gone' then book.raw = '' end
   book.seq = record[SEQ]
@@ -126,7 +131,7 @@ local function put_hold(book, record, act, request)
   tally[1] = tally[1] - size_of(record[SEATS], record[AREAS]) + size_of(seats, areas)
   if #record[SEATS] + #record[AREAS] == 0 then tally[#tally + 1] = book.change.hold end
   set_seats(keys[1], runs_of(seats_not_in(record[SEATS], seats), 2), AVAILABLE, changed_seats)
-  set_seats(keys[1], runs_of(seats_not_in(seats, record[SEATS]), 2), HELD, changed_seats)
+  set_seats(keys[1], book.fresh_runs or {}, HELD, changed_seats, book.fresh_found)
   move_areas(keys[4], record[AREAS], 'held', 'available', changed_areas, record[CHANNEL])
   move_areas(keys[4], areas, 'available', 'held', changed_areas, record[CHANNEL])
   record[SEATS], record[AREAS], record[REASON] = seats, areas, 'own'

@@ -46,31 +46,56 @@ local function for_sale(channel, also, other)
   return bytes
 end
 
--- The seats of `runs` whose byte is none of `bytes` (for_sale), in order.
+-- The seats of `runs` whose byte is none of `bytes` (for_sale), in order, and what each run was found to have.
 local function seats_in_the_way(key, runs, bytes)
-  local taken = {}
+  local taken, all_found = {}, {}
   for i = 1, #runs, 2 do
     local first, count = runs[i], runs[i + 1]
     local found = redis.call('GETRANGE', key, first, first + count - 1)
+    all_found[#all_found + 1] = found
     for j = 1, count do
       if not bytes[string.byte(found, j) or 255] then taken[#taken + 1] = first + j - 1 end
     end
   end
-  return taken
+  return taken, all_found
 end
 
 -- The seats for which the orphan rule refuses {seat, type, …}: they would be left with nobody free beside them.
 -- `windows` are the seats around the wished ones, side by side in standing order; `own` {seat, type, …} are those of
--- the hold to be replaced, and count as free. inventory/plan.py decides alike when it picks seats.
+-- the hold to be replaced, and count as free; `seats` {seat, type, …} are the wished ones. inventory/plan.py decides alike when it picks seats.
 -- One function, so that a call of an event without the rule makes none of those inside.
 local function left_alone(key, rule, windows, seats, own)
   local wished, freed, alone = {}, {}, {}
+  -- The window that is looked at: whether it is `n` seats in order from the lowest one, and the bytes from there on.
+  local window, whole, n, low, bytes
 
-  -- Whether `wanted` free seats side by side can be had of n without leaving a single one.
-  local function fits(is_free, n, wanted)
+  local function seat_at(i) return whole and low + i - 1 or window[i] end
+
+  -- Whether the i-th seat was free, is so with `own` given back, and stays so without the wished ones.
+  local function look_at(i)
+    if i < 1 or i > n then return false, false, false end
+    local seat = seat_at(i)
+    local was_free = (string.byte(bytes, seat - low + 1) or 255) % 8 == AVAILABLE
+    local is_free = was_free or freed[seat]
+    return was_free, is_free, is_free and not wished[seat]
+  end
+
+  -- Whether the i-th seat would be left alone, and the rule refuses that.
+  local function is_left_alone(i)
+    local was_free, _, stays_free = look_at(i)
+    if not stays_free then return false end
+    local before_was_free, _, before = look_at(i - 1)
+    if before then return false end
+    local behind_was_free, _, behind = look_at(i + 1)
+    return not behind and (rule == 'strict' or not was_free or before_was_free or behind_was_free)
+  end
+
+  -- Whether `wanted` free seats side by side can be had in the window without leaving a single one.
+  local function fits(wanted)
     local stretch = 0
     for i = 1, n + 1 do
-      if is_free(i) then
+      local _, is_free = look_at(i)
+      if is_free then
         stretch = stretch + 1
       else
         if stretch == wanted or stretch >= wanted + 2 then return true end
@@ -80,42 +105,33 @@ local function left_alone(key, rule, windows, seats, own)
     return false
   end
 
-  -- The seats of one window for which the rule refuses.
-  local function left_alone_in(window)
-    -- {first, last} rising stands for all between them, anything else for itself.
-    local whole = #window == 2 and window[1] < window[2]
-    local low, high = math.min(unpack(window)), math.max(unpack(window))
-    local n = whole and high - low + 1 or #window
-    local bytes = redis.call('GETRANGE', key, low, high)
-    local function seat_at(i) return whole and low + i - 1 or window[i] end
-    local function was_free(i)
-      return i >= 1 and i <= n and (string.byte(bytes, seat_at(i) - low + 1) or 255) % 8 == AVAILABLE
-    end
-    local function is_free(i) return was_free(i) or i >= 1 and i <= n and freed[seat_at(i)] end
-    local function stays_free(i) return is_free(i) and not wished[seat_at(i)] end
-    local found, wanted, judged = {}, 0, 0
-    local function judge(i)
-      if stays_free(i) and not stays_free(i - 1) and not stays_free(i + 1)
-          and (rule == 'strict' or not was_free(i) or was_free(i - 1) or was_free(i + 1)) then
-        found[#found + 1] = seat_at(i)
-      end
-    end
-    for i = 1, n do
-      if wished[seat_at(i)] then
-        wanted = wanted + 1
-        if i - 1 > judged then judge(i - 1) end
-        judge(i + 1)
-        judged = i + 1
-      end
-    end
-    if #found > 0 and rule == 'lenient' and not fits(is_free, n, wanted) then return {} end
-    return found
-  end
-
   for i = 1, #seats, 2 do wished[seats[i]] = true end
   for i = 1, #own, 2 do freed[own[i]] = true end
-  for _, window in ipairs(windows) do
-    for _, seat in ipairs(left_alone_in(window)) do alone[#alone + 1] = seat end
+  for w = 1, #windows do
+    window = windows[w]
+    -- {first, last} rising stands for all between them, anything else for itself.
+    whole = #window == 2 and window[1] < window[2]
+    local places, high = {}, nil
+    if whole then
+      low, high = window[1], window[2]
+      n = high - low + 1
+      for i = 1, #seats, 2 do
+        if seats[i] >= low and seats[i] <= high then places[#places + 1] = seats[i] - low + 1 end
+      end
+    else
+      low, high, n = math.min(unpack(window)), math.max(unpack(window)), #window
+      for i = 1, n do if wished[window[i]] then places[#places + 1] = i end end
+    end
+    bytes = redis.call('GETRANGE', key, low, high)
+    local found, judged = {}, 0
+    for _, i in ipairs(places) do
+      if i - 1 > judged and is_left_alone(i - 1) then found[#found + 1] = seat_at(i - 1) end
+      if is_left_alone(i + 1) then found[#found + 1] = seat_at(i + 1) end
+      judged = i + 1
+    end
+    if #found > 0 and (rule == 'strict' or fits(#places)) then
+      for _, seat in ipairs(found) do alone[#alone + 1] = seat end
+    end
   end
   return alone
 end
@@ -130,14 +146,19 @@ local function note_byte(changed, seat, byte)
   end
 end
 
--- Gives the seats of `runs` a state, keeps their channel, and notes {first, count, byte, …} in `changed`.
-local function set_seats(key, runs, state, changed)
+-- Gives the seats of `runs` a state, keeps their channel, and notes {first, count, byte, …} in `changed`. `found` is what
+-- seats_in_the_way found them to have, nil where nobody looked.
+local function set_seats(key, runs, state, changed, found)
   for i = 1, #runs, 2 do
-    local first, count = runs[i], runs[i + 1]
-    local old = redis.call('GETRANGE', key, first, first + count - 1)
-    local new = string.gsub(old, '.', function(byte) return string.char(byte:byte() - byte:byte() % 8 + state) end)
-    redis.call('SETRANGE', key, first, new)
-    for j = 1, count do note_byte(changed, first + j - 1, string.byte(new, j)) end
+    local first, count, new = runs[i], runs[i + 1], {}
+    local old = found and found[(i + 1) / 2] or redis.call('GETRANGE', key, first, first + count - 1)
+    for j = 1, #old do
+      local byte = string.byte(old, j)
+      byte = byte - byte % 8 + state
+      new[j] = string.char(byte)
+      note_byte(changed, first + j - 1, byte)
+    end
+    redis.call('SETRANGE', key, first, table.concat(new))
   end
 end
 
@@ -219,6 +240,7 @@ local function move_places(key, area, n, from, to, changed, channel)
 end
 
 local function move_areas(key, areas, from, to, changed, channel)
+  if #areas == 0 then return end
   local places, order = places_of(areas)
   for _, area in ipairs(order) do move_places(key, area, places[area], from, to, changed, channel) end
 end
@@ -279,12 +301,16 @@ local function without(list, item)
   return kept
 end
 
+-- Appends a packed entry to the log; answers its seq.
+local function log_packed(key, stamp, entry)
+  local log_id = epoch_of(stamp) .. '-*'
+  return string.sub(redis.call('XADD', key, 'MAXLEN', '~', LOG_ENTRIES_MAX, log_id, 'e', entry), #log_id) + 0
+end
+
 -- One log entry: {act, origin, {first, count, byte, …}, {area, 4 counts, allotments, …}, {{hold id, record}, …}}.
 -- Answers its seq; a record inside has the seq of its entry, which Python takes from the entry's id.
 local function write_log(key, stamp, act, origin, seats, areas, holds)
-  local entry = cmsgpack.pack({act, origin, seats, areas, holds})
-  local id = redis.call('XADD', key, 'MAXLEN', '~', LOG_ENTRIES_MAX, epoch_of(stamp) .. '-*', 'e', entry)
-  return tonumber(string.match(id, '-(%d+)$'))
+  return log_packed(key, stamp, cmsgpack.pack({act, origin, seats, areas, holds}))
 end
 
 -- Ends a hold: its seats and places become available, its record a tombstone.
@@ -387,6 +413,7 @@ end
 
 -- The {seat, type, …} of `seats` whose seat is not in `others`.
 local function seats_not_in(seats, others)
+  if #seats == 0 or #others == 0 then return seats end
   local known, rest = {}, {}
   for i = 1, #others, 2 do known[others[i]] = true end
   for i = 1, #seats, 2 do

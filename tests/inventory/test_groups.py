@@ -368,3 +368,15 @@ async def test_what_only_ends_may_end_in_a_pause(house: House, season: Season) -
         ),
         "sale_paused",
     )
+
+
+async def test_a_map_that_was_lost_is_not_told_of_by_a_release(house: House, season: Season) -> None:
+    """Two seats apart were noted in the log without a byte, which read as one run of another seat."""
+    made = await season.hold(3, 5)
+    lost, *_ = season.events
+    await house.pipe.call("DEL", (await house.sale(lost)).key("seats"))
+    granted(await season.groups.release_group("anna", made))
+    _, entry = await house.last_entry(lost)
+    assert list(entry.seats) == []
+    await house.inventory(lost)
+    await house.remember_start(lost)

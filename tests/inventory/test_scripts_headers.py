@@ -18,7 +18,7 @@ from lml_live.infra.assets import asset_dir, asset_text
 from lml_live.infra.redis import load_script, statements_of
 from lml_live.inventory import seatmap
 from lml_live.inventory.answers import Refusal
-from lml_live.inventory.groups import EventChange, EventWish, GroupHolds
+from lml_live.inventory.groups import Ending, EventChange, EventWish, Extension, GroupHolds
 from lml_live.inventory.holds import Asked, Holds
 from lml_live.inventory.records import KEY_NAMES, Entry, Record, Sale, SalesChannel, decode_record, pack_rules
 from lml_live.inventory.returns import Returns
@@ -34,6 +34,7 @@ FORBIDDEN = {"KEYS", "SCAN", "HSCAN", "SSCAN", "ZSCAN", "FLUSHALL", "FLUSHDB", "
 INCLUDE = asset_text("lua", "include", "inventory.lua")
 INCLUDES = "".join(asset_text("lua", "include", path.name) for path in sorted((asset_dir("lua") / "include").iterdir()))
 HOLDING = asset_text("lua", "include", "holding.lua")
+GROUP = asset_text("lua", "include", "group.lua")
 _FUNCTION = re.compile(r"^local function (\w+)\([^\n]* end$|^local function (\w+)\(.*?^end$", re.MULTILINE | re.DOTALL)
 _WORD = re.compile(r"return (?:nil, )?\{\s*([^,}]*)|return ('\w+') \.\.")
 _LITERAL = re.compile(r"'(\w+)'")
@@ -195,6 +196,7 @@ def test_positions_in_a_record_are_the_fields_of_the_struct() -> None:
 
 def test_an_entry_is_packed_in_the_order_of_the_struct() -> None:
     assert "cmsgpack.pack({act, origin, seats, areas, holds})" in INCLUDE
+    assert "'\\149' .. cmsgpack.pack(act, request.origin, changed_seats, changed_areas)" in GROUP
     assert "start .. cmsgpack.pack(changed) .. (ledger and ledger.write() or '\\144') .. holds" in HOLDING
     assert Entry.__struct_fields__ == ("act", "origin", "seats", "areas", "holds")
 
@@ -590,6 +592,28 @@ GROUP_CALLS: dict[str, tuple[Callable[[GroupHolds], Any], dict[str, Any]]] = {
     "extend_group": (lambda acts: acts.extend_group("anna", {"e": "42-h"}, key="k", origin="socket"), {"hold": "42-h"}),
 }
 
+WISHED = {
+    "opens_ms": 1_111,
+    "max_seats": 9,
+    "max_holds": limits.HOLDS_PER_HOLDER_MAX,
+    "hold_ms": 300_000,
+    "lifetime_ms": 1_800_000,
+    "address_holds": 7,
+    "address_seats": 30,
+    "orphan_rule": "strict",
+    "channel": 3,
+    "windows": msgspec.msgpack.decode(RULE["windows"]),
+    "seats": [2, "child", 4, "adult"],
+    "areas": ["pit", "adult", 2],
+}
+TOLD: dict[str, dict[str, Any]] = {
+    "hold_group": WISHED,
+    "move_group": WISHED,
+    "release_group": {"seats": [], "areas": []},
+    "extend_group": {"max_extensions": 3, "hold_ms": 300_000},
+}
+"""What a change says beside its stamp and its hold."""
+
 
 @pytest.mark.parametrize("name", GROUP_CALLS)
 async def test_each_argument_of_a_step_over_events_is_where_the_header_says(name: str) -> None:
@@ -608,25 +632,7 @@ async def test_each_argument_of_a_step_over_events_is_where_the_header_says(name
             case "changes":
                 for change in msgspec.msgpack.decode(value):
                     hold = f"42-{book.given['digest']}" if own["hold"] is None else own["hold"]
-                    wished = name in ("hold_group", "move_group")
-                    assert change == {
-                        "stamp": "6:5",
-                        "hold": hold,
-                        "is_there": own.get("is_there", False),
-                        "opens_ms": 1_111,
-                        "max_seats": 9,
-                        "max_holds": limits.HOLDS_PER_HOLDER_MAX,
-                        "max_extensions": 3,
-                        "hold_ms": 300_000,
-                        "lifetime_ms": 1_800_000,
-                        "address_holds": 7,
-                        "address_seats": 30,
-                        "orphan_rule": "strict" if wished else "off",
-                        "channel": 3 if wished else 0,
-                        "windows": msgspec.msgpack.decode(RULE["windows"]) if wished else [],
-                        "seats": [2, "child", 4, "adult"] if wished else [],
-                        "areas": ["pit", "adult", 2] if wished else [],
-                    }
+                    assert change == {"stamp": "6:5", **TOLD[name], **own, "hold": hold}
             case _:
                 assert value == common[argument], f"{argument} of {name}"
 
@@ -634,7 +640,7 @@ async def test_each_argument_of_a_step_over_events_is_where_the_header_says(name
 def test_a_script_reads_no_field_of_a_change_that_python_does_not_send() -> None:
     scripts = "".join(asset_text("lua", f"{name}.lua") for name in GROUP_CALLS)
     read = set(re.findall(r"\bchange\.(\w+)", INCLUDES + scripts))
-    assert read == set(EventChange.__struct_fields__)
+    assert read == {field for told in (EventChange, Ending, Extension) for field in told.__struct_fields__}
 
 
 def test_every_public_act_is_compared() -> None:
