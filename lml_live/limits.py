@@ -98,11 +98,11 @@ HOLD_SEATS_MAX: Final = 50
 """One Lua step looks at every seat of a hold: the basket bounds the step (reliability.md, D8)."""
 HOLD_LINES_MAX: Final = 50
 HOLDS_PER_HOLDER_MAX: Final = 10
-EVENTS_PER_CALL_MAX: Final = 50
-"""Events that change in one step, a season of a theatre or of half a league. With the next bound the largest step is
-two to three milliseconds of Redis: a season is sold a thousand times less often than a seat."""
-GROUP_PLACES_MAX: Final = 100
-"""Seats and places of all events together in such a step: a couple for fifty evenings."""
+EVENTS_PER_CALL_MAX: Final = 20
+"""Events that change in one step: the season of a theatre, the home games of a league of twenty. With the next bound
+the largest step is under a millisecond of Redis (reliability.md, D8)."""
+GROUP_PLACES_MAX: Final = 50
+"""Seats and places of all events together in such a step, and of all holds that it ends or moves (D8)."""
 KEYS_PER_HOLD_MAX: Final = 200
 """Keyed changes of one hold; its record lists them, and is read and written as one value."""
 KEY_CHARS_MAX: Final = 255

@@ -4,11 +4,11 @@
 -- INCLUDE group
 -- EACH event
 -- KEYS 1 seats, 2 book, 3 deadlines, 4 areas, 5 log
--- ARGV 1 skew_ms, 2 holder, 3 digest, 4 request_hash, 5 origin, 6 changes, 7 max_keys, 8 address
+-- ARGV 1 skew_ms, 2 holder, 3 digest, 4 request_hash, 5 origin, 6 changes, 7 max_keys, 8 address, 9 max_places
 -- RETURN moved, now_ms, seq, record… | same, now_ms, seq, record… | mismatch | expired | not_found | refused, refusal…
 -- RETURN taken, seat… | full, area, available… | limit, max_seats | too_many_holds, max_holds | not_open, opens_ms
 -- RETURN cooling, wait_ms | barred, wait_ms, seat… | address_limit, most | orphan, seat…
--- RETURN too_many_keys, max_keys | in_checkout | no_book | other_stamp, stamp
+-- RETURN too_many_keys, max_keys | too_many_places, max_places | in_checkout | no_book | other_stamp, stamp
 -- The words of the last lines, expired and not_found stand in refusals, too. A change has the fields of
 -- hold_group.lua and `is_there` (whether `hold` is to be moved, or made). A hold whose change wishes nothing ends; one that stays in
 -- its event keeps its id, and new ones get the least time that any of the old ones had: moving never buys time.
@@ -34,6 +34,8 @@ for i, book in ipairs(books) do
   book.record = record
 end
 if #refusals > 0 then return {'refused', unpack(refusals)} end
+local refusal = places_refusal(books, ARGV[9])
+if refusal then return refusal end
 
 -- Nothing below refuses.
 for _, book in ipairs(books) do

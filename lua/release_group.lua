@@ -4,8 +4,8 @@
 -- INCLUDE group
 -- EACH event
 -- KEYS 1 seats, 2 book, 3 deadlines, 4 areas, 5 log
--- ARGV 1 skew_ms, 2 holder, 3 origin, 4 changes
--- RETURN released, now_ms, seq… | refused, refusal…
+-- ARGV 1 skew_ms, 2 holder, 3 origin, 4 changes, 5 max_places
+-- RETURN released, now_ms, seq… | refused, refusal… | too_many_places, max_places
 -- RETURN in_checkout | expired | not_found | no_book | other_stamp, stamp
 -- The words of the last line stand in refusals. A change has `stamp`, `hold`, and empty `seats` and `areas`.
 local books, refusals = open_books(ARGV[4], ARGV[2], '', '')
@@ -17,6 +17,8 @@ for i, book in ipairs(books) do
   book.record = record
 end
 if #refusals > 0 then return {'refused', unpack(refusals)} end
+local refusal = places_refusal(books, ARGV[5])
+if refusal then return refusal end
 
 -- Nothing below refuses.
 local answer, request = {'released', now}, {digest = '', origin = ARGV[3]}

@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct, field
 
+from lml_live import limits
 from lml_live.inventory.records import Record, Sale, decode_record
 from lml_live.inventory.together import Act
 
@@ -133,6 +134,9 @@ REFUSALS: Final[dict[bytes, Refusal]] = {
     b"orphan": Refusal("orphan_seat", "That would leave a single seat alone."),
     b"not_in_hold": Refusal("unknown_seat", "The hold has no such seat."),
     b"too_many_holds": Refusal("limit_exceeded", "Too many holds: release one first."),
+    b"too_many_places": Refusal(
+        "limit_exceeded", f"At most {limits.GROUP_PLACES_MAX} places change in one step: name fewer holds."
+    ),
     b"too_many_keys": Refusal("limit_exceeded", "This hold was changed too often: release it and start again."),
     b"changed": Refusal("conflict", "The hold was changed meanwhile: read it again."),
     b"mismatch": Refusal("idempotency_mismatch", "This key was used for another request."),

@@ -128,6 +128,9 @@ class GroupHolds:
         deadline, lifetime and extensions stay the shortest that any of them had."""
         wished = {wish.event: wish for wish in wishes}
         events = [*wished, *(event for event in holds if event not in wished)]
+        if len(events) > limits.EVENTS_PER_CALL_MAX:
+            message = f"At most {limits.EVENTS_PER_CALL_MAX} events change in one step."
+            return GroupRefusal("limit_exceeded", message, {})
 
         def change(sale: Sale, shared: str) -> EventChange:
             if sale.event in wished:  # what only ends may end in a pause
@@ -137,7 +140,7 @@ class GroupHolds:
 
         request = hash_request(("move", sorted(holds.values()), _said(wishes)))
         return await self._act(
-            *("move_group", events, holder, change, limits.KEYS_PER_HOLD_MAX, address),
+            *("move_group", events, holder, change, limits.KEYS_PER_HOLD_MAX, address, limits.GROUP_PLACES_MAX),
             key=key,
             request=request,
             origin=origin,
@@ -151,7 +154,12 @@ class GroupHolds:
         def change(sale: Sale, _shared: str) -> Ending:
             return Ending(stamp=sale.stamp, hold=holds[sale.event])
 
-        return await self._act("release_group", list(holds), holder, change, key=None, request=None, origin=origin)
+        return await self._act(
+            *("release_group", list(holds), holder, change, limits.GROUP_PLACES_MAX),
+            key=None,
+            request=None,
+            origin=origin,
+        )
 
     async def extend_group(
         self, holder: str, holds: Mapping[str, str], *, key: str | None = None, origin: str = ""

@@ -86,6 +86,15 @@ local function wish_refusal(book, own, now)
   if #alone > 0 then return {'orphan', unpack(alone)} end
 end
 
+-- Why holds of so many places are not changed in one step, or nil: some may have been made one by one.
+local function places_refusal(books, most)
+  local places = 0
+  for _, book in ipairs(books) do
+    if book.record then places = places + size_of(book.record[SEATS], book.record[AREAS]) end
+  end
+  if places > tonumber(most) then return {'too_many_places', most} end
+end
+
 -- A hold of nothing yet, in the order of its positions: booking, seats, areas, reason and digests are none yet.
 local function new_record(holder, deadline, lifetime, extensions, now, channel)
   return {holder, 'active', extensions, '', {}, {}, 'own', {}, channel, deadline, lifetime, now, 0}

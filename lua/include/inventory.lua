@@ -61,8 +61,8 @@ local function seats_in_the_way(key, runs, bytes)
 end
 
 -- The seats for which the orphan rule refuses {seat, type, …}: they would be left with nobody free beside them.
--- `windows` are the seats around the wished ones, side by side in standing order; `own` {seat, type, …} are those of
--- the hold to be replaced, and count as free; `seats` {seat, type, …} are the wished ones. inventory/plan.py decides alike when it picks seats.
+-- `windows` are the seats around the wished ones (rising), side by side in standing order; `own` {seat, type, …} are those
+-- of the hold to be replaced, and count as free. inventory/plan.py decides alike when it picks seats.
 -- One function, so that a call of an event without the rule makes none of those inside.
 local function left_alone(key, rule, windows, seats, own)
   local wished, freed, alone = {}, {}, {}

@@ -249,6 +249,30 @@ async def test_all_are_given_back_or_none(house: House, season: Season) -> None:
     await season.refuses(lambda: season.groups.release_group("anna", holds), "hold_not_found")
 
 
+async def test_a_step_ends_only_so_many_places(house: House, season: Season, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Holds that were made one by one may have more in all than one call takes."""
+    holds = await season.hold(3, pit=1)
+    monkeypatch.setattr(limits, "GROUP_PLACES_MAX", 5)
+    await season.refuses(lambda: season.groups.release_group("anna", holds), "limit_exceeded")
+    one = [EventWish(season.events[0], adults(4), [])]
+    await season.refuses(lambda: season.groups.move_group("anna", holds, one, key=None), "limit_exceeded")
+    monkeypatch.setattr(limits, "GROUP_PLACES_MAX", 6)
+    granted(await season.groups.move_group("anna", holds, one, key=None))
+    granted(await season.groups.release_group("anna", {season.events[0]: holds[season.events[0]]}))
+    assert [await house.states(event) for event in season.events] == [[FREE] * 12] * 3
+
+
+async def test_a_step_changes_only_so_many_events(season: Season, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that it leaves, too."""
+    first, second, third = season.events
+    made = granted(await season.groups.hold_group("anna", [EventWish(first, adults(3), [])], key=None))
+    holds = {first: made.changes[first].hold}
+    wishes = [EventWish(event, adults(4), []) for event in (second, third)]
+    monkeypatch.setattr(limits, "EVENTS_PER_CALL_MAX", 2)
+    await season.refuses(lambda: season.groups.move_group("anna", holds, wishes, key=None), "limit_exceeded")
+    granted(await season.groups.move_group("anna", holds, wishes[:1], key=None))
+
+
 async def test_all_are_put_off_or_none(house: House, season: Season) -> None:
     holds = await season.hold(3)
     event = season.events[1]

@@ -256,7 +256,7 @@ async def test_a_guard_that_is_taken_away_is_missed(
 
 WRITES = re.compile(
     r"redis\.call\('(SET|HSET|HDEL|SETRANGE|XADD|ZADD|ZREM|UNLINK|RENAME)'"
-    r"|\b(write_log|append_entry|put_hold|write_hold|seq_of_whole)\("
+    r"|\b(write_log|log_packed|append_entry|put_hold|write_hold|seq_of_whole)\("
 )
 
 

@@ -162,7 +162,10 @@ def assert_refuses_first(code: str) -> None:
     """A script, or a function, looks at everything before it changes anything."""
     before, mark, after = code.partition("-- Nothing below refuses.")
     if mark:
-        writes = r"(set|put)_seats|move_areas|[.]move|write_log|append_entry|'(HSET|ZADD|DEL|UNLINK|ZREM|SETRANGE)'"
+        writes = (
+            r"(set|put)_seats|move_areas|[.]move|write_log|log_packed|append_entry"
+            r"|'(HSET|ZADD|DEL|UNLINK|ZREM|SETRANGE)'"
+        )
         assert not re.search(writes, before)
         refusals = {"taken", "full", "limit", "not_found", "expired", "mismatch", "nothing", "in_checkout", "orphan"}
         assert not first_words(after) & refusals
@@ -622,7 +625,7 @@ async def test_each_argument_of_a_step_over_events_is_where_the_header_says(name
     await act(GroupHolds(book, b"secret"))  # type: ignore[arg-type]
     assert book.script == name
     common = {"skew_ms": 7, "holder": "anna", "origin": "socket", "max_keys": limits.KEYS_PER_HOLD_MAX}
-    common["address"] = "ad"
+    common |= {"address": "ad", "max_places": limits.GROUP_PLACES_MAX}
     for argument, value in book.given.items():
         match argument:
             case "digest":
