@@ -7,7 +7,7 @@ import msgspec
 from lml_live.errors import LmlError, Violation
 from lml_live.venues.checks import check_and_spell
 from lml_live.venues.findings import InvalidLayout
-from lml_live.venues.layout import Layout, Spelling, count_places, count_seats, seat_ids, spell_layout, verify_bytes
+from lml_live.venues.layout import Layout, Spelling, count_places, count_seats, seat_ids, spell_layout
 from lml_live.venues.normal_form import in_nfc
 from lml_live.venues.stored import Document, LayoutVersion, documents_of, layout_of
 
@@ -79,9 +79,8 @@ def put_together(version: LayoutVersion, plan: Document | None, sections: list[D
         data = spelling.bytes_as(layout.version, layout.hash)
     except (msgspec.ValidationError, ValueError) as error:
         raise damaged from error
-    if (layout.layout_id, layout.version) != (version.layout_id, version.version) or not verify_bytes(
-        data, version.hash
-    ):
+    found = (layout.layout_id, layout.version, layout.hash, spelling.hash_as(layout.version))
+    if found != (version.layout_id, version.version, version.hash, version.hash):
         raise damaged
     if described(version, layout, spelling, len(data)) != version:
         raise LayoutDamaged(f"What is stored about {version.key} is not true of its content.")
@@ -94,10 +93,11 @@ def hold_ids_to_labels(layout: Layout) -> None:
     for section in layout.sections:
         for row in section.rows:
             right = seat_ids(layout.layout_id, section.name, row.label, [seat.number for seat in row.seats])
-            for seat, identity in zip(row.seats, right, strict=True):
-                if seat.seat_id != identity:
-                    where = f"section {section.name}, row {row.label}, seat {seat.number}"
-                    raise LayoutDamaged(f"The id of a seat of {layout.layout_id} is not its labels': {where}.")
+            if right == [seat.seat_id for seat in row.seats]:
+                continue
+            wrong = next(seat for seat, identity in zip(row.seats, right, strict=True) if seat.seat_id != identity)
+            where = f"section {section.name}, row {row.label}, seat {wrong.number}"
+            raise LayoutDamaged(f"The id of a seat of {layout.layout_id} is not its labels': {where}.")
 
 
 def described(version: LayoutVersion, layout: Layout, spelling: Spelling, size_bytes: int) -> LayoutVersion:

@@ -25,7 +25,6 @@ from lml_live.venues.layout import (
     count_seats,
     seal_and_spell,
     seat_id,
-    seats_of,
 )
 from lml_live.venues.oddities import look_for_oddities
 from lml_live.venues.overlaps import Drawing, are_of_one_kind, look_at_outlines, tell_overlap
@@ -220,6 +219,7 @@ def _check_seated(findings: Findings, path: str, section: Section) -> None:
     _check_unique(findings, f"{path}.rows", "label", "label", [row.label for row in section.rows])
     if section.sold_whole:
         _check_whole(findings, path, sum(len(row.seats) for row in section.rows))
+    good_numbers: set[str] = set()
     good_categories: set[str] = set()
     for at, row in enumerate(section.rows):
         row_path = f"{path}.rows[{at}]"
@@ -234,7 +234,7 @@ def _check_seated(findings: Findings, path: str, section: Section) -> None:
             _check_whole(findings, row_path, len(row.seats))
         if row.table is not None:
             _check_table(findings, f"{row_path}.table", row.table)
-        _check_row(findings, row_path, row, good_categories)
+        _check_row(findings, row_path, row, good_numbers, good_categories)
 
 
 def _check_table(findings: Findings, path: str, table: Table) -> None:
@@ -253,15 +253,18 @@ def _check_whole(findings: Findings, path: str, count: int) -> None:
         findings.broken("sold_whole", f"{path}.sold_whole", f"is true for {count} seats", most)
 
 
-def _check_row(findings: Findings, path: str, row: Row, good_categories: set[str]) -> None:
+def _check_row(findings: Findings, path: str, row: Row, good_numbers: set[str], good_categories: set[str]) -> None:
     numbers = [seat.number for seat in row.seats]
     # Two spellings of one text are told by `label_fault`, too: only one of them is in NFC.
     if len(set(numbers)) != len(numbers) or not all(map(str.isascii, numbers)):
         _check_unique(findings, f"{path}.seats", "number", "number", numbers)
     for at, seat in enumerate(row.seats):
-        fault = label_fault(seat.number, joins_id=True)
-        if fault is not None:
-            findings.broken("label", f"{path}.seats[{at}].number", *fault)
+        if seat.number not in good_numbers:
+            fault = label_fault(seat.number, joins_id=True)
+            if fault is None:
+                good_numbers.add(seat.number)
+            else:
+                findings.broken("label", f"{path}.seats[{at}].number", *fault)
         # A comparison with NaN is never true, so NaN fails here as it should.
         if not (0 <= seat.x <= 1 and 0 <= seat.y <= 1):
             _check_place(findings, f"{path}.seats[{at}]", (seat.x, seat.y))
@@ -292,7 +295,8 @@ def _look_of(label: str) -> str:
 
 def _check_seat_ids(layout: Layout, sealed: Layout | None, findings: Findings) -> None:
     """Declared ids must follow from the labels. Equal ids need no look of their own: labels are unique, without `_`."""
-    if not is_id(layout.layout_id) or not any(seat.seat_id for _, _, seat in seats_of(layout)):
+    declared = (seat.seat_id for section in layout.sections for row in section.rows for seat in row.seats)
+    if not is_id(layout.layout_id) or not any(declared):
         return
     for at_section, section in enumerate(layout.sections):
         for at_row, row in enumerate(section.rows):

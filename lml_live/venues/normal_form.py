@@ -32,13 +32,14 @@ def _section(section: Section) -> Section:
 
 
 def _row(row: Row) -> Row:
-    return _with_items(_with_texts(row, "label"), "seats", _seat)
+    row = _with_texts(row, "label")
+    # 200,000 seats; nearly all numbers and most categories are plain ASCII.
+    if all(seat.number.isascii() and seat.category.isascii() for seat in row.seats):
+        return row
+    return _with_items(row, "seats", _seat)
 
 
 def _seat(seat: Seat) -> Seat:
-    # 200,000 of these; nearly all numbers and most categories are plain ASCII.
-    if seat.number.isascii() and seat.category.isascii():
-        return seat
     return _with_texts(seat, "number", "category")
 
 

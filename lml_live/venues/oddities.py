@@ -25,10 +25,6 @@ _ROW_OF_FEW: Final = 5
 _FAR: Final = 1e12
 _REACH_MIN: Final = 1e-9
 """Beyond these two the columns of a grid cannot be counted any more."""
-_COLUMN: Final = 1 << 80
-"""More lines than a column of a grid can have, `_FAR` by `_REACH_MIN`."""
-_CELLS_AFTER: Final = (_COLUMN, 1 - _COLUMN, 1, _COLUMN + 1)
-"""From a cell to half of its eight neighbours: each pair of cells is looked at from one side."""
 
 
 _Placed: TypeAlias = tuple[float, float, int, int, int]
@@ -122,9 +118,13 @@ class _Looking:
         if reach < _REACH_MIN:
             return
         # One number for column and line: a pair takes three times as long to be looked up.
-        cell_of = [int(seat[0] / reach) * _COLUMN + int(seat[1] / reach) for seat in seats]
+        lines = [int(seat[1] / reach) for seat in seats]
+        column = 2 * max(map(abs, lines)) + 3
+        cell_of = [int(seat[0] / reach) * column + line for seat, line in zip(seats, lines, strict=True)]
+        # From a cell to half of its eight neighbours: each pair of cells is looked at from one side.
+        after = (column, 1 - column, 1, column + 1)
         used = set(cell_of)
-        if len(used) == len(seats) and all(used.isdisjoint([cell + n for cell in used]) for n in _CELLS_AFTER):
+        if len(used) == len(seats) and all(used.isdisjoint([cell + n for cell in used]) for n in after):
             return
         cells: dict[int, list[_Placed]] = {}
         for cell, seat in zip(cell_of, seats, strict=True):
@@ -133,7 +133,7 @@ class _Looking:
                 kept.append(seat)
         for cell, here in cells.items():
             near = here[1:]
-            for n in _CELLS_AFTER:
+            for n in after:
                 near += cells.get(cell + n, ())
             if not near:
                 continue
@@ -157,7 +157,7 @@ class _Looking:
         slack = pitch * _OUTSIDE_PITCHES
         edges = [(*a, *b) for a, b in pairwise((outline[-1], *outline))]
         for row in rows:
-            beside = _beside(edges, [seat[1] for seat in row]) if len(row) > _ROW_OF_FEW else edges
+            beside = _beside(edges, row) if len(row) > _ROW_OF_FEW else edges
             out = [seat for seat in row if not _inside(beside, seat[0], seat[1])]
             out = [seat for seat in out if not _near(edges, seat[0], seat[1], slack)]
             if out:
@@ -211,10 +211,17 @@ def _outline(section: Section) -> tuple[Point, ...]:
     return points if good else ()
 
 
-def _beside(edges: Sequence[_Edge], ys: Sequence[float]) -> Sequence[_Edge]:
-    """The edges of an outline that a line through one of these heights may cross."""
-    top, bottom = min(ys), max(ys)
-    return [edge for edge in edges if min(edge[1], edge[3]) <= bottom and max(edge[1], edge[3]) > top]
+def _beside(edges: Sequence[_Edge], row: Sequence[_Placed]) -> Sequence[_Edge]:
+    """The edges of an outline that a line from a seat of a row to the right may cross."""
+    ys = [seat[1] for seat in row]
+    top, bottom, left = min(ys), max(ys), min(row)[0]
+    return [
+        edge
+        for edge in edges
+        if (edge[1] <= bottom or edge[3] <= bottom)
+        and (edge[1] > top or edge[3] > top)
+        and (edge[0] >= left or edge[2] >= left)
+    ]
 
 
 def _inside(edges: Sequence[_Edge], x: float, y: float) -> bool:

@@ -74,6 +74,13 @@ def test_a_seat_id_does_not_depend_on_the_spelling_of_accents(name: str) -> None
     assert seat_id("hall", composed, "A", "1") == seat_id("hall", decomposed, "A", "1")
 
 
+@pytest.mark.parametrize("number", ["\u0301a", "e\u0301", "\u1161", "\u0323\u0307s", "1"])
+@pytest.mark.parametrize("row", ["e", "e\u0301", "\u1100", "s\u0307"])
+def test_a_seat_id_is_of_the_normal_form_of_all_labels_together(row: str, number: str) -> None:
+    joined = unicodedata.normalize("NFC", f"hall_Stalls_{row}_{number}")
+    assert seat_id("hall", "Stalls", row, number) == hashlib.sha256(joined.encode()).hexdigest()
+
+
 def test_canonical_bytes_are_these() -> None:
     """A fixed vector: a change of Python, msgspec or this code that changes a byte would orphan every stored hash."""
     layout = seal_layout(small_layout())
