@@ -63,8 +63,8 @@ from lml_live.gateway.accounts import AccountServices
 from lml_live.gateway.acts import Acts
 from lml_live.gateway.app import Runner, Services, make_app
 from lml_live.gateway.audit import AuditServices
-from lml_live.gateway.blocks import SocketBlocks
 from lml_live.gateway.bookings import BookingServices
+from lml_live.gateway.callers import CLERKS
 from lml_live.gateway.cards import CardServices
 from lml_live.gateway.collector import Collector
 from lml_live.gateway.connection import Doorman
@@ -86,6 +86,7 @@ from lml_live.gateway.refunds import RefundServices
 from lml_live.gateway.sales import SaleServices
 from lml_live.gateway.self_checks import SelfChecks
 from lml_live.gateway.session import Visitor
+from lml_live.gateway.staff_requests import StaffRequests
 from lml_live.gateway.tickets import TicketServices
 from lml_live.gateway.tokens import HolderTokens
 from lml_live.gateway.whence import AddressOf
@@ -228,7 +229,6 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
         allotting = Allotting(catalogue, ChannelRows(pool), layouts, Channels(book), turns)
         blocking = Blocking(catalogue, Blocks(pool), layouts, block, holds.unblock_seats, turns)
         live.identify, live.sells, live.signed_out = _identify(desk, partners), partners.sells, desk.signed_out
-        live.block = SocketBlocks(blocking, live.identify, reach).ask
         bookings = Bookings(pool)
         stack.push_async_callback(bookings.close)
         pace = Pace.of(pool, settings)
@@ -283,6 +283,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             stack.push_async_callback(_end, _start(mailer.run(), "mails"))
         staff_holds = StaffHolds(book)
         holding = Holding(pool, staff_holds, turns)
+        live.ask_staff = StaffRequests(blocking, holding, acts, keys, live.identify, reach).ask
         selling = Selling(pool, bookings, checkout, staff_holds, turns, mark_seconds=settings.mark_seconds)
         completer.undo_taking = selling.undo
         checkout.finish_hold = holding.finish
@@ -401,7 +402,10 @@ def _identify(desk: StaffDesk, partners: Partners) -> Callable[[str], Awaitable[
     async def identify(token: str) -> Visitor | None:
         if token.startswith(STAFF_TOKEN_PREFIX):
             staff = await desk.who(token)
-            return None if staff is None else Visitor(staff=staff.id, manages=staff.may("manager"), bound=staff.bound)
+            if staff is None:
+                return None
+            clerk = any(staff.may(role) for role in CLERKS)
+            return Visitor(staff=staff.id, manages=staff.may("manager"), clerk=clerk, bound=staff.bound)
         partner = await partners.who(token)
         return None if partner is None else Visitor(channel=partner.channel)
 

@@ -274,6 +274,44 @@ class LiveClient:
         number, effects = self._protocol.unblock(_monotonic_ms(), seats, areas, kind=kind, reason=reason, key=key)
         return cast("BlockResult | Refusal", await self._answer(number, effects))
 
+    async def hold_for_customer(
+        self,
+        holder: str,
+        customer: str,
+        reason: str,
+        seats: SEAT_REQUESTS = (),
+        areas: AREA_REQUESTS | None = None,
+        *,
+        over_house: bool = False,
+        key: str | None = None,
+    ) -> HoldResult | Refusal:
+        """For a clerk's token: hold for a customer until it is released; see `Protocol.hold_for_customer`."""
+        number, effects = self._protocol.hold_for_customer(
+            _monotonic_ms(), holder, customer, reason, seats, areas, over_house=over_house, key=key
+        )
+        return cast("HoldResult | Refusal", await self._answer(number, effects))
+
+    async def move_hold(
+        self,
+        hold: str,
+        reason: str,
+        seats: SEAT_REQUESTS = (),
+        areas: AREA_REQUESTS | None = None,
+        *,
+        over_house: bool = False,
+        key: str | None = None,
+    ) -> HoldResult | Refusal:
+        """For a clerk's token: make these seats and places of anybody's hold; see `Protocol.move_hold`."""
+        number, effects = self._protocol.move_hold(
+            _monotonic_ms(), hold, reason, seats, areas, over_house=over_house, key=key
+        )
+        return cast("HoldResult | Refusal", await self._answer(number, effects))
+
+    async def release_any_hold(self, hold: str, reason: str, *, key: str | None = None) -> HoldResult | Refusal:
+        """For a clerk's token: release anybody's hold; see `Protocol.release_any_hold`."""
+        number, effects = self._protocol.release_any_hold(_monotonic_ms(), hold, reason, key=key)
+        return cast("HoldResult | Refusal", await self._answer(number, effects))
+
     async def ping(self) -> PingResult | Refusal:
         """Ask for the server's time."""
         number, effects = self._protocol.ping(_monotonic_ms())

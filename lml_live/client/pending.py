@@ -1,7 +1,7 @@
 """Requests on their way: which wait, which are unanswered, and which may be asked again. Pure.
 
 Every transmission has an id of its own on the wire, for an id is answered once; the caller's number stays. Only `hold`,
-`hold_best`, `hold_group`, `move_group`, `block` and `unblock` carry a key, so only they are ever asked again (contract,
+`hold_best`, `hold_group`, `move_group` and what staff ask for carry a key, so only they are ever asked again (contract,
 section 3, `key`).
 """
 
@@ -43,7 +43,7 @@ class Request:
         In its own epoch the key sees to that. In another one a seat still cannot be taken twice (it is refused as
         taken), but places of an area could, and so could seats that the server chooses, where the first transmission
         was granted and survived. Over several events the key is of no epoch (docs/decisions/008), and neither is that
-        of staff, who count in PostgreSQL.
+        of staff, whose acts PostgreSQL knows.
         """
         if self.transmissions >= TRANSMISSIONS_MAX:
             return False
@@ -53,6 +53,8 @@ class Request:
             case wire.HoldBest():
                 return self.epoch == epoch
             case wire.HoldGroup() | wire.MoveGroup() | wire.Block() | wire.Unblock():
+                return True
+            case wire.HoldForCustomer() | wire.ReleaseAnyHold() | wire.MoveHold():
                 return True
         return False
 

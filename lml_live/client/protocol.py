@@ -289,6 +289,11 @@ class Protocol(Requests):
     def _take_answer(self, message: wire.Held | wire.Extended | wire.Released, now_ms: int) -> Effects:
         request = self._pending.answered(message.id)
         effects: Effects = []
+        if request is not None and isinstance(request.message, wire.StaffHoldRequest):
+            # Not this client's hold: its holder is told of it, and of what becomes of it.
+            if request.number is not None:
+                effects.append(Answered(request.number, HoldResult(message.hold)))
+            return [*effects, *self._transmit(now_ms)]
         gone: str | None = None
         match request, message.hold:
             case (

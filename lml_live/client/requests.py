@@ -174,6 +174,61 @@ class Requests(ABC):
         )
         return self._request(now_ms, message)
 
+    def hold_for_customer(
+        self,
+        now_ms: int,
+        holder: str,
+        customer: str,
+        reason: str,
+        seats: SEAT_REQUESTS = (),
+        areas: AREA_REQUESTS | None = None,
+        *,
+        over_house: bool = False,
+        key: str | None = None,
+    ) -> tuple[int, Effects]:
+        """For a clerk's token: hold for a customer until it is released; see `StaffClient.hold`. As `hold`.
+
+        The hold is the customer's: it is in the answer, and not among this client's holds.
+        """
+        message = wire.HoldForCustomer(
+            id=0,
+            holder=holder,
+            customer=customer,
+            reason=reason,
+            seats=list(seats),
+            areas=dict(areas or {}),
+            over_house=over_house,
+            key=key or self._new_key(),
+        )
+        return self._request(now_ms, message)
+
+    def move_hold(
+        self,
+        now_ms: int,
+        hold: str,
+        reason: str,
+        seats: SEAT_REQUESTS = (),
+        areas: AREA_REQUESTS | None = None,
+        *,
+        over_house: bool = False,
+        key: str | None = None,
+    ) -> tuple[int, Effects]:
+        """For a clerk's token: make these seats and places of anybody's hold. As `hold_for_customer`."""
+        message = wire.MoveHold(
+            id=0,
+            hold=hold,
+            reason=reason,
+            seats=list(seats),
+            areas=dict(areas or {}),
+            over_house=over_house,
+            key=key or self._new_key(),
+        )
+        return self._request(now_ms, message)
+
+    def release_any_hold(self, now_ms: int, hold: str, reason: str, *, key: str | None = None) -> tuple[int, Effects]:
+        """For a clerk's token: release anybody's hold. As `hold_for_customer`."""
+        return self._request(now_ms, wire.ReleaseAnyHold(id=0, hold=hold, reason=reason, key=key or self._new_key()))
+
     def ping(self, now_ms: int) -> tuple[int, Effects]:
         """Ask for the server's time. (The client pings by itself to keep the socket.)"""
         return self._request(now_ms, wire.Ping(0))

@@ -32,6 +32,9 @@ _ANSWERS: Final[dict[type[Struct], type[wire.Held] | type[wire.Released] | type[
     wire.HoldBest: wire.Held,
     wire.Release: wire.Released,
     wire.Extend: wire.Extended,
+    wire.HoldForCustomer: wire.Held,
+    wire.MoveHold: wire.Held,
+    wire.ReleaseAnyHold: wire.Released,
 }
 
 OneEvent = wire.HoldRequest | wire.HoldBest | wire.Release | wire.Extend
@@ -355,10 +358,10 @@ class Conversation:
                 return await acts.release(event, holder, request.hold, request.seats, request.areas, origin=origin)
             case wire.Extend():
                 return await acts.extend(event, holder, request.hold, origin=origin)
-            case wire.Block() | wire.Unblock():
+            case wire.Block() | wire.Unblock() | wire.HoldForCustomer() | wire.MoveHold() | wire.ReleaseAnyHold():
                 token = self._session.staff_token
                 assert token is not None, "the session lets only staff ask for it"
-                return await self._live.block(self.audience.desk, token, request, self._origin)
+                return await self._live.ask_staff(self.audience.desk, token, request, self._origin)
             case _:
                 desk, whence = self.audience.desk, self._mark
                 return await self._live.groups.ask(desk, holder, request, origin, through, whence)

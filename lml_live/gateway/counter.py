@@ -118,6 +118,7 @@ OPERATIONS: Final = (
     ),
 )
 
+_NOTHING: Final = Refusal("invalid_message", "Name at least one seat or area.")
 _BEGINNING: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -305,12 +306,17 @@ def read_wishes(
     desk: Desk, seats: Sequence[str | SeatIdPick], areas: Mapping[str, wire.AreaWish]
 ) -> tuple[list[tuple[int, str]], AreaWishes] | Refusal:
     """What staff ask for as the inventory takes it, or why it cannot be asked for."""
-    if not seats and not areas:
-        return Refusal("invalid_message", "Name at least one seat or area.")
     indexes = indexes_of(desk, seats)
-    if isinstance(indexes, Refusal):
-        return indexes
-    seat_wishes = desk.seat_wishes(indexes)
+    return indexes if isinstance(indexes, Refusal) else check_wishes(desk, indexes, areas)
+
+
+def check_wishes(
+    desk: Desk, seats: Sequence[wire.SeatWish], areas: Mapping[str, wire.AreaWish]
+) -> tuple[list[tuple[int, str]], AreaWishes] | Refusal:
+    """As `read_wishes`, of seats by index."""
+    if not seats and not areas:
+        return _NOTHING
+    seat_wishes = desk.seat_wishes(seats)
     if isinstance(seat_wishes, Refusal):
         return seat_wishes
     # A table is the plan's, and staff sell it whole, too; whom a companion seat is sold to they decide.

@@ -97,6 +97,20 @@ class IdempotencyKeys:
             return await act(request[_OWN_NAME])
         return await self.once(request, caller, lambda: act(request_seed(caller, request)))
 
+    async def expect_same(self, caller: str, event: str, key: str, asked: bytes) -> None:
+        """Notes what a key of the caller's is used for on an event's socket. Raises `Refused` where it was another.
+
+        `asked` is the request without its number. No answer is kept: a repetition is answered as things are by then.
+        """
+        name, digest = (caller, "SOCKET", event, key), hashlib.sha256(asked).digest()
+        kept = (limits.IDEMPOTENCY_HOURS, float(limits.IDEMPOTENCY_RUNNING_SECONDS))
+        async with postgres.connection(self._pool) as connected:
+            if await connected.fetchval(_SQL["claim_key"], *name, digest, *kept) is not None:
+                return
+            row = await connected.fetchrow(_SQL["find_answer"], *name)
+        if row is not None and row["request_hash"] != digest:
+            raise Refused("idempotency_mismatch", "This key was used for another request.")
+
     async def _first(
         self, name: tuple[str, str, str, str], attempt: int, act: Callable[[], Awaitable[web.Response]]
     ) -> web.Response:

@@ -23,7 +23,7 @@ from lml_live.gateway.session import Greet, Session, Visitor
 from lml_live.gateway.tokens import HolderToken, HolderTokens, needs_renewal
 from lml_live.gateway.turnstile import Turnstile
 from lml_live.infra.telemetry import METRICS
-from lml_live.inventory.answers import Refusal
+from lml_live.inventory.answers import Changed, Refusal
 from lml_live.inventory.feed import Feed, Listener
 from lml_live.inventory.holds import OwnHolds
 from lml_live.inventory.records import HOUSE_CHANNELS, Sale
@@ -39,12 +39,12 @@ async def _nobody(_token: str) -> Visitor | None:
     return None
 
 
-Block = Callable[[Desk, str, wire.StaffRequest, str], Awaitable[wire.StaffAnswer | Refusal]]
+AskStaff = Callable[[Desk, str, wire.StaffRequest, str], Awaitable[Changed | wire.StaffAnswer | Refusal]]
 
 
-async def _no_blocks(*_asked: object) -> wire.StaffAnswer | Refusal:
+async def _no_back_office(*_asked: object) -> wire.StaffAnswer | Refusal:
     """Where there is no back office."""
-    return Refusal("forbidden", "Nothing is taken off sale here.")
+    return Refusal("forbidden", "Staff do nothing here.")
 
 
 async def _everybody(_channel: str) -> bool:
@@ -83,8 +83,8 @@ class Live(Listener):
         """Whether who buys through a channel may go on after the token's end: a partner's key may have been taken."""
         self.signed_out: Callable[[Collection[str]], Awaitable[Collection[str]]] = _all_signed_in
         """Which of these staff tokens are good no more."""
-        self.block: Block = _no_blocks
-        """Does what the staff of a token ask for; see `SocketBlocks.ask`."""
+        self.ask_staff: AskStaff = _no_back_office
+        """Does what the staff of a token ask for; see `StaffRequests.ask`."""
         self.members = Members()
         self.turnstile = Turnstile()
         self.leaving = False

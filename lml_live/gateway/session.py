@@ -4,7 +4,7 @@
 told, and both end with close code 1008 (reliability.md, section 4).
 """
 
-from typing import Final
+from typing import Final, get_args
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -18,6 +18,7 @@ from lml_live.inventory.resume import read_resume
 
 DEFLATE: Final = "deflate"
 _ACTS: Final = frozenset({wire.HoldRequest, wire.HoldBest, wire.Release, wire.Extend})
+_STAFF_ACTS: Final = frozenset(get_args(wire.StaffRequest))
 _CREDENTIALS: Final = (values.STAFF_TOKEN_PREFIX, values.PARTNER_KEY_PREFIX)
 
 
@@ -29,6 +30,8 @@ class Visitor(Struct, frozen=True):
     channel: str = WEB
     manages: bool = False
     """Whether this member of staff may block and unblock."""
+    clerk: bool = False
+    """Whether they may hold for customers, and release and move anybody's hold."""
     bound: bool = False
     """But only in events of the organisations that have them."""
 
@@ -144,10 +147,10 @@ class Session:
                 self._ask_again_ms = now_ms + limits.RENEWAL_ASK_MS
                 return Renew(message.id, self.channel)
             return Say(self.pong(message.id, now_ms, renew=not is_partners))
-        if isinstance(message, wire.Block | wire.Unblock):
+        if type(message) in _STAFF_ACTS:
             return Act(message) if self._staff_token is not None else Say(_error("forbidden", _FOR_STAFF, request_id))
         if self._staff_token is not None:
-            return Say(_error("forbidden", "Staff hold for customers, over REST, not here.", request_id))
+            return Say(_error("forbidden", "Staff hold for customers: ask with `hold_for_customer`.", request_id))
         if self._token is None or self._token.end_ms <= now_ms:
             ended = _error("unauthorized", "Your token has ended: say hello without one.", request_id)
             return Hang(wire.CLOSE_UNAUTHORIZED, "token ended", ended)
@@ -206,7 +209,7 @@ class Session:
         return Say(error)
 
 
-_FOR_STAFF: Final = "Only staff take seats off sale."
+_FOR_STAFF: Final = "Only staff may ask for this."
 _REFUSED_TOKEN: Final = Hang(
     wire.CLOSE_UNAUTHORIZED,
     "token refused",

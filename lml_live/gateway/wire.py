@@ -263,12 +263,55 @@ class Unblock(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="unbloc
     key: Key | None = None
 
 
+class HoldForCustomer(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="hold_for_customer"):
+    """For clerks: hold for a customer until it is released, all of it or nothing. Answered by `held`.
+
+    `holder` is one that `POST /holders` made for staff. `over_house` takes seats, too, that a house hold keeps back,
+    and of an area what is missing beside the places for sale. Repeated with its `key` it hears of its hold as it is.
+    """
+
+    id: RequestId
+    holder: Id
+    customer: Reason
+    reason: Reason
+    seats: SeatWishes = []
+    areas: AreaWishes = {}
+    over_house: bool = False
+    key: Key | None = None
+
+
+class ReleaseAnyHold(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="release_any_hold"):
+    """For clerks: release anybody's hold of this event; its holder is told. Answered by `released`."""
+
+    id: RequestId
+    hold: Id
+    reason: Reason
+    key: Key | None = None
+
+
+class MoveHold(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="move_hold"):
+    """For clerks: make these seats and places of anybody's hold of this event, in one step. Answered by `held`.
+
+    Its holder is told. `over_house` takes seats, too, that a house hold keeps back; places are from those for sale.
+    """
+
+    id: RequestId
+    hold: Id
+    seats: SeatWishes = []
+    areas: AreaWishes = {}
+    over_house: bool = False
+    reason: Reason
+    key: Key | None = None
+
+
 class Ping(Struct, frozen=True, gc=False, omit_defaults=True, tag="ping"):
     id: RequestId
 
 
 GroupRequest = HoldGroup | MoveGroup | ReleaseGroup | ExtendGroup
-StaffRequest = Block | Unblock
+BlockRequest = Block | Unblock
+StaffHoldRequest = HoldForCustomer | ReleaseAnyHold | MoveHold
+StaffRequest = BlockRequest | StaffHoldRequest
 ClientMessage = Hello | HoldRequest | HoldBest | Release | Extend | GroupRequest | StaffRequest | Ping
 
 # --- Server to client -------------------------------------------------------------------------------------------------

@@ -1,0 +1,147 @@
+"""What staff do over the live socket, as over REST: blocks (`events`), anybody's holds (`counter`)."""
+
+import hashlib
+import secrets
+from collections.abc import Awaitable, Callable
+
+import msgspec
+from msgspec.structs import replace
+
+from lml_live.backoffice.blocking import Blocking, Selection
+from lml_live.backoffice.hold_rows import Act
+from lml_live.backoffice.holding import Holding
+from lml_live.errors import Forbidden, Unauthorized
+from lml_live.gateway import wire
+from lml_live.gateway.acts import Acts
+from lml_live.gateway.counter import check_wishes
+from lml_live.gateway.desk import Desk
+from lml_live.gateway.idempotency import IdempotencyKeys
+from lml_live.gateway.session import Visitor
+from lml_live.guard.reach import Reach
+from lml_live.infra import postgres
+from lml_live.infra.acting import act_as
+from lml_live.inventory.answers import Changed, Refusal
+
+Identify = Callable[[str], Awaitable[Visitor | None]]
+
+
+class StaffRequests:
+    """What a member of staff asks for at the socket of an event, whose layout gives seats their indexes."""
+
+    def __init__(
+        self,
+        blocking: Blocking,
+        holding: Holding,
+        acts: Acts,
+        keys: IdempotencyKeys,
+        identify: Identify,
+        reach: Reach,
+    ) -> None:
+        self._blocking = blocking
+        self._holding = holding
+        self._acts = acts
+        self._keys = keys
+        self._identify = identify
+        self._reach = reach
+
+    async def ask(
+        self, desk: Desk, token: str, request: wire.StaffRequest, origin: str
+    ) -> Changed | wire.StaffAnswer | Refusal:
+        """Does what the staff of this token ask for. Who signed out since `hello`, or has lost the role, is refused.
+
+        For a task of its own: what it changes is on record as done by them, from `origin` (`callers.origin_of`).
+
+        Raises `Unauthorized`, `Forbidden`, `NotFound`, `InvalidInput`, `Refused`, `Unavailable`.
+        """
+        staff = await self._identify(token)
+        if staff is None or staff.staff is None:
+            raise Unauthorized("You have signed out.")
+        blocks = isinstance(request, wire.BlockRequest)
+        if not (staff.manages if blocks else staff.clerk):
+            raise Forbidden("This needs another role.")
+        if staff.bound and not await self._reach.has(staff.staff, "event", desk.event.id):
+            raise Forbidden("This event is none of yours.")
+        act_as("staff", staff.staff, origin)
+        if isinstance(request, wire.BlockRequest):
+            return await self._change_blocks(desk, staff.staff, request)
+        return await self._change_hold(desk, staff.staff, request)
+
+    async def _change_hold(self, desk: Desk, staff: str, request: wire.StaffHoldRequest) -> Changed | Refusal:
+        """Every step bears being repeated: the name sees to it, as over REST."""
+        event = desk.event.id
+        if request.key is not None:
+            asked = msgspec.json.encode(replace(request, id=0), order="deterministic")
+            await self._keys.expect_same(staff, event, request.key, asked)
+        named = _name(staff, event, type(request).__name__, request.key or secrets.token_hex(32))
+        if isinstance(request, wire.HoldForCustomer):
+            return await postgres.again(lambda: self._hold(desk, staff, request, named))
+        if (await self._acts.desk_of_hold(request.hold)).event.id != event:
+            return Refusal("hold_not_found", "This event has no such hold.")
+        if isinstance(request, wire.MoveHold):
+            return await postgres.again(lambda: self._move(desk, staff, request, named))
+        return await postgres.again(lambda: self._release(desk, staff, request, named))
+
+    async def _hold(self, desk: Desk, staff: str, request: wire.HoldForCustomer, named: str) -> Changed | Refusal:
+        wishes = check_wishes(desk, request.seats, request.areas)
+        if isinstance(wishes, Refusal):
+            return wishes
+        return await self._holding.hold(
+            desk.event.id,
+            desk.layout.seat_ids,
+            request.holder,
+            request.customer,
+            *wishes,
+            Act(staff, request.reason),
+            over_house=request.over_house,
+            request=named,
+        )
+
+    async def _move(self, desk: Desk, staff: str, request: wire.MoveHold, named: str) -> Changed | Refusal:
+        wishes = check_wishes(desk, request.seats, request.areas)
+        if isinstance(wishes, Refusal):
+            return wishes
+        where, why = (desk.event.id, desk.layout.seat_ids, request.hold), Act(staff, request.reason)
+        return await self._holding.move(*where, *wishes, why, over_house=request.over_house, request=named)
+
+    async def _release(self, desk: Desk, staff: str, request: wire.ReleaseAnyHold, named: str) -> Changed | Refusal:
+        event, why = desk.event.id, Act(staff, request.reason)
+        done = await self._holding.release(event, desk.layout.seat_ids, request.hold, why, request=named)
+        if done is not None:
+            return done if isinstance(done, Refusal) else Changed(done.hold, None, done.epoch, done.seq, done.now_ms)
+        # Released before, and no hold comes back: of no seq of this epoch is anything else right.
+        own = await self._acts.holds.read_holds(event, staff)
+        return Changed(request.hold, None, own.epoch, 0, own.now_ms)
+
+    async def _change_blocks(
+        self, desk: Desk, staff: str, request: wire.BlockRequest
+    ) -> wire.Blocked | wire.Unblocked | Refusal:
+        layout, event = desk.layout, desk.event.id
+        unknown = tuple(seat for seat in request.seats if seat >= layout.seat_count)
+        if unknown:
+            return Refusal("unknown_seat", "This event has no such seat.", unknown)
+        if not request.areas.keys() <= desk.area_categories.keys():
+            return Refusal("unknown_area", "This event has no such area.")
+        if not request.seats and not request.areas:
+            return Refusal("invalid_message", "Name at least one seat or area.")
+        wanted = Selection(seats=[layout.seat_ids[seat] for seat in request.seats], areas=request.areas)
+        named = None if request.key is None else _name(staff, type(request).__name__, request.key)
+        answer: type[wire.Blocked] | type[wire.Unblocked]
+        if isinstance(request, wire.Block):
+            report = await self._blocking.block(event, wanted, request.kind, request.reason, staff, request=named)
+            answer = wire.Blocked
+        else:
+            report = await self._blocking.unblock(event, wanted, request.kind, request.reason, staff, request=named)
+            answer = wire.Unblocked
+        refused = {layout.index_of[seat.seat_id] for seat in report.refused_seats}
+        return answer(
+            id=request.id,
+            seats=tuple(sorted(set(request.seats) - refused)),
+            areas=report.areas,
+            refused_seats=tuple(sorted(refused)),
+            refused_areas={area.area_id: area.available for area in report.refused_areas},
+        )
+
+
+def _name(*parts: str) -> str:
+    """What names a request and its repetitions, as `idempotency.request_seed` does over REST."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
