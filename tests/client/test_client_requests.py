@@ -71,6 +71,30 @@ def test_in_a_new_epoch_only_what_cannot_be_taken_twice_is_asked_again(client: C
     assert [answer.result.code for answer in answers(client.told)] == ([] if again else ["unavailable"])
 
 
+@pytest.mark.parametrize("epoch", ["e1", "e2"])
+@pytest.mark.parametrize(
+    ("kind", "act"),
+    [
+        ("hold_for_customer", lambda live, now: live.hold_for_customer(now, "h", "Kim", "why", [3], {"pit": 1})),
+        ("move_hold", lambda live, now: live.move_hold(now, "h-1", "why", [3], {"pit": 1})),
+        ("release_any_hold", lambda live, now: live.release_any_hold(now, "h-1", "why")),
+        ("block", lambda live, now: live.block(now, [3], {"pit": 1}, kind="house", reason="why")),
+    ],
+)
+def test_what_staff_ask_for_is_asked_again_in_any_epoch(client: Client, kind: str, act: Act, epoch: str) -> None:
+    """PostgreSQL knows it by its key."""
+    client.asks(act)
+    client.comes_back(Truth(epoch).welcome(client.fmt))
+    assert [(said["type"], said["key"]) for said in client.said] == [(kind, "key-1")]
+
+
+def test_a_hold_that_staff_make_is_not_their_own(client: Client, truth: Truth) -> None:
+    number = client.asks(lambda live, now: live.hold_for_customer(now, "h", "Kim", "why", [1]))
+    client.hears(held(truth, 1, a_hold("h-1")))
+    assert answers(client.told) == [Answered(number, HoldResult(a_hold("h-1")))]
+    assert client.protocol.picture.holds == {}
+
+
 @pytest.mark.parametrize(
     "act",
     [lambda live, now: live.release(now, "h-1"), lambda live, now: live.extend(now, "h-1"), Protocol.ping],
