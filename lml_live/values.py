@@ -21,6 +21,9 @@ TEXT_PATTERN: Final = r"^[^\x00-\x1f\x7f]+$(?!\n)"
 WIRE_INTEGER_MAX: Final = 2**53 - 1
 """The largest integer that every JSON reader keeps exact (contract, section 3)."""
 
+TIME_MS_MAX: Final = 253_402_300_799_000
+"""The last second of the year 9999, beyond which no `datetime` goes."""
+
 AMOUNT_MINOR_MAX: Final = 10**12
 """The largest single amount, in minor units: ten thousand million euros. Sums of 50 lines stay exact in JSON."""
 

@@ -283,7 +283,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             stack.push_async_callback(_end, _start(mailer.run(), "mails"))
         staff_holds = StaffHolds(book)
         holding = Holding(pool, staff_holds, turns)
-        live.ask_staff = StaffRequests(blocking, holding, acts, keys, live.identify, reach).ask
+        live.ask_staff = StaffRequests(blocking, allotting, holding, acts, keys, live.identify, reach).ask
         selling = Selling(pool, bookings, checkout, staff_holds, turns, mark_seconds=settings.mark_seconds)
         completer.undo_taking = selling.undo
         checkout.finish_hold = holding.finish

@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Final, Literal, Self, cast
 
 import aiohttp
+from msgspec import UNSET, UnsetType
 
 from lml_live import errors
 from lml_live.client.effects import (
@@ -31,6 +32,7 @@ from lml_live.client.effects import (
     Ended,
     GroupResult,
     HoldResult,
+    OpenResult,
     PingResult,
     Reconnect,
     Refusal,
@@ -273,6 +275,26 @@ class LiveClient:
         """For a manager's token: put back on sale what is blocked of these; see `Protocol.unblock`."""
         number, effects = self._protocol.unblock(_monotonic_ms(), seats, areas, kind=kind, reason=reason, key=key)
         return cast("BlockResult | Refusal", await self._answer(number, effects))
+
+    async def assign_seats(
+        self,
+        channel: str,
+        reason: str,
+        seats: Sequence[int] = (),
+        areas: Mapping[str, int] | None = None,
+        *,
+        opens_at_ms: int | UnsetType | None = UNSET,
+    ) -> BlockResult | Refusal:
+        """For a manager's token: give seats and places to a channel; see `Protocol.assign_seats`."""
+        number, effects = self._protocol.assign_seats(
+            _monotonic_ms(), channel, reason, seats, areas, opens_at_ms=opens_at_ms
+        )
+        return cast("BlockResult | Refusal", await self._answer(number, effects))
+
+    async def open_channel(self, channel: str, reason: str) -> OpenResult | Refusal:
+        """For a manager's token: open to all what a channel has."""
+        number, effects = self._protocol.open_channel(_monotonic_ms(), channel, reason)
+        return cast("OpenResult | Refusal", await self._answer(number, effects))
 
     async def hold_for_customer(
         self,

@@ -86,13 +86,19 @@ class GroupResult(Struct, frozen=True):
 
 
 class BlockResult(Struct, frozen=True):
-    """A manager's `block` or `unblock` was done, as far as it could be: these seats and places, and those refused."""
+    """A manager's `block`, `unblock` or `assign_seats` was done, as far as it could be: with these, not with those."""
 
     seats: tuple[int, ...]
     areas: dict[str, int]
     refused_seats: tuple[int, ...]
     refused_areas: dict[str, int]
     """With how many places there could be at most."""
+
+
+class OpenResult(Struct, frozen=True):
+    """All sell what this channel had."""
+
+    channel: str
 
 
 class PingResult(Struct, frozen=True):
@@ -118,7 +124,7 @@ class Refusal(Struct, frozen=True):
     """Of several events, those that refuse."""
 
 
-Result = HoldResult | GroupResult | BlockResult | PingResult | Refusal
+Result = HoldResult | GroupResult | BlockResult | OpenResult | PingResult | Refusal
 
 
 class Answered(Struct, frozen=True):

@@ -24,6 +24,7 @@ from lml_live.client.effects import (
     Ended,
     GroupResult,
     HoldResult,
+    OpenResult,
     PingResult,
     Reconnect,
     Refusal,
@@ -264,8 +265,8 @@ class Protocol(Requests):
                 return self._take_pong(message, now_ms)
             case wire.Error():
                 return self._take_error(message, now_ms)
-            case wire.Blocked() | wire.Unblocked():
-                return self._take_blocks(message, now_ms)
+            case wire.Blocked() | wire.Unblocked() | wire.Assigned() | wire.Opened():
+                return self._take_staffs(message, now_ms)
             case wire.Details():
                 return []  # what staff see beside the states; tools for them read it off the socket
             case wire.Bye():
@@ -323,11 +324,15 @@ class Protocol(Requests):
             effects.append(Answered(request.number, GroupResult(holds)))
         return [*effects, *self._transmit(now_ms)]
 
-    def _take_blocks(self, message: wire.StaffAnswer, now_ms: int) -> Effects:
+    def _take_staffs(self, message: wire.StaffAnswer, now_ms: int) -> Effects:
         request = self._pending.answered(message.id)
         effects = self._transmit(now_ms)
         if request is not None and request.number is not None:
-            done = BlockResult(message.seats, message.areas, message.refused_seats, message.refused_areas)
+            done: BlockResult | OpenResult
+            if isinstance(message, wire.Opened):
+                done = OpenResult(message.channel)
+            else:
+                done = BlockResult(message.seats, message.areas, message.refused_seats, message.refused_areas)
             effects.insert(0, Answered(request.number, done))
         return effects
 

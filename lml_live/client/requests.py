@@ -7,6 +7,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
+from msgspec import UNSET, UnsetType
+
 from lml_live.client.effects import Effects
 from lml_live.client.pending import Message
 from lml_live.gateway import wire
@@ -173,6 +175,29 @@ class Requests(ABC):
             key=key or self._new_key(),
         )
         return self._request(now_ms, message)
+
+    def assign_seats(
+        self,
+        now_ms: int,
+        channel: str,
+        reason: str,
+        seats: Sequence[int] = (),
+        areas: Mapping[str, int] | None = None,
+        *,
+        opens_at_ms: int | UnsetType | None = UNSET,
+    ) -> tuple[int, Effects]:
+        """For a manager's token: give seats and places to a channel, until `opens_at_ms` (None: until it is opened).
+
+        Not asked again after a lost connection: what another did in between would be undone.
+        """
+        message = wire.AssignSeats(
+            id=0, channel=channel, seats=list(seats), areas=dict(areas or {}), opens_at_ms=opens_at_ms, reason=reason
+        )
+        return self._request(now_ms, message)
+
+    def open_channel(self, now_ms: int, channel: str, reason: str) -> tuple[int, Effects]:
+        """For a manager's token: open to all what a channel has. As `assign_seats`."""
+        return self._request(now_ms, wire.OpenChannel(id=0, channel=channel, reason=reason))
 
     def hold_for_customer(
         self,

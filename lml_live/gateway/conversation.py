@@ -358,7 +358,10 @@ class Conversation:
                 return await acts.release(event, holder, request.hold, request.seats, request.areas, origin=origin)
             case wire.Extend():
                 return await acts.extend(event, holder, request.hold, origin=origin)
-            case wire.Block() | wire.Unblock() | wire.HoldForCustomer() | wire.MoveHold() | wire.ReleaseAnyHold():
+            case (
+                wire.Block() | wire.Unblock() | wire.AssignSeats() | wire.OpenChannel()
+                | wire.HoldForCustomer() | wire.MoveHold() | wire.ReleaseAnyHold()
+            ):  # fmt: skip
                 token = self._session.staff_token
                 assert token is not None, "the session lets only staff ask for it"
                 return await self._live.ask_staff(self.audience.desk, token, request, self._origin)

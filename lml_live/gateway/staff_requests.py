@@ -1,15 +1,19 @@
-"""What staff do over the live socket, as over REST: blocks (`events`), anybody's holds (`counter`)."""
+"""What staff do over the live socket, as over REST: blocks (`events`), channels, anybody's holds (`counter`)."""
 
 import hashlib
 import secrets
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import msgspec
+from msgspec import UnsetType
 from msgspec.structs import replace
 
-from lml_live.backoffice.blocking import Blocking, Selection
+from lml_live.backoffice.allotting import Allotting
+from lml_live.backoffice.blocking import Blocking, BlockReport, Selection
 from lml_live.backoffice.hold_rows import Act
 from lml_live.backoffice.holding import Holding
+from lml_live.clock import to_datetime
 from lml_live.errors import Forbidden, Unauthorized
 from lml_live.gateway import wire
 from lml_live.gateway.acts import Acts
@@ -31,6 +35,7 @@ class StaffRequests:
     def __init__(
         self,
         blocking: Blocking,
+        allotting: Allotting,
         holding: Holding,
         acts: Acts,
         keys: IdempotencyKeys,
@@ -38,6 +43,7 @@ class StaffRequests:
         reach: Reach,
     ) -> None:
         self._blocking = blocking
+        self._allotting = allotting
         self._holding = holding
         self._acts = acts
         self._keys = keys
@@ -56,14 +62,19 @@ class StaffRequests:
         staff = await self._identify(token)
         if staff is None or staff.staff is None:
             raise Unauthorized("You have signed out.")
-        blocks = isinstance(request, wire.BlockRequest)
-        if not (staff.manages if blocks else staff.clerk):
+        for_managers = not isinstance(request, wire.StaffHoldRequest)
+        if not (staff.manages if for_managers else staff.clerk):
             raise Forbidden("This needs another role.")
         if staff.bound and not await self._reach.has(staff.staff, "event", desk.event.id):
             raise Forbidden("This event is none of yours.")
         act_as("staff", staff.staff, origin)
         if isinstance(request, wire.BlockRequest):
             return await self._change_blocks(desk, staff.staff, request)
+        if isinstance(request, wire.AssignSeats):
+            return await self._assign(desk, staff.staff, request)
+        if isinstance(request, wire.OpenChannel):
+            await self._allotting.open(desk.event.id, request.channel, request.reason, staff.staff)
+            return wire.Opened(id=request.id, channel=request.channel)
         return await self._change_hold(desk, staff.staff, request)
 
     async def _change_hold(self, desk: Desk, staff: str, request: wire.StaffHoldRequest) -> Changed | Refusal:
@@ -115,31 +126,48 @@ class StaffRequests:
     async def _change_blocks(
         self, desk: Desk, staff: str, request: wire.BlockRequest
     ) -> wire.Blocked | wire.Unblocked | Refusal:
-        layout, event = desk.layout, desk.event.id
-        unknown = tuple(seat for seat in request.seats if seat >= layout.seat_count)
-        if unknown:
-            return Refusal("unknown_seat", "This event has no such seat.", unknown)
-        if not request.areas.keys() <= desk.area_categories.keys():
-            return Refusal("unknown_area", "This event has no such area.")
-        if not request.seats and not request.areas:
-            return Refusal("invalid_message", "Name at least one seat or area.")
-        wanted = Selection(seats=[layout.seat_ids[seat] for seat in request.seats], areas=request.areas)
+        event, wanted = desk.event.id, _select(desk, request)
+        if isinstance(wanted, Refusal):
+            return wanted
         named = None if request.key is None else _name(staff, type(request).__name__, request.key)
-        answer: type[wire.Blocked] | type[wire.Unblocked]
         if isinstance(request, wire.Block):
             report = await self._blocking.block(event, wanted, request.kind, request.reason, staff, request=named)
-            answer = wire.Blocked
-        else:
-            report = await self._blocking.unblock(event, wanted, request.kind, request.reason, staff, request=named)
-            answer = wire.Unblocked
-        refused = {layout.index_of[seat.seat_id] for seat in report.refused_seats}
-        return answer(
-            id=request.id,
-            seats=tuple(sorted(set(request.seats) - refused)),
-            areas=report.areas,
-            refused_seats=tuple(sorted(refused)),
-            refused_areas={area.area_id: area.available for area in report.refused_areas},
-        )
+            return wire.Blocked(**_told(desk, request, report))
+        report = await self._blocking.unblock(event, wanted, request.kind, request.reason, staff, request=named)
+        return wire.Unblocked(**_told(desk, request, report))
+
+    async def _assign(self, desk: Desk, staff: str, request: wire.AssignSeats) -> wire.Assigned | Refusal:
+        """Twice is once; but what another manager did in between would be undone."""
+        wanted, at_ms = _select(desk, request), request.opens_at_ms
+        if isinstance(wanted, Refusal):
+            return wanted
+        opens_at = at_ms if at_ms is None or isinstance(at_ms, UnsetType) else to_datetime(at_ms)
+        report = await self._allotting.assign(desk.event.id, request.channel, wanted, opens_at, request.reason, staff)
+        return wire.Assigned(**_told(desk, request, report))
+
+
+def _select(desk: Desk, request: wire.BlockRequest | wire.AssignSeats) -> Selection | Refusal:
+    """What a request names, by seat id, or why it cannot be asked for."""
+    unknown = tuple(seat for seat in request.seats if seat >= desk.layout.seat_count)
+    if unknown:
+        return Refusal("unknown_seat", "This event has no such seat.", unknown)
+    if not request.areas.keys() <= desk.area_categories.keys():
+        return Refusal("unknown_area", "This event has no such area.")
+    if not request.seats and not request.areas:
+        return Refusal("invalid_message", "Name at least one seat or area.")
+    return Selection(seats=[desk.layout.seat_ids[seat] for seat in request.seats], areas=request.areas)
+
+
+def _told(desk: Desk, request: wire.BlockRequest | wire.AssignSeats, report: BlockReport) -> dict[str, Any]:
+    """The fields of the answer: what was done, and what was refused."""
+    refused = {desk.layout.index_of[seat.seat_id] for seat in report.refused_seats}
+    return {
+        "id": request.id,
+        "seats": tuple(sorted(set(request.seats) - refused)),
+        "areas": report.areas,
+        "refused_seats": tuple(sorted(refused)),
+        "refused_areas": {area.area_id: area.available for area in report.refused_areas},
+    }
 
 
 def _name(*parts: str) -> str:

@@ -263,6 +263,31 @@ class Unblock(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="unbloc
     key: Key | None = None
 
 
+class AssignSeats(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="assign_seats"):
+    """For managers: give seats and places to a channel: `web`, `box-office`, a partner's, or `open` for all.
+
+    `areas` says how many places it may count on from now on, 0 for none. All that it has becomes everybody's at
+    `opens_at_ms`; null: when it is opened; absent: as was planned. Not all or nothing; answered by `assigned`.
+    """
+
+    id: RequestId
+    channel: Id
+    seats: BlockedSeats = []
+    areas: Annotated[
+        dict[Id, Annotated[int, Meta(ge=0, le=limits.AREA_CAPACITY_MAX)]], Meta(max_length=limits.LAYOUT_AREAS_MAX)
+    ] = {}
+    opens_at_ms: Annotated[int, Meta(ge=0, le=values.TIME_MS_MAX)] | UnsetType | None = UNSET
+    reason: Reason
+
+
+class OpenChannel(Struct, frozen=True, kw_only=True, tag="open_channel"):
+    """For managers: open to all what a channel has; what it held and sold stays so. Answered by `opened`."""
+
+    id: RequestId
+    channel: Id
+    reason: Reason
+
+
 class HoldForCustomer(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="hold_for_customer"):
     """For clerks: hold for a customer until it is released, all of it or nothing. Answered by `held`.
 
@@ -310,8 +335,9 @@ class Ping(Struct, frozen=True, gc=False, omit_defaults=True, tag="ping"):
 
 GroupRequest = HoldGroup | MoveGroup | ReleaseGroup | ExtendGroup
 BlockRequest = Block | Unblock
+ChannelRequest = AssignSeats | OpenChannel
 StaffHoldRequest = HoldForCustomer | ReleaseAnyHold | MoveHold
-StaffRequest = BlockRequest | StaffHoldRequest
+StaffRequest = BlockRequest | ChannelRequest | StaffHoldRequest
 ClientMessage = Hello | HoldRequest | HoldBest | Release | Extend | GroupRequest | StaffRequest | Ping
 
 # --- Server to client -------------------------------------------------------------------------------------------------
@@ -452,6 +478,24 @@ class Unblocked(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="unbl
     refused_areas: dict[str, int] = {}
 
 
+class Assigned(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="assigned"):
+    """The seats and places that the channel has now. Refused: seats that another holds or has sold; areas with only so
+    many open places."""
+
+    id: int
+    seats: tuple[int, ...] = ()
+    areas: dict[str, int] = {}
+    refused_seats: tuple[int, ...] = ()
+    refused_areas: dict[str, int] = {}
+
+
+class Opened(Struct, frozen=True, kw_only=True, tag="opened"):
+    """All sell what this channel had."""
+
+    id: int
+    channel: str
+
+
 class HoldChanged(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="hold_changed"):
     """A change of one of the holder's holds that this socket did not ask for."""
 
@@ -512,7 +556,7 @@ class Bye(Struct, frozen=True, kw_only=True, tag="bye"):
 
 
 HoldAnswer = Held | Extended | Released | GroupChanged
-StaffAnswer = Blocked | Unblocked
+StaffAnswer = Blocked | Unblocked | Assigned | Opened
 ServerMessage = (
     Welcome | Resumed | Diff | Details | HoldAnswer | StaffAnswer | HoldChanged | EventChanged | Pong | Error | Bye
 )

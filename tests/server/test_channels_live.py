@@ -10,7 +10,7 @@ from lines import Line, Lines
 from test_counter import PASSWORD, Counter, counter  # noqa: F401
 from test_socket_contract import holder_tokens
 
-from lml_live.client import BlockResult, LiveClient, Refusal
+from lml_live.client import BlockResult, LiveClient, OpenResult, Refusal
 from lml_live.gateway import wire
 from lml_live.gateway.tokens import LIFE_MS, RENEWAL_MS
 from lml_live.guard.partners import Partners
@@ -161,6 +161,72 @@ async def test_managers_block_over_the_socket(counter: Counter, lines: Lines) ->
         assert isinstance(refused, Refusal)
         assert (refused.code, refused.seats) == ("unknown_seat", (300,))
     assert not {"reason", "kind", "staff"} & {name for message in public.heard for name in message}
+
+
+async def test_managers_assign_and_open_over_the_socket(counter: Counter, lines: Lines) -> None:  # noqa: F811
+    """As over REST: each view is told, what is held elsewhere is refused, and the channel opens when it is time."""
+    public = await lines.greeted(counter.server, event=counter.event)
+    manager = await lines.greeted(counter.server, event=counter.event, token=counter.tokens["manager"])
+    assert (await public.ask("hold", seats=[2]))["type"] == "held"
+    asked = {"channel": "agency", "seats": [0, 1, 2], "areas": {"floor": 10}, "reason": "contract"}
+    given = await manager.ask("assign_seats", **asked)
+    assert (given["type"], given["seats"], given["refused_seats"], given["areas"]) == (
+        *("assigned", [0, 1], [2]),
+        {"floor": 10},
+    )
+    await public.hear_seats({0: BLOCKED, 1: BLOCKED})
+    await public.hear_area("floor", available=30, blocked=10)
+    too_many = await manager.ask("assign_seats", channel="agency", areas={"floor": 41}, reason="x")
+    assert too_many["refused_areas"] == {"floor": 40}
+    assert (await report(counter))["agency"]["seats"]["assigned"] == 2
+    listed = await counter.call("GET", f"/events/{counter.event}/channels")
+    assert [item.get("opens_at") for item in listed.body["items"] if item["channel"] == "agency"] == [None]
+    opened = await manager.ask("open_channel", channel="agency", reason="unsold")
+    assert (opened["type"], opened["channel"]) == ("opened", "agency")
+    await public.hear_seats({0: AVAILABLE, 1: AVAILABLE})
+    await public.hear_area("floor", available=40, blocked=0)
+    log = await counter.call("GET", f"/events/{counter.event}/status-changes")
+    assert {(item["act"], item["reason"]) for item in log.body["items"]} >= {("assign", "contract"), ("open", "unsold")}
+
+    clerk = await lines.greeted(counter.server, event=counter.event, token=counter.tokens["box_office"])
+    for line, code in ((clerk, "forbidden"), (public, "forbidden")):
+        assert (await line.ask("assign_seats", **asked))["code"] == code
+        assert (await line.ask("open_channel", channel="agency", reason="x"))["code"] == code
+    for kind, wrong, code in (
+        ("assign_seats", {"seats": [300]}, "unknown_seat"),
+        ("assign_seats", {"areas": {"nowhere": 1}}, "unknown_area"),
+        ("assign_seats", {}, "invalid_message"),
+        ("assign_seats", {"channel": "staff", "seats": [0]}, "invalid_message"),
+        ("assign_seats", {"channel": "open", "areas": {"floor": 1}}, "invalid_message"),
+        ("assign_seats", {"channel": "a b", "seats": [0]}, "invalid_message"),
+        ("assign_seats", {"seats": [0], "opens_at_ms": -1}, "invalid_message"),
+        ("assign_seats", {"seats": [0], "opens_at_ms": 10**15}, "invalid_message"),
+        ("open_channel", {"channel": "nobody"}, "not_found"),
+    ):
+        line = await lines.greeted(counter.server, event=counter.event, token=counter.tokens["manager"])
+        refused = await line.ask(kind, **{"channel": "web", "reason": "x", **wrong})
+        assert (refused["type"], refused["code"]) == ("error", code), (kind, wrong)
+
+
+async def test_a_manager_assigns_and_opens_with_the_client(counter: Counter) -> None:  # noqa: F811
+    later_ms = 4_000_000_000_000
+    async with LiveClient(counter.server.url, counter.event, token=counter.tokens["manager"]) as client:
+        done = await client.assign_seats("agency", "contract", [0], {"floor": 3}, opens_at_ms=later_ms)
+        assert done == BlockResult((0,), {"floor": 3}, (), {})
+        assert await _opens_at(counter) == "2096-10-02T07:06:40Z"
+        await client.assign_seats("agency", "more", [1])
+        assert await _opens_at(counter) == "2096-10-02T07:06:40Z", "as was planned"
+        await client.assign_seats("agency", "for good", [1], opens_at_ms=None)
+        assert await _opens_at(counter) is None
+        assert await client.open_channel("agency", "unsold") == OpenResult("agency")
+        refused = await client.open_channel("nobody", "x")
+        assert isinstance(refused, Refusal)
+        assert refused.code == "not_found"
+
+
+async def _opens_at(counter: Counter) -> str | None:  # noqa: F811
+    opens_at: str | None = (await report(counter))["agency"].get("opens_at")
+    return opens_at
 
 
 async def test_who_signed_out_blocks_no_more(counter: Counter, lines: Lines) -> None:  # noqa: F811
