@@ -79,12 +79,18 @@ def put_together(version: LayoutVersion, plan: Document | None, sections: list[D
         data = spelling.bytes_as(layout.version, layout.hash)
     except (msgspec.ValidationError, ValueError) as error:
         raise damaged from error
-    found = (layout.layout_id, layout.version, layout.hash, spelling.hash_as(layout.version))
-    if found != (version.layout_id, version.version, version.hash, version.hash):
+    if (layout.layout_id, layout.version) != (version.layout_id, version.version):
+        raise damaged
+    if not has_hash(layout, spelling, version.hash):
         raise damaged
     if described(version, layout, spelling, len(data)) != version:
         raise LayoutDamaged(f"What is stored about {version.key} is not true of its content.")
     return layout, data
+
+
+def has_hash(layout: Layout, spelling: Spelling, expected: str) -> bool:
+    """Whether a layout says that it has this hash, and has it: as `verify_bytes`, of one that is spelled already."""
+    return layout.hash == spelling.hash_as(layout.version) == expected
 
 
 def hold_ids_to_labels(layout: Layout) -> None:
