@@ -438,6 +438,7 @@ class Book:
 
 
 def _age_of(sale: Sale) -> tuple[int, int, int]:
+    """What only rises, as long as PostgreSQL loses nothing."""
     return sale.epoch, sale.revision, sale.prices_version
 
 

@@ -270,7 +270,8 @@ async def test_a_step_changes_only_so_many_events(season: Season, monkeypatch: p
     wishes = [EventWish(event, adults(4), []) for event in (second, third)]
     monkeypatch.setattr(limits, "EVENTS_PER_CALL_MAX", 2)
     await season.refuses(lambda: season.groups.move_group("anna", holds, wishes, key=None), "limit_exceeded")
-    granted(await season.groups.move_group("anna", holds, wishes[:1], key=None))
+    moved = granted(await season.groups.move_group("anna", holds, wishes[:1], key=None))
+    assert moved.changes.keys() == {first, second}
 
 
 async def test_all_are_put_off_or_none(house: House, season: Season) -> None:
