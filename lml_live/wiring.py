@@ -5,7 +5,6 @@ is in `preparing`.
 """
 
 import asyncio
-import contextlib
 import logging
 import secrets
 import socket
@@ -195,15 +194,20 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
                 return public_url(settings.cdn_base_url, layout, layout_hash)
             return f"{API}/layouts/{layout}/{layout_hash}"
 
-        desks = Desks(catalogue, layouts.index, layout_url)
+        desks = Desks(catalogue, layouts.index, layout_url, book.known)
         acts = Acts(desks, holds)
         groups = GroupActs(acts, GroupHolds(book, secret), catalogue.list_group)
         live = Live(feed, acts, groups, HolderTokens(secret), system_clock_ms, load_send_frame())
 
-        async def block(event: str, seats: Sequence[int], areas: Mapping[str, int], kind: BlockKind) -> Refusals:
+        async def block(
+            event: str, layout: str, seats: Sequence[int], areas: Mapping[str, int], kind: BlockKind
+        ) -> Refusals:
             state = seatmap.BYTE_HOUSE if kind == "house" else seatmap.BYTE_KILL
-            answer = await holds.block_seats(event, seats, areas, state)
+            answer = await holds.under({event: layout}).block_seats(event, seats, areas, state)
             return Refusals(answer.refused_seats, answer.refused_areas)
+
+        async def unblock(event: str, layout: str, seats: Sequence[int]) -> Sequence[int]:
+            return await holds.under({event: layout}).unblock_seats(event, seats)
 
         async def held(event: str) -> tuple[int, ...]:
             return held_seats((await book.read_inventory(event))[2])
@@ -227,7 +231,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
         desk, keys, partners = StaffDesk(pool, passwords), IdempotencyKeys(pool), Partners(pool)
         turns = StaffTurns(pool)
         allotting = Allotting(catalogue, ChannelRows(pool), layouts, Channels(book), turns)
-        blocking = Blocking(catalogue, Blocks(pool), layouts, block, holds.unblock_seats, turns)
+        blocking = Blocking(catalogue, Blocks(pool), layouts, block, unblock, turns)
         live.identify, live.sells, live.signed_out = _identify(desk, partners), partners.sells, desk.signed_out
         bookings = Bookings(pool)
         stack.push_async_callback(bookings.close)
@@ -452,10 +456,14 @@ async def _end(task: "asyncio.Task[None]") -> None:
 async def _listen(dsn: str, live: Live, upkeep: Upkeep) -> None:
     """Hears of changed events (`NOTIFY event_changed`) until cancelled; after a break everything is looked at anew."""
     heard: asyncio.Queue[str] = asyncio.Queue(limits.NOTICES_MAX)
+    missed = True
 
     def hear(_connection: object, _pid: int, _channel: str, event: object) -> None:
-        with contextlib.suppress(asyncio.QueueFull):  # the rooms' own check finds what is dropped here
+        nonlocal missed
+        try:
             heard.put_nowait(str(event))
+        except asyncio.QueueFull:
+            missed = True
 
     while True:
         try:
@@ -465,10 +473,13 @@ async def _listen(dsn: str, live: Live, upkeep: Upkeep) -> None:
             continue
         try:
             await connection.add_listener(CHANNEL, hear)
-            for event in list(live.feed.rooms):
-                hear(None, 0, CHANNEL, event)
-            upkeep.look_again()  # a sale that opened meanwhile has no room yet
+            missed = True
             while not connection.is_closed():
+                if missed:
+                    missed = False
+                    for event in {*live.feed.rooms, *live.acts.desks.known}:
+                        await live.refresh(event)
+                    upkeep.look_again()  # a sale that opened meanwhile is known to nobody yet
                 try:
                     event = await asyncio.wait_for(heard.get(), limits.NOTICES_RETRY_SECONDS)
                 except TimeoutError:

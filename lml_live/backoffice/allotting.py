@@ -122,7 +122,8 @@ class Allotting:
         were = await self._rows.assign_seats(event_id, ids, channel, staff_id, reason)
         written = [index for index in batch if layout.seat_ids[index] in were]
         name = "" if channel is None else channel.name
-        answer = await self._inventory.assign_seats(event_id, name, written, {}) if written else None
+        inventory = self._inventory.under({event_id: layout.hash})
+        answer = await inventory.assign_seats(event_id, name, written, {}) if written else None
         refused = [layout.seat_ids[index] for index in answer.refused_seats] if answer else []
         left_alone = {seat_id: were[seat_id] for seat_id in refused}
         if left_alone:
@@ -139,7 +140,7 @@ class Allotting:
                 return
             for name in {name for _, name in others.values()}:
                 some = [layout.index_of[seat_id] for seat_id, other in others.items() if other[1] == name]
-                await self._inventory.assign_seats(event_id, name or "", some, {})
+                await self._inventory.under({event_id: layout.hash}).assign_seats(event_id, name or "", some, {})
             applied = {seat_id: number for seat_id, (number, _) in others.items()}
 
     async def _set_places(
@@ -160,7 +161,7 @@ class Allotting:
 
     async def open(self, event_id: str, name: str, reason: str, staff_id: str) -> None:
         """What a channel has sells to all from now on; twice is once. Raises `NotFound`, `Unavailable`."""
-        event, _ = await self._find(event_id)
+        event, layout = await self._find(event_id)
         if not values.is_id(name):
             raise NotFound("The event has no such channel.")
         async with self._turns.take(event_id):
@@ -168,11 +169,12 @@ class Allotting:
         # What is given to the channel from here on is refused until the inventory has been told of all of it.
         await self._inventory.renew(event_id)
         areas = [area.area_id for area in event.areas]
+        inventory = self._inventory.under({event_id: layout.hash})
         try:
             for first in range(0, max(event.seat_count, 1), limits.OPEN_BATCH):
                 count = min(limits.OPEN_BATCH, event.seat_count - first)
                 some = areas if first == 0 else []
-                await self._inventory.open_seats(event_id, name, to_ms(opened_at), first, count, some)
+                await inventory.open_seats(event_id, name, to_ms(opened_at), first, count, some)
         except Refused:
             return  # it was told by somebody else, and given seats again since
         await self._rows.finish_opening(event_id, name, opened_at)

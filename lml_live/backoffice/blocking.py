@@ -24,10 +24,11 @@ class Refusals(msgspec.Struct, frozen=True):
     areas: dict[str, int] = {}
 
 
-Block = Callable[[str, Sequence[int], Mapping[str, int], BlockKind], Awaitable[Refusals]]
-"""(event id, at most `BLOCK_BATCH` seat indexes to block, places per area that are off sale in all, kind)"""
-Unblock = Callable[[str, Sequence[int]], Awaitable[Sequence[int]]]
-"""(event id, at most `BLOCK_BATCH` seat indexes); answers those that were not blocked."""
+Block = Callable[[str, str, Sequence[int], Mapping[str, int], BlockKind], Awaitable[Refusals]]
+"""(event id, the hash of the layout that the indexes are of, at most `BLOCK_BATCH` seat indexes to block, places per
+area that are off sale in all, kind)"""
+Unblock = Callable[[str, str, Sequence[int]], Awaitable[Sequence[int]]]
+"""(event id, layout as above, at most `BLOCK_BATCH` seat indexes); answers those that were not blocked."""
 
 
 class Selection(msgspec.Struct, frozen=True):
@@ -104,12 +105,12 @@ class Blocking:
             async with self._turns.take(event_id):
                 written = await self._blocks.block_seats(event_id, ids, kind, reason, staff_id)
                 free = [index for index in batch if layout.seat_ids[index] in written]
-                answer = await self._block(event_id, free, {}, kind) if free else Refusals()
+                answer = await self._block(event_id, layout.hash, free, {}, kind) if free else Refusals()
                 if answer.seats:
                     left_alone = {(seat := layout.seat_ids[index]): written[seat] for index in answer.seats}
                     await self._blocks.withdraw_seats(event_id, left_alone, staff_id, reason)
             refused += [*(set(batch) - set(free)), *answer.seats]
-        full = await self._block_areas(event_id, wanted.areas, kind, reason, staff_id, request)
+        full = await self._block_areas(event_id, layout, wanted.areas, kind, reason, staff_id, request)
         return _report(layout, indexes, wanted.areas, refused, full, ("seat_taken", "area_full"))
 
     async def unblock(
@@ -130,13 +131,14 @@ class Blocking:
             ids = [layout.seat_ids[index] for index in batch]
             async with self._turns.take(event_id):
                 await self._blocks.unblock_seats(event_id, ids, staff_id, reason)
-                refused += await self._unblock(event_id, batch)
-        fewer = await self._unblock_areas(event_id, wanted.areas, kind, reason, staff_id, request)
+                refused += await self._unblock(event_id, layout.hash, batch)
+        fewer = await self._unblock_areas(event_id, layout, wanted.areas, kind, reason, staff_id, request)
         return _report(layout, indexes, wanted.areas, refused, fewer, ("conflict", "conflict"))
 
     async def _block_areas(
         self,
         event_id: str,
+        layout: LayoutFacts,
         areas: Mapping[str, int],
         kind: BlockKind,
         reason: str,
@@ -149,7 +151,7 @@ class Blocking:
             counted = await self._blocks.block_areas(event_id, areas, kind, reason, staff_id, request)
             if not counted.off_sale:
                 return counted.short
-            full = (await self._block(event_id, (), counted.off_sale, kind)).areas
+            full = (await self._block(event_id, layout.hash, (), counted.off_sale, kind)).areas
             if full:
                 withdrawn = {area_id: areas[area_id] for area_id in full}
                 await self._blocks.withdraw_areas(event_id, withdrawn, kind, staff_id, reason, request)
@@ -158,6 +160,7 @@ class Blocking:
     async def _unblock_areas(
         self,
         event_id: str,
+        layout: LayoutFacts,
         areas: Mapping[str, int],
         kind: BlockKind,
         reason: str | None,
@@ -170,7 +173,7 @@ class Blocking:
             counted = await self._blocks.unblock_areas(event_id, areas, kind, staff_id, reason, request)
             if counted.off_sale:
                 # Nothing of it is refused but where claims have what is still to be blocked: that yields, as in adopt.
-                await self._block(event_id, (), counted.off_sale, kind)
+                await self._block(event_id, layout.hash, (), counted.off_sale, kind)
         return counted.short
 
     async def _find(self, event_id: str) -> tuple[Event, LayoutFacts]:

@@ -99,9 +99,13 @@ class History:
             for row in rows
         ]
 
-    async def seats(self, event: str, seats: Sequence[tuple[int, str, str]]) -> list[SeatDetails]:
-        """What is so of these seats (index, id, category), in their order. The stores are read one after the other."""
-        bytes_now = await self._inventory.seat_bytes(event)
+    async def seats(self, event: str, layout: str, seats: Sequence[tuple[int, str, str]]) -> list[SeatDetails]:
+        """What is so of these seats (index, id, category), in their order. The stores are read one after the other.
+
+        The indexes are those of the layout of this hash; raises `Unavailable` where the event is on another.
+        """
+        inventory = self._inventory.under({event: layout})
+        bytes_now = await inventory.seat_bytes(event)
         states = {seat_id: bytes_now[seat] & seatmap.STATE_MASK for seat, seat_id, _ in seats}
         async with postgres.connection(self._pool) as connected:
             found = await connected.fetch(_SQL["load_seats"], event, list(states))
@@ -112,7 +116,7 @@ class History:
             for seat, seat_id, _ in seats
             if states[seat_id] == seatmap.BYTE_HELD and rows[seat_id]["booking_id"] is None
         }
-        in_book = await self._inventory.find_holds(event, unexplained)
+        in_book = await inventory.find_holds(event, unexplained)
         holds = {unexplained[seat]: held for seat, held in in_book.items()}
         ids = {hold for hold, _ in holds.values()} | {row["hold_id"] for row in found if row["hold_id"] is not None}
         async with postgres.connection(self._pool) as connected:

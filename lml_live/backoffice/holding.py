@@ -37,7 +37,7 @@ from lml_live.infra import postgres
 from lml_live.infra.postgres import Pool
 from lml_live.inventory.answers import Changed, Refusal
 from lml_live.inventory.staff_holds import StaffHolds, Undone
-from lml_live.inventory.wishes import NO_BLOCKS, AreaBlock, AreaBlocks, AreaWishes
+from lml_live.inventory.wishes import NO_BLOCKS, AreaBlock, AreaBlocks, AreaWishes, SeatNames
 from lml_live.pricing.blocks import load_area_blocks, use_up_places
 from lml_live.values import new_id
 
@@ -85,7 +85,7 @@ class Holding:
     async def hold(
         self,
         event: str,
-        seat_ids: Sequence[str],
+        names: SeatNames,
         holder: str,
         customer: str,
         seats: SeatTypes,
@@ -97,26 +97,26 @@ class Holding:
     ) -> Changed | Refusal:
         """Holds for a customer until it is released; `over_house` seats that the house keeps back, too, and places.
 
-        `seat_ids` are the layout's, by index; `request` names the request, so that its repetition finds its own hold.
+        `names` is how `seats` are read; `request` names the request, so that its repetition finds its own hold.
         Raises `NotFound` for a holder who is no customer, `Unavailable` where the same request is to be sent again.
         """
         hold = await self._inventory.hold_id(event, request)
         async with postgres.transaction(self._pool) as connected:
             if not await connected.fetchval(_SQL["is_customer"], holder):
                 raise NotFound("There is no such customer.")
-            columns = columns_of(seat_ids, sorted(seats), areas)
+            columns = columns_of(names.seat_ids, sorted(seats), areas)
             row = (hold, event, holder, customer, act.reason, act.staff)
             await connected.execute(_SQL["begin_hold"], *row, *columns)
             if await connected.fetchval(_SQL["lock_state"], hold) == "ended":
                 return _ENDED
         # What uses up blocks takes turns with those who block, lest it uses up a block that is newer than its hold.
         async with self._turns.take(event) if over_house else nullcontext():
-            return await self._take(event, seat_ids, hold, holder, seats, areas, act, over_house=over_house)
+            return await self._take(event, names, hold, holder, seats, areas, act, over_house=over_house)
 
     async def _take(
         self,
         event: str,
-        seat_ids: Sequence[str],
+        names: SeatNames,
         hold: str,
         holder: str,
         seats: SeatTypes,
@@ -131,7 +131,8 @@ class Holding:
         `over_house` in the event's turn only. `epoch` is that of `hold_for_customer`.
         """
         house = await area_blocks(self._pool, event, [area for area, _, _ in areas]) if over_house else NO_BLOCKS
-        outcome = await self._inventory.hold_for_customer(
+        inventory = self._inventory.under({event: names.layout})
+        outcome = await inventory.hold_for_customer(
             event, holder, hold, seats, areas, over_house=over_house, house=house, epoch=epoch
         )
         async with postgres.transaction(self._pool) as connected:
@@ -144,7 +145,7 @@ class Holding:
                 await connected.execute(_SQL["keep_hold"], hold)
                 # As the inventory has it: a colleague may have moved what was listed as `taking`.
                 assert outcome.record is not None, "what was granted is there"
-                taken = [seat_ids[seat] for seat, _ in outcome.record.seat_types()]
+                taken = [names.seat_ids[seat] for seat, _ in outcome.record.seat_types()]
                 places = count_places(outcome.record.area_types())
                 if over_house:
                     await connected.execute(_SQL["use_up_house_blocks"], event, taken)
@@ -154,8 +155,8 @@ class Holding:
         if state == "ended":
             # A colleague released what was listed as `taking`, before the inventory had it. Nothing of it is the
             # house's where nothing was asked of the house; and outside its turn, blocks may be half told.
-            kept = await self._kept_back(event, seat_ids, hold) if over_house else (set[int](), NO_BLOCKS)
-            await self._inventory.withdraw_hold(event, hold, *kept)
+            kept = await self._kept_back(event, names, hold) if over_house else (set[int](), NO_BLOCKS)
+            await inventory.withdraw_hold(event, hold, *kept)
             return _ENDED
         if state is None:
             # The same request, sent twice, was refused beside this one, and has dropped the row.
@@ -173,18 +174,18 @@ class Holding:
         if row is None:
             return
         async with self._turns.take(event):
-            record, epoch = await self._inventory.find_hold_and_epoch(event, hold)
+            names = await self._inventory.seat_names(event)
+            record, epoch = await self._inventory.under({event: names.layout}).find_hold_and_epoch(event, hold)
             if record is None:
                 return
             # Over a house hold: whether it was asked so is known to nobody any more, and it has what it has.
-            named = (record.holder, record.seat_types(), record.area_types())
-            seat_ids, act = await self._inventory.seat_ids(event), Act(row["staff_id"], row["reason"])
-            await self._take(event, seat_ids, hold, *named, act, over_house=True, epoch=epoch)
+            has, act = (record.holder, record.seat_types(), record.area_types()), Act(row["staff_id"], row["reason"])
+            await self._take(event, names, hold, *has, act, over_house=True, epoch=epoch)
 
     async def move(
         self,
         event: str,
-        seat_ids: Sequence[str],
+        names: SeatNames,
         hold: str,
         seats: SeatTypes,
         areas: AreaWishes,
@@ -195,23 +196,25 @@ class Holding:
     ) -> Changed | Refusal:
         """Moves anybody's hold to other seats and places: all of it in one step, or nothing.
 
-        Places of areas are taken from what is for sale, also `over_house`. `request` names the request: its repetition
-        moves nothing again, and hears of the hold as it is. Raises `Unavailable` where it is to be sent again.
+        Places of areas are taken from what is for sale, also `over_house`. `names` is how `seats` are read; `request`
+        names the request: its repetition moves nothing again, and hears of the hold as it is. Raises `Unavailable`
+        where it is to be sent again.
         """
         await self.finish(event, hold)
+        inventory = self._inventory.under({event: names.layout})
         async with self._turns.take(event) as session:
             begun = await self._acts.begin(session, event, "move", hold, act, over_house=over_house, request=request)
             if begun is None:
-                return await self._inventory.read_hold(event, hold)
-            outcome = await self._inventory.move_hold(event, hold, seats, areas, over_house=over_house, note=begun.note)
+                return await inventory.read_hold(event, hold)
+            outcome = await inventory.move_hold(event, hold, seats, areas, over_house=over_house, note=begun.note)
             if isinstance(outcome, Refusal):
                 await self._acts.drop(begun)
                 return outcome
-            await self._acts.put_on_record(event, seat_ids, begun, outcome)
+            await self._acts.put_on_record(event, names, begun, outcome)
             return Changed(hold, outcome.record, outcome.epoch, outcome.seq, outcome.now_ms)
 
     async def release(
-        self, event: str, seat_ids: Sequence[str], hold: str, act: Act, *, request: str
+        self, event: str, names: SeatNames, hold: str, act: Act, *, request: str
     ) -> Undone | Refusal | None:
         """Releases anybody's hold. None where this request has done so before, or only its row was left to end.
 
@@ -223,13 +226,14 @@ class Holding:
             if begun is None:
                 return None
             taking = await self._find_taking(hold) is not None
-            house, blocks = await self._kept_back(event, seat_ids, hold)
-            outcome = await self._inventory.withdraw_hold(event, hold, house, blocks, note=begun.note)
+            house, blocks = await self._kept_back(event, names, hold)
+            inventory = self._inventory.under({event: names.layout})
+            outcome = await inventory.withdraw_hold(event, hold, house, blocks, note=begun.note)
             if isinstance(outcome, Undone):
-                await self._acts.put_on_record(event, seat_ids, begun, outcome)
+                await self._acts.put_on_record(event, names, begun, outcome)
                 return outcome
             gone = outcome.code in ("hold_not_found", "hold_expired")
-            if gone and await self._acts.end_lost(event, seat_ids, begun, taking=taking):
+            if gone and await self._acts.end_lost(event, names, begun, taking=taking):
                 return None
             await self._acts.drop(begun)
             return outcome
@@ -238,15 +242,15 @@ class Holding:
         async with postgres.connection(self._pool) as connected:
             return await connected.fetchrow(_SQL["find_taking"], hold)
 
-    async def _kept_back(self, event: str, seat_ids: Sequence[str], hold: str) -> tuple[set[int], AreaBlocks]:
+    async def _kept_back(self, event: str, names: SeatNames, hold: str) -> tuple[set[int], AreaBlocks]:
         """What PostgreSQL has as kept back by the house of a hold's seats, by index, and as blocked of its areas.
 
         In the event's turn it stays so.
         """
-        record = await self._inventory.find_hold(event, hold)
+        record = await self._inventory.under({event: names.layout}).find_hold(event, hold)
         if record is None:
             return set(), NO_BLOCKS
-        index_of = {seat_ids[seat]: seat for seat, _ in record.seat_types()}
+        index_of = {names.seat_ids[seat]: seat for seat, _ in record.seat_types()}
         async with postgres.connection(self._pool) as connected:
             kept = await house_seats(connected, event, index_of)
         blocks = await area_blocks(self._pool, event, {area for area, _, _ in record.area_types()})

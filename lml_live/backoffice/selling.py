@@ -17,13 +17,13 @@ from msgspec import Struct
 from lml_live.backoffice.holding import area_blocks
 from lml_live.backoffice.turns import StaffTurns
 from lml_live.booking.bookings import Booking, Bookings
-from lml_live.booking.checkout import Buyer, Checkout, QuoteHold
+from lml_live.booking.checkout import Buyer, Checkout, Quoting
 from lml_live.booking.claims import AtCounter
 from lml_live.infra import postgres
 from lml_live.infra.postgres import Pool
 from lml_live.inventory.answers import Changed, Refusal
 from lml_live.inventory.staff_holds import StaffHolds
-from lml_live.inventory.wishes import NO_BLOCKS, AreaWishes, SeatWishes
+from lml_live.inventory.wishes import NO_BLOCKS, AreaWishes, SeatNames, SeatWishes
 
 _SQL: Final = postgres.statements("staff_holds")
 
@@ -62,7 +62,7 @@ class Selling:
         self._turns = turns
         self._mark_seconds = mark_seconds
 
-    async def sell_hold(self, event: str, hold: str, asked: Asked, quote: QuoteHold) -> Booking | Refusal:
+    async def sell_hold(self, event: str, hold: str, asked: Asked, quoting: Quoting) -> Booking | Refusal:
         """Sells a hold of the box office, or one that a customer of it made. Twice is once.
 
         Raises `Unavailable` where a store does not answer: the same request may then be sent again.
@@ -75,24 +75,24 @@ class Selling:
             holder = row["holder"] if row is not None else await self._customer_of(event, hold)
             if isinstance(holder, Refusal):
                 return holder
-            return await self._checkout.mark(event, holder, hold, booking)
+            return await self._checkout.mark(event, holder, hold, booking, quoting.layout)
 
-        return await self._checkout.sell(event, hold, asked.request, buyer, asked.counter, quote, mark)
+        return await self._checkout.sell(event, hold, asked.request, buyer, asked.counter, quoting, mark)
 
     async def sell_places(
         self,
         event: str,
-        seat_ids: Sequence[str],
+        names: SeatNames,
         seats: SeatWishes,
         areas: AreaWishes,
         asked: Asked,
-        quote: QuoteHold,
+        quoting: Quoting,
         *,
         over_house: bool,
     ) -> Booking | Refusal:
         """Sells places that nobody holds, with `over_house` what the house keeps back, too: all, or nothing.
 
-        `seat_ids` are the layout's, by index. As `sell_hold`; refused, all is as it was before.
+        `names` is how `seats` are read. As `sell_hold`; refused, all is as it was before.
         """
         hold = await self._inventory.counter_hold_id(event, asked.request)
         holder = f"h-{asked.request[20:44]}"
@@ -101,7 +101,7 @@ class Selling:
         lends = any(block.house for block in (await area_blocks(self._pool, event, named)).values())
 
         async def mark(booking: str) -> Changed | Refusal:
-            taken = await self._inventory.take_for_sale(
+            taken = await self._inventory.under({event: names.layout}).take_for_sale(
                 *(event, holder, hold, booking, seats, areas),
                 over_house=over_house,
                 mark_seconds=self._mark_seconds,
@@ -113,8 +113,8 @@ class Selling:
         buyer = Buyer(asked.name or NOBODY, asked.email)
         # How many places the house lent is true until somebody blocks or unblocks some: the claim comes before that.
         turn = self._turns.take(event) if lends else None
-        made = await self._checkout.sell(event, hold, asked.request, buyer, asked.counter, quote, mark, turn)
-        if isinstance(made, Booking) and _places(made) != _wished(seat_ids, seats, areas):
+        made = await self._checkout.sell(event, hold, asked.request, buyer, asked.counter, quoting, mark, turn)
+        if isinstance(made, Booking) and _places(made) != _wished(names.seat_ids, seats, areas):
             return _ANOTHER
         return made
 
@@ -124,9 +124,10 @@ class Selling:
         In turn with those who block and unblock: what they have said last is what it becomes.
         """
         async with self._turns.take(event):
-            seats, areas = await self._inventory.own_places(event, hold, await self._bookings.house_blocks(event))
+            inventory = self._inventory.under({event: (await self._inventory.seat_names(event)).layout})
+            seats, areas = await inventory.own_places(event, hold, await self._bookings.house_blocks(event))
             blocked = await area_blocks(self._pool, event, areas)
-            await self._inventory.undo_taking(event, hold, booking, seats, blocked)
+            await inventory.undo_taking(event, hold, booking, seats, blocked)
 
     async def _customer_of(self, event: str, hold: str) -> str | Refusal:
         """Who has a hold that is not the box office's, where that is a customer of it."""

@@ -12,7 +12,7 @@ such a turn where nobody else comes.
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -34,6 +34,7 @@ from lml_live.infra import postgres
 from lml_live.infra.postgres import Connection, Pool
 from lml_live.inventory.book import RESTORED
 from lml_live.inventory.staff_holds import ActNote, StaffHolds, Undone, overtaken
+from lml_live.inventory.wishes import SeatNames
 
 log = logging.getLogger(__name__)
 
@@ -75,18 +76,18 @@ class StaffActs:
         async with postgres.connection(self._pool) as connected:
             await connected.execute(_SQL["drop_act"], begun.note.number)
 
-    async def put_on_record(self, event: str, seat_ids: Sequence[str], begun: Begun, done: Undone) -> None:
+    async def put_on_record(self, event: str, names: SeatNames, begun: Begun, done: Undone) -> None:
         """Writes what an act did. Twice is once. Raises `Unavailable` where the inventory was built anew since."""
         async with postgres.transaction(self._pool) as connected:
             await expect_epoch(connected, event, done.epoch)
             if await connected.fetchval(_SQL["end_act"], begun.note.number) is None:
                 return
             if begun.name == "move":
-                await _write_move(connected, event, seat_ids, begun, done)
+                await _write_move(connected, event, names, begun, done)
             else:
-                await _write_release(connected, event, seat_ids, begun, done)
+                await _write_release(connected, event, names, begun, done)
 
-    async def end_lost(self, event: str, seat_ids: Sequence[str], begun: Begun, *, taking: bool) -> bool:
+    async def end_lost(self, event: str, names: SeatNames, begun: Begun, *, taking: bool) -> bool:
         """Ends the row of a hold that the inventory does not have; False where there is none, or a booking has it.
 
         `taking` says how the row was before the inventory was asked. Raises `Unavailable` where the hold was put on
@@ -102,7 +103,7 @@ class StaffActs:
             await connected.execute(_SQL["end_act"], begun.note.number)
             await connected.execute(_HOLDS_SQL["end_hold"], begun.hold)
             if row["state"] == "held":  # else it never had anything, and no status has changed
-                seats, areas = contents_of(row, None, seat_ids)
+                seats, areas = contents_of(row, None, names.seat_ids)
                 await _write_freed(connected, event, begun, row["holder"], seats, areas, {})
         return True
 
@@ -117,7 +118,7 @@ class StaffActs:
                 await self._start_anew(session, event, begun)
                 raise overtaken()
             if done is not None:
-                await self.put_on_record(event, await self._inventory.seat_ids(event), begun, done)
+                await self.put_on_record(event, await self._inventory.seat_names(event), begun, done)
                 log.warning("a %s of hold %s was put on record for a worker that died", begun.name, begun.hold)
                 continue
             async with postgres.transaction(self._pool) as connected:
@@ -131,7 +132,7 @@ class StaffActs:
         has met those of colleagues.
         """
         if await session.fetchval(_SQL["is_begun"], begun.note.number):
-            await self._inventory.seat_ids(event)  # raises where it could not be built
+            await self._inventory.seat_names(event)  # raises where it could not be built
             log.error("event %s: its inventory knows acts of staff that PostgreSQL has lost: %s", event, RESTORED)
             await self._inventory.distrust(event)
 
@@ -165,14 +166,14 @@ def _is_of(begun: Begun, done: Undone) -> bool:
     return (begun.hold, begun.name == "release") == (done.hold, done.record is None)
 
 
-async def _write_move(connected: Connection, event: str, seat_ids: Sequence[str], begun: Begun, done: Undone) -> None:
+async def _write_move(connected: Connection, event: str, names: SeatNames, begun: Begun, done: Undone) -> None:
     now = done.record
     assert now is not None, "a moved hold is there"
     row = await connected.fetchrow(_HOLDS_SQL["lock_hold"], begun.hold)
-    old, old_areas = contents_of(row, done.before, seat_ids)
-    new = [seat_ids[seat] for seat, _ in now.seat_types()]
+    old, old_areas = contents_of(row, done.before, names.seat_ids)
+    new = [names.seat_ids[seat] for seat, _ in now.seat_types()]
     if row is not None:
-        columns = columns_of(seat_ids, now.seat_types(), now.area_types())
+        columns = columns_of(names.seat_ids, now.seat_types(), now.area_types())
         await connected.execute(_HOLDS_SQL["rewrite_hold"], begun.hold, *columns)
     if begun.over_house:
         await connected.execute(_HOLDS_SQL["use_up_house_blocks"], event, new)
@@ -180,13 +181,11 @@ async def _write_move(connected: Connection, event: str, seat_ids: Sequence[str]
         await write_changes(connected, event, "move", status, begun.hold, now.holder, begun.by, seats, areas)
 
 
-async def _write_release(
-    connected: Connection, event: str, seat_ids: Sequence[str], begun: Begun, done: Undone
-) -> None:
+async def _write_release(connected: Connection, event: str, names: SeatNames, begun: Begun, done: Undone) -> None:
     row = await connected.fetchrow(_HOLDS_SQL["lock_hold"], begun.hold)
     if row is not None:
         await connected.execute(_HOLDS_SQL["end_hold"], begun.hold)
-    seats, areas = contents_of(row, done.before, seat_ids)
+    seats, areas = contents_of(row, done.before, names.seat_ids)
     await _write_freed(connected, event, begun, done.before.holder, seats, areas, done.lent)
 
 

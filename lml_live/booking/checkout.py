@@ -43,8 +43,12 @@ class Quoted(Struct, frozen=True):
         return sum(line.amount + line.fee for line in self.lines)
 
 
-QuoteHold = Callable[[str, Record], Quoted]
-"""Prices a hold of an event; the gateway knows layouts and prices."""
+class Quoting(Struct, frozen=True):
+    """How the holds of an event are priced; the gateway knows layouts and prices."""
+
+    layout: str
+    """The hash of the layout by which `price` reads their seats."""
+    price: Callable[[Record], Quoted]
 
 
 FinishHold = Callable[[str, str], Awaitable[None]]
@@ -105,7 +109,7 @@ class Checkout:
         holder: str,
         hold: str,
         buyer: Buyer,
-        quote: QuoteHold,
+        quoting: Quoting,
         *,
         key: str,
         expected_amount: int | None,
@@ -113,29 +117,29 @@ class Checkout:
     ) -> Booking | Refusal:
         """Makes a booking of a hold, and its payment ready where Stripe answers in time.
 
-        Raises `Unavailable` where a store does not answer, and `Overloaded` where too many are paying: the same key may
-        then be sent again. A booking of this key
-        that is there already is answered as it is, or `idempotency_mismatch` where it was made of another request.
+        Raises `Unavailable` where a store does not answer, or the event is on another layout, and `Overloaded` where
+        too many are paying: the same key may then be sent again. A booking of this key that is there already is
+        answered as it is, or `idempotency_mismatch` where it was made of another request.
         """
         booking = self.booking_id(holder, key)
         known = await self._find(booking)
         if known is not None:
             return _same_request(known, hold, buyer, expected_amount) if isinstance(known, Booking) else known
-        seen = await self._holds.read_hold(event, holder, hold)
+        seen = await self._holds.under({event: quoting.layout}).read_hold(event, holder, hold)
         if isinstance(seen, Refusal):
             return seen
         assert seen.record is not None
         if seen.record.state == "checkout" and seen.record.booking != booking:
             return Refusal("hold_in_checkout", "The hold is being paid for.")
-        quoted = quote(event, seen.record)
+        quoted = quoting.price(seen.record)
         if (refusal := self._judge(quoted, expected_amount)) is not None:
             return refusal
         if quoted.amount and seen.record.state != "checkout":
             await self._admit()
-        mark = await self.mark(event, holder, hold, booking)
+        mark = await self.mark(event, holder, hold, booking, quoting.layout)
         if isinstance(mark, Refusal):
             return mark
-        outcome = await self._claim(event, mark, buyer, quote, booking, expected_amount, origin)
+        outcome = await self._claim(event, mark, buyer, quoting, booking, expected_amount, origin)
         return await self._conclude(event, mark, buyer, booking, expected_amount, outcome)
 
     async def sell(
@@ -145,7 +149,7 @@ class Checkout:
         request: str,
         buyer: Buyer,
         counter: AtCounter,
-        quote: QuoteHold,
+        quoting: Quoting,
         mark: Callable[[str], Awaitable[Changed | Refusal]],
         turn: AbstractAsyncContextManager[object] | None = None,
     ) -> Booking | Refusal:
@@ -163,15 +167,16 @@ class Checkout:
             if isinstance(marked, Refusal):
                 return marked
             assert marked.record is not None
-            outcome = await self._claim(event, marked, buyer, quote, booking, None, counter=counter)
+            outcome = await self._claim(event, marked, buyer, quoting, booking, None, counter=counter)
         # What is to be undone has a turn of its own.
         return await self._conclude(event, marked, buyer, booking, None, outcome, counter)
 
-    async def mark(self, event: str, holder: str, hold: str, booking: str) -> Changed | Refusal:
-        """Marks a hold with the booking that is being made of it."""
+    async def mark(self, event: str, holder: str, hold: str, booking: str, layout: str) -> Changed | Refusal:
+        """Marks a hold with the booking that is being made of it by who reads its seats by this layout."""
         if is_staff_hold(hold):
             await self.finish_hold(event, hold)
-        return await self._holds.checkout_hold(event, holder, hold, booking, mark_seconds=self._mark_seconds)
+        holds = self._holds.under({event: layout})
+        return await holds.checkout_hold(event, holder, hold, booking, mark_seconds=self._mark_seconds)
 
     async def _find(self, booking: str) -> Booking | Refusal | None:
         """What became of a booking's id; None where nobody knows it."""
@@ -187,7 +192,7 @@ class Checkout:
         event: str,
         mark: Changed,
         buyer: Buyer,
-        quote: QuoteHold,
+        quoting: Quoting,
         booking: str,
         expected_amount: int | None,
         origin: str = "",
@@ -195,7 +200,7 @@ class Checkout:
     ) -> Claimed | Known | Refusal:
         assert mark.record is not None
         # What was marked is what is sold: the hold may have changed since it was read.
-        quoted = quote(event, mark.record)
+        quoted = quoting.price(mark.record)
         given = counter is not None and counter.tender == "comp"
         # What Stripe takes is no matter of the counter's.
         if counter is None and (refusal := self._judge(quoted, expected_amount)) is not None:

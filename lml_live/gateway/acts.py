@@ -9,7 +9,7 @@ from lml_live.gateway import wire
 from lml_live.gateway.desk import Desk, Desks
 from lml_live.infra.redis import Sink
 from lml_live.inventory.answers import Changed, Refusal
-from lml_live.inventory.holds import Asked, Holds
+from lml_live.inventory.holds import Asked, Holds, OwnHolds
 from lml_live.inventory.records import WEB, Record
 
 _TWICE: Final = Refusal("invalid_message", "A seat is named twice.")
@@ -23,7 +23,11 @@ Wishes = tuple[Sequence[wire.SeatWish], Mapping[str, wire.AreaWish]]
 
 
 class Acts:
-    """Holder acts on one house's events. Answers as `inventory.holds` does; raises `NotFound`, `Unavailable`."""
+    """Holder acts on one house's events, each by the desk at which it was read what is asked for.
+
+    Answers as `inventory.holds` does; raises `NotFound`, and `Unavailable`, also where the event is on another layout
+    than the desk.
+    """
 
     def __init__(self, desks: Desks, holds: Holds) -> None:
         self.desks = desks
@@ -39,9 +43,13 @@ class Acts:
             raise Refused("hold_not_found", "There is no such hold.") from error
         return await self.desks.desk(event)
 
+    def holds_of(self, desk: Desk) -> Holds:
+        """The inventory, for who reads seats at this desk."""
+        return self.holds.under(desk.under)
+
     async def hold(
         self,
-        event: str,
+        desk: Desk,
         holder: str,
         seats: Sequence[wire.SeatWish],
         areas: Mapping[str, wire.AreaWish],
@@ -57,7 +65,6 @@ class Acts:
         as for `Holds.hold_seats`."""
         if into is not None and replace is not None:
             return Refusal("invalid_message", "Name a hold in `into` or in `replace`, not in both.")
-        desk = await self.desks.desk(event)
         wishes = _read_wishes(desk, seats, areas)
         if isinstance(wishes, Refusal):
             return wishes
@@ -72,23 +79,23 @@ class Acts:
         if alone is not None:
             return alone
         if into is not None:
-            return await self.holds.add_to_hold(
-                *(event, holder, into, seat_wishes, area_wishes),
+            return await self.holds_of(desk).add_to_hold(
+                *(desk.event.id, holder, into, seat_wishes, area_wishes),
                 key=key,
                 origin=origin,
                 windows=desk.plan.windows,
                 address=address,
             )
         if replace is not None:
-            return await self.holds.replace_hold(
-                *(event, holder, replace, seat_wishes, area_wishes),
+            return await self.holds_of(desk).replace_hold(
+                *(desk.event.id, holder, replace, seat_wishes, area_wishes),
                 key=key,
                 origin=origin,
                 windows=desk.plan.windows,
                 address=address,
             )
-        return await self.holds.hold_seats(
-            *(event, holder, seat_wishes, area_wishes),
+        return await self.holds_of(desk).hold_seats(
+            *(desk.event.id, holder, seat_wishes, area_wishes),
             key=key,
             origin=origin,
             windows=desk.plan.windows,
@@ -99,7 +106,7 @@ class Acts:
     def ask(
         self,
         sink: Sink,
-        event: str,
+        desk: Desk,
         holder: str,
         request: wire.HoldRequest | wire.Release,
         origin: str,
@@ -116,15 +123,15 @@ class Acts:
             if seats:
                 if len(set(seats)) != len(seats):
                     return _TWICE
-                desk = self.desks.known(event)
-                if desk is None or _may_leave_a_companion(desk, seats):
+                if _may_leave_a_companion(desk, seats):
                     return None
                 if (torn := desk.torn(seats)) is not None:
                     return torn
             places = _released_places(request.areas) if request.areas else ()
-            return self.holds.ask_to_release(sink, event, holder, request.hold, seats, places, origin=origin)
-        desk = self.desks.known(event)
-        if desk is None or request.into is not None or request.replace is not None:
+            return self.holds.ask_to_release(
+                sink, desk.event.id, desk.layout.hash, holder, request.hold, seats, places, origin=origin
+            )
+        if request.into is not None or request.replace is not None:
             return None
         wishes = _read_wishes(desk, request.seats, request.areas)
         if isinstance(wishes, Refusal):
@@ -132,7 +139,7 @@ class Acts:
         if (alone := _alone(desk, wishes[0])) is not None:
             return alone
         return self.holds.ask_to_hold(
-            *(sink, event, holder, *wishes),
+            *(sink, desk.event.id, desk.layout.hash, holder, *wishes),
             key=request.key,
             origin=origin,
             windows=desk.plan.windows,
@@ -142,7 +149,7 @@ class Acts:
 
     async def release(
         self,
-        event: str,
+        desk: Desk,
         holder: str,
         hold: str,
         seats: Sequence[int],
@@ -153,7 +160,6 @@ class Acts:
         """`release`, whole or in part."""
         if len(set(seats)) != len(seats):
             return _TWICE
-        desk = await self.desks.desk(event)
         if seats and (refusal := desk.torn(seats)) is not None:
             return refusal
         places = _released_places(areas)
@@ -163,26 +169,33 @@ class Acts:
             # Where nothing can be added to the hold, nothing can come between looking and giving back.
             if not isinstance(outcome, Refusal) or outcome.code not in _NOTHING_IS_ADDED:
                 return outcome
-        return await self.holds.release_hold(event, holder, hold, seats, places, origin=origin)
+        return await self.holds_of(desk).release_hold(desk.event.id, holder, hold, seats, places, origin=origin)
 
     async def extend(
-        self, event: str, holder: str, hold: str, *, key: str | None = None, origin: str = ""
+        self, desk: Desk, holder: str, hold: str, *, key: str | None = None, origin: str = ""
     ) -> Changed | Refusal:
         """`extend`."""
-        return await self.holds.extend_hold(event, holder, hold, key=key, origin=origin)
+        return await self.holds_of(desk).extend_hold(desk.event.id, holder, hold, key=key, origin=origin)
+
+    async def read(self, desk: Desk, holder: str, hold: str) -> Changed | Refusal:
+        """One hold as it is now."""
+        return await self.holds_of(desk).read_hold(desk.event.id, holder, hold)
+
+    async def read_own(self, desk: Desk, holder: str) -> OwnHolds:
+        """All of a holder's holds."""
+        return await self.holds_of(desk).read_holds(desk.event.id, holder)
 
     async def change(
-        self, event: str, holder: str, hold: str, add: Wishes, release: Wishes, *, key: str | None, address: str
+        self, desk: Desk, holder: str, hold: str, add: Wishes, release: Wishes, *, key: str | None, address: str
     ) -> Changed | Refusal:
         """Adds, releases, or does both in one step: then it is a `replace` of what the hold was when it was read.
 
         What is added counts for `address`, as for `Holds.hold_seats`.
         """
         if not (release[0] or release[1]):
-            return await self.hold(event, holder, *add, into=hold, key=key, address=address)
+            return await self.hold(desk, holder, *add, into=hold, key=key, address=address)
         if not (add[0] or add[1]):
-            return await self.release(event, holder, hold, [seat_of(wish) for wish in release[0]], release[1])
-        desk = await self.desks.desk(event)
+            return await self.release(desk, holder, hold, [seat_of(wish) for wish in release[0]], release[1])
         wished_seats, wished_areas = desk.seat_wishes(add[0]), desk.area_wishes(add[1])
         if isinstance(wished_seats, Refusal):
             return wished_seats
@@ -233,8 +246,8 @@ class Acts:
         origin: str,
         address: str,
     ) -> Changed | Refusal:
-        event = desk.event.id
-        now = await self.holds.read_hold(event, holder, hold)
+        event, holds = desk.event.id, self.holds_of(desk)
+        now = await holds.read_hold(event, holder, hold)
         if isinstance(now, Refusal):
             return now
         assert now.record is not None
@@ -248,7 +261,7 @@ class Acts:
             is_less = not seats and not areas
             seats, areas = [*kept[0], *seats], [*kept[1], *areas]
             if not seats and not areas:
-                return await self.holds.release_hold(event, holder, hold, origin=origin)
+                return await holds.release_hold(event, holder, hold, origin=origin)
             named = [seat for seat, _ in seats]
             refusal = desk.torn(named) or desk.unaccompanied(named)
         if refusal is not None:
@@ -256,7 +269,7 @@ class Acts:
                 return refusal
             # What cannot be done now may have been done with this key before; with this seq it is not done again.
             expected_seq = -1
-        outcome = await self.holds.replace_hold(
+        outcome = await holds.replace_hold(
             event,
             holder,
             hold,

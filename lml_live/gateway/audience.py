@@ -87,7 +87,10 @@ class Subscriber:
 
 
 class Audience:
-    """All subscribers of one event and view in this worker."""
+    """All subscribers of one event and view in this worker, who read its seats by one layout.
+
+    `desk` may be replaced, by one of the same layout.
+    """
 
     def __init__(
         self,
@@ -108,6 +111,11 @@ class Audience:
         self._last_diff = time.monotonic()
         self._snapshots: dict[tuple[wire.Format, bool], Any] = {}
         self._snapshot_of: tuple[int, int, bytes] | None = None
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the event still has the layout by which these sockets read its seats."""
+        return self.room.sale.layout_hash == self.desk.layout.hash
 
     # --- Who is there
 

@@ -29,6 +29,7 @@ from lml_live.gateway.acts import Acts
 from lml_live.gateway.desk import Desk
 from lml_live.inventory.answers import Changed, Refusal
 from lml_live.inventory.best import Wish, pick_seats
+from lml_live.inventory.book import other_layout
 from lml_live.inventory.feed import Feed
 from lml_live.inventory.holds import KeyedAct
 from lml_live.inventory.records import WEB
@@ -47,7 +48,7 @@ class BestSeats:
 
     async def hold_best(
         self,
-        event: str,
+        desk: Desk,
         holder: str,
         asked: wire.BestWish,
         *,
@@ -56,7 +57,7 @@ class BestSeats:
         through: str = WEB,
         address: str = "",
     ) -> Changed | Refusal:
-        """Holds the best free seats for a wish, with `areas`, all or nothing. Raises `NotFound`, `Unavailable`.
+        """Holds the best free seats for a wish, with `areas`, all or nothing. Raises as `Acts` does.
 
         `through` is the sales channel: what belongs to another is not offered.
 
@@ -66,7 +67,6 @@ class BestSeats:
         """
         if asked.into is not None and asked.replace is not None:
             return Refusal("invalid_message", "Name a hold in `into` or in `replace`, not in both.")
-        desk, room = await self._open(event)
         wish = read_wish(desk, asked)
         if isinstance(wish, Refusal):
             return wish
@@ -76,7 +76,9 @@ class BestSeats:
         most = desk.event.limits.max_seats
         if wish.quantity + sum(n for _, _, n in areas) > most:
             return Refusal("limit_exceeded", f"At most {most} places are allowed.")
-        request = _Request(event, holder, asked, key, origin, through, address)
+        event = desk.event.id
+        room = await self._feed.room(event)
+        request = _Request(desk, holder, asked, key, origin, through, address)
         lost: set[int] = set()
         refusal = _NONE_LEFT
         for losses in range(limits.BEST_TRIES):
@@ -84,10 +86,12 @@ class BestSeats:
                 most_ms = min(limits.BEST_WAIT_MS << (losses - 1), limits.BEST_WAIT_MS_MAX)
                 await asyncio.sleep(random.uniform(0, most_ms) / 1000)  # noqa: S311  # spreads, hides nothing
             await self._feed.read_ahead(event)
+            if room.sale.layout_hash != desk.layout.hash:
+                raise other_layout()
             own: tuple[int, ...] = ()
             channel = room.sale.channel(through)
             if asked.replace is not None:
-                known = await self._acts.holds.read_hold(event, holder, asked.replace)
+                known = await self._acts.read(desk, holder, asked.replace)
                 if isinstance(known, Refusal):
                     return known
                 assert known.record is not None
@@ -100,7 +104,7 @@ class BestSeats:
             if seats is None:
                 return await self._none_left(request)
             with promised.about(seats):
-                outcome = await self._take(request, desk, seats, areas)
+                outcome = await self._take(request, seats, areas)
                 if isinstance(outcome, Changed):
                     promised.until(seats, outcome)
                     return outcome
@@ -110,19 +114,12 @@ class BestSeats:
             lost |= set(outcome.seats) & set(seats)
         return refusal
 
-    async def _open(self, event: str) -> tuple[Desk, Room]:
-        """The event's desk and room, of one layout."""
-        desk = await self._acts.desks.desk(event)
-        room = await self._feed.room(event)
-        if room.sale.layout_hash != desk.event.layout_hash:
-            desk = await self._acts.desks.reload(event)
-        return desk, room
-
     async def _take(
-        self, request: "_Request", desk: Desk, seats: tuple[int, ...], areas: list[tuple[str, str, int]]
+        self, request: "_Request", seats: tuple[int, ...], areas: list[tuple[str, str, int]]
     ) -> Changed | Refusal:
+        desk = request.desk
         wishes = [(seat, desk.default_types.get(desk.layout.categories[seat], "")) for seat in seats]
-        holds, who, asked = self._acts.holds, (request.event, request.holder), request.asked
+        holds, who, asked = self._acts.holds_of(desk), (desk.event.id, request.holder), request.asked
         key, origin, windows = request.key, request.origin, desk.plan.windows
         if asked.into is not None:
             return await holds.add_to_hold(
@@ -164,8 +161,8 @@ class BestSeats:
         """What was granted to this request before, else that there is nothing, or no sale."""
         asked = request.asked
         act: KeyedAct = "add_to_hold" if asked.into else "replace_hold" if asked.replace else "hold"
-        found = await self._acts.holds.find_key(
-            request.event,
+        found = await self._acts.holds_of(request.desk).find_key(
+            request.desk.event.id,
             request.holder,
             asked.into or asked.replace or "",
             key=request.key,
@@ -180,7 +177,7 @@ class _Request:
 
     def __init__(
         self,
-        event: str,
+        desk: Desk,
         holder: str,
         asked: wire.BestWish,
         key: str | None,
@@ -188,7 +185,7 @@ class _Request:
         through: str,
         address: str,
     ) -> None:
-        self.event, self.holder, self.asked, self.key, self.origin = event, holder, asked, key, origin
+        self.desk, self.holder, self.asked, self.key, self.origin = desk, holder, asked, key, origin
         self.through, self.address = through, address
         fields = {name: getattr(asked, name) for name in wire.BestWish.__struct_fields__}
         self.said = ("best", sorted((name, value) for name, value in fields.items()))

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -11,7 +12,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from lml_live import limits, values
 from lml_live.booking.bookings import Booking, Bookings
-from lml_live.booking.checkout import Buyer, Checkout, Quoted
+from lml_live.booking.checkout import Buyer, Checkout, Quoted, Quoting
 from lml_live.booking.claims import Line as BookingLine
 from lml_live.booking.completer import Completer
 from lml_live.booking.ledger import Tender
@@ -287,7 +288,7 @@ def routes(services: BookingServices) -> list[web.RouteDef]:
                 holder,
                 body.hold,
                 Buyer(body.buyer.name, body.buyer.email, body.save_card),
-                lambda _, record: quote_hold(desk, record),
+                quoting(desk),
                 key=key,
                 expected_amount=body.expected_amount,
                 origin=origin_of(request),
@@ -423,7 +424,12 @@ def _show(
     )
 
 
-def quote_hold(desk: Desk, record: Record) -> Quoted:
+def quoting(desk: Desk) -> Quoting:
+    """How holds are priced at a desk."""
+    return Quoting(desk.layout.hash, partial(_quote, desk))
+
+
+def _quote(desk: Desk, record: Record) -> Quoted:
     """What a hold costs, with seat ids, as it will be frozen in the booking."""
     shown = desk.show_hold("quote", msgspec.structs.replace(record, state="active"), seat_ids=True)
     lines = tuple(

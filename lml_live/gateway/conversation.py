@@ -66,7 +66,6 @@ class Conversation:
         self._loop = asyncio.get_running_loop()
         self._clock = live.clock
         self._ask_at_once = live.acts.ask
-        self._event = audience.event
         self._session = Session(live.tokens, live.clock())
         self._inbound = Inbound(limits.MESSAGE_BYTES_MAX)
         self._opcode = BINARY if subscriber.format.binary else TEXT
@@ -275,7 +274,9 @@ class Conversation:
         asked: Asked | Refusal | None = None
         if isinstance(request, _PLAIN):
             try:
-                asked = self._ask_at_once(self, self._event, holder, request, origin, self._session.channel, self._mark)
+                asked = self._ask_at_once(
+                    self, self.audience.desk, holder, request, origin, self._session.channel, self._mark
+                )
             except LmlError as error:
                 asked = Refusal(error.code, error.message, retry_after_ms=error.retry_after_ms)
         if isinstance(asked, Refusal):
@@ -333,13 +334,13 @@ class Conversation:
         self._finish(outcome)
 
     async def _ask(self, request: Request, origin: str) -> Outcome:
-        event, holder, acts = self.audience.event, self._session.holder, self._live.acts
+        desk, holder, acts = self.audience.desk, self._session.holder, self._live.acts
         through = self._session.channel
         assert holder is not None
         match request:
             case wire.HoldRequest():
                 return await acts.hold(
-                    event,
+                    desk,
                     holder,
                     request.seats,
                     request.areas,
@@ -352,22 +353,21 @@ class Conversation:
                 )
             case wire.HoldBest():
                 return await self._live.best.hold_best(
-                    *(event, holder, request), key=request.key, origin=origin, through=through, address=self._mark
+                    *(desk, holder, request), key=request.key, origin=origin, through=through, address=self._mark
                 )
             case wire.Release():
-                return await acts.release(event, holder, request.hold, request.seats, request.areas, origin=origin)
+                return await acts.release(desk, holder, request.hold, request.seats, request.areas, origin=origin)
             case wire.Extend():
-                return await acts.extend(event, holder, request.hold, origin=origin)
+                return await acts.extend(desk, holder, request.hold, origin=origin)
             case (
                 wire.Block() | wire.Unblock() | wire.AssignSeats() | wire.OpenChannel()
                 | wire.HoldForCustomer() | wire.MoveHold() | wire.ReleaseAnyHold()
             ):  # fmt: skip
                 token = self._session.staff_token
                 assert token is not None, "the session lets only staff ask for it"
-                return await self._live.ask_staff(self.audience.desk, token, request, self._origin)
+                return await self._live.ask_staff(desk, token, request, self._origin)
             case _:
-                desk, whence = self.audience.desk, self._mark
-                return await self._live.groups.ask(desk, holder, request, origin, through, whence)
+                return await self._live.groups.ask(desk, holder, request, origin, through, self._mark)
 
     def _unknown(self, error: LmlError) -> Refusal:
         self._not_asked()

@@ -160,7 +160,7 @@ def routes(services: CounterServices) -> list[web.RouteDef]:
                 return refused(desk, wishes)
             outcome = await holding.hold(
                 desk.event.id,
-                desk.layout.seat_ids,
+                desk.seat_names,
                 body.holder,
                 body.customer,
                 *wishes,
@@ -188,7 +188,7 @@ def routes(services: CounterServices) -> list[web.RouteDef]:
             body, hold = await read_body(request, ReleaseBody), request.match_info["hold"]
             desk = await desk_of_hold(staff, hold)
             why, seed = Act(staff.id, body.reason), request_seed(staff.id, request)
-            outcome = await holding.release(desk.event.id, desk.layout.seat_ids, hold, why, request=seed)
+            outcome = await holding.release(desk.event.id, desk.seat_names, hold, why, request=seed)
             return refused(desk, outcome) if isinstance(outcome, Refusal) else web.Response(status=204)
 
         return await keys.once(request, staff.id, act)
@@ -207,9 +207,7 @@ def routes(services: CounterServices) -> list[web.RouteDef]:
         if isinstance(seats, Refusal):
             return refused(desk, seats)
         address = services.mark_address(request)
-        outcome = await acts.hold(
-            desk.event.id, buyer.holder, seats, body.areas, replace=hold, key=key, address=address
-        )
+        outcome = await acts.hold(desk, buyer.holder, seats, body.areas, replace=hold, key=key, address=address)
         return answer_hold(desk, outcome)
 
     async def move_to_event(
@@ -217,11 +215,11 @@ def routes(services: CounterServices) -> list[web.RouteDef]:
     ) -> web.Response:
         event = body.event
         assert event is not None
-        there = await acts.desks.desk(event)
         ask = ask_by_ids(event, body.seats, body.areas)
-        outcome = await services.groups.move(
+        done = await services.groups.move(
             *(desk.event.group, buyer.holder, [hold], [ask]), key=key, through=buyer.channel, address=address
         )
+        outcome, there = done.outcome, done.desks[event]
         if isinstance(outcome, GroupChanged):
             return answer_hold(there, outcome.changes[event])
         # The seats in the way are the other event's; a hold that cannot be moved has none.
@@ -242,7 +240,7 @@ def routes(services: CounterServices) -> list[web.RouteDef]:
             if isinstance(wishes, Refusal):
                 return refused(desk, wishes)
             why = Act(staff.id, body.reason)
-            named, seed = (desk.event.id, desk.layout.seat_ids, hold), request_seed(staff.id, request)
+            named, seed = (desk.event.id, desk.seat_names, hold), request_seed(staff.id, request)
             outcome = await holding.move(*named, *wishes, why, over_house=body.over_house, request=seed)
             return answer_hold(desk, outcome)
 
@@ -260,7 +258,7 @@ def routes(services: CounterServices) -> list[web.RouteDef]:
             errors = tuple(Violation(f"ids[{place}]", "is no seat of this event") for place in unknown)
             raise Refused("unknown_seat", "Some of these seats are not of this event.", errors=errors)
         asked = [(index, seat_id, layout.categories[index]) for seat_id in ids for index in (layout.index_of[seat_id],)]
-        return _json(SeatDetailsList(tuple(await services.history.seats(desk.event.id, asked)), None))
+        return _json(SeatDetailsList(tuple(await services.history.seats(desk.event.id, layout.hash, asked)), None))
 
     async def list_status_changes(request: web.Request) -> web.Response:
         staff = await require_staff(request, services.desk, *CLERKS)

@@ -4,7 +4,7 @@ Desks are cached and replaced whole; one is never changed. Two reads of one even
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -17,7 +17,8 @@ from lml_live.inventory.answers import Refusal
 from lml_live.inventory.diffs import AreaCounts
 from lml_live.inventory.holds import is_staff_hold
 from lml_live.inventory.plan import Plan
-from lml_live.inventory.records import Record
+from lml_live.inventory.records import Record, Sale
+from lml_live.inventory.wishes import SeatNames
 from lml_live.pricing.catalogue import Catalogue
 from lml_live.pricing.events import Event
 from lml_live.pricing.quote import PricedLine, PriceTable
@@ -52,6 +53,15 @@ class Desk(Struct, frozen=True):
         return wire.LayoutRef(
             event.layout_id, event.layout_version, event.layout_hash, self.layout_url, event.seat_count
         )
+
+    @property
+    def under(self) -> dict[str, str]:
+        """What the inventory is told of the layout by which this desk reads seats: `Book.under`."""
+        return {self.event.id: self.layout.hash}
+
+    @property
+    def seat_names(self) -> SeatNames:
+        return SeatNames(self.layout.hash, self.layout.seat_ids)
 
     def changed(self) -> wire.EventChanged:
         """The `event` message that tells this desk's state."""
@@ -223,6 +233,8 @@ def show_areas(areas: Mapping[str, AreaCounts]) -> dict[str, wire.AreaCounts]:
 _NO_PRICE: Final = Refusal("invalid_message", "There is no such price type for this category.")
 
 
+FindSale = Callable[[str], Sale | None]
+"""Answers an event's facts, as far as the inventory knows them already."""
 LoadLayout = Callable[[str, int, str], Awaitable[LayoutIndex]]
 """Answers the index of a layout version by its id and version, if it has the hash that the event was made on."""
 LayoutUrl = Callable[[str, str], str]
@@ -232,7 +244,10 @@ LayoutUrl = Callable[[str, str], str]
 class Desks:
     """The desks of all events that this worker was asked for."""
 
-    def __init__(self, catalogue: Catalogue, load_layout: LoadLayout, layout_url: LayoutUrl) -> None:
+    def __init__(
+        self, catalogue: Catalogue, load_layout: LoadLayout, layout_url: LayoutUrl, find_sale: FindSale
+    ) -> None:
+        self._find_sale = find_sale
         self._catalogue = catalogue
         self._load_layout = load_layout
         self._layout_url = layout_url
@@ -242,13 +257,17 @@ class Desks:
         """By layout hash: the events of a season share one, which takes a fifth of a second to make."""
         self._planning = asyncio.Lock()
 
-    def known(self, event: str) -> Desk | None:
-        """The desk in the cache."""
-        return self._desks.get(event)
+    @property
+    def known(self) -> Collection[str]:
+        """The events whose desks are in the cache."""
+        return self._desks.keys()
 
     async def desk(self, event: str) -> Desk:
         """An event's desk. Raises `NotFound`, `Unavailable`."""
-        return self._desks.get(event) or await self.reload(event)
+        known, sale = self._desks.get(event), self._find_sale(event)
+        if known is None or (sale is not None and sale.layout_hash != known.layout.hash):
+            return await self.reload(event)
+        return known
 
     async def reload(self, event: str) -> Desk:
         """Reads an event again; callers at the same time share one read."""

@@ -32,6 +32,13 @@ class Ask(Struct, frozen=True):
     """Whether the same seats are asked of other events, in the words of one layout version."""
 
 
+class Done(Struct, frozen=True):
+    """What became of an act, and the desks of its events: by these it was read what was asked, and is told what is."""
+
+    outcome: GroupChanged | GroupRefusal
+    desks: Mapping[str, Desk]
+
+
 class ListGroup(Protocol):
     """The catalogue's list of a group's events that are on sale or paused: (start, id) by start."""
 
@@ -65,17 +72,19 @@ class GroupActs:
         asks: Sequence[Ask],
         *,
         key: str | None,
-        layout_hash: str | None = None,
+        at: Desk | None = None,
         origin: str = "",
         through: str = WEB,
         address: str = "",
-    ) -> GroupChanged | GroupRefusal:
-        """Takes what is asked of every event, or nothing, through one sales channel. Shared seats are those of the
-        layout of `layout_hash`."""
-        wishes = await self._wishes(group, asks, layout_hash, through)
+    ) -> Done:
+        """Takes what is asked of every event, or nothing, through one sales channel. Shared seats were read by the
+        layout of the desk `at`."""
+        desks = await self._desks([ask.event for ask in asks], at)
+        wishes = _read_asks(desks, group, asks, at, through)
         if isinstance(wishes, GroupRefusal):
-            return wishes
-        return await self._holds.hold_group(holder, wishes, key=key, origin=origin, address=address)
+            return Done(wishes, desks)
+        holds = self._under(desks)
+        return Done(await holds.hold_group(holder, wishes, key=key, origin=origin, address=address), desks)
 
     async def move(
         self,
@@ -85,29 +94,32 @@ class GroupActs:
         asks: Sequence[Ask],
         *,
         key: str | None,
-        layout_hash: str | None = None,
+        at: Desk | None = None,
         origin: str = "",
         through: str = WEB,
         address: str = "",
-    ) -> GroupChanged | GroupRefusal:
+    ) -> Done:
         """Makes of these holds what is asked of the events, or changes nothing."""
-        moved = await self._by_event(group, holds)
-        wishes = await self._wishes(group, asks, layout_hash, through)
+        moved, their_desks = await self._by_event(group, holds)
+        desks = await self._desks([ask.event for ask in asks], at)
+        wishes = _read_asks(desks, group, asks, at, through)
+        desks = {**their_desks, **desks}
         if isinstance(wishes, GroupRefusal):
-            return wishes
-        return await self._holds.move_group(holder, moved, wishes, key=key, origin=origin, address=address)
+            return Done(wishes, desks)
+        inventory = self._under(desks)
+        return Done(await inventory.move_group(holder, moved, wishes, key=key, origin=origin, address=address), desks)
 
-    async def release(
-        self, group: str, holder: str, holds: Sequence[str], *, origin: str = ""
-    ) -> GroupChanged | GroupRefusal:
+    async def release(self, group: str, holder: str, holds: Sequence[str], *, origin: str = "") -> Done:
         """Gives all of these holds back, or none."""
-        return await self._holds.release_group(holder, await self._by_event(group, holds), origin=origin)
+        ended, desks = await self._by_event(group, holds)
+        return Done(await self._under(desks).release_group(holder, ended, origin=origin), desks)
 
     async def extend(
         self, group: str, holder: str, holds: Sequence[str], *, key: str | None = None, origin: str = ""
-    ) -> GroupChanged | GroupRefusal:
+    ) -> Done:
         """Puts the deadlines of all of these holds off, or of none."""
-        return await self._holds.extend_group(holder, await self._by_event(group, holds), key=key, origin=origin)
+        extended, desks = await self._by_event(group, holds)
+        return Done(await self._under(desks).extend_group(holder, extended, key=key, origin=origin), desks)
 
     async def own_holds(
         self, group: str, holder: str, *, limit: int, after: tuple[datetime, str] | None
@@ -118,52 +130,61 @@ class GroupActs:
         """
         found = await self._list_group(group, limit=limit + 1, after=after)
         events = [event for _, event in found[:limit]]
-        known = await asyncio.gather(*(self._acts.holds.read_holds(event, holder) for event in events))
+        desks = await asyncio.gather(*map(self._acts.desks.desk, events))
+        known = await asyncio.gather(*(self._acts.read_own(desk, holder) for desk in desks))
         shown = [
-            (await self._acts.desks.desk(event), Changed(hold, record, own.epoch, record.seq, own.now_ms))
-            for event, own in zip(events, known, strict=True)
+            (desk, Changed(hold, record, own.epoch, record.seq, own.now_ms))
+            for desk, own in zip(desks, known, strict=True)
             for hold, record in own.holds.items()
             if record.state != "sold"
         ]
         return shown, found[limit - 1] if len(found) > limit else None
 
-    async def desks_of(self, events: Sequence[str]) -> dict[str, Desk]:
-        """The desks of events, by id."""
-        desks = await asyncio.gather(*map(self._acts.desks.desk, events))
-        return dict(zip(events, desks, strict=True))
+    def _under(self, desks: Mapping[str, Desk]) -> GroupHolds:
+        """The inventory, for who reads seats at these desks."""
+        return self._holds.under({event: desk.layout.hash for event, desk in desks.items()})
+
+    async def _desks(self, events: Sequence[str], at: Desk | None) -> dict[str, Desk]:
+        """The desks of events, by id; `at` is that of its own. Raises `invalid_message` where one is named twice."""
+        if len(set(events)) < len(events):
+            raise Refused("invalid_message", "An event is named twice.")
+        desks = dict(zip(events, await asyncio.gather(*map(self._acts.desks.desk, events)), strict=True))
+        if at is not None and at.event.id in desks:
+            desks[at.event.id] = at
+        return desks
 
     async def ask(
         self, desk: Desk, holder: str, request: wire.GroupRequest, origin: str, through: str, address: str
     ) -> wire.GroupChanged | wire.Error:
         """What a socket of the event of `desk` asks for, done and answered."""
-        group, layout_hash = desk.event.group, desk.event.layout_hash
-        outcome: GroupChanged | GroupRefusal
+        group = desk.event.group
         match request:
             case wire.HoldGroup():
                 events = request.events or await self.events_of(group)
                 asks = [Ask(event, lambda _: request.seats, request.areas, shared=True) for event in events]
-                outcome = await self.hold(
+                done = await self.hold(
                     *(group, holder, asks),
                     key=request.key,
-                    layout_hash=layout_hash,
+                    at=desk,
                     origin=origin,
                     through=through,
                     address=address,
                 )
             case wire.MoveGroup():
                 asks = [Ask(event, lambda _: request.seats, request.areas, shared=True) for event in request.events]
-                outcome = await self.move(
+                done = await self.move(
                     *(group, holder, request.holds, asks),
                     key=request.key,
-                    layout_hash=layout_hash,
+                    at=desk,
                     origin=origin,
                     through=through,
                     address=address,
                 )
             case wire.ReleaseGroup():
-                outcome = await self.release(group, holder, request.holds, origin=origin)
+                done = await self.release(group, holder, request.holds, origin=origin)
             case wire.ExtendGroup():
-                outcome = await self.extend(group, holder, request.holds, origin=origin)
+                done = await self.extend(group, holder, request.holds, origin=origin)
+        outcome = done.outcome
         if isinstance(outcome, GroupRefusal):
             return wire.Error(
                 id=request.id,
@@ -175,12 +196,11 @@ class GroupActs:
                 ),
                 retry_after_ms=outcome.retry_after_ms,
             )
-        desks = await self.desks_of(list(outcome.changes))
         changed = tuple(
             wire.EventHold(
                 event=event,
                 hold=change.hold,
-                value=show_changed(desks[event], change),
+                value=show_changed(done.desks[event], change),
                 epoch=str(change.epoch),
                 seq=change.seq,
             )
@@ -188,48 +208,46 @@ class GroupActs:
         )
         return wire.GroupChanged(id=request.id, holds=changed, now_ms=outcome.now_ms)
 
-    async def _by_event(self, group: str, holds: Sequence[str]) -> dict[str, str]:
-        """Hold ids by event. Raises `hold_not_found`, `different_group`, `invalid_message` for two of one event."""
+    async def _by_event(self, group: str, holds: Sequence[str]) -> tuple[dict[str, str], dict[str, Desk]]:
+        """Hold ids and desks by event. Raises `hold_not_found`, `different_group`, `invalid_message` for two of one
+        event."""
         by_event: dict[str, str] = {}
+        desks: dict[str, Desk] = {}
         for hold in holds:
             desk = await self._acts.desk_of_hold(hold)
             if desk.event.group != group:
                 raise Refused("different_group", "A hold is of an event of another group.")
-            by_event[desk.event.id] = hold
+            by_event[desk.event.id], desks[desk.event.id] = hold, desk
         if len(by_event) < len(holds):
             raise Refused("invalid_message", "One step changes at most one hold of each event.")
-        return by_event
+        return by_event, desks
 
-    async def _wishes(
-        self, group: str, asks: Sequence[Ask], layout_hash: str | None, through: str
-    ) -> list[EventWish] | GroupRefusal:
-        """What is asked as the inventory takes it; every event that could never grant it is named."""
-        desks = await self.desks_of([ask.event for ask in asks])
-        if len(desks) < len(asks):
-            raise Refused("invalid_message", "An event is named twice.")
-        if any(desk.event.state == "draft" for desk in desks.values()):
-            raise NotFound("There is no such event.")
-        if any(desk.event.group != group for desk in desks.values()):
-            raise Refused("different_group", "These events are not of one group.")
-        layouts = {desks[ask.event].event.layout_hash for ask in asks if ask.shared}
-        if len(layouts | ({layout_hash} if layout_hash else set())) > 1:
-            raise Refused(
-                "invalid_message", "One choice is for events of one layout version: name seats event by event."
-            )
-        wishes: list[EventWish] = []
-        refusals: dict[str, Refusal] = {}
-        for ask in asks:
-            wish = _wish(desks[ask.event], ask, through)
-            if isinstance(wish, Refusal):
-                refusals[ask.event] = wish
-            else:
-                wishes.append(wish)
-        if refusals:
-            first = next(iter(refusals.values()))
-            return GroupRefusal(first.code, first.message, refusals)
-        if sum(_size(wish) for wish in wishes) > limits.GROUP_PLACES_MAX:
-            raise Refused("limit_exceeded", f"At most {limits.GROUP_PLACES_MAX} places change in one step.")
-        return wishes
+
+def _read_asks(
+    desks: Mapping[str, Desk], group: str, asks: Sequence[Ask], at: Desk | None, through: str
+) -> list[EventWish] | GroupRefusal:
+    """What is asked as the inventory takes it; every event that could never grant it is named."""
+    if any(desk.event.state == "draft" for desk in desks.values()):
+        raise NotFound("There is no such event.")
+    if any(desk.event.group != group for desk in desks.values()):
+        raise Refused("different_group", "These events are not of one group.")
+    layouts = {desks[ask.event].layout.hash for ask in asks if ask.shared}
+    if len(layouts | ({at.layout.hash} if at is not None else set())) > 1:
+        raise Refused("invalid_message", "One choice is for events of one layout version: name seats event by event.")
+    wishes: list[EventWish] = []
+    refusals: dict[str, Refusal] = {}
+    for ask in asks:
+        wish = _wish(desks[ask.event], ask, through)
+        if isinstance(wish, Refusal):
+            refusals[ask.event] = wish
+        else:
+            wishes.append(wish)
+    if refusals:
+        first = next(iter(refusals.values()))
+        return GroupRefusal(first.code, first.message, refusals)
+    if sum(_size(wish) for wish in wishes) > limits.GROUP_PLACES_MAX:
+        raise Refused("limit_exceeded", f"At most {limits.GROUP_PLACES_MAX} places change in one step.")
+    return wishes
 
 
 def _wish(desk: Desk, ask: Ask, through: str) -> EventWish | Refusal:

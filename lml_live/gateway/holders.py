@@ -337,7 +337,7 @@ def routes(services: HolderServices) -> list[web.RouteDef]:
         if isinstance(seats, Refusal):
             return refused(desk, seats)
         outcome = await acts.hold(
-            *(desk.event.id, buyer.holder, seats, body.areas),
+            *(desk, buyer.holder, seats, body.areas),
             key=key,
             through=buyer.channel,
             address=services.address_of.mark(request),
@@ -349,9 +349,7 @@ def routes(services: HolderServices) -> list[web.RouteDef]:
         body = await read_body(request, HoldBestBody)
         desk = await _public_desk(request.match_info["event"])
         address = services.address_of.mark(request)
-        outcome = await live.best.hold_best(
-            desk.event.id, buyer.holder, body, key=key, through=buyer.channel, address=address
-        )
+        outcome = await live.best.hold_best(desk, buyer.holder, body, key=key, through=buyer.channel, address=address)
         return answer_hold(desk, outcome, status=201)
 
     async def _public_desk(event: str) -> Desk:
@@ -363,7 +361,7 @@ def routes(services: HolderServices) -> list[web.RouteDef]:
     async def read_hold(request: web.Request) -> web.Response:
         holder, hold = await caller(request), request.match_info["hold"]
         desk = await acts.desk_of_hold(hold)
-        return answer_hold(desk, await acts.holds.read_hold(desk.event.id, holder, hold))
+        return answer_hold(desk, await acts.read(desk, holder, hold))
 
     async def change_hold(request: web.Request) -> web.Response:
         holder, hold = await caller(request), request.match_info["hold"]
@@ -378,7 +376,7 @@ def routes(services: HolderServices) -> list[web.RouteDef]:
         assert not isinstance(add, Refusal)
         assert not isinstance(release, Refusal)
         outcome = await acts.change(
-            *(desk.event.id, holder, hold, (add, body.add.areas), (release, body.release.areas)),
+            *(desk, holder, hold, (add, body.add.areas), (release, body.release.areas)),
             key=key,
             address=services.address_of.mark(request),
         )
@@ -387,13 +385,13 @@ def routes(services: HolderServices) -> list[web.RouteDef]:
     async def release_hold(request: web.Request) -> web.Response:
         holder, hold = await caller(request), request.match_info["hold"]
         desk = await acts.desk_of_hold(hold)
-        return answer_hold(desk, await acts.release(desk.event.id, holder, hold, (), {}))
+        return answer_hold(desk, await acts.release(desk, holder, hold, (), {}))
 
     async def extend_hold(request: web.Request) -> web.Response:
         holder, hold = await caller(request), request.match_info["hold"]
         key = read_key(request) if HEADER in request.headers else None
         desk = await acts.desk_of_hold(hold)
-        return answer_hold(desk, await acts.extend(desk.event.id, holder, hold, key=key))
+        return answer_hold(desk, await acts.extend(desk, holder, hold, key=key))
 
     return bind(
         OPERATIONS,

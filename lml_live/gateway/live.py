@@ -24,6 +24,7 @@ from lml_live.gateway.tokens import HolderToken, HolderTokens, needs_renewal
 from lml_live.gateway.turnstile import Turnstile
 from lml_live.infra.telemetry import METRICS
 from lml_live.inventory.answers import Changed, Refusal
+from lml_live.inventory.book import other_layout
 from lml_live.inventory.feed import Feed, Listener
 from lml_live.inventory.holds import OwnHolds
 from lml_live.inventory.records import HOUSE_CHANNELS, Sale
@@ -106,22 +107,30 @@ class Live(Listener):
 
     async def audience(self, event: str, view: str = PUBLIC) -> Audience:
         """An event's audience in one view. Raises `NotFound`, also for a draft, and `Unavailable`."""
-        desk = await self.acts.desks.desk(event)
-        if desk.event.state == "draft":
-            raise NotFound("There is no such event.")
-        room = await self.feed.room(event)
-        if room.sale.layout_hash != desk.event.layout_hash:
-            desk = await self.acts.desks.reload(event)
-        return self._audience(event, room, desk, view)
+        for _ in range(limits.STAMP_TRIES):
+            desk = await self.acts.desks.desk(event)
+            if desk.event.state == "draft":
+                raise NotFound("There is no such event.")
+            room = await self.feed.room(event)
+            if room.sale.layout_hash == desk.layout.hash:
+                return self._audience(event, room, desk, view)
+            await self.acts.desks.reload(event)
+            await self.feed.catch_up(event)
+        raise other_layout()
 
     def _audience(self, event: str, room: Room, desk: Desk, view: str) -> Audience:
         known = self.audiences.get((event, view))
-        if known is None or known.room is not room:
+        if known is None or known.room is not room or not known.is_current:
             known = self.audiences[event, view] = Audience(event, room, desk, view, self._turns, self._send_frame)
         return known
 
     def enter(self, audience: Audience, subscriber: Subscriber, view: str) -> Audience:
-        """Takes a socket that says who it is to the audience of its view. Nothing is sent to it in between."""
+        """Takes a socket that says who it is to the audience of its view. Nothing is sent to it in between.
+
+        Raises `Unavailable` where the event has got another layout since it came.
+        """
+        if not audience.is_current:
+            raise other_layout()
         if audience.view == view:
             return audience
         self.leave(audience, subscriber)
@@ -185,6 +194,8 @@ class Live(Listener):
         own: OwnHolds,
     ) -> None:
         """Cuts at the last tick and sends. Nothing is awaited between the cut and the write."""
+        if not audience.is_current:
+            raise other_layout()
         room, desk = audience.room, audience.desk
         records = dict(own.holds)
         for news in subscriber.early_news or ():
@@ -257,7 +268,9 @@ class Live(Listener):
             audience.broadcast_message(wire.Bye(reason="layout", retry_after_ms=limits.BYE_MS))
             for subscriber in tuple(audience.subscribers):
                 subscriber.hang_up(wire.CLOSE_RESTART)
-            self._start(self._reload_desk(audience))
+            # Who comes now reads seats by another layout than they.
+            if self.audiences.get((audience.event, audience.view)) is audience:
+                del self.audiences[audience.event, audience.view]
             return
         self._start(self._welcome_all(audience, room.epoch))
 
@@ -275,16 +288,15 @@ class Live(Listener):
     async def _announce(self, event: str) -> None:
         desk = await self.acts.desks.reload(event)
         for audience in self.audiences_of(event):
-            if audience.desk != desk:
+            if audience.desk != desk and audience.desk.layout.hash == desk.layout.hash:
                 audience.desk = desk
                 audience.broadcast_message(desk.changed())
 
-    async def _reload_desk(self, audience: Audience) -> None:
-        audience.desk = await self.acts.desks.reload(audience.event)
-
     async def _welcome_all(self, audience: Audience, epoch: int) -> None:
         try:
-            audience.desk = await self.acts.desks.reload(audience.event)
+            desk = await self.acts.desks.reload(audience.event)
+            if desk.layout.hash == audience.desk.layout.hash:  # else they are told soon that it has changed
+                audience.desk = desk
         except LmlError as error:
             # The layout is the same; what else changed is told when PostgreSQL is back.
             log.warning("event %s is welcomed anew with what was known of it: %s", audience.event, error)
@@ -333,7 +345,7 @@ class Live(Listener):
         """
         try:
             await self.feed.refresh(event)
-            if event not in self.feed.rooms and self.acts.desks.known(event) is not None:
+            if event not in self.feed.rooms and event in self.acts.desks.known:
                 await self.acts.desks.reload(event)
         except LmlError as error:
             log.warning("event %s changed and is not told everywhere yet: %s", event, error)

@@ -16,7 +16,7 @@ from lml_live.errors import InvalidInput, Violation
 from lml_live.gateway import wire
 from lml_live.gateway.acts import Acts
 from lml_live.gateway.bodies import SeatId, SeatIdPick
-from lml_live.gateway.bookings import BookingServices, BookingShown, Email, quote_hold, show_bookings
+from lml_live.gateway.bookings import BookingServices, BookingShown, Email, quoting, show_bookings
 from lml_live.gateway.callers import CLERKS, require_staff
 from lml_live.gateway.counter import find_desk, read_wishes
 from lml_live.gateway.desk import Desk
@@ -122,12 +122,12 @@ def routes(services: SaleServices) -> list[web.RouteDef]:
             of = await services.acts.desk_of_hold(body.hold)
             if of.event.id != event:
                 return Refusal("hold_not_found", "There is no such hold.")
-            return await services.selling.sell_hold(event, body.hold, asked, lambda _, record: quote_hold(desk, record))
+            return await services.selling.sell_hold(event, body.hold, asked, quoting(desk))
         wishes = read_wishes(desk, body.seats, body.areas)
         if isinstance(wishes, Refusal):
             return wishes
         return await services.selling.sell_places(
-            *(event, desk.layout.seat_ids, *wishes, asked, lambda _, record: quote_hold(desk, record)),
+            *(event, desk.seat_names, *wishes, asked, quoting(desk)),
             over_house=body.over_house,
         )
 

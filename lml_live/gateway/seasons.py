@@ -21,13 +21,13 @@ from lml_live.gateway.bodies import (
     SeatIdPick,
 )
 from lml_live.gateway.desk import Desk
-from lml_live.gateway.groups import Ask, GroupActs
+from lml_live.gateway.groups import Ask, Done, GroupActs
 from lml_live.gateway.hold_answers import indexes_of
 from lml_live.gateway.holders import HolderServices
 from lml_live.gateway.idempotency import HEADER, read_key
 from lml_live.gateway.operations import API, Operation, bind
 from lml_live.gateway.problems import Problem, read_body
-from lml_live.inventory.groups import GroupChanged, GroupRefusal
+from lml_live.inventory.groups import GroupRefusal
 
 _CODES: Final = ("unauthorized", "not_found", "different_group", "rate_limited")
 _SALE: Final = ("sale_not_open", "sale_paused", "sale_closed", "idempotency_mismatch", "limit_exceeded")
@@ -105,8 +105,8 @@ def routes(services: HolderServices, groups: GroupActs) -> list[web.RouteDef]:
         body = await read_body(request, GroupHoldBody)
         events = body.events or await groups.events_of(group)
         asks, address = _asks(events, body.seats, body.areas), services.address_of.mark(request)
-        outcome = await groups.hold(group, buyer.holder, asks, key=key, through=buyer.channel, address=address)
-        return await answer_group(groups, group, outcome, status=201)
+        done = await groups.hold(group, buyer.holder, asks, key=key, through=buyer.channel, address=address)
+        return answer_group(group, done, status=201)
 
     async def list_group_holds(request: web.Request) -> web.Response:
         holder, group = await caller(request), _group(request)
@@ -123,24 +123,22 @@ def routes(services: HolderServices, groups: GroupActs) -> list[web.RouteDef]:
         buyer, key, group = await services.buyer(request), read_key(request), _group(request)
         body = await read_body(request, GroupMoveBody)
         asks, address = _asks(body.events, body.seats, body.areas), services.address_of.mark(request)
-        outcome = await groups.move(
-            group, buyer.holder, body.holds, asks, key=key, through=buyer.channel, address=address
-        )
-        return await answer_group(groups, group, outcome)
+        done = await groups.move(group, buyer.holder, body.holds, asks, key=key, through=buyer.channel, address=address)
+        return answer_group(group, done)
 
     async def release_group(request: web.Request) -> web.Response:
         holder, group = await caller(request), _group(request)
         body = await read_body(request, GroupHoldIds)
-        outcome = await groups.release(group, holder, body.holds)
-        if isinstance(outcome, GroupRefusal):
-            return await answer_group(groups, group, outcome)
+        done = await groups.release(group, holder, body.holds)
+        if isinstance(done.outcome, GroupRefusal):
+            return answer_group(group, done)
         return web.Response(status=204)
 
     async def extend_group(request: web.Request) -> web.Response:
         holder, group = await caller(request), _group(request)
         key = read_key(request) if HEADER in request.headers else None
         body = await read_body(request, GroupHoldIds)
-        return await answer_group(groups, group, await groups.extend(group, holder, body.holds, key=key))
+        return answer_group(group, await groups.extend(group, holder, body.holds, key=key))
 
     return bind(
         OPERATIONS,
@@ -159,12 +157,10 @@ def ask_by_ids(event: str, seats: Sequence[str | SeatIdPick], areas: wire.AreaWi
     return Ask(event, lambda desk: indexes_of(desk, seats), areas, shared)
 
 
-async def answer_group(
-    groups: GroupActs, group: str, outcome: GroupChanged | GroupRefusal, *, status: int = 200
-) -> web.Response:
+def answer_group(group: str, done: Done, *, status: int = 200) -> web.Response:
     """The holds as they are now, or the problem for a refusal, with the seats in the way by id."""
+    outcome, desks = done.outcome, done.desks
     if isinstance(outcome, GroupRefusal):
-        desks = await groups.desks_of(list(outcome.events))
         problem = GroupProblem(
             type=f"/docs#problem-{outcome.code}",
             title=outcome.code.replace("_", " ").capitalize(),
@@ -184,7 +180,6 @@ async def answer_group(
             retry_after_ms=outcome.retry_after_ms,
         )
         return problems.respond(problem)
-    desks = await groups.desks_of(list(outcome.changes))
     holds: list[HoldOfEvent] = []
     amounts: dict[str, int] = {}
     for event, change in outcome.changes.items():

@@ -98,7 +98,7 @@ class StaffRequests:
             return wishes
         return await self._holding.hold(
             desk.event.id,
-            desk.layout.seat_ids,
+            desk.seat_names,
             request.holder,
             request.customer,
             *wishes,
@@ -111,12 +111,12 @@ class StaffRequests:
         wishes = check_wishes(desk, request.seats, request.areas)
         if isinstance(wishes, Refusal):
             return wishes
-        where, why = (desk.event.id, desk.layout.seat_ids, request.hold), Act(staff, request.reason)
+        where, why = (desk.event.id, desk.seat_names, request.hold), Act(staff, request.reason)
         return await self._holding.move(*where, *wishes, why, over_house=request.over_house, request=named)
 
     async def _release(self, desk: Desk, staff: str, request: wire.ReleaseAnyHold, named: str) -> Changed | Refusal:
         event, why = desk.event.id, Act(staff, request.reason)
-        done = await self._holding.release(event, desk.layout.seat_ids, request.hold, why, request=named)
+        done = await self._holding.release(event, desk.seat_names, request.hold, why, request=named)
         if done is not None:
             return done if isinstance(done, Refusal) else Changed(done.hold, None, done.epoch, done.seq, done.now_ms)
         # Released before, and no hold comes back: of no seq of this epoch is anything else right.

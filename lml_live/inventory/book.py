@@ -6,6 +6,7 @@ answered `Unavailable`, and readers wait.
 """
 
 import asyncio
+import copy
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -61,6 +62,26 @@ class Book:
         self.together = Together(redis)
         self.adopted: Callable[[str], None] = lambda _event: None
         """Told the id of every event that this worker adopted."""
+        self._layouts: Mapping[str, str] = {}
+
+    def under(self, layouts: Mapping[str, str]) -> "Book":
+        """The same books, for who reads seat indexes by these layouts: their hashes, by event id.
+
+        Where an event is on another layout by now, or gets it meanwhile, a call raises `Unavailable` and has changed
+        nothing: the index would mean another seat. A stamp is of one layout, for each layout begins an epoch.
+        """
+        found = copy.copy(self)
+        found._layouts = layouts
+        return found
+
+    def _is_read_by(self, sale: Sale) -> bool:
+        """Whether the event has the layout by which the caller reads its seats, if he does."""
+        return self._layouts.get(sale.event, sale.layout_hash) == sale.layout_hash
+
+    def _expect_layout(self, sale: Sale) -> Sale:
+        if self._is_read_by(sale):
+            return sale
+        raise other_layout()
 
     def pipe_of(self, sale: Sale) -> Pipe:
         """The pipe of the node that has an event's keys. Raises `Unavailable` while none has."""
@@ -83,7 +104,11 @@ class Book:
 
     async def sale(self, event: str) -> Sale:
         """An event's facts, from the cache or PostgreSQL. Raises `NotFound`, `Unavailable`."""
-        return self._sales.get(event) or await self.reload(event)
+        known = self._sales.get(event)
+        if known is not None and self._is_read_by(known):
+            return known
+        # The caller may know of a newer layout than the cache.
+        return self._expect_layout(await self.reload(event))
 
     def known(self, event: str) -> Sale | None:
         """The facts in the cache."""
@@ -187,7 +212,9 @@ class Book:
         Raises `Unavailable`.
         """
         sale = self._sales.get(event)
-        return sale if sale is not None and sale.run_id == self.redis.of(sale.group).run_id else None
+        if sale is None or sale.run_id != self.redis.of(sale.group).run_id or not self._is_read_by(sale):
+            return None
+        return sale
 
     async def disagreed(self, event: str, sale: Sale, answer: Any, *, wait: bool = False) -> bool:
         """Whether an answer says that the book is not the one `sale` speaks of; then that is settled, as far as can be.
@@ -207,12 +234,11 @@ class Book:
 
     async def prepare(self, event: str, *, wait: bool = False) -> Sale | None:
         """An event's facts, its book being in the Redis that is connected; None where that was replaced meanwhile."""
-        sale = await self.sale(event)
-        if sale.run_id == self.redis.of(sale.group).run_id:
-            return sale
-        sale = await self.reload(event)  # another worker may have adopted it
+        if (ready := self.ready(event)) is not None:
+            return ready
+        sale = self._expect_layout(await self.reload(event))  # another worker may have adopted it
         if sale.run_id != self.redis.of(sale.group).run_id:
-            sale = await self.recover(event, wait=wait or sale.epoch == 0)
+            sale = self._expect_layout(await self.recover(event, wait=wait or sale.epoch == 0))
         return sale if sale.run_id == self.redis.of(sale.group).run_id else None
 
     async def read_inventory(self, event: str) -> tuple[Sale, int, bytes, dict[str, AreaCounts], dict[str, Allotments]]:
@@ -435,6 +461,11 @@ class Book:
         pipe = pipe or self.redis.nodes()[0]
         seconds, microseconds = await pipe.call("TIME")
         return int(seconds) * 1000 + int(microseconds) // 1000 + pipe.skew_ms
+
+
+def other_layout() -> Unavailable:
+    """To be raised where seats were read by a layout that the event has no more, or has not yet."""
+    return Unavailable("The event is getting another layout.", retry_after_ms=limits.RETRY_AFTER_MS)
 
 
 def _age_of(sale: Sale) -> tuple[int, int, int]:

@@ -4,6 +4,7 @@ PostgreSQL is told first (`backoffice.allotting` says in which order); adopt lay
 as `holds` does.
 """
 
+import copy
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -35,6 +36,12 @@ class Channels:
 
     def __init__(self, book: Book) -> None:
         self._book = book
+
+    def under(self, layouts: Mapping[str, str]) -> "Channels":
+        """The same, for who reads seat indexes by these layouts: see `Book.under`."""
+        found = copy.copy(self)
+        found._book = self._book.under(layouts)
+        return found
 
     async def renew(self, event: str) -> None:
         """Reads the event's channels again, and tells the book that they are others."""

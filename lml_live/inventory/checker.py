@@ -123,13 +123,13 @@ class Checker:
     async def look(self, event: str) -> Look | None:
         """One comparison; None where the event's book is changing hands."""
         began = time.monotonic()
-        sale = await self._book.sale(event)
-        index_of = await self._book.seat_index(sale)
+        known = await self._book.sale(event)
+        index_of = await self._book.seat_index(known)
         async with (
             postgres.connection(self._pool) as connection,
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
-            overlay = await self._book.overlay(connection, sale, index_of)
+            overlay = await self._book.overlay(connection, known, index_of)
             pending = {row["booking_id"] for row in await connection.fetch(_SQL["list_unfinished_work"], event)}
         sale, seq, seats, areas, allotments = await self._book.read_inventory(event)
         pipe = self._book.pipe_of(sale)
@@ -138,6 +138,8 @@ class Checker:
         entries = await _entries_after(pipe, sale, seq)
         if entries is None or await pipe.call("HGET", sale.key("book"), "stamp") != sale.stamp.encode():
             return None
+        if sale.layout_hash != known.layout_hash:
+            return None  # the overlay's indexes are another layout's
         now_ms = await self._book.redis_time_ms(pipe)
 
         def compare() -> Look | None:

@@ -5,6 +5,7 @@ call share what follows the event's number in their ids (docs/decisions/008). Ra
 `different_group` for events that cannot change in one step.
 """
 
+import copy
 import hashlib
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -95,6 +96,12 @@ class GroupHolds:
     def __init__(self, book: Book, secret: bytes) -> None:
         self._book = book
         self._key = hashlib.blake2b(secret, digest_size=32, person=b"lml group holds").digest()
+
+    def under(self, layouts: Mapping[str, str]) -> "GroupHolds":
+        """The same acts, for who reads seat indexes by these layouts: see `Book.under`."""
+        found = copy.copy(self)
+        found._book = self._book.under(layouts)
+        return found
 
     async def hold_group(
         self, holder: str, wishes: Sequence[EventWish], *, key: str | None, origin: str = "", address: str = ""

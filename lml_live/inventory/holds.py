@@ -4,6 +4,7 @@ Raises `NotFound` for an event that is not there and `Unavailable` where Redis o
 changed, or the outcome is unknown: the same key makes a retry harmless).
 """
 
+import copy
 import hashlib
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -92,6 +93,12 @@ class Holds:
         # A key of its own, of the length that the hash takes, whatever the secret's is.
         self._key = hashlib.blake2b(secret, digest_size=32, person=b"lml hold ids").digest()
 
+    def under(self, layouts: Mapping[str, str]) -> "Holds":
+        """The same acts, for who reads seat indexes by these layouts: see `Book.under`."""
+        found = copy.copy(self)
+        found._book = self._book.under(layouts)
+        return found
+
     # --- The holder's acts
 
     async def hold_seats(
@@ -126,6 +133,7 @@ class Holds:
         self,
         sink: Sink,
         event: str,
+        layout: str,
         holder: str,
         seats: SeatWishes,
         areas: AreaWishes,
@@ -138,10 +146,11 @@ class Holds:
     ) -> "Asked | None":
         """`hold_seats` without a coroutine, where nothing must be waited for but the script: `sink` gets its answer.
 
-        None where the long way must be gone. Raises `Unavailable`; then, as with None, nothing was asked.
+        `layout` is the hash of the one by which the caller reads seats. None where the long way must be gone. Raises
+        `Unavailable`; then, as with None, nothing was asked.
         """
         sale = self._book.ready(event)
-        if sale is None or sale.state != "open":
+        if sale is None or sale.state != "open" or sale.layout_hash != layout:
             return None
         act = self._hold_act(sale, holder, seats, areas, key, origin, None, windows, through, address)
         self._book.together.decide(sale, act, sink)
@@ -298,6 +307,7 @@ class Holds:
         self,
         sink: Sink,
         event: str,
+        layout: str,
         holder: str,
         hold: str,
         seats: Sequence[int],
@@ -307,7 +317,7 @@ class Holds:
     ) -> "Asked | None":
         """`release_hold` without a coroutine; as `ask_to_hold`."""
         sale = self._book.ready(event)
-        if sale is None or is_staff_hold(hold):
+        if sale is None or is_staff_hold(hold) or sale.layout_hash != layout:
             return None
         act = _release_act(sale, holder, hold, seats, areas, origin)
         self._book.together.decide(sale, act, sink)

@@ -25,12 +25,13 @@ class Returns:
 
         False where it had no more than these, or where the record does not bear this booking.
         """
-        index_of = await self._book.seat_index(await self._book.sale(event))
+        sale = await self._book.sale(event)
+        index_of, book = await self._book.seat_index(sale), self._book.under({event: sale.layout_hash})
         seats = sorted(index_of[seat_id] for seat_id in seat_ids)
 
         def given(_: Sale) -> Sequence[bytes | str | int]:
             flat = [part for area in areas for part in area]
-            return [self._book.skew_ms, hold, booking, "", _encode(seats), _encode(flat)]
+            return [book.skew_ms, hold, booking, "", _encode(seats), _encode(flat)]
 
-        _, answer = await self._book.run(event, "keep_places", _KEYS, given)
+        _, answer = await book.run(event, "keep_places", _KEYS, given)
         return bool(answer[0] == b"kept")

@@ -3,6 +3,7 @@
 The durable side, and the order of the two, is `backoffice.holding`. Raises as `holds` does.
 """
 
+import copy
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, Literal
 
@@ -17,7 +18,16 @@ from lml_live.inventory.answers import Changed, Refusal, read_answer, read_chang
 from lml_live.inventory.book import Book
 from lml_live.inventory.holds import expect_open, staff_hold_id
 from lml_live.inventory.records import BOX_OFFICE, Record, Sale, counter_hold_id, decode_record, pack
-from lml_live.inventory.wishes import NO_BLOCKS, AreaBlocks, AreaWishes, SeatWishes, pack_areas, pack_blocks, pack_seats
+from lml_live.inventory.wishes import (
+    NO_BLOCKS,
+    AreaBlocks,
+    AreaWishes,
+    SeatNames,
+    SeatWishes,
+    pack_areas,
+    pack_blocks,
+    pack_seats,
+)
 
 _SEATS_BOOK_DEADLINES_AREAS_LOG: Final = ("seats", "book", "deadlines", "areas", "log")
 _SEATS_BOOK_AREAS_LOG: Final = ("seats", "book", "areas", "log")
@@ -59,6 +69,12 @@ class StaffHolds:
 
     def __init__(self, book: Book) -> None:
         self._book = book
+
+    def under(self, layouts: Mapping[str, str]) -> "StaffHolds":
+        """The same acts, for who reads seat indexes by these layouts: see `Book.under`."""
+        found = copy.copy(self)
+        found._book = self._book.under(layouts)
+        return found
 
     async def hold_id(self, event: str, request: str) -> str:
         """The id of the hold that a request (20 hex digits and more) makes: a repetition has the same."""
@@ -250,10 +266,11 @@ class StaffHolds:
         """Has the event's inventory built anew from PostgreSQL. Raises `Unavailable`, for it is not there yet."""
         await self._book.distrust(event)
 
-    async def seat_ids(self, event: str) -> Sequence[str]:
-        """The event's seats, by index."""
-        index_of = await self._book.seat_index(await self._book.sale(event))
-        return sorted(index_of, key=index_of.__getitem__)
+    async def seat_names(self, event: str) -> SeatNames:
+        """The seats of the event's layout."""
+        sale = await self._book.sale(event)
+        index_of = await self._book.seat_index(sale)
+        return SeatNames(sale.layout_hash, sorted(index_of, key=index_of.__getitem__))
 
     async def find_hold(self, event: str, hold: str) -> Record | None:
         """Anybody's hold as it is now; None where there is none, or it is gone."""
@@ -289,7 +306,7 @@ class StaffHolds:
         """Which hold has each of these seats: (hold id, record) by seat index; absent where none has.
 
         Goes through the book in steps, until all are found: for a clerk's question, not for every screen. What changes
-        meanwhile may be missed, or be told as it was.
+        meanwhile may be missed, or be told as it was. Raises `Unavailable` where the inventory was built anew.
         """
         sale = await self._book.sale(event)
         key = sale.key("book")
@@ -306,6 +323,9 @@ class StaffHolds:
             wanted -= found.keys()
             if cursor == b"0":
                 break
+        stamp = await self._book.pipe_of(sale).call("HGET", key, "stamp")
+        if stamp is None or not stamp.startswith(b"%d:" % sale.epoch):
+            raise Unavailable("The seat map was restored.", retry_after_ms=limits.RETRY_AFTER_MS)
         return found
 
 

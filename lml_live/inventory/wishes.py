@@ -14,6 +14,13 @@ AreaWishes = Sequence[tuple[str, str, int]]
 """(area id, price type, places)"""
 
 
+class SeatNames(Struct, frozen=True):
+    """How an event's seats are read: their ids, by index, in the layout of this hash."""
+
+    layout: str
+    seat_ids: Sequence[str]
+
+
 class AreaBlock(Struct, frozen=True):
     """How many places of an area PostgreSQL has as blocked: in all, and of these for the house, which staff sell."""
 

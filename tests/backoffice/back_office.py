@@ -11,7 +11,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / "inventory"))
 
-from inventory_house import House, adults, seat_id
+from inventory_house import LAYOUT_HASH, House, adults, seat_id
 
 from lml_live.backoffice.history import History
 from lml_live.backoffice.hold_rows import Act
@@ -26,10 +26,11 @@ from lml_live.inventory.drift import Drift
 from lml_live.inventory.feed import Feed
 from lml_live.inventory.rooms import STAFF, Room
 from lml_live.inventory.staff_holds import StaffHolds, Undone
-from lml_live.inventory.wishes import AreaWishes
+from lml_live.inventory.wishes import AreaWishes, SeatNames
 
 FREE, HELD, SOLD, HOUSE, KILL = range(5)
 IDS = [seat_id(index) for index in range(24)]
+NAMES = SeatNames(LAYOUT_HASH, IDS)
 CLARA = Act("clara", "school class")
 BEGINNING = (datetime(2000, 1, 1, tzinfo=UTC), 0)
 
@@ -60,7 +61,7 @@ class Office:
         areas: AreaWishes = [("pit", "adult", pit)] if pit else []
         who = holder or self.customer
         return await self.holding.hold(
-            self.event, IDS, who, "Kim", adults(*seats), areas, CLARA, over_house=over_house, request=request
+            self.event, NAMES, who, "Kim", adults(*seats), areas, CLARA, over_house=over_house, request=request
         )
 
     async def move(
@@ -70,11 +71,11 @@ class Office:
         areas: AreaWishes = [("pit", "adult", pit)] if pit else []
         wish, act = (adults(*seats), areas), Act("ben", "taller people")
         more = {"over_house": over_house, "request": request or secrets.token_hex()}
-        return await self.holding.move(self.event, IDS, hold, *wish, act, **more)  # type: ignore[arg-type]
+        return await self.holding.move(self.event, NAMES, hold, *wish, act, **more)  # type: ignore[arg-type]
 
     async def release(self, hold: str, request: str = "") -> Undone | Refusal | None:
         act = Act("ben", "did not come")
-        return await self.holding.release(self.event, IDS, hold, act, request=request or secrets.token_hex())
+        return await self.holding.release(self.event, NAMES, hold, act, request=request or secrets.token_hex())
 
     async def others_come(self) -> None:
         """Some worker ends what others died over."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from back_office import BEGINNING, FREE, HELD, HOUSE, IDS, KILL, SOLD, Office, office_fixture  # noqa: F401
+from back_office import BEGINNING, FREE, HELD, HOUSE, IDS, KILL, NAMES, SOLD, Office, office_fixture  # noqa: F401
 from inventory_fixtures import (  # noqa: F401
     house_fixture,
     inventory_dsn_fixture,
@@ -214,7 +214,7 @@ async def test_staff_see_what_is_so_of_a_seat(office: Office, house: House) -> N
     await house.claim(office.event, dora.hold, dora.record, booking=booking, sold=True)
     held(await house.holds.sell_hold(office.event, dora.hold, booking))
     asked = [(seat, IDS[seat], "Front") for seat in (3, 0, 1, 20, 22, 5)]
-    kim, holds, sold, kept, killed, free = await office.history.seats(office.event, asked)
+    kim, holds, sold, kept, killed, free = await office.history.seats(office.event, NAMES.layout, asked)
     assert (kim.status, kim.hold, kim.holder, kim.customer, kim.deadline) == (
         *("held", made.hold, office.customer, "Kim", None),
     )

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from back_office import CLARA, FREE, HELD, HOUSE, IDS, KILL, Office, die, office_fixture  # noqa: F401
+from back_office import CLARA, FREE, HELD, HOUSE, KILL, NAMES, Office, die, office_fixture  # noqa: F401
 from inventory_fixtures import (  # noqa: F401
     house_fixture,
     inventory_dsn_fixture,
@@ -191,7 +191,7 @@ async def test_a_hold_that_comes_just_after_its_release_looked_for_it_is_not_los
                 await office.lose_redis()
             return answer
 
-    asked = (office.event, IDS, office.customer, "Kim", adults(3), [], CLARA)
+    asked = (office.event, NAMES, office.customer, "Kim", adults(3), [], CLARA)
     how: dict[str, Any] = {"over_house": False, "request": "a" * 40}
     office.holding = Holding(house.pool, Early(house.book), StaffTurns(house.pool))
     with pytest.raises(Unavailable):
@@ -292,7 +292,7 @@ async def test_a_hold_that_was_lost_and_is_there_again_is_released_not_ended(off
     assert isinstance(await office.inventory.withdraw_hold(office.event, made.hold), Undone)
     slow = Holding(house.pool, Slow(house.book), StaffTurns(house.pool))
     with pytest.raises(Unavailable):
-        await slow.release(office.event, IDS, made.hold, CLARA, request=secrets.token_hex())
+        await slow.release(office.event, NAMES, made.hold, CLARA, request=secrets.token_hex())
     assert await office.listed() == [(made.hold, "held", [3])]
     assert (await house.states(office.event))[3] == HELD
     assert isinstance(await office.release(made.hold), Undone)
@@ -354,7 +354,7 @@ async def test_what_an_adopt_dropped_is_not_taken_again_over_the_house(office: O
 
     slow = Holding(house.pool, Slow(house.book), StaffTurns(house.pool))
     with pytest.raises(Unavailable):
-        await slow.move(office.event, IDS, hold, adults(4), [], CLARA, over_house=False, request=secrets.token_hex())
+        await slow.move(office.event, NAMES, hold, adults(4), [], CLARA, over_house=False, request=secrets.token_hex())
     assert (await house.states(office.event))[3] == FREE
     assert await house.area(office.event, "pit") == (0, 1, 0, 9), "the house has lent nothing"
     assert [state for _, state, _ in await office.listed()] == ["taking"]

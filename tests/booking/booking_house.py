@@ -15,12 +15,12 @@ sys.path.append(str(Path(__file__).parents[1] / "inventory"))
 
 from checker import check
 from checker_rows import Op, Run
-from inventory_house import SECRET, House, held, seat_directory, seat_id
+from inventory_house import LAYOUT_HASH, SECRET, House, held, seat_directory, seat_id
 from run_reading import read_run, sums
 
 from lml_live.booking.aftercare import Aftercare
 from lml_live.booking.bookings import Booking, Bookings
-from lml_live.booking.checkout import Buyer, Checkout, Quoted
+from lml_live.booking.checkout import Buyer, Checkout, Quoted, Quoting
 from lml_live.booking.claims import Line
 from lml_live.booking.completer import Completer
 from lml_live.booking.connect import Connect
@@ -153,7 +153,11 @@ class BookingHouse(House):
             admit=admit or queue.admit,
         )
 
-    def quote(self, _event: str, record: Record) -> Quoted:
+    @property
+    def quoting(self) -> Quoting:
+        return Quoting(LAYOUT_HASH, self.quote)
+
+    def quote(self, record: Record) -> Quoted:
         """A hold at one price a seat and one a place."""
         places = [(seat_id(seat), None, kind, self.price) for seat, kind in record.seat_types()]
         standing = [
@@ -183,7 +187,7 @@ class BookingHouse(House):
         expected: int | None = None,
         buyer: Buyer = ANNA,
     ) -> Booking | Refusal:
-        return await self.checkout.book(event, holder, hold, buyer, self.quote, key=key, expected_amount=expected)
+        return await self.checkout.book(event, holder, hold, buyer, self.quoting, key=key, expected_amount=expected)
 
     async def claimed(self, event: str, hold: str, **more: Any) -> Booking:
         """A booking whose payment can begin."""

@@ -6,7 +6,7 @@ from typing import Any
 from unittest.mock import AsyncMock, Mock
 
 from booking_house import MARK_SECONDS, BookingHouse
-from inventory_house import adults, seat_id
+from inventory_house import LAYOUT_HASH, adults, seat_id
 
 from lml_live.backoffice.blocking import Blocking, Refusals, Selection
 from lml_live.backoffice.hold_rows import Act
@@ -21,9 +21,11 @@ from lml_live.inventory.answers import Changed, Refusal
 from lml_live.inventory.checker import Checker
 from lml_live.inventory.drift import Drift
 from lml_live.inventory.staff_holds import StaffHolds
+from lml_live.inventory.wishes import SeatNames
 from lml_live.pricing.blocks import BlockKind, Blocks
 
 IDS = [seat_id(index) for index in range(24)]
+NAMES = SeatNames(LAYOUT_HASH, IDS)
 
 
 class Counter:
@@ -43,19 +45,26 @@ class Counter:
         shown = SimpleNamespace(
             areas=[SimpleNamespace(area_id="floor")], layout_id="", layout_version=1, layout_hash=""
         )
-        layout = SimpleNamespace(seat_ids=IDS, index_of={name: index for index, name in enumerate(IDS)})
+        layout = SimpleNamespace(
+            hash=LAYOUT_HASH, seat_ids=IDS, index_of={name: index for index, name in enumerate(IDS)}
+        )
         self.blocking = Blocking(
             Mock(load_event=AsyncMock(return_value=shown)),
             Blocks(house.pool),
             Mock(index=AsyncMock(return_value=layout)),
             self._block,
-            house.holds.unblock_seats,
+            self._unblock,
             turns,
         )
 
-    async def _block(self, event: str, seats: Sequence[int], areas: Mapping[str, int], kind: BlockKind) -> Refusals:
+    async def _unblock(self, event: str, layout: str, seats: Sequence[int]) -> Sequence[int]:
+        return await self.house.holds.under({event: layout}).unblock_seats(event, seats)
+
+    async def _block(
+        self, event: str, layout: str, seats: Sequence[int], areas: Mapping[str, int], kind: BlockKind
+    ) -> Refusals:
         state = seatmap.BYTE_HOUSE if kind == "house" else seatmap.BYTE_KILL
-        answer = await self.house.holds.block_seats(event, seats, areas, state)
+        answer = await self.house.holds.under({event: layout}).block_seats(event, seats, areas, state)
         return Refusals(answer.refused_seats, answer.refused_areas)
 
     async def block(self, *seats: int, floor: int = 0, kind: BlockKind = "house") -> None:
@@ -75,7 +84,7 @@ class Counter:
         """For a customer, without an end."""
         act, areas = Act("clara", "school class"), [("floor", "adult", floor)] if floor else []
         made = await self.holding.hold(
-            *(self.event, IDS, self.customer, "Kim", adults(*seats), areas, act),
+            *(self.event, NAMES, self.customer, "Kim", adults(*seats), areas, act),
             over_house=over_house,
             request="a" * 40,
         )
@@ -88,14 +97,14 @@ class Counter:
         return Asked(counter=counter, request=(request * 64)[:64], **more)
 
     async def sell_hold(self, hold: str, tender: Tender = "cash", **more: Any) -> Booking | Refusal:
-        return await self.selling.sell_hold(self.event, hold, self.asked(tender, **more), self.house.quote)
+        return await self.selling.sell_hold(self.event, hold, self.asked(tender, **more), self.house.quoting)
 
     async def sell(
         self, *seats: int, floor: int = 0, tender: Tender = "cash", over_house: bool = True, **more: Any
     ) -> Booking | Refusal:
         areas = [("floor", "adult", floor)] if floor else []
         return await self.selling.sell_places(
-            *(self.event, IDS, adults(*seats), areas, self.asked(tender, **more), self.house.quote),
+            *(self.event, NAMES, adults(*seats), areas, self.asked(tender, **more), self.house.quoting),
             over_house=over_house,
         )
 

@@ -138,7 +138,7 @@ class Actor:
             return
         booking = await self.ask(
             lambda worker: worker.checkout.book(
-                self.event, self.name, held.hold, ANNA, house.quote, key="k", expected_amount=None
+                self.event, self.name, held.hold, ANNA, house.quoting, key="k", expected_amount=None
             )
         )
         if not isinstance(booking, Booking):

@@ -122,7 +122,7 @@ async def two_checkouts_of_a_hold(house: BookingHouse, event: str) -> None:
     booking, other = await buy(house, event, 3), house.checkout.booking_id("anna", "other")
     mark = await house.holds.checkout_hold(event, "anna", booking.hold, other)
     if isinstance(mark, Changed):
-        outcome = await house.checkout._claim(event, mark, ANNA, house.quote, other, None)
+        outcome = await house.checkout._claim(event, mark, ANNA, house.quoting, other, None)
         await house.checkout._conclude(event, mark, ANNA, other, None, outcome)
     await house.holds.release_hold(event, "anna", booking.hold)
     await house.try_hold(event, 3, holder="ben")

@@ -12,7 +12,7 @@ from inventory_house import SECRET, refused
 
 from lml_live import limits, values
 from lml_live.booking.bookings import Booking
-from lml_live.booking.checkout import Checkout, Quoted
+from lml_live.booking.checkout import Checkout, Quoted, Quoting
 from lml_live.booking.payment_queue import PaymentQueue
 from lml_live.booking.payments import AMOUNT_MAX, judge_amount, sells_nothing, stripe_amount
 from lml_live.inventory.records import Record
@@ -84,11 +84,13 @@ async def test_yen_and_kronur_reach_stripe_in_its_units(house: BookingHouse) -> 
         event = await house.open_event()
         await house.pool.execute("UPDATE event SET currency = $2 WHERE id = $1", event, currency)
 
-        def quote(name: str, record: Record, currency: str = currency) -> Quoted:
-            return Quoted(house.quote(name, record).lines, currency, 1)
+        def quote(record: Record, currency: str = currency) -> Quoted:
+            return Quoted(house.quote(record).lines, currency, 1)
 
         hold = await house.take(event, seat, holder=holder)
-        made = await house.checkout.book(event, holder, hold, ANNA, quote, key="k", expected_amount=4_750)
+        made = await house.checkout.book(
+            event, holder, hold, ANNA, Quoting(house.quoting.layout, quote), key="k", expected_amount=4_750
+        )
         assert isinstance(made, Booking)
         assert (made.amount, made.currency) == (4_750, currency)
         intents = (await house.double.steering.ledger()).intents
@@ -107,11 +109,11 @@ async def test_without_a_provider_only_what_costs_nothing_is_had(house: BookingH
         judge_amount=sells_nothing,
     )
     hold = await house.take(event, 3, floor=1)
-    answer = await checkout.book(event, "anna", hold, ANNA, house.quote, key="k", expected_amount=None)
+    answer = await checkout.book(event, "anna", hold, ANNA, house.quoting, key="k", expected_amount=None)
     assert "not set up" in refused(answer, "unavailable").message
     assert await house.reasons(event, hold) == [("active", "own")]
     house.price = 0
-    made = await checkout.book(event, "anna", hold, ANNA, house.quote, key="k", expected_amount=0)
+    made = await checkout.book(event, "anna", hold, ANNA, house.quoting, key="k", expected_amount=0)
     assert isinstance(made, Booking)
     assert made.state == "confirmed"
     await house.assert_right(event)

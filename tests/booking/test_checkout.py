@@ -17,9 +17,10 @@ from inventory_house import held, refused, seat_id
 from waiting import eventually
 
 from lml_live.booking.bookings import Booking
-from lml_live.booking.checkout import Buyer
+from lml_live.booking.checkout import Buyer, Quoted, Quoting
 from lml_live.errors import Unavailable
 from lml_live.inventory import seatmap
+from lml_live.inventory.records import Record
 
 FREE, HELD, SOLD = seatmap.BYTE_AVAILABLE, seatmap.BYTE_HELD, seatmap.BYTE_SOLD
 
@@ -101,18 +102,18 @@ async def test_a_price_that_changes_under_the_mark_is_refused_and_the_hold_comes
     hold = await house.take(event, 3)
     prices = iter([PRICE, PRICE + 1])
 
-    def quote(name: str, record: object) -> object:
+    def quote(record: Record) -> Quoted:
         house.price = next(prices)
-        return house.quote(name, record)  # type: ignore[arg-type]
+        return house.quote(record)
 
     answer = await house.checkout.book(
         event,
         "anna",
         hold,
         ANNA,
-        quote,
+        Quoting(house.quoting.layout, quote),
         key="k",
-        expected_amount=PRICE,  # type: ignore[arg-type]
+        expected_amount=PRICE,
     )
     refused(answer, "price_changed")
     assert await house.reasons(event, hold) == [
@@ -148,7 +149,7 @@ async def claim_only(house: BookingHouse, event: str, hold: str, key: str = "k")
     checkout = house.new_checkout(house.completer)
     checkout._completer = type("Dead", (), {"hurry": staticmethod(die)})()
     with pytest.raises(ConnectionAbortedError):
-        await checkout.book(event, "anna", hold, ANNA, house.quote, key=key, expected_amount=None)  # type: ignore[arg-type]
+        await checkout.book(event, "anna", hold, ANNA, house.quoting, key=key, expected_amount=None)  # type: ignore[arg-type]
     booking = await house.bookings.load(checkout.booking_id("anna", key))
     assert booking is not None
     return booking
@@ -321,7 +322,7 @@ async def test_a_key_that_made_another_booking_is_refused(house: BookingHouse, e
     email = "ben@example.org" if other == "email" else ANNA.email
     amount = PRICE + 1 if other == "amount" else PRICE
     answer = await house.checkout.book(
-        event, "anna", second, Buyer(name, email), house.quote, key="k", expected_amount=amount
+        event, "anna", second, Buyer(name, email), house.quoting, key="k", expected_amount=amount
     )
     refused(answer, "idempotency_mismatch")
     assert (await house.records(event))[second].state == ("active" if other == "hold" else "checkout")

@@ -65,7 +65,7 @@ async def test_a_checkout_under_way_is_followed_once_it_is_claimed(
     held(await house.holds.checkout_hold(event, "anna", hold, booking))
     assert await handing.begin("anna", ACCOUNT) == Handed((), {hold: "hold_in_checkout"}, (), complete=False)
     made = await house.checkout.book(
-        event, "anna", hold, Buyer("Anna", "anna@example.org"), house.quote, key="k", expected_amount=None
+        event, "anna", hold, Buyer("Anna", "anna@example.org"), house.quoting, key="k", expected_amount=None
     )
     assert isinstance(made, Booking), made
     assert await owners(house, event, hold) == ("anna", "anna")

@@ -16,8 +16,10 @@ from booking_house import ANNA, PRICE, BookingHouse
 from inventory_house import refused
 
 from lml_live.booking import stripe_payments
+from lml_live.booking.checkout import Quoted, Quoting
 from lml_live.infra import postgres
 from lml_live.infra.postgres import Connection, Pool
+from lml_live.inventory.records import Record
 
 _inside: ContextVar[bool] = ContextVar("_inside", default=False)
 """Whether this task, or the one that began it, has a transaction open."""
@@ -92,12 +94,15 @@ async def run_out(house: BookingHouse, event: str) -> None:
 async def be_refused(house: BookingHouse, event: str) -> None:
     hold, prices = await house.take(event, 3), iter([PRICE, PRICE + 1])
 
-    def quote(name: str, record: Any) -> Any:
+    def quote(record: Record) -> Quoted:
         house.price = next(prices)
-        return house.quote(name, record)
+        return house.quote(record)
 
     refused(
-        await house.checkout.book(event, "anna", hold, ANNA, quote, key="k", expected_amount=PRICE), "price_changed"
+        await house.checkout.book(
+            event, "anna", hold, ANNA, Quoting(house.quoting.layout, quote), key="k", expected_amount=PRICE
+        ),
+        "price_changed",
     )
 
 

@@ -192,7 +192,7 @@ async def test_where_more_are_paying_than_can_be_served_in_time_nothing_is_claim
         hold = await house.take(event, seat, holder=f"h{seat}")
         queue._looked = 0.0
         try:
-            made = await checkout.book(event, f"h{seat}", hold, ANNA, house.quote, key="k", expected_amount=None)
+            made = await checkout.book(event, f"h{seat}", hold, ANNA, house.quoting, key="k", expected_amount=None)
             answers.append(made.state)  # type: ignore[union-attr]
         except Overloaded as error:
             answers.append(error.retry_after_ms)
@@ -237,7 +237,7 @@ async def claim(house: BookingHouse, event: str, count: int) -> None:
     for seat in range(count):
         holder = f"h{seat}"
         hold = await house.take(event, seat, holder=holder)
-        await checkout.book(event, holder, hold, ANNA, house.quote, key="k", expected_amount=None)
+        await checkout.book(event, holder, hold, ANNA, house.quoting, key="k", expected_amount=None)
 
 
 async def refused_of(house: BookingHouse) -> int:

@@ -73,7 +73,7 @@ async def test_a_wrong_key_fails_no_booking_and_says_what_to_do(
     hold = await house.take(event, 3)
     checkout = house.new_checkout(locked_out)
     with caplog.at_level(logging.WARNING):
-        booking = await checkout.book(event, "anna", hold, ANNA, house.quote, key="k", expected_amount=None)
+        booking = await checkout.book(event, "anna", hold, ANNA, house.quoting, key="k", expected_amount=None)
     assert isinstance(booking, Booking)
     assert (booking.state, booking.client_secret) == ("pending_payment", None)
     assert (await house.states(event))[3] == seatmap.BYTE_HELD
@@ -95,7 +95,7 @@ async def test_a_wrong_key_until_the_time_is_up_keeps_the_seat_until_stripe_says
 ) -> None:
     hold = await house.take(event, 3)
     checkout = house.new_checkout(locked_out)
-    booking = await checkout.book(event, "anna", hold, ANNA, house.quote, key="k", expected_amount=None)
+    booking = await checkout.book(event, "anna", hold, ANNA, house.quoting, key="k", expected_amount=None)
     assert isinstance(booking, Booking)
     await house.run_out(booking)
     await locked_out.turn()

@@ -56,7 +56,9 @@ class Inventory:
     async def changed(self, event_id: str) -> None:
         self.told.append(event_id)
 
-    async def block(self, event_id: str, seats: Sequence[int], areas: Mapping[str, int], kind: BlockKind) -> Refusals:
+    async def block(
+        self, event_id: str, layout: str, seats: Sequence[int], areas: Mapping[str, int], kind: BlockKind
+    ) -> Refusals:
         if self.away:
             raise Unavailable("The inventory is away.")
         self.asked.set()
@@ -70,7 +72,7 @@ class Inventory:
             raise Unavailable("It was done, and nobody heard it.")
         return Refusals(tuple(sorted(refused)), full)
 
-    async def unblock(self, event_id: str, seats: Sequence[int]) -> tuple[int, ...]:
+    async def unblock(self, event_id: str, layout: str, seats: Sequence[int]) -> tuple[int, ...]:
         if self.away:
             raise Unavailable("The inventory is away.")
         refused = set(seats) - self.blocked

@@ -81,7 +81,8 @@ ELSEWHERE = {
     "own_places": "tells what a record has",
     "find_hold": "a plain read of a record",
     "find_hold_and_epoch": "the same",
-    "seat_ids": "reads the layout only",
+    "seat_names": "reads the layout only",
+    "under": "calls nothing: tests/gateway/test_layout_race.py",
     "find_holds": "plain reads of a book",
 }
 """What no rule calls, and why not."""

@@ -37,38 +37,32 @@ class Book:
             await self.waiting[-1].wait()
         return self.judge([seat for seat, _type in seats])
 
+    def under(self, layouts: dict[str, str]) -> "Book":
+        assert layouts == {_event().id: INDEX.hash}
+        return self
+
     async def find_key(self, *_: Any, **__: Any) -> None:
         return None
-
-
-class Desks:
-    """The desks behind the acts: one."""
-
-    def __init__(self) -> None:
-        event = _event()
-        self.one = Desk(event, PriceTable(event.price_list()), INDEX, "/layout", TYPES, {}, plan_layout(INDEX))
-
-    async def desk(self, _event: str) -> Desk:
-        return self.one
 
 
 class Stand:
     """`best` of one worker, whose room hears of what `hear` tells it."""
 
     def __init__(self) -> None:
-        self.book = Book()
+        self.book, event = Book(), _event()
+        self.desk = Desk(event, PriceTable(event.price_list()), INDEX, "/layout", TYPES, {}, plan_layout(INDEX))
         self.room = Room(make_sale(), 0, bytes(SEATS), {})
         feed = Feed(None, tick_ms=50)  # type: ignore[arg-type]  # nothing here reads a book
         feed.rooms["e"] = self.room
         self.read = 0
         feed.read_ahead = self.read_ahead  # type: ignore[method-assign]
-        self.best = BestSeats(Acts(Desks(), self.book), feed)  # type: ignore[arg-type]
+        self.best = BestSeats(Acts(None, self.book), feed)  # type: ignore[arg-type]
 
     async def read_ahead(self, _event: str) -> None:
         self.read += 1
 
     async def ask(self, quantity: int = 2, **wish: Any) -> Changed | Refusal:
-        return await self.best.hold_best("e", "anna", wire.BestWish(quantity=quantity, **wish))
+        return await self.best.hold_best(self.desk, "anna", wire.BestWish(quantity=quantity, **wish))
 
     def hear(self, *seats: int) -> None:
         """The log's next entry: these are held."""
