@@ -5,6 +5,7 @@ is in `preparing`.
 """
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import socket
@@ -209,8 +210,8 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
         async def unblock(event: str, layout: str, seats: Sequence[int]) -> Sequence[int]:
             return await holds.under({event: layout}).unblock_seats(event, seats)
 
-        async def held(event: str) -> tuple[int, ...]:
-            return held_seats((await book.read_inventory(event))[2])
+        async def held(event: str, layout: str) -> tuple[int, ...]:
+            return held_seats((await book.under({event: layout}).read_inventory(event))[2])
 
         trail = Trail(pool)
 
@@ -456,14 +457,10 @@ async def _end(task: "asyncio.Task[None]") -> None:
 async def _listen(dsn: str, live: Live, upkeep: Upkeep) -> None:
     """Hears of changed events (`NOTIFY event_changed`) until cancelled; after a break everything is looked at anew."""
     heard: asyncio.Queue[str] = asyncio.Queue(limits.NOTICES_MAX)
-    missed = True
 
     def hear(_connection: object, _pid: int, _channel: str, event: object) -> None:
-        nonlocal missed
-        try:
+        with contextlib.suppress(asyncio.QueueFull):  # the rooms' own check finds what is dropped here
             heard.put_nowait(str(event))
-        except asyncio.QueueFull:
-            missed = True
 
     while True:
         try:
@@ -473,13 +470,10 @@ async def _listen(dsn: str, live: Live, upkeep: Upkeep) -> None:
             continue
         try:
             await connection.add_listener(CHANNEL, hear)
-            missed = True
+            for event in list(live.feed.rooms):
+                hear(None, 0, CHANNEL, event)
+            upkeep.look_again()  # a sale that opened meanwhile has no room yet
             while not connection.is_closed():
-                if missed:
-                    missed = False
-                    for event in {*live.feed.rooms, *live.acts.desks.known}:
-                        await live.refresh(event)
-                    upkeep.look_again()  # a sale that opened meanwhile is known to nobody yet
                 try:
                     event = await asyncio.wait_for(heard.get(), limits.NOTICES_RETRY_SECONDS)
                 except TimeoutError:

@@ -22,8 +22,8 @@ WHERE e.id = $1;
 SELECT id FROM event WHERE number = $1;
 
 -- name: list_sales_to_sweep
--- Every event that has an inventory, for the sweep and for the check that no change of its rules was missed.
-SELECT id, revision, epoch, state FROM event WHERE epoch > 0 ORDER BY id;
+-- Every event that has an inventory, for the sweep and for the check that no change of its rules or prices was missed.
+SELECT id, revision, prices_version, epoch, state FROM event WHERE epoch > 0 ORDER BY id;
 
 -- name: list_sales_to_check
 -- Every event that has an inventory and whose sale is not over, to be compared with Redis.

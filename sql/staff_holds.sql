@@ -18,6 +18,10 @@ SELECT pg_advisory_xact_lock_shared(7202, (SELECT number FROM event WHERE id = $
 -- The event's epoch, to be compared with the one in which the inventory did the act.
 SELECT epoch FROM event WHERE id = $1;
 
+-- name: load_layout
+-- The hash of the event's layout, to be compared with the one by which seats were named.
+SELECT layout_hash FROM event WHERE id = $1;
+
 -- name: begin_hold
 -- Notes what is about to be asked of the inventory; a repetition finds the first one's row.
 INSERT INTO staff_hold (hold_id, event_id, holder, customer, reason, staff_id,

@@ -273,3 +273,44 @@ def test_no_two_modules_of_the_tests_have_one_name() -> None:
     """They are found by their names alone: of two, whoever imports gets that which was imported first."""
     names = Counter(path.name for path in (ROOT / "tests").rglob("*.py") if path.name != "conftest.py")
     assert [name for name, count in names.items() if count > 1] == []
+
+
+BY_INDEX = {
+    *("hold_seats", "add_to_hold", "replace_hold", "find_key", "release_hold", "extend_hold", "read_hold"),
+    *("read_holds", "checkout_hold", "block_seats", "unblock_seats", "assign_seats", "open_seats", "move_hold"),
+    *("hold_for_customer", "withdraw_hold", "take_for_sale", "undo_taking", "own_places", "find_hold", "find_holds"),
+    *("find_hold_and_epoch", "seat_bytes", "hold_group", "move_group", "release_group", "extend_group"),
+}
+"""What the inventory is asked that names seats by their indexes in a layout, or answers them."""
+OF_NO_LAYOUT = {
+    ("gateway/live", "self.acts.holds.read_holds"): "the holds' epoch is held against the room's",
+    ("gateway/staff_requests", "self._acts.holds.read_holds"): "asks for the epoch alone",
+    ("backoffice/allotting", "self._inventory.assign_seats"): "places of areas",
+    ("backoffice/selling", "self._inventory.find_hold"): "asks for the holder alone",
+    ("booking/completer", "self.undo_taking"): "names no seats",
+}
+READS = re.compile(r"\b(under|_under|holds_of)\(")
+
+
+def test_who_names_a_seat_by_index_says_by_which_layout() -> None:
+    """docs/decisions/039: through `under`, or by a name that what it answers was given."""
+    found = set[tuple[str, str]]()
+    modules = [PACKAGE / "wiring.py", *(path for room in ("booking", "backoffice", "gateway") for path in walk(room))]
+    for path in modules:
+        name = path.relative_to(PACKAGE).with_suffix("").as_posix()
+        functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+        for scope in (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, functions)):
+            inside = list(ast.walk(scope))
+            given = [one for one in inside if isinstance(one, ast.Assign) and READS.search(ast.unparse(one.value))]
+            reading = {part.id for one in given for part in ast.walk(one.targets[0]) if isinstance(part, ast.Name)}
+            for call in (one.func for one in inside if isinstance(one, ast.Call)):
+                if isinstance(call, ast.Attribute) and call.attr in BY_INDEX:
+                    asked = ast.unparse(call.value)
+                    rows = asked in ("self._rows", "self._blocks")  # PostgreSQL's, by seat id
+                    if not (rows or asked in reading or READS.search(asked)):
+                        found.add((name, f"{asked}.{call.attr}"))
+    assert found == OF_NO_LAYOUT.keys()
+
+
+def walk(room: str) -> list[Path]:
+    return sorted((PACKAGE / room).glob("*.py"))

@@ -41,6 +41,12 @@ async def expect_epoch(connected: Connection, event: str, epoch: int) -> None:
         raise Unavailable("The seat map is being restored.", retry_after_ms=limits.RETRY_AFTER_MS)
 
 
+async def has_layout(connected: Connection, event: str, layout: str) -> bool:
+    """Whether the event is on the layout of this hash, which it then is until the transaction ends."""
+    await connected.execute(_SQL["lock_event_shared"], event)
+    return bool(await connected.fetchval(_SQL["load_layout"], event) == layout)
+
+
 async def write_changes(
     connected: Connection,
     event: str,

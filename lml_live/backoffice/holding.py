@@ -27,6 +27,7 @@ from lml_live.backoffice.hold_rows import (
     columns_of,
     count_places,
     expect_epoch,
+    has_layout,
     house_seats,
     write_changes,
 )
@@ -36,6 +37,7 @@ from lml_live.errors import NotFound, Unavailable
 from lml_live.infra import postgres
 from lml_live.infra.postgres import Pool
 from lml_live.inventory.answers import Changed, Refusal
+from lml_live.inventory.book import other_layout
 from lml_live.inventory.staff_holds import StaffHolds, Undone
 from lml_live.inventory.wishes import NO_BLOCKS, AreaBlock, AreaBlocks, AreaWishes, SeatNames
 from lml_live.pricing.blocks import load_area_blocks, use_up_places
@@ -104,11 +106,16 @@ class Holding:
         async with postgres.transaction(self._pool) as connected:
             if not await connected.fetchval(_SQL["is_customer"], holder):
                 raise NotFound("There is no such customer.")
-            columns = columns_of(names.seat_ids, sorted(seats), areas)
-            row = (hold, event, holder, customer, act.reason, act.staff)
-            await connected.execute(_SQL["begin_hold"], *row, *columns)
-            if await connected.fetchval(_SQL["lock_state"], hold) == "ended":
-                return _ENDED
+            is_current = await has_layout(connected, event, names.layout)
+            if is_current:
+                columns = columns_of(names.seat_ids, sorted(seats), areas)
+                row = (hold, event, holder, customer, act.reason, act.staff)
+                await connected.execute(_SQL["begin_hold"], *row, *columns)
+                if await connected.fetchval(_SQL["lock_state"], hold) == "ended":
+                    return _ENDED
+        if not is_current:
+            await self._inventory.read_anew(event)
+            raise other_layout()
         # What uses up blocks takes turns with those who block, lest it uses up a block that is newer than its hold.
         async with self._turns.take(event) if over_house else nullcontext():
             return await self._take(event, names, hold, holder, seats, areas, act, over_house=over_house)

@@ -30,7 +30,8 @@ _WORDS: Final = {"claimed": "is in a checkout", "sold": "is sold", "held": "is h
 class LayoutChange:
     """Moves events from one version of their layout to another.
 
-    `read_held` answers the seats that are held in the inventory, by index; `distrust` closes it, to be built anew.
+    `read_held` answers the seats of an event that are held in the inventory, by index in the layout of a hash, and
+    raises `Unavailable` where the event is on another; `distrust` closes it, to be built anew.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class LayoutChange:
         pool: Pool,
         catalogue: Catalogue,
         layouts: DeployedLayouts,
-        read_held: Callable[[str], Awaitable[Iterable[int]]],
+        read_held: Callable[[str, str], Awaitable[Iterable[int]]],
         distrust: Callable[[str], Awaitable[None]],
     ) -> None:
         self._pool = pool
@@ -105,7 +106,7 @@ class LayoutChange:
         """The seats held now that the new layout has not."""
         if not event.epoch:
             return {}
-        held = await self._read_held(event.id)
+        held = await self._read_held(event.id, event.layout_hash)
         old = await self._layouts.index(event.layout_id, event.layout_version, event.layout_hash)
         ids = [old.seat_ids[seat] for seat in held if seat < old.seat_count]
         return {seat_id: "held" for seat_id in ids if seat_id not in layout.index_of}

@@ -23,7 +23,7 @@ Wishes = tuple[Sequence[wire.SeatWish], Mapping[str, wire.AreaWish]]
 
 
 class Acts:
-    """Holder acts on one house's events, each by the desk at which it was read what is asked for.
+    """Holder acts on one house's events, each by the desk at which the request was read.
 
     Answers as `inventory.holds` does; raises `NotFound`, and `Unavailable`, also where the event is on another layout
     than the desk.

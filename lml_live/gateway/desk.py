@@ -4,7 +4,7 @@ Desks are cached and replaced whole; one is never changed. Two reads of one even
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -233,8 +233,6 @@ def show_areas(areas: Mapping[str, AreaCounts]) -> dict[str, wire.AreaCounts]:
 _NO_PRICE: Final = Refusal("invalid_message", "There is no such price type for this category.")
 
 
-FindSale = Callable[[str], Sale | None]
-"""Answers an event's facts, as far as the inventory knows them already."""
 LoadLayout = Callable[[str, int, str], Awaitable[LayoutIndex]]
 """Answers the index of a layout version by its id and version, if it has the hash that the event was made on."""
 LayoutUrl = Callable[[str, str], str]
@@ -242,11 +240,19 @@ LayoutUrl = Callable[[str, str], str]
 
 
 class Desks:
-    """The desks of all events that this worker was asked for."""
+    """The desks of all events that this worker was asked for.
+
+    The inventory hears of a changed event in several ways; a desk that is of other facts than those is read again.
+    """
 
     def __init__(
-        self, catalogue: Catalogue, load_layout: LoadLayout, layout_url: LayoutUrl, find_sale: FindSale
+        self,
+        catalogue: Catalogue,
+        load_layout: LoadLayout,
+        layout_url: LayoutUrl,
+        find_sale: Callable[[str], Sale | None],
     ) -> None:
+        """`find_sale` answers an event's facts, as far as the inventory knows them already."""
         self._find_sale = find_sale
         self._catalogue = catalogue
         self._load_layout = load_layout
@@ -257,15 +263,10 @@ class Desks:
         """By layout hash: the events of a season share one, which takes a fifth of a second to make."""
         self._planning = asyncio.Lock()
 
-    @property
-    def known(self) -> Collection[str]:
-        """The events whose desks are in the cache."""
-        return self._desks.keys()
-
     async def desk(self, event: str) -> Desk:
         """An event's desk. Raises `NotFound`, `Unavailable`."""
         known, sale = self._desks.get(event), self._find_sale(event)
-        if known is None or (sale is not None and sale.layout_hash != known.layout.hash):
+        if known is None or (sale is not None and _is_of_another(sale, known.event)):
             return await self.reload(event)
         return known
 
@@ -308,3 +309,9 @@ class Desks:
                 # In a thread: 200,000 seats would hold up every socket for a fifth of a second.
                 plan = self._plans[layout_hash] = await asyncio.to_thread(plan_layout, layout)
             return plan
+
+
+def _is_of_another(sale: Sale, event: Event) -> bool:
+    """Whether the facts are of another layout, other rules or other prices than the event as it was read."""
+    known = (event.layout_hash, event.revision, event.prices_version)
+    return (sale.layout_hash, sale.revision, sale.prices_version) != known

@@ -32,8 +32,8 @@ class Ask(Struct, frozen=True):
     """Whether the same seats are asked of other events, in the words of one layout version."""
 
 
-class Done(Struct, frozen=True):
-    """What became of an act, and the desks of its events: by these it was read what was asked, and is told what is."""
+class GroupDone(Struct, frozen=True):
+    """What became of an act, and the desks of its events, at which the request was read and is to be answered."""
 
     outcome: GroupChanged | GroupRefusal
     desks: Mapping[str, Desk]
@@ -76,15 +76,15 @@ class GroupActs:
         origin: str = "",
         through: str = WEB,
         address: str = "",
-    ) -> Done:
+    ) -> GroupDone:
         """Takes what is asked of every event, or nothing, through one sales channel. Shared seats were read by the
         layout of the desk `at`."""
         desks = await self._desks([ask.event for ask in asks], at)
         wishes = _read_asks(desks, group, asks, at, through)
         if isinstance(wishes, GroupRefusal):
-            return Done(wishes, desks)
+            return GroupDone(wishes, desks)
         holds = self._under(desks)
-        return Done(await holds.hold_group(holder, wishes, key=key, origin=origin, address=address), desks)
+        return GroupDone(await holds.hold_group(holder, wishes, key=key, origin=origin, address=address), desks)
 
     async def move(
         self,
@@ -98,28 +98,39 @@ class GroupActs:
         origin: str = "",
         through: str = WEB,
         address: str = "",
-    ) -> Done:
+    ) -> GroupDone:
         """Makes of these holds what is asked of the events, or changes nothing."""
-        moved, their_desks = await self._by_event(group, holds)
+        moved, their_desks = await self._by_event(group, holds, at)
         desks = await self._desks([ask.event for ask in asks], at)
         wishes = _read_asks(desks, group, asks, at, through)
         desks = {**their_desks, **desks}
         if isinstance(wishes, GroupRefusal):
-            return Done(wishes, desks)
+            return GroupDone(wishes, desks)
         inventory = self._under(desks)
-        return Done(await inventory.move_group(holder, moved, wishes, key=key, origin=origin, address=address), desks)
+        return GroupDone(
+            await inventory.move_group(holder, moved, wishes, key=key, origin=origin, address=address), desks
+        )
 
-    async def release(self, group: str, holder: str, holds: Sequence[str], *, origin: str = "") -> Done:
+    async def release(
+        self, group: str, holder: str, holds: Sequence[str], *, at: Desk | None = None, origin: str = ""
+    ) -> GroupDone:
         """Gives all of these holds back, or none."""
-        ended, desks = await self._by_event(group, holds)
-        return Done(await self._under(desks).release_group(holder, ended, origin=origin), desks)
+        ended, desks = await self._by_event(group, holds, at)
+        return GroupDone(await self._under(desks).release_group(holder, ended, origin=origin), desks)
 
     async def extend(
-        self, group: str, holder: str, holds: Sequence[str], *, key: str | None = None, origin: str = ""
-    ) -> Done:
+        self,
+        group: str,
+        holder: str,
+        holds: Sequence[str],
+        *,
+        key: str | None = None,
+        at: Desk | None = None,
+        origin: str = "",
+    ) -> GroupDone:
         """Puts the deadlines of all of these holds off, or of none."""
-        extended, desks = await self._by_event(group, holds)
-        return Done(await self._under(desks).extend_group(holder, extended, key=key, origin=origin), desks)
+        extended, desks = await self._by_event(group, holds, at)
+        return GroupDone(await self._under(desks).extend_group(holder, extended, key=key, origin=origin), desks)
 
     async def own_holds(
         self, group: str, holder: str, *, limit: int, after: tuple[datetime, str] | None
@@ -148,10 +159,11 @@ class GroupActs:
         """The desks of events, by id; `at` is that of its own. Raises `invalid_message` where one is named twice."""
         if len(set(events)) < len(events):
             raise Refused("invalid_message", "An event is named twice.")
-        desks = dict(zip(events, await asyncio.gather(*map(self._acts.desks.desk, events)), strict=True))
-        if at is not None and at.event.id in desks:
-            desks[at.event.id] = at
-        return desks
+        found = await asyncio.gather(*(self._desk(event, at) for event in events))
+        return dict(zip(events, found, strict=True))
+
+    async def _desk(self, event: str, at: Desk | None) -> Desk:
+        return at if at is not None and at.event.id == event else await self._acts.desks.desk(event)
 
     async def ask(
         self, desk: Desk, holder: str, request: wire.GroupRequest, origin: str, through: str, address: str
@@ -181,9 +193,9 @@ class GroupActs:
                     address=address,
                 )
             case wire.ReleaseGroup():
-                done = await self.release(group, holder, request.holds, origin=origin)
+                done = await self.release(group, holder, request.holds, at=desk, origin=origin)
             case wire.ExtendGroup():
-                done = await self.extend(group, holder, request.holds, origin=origin)
+                done = await self.extend(group, holder, request.holds, at=desk, origin=origin)
         outcome = done.outcome
         if isinstance(outcome, GroupRefusal):
             return wire.Error(
@@ -208,16 +220,20 @@ class GroupActs:
         )
         return wire.GroupChanged(id=request.id, holds=changed, now_ms=outcome.now_ms)
 
-    async def _by_event(self, group: str, holds: Sequence[str]) -> tuple[dict[str, str], dict[str, Desk]]:
-        """Hold ids and desks by event. Raises `hold_not_found`, `different_group`, `invalid_message` for two of one
-        event."""
+    async def _by_event(
+        self, group: str, holds: Sequence[str], at: Desk | None
+    ) -> tuple[dict[str, str], dict[str, Desk]]:
+        """Hold ids and desks by event; `at` is that of its own.
+
+        Raises `hold_not_found`, `different_group`, `invalid_message` for two of one event.
+        """
         by_event: dict[str, str] = {}
         desks: dict[str, Desk] = {}
         for hold in holds:
             desk = await self._acts.desk_of_hold(hold)
             if desk.event.group != group:
                 raise Refused("different_group", "A hold is of an event of another group.")
-            by_event[desk.event.id], desks[desk.event.id] = hold, desk
+            by_event[desk.event.id], desks[desk.event.id] = hold, await self._desk(desk.event.id, at)
         if len(by_event) < len(holds):
             raise Refused("invalid_message", "One step changes at most one hold of each event.")
         return by_event, desks

@@ -114,7 +114,6 @@ class Live(Listener):
             room = await self.feed.room(event)
             if room.sale.layout_hash == desk.layout.hash:
                 return self._audience(event, room, desk, view)
-            await self.acts.desks.reload(event)
             await self.feed.catch_up(event)
         raise other_layout()
 
@@ -131,10 +130,11 @@ class Live(Listener):
         """
         if not audience.is_current:
             raise other_layout()
-        if audience.view == view:
+        found = self._audience(audience.event, audience.room, audience.desk, view)
+        if found is audience:
             return audience
         self.leave(audience, subscriber)
-        return self.join(self._audience(audience.event, audience.room, audience.desk, view), subscriber)
+        return self.join(found, subscriber)
 
     async def welcome(self, audience: Audience, subscriber: Subscriber, session: Session, greet: Greet) -> None:
         """Answers `hello`: `resumed` where the replay is complete, else `welcome`. Raises `Unavailable`; and
@@ -268,7 +268,7 @@ class Live(Listener):
             audience.broadcast_message(wire.Bye(reason="layout", retry_after_ms=limits.BYE_MS))
             for subscriber in tuple(audience.subscribers):
                 subscriber.hang_up(wire.CLOSE_RESTART)
-            # Who comes now reads seats by another layout than they.
+            # Those who are told of what is read by the new layout are in another audience.
             if self.audiences.get((audience.event, audience.view)) is audience:
                 del self.audiences[audience.event, audience.view]
             return
@@ -286,7 +286,14 @@ class Live(Listener):
         self._start(self._announce(event))
 
     async def _announce(self, event: str) -> None:
-        desk = await self.acts.desks.reload(event)
+        """Tells everybody what an event is now, as soon as PostgreSQL says it."""
+        while True:
+            try:
+                desk = await self.acts.desks.reload(event)
+                break
+            except Unavailable as error:
+                log.warning("event %s changed and is told when it can be read: %s", event, error)
+            await asyncio.sleep(limits.NOTICES_RETRY_SECONDS)
         for audience in self.audiences_of(event):
             if audience.desk != desk and audience.desk.layout.hash == desk.layout.hash:
                 audience.desk = desk
@@ -300,6 +307,7 @@ class Live(Listener):
         except LmlError as error:
             # The layout is the same; what else changed is told when PostgreSQL is back.
             log.warning("event %s is welcomed anew with what was known of it: %s", audience.event, error)
+            self._start(self._announce(audience.event))
         # Not those that are not greeted yet, or were welcomed meanwhile by their own `hello`.
         waiting = [
             subscriber
@@ -341,12 +349,10 @@ class Live(Listener):
     async def refresh(self, event: str) -> None:
         """An event changed: its book is told before this returns, its sockets soon after. Raises nothing.
 
-        Should Redis or PostgreSQL be away, the rooms' own check finds the change later.
+        Should Redis or PostgreSQL be away, the check of the rooms and that of the sales (`Upkeep`) find the change.
         """
         try:
             await self.feed.refresh(event)
-            if event not in self.feed.rooms and event in self.acts.desks.known:
-                await self.acts.desks.reload(event)
         except LmlError as error:
             log.warning("event %s changed and is not told everywhere yet: %s", event, error)
 

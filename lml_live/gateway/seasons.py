@@ -21,7 +21,7 @@ from lml_live.gateway.bodies import (
     SeatIdPick,
 )
 from lml_live.gateway.desk import Desk
-from lml_live.gateway.groups import Ask, Done, GroupActs
+from lml_live.gateway.groups import Ask, GroupActs, GroupDone
 from lml_live.gateway.hold_answers import indexes_of
 from lml_live.gateway.holders import HolderServices
 from lml_live.gateway.idempotency import HEADER, read_key
@@ -157,7 +157,7 @@ def ask_by_ids(event: str, seats: Sequence[str | SeatIdPick], areas: wire.AreaWi
     return Ask(event, lambda desk: indexes_of(desk, seats), areas, shared)
 
 
-def answer_group(group: str, done: Done, *, status: int = 200) -> web.Response:
+def answer_group(group: str, done: GroupDone, *, status: int = 200) -> web.Response:
     """The holds as they are now, or the problem for a refusal, with the seats in the way by id."""
     outcome, desks = done.outcome, done.desks
     if isinstance(outcome, GroupRefusal):

@@ -81,7 +81,7 @@ class StaffRequests:
         """Every step bears being repeated: the name sees to it, as over REST."""
         event = desk.event.id
         if request.key is not None:
-            asked = msgspec.json.encode(replace(request, id=0), order="deterministic")
+            asked = msgspec.json.encode((replace(request, id=0), _words(desk, request)), order="deterministic")
             await self._keys.expect_same(staff, event, request.key, asked)
         named = _name(staff, event, type(request).__name__, request.key or secrets.token_hex(32))
         if isinstance(request, wire.HoldForCustomer):
@@ -119,7 +119,8 @@ class StaffRequests:
         done = await self._holding.release(event, desk.seat_names, request.hold, why, request=named)
         if done is not None:
             return done if isinstance(done, Refusal) else Changed(done.hold, None, done.epoch, done.seq, done.now_ms)
-        # Released before, and no hold comes back: of no seq of this epoch is anything else right.
+        # Released before, and no hold comes back: of no seq of this epoch is anything else right. What the member of
+        # staff holds himself is nothing; the answer has the epoch.
         own = await self._acts.holds.read_holds(event, staff)
         return Changed(request.hold, None, own.epoch, 0, own.now_ms)
 
@@ -129,7 +130,9 @@ class StaffRequests:
         event, wanted = desk.event.id, _select(desk, request)
         if isinstance(wanted, Refusal):
             return wanted
-        named = None if request.key is None else _name(staff, type(request).__name__, request.key)
+        named = None
+        if request.key is not None:
+            named = _name(staff, event, type(request).__name__, _words(desk, request), request.key)
         if isinstance(request, wire.Block):
             report = await self._blocking.block(event, wanted, request.kind, request.reason, staff, request=named)
             return wire.Blocked(**_told(desk, request, report))
@@ -144,6 +147,11 @@ class StaffRequests:
         opens_at = at_ms if at_ms is None or isinstance(at_ms, UnsetType) else to_datetime(at_ms)
         report = await self._allotting.assign(desk.event.id, request.channel, wanted, opens_at, request.reason, staff)
         return wire.Assigned(**_told(desk, request, report))
+
+
+def _words(desk: Desk, request: wire.StaffHoldRequest | wire.BlockRequest) -> str:
+    """The layout by which a request names seats: on another one, the same indexes are another request."""
+    return "" if isinstance(request, wire.ReleaseAnyHold) or not request.seats else desk.layout.hash
 
 
 def _select(desk: Desk, request: wire.BlockRequest | wire.AssignSeats) -> Selection | Refusal:

@@ -10,7 +10,7 @@ import copy
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from lml_live import limits
 from lml_live.errors import NotFound, Refused, Unavailable
@@ -34,7 +34,7 @@ from lml_live.inventory.together import Together
 log = logging.getLogger(__name__)
 
 SeatDirectory = Callable[[Sale], Awaitable[Mapping[str, int]]]
-"""Answers a sale's seat ids with their indexes; wiring hands in the venues' library."""
+"""Answers a sale's seat ids, by rising index, with their indexes; wiring hands in the venues' library."""
 
 _SQL: Final = postgres.statements("inventory")
 _ADOPT_BATCH: Final = 1_000
@@ -45,7 +45,7 @@ RESTORED: Final = "it is built anew. Was PostgreSQL restored from a backup? See 
 
 
 class Book:
-    """The books of all events, by event id. Facts about an event are cached; `forget` drops them."""
+    """The books of all events, by event id. Facts about an event are cached; `reload` reads them again."""
 
     def __init__(self, redis: Topology, pool: postgres.Pool, seat_directory: SeatDirectory) -> None:
         self.redis = redis
@@ -461,6 +461,18 @@ class Book:
         pipe = pipe or self.redis.nodes()[0]
         seconds, microseconds = await pipe.call("TIME")
         return int(seconds) * 1000 + int(microseconds) // 1000 + pipe.skew_ms
+
+
+class OfBook:
+    """Acts on events' books."""
+
+    _book: Book
+
+    def under(self, layouts: Mapping[str, str]) -> Self:
+        """The same acts, for who reads seat indexes by these layouts: see `Book.under`."""
+        found = copy.copy(self)
+        found._book = self._book.under(layouts)
+        return found
 
 
 def other_layout() -> Unavailable:

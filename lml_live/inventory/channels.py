@@ -4,7 +4,6 @@ PostgreSQL is told first (`backoffice.allotting` says in which order); adopt lay
 as `holds` does.
 """
 
-import copy
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -15,7 +14,7 @@ from lml_live.errors import Refused
 from lml_live.infra.redis import Part
 from lml_live.inventory import seatmap
 from lml_live.inventory.answers import Blocked, read_blocked
-from lml_live.inventory.book import Book
+from lml_live.inventory.book import Book, OfBook
 from lml_live.inventory.diffs import Allotments, AreaCounts
 from lml_live.inventory.records import Sale, pack
 
@@ -31,17 +30,11 @@ class Counts(Struct, frozen=True):
     allotments: Mapping[str, Allotments]
 
 
-class Channels:
+class Channels(OfBook):
     """What the inventory does for sales channels: one method a Lua script, and counting."""
 
     def __init__(self, book: Book) -> None:
         self._book = book
-
-    def under(self, layouts: Mapping[str, str]) -> "Channels":
-        """The same, for who reads seat indexes by these layouts: see `Book.under`."""
-        found = copy.copy(self)
-        found._book = self._book.under(layouts)
-        return found
 
     async def renew(self, event: str) -> None:
         """Reads the event's channels again, and tells the book that they are others."""

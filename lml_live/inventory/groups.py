@@ -5,7 +5,6 @@ call share what follows the event's number in their ids (docs/decisions/008). Ra
 `different_group` for events that cannot change in one step.
 """
 
-import copy
 import hashlib
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +16,7 @@ from lml_live import limits
 from lml_live.errors import Refused
 from lml_live.infra.redis import Part
 from lml_live.inventory.answers import STAFF_HOLD, Changed, Refusal, read_answer
-from lml_live.inventory.book import Book
+from lml_live.inventory.book import Book, OfBook
 from lml_live.inventory.holds import expect_open, is_staff_hold
 from lml_live.inventory.records import WEB, Sale, decode_record, pack
 from lml_live.inventory.wishes import AreaWishes, SeatWishes, Windows, hash_request, orphan_args
@@ -90,18 +89,12 @@ class EventChange(HoldNamed, frozen=True, kw_only=True):
     areas: Sequence[int | str] = ()
 
 
-class GroupHolds:
+class GroupHolds(OfBook):
     """A holder's acts over events of one group. `secret` makes hold ids, as in `Holds`."""
 
     def __init__(self, book: Book, secret: bytes) -> None:
         self._book = book
         self._key = hashlib.blake2b(secret, digest_size=32, person=b"lml group holds").digest()
-
-    def under(self, layouts: Mapping[str, str]) -> "GroupHolds":
-        """The same acts, for who reads seat indexes by these layouts: see `Book.under`."""
-        found = copy.copy(self)
-        found._book = self._book.under(layouts)
-        return found
 
     async def hold_group(
         self, holder: str, wishes: Sequence[EventWish], *, key: str | None, origin: str = "", address: str = ""

@@ -4,7 +4,6 @@ Raises `NotFound` for an event that is not there and `Unavailable` where Redis o
 changed, or the outcome is unknown: the same key makes a retry harmless).
 """
 
-import copy
 import hashlib
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +28,7 @@ from lml_live.inventory.answers import (
     read_changed,
     read_granted,
 )
-from lml_live.inventory.book import Book
+from lml_live.inventory.book import Book, OfBook
 from lml_live.inventory.records import (
     WEB,
     Record,
@@ -85,19 +84,13 @@ _SEATS_BOOK_AREAS_LOG: Final = ("seats", "book", "areas", "log")
 _BOOK_DEADLINES_LOG: Final = ("book", "deadlines", "log")
 
 
-class Holds:
+class Holds(OfBook):
     """The acts on holds. `secret` makes hold ids that nobody can guess and every worker computes alike."""
 
     def __init__(self, book: Book, secret: bytes) -> None:
         self._book = book
         # A key of its own, of the length that the hash takes, whatever the secret's is.
         self._key = hashlib.blake2b(secret, digest_size=32, person=b"lml hold ids").digest()
-
-    def under(self, layouts: Mapping[str, str]) -> "Holds":
-        """The same acts, for who reads seat indexes by these layouts: see `Book.under`."""
-        found = copy.copy(self)
-        found._book = self._book.under(layouts)
-        return found
 
     # --- The holder's acts
 
@@ -414,14 +407,20 @@ class Holds:
 
         `state` is the seat map's BYTE_HOUSE or BYTE_KILL.
         """
-        args: list[Part] = [self._book.skew_ms, origin, state, pack(sorted(seats)), pack_counts(areas)]
-        sale, answer = await self._book.run(event, "block_seats", _SEATS_BOOK_AREAS_LOG, lambda _: args)
+
+        def args(_: Sale) -> Sequence[Part]:
+            return [self._book.skew_ms, origin, state, pack(sorted(seats)), pack_counts(areas)]
+
+        sale, answer = await self._book.run(event, "block_seats", _SEATS_BOOK_AREAS_LOG, args)
         return read_blocked(sale, answer)
 
     async def unblock_seats(self, event: str, seats: Sequence[int], *, origin: str = "") -> tuple[int, ...]:
         """Puts at most a batch of blocked seats on sale again; answers those that were not blocked."""
-        args: list[Part] = [self._book.skew_ms, origin, pack(sorted(seats))]
-        _, answer = await self._book.run(event, "unblock_seats", ("seats", "book", "log"), lambda _: args)
+
+        def args(_: Sale) -> Sequence[Part]:
+            return [self._book.skew_ms, origin, pack(sorted(seats))]
+
+        _, answer = await self._book.run(event, "unblock_seats", ("seats", "book", "log"), args)
         refused: tuple[int, ...] = msgspec.msgpack.decode(answer[2], type=tuple[int, ...])
         return refused
 
@@ -431,7 +430,7 @@ class Holds:
         """A hold or a release, decided together with those that wait with it."""
         book = self._book
         for _ in range(limits.STAMP_TRIES):
-            sale = book.ready(event) or await book.prepare(event)
+            sale = await book.prepare(event)
             if sale is None:
                 continue
             try:

@@ -3,7 +3,6 @@
 The durable side, and the order of the two, is `backoffice.holding`. Raises as `holds` does.
 """
 
-import copy
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, Literal
 
@@ -15,7 +14,7 @@ from lml_live.errors import Refused, Unavailable
 from lml_live.infra.redis import Part
 from lml_live.inventory import seatmap
 from lml_live.inventory.answers import Changed, Refusal, read_answer, read_changed
-from lml_live.inventory.book import Book
+from lml_live.inventory.book import Book, OfBook
 from lml_live.inventory.holds import expect_open, staff_hold_id
 from lml_live.inventory.records import BOX_OFFICE, Record, Sale, counter_hold_id, decode_record, pack
 from lml_live.inventory.wishes import (
@@ -64,17 +63,11 @@ class Undone(Struct, frozen=True):
     lent: Mapping[str, int] = {}
 
 
-class StaffHolds:
+class StaffHolds(OfBook):
     """The acts of staff on anybody's holds."""
 
     def __init__(self, book: Book) -> None:
         self._book = book
-
-    def under(self, layouts: Mapping[str, str]) -> "StaffHolds":
-        """The same acts, for who reads seat indexes by these layouts: see `Book.under`."""
-        found = copy.copy(self)
-        found._book = self._book.under(layouts)
-        return found
 
     async def hold_id(self, event: str, request: str) -> str:
         """The id of the hold that a request (20 hex digits and more) makes: a repetition has the same."""
@@ -256,8 +249,11 @@ class StaffHolds:
         `areas` is what PostgreSQL has as blocked of areas: places that the hold was lent are blocked again, up to that.
         None where the record does not bear this booking in checkout: nothing was done.
         """
-        args: list[Part] = [self._book.skew_ms, hold, booking, pack(sorted(house)), pack_blocks(areas), ""]
-        sale, answer = await self._book.run(event, "undo_taking", _SEATS_BOOK_DEADLINES_AREAS_LOG, lambda _: args)
+
+        def args(_: Sale) -> Sequence[Part]:
+            return [self._book.skew_ms, hold, booking, pack(sorted(house)), pack_blocks(areas), ""]
+
+        sale, answer = await self._book.run(event, "undo_taking", _SEATS_BOOK_DEADLINES_AREAS_LOG, args)
         return None if answer[0] == b"nothing" else read_changed(sale, answer, hold)
 
     # --- Looking
@@ -266,11 +262,15 @@ class StaffHolds:
         """Has the event's inventory built anew from PostgreSQL. Raises `Unavailable`, for it is not there yet."""
         await self._book.distrust(event)
 
+    async def read_anew(self, event: str) -> None:
+        """Reads the event's facts again, which PostgreSQL has shown to be old."""
+        await self._book.reload(event)
+
     async def seat_names(self, event: str) -> SeatNames:
         """The seats of the event's layout."""
         sale = await self._book.sale(event)
         index_of = await self._book.seat_index(sale)
-        return SeatNames(sale.layout_hash, sorted(index_of, key=index_of.__getitem__))
+        return SeatNames(sale.layout_hash, list(index_of))
 
     async def find_hold(self, event: str, hold: str) -> Record | None:
         """Anybody's hold as it is now; None where there is none, or it is gone."""

@@ -59,8 +59,13 @@ def sweep_args(
 
 class _Swept(Struct, frozen=True):
     revision: int
+    prices_version: int
     epoch: int
     state: str
+
+    def is_of(self, sale: Sale) -> bool:
+        """Whether these facts are the newest there are."""
+        return (sale.revision, sale.prices_version, sale.epoch) == (self.revision, self.prices_version, self.epoch)
 
 
 class Upkeep:
@@ -252,11 +257,13 @@ class Upkeep:
     async def _list(self) -> None:
         async with postgres.connection(self._pool) as connection:
             rows = await connection.fetch(_SQL["list_sales_to_sweep"])
-        self._sales = {row["id"]: _Swept(row["revision"], row["epoch"], row["state"]) for row in rows}
+        self._sales = {
+            row["id"]: _Swept(row["revision"], row["prices_version"], row["epoch"], row["state"]) for row in rows
+        }
         self._look_at = {event: at for event, at in self._look_at.items() if event in self._sales}
         for event, swept in self._sales.items():
             known = self._book.known(event)
-            if known is not None and (known.revision, known.epoch) != (swept.revision, swept.epoch):
+            if known is not None and not swept.is_of(known):
                 await self._book.restamp(event)
 
     async def sweep(self, event: str) -> int:
@@ -281,14 +288,13 @@ class Upkeep:
     async def close_holds(self, event: str) -> int:
         """Frees every hold of a closed sale that is in no checkout, and answers how many holds that were."""
         freed, offset, round_freed = 0, 0, 0
-        sweep = (self._book.skew_ms, limits.SWEEP_BATCH)
         bounds = (limits.SWEEP_WORK_MAX, limits.UNTIL_RELEASED_MS)
         while True:
             _, answer = await self._book.run(
                 event,
                 "close_holds",
                 _KEYS,
-                lambda _, offset=offset: [*sweep, offset, *bounds],  # type: ignore[misc]
+                lambda _, offset=offset: [self._book.skew_ms, limits.SWEEP_BATCH, offset, *bounds],  # type: ignore[misc]
             )
             seen, ended = int(answer[1]), int(answer[2])
             freed += ended

@@ -48,7 +48,7 @@ class House:
         self.distrusted: list[str] = []
         self.change = LayoutChange(pool, self.catalogue, self.layouts, self._held, self._distrust)
 
-    async def _held(self, _: str) -> tuple[int, ...]:
+    async def _held(self, _: str, layout: str) -> tuple[int, ...]:
         return self.held
 
     async def _distrust(self, event: str) -> None:

@@ -82,6 +82,7 @@ ELSEWHERE = {
     "find_hold": "a plain read of a record",
     "find_hold_and_epoch": "the same",
     "seat_names": "reads the layout only",
+    "read_anew": "reads PostgreSQL only",
     "under": "calls nothing: tests/gateway/test_layout_race.py",
     "find_holds": "plain reads of a book",
 }

@@ -271,6 +271,9 @@ class CallRecorder:
     def ready(self, event: str) -> Sale:
         return self.facts()
 
+    async def prepare(self, event: str) -> Sale:
+        return self.facts()
+
     async def wait(self, sale: Sale, act: Act) -> list[Any]:
         """Where `Together` is: an act alone, by the names of its values."""
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
