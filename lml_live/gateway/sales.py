@@ -16,7 +16,7 @@ from lml_live.errors import InvalidInput, Violation
 from lml_live.gateway import wire
 from lml_live.gateway.acts import Acts
 from lml_live.gateway.bodies import SeatId, SeatIdPick
-from lml_live.gateway.bookings import BookingServices, BookingShown, Email, quoting, show_bookings
+from lml_live.gateway.bookings import BookingServices, Email, quoting, show_bookings
 from lml_live.gateway.callers import CLERKS, require_staff
 from lml_live.gateway.counter import find_desk, read_wishes
 from lml_live.gateway.desk import Desk
@@ -24,6 +24,7 @@ from lml_live.gateway.hold_answers import refused
 from lml_live.gateway.idempotency import request_seed
 from lml_live.gateway.operations import API, Operation, bind
 from lml_live.gateway.problems import read_body
+from lml_live.gateway.shown import BookingShown
 from lml_live.guard.staff import StaffDesk
 from lml_live.inventory.answers import Refusal
 from lml_live.pricing.events import Id, Name
