@@ -21,7 +21,7 @@ from lml_live.booking.payments import Payments
 from lml_live.booking.refunds import Refund, Refunds
 from lml_live.booking.states import AWAITING_PAYMENT, ENDED_UNSOLD
 from lml_live.errors import InvalidInput, NotFound, Refused, Unauthorized
-from lml_live.gateway import paging
+from lml_live.gateway import paging, wire
 from lml_live.gateway.callers import CLERKS, bearer_token, is_staff_token, note_actor, origin_of, require_staff
 from lml_live.gateway.desk import Desk
 from lml_live.gateway.hold_answers import refused
@@ -39,7 +39,6 @@ from lml_live.pricing.events import Id, Name
 
 # --- Shapes -----------------------------------------------------------------------------------------------------------
 
-Email = Annotated[str, Meta(min_length=3, max_length=254, pattern=r"^[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+$(?!\n)")]
 Amount = Annotated[int, Meta(ge=0, le=values.WIRE_INTEGER_MAX)]
 
 
@@ -47,7 +46,7 @@ class BuyerBody(Struct, frozen=True, forbid_unknown_fields=True):
     """Who buys; the e-mail address gets the receipt."""
 
     name: Name
-    email: Email
+    email: wire.Email
 
 
 class BookingBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

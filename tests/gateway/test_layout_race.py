@@ -210,6 +210,8 @@ STAFF: dict[str, Asked] = {
     },
     "move_hold": lambda hold, customer, event: {"type": "move_hold", "hold": hold, "seats": [4, 5], "reason": "r"},
     "unblock": lambda hold, customer, event: {"type": "unblock", "seats": [4, 5], "kind": "kill", "reason": "r"},
+    "sell": lambda hold, customer, event: {"type": "sell", "seats": [4, 5], "tender": "cash"},
+    "sell of a hold": lambda hold, customer, event: {"type": "sell", "hold": hold, "tender": "cash"},
 }  # fmt: skip
 
 
