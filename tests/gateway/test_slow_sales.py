@@ -14,6 +14,7 @@ from socket_house import Caller, LiveServer, calling
 from waiting import eventually
 
 from lml_live.booking.bookings import Bookings
+from lml_live.gateway.conversation import Conversation
 from lml_live.guard.staff import StaffDesk
 from lml_live.infra import postgres
 from lml_live.infra.config import Settings
@@ -94,12 +95,25 @@ async def test_a_sale_whose_socket_is_lost_is_made_to_the_end(
     server: LiveServer, pool: Pool, token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     event = await server.open_event()
-    held = Held(monkeypatch, after=False)
+    held, lost, feed_eof = Held(monkeypatch, after=False), asyncio.Event(), Conversation.feed_eof
+
+    def noticed(conversation: Conversation) -> None:
+        feed_eof(conversation)
+        lost.set()
+
+    monkeypatch.setattr(Conversation, "feed_eof", noticed)
     async with calling(server, event, hello={"token": token}) as first:
         await first.hear("welcome")
         await first.say(SALE)
         async with asyncio.timeout(10):
             await held.came.wait()
+        connection = first.socket._response.connection
+        assert connection is not None
+        assert connection.transport is not None
+        connection.transport.abort()
+        async with asyncio.timeout(10):
+            await lost.wait()
+    await asyncio.sleep(0)
     held.go_on.set()
 
     async def done() -> bool:
