@@ -268,6 +268,23 @@ async def test_a_socket_of_staff_changes_no_seat_of_another_layout(
 
 
 @pytest.mark.parametrize("knows", KNOWS)
+async def test_the_log_is_read_of_the_seat_that_the_socket_means(
+    house: House, monkeypatch: pytest.MonkeyPatch, knows: str
+) -> None:
+    customer = await house.other.services.counter.holding.add_customer("clara")
+    async with calling(house.deaf.server, house.event, hello={"token": house.token}) as clerk:
+        await clerk.hear("welcome")
+        for seat in (9, 10):
+            asked = {"holder": customer, "customer": "Kim", "seats": [seat], "reason": f"seat {seat}"}
+            assert (await _ask(clerk, {"type": "hold_for_customer", **asked}))["type"] == "held"
+        house.deaf.deafen(monkeypatch)
+        await house.change_layout()
+        await _learn(house, knows)
+        read = await _ask(clerk, {"type": "read_status_changes", "seat": 9})
+        assert [(item["seat_id"], item["reason"]) for item in read["items"]] == [(IDS[9], "seat 9")]
+
+
+@pytest.mark.parametrize("knows", KNOWS)
 async def test_rest_takes_the_seat_that_is_named(house: House, monkeypatch: pytest.MonkeyPatch, knows: str) -> None:
     event = house.event
     token = house.deaf.server.tokens.issue(secrets.token_hex(8), system_clock_ms())
