@@ -424,6 +424,8 @@ LAYOUT_CACHE_BYTES_MAX: Final = 128 * 1024 * 1024
 BODY_BYTES_MAX: Final = 1024 * 1024
 PAGE_ITEMS_MAX: Final = 200
 PAGE_ITEMS_DEFAULT: Final = 50
+CURSOR_CHARS_MAX: Final = 256
+"""Base64 of a time, which takes 32 characters, and an id of 64."""
 JSON_DEPTH_MAX: Final = 64
 BODY_SECONDS_MAX: Final = 20
 """A body that trickles in more slowly is an attack or a dead line."""

@@ -24,6 +24,10 @@ WIRE_INTEGER_MAX: Final = 2**53 - 1
 TIME_MS_MAX: Final = 253_402_300_799_000
 """The last second of the year 9999, beyond which no `datetime` goes."""
 
+MOMENT_MS_MIN: Final = 946_684_800_000
+MOMENT_MS_MAX: Final = 7_258_118_399_999
+"""From 2000 to the last millisecond of 2199: what may be asked for by time."""
+
 AMOUNT_MINOR_MAX: Final = 10**12
 """The largest single amount, in minor units: ten thousand million euros. Sums of 50 lines stay exact in JSON."""
 

@@ -83,7 +83,7 @@ from lml_live.gateway.live import Live
 from lml_live.gateway.operations import API
 from lml_live.gateway.organisations import OrganisationServices
 from lml_live.gateway.refunds import RefundServices
-from lml_live.gateway.sales import SaleServices
+from lml_live.gateway.sales import Sales, SaleServices
 from lml_live.gateway.self_checks import SelfChecks
 from lml_live.gateway.session import Visitor
 from lml_live.gateway.staff_requests import StaffRequests
@@ -288,7 +288,6 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             stack.push_async_callback(_end, _start(mailer.run(), "mails"))
         staff_holds = StaffHolds(book)
         holding = Holding(pool, staff_holds, turns)
-        live.ask_staff = StaffRequests(blocking, allotting, holding, acts, keys, live.identify, reach).ask
         selling = Selling(pool, bookings, checkout, staff_holds, turns, mark_seconds=settings.mark_seconds)
         completer.undo_taking = selling.undo
         checkout.finish_hold = holding.finish
@@ -318,6 +317,11 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             running_seconds=settings.mark_seconds * limits.RUNNING_SHARE_OF_MARK,
             noticed=None if onboarding is None else onboarding.noticed,
         )
+        sales, history = Sales(acts, selling, booking_services), History(pool, staff_holds)
+        live.ask_staff = StaffRequests(
+            *(blocking, allotting, holding, sales, history),
+            *(acts, keys, live.identify, reach),
+        ).ask
         layout_services = LayoutServices(desk, library, keys, stepped)
         services = Services(
             events=EventServices(
@@ -336,11 +340,11 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             self_checks=SelfChecks(desk, partial(check_rules, database), partial(check_immutability, database)),
             holders=holder_services,
             counter=CounterServices(
-                *(desk, acts, groups, holding, History(pool, staff_holds), keys),
+                *(desk, acts, groups, holding, history, keys),
                 *(holder_services.buyer, holder_services.address_of.mark),
             ),
             bookings=booking_services,
-            sales=SaleServices(desk, acts, selling, booking_services),
+            sales=SaleServices(desk, acts, sales, booking_services),
             refunds=RefundServices(
                 desk, refunds, completer, keys, settings.mark_seconds * limits.RUNNING_SHARE_OF_MARK
             ),

@@ -31,7 +31,10 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
 # The client is its own small house: it may use these pure modules and nothing else of ours.
-CLIENT_MAY = {"values", "errors", "limits", "clock", "gateway.wire", "inventory.seatmap"}
+CLIENT_MAY = {
+    *("values", "errors", "limits", "clock", "gateway.wire", "inventory.seatmap"),
+    *("gateway.shown", "backoffice.reports"),
+}
 
 PURE = {
     *("values", "errors", "limits"),
@@ -44,9 +47,9 @@ PURE = {
     *("pricing.quote", "pricing.events", "pricing.currencies"),
     "guard.throttle",
     *("booking.states", "booking.money", "booking.methods", "booking.ledger", "booking.refunding", "booking.payouts"),
-    "backoffice.chain",
+    *("backoffice.chain", "backoffice.reports"),
     *("booking.letters", "booking.dossier", "booking.payout_states"),
-    *("gateway.wire", "gateway.session", "gateway.frames", "gateway.tokens", "gateway.qr"),
+    *("gateway.wire", "gateway.shown", "gateway.session", "gateway.frames", "gateway.tokens", "gateway.qr"),
     "bench.figures",
     *("client.protocol", "client.effects", "client.pending", "client.picture", "client.requests"),
 }

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
-import msgspec
 from msgspec import UNSET, UnsetType
 
 from lml_live import limits, values
 from lml_live.backoffice.blocking import BlockReport, RefusedArea, RefusedSeat, Selection, batches, resolve
+from lml_live.backoffice.reports import ChannelReport, PlaceCounts, SeatCounts
 from lml_live.backoffice.turns import StaffTurns
 from lml_live.clock import to_ms
 from lml_live.errors import InvalidInput, NotFound, Refused, Violation
@@ -22,38 +22,6 @@ from lml_live.inventory.channels import Channels, Counts
 from lml_live.pricing.catalogue import Catalogue, LayoutFacts, Layouts
 from lml_live.pricing.channels import OPEN, RESERVED, Channel, ChannelRows
 from lml_live.pricing.events import Event
-
-
-class SeatCounts(msgspec.Struct, frozen=True):
-    """The seats that belong to a channel, by state; `blocked` are kept back or killed."""
-
-    assigned: int
-    available: int
-    held: int
-    sold: int
-    blocked: int
-
-
-class PlaceCounts(msgspec.Struct, frozen=True):
-    """The places of an area that a channel may count on, and what it did with them and beyond.
-
-    `available` are left of its own; it may sell what is open, too. For `open`: what nobody has for himself.
-    """
-
-    assigned: int
-    available: int
-    held: int
-    sold: int
-
-
-class ChannelReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One channel of an event; `open` is what all sell. `opened_at`: what it had was opened to all then."""
-
-    channel: str
-    opens_at: datetime | None = None
-    opened_at: datetime | None = None
-    seats: SeatCounts
-    areas: dict[str, PlaceCounts]
 
 
 class Allotting:

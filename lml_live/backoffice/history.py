@@ -8,6 +8,7 @@ import asyncpg
 from msgspec import Struct
 
 from lml_live import limits
+from lml_live.backoffice.reports import StatusChange
 from lml_live.clock import to_datetime
 from lml_live.infra import postgres
 from lml_live.infra.postgres import Pool
@@ -18,31 +19,6 @@ from lml_live.inventory.staff_holds import StaffHolds
 _SQL: Final = postgres.statements("status")
 STATUS_OF_BYTE: Final = ("available", "held", "sold", "house", "kill")
 """The position is the state of `seatmap`."""
-
-
-class StatusChange(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One change of a seat, or of `quantity` places of an area: what, when, by whom and why.
-
-    `status` is what it is from then on; absent where a block was withdrawn, because the seat was held, and where only
-    its channel is another: `channel` says which (`open`: all sell it), and `quantity` is all that the channel has of
-    the area from then on. `staff` is absent where a buyer's booking did it. An `unblock` of places that are `held` or
-    `sold` from then on is of those that the house kept back, and staff took.
-    """
-
-    number: int
-    at: datetime
-    act: str
-    seat_id: str | None = None
-    area_id: str | None = None
-    quantity: int | None = None
-    status: str | None = None
-    hold: str | None = None
-    holder: str | None = None
-    booking: str | None = None
-    channel: str | None = None
-    staff: str | None = None
-    staff_email: str | None = None
-    reason: str | None = None
 
 
 class SeatDetails(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -7,9 +7,10 @@ from typing import Final, TextIO, TypeVar
 
 import click
 
-from lml_live.backoffice.allotting import Allotting, ChannelReport
+from lml_live.backoffice.allotting import Allotting
 from lml_live.backoffice.blocking import BlockReport, Selection
 from lml_live.backoffice.deployed import DeployedLayouts
+from lml_live.backoffice.reports import ChannelReport
 from lml_live.backoffice.turns import StaffTurns
 from lml_live.cli.engines import open_book
 from lml_live.cli.events import REFUSED, convert, run, tell

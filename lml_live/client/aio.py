@@ -26,6 +26,8 @@ from lml_live import errors
 from lml_live.client.effects import (
     Answered,
     BlockResult,
+    ChangesResult,
+    ChannelsResult,
     Disconnect,
     Effect,
     Effects,
@@ -37,12 +39,14 @@ from lml_live.client.effects import (
     Reconnect,
     Refusal,
     Result,
+    SellResult,
     Send,
     Synced,
 )
 from lml_live.client.protocol import Protocol
-from lml_live.client.requests import AREA_REQUESTS, SEAT_REQUESTS
+from lml_live.client.requests import AREA_REQUESTS, SEAT_REQUESTS, Tender
 from lml_live.gateway import wire
+from lml_live.limits import PAGE_ITEMS_DEFAULT
 
 MESSAGE_BYTES_MAX: Final = 8 * 1024 * 1024
 """A diff that names each of 200,000 seats, in JSON, is 1.4 MB; a welcome is far less. Five times that is a fault."""
@@ -333,6 +337,53 @@ class LiveClient:
         """For a clerk's token: release anybody's hold; see `Protocol.release_any_hold`."""
         number, effects = self._protocol.release_any_hold(_monotonic_ms(), hold, reason, key=key)
         return cast("HoldResult | Refusal", await self._answer(number, effects))
+
+    async def sell(
+        self,
+        tender: Tender,
+        *,
+        hold: str | None = None,
+        seats: SEAT_REQUESTS = (),
+        areas: AREA_REQUESTS | None = None,
+        over_house: bool = True,
+        name: str | None = None,
+        email: str | None = None,
+        reason: str | None = None,
+        key: str | None = None,
+    ) -> SellResult | Refusal:
+        """For a clerk's token: sell a hold, or places that nobody holds, at the counter; see `Protocol.sell`."""
+        number, effects = self._protocol.sell(
+            _monotonic_ms(),
+            tender,
+            hold=hold,
+            seats=seats,
+            areas=areas,
+            over_house=over_house,
+            name=name,
+            email=email,
+            reason=reason,
+            key=key,
+        )
+        return cast("SellResult | Refusal", await self._answer(number, effects))
+
+    async def status_changes(
+        self,
+        *,
+        seat: int | None = None,
+        since_ms: int | None = None,
+        limit: int = PAGE_ITEMS_DEFAULT,
+        cursor: str | None = None,
+    ) -> ChangesResult | Refusal:
+        """For a clerk's token: a page of who changed seats and places, when and why; see `Protocol.status_changes`."""
+        number, effects = self._protocol.status_changes(
+            _monotonic_ms(), seat=seat, since_ms=since_ms, limit=limit, cursor=cursor
+        )
+        return cast("ChangesResult | Refusal", await self._answer(number, effects))
+
+    async def channels(self) -> ChannelsResult | Refusal:
+        """For a clerk's token: what each sales channel has, and what became of it."""
+        number, effects = self._protocol.channels(_monotonic_ms())
+        return cast("ChannelsResult | Refusal", await self._answer(number, effects))
 
     async def ping(self) -> PingResult | Refusal:
         """Ask for the server's time."""

@@ -6,7 +6,9 @@ news     Synced, SeatsChanged, AreasChanged, HoldUpdated, EventUpdated, Answered
 
 from msgspec import Struct
 
+from lml_live.backoffice.reports import ChannelReport, StatusChange
 from lml_live.gateway import wire
+from lml_live.gateway.shown import BookingShown
 
 
 class Send(Struct, frozen=True):
@@ -101,6 +103,26 @@ class OpenResult(Struct, frozen=True):
     channel: str
 
 
+class SellResult(Struct, frozen=True):
+    """It was sold: the booking as REST shows it, seats by id. With its `access` the tickets are fetched."""
+
+    booking: BookingShown
+
+
+class ChangesResult(Struct, frozen=True):
+    """A page of the status-change log, the oldest first, seats by id; `next` is the cursor of the page after it, None
+    at the end."""
+
+    items: tuple[StatusChange, ...]
+    next: str | None
+
+
+class ChannelsResult(Struct, frozen=True):
+    """What each sales channel has and what became of it; first `open`, which all sell."""
+
+    items: tuple[ChannelReport, ...]
+
+
 class PingResult(Struct, frozen=True):
     """The server's time when it answered, and how long the answer took."""
 
@@ -124,7 +146,8 @@ class Refusal(Struct, frozen=True):
     """Of several events, those that refuse."""
 
 
-Result = HoldResult | GroupResult | BlockResult | OpenResult | PingResult | Refusal
+StaffResult = BlockResult | OpenResult | SellResult | ChangesResult | ChannelsResult
+Result = HoldResult | GroupResult | StaffResult | PingResult | Refusal
 
 
 class Answered(Struct, frozen=True):

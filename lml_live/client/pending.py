@@ -2,7 +2,7 @@
 
 Every transmission has an id of its own on the wire, for an id is answered once; the caller's number stays. Only `hold`,
 `hold_best`, `hold_group`, `move_group` and what staff ask for carry a key, so only they are ever asked again (contract,
-section 3, `key`).
+section 3, `key`), beside what changes nothing: `read_status_changes` and `read_channels`.
 """
 
 from collections import deque
@@ -54,8 +54,10 @@ class Request:
                 return self.epoch == epoch
             case wire.HoldGroup() | wire.MoveGroup() | wire.Block() | wire.Unblock():
                 return True
-            case wire.HoldForCustomer() | wire.ReleaseAnyHold() | wire.MoveHold():
+            case wire.HoldForCustomer() | wire.ReleaseAnyHold() | wire.MoveHold() | wire.Sell():
                 return True
+            case wire.ReadStatusChanges() | wire.ReadChannels():
+                return True  # nothing is changed by asking
         return False
 
 

@@ -19,6 +19,8 @@ from lml_live import errors, limits
 from lml_live.client.effects import (
     Answered,
     BlockResult,
+    ChangesResult,
+    ChannelsResult,
     Disconnect,
     Effects,
     Ended,
@@ -29,7 +31,9 @@ from lml_live.client.effects import (
     Reconnect,
     Refusal,
     Result,
+    SellResult,
     Send,
+    StaffResult,
     Warned,
 )
 from lml_live.client.pending import Message, Pending, Request
@@ -267,6 +271,8 @@ class Protocol(Requests):
                 return self._take_error(message, now_ms)
             case wire.Blocked() | wire.Unblocked() | wire.Assigned() | wire.Opened():
                 return self._take_staffs(message, now_ms)
+            case wire.Sold() | wire.StatusChanges() | wire.Channels():
+                return self._take_staffs(message, now_ms)
             case wire.Details():
                 return []  # what staff see beside the states; tools for them read it off the socket
             case wire.Bye():
@@ -328,12 +334,7 @@ class Protocol(Requests):
         request = self._pending.answered(message.id)
         effects = self._transmit(now_ms)
         if request is not None and request.number is not None:
-            done: BlockResult | OpenResult
-            if isinstance(message, wire.Opened):
-                done = OpenResult(message.channel)
-            else:
-                done = BlockResult(message.seats, message.areas, message.refused_seats, message.refused_areas)
-            effects.insert(0, Answered(request.number, done))
+            effects.insert(0, Answered(request.number, _staff_result(message)))
         return effects
 
     def _take_pong(self, message: wire.Pong, now_ms: int) -> Effects:
@@ -420,6 +421,20 @@ def back_off_ms(random: Callable[[], float], attempt: int) -> int:
 def bounded_ms(wait_ms: int) -> int:
     """How long to wait where the server said so."""
     return max(0, min(wait_ms, WAIT_MAX_MS))
+
+
+def _staff_result(message: wire.StaffAnswer) -> StaffResult:
+    match message:
+        case wire.Opened():
+            return OpenResult(message.channel)
+        case wire.Sold():
+            return SellResult(message.booking)
+        case wire.StatusChanges():
+            return ChangesResult(message.items, message.next)
+        case wire.Channels():
+            return ChannelsResult(message.items)
+        case _:
+            return BlockResult(message.seats, message.areas, message.refused_seats, message.refused_areas)
 
 
 def _gave_up(request: Request) -> Answered:

@@ -12,9 +12,11 @@ from msgspec import UNSET, UnsetType
 from lml_live.client.effects import Effects
 from lml_live.client.pending import Message
 from lml_live.gateway import wire
+from lml_live.limits import PAGE_ITEMS_DEFAULT
 
 SEAT_REQUESTS = Sequence[int | wire.SeatPick]
 AREA_REQUESTS = Mapping[str, int | dict[str, int]]
+Tender = Literal["cash", "card_terminal", "comp"]
 
 
 class Requests(ABC):
@@ -253,6 +255,58 @@ class Requests(ABC):
     def release_any_hold(self, now_ms: int, hold: str, reason: str, *, key: str | None = None) -> tuple[int, Effects]:
         """For a clerk's token: release anybody's hold. As `hold_for_customer`."""
         return self._request(now_ms, wire.ReleaseAnyHold(id=0, hold=hold, reason=reason, key=key or self._new_key()))
+
+    def sell(
+        self,
+        now_ms: int,
+        tender: Tender,
+        *,
+        hold: str | None = None,
+        seats: SEAT_REQUESTS = (),
+        areas: AREA_REQUESTS | None = None,
+        over_house: bool = True,
+        name: str | None = None,
+        email: str | None = None,
+        reason: str | None = None,
+        key: str | None = None,
+    ) -> tuple[int, Effects]:
+        """For a clerk's token: sell a customer's `hold`, or seats and places that nobody holds; see `StaffClient.sell`.
+
+        Asked again with the same `key`, it is one booking. Else as `hold`.
+        """
+        message = wire.Sell(
+            id=0,
+            hold=hold,
+            seats=list(seats),
+            areas=dict(areas or {}),
+            over_house=over_house,
+            tender=tender,
+            buyer=None if name is None and email is None else wire.Buyer(name=name, email=email),
+            reason=reason,
+            key=key or self._new_key(),
+        )
+        return self._request(now_ms, message)
+
+    def status_changes(
+        self,
+        now_ms: int,
+        *,
+        seat: int | None = None,
+        since_ms: int | None = None,
+        limit: int = PAGE_ITEMS_DEFAULT,
+        cursor: str | None = None,
+    ) -> tuple[int, Effects]:
+        """For a clerk's token: who changed seats and places, when and why, the oldest first, a page of 1 to 200.
+
+        Of one `seat` (index), from `since_ms` on (milliseconds since 1970), or on from `cursor`: `next` of the page
+        before. As `hold`.
+        """
+        message = wire.ReadStatusChanges(id=0, seat=seat, since_ms=since_ms, limit=limit, cursor=cursor)
+        return self._request(now_ms, message)
+
+    def channels(self, now_ms: int) -> tuple[int, Effects]:
+        """For a clerk's token: what each sales channel has, and what became of it. As `hold`."""
+        return self._request(now_ms, wire.ReadChannels(0))
 
     def ping(self, now_ms: int) -> tuple[int, Effects]:
         """Ask for the server's time. (The client pings by itself to keep the socket.)"""

@@ -29,6 +29,7 @@ from msgspec import Struct
 
 from lml_live import errors
 from lml_live.client.protocol import back_off_ms, bounded_ms
+from lml_live.client.requests import Tender
 from lml_live.errors import Violation
 from lml_live.gateway import wire
 
@@ -75,9 +76,6 @@ class CustomerHold(Struct, frozen=True, kw_only=True):
     seats: tuple[str, ...]
     areas: dict[str, int]
     created: datetime
-
-
-Tender = Literal["cash", "card_terminal", "comp"]
 
 
 class Sale(Struct, frozen=True, kw_only=True):

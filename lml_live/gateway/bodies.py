@@ -7,9 +7,9 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from lml_live import limits, values
-from lml_live.backoffice.allotting import ChannelReport
-from lml_live.backoffice.history import SeatDetails, StatusChange
+from lml_live.backoffice.history import SeatDetails
 from lml_live.backoffice.holding import CustomerHold
+from lml_live.backoffice.reports import ChannelReport, StatusChange
 from lml_live.errors import Violation
 from lml_live.gateway import wire
 from lml_live.guard.staff import Role

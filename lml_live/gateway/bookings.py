@@ -2,27 +2,26 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC
 from functools import partial
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 import msgspec
 from aiohttp import web
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct
 
 from lml_live import limits, values
 from lml_live.booking.bookings import Booking, Bookings
 from lml_live.booking.checkout import Buyer, Checkout, Quoted, Quoting
 from lml_live.booking.claims import Line as BookingLine
 from lml_live.booking.completer import Completer
-from lml_live.booking.ledger import Tender
 from lml_live.booking.notices import read_notice
 from lml_live.booking.payment_queue import Place
 from lml_live.booking.payments import Payments
 from lml_live.booking.refunds import Refund, Refunds
-from lml_live.booking.states import AWAITING_PAYMENT, ENDED_UNSOLD, BookingState
+from lml_live.booking.states import AWAITING_PAYMENT, ENDED_UNSOLD
 from lml_live.errors import InvalidInput, NotFound, Refused, Unauthorized
-from lml_live.gateway import paging
+from lml_live.gateway import paging, wire
 from lml_live.gateway.callers import CLERKS, bearer_token, is_staff_token, note_actor, origin_of, require_staff
 from lml_live.gateway.desk import Desk
 from lml_live.gateway.hold_answers import refused
@@ -30,7 +29,8 @@ from lml_live.gateway.idempotency import IdempotencyKeys, read_key
 from lml_live.gateway.live import Live
 from lml_live.gateway.operations import API, Operation, Query, bind
 from lml_live.gateway.problems import read_body, read_raw
-from lml_live.gateway.refunds import RefundShown, show_refunds
+from lml_live.gateway.refunds import show_refunds
+from lml_live.gateway.shown import BookingLineShown, BookingShown, BuyerShown, PaymentShown, QueueShown
 from lml_live.gateway.tokens import HolderToken
 from lml_live.guard.staff import StaffDesk
 from lml_live.inventory.answers import Refusal
@@ -39,7 +39,6 @@ from lml_live.pricing.events import Id, Name
 
 # --- Shapes -----------------------------------------------------------------------------------------------------------
 
-Email = Annotated[str, Meta(min_length=3, max_length=254, pattern=r"^[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+$(?!\n)")]
 Amount = Annotated[int, Meta(ge=0, le=values.WIRE_INTEGER_MAX)]
 
 
@@ -47,14 +46,7 @@ class BuyerBody(Struct, frozen=True, forbid_unknown_fields=True):
     """Who buys; the e-mail address gets the receipt."""
 
     name: Name
-    email: Email
-
-
-class BuyerShown(Struct, frozen=True):
-    """Who has bought. At the counter one need not leave an address."""
-
-    name: str
-    email: str | None
+    email: wire.Email
 
 
 class BookingBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -67,66 +59,6 @@ class BookingBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     buyer: BuyerBody
     expected_amount: Amount | None = None
     save_card: bool = False
-
-
-class BookingLineShown(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """One place with its frozen price, minor units."""
-
-    line: int
-    seat_id: str | None = None
-    area_id: str | None = None
-    type: str
-    amount: int
-    fee: int
-    tax: int
-
-
-class QueueShown(Struct, frozen=True, kw_only=True):
-    """How many payments are made ready before this one, and how long that takes; ask again after `refresh_seconds`."""
-
-    ahead: int
-    estimated_seconds: int
-    refresh_seconds: int
-
-
-class PaymentShown(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """How to pay: `preparing` (ask again), `ready` (confirm the intent in the browser), `none` (nothing to be done).
-
-    `queue` is there while it is `preparing` and others come first.
-    """
-
-    status: Literal["preparing", "ready", "none"]
-    provider: str | None = None
-    client_secret: str | None = None
-    publishable_key: str | None = None
-    amount: int | None = None
-    currency: str | None = None
-    api_base: str | None = None
-    queue: QueueShown | None = None
-
-
-class BookingShown(Struct, frozen=True, kw_only=True):
-    """A booking, as its holder or who has its `access` sees it. Staff are told the buyer instead of the `access`.
-
-    With a `tender` it was sold at the counter; `forgone` is what it would have cost, where it was given away.
-    """
-
-    id: str
-    state: BookingState
-    event: str
-    hold: str
-    lines: tuple[BookingLineShown, ...]
-    seats: tuple[str, ...]
-    areas: dict[str, int]
-    amount: int
-    currency: str
-    expires_at: datetime
-    access: str | UnsetType = UNSET
-    payment: PaymentShown
-    refunds: tuple[RefundShown, ...] = ()
-    buyer: BuyerShown | UnsetType = UNSET
-    tender: Tender | None = None
-    forgone: int | None = None
 
 
 class BookingList(Struct, frozen=True):

@@ -5,8 +5,8 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
-from lml_live.backoffice.allotting import ChannelReport
 from lml_live.backoffice.blocking import BlockReport, Selection
+from lml_live.backoffice.reports import ChannelReport
 from lml_live.errors import NotFound
 from lml_live.gateway.bodies import AssignRequest, ChannelList, ReasonBody
 from lml_live.gateway.callers import CLERKS, require_staff

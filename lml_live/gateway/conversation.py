@@ -362,6 +362,7 @@ class Conversation:
             case (
                 wire.Block() | wire.Unblock() | wire.AssignSeats() | wire.OpenChannel()
                 | wire.HoldForCustomer() | wire.MoveHold() | wire.ReleaseAnyHold()
+                | wire.Sell() | wire.ReadStatusChanges() | wire.ReadChannels()
             ):  # fmt: skip
                 token = self._session.staff_token
                 assert token is not None, "the session lets only staff ask for it"

@@ -262,20 +262,12 @@ def routes(services: CounterServices) -> list[web.RouteDef]:
 
     async def list_status_changes(request: web.Request) -> web.Response:
         staff = await require_staff(request, services.desk, *CLERKS)
-        limit, since = paging.read_limit(request), paging.read_moment(request, "since") or _BEGINNING
-        seat_id, after = request.query.get("seat"), paging.read_cursor(request)
+        limit, since = paging.read_limit(request), paging.read_moment(request, "since")
+        seat_id, after = request.query.get("seat"), read_place(request.query.get("cursor"))
         if seat_id is not None and not values.is_seat_id(seat_id):
             raise paging.wrong("seat", "is no seat id")
-        if after is not None and not (after[1].isdecimal() and len(after[1]) <= 18):
-            raise paging.wrong("cursor", "is no cursor of ours")
         desk = await desk_for(staff, request.match_info["event"])
-        place = (_BEGINNING, 0) if after is None else (after[0], int(after[1]))
-        found = await services.history.changes(
-            desk.event.id, seat_id=seat_id, since=since, after=place, limit=limit + 1
-        )
-        page = tuple(found[:limit])
-        following = paging.write_cursor(page[-1].at, str(page[-1].number)) if len(found) > limit else None
-        return _json(StatusChangeList(page, following))
+        return _json(await read_changes(services.history, desk.event.id, seat_id, since, after, limit))
 
     return bind(
         OPERATIONS,
@@ -298,6 +290,29 @@ async def find_desk(acts: Acts, staff: Staff, event: str) -> Desk:
     if desk.event.state == "draft" and not staff.may("manager"):
         raise NotFound("A draft is there for managers only.")
     return desk
+
+
+async def read_changes(
+    history: History, event: str, seat_id: str | None, since: datetime | None, after: tuple[datetime, int], limit: int
+) -> StatusChangeList:
+    """A page of an event's status changes: of one seat or of all, from a time on, after a place in the log."""
+    found = await history.changes(event, seat_id=seat_id, since=since or _BEGINNING, after=after, limit=limit + 1)
+    page = tuple(found[:limit])
+    following = paging.write_cursor(page[-1].at, str(page[-1].number)) if len(found) > limit else None
+    return StatusChangeList(page, following)
+
+
+def read_place(cursor: str | None) -> tuple[datetime, int]:
+    """Where in the log a page begins: after this (time, number). Raises `InvalidInput`."""
+    if cursor is None:
+        return _BEGINNING, 0
+    moment, number = paging.parse_cursor(cursor, _is_number)
+    return moment, int(number)
+
+
+def _is_number(text: str) -> bool:
+    """Whether it is the number of a change."""
+    return text.isascii() and text.isdecimal() and len(text) <= 18
 
 
 def read_wishes(

@@ -37,8 +37,11 @@ def write_cursor(moment: datetime, item: str) -> str:
 def read_cursor(request: web.Request, is_item: Callable[[str], bool] = values.is_id) -> tuple[datetime, str] | None:
     """(time, id) of the cursor, or None where none is sent. Raises `InvalidInput`."""
     text = request.query.get("cursor")
-    if text is None:
-        return None
+    return None if text is None else parse_cursor(text, is_item)
+
+
+def parse_cursor(text: str, is_item: Callable[[str], bool] = values.is_id) -> tuple[datetime, str]:
+    """(time, id) of a cursor that `write_cursor` made. Raises `InvalidInput`."""
     try:
         moment_text, _, item = base64.urlsafe_b64decode(text.encode()).decode().partition(" ")
         moment = datetime.fromisoformat(moment_text)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Annotated, Final
 
 import msgspec
@@ -11,13 +11,14 @@ from msgspec import Meta, Struct
 
 from lml_live import limits, values
 from lml_live.booking.completer import Completer
-from lml_live.booking.refunding import NotRefundable, RefundState
+from lml_live.booking.refunding import NotRefundable
 from lml_live.booking.refunds import Refund, Refunds
 from lml_live.errors import InvalidInput, NotFound, Refused, Violation
 from lml_live.gateway.callers import CLERKS, require_staff
 from lml_live.gateway.idempotency import IdempotencyKeys, request_seed
 from lml_live.gateway.operations import API, Operation, bind
 from lml_live.gateway.problems import read_body
+from lml_live.gateway.shown import RefundShown
 from lml_live.guard.staff import StaffDesk
 from lml_live.pricing.events import Name
 
@@ -29,19 +30,6 @@ class RefundBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     reason: Name
     lines: Annotated[tuple[int, ...], Meta(min_length=1, max_length=limits.HOLD_SEATS_MAX)] | None = None
     amount: Annotated[int, Meta(ge=1, le=values.WIRE_INTEGER_MAX)] | None = None
-
-
-class RefundShown(Struct, frozen=True, kw_only=True):
-    """A refund: `pending` until Stripe says that it arrived or `failed`; `accepted` is when the money left us."""
-
-    id: str
-    booking: str
-    amount: int
-    lines: tuple[int, ...]
-    reason: str
-    state: RefundState
-    created: datetime
-    accepted: datetime | None
 
 
 OPERATIONS: Final = (

@@ -1,5 +1,9 @@
-"""Sales at the counter over REST: a hold, or places that nobody holds, sold in one call (docs/decisions/023)."""
+"""Sales at the counter: a hold, or places that nobody holds, sold in one call (docs/decisions/023).
 
+`Sales` decides for REST, which is here, and for the live socket (`staff_requests`).
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Final
 
@@ -16,24 +20,22 @@ from lml_live.errors import InvalidInput, Violation
 from lml_live.gateway import wire
 from lml_live.gateway.acts import Acts
 from lml_live.gateway.bodies import SeatId, SeatIdPick
-from lml_live.gateway.bookings import BookingServices, BookingShown, Email, quoting, show_bookings
+from lml_live.gateway.bookings import BookingServices, quoting, show_bookings
 from lml_live.gateway.callers import CLERKS, require_staff
-from lml_live.gateway.counter import find_desk, read_wishes
+from lml_live.gateway.counter import check_wishes, find_desk
 from lml_live.gateway.desk import Desk
-from lml_live.gateway.hold_answers import refused
+from lml_live.gateway.hold_answers import indexes_of, refused
 from lml_live.gateway.idempotency import request_seed
 from lml_live.gateway.operations import API, Operation, bind
 from lml_live.gateway.problems import read_body
+from lml_live.gateway.shown import BookingShown
 from lml_live.guard.staff import StaffDesk
 from lml_live.inventory.answers import Refusal
 from lml_live.pricing.events import Id, Name
 
 
-class CounterBuyer(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class CounterBuyer(wire.Buyer, frozen=True, omit_defaults=True, forbid_unknown_fields=True, kw_only=True):
     """Who buys at the counter; with an e-mail address they are sent the booking."""
-
-    name: Name | None = None
-    email: Email | None = None
 
 
 class SaleBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -73,13 +75,81 @@ OPERATIONS: Final = (
 )
 
 
+def asked_by(staff: str, sale: SaleBody | wire.Sell, named: str) -> Asked:
+    """What a clerk asks for beside the places; `named` is what names the request and its repetitions.
+
+    Raises `InvalidInput` where the sale is of a hold and of places, or of neither.
+    """
+    if (sale.hold is None) == (not sale.seats and not sale.areas):
+        found = Violation("hold", "or seats and areas: one of the two")
+        raise InvalidInput("Name a hold, or seats and areas.", errors=(found,))
+    buyer = sale.buyer or wire.Buyer()
+    counter = AtCounter(sale.tender, staff, sale.reason)
+    return Asked(counter=counter, name=buyer.name, email=buyer.email, request=named)
+
+
+class Sales:
+    """Sells at the desk of an event, and shows what was sold."""
+
+    def __init__(self, acts: Acts, selling: Selling, bookings: BookingServices) -> None:
+        self._acts = acts
+        self._selling = selling
+        self._bookings = bookings
+
+    async def sell(
+        self,
+        desk: Desk,
+        hold: str | None,
+        seats: Sequence[wire.SeatWish],
+        areas: Mapping[str, wire.AreaWish],
+        asked: Asked,
+        *,
+        over_house: bool,
+    ) -> BookingShown | Refusal:
+        """Sells a hold of the desk's event, or places that nobody holds, seats by the desk's index. Twice is once.
+
+        Raises `Refused`, `NotFound`, and `Unavailable` where a store does not answer, or the event is on another
+        layout: the same request may then be made again.
+        """
+        if hold is not None:
+            outcome = await self._sell_hold(desk, hold, asked)
+        else:
+            outcome = await self._sell_places(desk, seats, areas, asked, over_house=over_house)
+        if isinstance(outcome, Refusal):
+            return outcome
+        [shown] = await show_bookings(self._bookings, [outcome])
+        return shown
+
+    async def _sell_hold(self, desk: Desk, hold: str, asked: Asked) -> Booking | Refusal:
+        event = desk.event.id
+        if (await self._acts.desk_of_hold(hold)).event.id != event:
+            return Refusal("hold_not_found", "There is no such hold.")
+        return await self._selling.sell_hold(event, hold, asked, quoting(desk))
+
+    async def _sell_places(
+        self,
+        desk: Desk,
+        seats: Sequence[wire.SeatWish],
+        areas: Mapping[str, wire.AreaWish],
+        asked: Asked,
+        *,
+        over_house: bool,
+    ) -> Booking | Refusal:
+        wishes = check_wishes(desk, seats, areas)
+        if isinstance(wishes, Refusal):
+            return wishes
+        return await self._selling.sell_places(
+            *(desk.event.id, desk.seat_names, *wishes, asked, quoting(desk)), over_house=over_house
+        )
+
+
 @dataclass(frozen=True)
 class SaleServices:
     """What the handlers need."""
 
     desk: StaffDesk
     acts: Acts
-    selling: Selling
+    sales: Sales
     bookings: BookingServices
 
 
@@ -92,21 +162,14 @@ def routes(services: SaleServices) -> list[web.RouteDef]:
 
         async def act() -> web.Response:
             body = await read_body(request, SaleBody)
-            if (body.hold is None) == (not body.seats and not body.areas):
-                found = Violation("hold", "or seats and areas: one of the two")
-                raise InvalidInput("Name a hold, or seats and areas.", errors=(found,))
+            asked = asked_by(staff.id, body, request_seed(staff.id, request))
             desk = await find_desk(services.acts, staff, request.match_info["event"])
-            buyer = body.buyer or CounterBuyer()
-            asked = Asked(
-                counter=AtCounter(body.tender, staff.id, body.reason),
-                name=buyer.name,
-                email=buyer.email,
-                request=request_seed(staff.id, request),
-            )
-            outcome = await sell(desk, body, asked)
-            if isinstance(outcome, Refusal):
-                return refused(desk, outcome)
-            [shown] = await show_bookings(bookings, [outcome])
+            seats = indexes_of(desk, body.seats)
+            if isinstance(seats, Refusal):
+                return refused(desk, seats)
+            shown = await services.sales.sell(desk, body.hold, seats, body.areas, asked, over_house=body.over_house)
+            if isinstance(shown, Refusal):
+                return refused(desk, shown)
             return web.Response(
                 status=201,
                 body=msgspec.json.encode(shown),
@@ -115,20 +178,5 @@ def routes(services: SaleServices) -> list[web.RouteDef]:
             )
 
         return await bookings.keys.once(request, staff.id, act, running_seconds=bookings.running_seconds)
-
-    async def sell(desk: Desk, body: SaleBody, asked: Asked) -> Booking | Refusal:
-        event = desk.event.id
-        if body.hold is not None:
-            of = await services.acts.desk_of_hold(body.hold)
-            if of.event.id != event:
-                return Refusal("hold_not_found", "There is no such hold.")
-            return await services.selling.sell_hold(event, body.hold, asked, quoting(desk))
-        wishes = read_wishes(desk, body.seats, body.areas)
-        if isinstance(wishes, Refusal):
-            return wishes
-        return await services.selling.sell_places(
-            *(event, desk.seat_names, *wishes, asked, quoting(desk)),
-            over_house=body.over_house,
-        )
 
     return bind(OPERATIONS, {"sell_at_counter": sell_at_counter})

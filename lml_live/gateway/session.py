@@ -29,9 +29,9 @@ class Visitor(Struct, frozen=True):
     staff: str | None = None
     channel: str = WEB
     manages: bool = False
-    """Whether this member of staff may block and unblock."""
+    """Whether this member of staff may block, unblock, assign and open."""
     clerk: bool = False
-    """Whether they may hold for customers, and release and move anybody's hold."""
+    """Whether they may hold for customers, release and move anybody's hold, sell, and read what staff are told."""
     bound: bool = False
     """But only in events of the organisations that have them."""
 

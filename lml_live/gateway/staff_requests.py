@@ -1,4 +1,4 @@
-"""What staff do over the live socket, as over REST: blocks (`events`), channels, anybody's holds (`counter`)."""
+"""What staff do over the live socket, as over REST: blocks (`events`), channels, anybody's holds (`counter`), sales."""
 
 import hashlib
 import secrets
@@ -11,15 +11,17 @@ from msgspec.structs import replace
 
 from lml_live.backoffice.allotting import Allotting
 from lml_live.backoffice.blocking import Blocking, BlockReport, Selection
+from lml_live.backoffice.history import History
 from lml_live.backoffice.hold_rows import Act
 from lml_live.backoffice.holding import Holding
 from lml_live.clock import to_datetime
 from lml_live.errors import Forbidden, Unauthorized
 from lml_live.gateway import wire
 from lml_live.gateway.acts import Acts
-from lml_live.gateway.counter import check_wishes
+from lml_live.gateway.counter import check_wishes, read_changes, read_place
 from lml_live.gateway.desk import Desk
 from lml_live.gateway.idempotency import IdempotencyKeys
+from lml_live.gateway.sales import Sales, asked_by
 from lml_live.gateway.session import Visitor
 from lml_live.guard.reach import Reach
 from lml_live.infra import postgres
@@ -37,6 +39,8 @@ class StaffRequests:
         blocking: Blocking,
         allotting: Allotting,
         holding: Holding,
+        sales: Sales,
+        history: History,
         acts: Acts,
         keys: IdempotencyKeys,
         identify: Identify,
@@ -45,6 +49,8 @@ class StaffRequests:
         self._blocking = blocking
         self._allotting = allotting
         self._holding = holding
+        self._sales = sales
+        self._history = history
         self._acts = acts
         self._keys = keys
         self._identify = identify
@@ -62,28 +68,57 @@ class StaffRequests:
         staff = await self._identify(token)
         if staff is None or staff.staff is None:
             raise Unauthorized("You have signed out.")
-        for_managers = not isinstance(request, wire.StaffHoldRequest)
+        for_managers = not isinstance(request, wire.ClerkRequest)
         if not (staff.manages if for_managers else staff.clerk):
             raise Forbidden("This needs another role.")
         if staff.bound and not await self._reach.has(staff.staff, "event", desk.event.id):
             raise Forbidden("This event is none of yours.")
         act_as("staff", staff.staff, origin)
-        if isinstance(request, wire.BlockRequest):
-            return await self._change_blocks(desk, staff.staff, request)
-        if isinstance(request, wire.AssignSeats):
-            return await self._assign(desk, staff.staff, request)
-        if isinstance(request, wire.OpenChannel):
-            await self._allotting.open(desk.event.id, request.channel, request.reason, staff.staff)
-            return wire.Opened(id=request.id, channel=request.channel)
-        return await self._change_hold(desk, staff.staff, request)
+        match request:
+            case wire.Block() | wire.Unblock():
+                return await self._change_blocks(desk, staff.staff, request)
+            case wire.AssignSeats():
+                return await self._assign(desk, staff.staff, request)
+            case wire.OpenChannel():
+                await self._allotting.open(desk.event.id, request.channel, request.reason, staff.staff)
+                return wire.Opened(id=request.id, channel=request.channel)
+            case wire.Sell():
+                return await self._sell(desk, staff.staff, request)
+            case wire.ReadStatusChanges():
+                return await self._read_changes(desk, request)
+            case wire.ReadChannels():
+                return wire.Channels(id=request.id, items=tuple(await self._allotting.report(desk.event.id)))
+            case _:
+                return await self._change_hold(desk, staff.staff, request)
 
-    async def _change_hold(self, desk: Desk, staff: str, request: wire.StaffHoldRequest) -> Changed | Refusal:
-        """Every step bears being repeated: the name sees to it, as over REST."""
+    async def _named(self, desk: Desk, staff: str, request: wire.StaffHoldRequest | wire.Sell) -> str:
+        """What names a request and its repetitions: every step of it bears being repeated by that, as over REST."""
         event = desk.event.id
         if request.key is not None:
             asked = msgspec.json.encode((replace(request, id=0), _words(desk, request)), order="deterministic")
             await self._keys.expect_same(staff, event, request.key, asked)
-        named = _name(staff, event, type(request).__name__, request.key or secrets.token_hex(32))
+        return _name(staff, event, type(request).__name__, request.key or secrets.token_hex(32))
+
+    async def _sell(self, desk: Desk, staff: str, request: wire.Sell) -> wire.Sold | Refusal:
+        """No answer is kept: a repetition finds the booking that the first one made, or makes it beside that one."""
+        asked = asked_by(staff, request, await self._named(desk, staff, request))
+        wanted = (desk, request.hold, request.seats, request.areas, asked)
+        sold = await postgres.again(lambda: self._sales.sell(*wanted, over_house=request.over_house))
+        return sold if isinstance(sold, Refusal) else wire.Sold(id=request.id, booking=sold)
+
+    async def _read_changes(self, desk: Desk, request: wire.ReadStatusChanges) -> wire.StatusChanges | Refusal:
+        seat_id, since, after = None, None, read_place(request.cursor)
+        if request.seat is not None:
+            if request.seat >= desk.layout.seat_count:
+                return Refusal("unknown_seat", "This event has no such seat.", (request.seat,))
+            seat_id = desk.layout.seat_ids[request.seat]
+        if request.since_ms is not None:
+            since = to_datetime(request.since_ms)
+        page = await read_changes(self._history, desk.event.id, seat_id, since, after, request.limit)
+        return wire.StatusChanges(id=request.id, items=page.items, next=page.next)
+
+    async def _change_hold(self, desk: Desk, staff: str, request: wire.StaffHoldRequest) -> Changed | Refusal:
+        event, named = desk.event.id, await self._named(desk, staff, request)
         if isinstance(request, wire.HoldForCustomer):
             return await postgres.again(lambda: self._hold(desk, staff, request, named))
         if (await self._acts.desk_of_hold(request.hold)).event.id != event:

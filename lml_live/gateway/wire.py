@@ -1,18 +1,21 @@
 """Every message of the live socket, both ways, in JSON and msgpack (contract, section 3). Pure.
 
 The Structs below are the one source of the wire's shape: decoders, encoders, `/asyncapi.json` and the Python client
-are made from them. Field names are the contract's. Unknown fields are ignored, missing optional ones are absent on
-the wire (`omit_defaults`).
+are made from them; what REST shows, too, is in `shown` and `backoffice.reports`. Field names are the contract's.
+Unknown fields are ignored, missing optional ones are absent on the wire (`omit_defaults`).
 """
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from lml_live import limits, values
+from lml_live.backoffice.reports import ChannelReport, StatusChange
+from lml_live.booking.ledger import Tender
+from lml_live.gateway.shown import BookingShown
 
 # --- Parts ------------------------------------------------------------------------------------------------------------
 
@@ -24,6 +27,7 @@ Label = Annotated[str, Meta(min_length=1, max_length=limits.LABEL_CHARS_MAX)]
 PriceType = Annotated[str, Meta(pattern=values.ID_PATTERN)]
 Key = Annotated[str, Meta(min_length=1, max_length=limits.KEY_CHARS_MAX)]
 Token = Annotated[str, Meta(max_length=limits.TOKEN_CHARS_MAX)]
+Email = Annotated[str, Meta(min_length=3, max_length=254, pattern=r"^[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+$(?!\n)")]
 
 
 class SeatPick(Struct, frozen=True, gc=False):
@@ -329,6 +333,51 @@ class MoveHold(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="move_
     key: Key | None = None
 
 
+class Buyer(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Who buys at the counter; with an e-mail address they are sent the booking."""
+
+    name: Reason | None = None
+    email: Email | None = None
+
+
+class Sell(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="sell"):
+    """For clerks: sell a customer's `hold`, or `seats` and `areas` that nobody holds, for what the counter takes.
+
+    All of it or nothing; answered by `sold`. A `comp` is given away, and what it would have cost is on record.
+    `over_house` takes seats, too, that the house keeps back, and of an area what is missing beside the places for sale;
+    killed ones nobody takes. `reason` stands in the log. Repeated with its `key` it is one booking.
+    """
+
+    id: RequestId
+    hold: Id | None = None
+    seats: SeatWishes = []
+    areas: AreaWishes = {}
+    over_house: bool = True
+    tender: Tender
+    buyer: Buyer | None = None
+    reason: Reason | None = None
+    key: Key | None = None
+
+
+class ReadStatusChanges(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="read_status_changes"):
+    """For clerks: who changed seats and places, when and why, the oldest first. Answered by `status_changes`.
+
+    Of this `seat` only, and from `since_ms` on; `cursor` is `next` of the page before.
+    """
+
+    id: RequestId
+    seat: SeatIndex | None = None
+    since_ms: Annotated[int, Meta(ge=values.MOMENT_MS_MIN, le=values.MOMENT_MS_MAX)] | None = None
+    limit: Annotated[int, Meta(ge=1, le=limits.PAGE_ITEMS_MAX)] = limits.PAGE_ITEMS_DEFAULT
+    cursor: Annotated[str, Meta(max_length=limits.CURSOR_CHARS_MAX)] | None = None
+
+
+class ReadChannels(Struct, frozen=True, tag="read_channels"):
+    """For clerks: what each sales channel has, and what became of it. Answered by `channels`."""
+
+    id: RequestId
+
+
 class Ping(Struct, frozen=True, gc=False, omit_defaults=True, tag="ping"):
     id: RequestId
 
@@ -337,7 +386,9 @@ GroupRequest = HoldGroup | MoveGroup | ReleaseGroup | ExtendGroup
 BlockRequest = Block | Unblock
 ChannelRequest = AssignSeats | OpenChannel
 StaffHoldRequest = HoldForCustomer | ReleaseAnyHold | MoveHold
-StaffRequest = BlockRequest | ChannelRequest | StaffHoldRequest
+StaffRead = ReadStatusChanges | ReadChannels
+ClerkRequest = StaffHoldRequest | Sell | StaffRead
+StaffRequest = BlockRequest | ChannelRequest | ClerkRequest
 ClientMessage = Hello | HoldRequest | HoldBest | Release | Extend | GroupRequest | StaffRequest | Ping
 
 # --- Server to client -------------------------------------------------------------------------------------------------
@@ -496,6 +547,29 @@ class Opened(Struct, frozen=True, kw_only=True, tag="opened"):
     channel: str
 
 
+class Sold(Struct, frozen=True, kw_only=True, tag="sold"):
+    """What was sold, as REST answers it: seats by id, and with the `access` that fetches the tickets."""
+
+    id: int
+    booking: BookingShown
+
+
+class StatusChanges(Struct, frozen=True, kw_only=True, tag="status_changes"):
+    """A page of the status-change log, as REST has it: seats by id. `next` is the cursor of the page after it, null at
+    the end."""
+
+    id: int
+    items: tuple[StatusChange, ...]
+    next: str | None
+
+
+class Channels(Struct, frozen=True, kw_only=True, tag="channels"):
+    """The channels of the event, all of them, as REST has them; first `open`, which all sell."""
+
+    id: int
+    items: tuple[ChannelReport, ...]
+
+
 class HoldChanged(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="hold_changed"):
     """A change of one of the holder's holds that this socket did not ask for."""
 
@@ -556,7 +630,8 @@ class Bye(Struct, frozen=True, kw_only=True, tag="bye"):
 
 
 HoldAnswer = Held | Extended | Released | GroupChanged
-StaffAnswer = Blocked | Unblocked | Assigned | Opened
+RestAnswer = Sold | StatusChanges | Channels
+StaffAnswer = Blocked | Unblocked | Assigned | Opened | RestAnswer
 ServerMessage = (
     Welcome | Resumed | Diff | Details | HoldAnswer | StaffAnswer | HoldChanged | EventChanged | Pong | Error | Bye
 )
@@ -580,6 +655,14 @@ CLOSE_UNAUTHORIZED: Final = 4401
 
 
 _QUOTED: Final = re.compile(r"(?<=Invalid value )'.*'", re.DOTALL)
+_TIMED: Final = frozenset(get_args(RestAnswer))
+_PACKER: Final = msgspec.msgpack.Encoder()
+
+
+def _pack(message: Any) -> bytes:
+    """A message in msgpack. What REST has, too, has its times as text in both formats; msgpack would make them its own
+    type, which not every reader knows."""
+    return _PACKER.encode(msgspec.to_builtins(message) if type(message) in _TIMED else message)
 
 
 class _IdOnly(Struct):
@@ -603,16 +686,16 @@ class Format:
         self.subprotocol = subprotocol
         self.binary = binary
         if binary:
-            encoder: msgspec.json.Encoder | msgspec.msgpack.Encoder = msgspec.msgpack.Encoder()
+            encode: Callable[[Any], bytes] = _pack
             self._client: Any = msgspec.msgpack.Decoder(ClientMessage)
             self._server: Any = msgspec.msgpack.Decoder(ServerMessage)
             self._id: Any = msgspec.msgpack.Decoder(_IdOnly)
         else:
-            encoder = msgspec.json.Encoder()
+            encode = msgspec.json.Encoder().encode
             self._client = msgspec.json.Decoder(ClientMessage)
             self._server = msgspec.json.Decoder(ServerMessage)
             self._id = msgspec.json.Decoder(_IdOnly)
-        self.encode: Callable[[Any], bytes] = encoder.encode
+        self.encode = encode
         """A message as the frame's payload."""
 
     def raw(self, value: Any) -> msgspec.Raw:

@@ -79,6 +79,7 @@ def test_in_a_new_epoch_only_what_cannot_be_taken_twice_is_asked_again(client: C
         ("move_hold", lambda live, now: live.move_hold(now, "h-1", "why", [3], {"pit": 1})),
         ("release_any_hold", lambda live, now: live.release_any_hold(now, "h-1", "why")),
         ("block", lambda live, now: live.block(now, [3], {"pit": 1}, kind="house", reason="why")),
+        ("sell", lambda live, now: live.sell(now, "cash", seats=[3], areas={"pit": 1})),
     ],
 )
 def test_what_staff_ask_for_is_asked_again_in_any_epoch(client: Client, kind: str, act: Act, epoch: str) -> None:
@@ -86,6 +87,29 @@ def test_what_staff_ask_for_is_asked_again_in_any_epoch(client: Client, kind: st
     client.asks(act)
     client.comes_back(Truth(epoch).welcome(client.fmt))
     assert [(said["type"], said["key"]) for said in client.said] == [(kind, "key-1")]
+
+
+@pytest.mark.parametrize("epoch", ["e1", "e2"])
+@pytest.mark.parametrize(
+    ("kind", "act"),
+    [
+        ("read_status_changes", lambda live, now: live.status_changes(now, seat=3)),
+        ("read_channels", Protocol.channels),
+    ],
+)
+def test_what_changes_nothing_is_asked_again_without_a_key(client: Client, kind: str, act: Act, epoch: str) -> None:
+    client.asks(act)
+    client.comes_back(Truth(epoch).welcome(client.fmt))
+    assert [(said["type"], said.get("key")) for said in client.said] == [(kind, None)]
+
+
+def test_a_sale_names_a_buyer_only_where_there_is_one(client: Client) -> None:
+    client.asks(lambda live, now: live.sell(now, "cash", hold="h-1", key="k"))
+    (said,) = client.said
+    assert said == {"type": "sell", "id": 1, "hold": "h-1", "tender": "cash", "key": "k"}
+    client.asks(lambda live, now: live.sell(now, "comp", seats=[1], email="kim@example.org", over_house=False))
+    (said,) = client.said
+    assert (said["buyer"], said["over_house"]) == ({"email": "kim@example.org"}, False)
 
 
 def test_a_hold_that_staff_make_is_not_their_own(client: Client, truth: Truth) -> None:

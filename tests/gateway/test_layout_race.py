@@ -218,6 +218,8 @@ STAFF: dict[str, Asked] = {
     },
     "move_hold": lambda hold, customer, event: {"type": "move_hold", "hold": hold, "seats": [4, 5], "reason": "r"},
     "unblock": lambda hold, customer, event: {"type": "unblock", "seats": [4, 5], "kind": "kill", "reason": "r"},
+    "sell": lambda hold, customer, event: {"type": "sell", "seats": [4, 5], "tender": "cash"},
+    "sell of a hold": lambda hold, customer, event: {"type": "sell", "hold": hold, "tender": "cash"},
 }  # fmt: skip
 
 
@@ -272,6 +274,23 @@ async def test_a_socket_of_staff_changes_no_seat_of_another_layout(
         monkeypatch.undo()
         _, messages = await clerk.hear_the_end()
         assert "layout" in [message.get("reason") for message in messages]
+
+
+@pytest.mark.parametrize("knows", KNOWS)
+async def test_the_log_is_read_of_the_seat_that_the_socket_means(
+    house: House, monkeypatch: pytest.MonkeyPatch, knows: str
+) -> None:
+    customer = await house.other.services.counter.holding.add_customer("clara")
+    async with calling(house.deaf.server, house.event, hello={"token": house.token}) as clerk:
+        await clerk.hear("welcome")
+        for seat in (9, 10):
+            asked = {"holder": customer, "customer": "Kim", "seats": [seat], "reason": f"seat {seat}"}
+            assert (await _ask(clerk, {"type": "hold_for_customer", **asked}))["type"] == "held"
+        house.deaf.deafen(monkeypatch)
+        await house.change_layout()
+        await _learn(house, knows)
+        read = await _ask(clerk, {"type": "read_status_changes", "seat": 9})
+        assert [(item["seat_id"], item["reason"]) for item in read["items"]] == [(IDS[9], "seat 9")]
 
 
 @pytest.mark.parametrize("knows", KNOWS)
