@@ -184,7 +184,7 @@ class StaffRequests:
         return wire.Assigned(**_told(desk, request, report))
 
 
-def _words(desk: Desk, request: wire.StaffHoldRequest | wire.BlockRequest) -> str:
+def _words(desk: Desk, request: wire.StaffHoldRequest | wire.Sell | wire.BlockRequest) -> str:
     """The layout by which a request names seats: on another one, the same indexes are another request."""
     return "" if isinstance(request, wire.ReleaseAnyHold) or not request.seats else desk.layout.hash
 
