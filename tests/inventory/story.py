@@ -103,15 +103,15 @@ class Shown(Holds):
 class OneDesk:
     """What `hold_best` reads of the event's desk."""
 
-    event = SimpleNamespace(
-        layout_hash=LAYOUT_HASH, limits=SimpleNamespace(max_seats=MAX_SEATS, orphan_rule="off"), prices=()
-    )
-    layout = SimpleNamespace(categories=CATEGORIES)
+    layout = SimpleNamespace(categories=CATEGORIES, hash=LAYOUT_HASH)
     default_types: Mapping[str, str] = dict.fromkeys(CATEGORIES, "adult")
     plan = HALL.plan
 
-    async def desk(self, _event: str) -> "OneDesk":
-        return self
+    def __init__(self, event: str) -> None:
+        self.event = SimpleNamespace(
+            id=event, limits=SimpleNamespace(max_seats=MAX_SEATS, orphan_rule="off"), prices=()
+        )
+        self.under = {event: LAYOUT_HASH}
 
     @staticmethod
     def area_wishes(areas: Mapping[str, int]) -> list[tuple[str, str, int]]:
@@ -182,7 +182,7 @@ class Story(RuleBasedStateMachine):
         self.staff = StaffHolds(self.house.book)
         self.feed = Feed(self.house.book, tick_ms=50)
         self.shown = Shown(self.house)
-        self.best_seats = BestSeats(Acts(OneDesk(), self.shown), self.feed)  # type: ignore[arg-type]
+        self.best_seats = BestSeats(Acts(None, self.shown), self.feed)  # type: ignore[arg-type]
 
     def teardown(self) -> None:
         if hasattr(self, "house"):

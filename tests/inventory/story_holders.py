@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 from reference import ADDRESS, EXTENSIONS, HOLD_MS, MAX_SEATS, SEATS, THROUGH, BestWish, SeatsAndPlaces
-from story import HALL, WINDOWS, Story, holders, mostly, numbers, wishes
+from story import HALL, WINDOWS, OneDesk, Story, holders, mostly, numbers, wishes
 
 from lml_live import limits
 from lml_live.gateway import wire
@@ -108,7 +108,7 @@ class Holders(Story):
             replace=name if instead else None,
         )
         more = {"through": THROUGH.get(holder, "web"), "address": ADDRESS[holder]}
-        answer = self.run(self.best_seats.hold_best(self.event, holder, asked, **more))
+        answer = self.run(self.best_seats.hold_best(OneDesk(self.event), holder, asked, **more))
         shown.rival = None
         none_left = isinstance(answer, Refusal) and answer.code == "no_best_seats"
         if not shown.seats or none_left:  # from the start, or once the rival had his
