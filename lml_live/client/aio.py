@@ -170,6 +170,7 @@ class LiveClient:
     ) -> HoldResult | Refusal:
         """Hold all of it or nothing; see `Protocol.hold`. Waits over reconnects; bound it with `asyncio.timeout`.
 
+        Where the event gets another layout meanwhile, `Refusal("unavailable", …)`: read the new `layout`, choose anew.
         A caller that is cancelled takes nothing back: what was taken shows in `holds`.
         """
         number, effects = self._protocol.hold(_monotonic_ms(), seats, areas, into=into, replace=replace, key=key)

@@ -134,7 +134,9 @@ class Refusal(Struct, frozen=True):
     """A request was refused and changed nothing; `seats` were in the way, `areas` says how many places are left.
 
     `code` is one of the contract's. `unavailable` may also mean that the outcome is unknown and that the client gave
-    up, or may not ask again: what was taken, if anything, is among the holds after the next `Synced`.
+    up, or may not ask again: what was taken, if anything, is among the holds after the next `Synced`. So it is where
+    the event has got another layout since the request was made, and its indexes are other seats now: `message` says
+    so.
     """
 
     code: str

@@ -1,5 +1,8 @@
 """Requests on their way: which wait, which are unanswered, and which may be asked again. Pure.
 
+What names seats by index is of the layout under which it was made, and is never sent under another one, not even for
+the first time (docs/decisions/039).
+
 Every transmission has an id of its own on the wire, for an id is answered once; the caller's number stays. Only `hold`,
 `hold_best`, `hold_group`, `move_group` and what staff ask for carry a key, so only they are ever asked again (contract,
 section 3, `key`), beside what changes nothing: `read_status_changes` and `read_channels`.
@@ -26,9 +29,9 @@ Message = (
 class Request:
     """One request of the caller; `number` is the caller's, None for the client's own pings."""
 
-    __slots__ = ("epoch", "message", "not_before_ms", "number", "sent_ms", "transmissions")
+    __slots__ = ("epoch", "layout", "message", "not_before_ms", "number", "sent_ms", "transmissions")
 
-    def __init__(self, number: int | None, message: Message) -> None:
+    def __init__(self, number: int | None, message: Message, layout: str | None = None) -> None:
         self.number = number
         self.message = message
         self.transmissions = 0
@@ -36,14 +39,16 @@ class Request:
         self.not_before_ms = 0
         self.epoch: str | None = None
         """The epoch in which it was last sent, for a key is known in its own epoch only."""
+        self.layout = layout
+        """The hash of the layout under which it was made; None where none was known: the first that is, then."""
 
     def may_repeat(self, epoch: str | None) -> bool:
-        """Whether sending it once more, in `epoch`, cannot take more than was asked for.
+        """Whether sending it once more, in `epoch` and on its own layout, cannot take more than was asked for.
 
-        In its own epoch the key sees to that. In another one a seat still cannot be taken twice (it is refused as
-        taken), but places of an area could, and so could seats that the server chooses, where the first transmission
-        was granted and survived. Over several events the key is of no epoch (docs/decisions/008), and neither is that
-        of staff, whose acts PostgreSQL knows.
+        In its own epoch the key sees to that. In another one on the same layout a seat still cannot be taken twice (it
+        is refused as taken), but places of an area could, and so could seats that the server chooses, where the first
+        transmission was granted and survived. Over several events the key is of no epoch (docs/decisions/008), and
+        neither is that of staff, whose acts PostgreSQL knows. Another layout is `drop_other_layouts`' affair.
         """
         if self.transmissions >= TRANSMISSIONS_MAX:
             return False
@@ -59,6 +64,14 @@ class Request:
             case wire.ReadStatusChanges() | wire.ReadChannels():
                 return True  # nothing is changed by asking
         return False
+
+
+def names_seats(message: Message) -> bool:
+    """Whether `message` means something else under another layout: it names seats by index, or has them chosen by what
+    was seen of the layout."""
+    if isinstance(message, wire.HoldBest):
+        return True
+    return bool(getattr(message, "seats", ())) or getattr(message, "seat", None) is not None
 
 
 class Pending:
@@ -119,6 +132,22 @@ class Pending:
         dropped = [request for request in self._waiting if request.transmissions and not request.may_repeat(epoch)]
         self._waiting = deque(request for request in self._waiting if request not in dropped)
         return dropped
+
+    def drop_other_layouts(self, layout: str) -> list[Request]:
+        """The picture is of `layout` (its hash) now: take out, and return, what names seats of another one.
+
+        Also what is unanswered on this socket: its answer could not be understood any more.
+        """
+        for request in self._waiting:
+            request.layout = request.layout or layout
+        others = [
+            request
+            for request in [*self._unanswered.values(), *self._waiting]
+            if request.layout != layout and names_seats(request.message)
+        ]
+        self._unanswered = {number: one for number, one in self._unanswered.items() if one not in others}
+        self._waiting = deque(request for request in self._waiting if request not in others)
+        return others
 
     def clear(self) -> list[Request]:
         """Take out, and return, everything."""

@@ -176,7 +176,8 @@ class Protocol(Requests):
         except wire.Malformed as error:
             raise errors.InvalidInput(error.message) from error
         self._numbers += 1
-        request = Request(self._numbers, message)
+        layout = self.picture.layout
+        request = Request(self._numbers, message, None if layout is None else layout.hash)
         if self._state == "ended":
             return self._numbers, [_gave_up(request)]
         if self._pending.full:
@@ -286,7 +287,9 @@ class Protocol(Requests):
         if self._state == "greeting":
             self._state = "live"
             self._live_since_ms = self._pinged_ms = now_ms
-        given_up = [
+        others = self._pending.drop_other_layouts(message.layout.hash)
+        given_up = [_other_layout(request) for request in others if request.number is not None]
+        given_up += [
             _gave_up(request)
             for request in self._pending.drop_unrepeatable(message.epoch)
             if request.number is not None
@@ -446,3 +449,14 @@ def _gave_up(request: Request) -> Answered:
         else "Nothing was changed: the request was never sent.",
     )
     return Answered(request.number, outcome)
+
+
+def _other_layout(request: Request) -> Answered:
+    assert request.number is not None
+    before = (
+        "Whether it was done before is unknown: what was taken, if anything, is among the holds."
+        if request.transmissions
+        else "Nothing was changed: the request was never sent."
+    )
+    message = f"The event has another layout, on which this may mean other seats. Look again and choose anew. {before}"
+    return Answered(request.number, Refusal("unavailable", message))

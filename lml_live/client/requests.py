@@ -38,8 +38,10 @@ class Requests(ABC):
         """Hold all of `seats` (indexes) and `areas` (places by area, or by price type), or nothing.
 
         The request's number comes back, and `Answered` with that number follows once: here, or later. It survives
-        reconnects and an unavailable server, being asked again with the same `key`. Raises `errors.InvalidInput` for
-        what no server would understand (51 seats, an area id with a space).
+        reconnects and an unavailable server, being asked again with the same `key`, but not a change of the event's
+        layout, after which an index is another seat: then the answer is `Refusal("unavailable", …)`; look at `layout`
+        and choose anew. Raises `errors.InvalidInput` for what no server would understand (51 seats, an area id with a
+        space).
         """
         return self._request(
             now_ms,

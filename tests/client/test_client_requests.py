@@ -82,7 +82,9 @@ def test_in_a_new_epoch_only_what_cannot_be_taken_twice_is_asked_again(client: C
         ("sell", lambda live, now: live.sell(now, "cash", seats=[3], areas={"pit": 1})),
     ],
 )
-def test_what_staff_ask_for_is_asked_again_in_any_epoch(client: Client, kind: str, act: Act, epoch: str) -> None:
+def test_what_staff_ask_for_is_asked_again_in_any_epoch_of_its_layout(
+    client: Client, kind: str, act: Act, epoch: str
+) -> None:
     """PostgreSQL knows it by its key."""
     client.asks(act)
     client.comes_back(Truth(epoch).welcome(client.fmt))

@@ -21,6 +21,7 @@ from socket_house import Caller, LiveServer, calling, serving
 from waiting import eventually
 
 from lml_live import limits, wiring
+from lml_live.client import HoldResult, LiveClient, Refusal
 from lml_live.clock import system_clock_ms
 from lml_live.errors import Unavailable
 from lml_live.gateway import wire
@@ -274,6 +275,45 @@ async def test_a_socket_of_staff_changes_no_seat_of_another_layout(
         monkeypatch.undo()
         _, messages = await clerk.hear_the_end()
         assert "layout" in [message.get("reason") for message in messages]
+
+
+@pytest.mark.parametrize("who", ["a buyer", "a clerk"])
+async def test_the_live_client_chooses_no_other_seat_when_it_comes_back(
+    house: House, monkeypatch: pytest.MonkeyPatch, who: str
+) -> None:
+    """It asked for the same index once more, on the new layout, and held the seat beside the one that was meant."""
+    customer = await house.other.services.counter.holding.add_customer("clara")
+    async with LiveClient(house.deaf.server.url, house.event, token=house.token if who == "a clerk" else None) as live:
+
+        async def hold(seat: int) -> HoldResult | Refusal:
+            if who == "a clerk":
+                return await live.hold_for_customer(customer, "Kim", "r", [seat])
+            return await live.hold([seat])
+
+        house.deaf.deafen(monkeypatch)
+        await house.change_layout()
+        asked = asyncio.create_task(hold(4))
+        refused = asyncio.Event()
+        take_error = live._protocol._take_error
+
+        def noted(error: wire.Error, now_ms: int) -> Any:
+            refused.set()
+            return take_error(error, now_ms)
+
+        monkeypatch.setattr(live._protocol, "_take_error", noted)
+        async with asyncio.timeout(30):
+            await refused.wait()
+            assert not asked.done(), "it would be asked again"
+            monkeypatch.undo()
+            answer = await asked
+        assert isinstance(answer, Refusal), answer
+        assert (answer.code, "choose anew" in answer.message) == ("unavailable", True)
+        assert live.layout is not None
+        assert live.layout.version == 2
+        assert await house.taken() == set()
+        again = await hold(3)
+        assert isinstance(again, HoldResult), again
+        assert await house.taken() == {IDS[4]}
 
 
 @pytest.mark.parametrize("knows", KNOWS)
