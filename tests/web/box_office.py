@@ -22,12 +22,15 @@ def pack(states: list[int]) -> str:
     return base64.b64encode(packed).decode()
 
 
-def hall(rows: int = ROWS, seats: int = SEATS) -> dict[str, Any]:
-    """A rectangular room and a standing area: seat `row * seats + n` is at a place that can be computed."""
+def hall(rows: int = ROWS, seats: int = SEATS, version: int = 1) -> dict[str, Any]:
+    """A rectangular room and a standing area: seat `row * seats + n` is at a place that can be computed.
+
+    With each version the numbers begin one later: of the first, seat 0 is number 1, of the second number 2.
+    """
     return {
         "layout_id": "hall",
-        "version": 1,
-        "hash": "a1",
+        "version": version,
+        "hash": f"a{version}",
         "name": "Hall",
         "type": "hybrid",
         "viewport": {"width": 1000, "height": 600, "units": "px"},
@@ -40,7 +43,7 @@ def hall(rows: int = ROWS, seats: int = SEATS) -> dict[str, Any]:
                         "label": chr(65 + row),
                         "seats": [
                             {
-                                "number": str(n + 1),
+                                "number": str(n + version),
                                 "seat_id": f"{row * seats + n:064x}",
                                 "x": round(0.1 + 0.8 * (n + 0.5) / seats, 5),
                                 "y": round(0.2 + 0.7 * (row + 0.5) / rows, 5),
@@ -81,6 +84,7 @@ class BoxOffice:
         self.refusals: list[dict[str, Any]] = []
         self.pit = {"available": 50, "held": 0, "sold": 0, "blocked": 0}
         self.hold_ms = 300_000
+        self.version = 1
         self.table: int | None = None
         self.events: list[dict[str, Any]] = [self.event()]
 
@@ -92,7 +96,7 @@ class BoxOffice:
         router.add_get("/api/v1/events", self._list)
         router.add_get("/api/v1/events/{event}", self._event)
         router.add_get("/api/v1/events/{event}/live", self._live)
-        router.add_get("/layouts/hall/a1", self._layout)
+        router.add_get("/layouts/hall/a{version}", self._layout)
 
     # --- what it knows
 
@@ -130,7 +134,12 @@ class BoxOffice:
         } | changes
 
     limits = {"max_seats": 6, "hold_seconds": 300, "extensions": 1, "lifetime_seconds": 900}  # noqa: RUF012
-    layout = {"id": "hall", "version": 1, "hash": "a1", "url": "/layouts/hall/a1", "seat_count": ROWS * SEATS}  # noqa: RUF012
+
+    @property
+    def layout(self) -> dict[str, Any]:
+        named = f"a{self.version}"
+        url = f"/layouts/hall/{named}"
+        return {"id": "hall", "version": self.version, "hash": named, "url": url, "seat_count": ROWS * SEATS}
 
     def welcome(self) -> dict[str, Any]:
         return {
@@ -192,6 +201,14 @@ class BoxOffice:
         previous, self.seq = self.seq, self.seq + 1
         await self.say({"type": "diff", "seq": self.seq, "prev": previous, **lists})
 
+    async def change_layout(self, version: int, retry_after_ms: int = 0) -> None:
+        """The event is sold on another version from now on: holds are gone, and everybody is sent away to come back."""
+        self.version, self.epoch, self.hold = version, f"e{version}", None
+        self.states = [0] * (ROWS * SEATS)
+        await self.say({"type": "bye", "reason": "layout", "retry_after_ms": retry_after_ms})
+        for socket in list(self.sockets):
+            await socket.close(code=1012)
+
     # --- what it is asked
 
     async def _list(self, request: web.Request) -> web.Response:
@@ -206,8 +223,8 @@ class BoxOffice:
             return web.json_response({"code": "not_found"}, status=404)
         return web.json_response(self.event())
 
-    async def _layout(self, _: web.Request) -> web.Response:
-        plan = hall()
+    async def _layout(self, request: web.Request) -> web.Response:
+        plan = hall(version=int(request.match_info["version"]))
         if self.table is not None:
             plan["sections"][0]["rows"][self.table]["sold_whole"] = True
         return web.json_response(plan)

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from box_office import BoxOffice
+from box_office import SEATS, BoxOffice
 from playwright.async_api import Browser, Page, expect
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -305,6 +305,45 @@ async def test_a_layout_that_cannot_be_loaded_can_be_tried_again(page: Page, sit
     await page.unroute("**/layouts/**")
     await page.get_by_role("button", name="Try again").click()
     await page.wait_for_function("lml.ready")
+
+
+async def test_what_was_chosen_on_another_seating_plan_is_not_asked_for_and_that_is_said(
+    page: Page, site: str, office: BoxOffice
+) -> None:
+    """The seat that was asked for, and the one that waited behind it, were taken by index on the new plan."""
+    read: list[str] = []
+    page.on("request", lambda request: read.append(request.url))
+    await page.add_init_script("Math.random = () => 0.5")
+    await open_event(page, site)
+    office.refusals.append({"code": "unavailable", "retry_after_ms": 60_000})
+    await click_seat(page, 43)
+    await click_seat(page, 44)
+    await page.wait_for_function("lml.map.pending.size === 2")
+    read.clear()
+    await office.change_layout(2, retry_after_ms=3_000)
+    cover = page.get_by_role("status").filter(has_text="Loading the new one. Please choose your seats again.")
+    await expect(cover).to_be_visible()
+    await expect(page.get_by_role("heading", name="The seating plan has changed")).to_be_visible()
+    await expect(page.locator("#tip")).to_be_hidden()
+    assert await page.evaluate("lml.basket.pending.size") == 0, "nobody asks for seats of the new plan"
+    await page.wait_for_function("lml.ready")
+    await expect(cover).to_have_count(0)
+    assert len([url for url in read if url.endswith("/api/v1/events/gala")]) <= 2, (
+        "it waits, and does not ask on and on"
+    )
+    words = "The seating plan has changed, so your choice was not taken over. Please look again and choose anew."
+    await expect(page.get_by_role("status").filter(has_text=words)).to_be_visible()
+    await expect(page.locator(".toast")).to_have_count(1)
+    await expect(page.locator("#map")).to_be_focused()
+    await mine(page, [])
+    assert [message["seats"] for message in await asked(office, "hold")] == [[43]]
+    await page.keyboard.press("ArrowRight")
+    await page.keyboard.press("Enter")
+    await page.wait_for_function("lml.mine.length === 1")
+    again = (await asked(office, "hold"))[1:]
+    assert [message["seats"] for message in again] == [await page.evaluate("lml.mine")]
+    number = again[0]["seats"][0] % SEATS + 2
+    await expect(page.locator("#mine .line").first).to_contain_text(f"seat {number}")
 
 
 async def test_the_index_lists_events_page_by_page(page: Page, site: str, office: BoxOffice) -> None:

@@ -220,6 +220,99 @@ async def test_unavailable_is_asked_again_with_the_same_key(blank: Page) -> None
     assert (keys, told["answers"]) == (["key1", "key1"], [])
 
 
+def on_layout(name: str, epoch: str = "e2") -> list[Any]:
+    """Sent away, and welcomed on this layout."""
+    bye = {"type": "bye", "reason": "layout", "retry_after_ms": 0}
+    return [
+        ["received", bye, 100],
+        ["tick", 100],
+        ["opened", 110],
+        ["received", welcome(1, epoch, layout=LAYOUT | {"hash": name}), 120],
+        ["tick", 9 * SECOND],
+    ]
+
+
+BYE: list[list[Any]] = [["received", {"type": "bye", "reason": "layout", "retry_after_ms": 0}, 40]]
+UNAVAILABLE: list[list[Any]] = [
+    ["received", {"type": "error", "id": 1, "code": "unavailable", "message": "", "retry_after_ms": 400}, 60]
+]
+
+
+def wishes_of(told: dict[str, Any]) -> list[dict[str, Any]]:
+    return [message for message in told["sent"] if message["type"] not in ("hello", "ping")]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [([], UNAVAILABLE), ([], []), (BYE, [])], ids=["refused", "lost", "not sent yet"]
+)
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {"type": "hold", "seats": [2]},
+        {"type": "hold", "seats": [{"seat": 2, "type": "child"}]},
+        {"type": "hold", "seats": [2], "areas": {"pit": 1}},
+        {"type": "hold_best", "quantity": 2},
+        {"type": "release", "hold": "h1", "seats": [2]},
+    ],
+)
+async def test_no_seat_is_asked_for_under_another_layout(
+    blank: Page, wish: dict[str, Any], before: list[Any], after: list[Any]
+) -> None:
+    """It was repeated with its indexes, and another seat was taken than the one that was pointed at."""
+    told = await play(blank, *LIVE, *before, ["request", wish, 50], *after, *on_layout("y"))
+    assert len(wishes_of(told)) == (0 if before else 1)
+    (answer,) = told["answers"]
+    assert answer["code"] == "unavailable"
+    if wish["type"] != "release" or not after:  # a release has no key, so that a refusal is its answer
+        assert answer["reason"] == "layout"
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {"type": "hold", "areas": {"pit": 1}},
+        {"type": "release", "hold": "h1"},
+        {"type": "release", "hold": "h1", "areas": {"pit": 1}},
+        {"type": "extend", "hold": "h1"},
+    ],
+)
+async def test_what_names_no_seat_waits_for_the_next_socket_whatever_its_layout(
+    blank: Page, wish: dict[str, Any]
+) -> None:
+    told = await play(blank, *LIVE, *BYE, ["request", wish, 50], *on_layout("y"))
+    assert [message["type"] for message in wishes_of(told)] == [wish["type"]]
+    assert told["answers"] == []
+
+
+async def test_a_layout_that_is_back_before_the_page_is_the_one_that_was_meant(blank: Page) -> None:
+    told = await play(blank, *LIVE, TAKE, *on_layout("x", "e3"))
+    assert [message["seats"] for message in wishes_of(told)] == [[2], [2]]
+    assert told["answers"] == []
+
+
+async def test_what_was_given_up_stays_so_and_a_second_change_ends_what_came_between(blank: Page) -> None:
+    later = ["request", {"type": "hold", "seats": [3]}, 9 * SECOND]
+    told = await play(blank, *LIVE, TAKE, *on_layout("y"), later, *on_layout("x", "e3"))
+    assert [message["seats"] for message in wishes_of(told)] == [[2], [3]]
+    assert [answer["id"] for answer in told["answers"]] == [1, 2]
+
+
+async def test_a_seat_that_was_asked_for_before_any_layout_was_known_is_of_the_first_one(blank: Page) -> None:
+    start: list[list[Any]] = [["start", 0], TAKE, ["opened", 60], ["received", welcome(), 70]]
+    told = await play(blank, *start)
+    assert [message["seats"] for message in wishes_of(told)] == [[2]]
+    told = await play(blank, *start, *on_layout("y"))
+    assert (len(wishes_of(told)), [answer["reason"] for answer in told["answers"]]) == (1, ["layout"])
+
+
+async def test_a_seat_that_was_chosen_on_the_layout_before_is_refused_at_once(blank: Page) -> None:
+    """It waited for an earlier pick, and its turn comes when the socket speaks of another layout."""
+    late: list[list[Any]] = [[*TAKE, "x"], ["request", {"type": "hold", "areas": {"pit": 1}}, 50, "x"]]
+    told = await play(blank, *LIVE, *on_layout("y"), *late)
+    assert [message.get("areas") for message in wishes_of(told)] == [{"pit": 1}]
+    assert [(answer["id"], answer["reason"]) for answer in told["answers"]] == [(1, "layout")]
+
+
 async def test_a_request_is_answered_even_when_the_server_never_does(blank: Page) -> None:
     told = await play(blank, *LIVE, TAKE, ["tick", 50 + 30 * SECOND])
     assert told["answers"][0]["code"] == "unanswered"

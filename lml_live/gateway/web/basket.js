@@ -1,6 +1,9 @@
 /**
  * What the visitor asks for, one request after the other: a second seat is added to the hold that the first one made.
- * Knows no DOM: it is given something with `request(fields)` and `protocol.holds` (see live.js).
+ * Knows no DOM: it is given something with `request(fields, layout)` and `protocol.holds` (see live.js).
+ *
+ * Seats are indexes of the layout on which they were chosen. What waits for an earlier pick is asked for under that
+ * layout, or not at all.
  */
 
 import { areaQuantity } from "./seats.js";
@@ -10,7 +13,7 @@ const WAITING_MAX = 20;
 
 export class Basket {
   /**
-   * @param {{request: (fields: object) => Promise<object>, protocol: {holds: Map<string, object>}}} live
+   * @param {{request: (fields: object, layout?: string) => Promise<object>, protocol: {holds: Map<string, object>}}} live
    * @param {{changed: () => void, refused: (error: object) => void}} listeners
    */
   constructor(live, listeners) {
@@ -48,22 +51,27 @@ export class Basket {
     );
   }
 
-  /** Takes a seat, or gives one's own back; several where they sell only together. */
-  toggleSeats(seats) {
+  /**
+   * Takes a seat, or gives one's own back; several where they sell only together.
+   * @param {number[]} seats
+   * @param {string} layout the hash of the layout on which they were chosen
+   */
+  toggleSeats(seats, layout) {
     const [first] = seats;
     if (this.pending.has(first)) return;
-    if (this.seats.has(first)) this._enqueue(seats, () => this.seats.has(first) && this._release(this.seats.get(first).id, { seats }));
-    else this._enqueue(seats, () => this._hold({ seats }));
+    if (this.seats.has(first)) this._enqueue(seats, () => this.seats.has(first) && this._release(this.seats.get(first).id, { seats }, layout));
+    else this._enqueue(seats, () => this._hold({ seats }, layout));
   }
 
   /**
    * Takes the seats that the server finds best for a wish; settles with the answer, null where too much waits already.
    * @param {{quantity: number, category?: string}} wish
+   * @param {string} layout the hash of the layout that was wished of
    */
-  holdBest(wish) {
+  holdBest(wish, layout) {
     return new Promise((resolve) => {
       const asked = this._enqueue([], async () => {
-        const answer = await this._hold(wish, "hold_best");
+        const answer = await this._hold(wish, layout, "hold_best");
         resolve(answer);
         return answer;
       });
@@ -97,16 +105,21 @@ export class Basket {
     this._enqueue([], () => this.live.request({ type: "extend", hold: holdId }));
   }
 
-  async _hold(wish, type = "hold") {
-    const into = this.open?.id;
-    const answer = await this.live.request({ type, ...wish, ...(into ? { into } : {}) });
-    const gone = answer.code === "hold_expired" || answer.code === "hold_not_found" || answer.code === "hold_in_checkout";
-    // The hold to add to went meanwhile: what was asked for now is still wanted.
-    return into && gone ? this.live.request({ type, ...wish }) : answer;
+  /** The hall has another layout: an index is another seat now, and none of those is being asked for. */
+  layoutChanged() {
+    this.pending.clear();
   }
 
-  _release(hold, part) {
-    return this.live.request({ type: "release", hold, ...part });
+  async _hold(wish, layout, type = "hold") {
+    const into = this.open?.id;
+    const answer = await this.live.request({ type, ...wish, ...(into ? { into } : {}) }, layout);
+    const gone = answer.code === "hold_expired" || answer.code === "hold_not_found" || answer.code === "hold_in_checkout";
+    // The hold to add to went meanwhile: what was asked for now is still wanted.
+    return into && gone ? this.live.request({ type, ...wish }, layout) : answer;
+  }
+
+  _release(hold, part, layout) {
+    return this.live.request({ type: "release", hold, ...part }, layout);
   }
 
   _enqueue(seats, act) {

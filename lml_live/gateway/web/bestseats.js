@@ -46,7 +46,7 @@ export class BestSeats {
     const category = byId("best-price").value;
     this._wait(true);
     const before = new Set(page.basket.seats.keys());
-    const answer = await page.basket.holdBest({ quantity, ...(category ? { category } : {}) });
+    const answer = await page.basket.holdBest({ quantity, ...(category ? { category } : {}) }, page.layout.hash);
     this._wait(false);
     const found = answer?.hold?.seats?.filter((seat) => !before.has(seat)) ?? [];
     if (found.length) page.speak(`${plural(found.length, "seat")} held for you: ${found.map((seat) => page.fullName(seat)).join("; ")}.`);

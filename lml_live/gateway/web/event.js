@@ -23,6 +23,8 @@ const TOASTS_MAX = 3;
 const TOAST_MS = 7_000;
 const PHONE = "(max-width: 800px)";
 const HALL_STRIP = 120;
+/** A plan that is another one than the live socket's is looked for again after this. */
+const AGAIN_MS = 300;
 
 class EventPage {
   constructor(id) {
@@ -132,10 +134,10 @@ class EventPage {
   _sync() {
     const { protocol } = this.live;
     if (!this.layout || !protocol.seats) return;
-    if (protocol.layout.hash !== this.layout.hash) {
-      this.ready = false;
-      this._cover("The seating plan has changed", "Loading the new one…");
-      this._reload();
+    if (!this._agrees) {
+      this._planChanged();
+      // Without a connection the next welcome says which layout it is; with one, what was read may be behind it.
+      if (protocol.connection === "live") this._again ??= setTimeout(() => this._reload(), AGAIN_MS);
       return;
     }
     this.map.setStates(protocol.seats);
@@ -148,8 +150,22 @@ class EventPage {
     else this._cover("No places yet", "This event has no seats to choose from.", "All events", () => location.assign("/"));
   }
 
+  /** Whether the map and the live socket speak of the same layout. */
+  get _agrees() {
+    return this.live.protocol.layout.hash === this.layout.hash;
+  }
+
+  _planChanged() {
+    this.ready = false;
+    this.basket.layoutChanged();
+    this._point(-1);
+    this._cover("The seating plan has changed", "Loading the new one. Please choose your seats again.");
+  }
+
   /** Reads the event again: prices or layout changed. */
   async _reload() {
+    clearTimeout(this._again);
+    this._again = null;
     try {
       this.event = await fetchJson(`/api/v1/events/${encodeURIComponent(this.id)}`);
     } catch {
@@ -223,8 +239,7 @@ class EventPage {
         if (this.ready) this.best.show();
         return this._showStatus();
       case "layout":
-        this.ready = false;
-        this._cover("The seating plan has changed", "Loading the new one…");
+        this._planChanged();
         return this._reload();
       case "token_lost":
         showAccount();
@@ -252,7 +267,7 @@ class EventPage {
   }
 
   _mineChanged() {
-    if (!this.layout || !this.live.protocol.limits) return;
+    if (!this.layout || !this.live.protocol.limits || !this._agrees) return;
     this.map.setMine([...this.basket.seats.keys(), ...this.bought.seats(this.layout)], this.basket.pending);
     this.panel.showMine();
     this.checkout.update();
@@ -288,7 +303,7 @@ class EventPage {
     const seats = this.layout.whole(index);
     const inTheWay = hold ? undefined : seats.find((seat) => this.map.states[seat] !== AVAILABLE);
     if (inTheWay === undefined) {
-      this.basket.toggleSeats(seats);
+      this.basket.toggleSeats(seats, this.layout.hash);
       return;
     }
     this.speak(`${this.fullName(inTheWay)} is ${STATE_WORDS[this.map.states[inTheWay]]}.`);

@@ -75,10 +75,11 @@ export class Live {
   /**
    * Sends a request; settles with its answer, `error` messages included, and never rejects.
    * @param {object} fields
+   * @param {string} [layout] the hash of the layout that its seats were chosen on, where that may have changed since
    * @returns {Promise<object>}
    */
-  request(fields) {
-    const { id, effects } = this.protocol.request(fields, Date.now());
+  request(fields, layout) {
+    const { id, effects } = this.protocol.request(fields, Date.now(), layout);
     if (id === null) {
       return Promise.resolve({ type: "error", code: "rate_limited", message: "Too many requests are under way." });
     }

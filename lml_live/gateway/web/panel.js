@@ -139,10 +139,11 @@ export class Panel {
   _hold(hold) {
     const { page } = this;
     const active = hold.state === "active";
-    const lines = linesOf(hold, (seatId) => page.layout.indexOf(seatId)).map(({ seat, areaId, count, amount, fee }) => {
+    const { layout } = page;
+    const lines = linesOf(hold, (seatId) => layout.indexOf(seatId)).map(({ seat, areaId, count, amount, fee }) => {
       const name = seat === null ? `${page.areaName(areaId)}${count > 1 ? ` × ${count}` : ""}` : page.fullName(seat);
       const full = seat === null ? name : page.fullName(seat);
-      const giveBack = () => (seat === null ? page.basket.changeArea(areaId, -1) : page.basket.toggleSeats(page.layout?.whole(seat) ?? [seat]));
+      const giveBack = () => (seat === null ? page.basket.changeArea(areaId, -1) : page.basket.toggleSeats(layout.whole(seat), layout.hash));
       return element(
         "li",
         { class: "line" },

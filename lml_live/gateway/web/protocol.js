@@ -11,7 +11,8 @@
  * Notices: `connection`, `snapshot`, `seats`, `areas`, `holds`, `hold_changed`, `holds_lost`, `event`, `answer`,
  * `layout`, `token_lost`, `fault`.
  *
- * The rules are those of the contract, section 3, "How a client stays right".
+ * The rules are those of the contract, section 3, "How a client stays right". A request that names seats by index is of
+ * the layout under which it was made: under another one it is given up, not sent (docs/decisions/039).
  */
 
 import { randomKey } from "./keys.js";
@@ -35,6 +36,9 @@ export const BOUNDS = Object.freeze({
 });
 
 const ANSWERS = new Set(["held", "extended", "released"]);
+
+/** Whether a request means something else under another layout: its seats, or what it lets the server choose. */
+const namesSeats = (message) => message.type === "hold_best" || (message.seats?.length ?? 0) > 0;
 
 export class Protocol {
   /**
@@ -72,7 +76,7 @@ export class Protocol {
     this._heardAt = null;
     this._pingAt = null;
     this._pings = new Map();
-    this._pending = new Map(); // id → {request, message, sentAt, deadline, retryAt, retries}
+    this._pending = new Map(); // id → {message, layout, sentAt, epoch, deadline, retryAt, retries}
     this._nextId = 1;
     this._out = [];
   }
@@ -129,17 +133,18 @@ export class Protocol {
   /**
    * Sends a request, or keeps it until the socket is in step again. A `hold` gets its `key` here.
    * @param {object} fields the message without `id`
+   * @param {string|null} layout the hash of the layout that its seats were read by; null: of the first that is known
    * @returns {{id: number|null, effects: object[]}} id null: too many are unanswered
    */
-  request(fields, now) {
+  request(fields, now, layout = this.layout?.hash ?? null) {
     if (this._pending.size >= BOUNDS.requests_max) return { id: null, effects: [] };
     const id = this._nextId++;
     const message = { ...fields, id };
     if ((fields.type === "hold" || fields.type === "hold_best") && !fields.key) message.key = this.makeKey();
-    const entry = { message, sentAt: null, epoch: this.epoch, deadline: now + BOUNDS.request_ms, retryAt: null, retries: 0 };
+    const entry = { message, layout, sentAt: null, epoch: this.epoch, deadline: now + BOUNDS.request_ms, retryAt: null, retries: 0 };
     this._pending.set(id, entry);
     const effects = this._do(() => {
-      if (this.connection === "live") this._transmit(entry, now);
+      if (this.connection === "live" && !this._isOver(id, entry)) this._transmit(entry, now);
     });
     return { id, effects };
   }
@@ -281,9 +286,19 @@ export class Protocol {
     if (this.connection !== "live") this._pingAt = now + BOUNDS.ping_ms;
     this._setConnection("live");
     for (const [id, entry] of [...this._pending]) {
+      entry.layout ??= this.layout.hash;
+      if (this._isOver(id, entry)) continue;
       if (entry.sentAt === null) this._transmit(entry, now);
       else if (entry.lost) this._settleLost(id, entry, now);
     }
+  }
+
+  /** Gives up a request whose seats are those of another layout than the event's. Returns whether it was one. */
+  _isOver(id, entry) {
+    if (entry.layout === this.layout.hash || !namesSeats(entry.message)) return false;
+    const message = "The event has another layout: look again and choose anew.";
+    this._answer(id, { type: "error", id, code: "unavailable", reason: "layout", message });
+    return true;
   }
 
   /** A request whose answer was lost with its socket. */

@@ -136,6 +136,8 @@ export function explain(error, about) {
     case "not_admitted":
       return "Please wait for your turn in the queue.";
     case "unavailable":
+      if (error.reason === "layout") return "The seating plan has changed, so your choice was not taken over. Please look again and choose anew.";
+    // falls through
     case "unanswered":
       return "The box office did not answer. Nothing may have changed; your seats are shown as soon as it does.";
     case "interrupted":
