@@ -45,13 +45,31 @@ ON CONFLICT (event_id, area_id) DO UPDATE
 SET name = excluded.name, category = excluded.category, capacity = excluded.capacity, position = excluded.position
 
 -- name: steps_of_layouts
--- The hash on record of each version of a layout, or of all layouts, and when it first took each step. A step is on record
--- once more where it was asked for again, also after a later one.
+-- The hash on record of each version of a layout, or of all layouts, when it first took each step, and whether its draft
+-- is on record. A step is on record once more where it was asked for again, also after a later one: the first says what
+-- the content is, for it never changes. Of drafts the last one says so.
 SELECT subject_id AS layout_id, (detail ->> 'version')::integer AS version,
-       (array_agg(detail ->> 'hash' ORDER BY number DESC))[1] AS hash,
+       coalesce((array_agg(detail ->> 'hash' ORDER BY number) FILTER (WHERE action IN (
+                     'layout.published', 'layout.deployed', 'layout.retired')))[1],
+                (array_agg(detail ->> 'hash' ORDER BY number DESC))[1]) AS hash,
        (extract(epoch FROM min(at) FILTER (WHERE action = 'layout.published')) * 1000)::bigint AS published_ms,
        (extract(epoch FROM min(at) FILTER (WHERE action = 'layout.deployed')) * 1000)::bigint AS deployed_ms,
-       (extract(epoch FROM min(at) FILTER (WHERE action = 'layout.retired')) * 1000)::bigint AS retired_ms
+       (extract(epoch FROM min(at) FILTER (WHERE action = 'layout.retired')) * 1000)::bigint AS retired_ms,
+       bool_or(action IN ('layout.saved', 'layout.imported', 'layout.begun', 'layout.restored')) AS drafted
 FROM audit_record
-WHERE action IN ('layout.published', 'layout.deployed', 'layout.retired') AND ($1::text IS NULL OR subject_id = $1)
+WHERE action IN ('layout.published', 'layout.deployed', 'layout.retired',
+                 'layout.saved', 'layout.imported', 'layout.begun', 'layout.restored')
+  AND detail ->> 'hash' IS NOT NULL AND ($1::text IS NULL OR subject_id = $1)
 GROUP BY 1, 2
+
+-- name: hashes_of_layout
+-- Every content that is on record of a layout: each draft's, and of each version what its first step was taken with.
+(SELECT detail ->> 'hash' AS hash
+ FROM audit_record
+ WHERE action IN ('layout.saved', 'layout.imported', 'layout.begun', 'layout.restored') AND subject_id = $1)
+UNION
+(SELECT first.hash
+ FROM (SELECT DISTINCT ON (detail ->> 'version') detail ->> 'hash' AS hash
+       FROM audit_record
+       WHERE action IN ('layout.published', 'layout.deployed', 'layout.retired') AND subject_id = $1
+       ORDER BY detail ->> 'version', number) AS first)

@@ -1929,9 +1929,10 @@ CREATE TABLE audit_record (
     detail        jsonb,
     CONSTRAINT audit_actor_is_known CHECK (actor_kind IN ('holder', 'staff', 'partner', 'system'))  -- As of bookings.
 );
--- Few of very many: how far a layout's versions came is asked before each save, publish and deploy, and by the scrub.
-CREATE INDEX audit_steps_of_layouts ON audit_record (subject_id)
-    WHERE action IN ('layout.published', 'layout.deployed', 'layout.retired');
+-- Few of very many: what a layout's versions are on record with is asked before each of its steps, and by the scrub.
+CREATE INDEX audit_life_of_layouts ON audit_record (subject_id)
+    WHERE action IN ('layout.published', 'layout.deployed', 'layout.retired',
+                     'layout.saved', 'layout.imported', 'layout.begun', 'layout.restored');
 
 -- The chains: one an event, and one (of no name) of the house. A link says which record of the three logs comes next, and
 -- is hashed with the link before it (docs/decisions/016). Written after the commits, by one sequencer at a time, so that no

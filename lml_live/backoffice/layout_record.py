@@ -1,7 +1,7 @@
 """What the audit trail knows of layouts: how far each version came. MongoDB is held against it."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 import msgspec
@@ -10,17 +10,20 @@ from lml_live.infra import postgres
 from lml_live.infra.postgres import Pool
 from lml_live.venues.assembly import LayoutDamaged
 from lml_live.venues.library import Library
-from lml_live.venues.past import Past, why_set_back
+from lml_live.venues.past import MEND, SAVE_AGAIN, STEP_AGAIN, Past, why_ahead, why_set_back
+from lml_live.venues.stored import LayoutVersion
 
 _SQL: Final = postgres.statements("layouts")
 
 
 class SetBack(msgspec.Struct, frozen=True):
-    """A version of which MongoDB says less, or something else, than is on record; `why` says so in words."""
+    """A version of which MongoDB says something else than is on record, or more; `why` says so in words, `advice` what
+    to do."""
 
     layout_id: str
     version: int
     why: str
+    advice: str = MEND
 
 
 class LayoutRecord:
@@ -30,8 +33,14 @@ class LayoutRecord:
         self._pool = pool
 
     async def of_layout(self, layout_id: str) -> Mapping[int, Past]:
-        """By their numbers, the versions of a layout that have taken a step. Raises `Unavailable`."""
+        """By their numbers, the versions of a layout that are on record. Raises `Unavailable`."""
         return (await self._read(layout_id)).get(layout_id, {})
+
+    async def hashes_of(self, layout_id: str) -> frozenset[str]:
+        """Every content that is on record of a layout. Raises `Unavailable`."""
+        async with postgres.connection(self._pool) as connected:
+            rows = await connected.fetch(_SQL["hashes_of_layout"], layout_id)
+        return frozenset(row["hash"] for row in rows if row["hash"] is not None)
 
     async def all(self) -> Mapping[str, Mapping[int, Past]]:
         """The same of every layout."""
@@ -48,16 +57,31 @@ class LayoutRecord:
 
 
 async def find_set_back(record: LayoutRecord, library: Library) -> list[SetBack]:
-    """Every version that was set back in MongoDB. Those that are gone from it events miss, and nobody else; of a layout
-    with a version that was written past MongoDB's rules that alone is told (`Library.unlawful_versions`)."""
-    # The record first: what happens meanwhile is ahead of it then, and not behind.
+    """Every version that was set back in MongoDB, or is ahead of its record. Those that are gone from it events miss,
+    and nobody else; of a layout with a version that was written past MongoDB's rules that alone is told
+    (`Library.unlawful_versions`)."""
+    # The record first: what happens meanwhile is ahead of it then, and not behind. What is ahead is asked for again.
     pasts = await record.all()
     found: list[SetBack] = []
     for layout_id in sorted(pasts):
         with contextlib.suppress(LayoutDamaged):
-            found += [
-                SetBack(layout_id, version.version, why)
-                for version in await library.status(layout_id)
-                if (why := why_set_back(version, pasts[layout_id].get(version.version))) is not None
-            ]
+            known = await library.status(layout_id)
+            now = await record.of_layout(layout_id) if any(_find_ahead(pasts[layout_id], known)) else {}
+            told = {each.version: each for each in (*_find_ahead(now, known), *_find_behind(pasts[layout_id], known))}
+            found += [told[version] for version in sorted(told)]
     return found
+
+
+def _find_behind(past: Mapping[int, Past], known: Iterable[LayoutVersion]) -> Iterator[SetBack]:
+    for version in known:
+        one = past.get(version.version)
+        # A draft is held against its record when it is published: until then it changes all the time.
+        draft = one is not None and one.state == "draft"
+        if not (draft and version.state == "draft") and (why := why_set_back(version, one)) is not None:
+            yield SetBack(version.layout_id, version.version, why, SAVE_AGAIN if draft else MEND)
+
+
+def _find_ahead(past: Mapping[int, Past], known: Iterable[LayoutVersion]) -> Iterator[SetBack]:
+    for version in known:
+        if version.state in ("published", "deployed") and (why := why_ahead(version, past, version.state)) is not None:
+            yield SetBack(version.layout_id, version.version, why, STEP_AGAIN)

@@ -104,7 +104,7 @@ class Scrubbing:
         set_back = await find_set_back(LayoutRecord(self._pool), self._library)
         METRICS.layouts_set_back.set(len(set_back))
         for each in set_back:
-            log.error("version %d of layout %s %s: somebody has set it back", each.version, each.layout_id, each.why)
+            log.error("version %d of layout %s %s. %s", each.version, each.layout_id, each.why, each.advice)
         astray = await find_astray(self._pool, self._library)
         METRICS.events_astray.set(len(astray))
         _tell(astray)

@@ -350,7 +350,7 @@ async def _layouts(name: str, url: str) -> AsyncIterator[Finding]:
 
 
 async def _record(name: str, url: str, dsn: str) -> AsyncIterator[Finding]:
-    """Whether MongoDB says of no version less than is on record of its steps. Where one of the two does not answer, or
+    """Whether MongoDB says of every version what is on record of its steps. Where one of the two does not answer, or
     PostgreSQL lacks migrations or the role a right, that was told already."""
     database = connect_database(url, name)
     try:
@@ -361,8 +361,7 @@ async def _record(name: str, url: str, dsn: str) -> AsyncIterator[Finding]:
     finally:
         close_database(database)
     for each in set_back:
-        advice = "`lml layout mend` it, and look who may write to MongoDB"
-        yield Finding("fail", "layouts", f"{each.layout_id} version {each.version} {each.why}: {advice}")
+        yield Finding("fail", "layouts", f"{each.layout_id} version {each.version} {each.why}. {each.advice}")
 
 
 async def _self_checks(name: str, url: str) -> AsyncIterator[Finding]:

@@ -1,7 +1,7 @@
 """What is on record of layouts, for commands: PostgreSQL may be elsewhere, or away."""
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, TypeVar
 
 import asyncpg
 
@@ -10,6 +10,8 @@ from lml_live.cli.events import find_postgres, open_pool, tell
 from lml_live.errors import LmlError
 from lml_live.infra.config import Settings, mask_secrets
 from lml_live.venues.past import Past
+
+T = TypeVar("T")
 
 NO_ANSWER: Final = (LmlError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError)
 """What a command gets from a PostgreSQL that is away, is another's, or whose address is none."""
@@ -26,15 +28,22 @@ class CommandHistory:
         self._settings = settings
 
     async def of_layout(self, layout_id: str) -> Mapping[int, Past]:
-        """By their numbers, the versions of a layout that have taken a step."""
+        """By their numbers, the versions of a layout that are on record."""
+        return await self._asked(lambda record: record.of_layout(layout_id), {})
+
+    async def hashes_of(self, layout_id: str) -> frozenset[str]:
+        """Every content that is on record of a layout."""
+        return await self._asked(lambda record: record.hashes_of(layout_id), frozenset())
+
+    async def _asked(self, ask: Callable[[LayoutRecord], Awaitable[T]], nothing: T) -> T:
         if (dsn := find_postgres(self._settings)) is None:
-            return {}
+            return nothing
         try:
             async with open_pool(dsn, size_max=1) as pool:
-                return await LayoutRecord(pool).of_layout(layout_id)
+                return await ask(LayoutRecord(pool))
         except NO_ANSWER as error:
             tell(f"not held against the audit trail: {why_no_answer(error)}")
-            return {}
+            return nothing
 
 
 def why_no_answer(error: Exception) -> str:

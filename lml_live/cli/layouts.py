@@ -275,6 +275,8 @@ async def _store(layout: Layout, *, publish: bool, deploy: bool) -> None:
             await on_record("imported", Drafted(version))
             tell(f"{version.layout_id}: saved as draft, version {version.version}, {version.hash}")
         else:
+            if version.state == "draft" and not await library.is_on_record(version):
+                await on_record("imported", Drafted(version))
             tell(f"{version.layout_id}: this content is version {version.version} already ({version.state})")
         if publish and version.state == "draft":
             version = await on_record("published", await library.publish_seen(version.layout_id, version.hash))

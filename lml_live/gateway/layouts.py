@@ -36,7 +36,7 @@ from lml_live.venues.differences import LayoutDiff
 from lml_live.venues.importers.native import explain_layout
 from lml_live.venues.importers.reading import Rejected, read_json
 from lml_live.venues.layout import Layout, count_places, count_seats
-from lml_live.venues.library import DraftMoved, Library
+from lml_live.venues.library import DraftMoved, Library, Saved
 from lml_live.venues.normal_form import in_nfc
 from lml_live.venues.stored import LayoutVersion
 
@@ -166,7 +166,7 @@ OPERATIONS: Final = (
         summary="Take a version out of use for good: no new event is made on it, those on sale go on. Twice is once.",
         body=VersionRequest,
         answers={200: LayoutShown},
-        codes=(*_MANAGER_CODES, "not_found", "conflict"),
+        codes=(*_MANAGER_CODES, "not_found", "conflict", "layout_damaged"),
     ),
 )
 
@@ -230,12 +230,16 @@ def routes(services: LayoutServices) -> list[web.RouteDef]:
 
         async def act() -> web.Response:
             saved = await library.save_draft(await _read_layout(request), replace=False)
-            if saved.changed:
+            # The same again is on record, too, where the first time could not be put there.
+            if saved.changed or await lacks_record(saved):
                 await services.stepped("saved", Drafted(saved.version))
             return show_draft(saved.version, saved.warnings, status=201 if saved.changed else 200)
 
         async with bodies.turn(request):
             return await services.keys.once(request, staff.id, act, bytes_max=limits.LAYOUT_FILE_BYTES_MAX)
+
+    async def lacks_record(saved: Saved) -> bool:
+        return saved.version.state == "draft" and not await library.is_on_record(saved.version)
 
     async def list_layout_versions(request: web.Request) -> web.Response:
         await require_staff(request, desk, "manager")
@@ -269,6 +273,8 @@ def routes(services: LayoutServices) -> list[web.RouteDef]:
                 return _draft_moved(error)
         if saved.changed:
             await services.stepped("saved", Drafted(saved.version, instead_of=expected))
+        elif await lacks_record(saved):
+            await services.stepped("saved", Drafted(saved.version))
         return show_draft(saved.version, saved.warnings)
 
     async def begin_layout_draft(request: web.Request) -> web.Response:

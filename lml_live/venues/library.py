@@ -16,7 +16,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NoReturn
 
 import msgspec
 
@@ -45,7 +45,17 @@ from lml_live.venues.assembly import (
 from lml_live.venues.backups import Backups
 from lml_live.venues.differences import LayoutDiff, compare_layouts
 from lml_live.venues.layout import Layout, count_places, count_seats, decode_layout, spell_layout, verify_bytes
-from lml_live.venues.past import History, Past, next_number, put_forward, why_set_back
+from lml_live.venues.past import (
+    MEND,
+    SAVE_AGAIN,
+    STEP_AGAIN,
+    History,
+    Past,
+    next_number,
+    put_forward,
+    why_ahead,
+    why_set_back,
+)
 from lml_live.venues.retention import Backup, Reason
 from lml_live.venues.schema import delete_upload, insert_upload
 from lml_live.venues.seat_index import LayoutIndex, index_layout
@@ -96,7 +106,8 @@ class Library:
     """The layouts of one database. Every method raises `Unavailable` where MongoDB does not answer in time.
 
     With `backups` nothing is published or deployed before its content is there: where that fails, neither is done.
-    With `history` what was set back in MongoDB is `LayoutDamaged` to whoever publishes, deploys or replaces it.
+    With `history` what was set back in MongoDB, or has another hash than on record, is `LayoutDamaged` to whoever takes
+    a step with it.
     """
 
     def __init__(
@@ -141,7 +152,10 @@ class Library:
     async def _store(self, checked: Checked, target: int, draft: LayoutVersion | None) -> LayoutVersion:
         """Writes a checked layout as the draft `target`, instead of `draft` where there is one."""
         if draft is not None:
-            await self._hold_against_record(draft)
+            past = (await self._on_record(draft.layout_id)).get(draft.version)
+            # A draft that is another than the one on record may give way; what was more than a draft may not.
+            if past is not None and past.state != "draft" and (why := why_set_back(draft, past)) is not None:
+                self._refuse(draft, why)
         upload = new_id("upload")
         sealed, size_bytes, plan, sections = await asyncio.to_thread(make_documents, checked, target, upload)
         saved = LayoutVersion(
@@ -193,6 +207,7 @@ class Library:
             raise NotFound(f"There is no layout {layout_id}, version {version}.")
         if any(existing.state == "draft" for existing in known):
             raise Conflict(f"{layout_id} has a draft already: publish it, or replace it.")
+        await self._hold_against_record(old)
         layout, _ = await self._load(old)
         number = await self._next_number(layout_id, known)
         return await self._store(await asyncio.to_thread(spell_again, layout), number, None)
@@ -274,28 +289,45 @@ class Library:
     async def _as_on_record(self, layout_id: str, version: int) -> tuple[LayoutVersion, LayoutVersion]:
         """A version as MongoDB has it, and as it must be; they differ where it was set back. Raises `NotFound`, and
         `Conflict` for a draft that is rightly one."""
-        past = await self._on_record(layout_id)
+        past = {number: each for number, each in (await self._on_record(layout_id)).items() if each.state != "draft"}
         for stored in await self.status(layout_id):
             if stored.version == version and why_set_back(stored, past.get(version)) is not None:
                 return stored, put_forward(stored, past[version])
         return (await self._chosen(layout_id, version),) * 2
 
     async def _next_number(self, layout_id: str, known: tuple[LayoutVersion, ...], *others: int) -> int:
-        return next_number(known, (*await self._on_record(layout_id), *others))
+        past = await self._on_record(layout_id)
+        # The number of a draft that was lost was never anybody's.
+        return next_number(known, (*(each.version for each in past.values() if each.state != "draft"), *others))
 
     async def _on_record(self, layout_id: str) -> Mapping[int, Past]:
         return {} if self._history is None else await self._history.of_layout(layout_id)
 
-    async def _hold_against_record(self, version: LayoutVersion) -> None:
-        """Raises `LayoutDamaged`, and logs it, where a version was set back in MongoDB; `Conflict` where it has taken a
-        step since it was read."""
-        why = why_set_back(version, (await self._on_record(version.layout_id)).get(version.version))
+    async def is_on_record(self, version: LayoutVersion) -> bool:
+        """Whether a version is on record with the content that it has: a draft of which that was lost is not."""
+        if self._history is None:
+            return True
+        past = (await self._on_record(version.layout_id)).get(version.version)
+        return past is not None and past.hash == version.hash
+
+    async def _hold_against_record(self, version: LayoutVersion, step: State | None = None) -> None:
+        """Raises `LayoutDamaged`, and logs it, where a version is not what is on record of it: it was set back in
+        MongoDB, has another hash, or is `step` with nobody who is on record to have made it that. Raises `Conflict`
+        where it has taken a step since it was read."""
+        pasts = await self._on_record(version.layout_id)
+        past = pasts.get(version.version)
+        why, advice = why_set_back(version, past), MEND if past is None or past.state != "draft" else SAVE_AGAIN
+        if why is None and step is not None:
+            why, advice = why_ahead(version, pasts, step), STEP_AGAIN
         if why is None:
             return
         if version not in await self.status(version.layout_id):
             raise Conflict(f"Version {version.version} of {version.layout_id} was changed by somebody else just now.")
-        words = f"Version {version.version} of {version.layout_id} {why}: somebody has set it back."
-        self._log.error("%s Nothing is done with it: `lml layout mend` puts it right.", words)
+        self._refuse(version, why, advice)
+
+    def _refuse(self, version: LayoutVersion, why: str, advice: str = MEND) -> NoReturn:
+        words = f"Version {version.version} of {version.layout_id} {why}: nothing is done with it. {advice}"
+        self._log.error("%s", words)
         raise LayoutDamaged(words)
 
     async def _back_up(self, version: LayoutVersion, data: bytes, reason: Reason) -> Backup | None:
@@ -348,6 +380,7 @@ class Library:
         for version in known:
             if version.hash == expected_hash and version.state in ("published", "deployed"):
                 await self._hold_against_record(version)
+                await self._load(version)
                 return version
         raise await self._other_draft(known)
 
@@ -378,7 +411,7 @@ class Library:
         target = await self._chosen(layout_id, version)
         if target.state == "retired":
             raise Conflict(f"Version {target.version} of {layout_id} is retired: make a new draft from it.")
-        await self._hold_against_record(target)
+        await self._hold_against_record(target, "published")
         await self._back_up(target, (await self._load(target))[1], "deploy")
         if target.state == "deployed":
             return msgspec.structs.replace(target, damaged_ms=None)
@@ -388,9 +421,11 @@ class Library:
     async def retire(self, layout_id: str, version: int) -> LayoutVersion:
         """Takes a version out of use for good: no new event is made on it. Those that are sold on it go on.
 
-        Retiring again changes nothing. Raises `NotFound`, or `Conflict` for a draft.
+        Retiring again changes nothing. Raises `NotFound`, `Conflict` for a draft, or `LayoutDamaged` where it is not
+        what is on record: its hash would be on record from then on.
         """
         target = await self._chosen(layout_id, version)
+        await self._hold_against_record(target)
         if target.state == "retired":
             return target
         change = {"state": "retired", "retired_ms": self._clock()}
@@ -425,12 +460,12 @@ class Library:
 
     async def newest_deployed(self, layout_id: str, version: int | None = None) -> LayoutVersion | None:
         """A deployed version that a new event may be made on; without `version` the newest; None where there is none.
-        Raises `LayoutDamaged` where it was set back."""
+        Raises `LayoutDamaged` where it is not what is on record, or nobody is on record to have deployed it."""
         known = [each for each in await self.status(layout_id) if each.state == "deployed"]
         chosen = [each for each in known if version in (None, each.version)]
         if not chosen:
             return None
-        await self._hold_against_record(chosen[-1])
+        await self._hold_against_record(chosen[-1], "deployed")
         return chosen[-1]
 
     async def deployed_versions(self) -> tuple[LayoutVersion, ...]:

@@ -1,11 +1,13 @@
 """What is on record of a layout's versions outside MongoDB, and whether MongoDB's word is behind it. Pure.
 
 A version's state and its moments are in no hash. Steps are put on record after they are taken: MongoDB may be ahead of
-the record, where that could not be written. Behind it is only what somebody has set back (docs/decisions/029).
+the record, where that could not be written; then it is asked for once more before anything is sold on it. Behind it is
+only what somebody has set back, and what the first step on record says of the content no later one changes
+(docs/decisions/029).
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Final, Literal, Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -13,29 +15,46 @@ from lml_live.venues.stored import STATES, LayoutVersion, State
 
 _RANK: Final[Mapping[State, int]] = {state: rank for rank, state in enumerate(STATES)}
 
+MEND: Final = "`lml layout mend` puts it right; look who may write to MongoDB."
+SAVE_AGAIN: Final = "Save it again, if it is what was meant; else look who may write to MongoDB."
+STEP_AGAIN: Final = (
+    "If that was you, where no audit trail was in reach, do it again, publishing it by its hash; else look who may"
+    " write to MongoDB."
+)
+"""What to do where MongoDB is behind the record, has another draft, or is ahead of it."""
+
 
 class Past(msgspec.Struct, frozen=True):
-    """What is on record of a version that has taken a step: its hash, and when it took each."""
+    """What is on record of a version: the hash of its first step, or of its last draft where it has taken none; when
+    it took each; and whether its draft is on record, too."""
 
     version: int
     hash: str
     published_ms: int | None = None
     deployed_ms: int | None = None
     retired_ms: int | None = None
+    drafted: bool = False
 
     @property
-    def state(self) -> Literal["published", "deployed", "retired"]:
+    def state(self) -> State:
         """How far it came, in whatever order its steps were put on record."""
         if self.retired_ms is not None:
             return "retired"
-        return "published" if self.deployed_ms is None else "deployed"
+        if self.deployed_ms is not None:
+            return "deployed"
+        return "draft" if self.published_ms is None else "published"
 
 
 class History(Protocol):
     """`backoffice.layout_record`."""
 
     async def of_layout(self, layout_id: str) -> Mapping[int, Past]:
-        """By their numbers, the versions of a layout that have taken a step. Raises `Unavailable`."""
+        """By their numbers, the versions of a layout that are on record. Raises `Unavailable`."""
+        ...
+
+    async def hashes_of(self, layout_id: str) -> frozenset[str]:
+        """Every content that is on record of a layout: its drafts', and what each version's first step was taken with.
+        Raises `Unavailable`."""
         ...
 
 
@@ -46,8 +65,22 @@ def why_set_back(version: LayoutVersion, past: Past | None) -> str | None:
     if _RANK[version.state] < _RANK[past.state]:
         return f"is {version.state} in MongoDB, but was {past.state}"
     if version.hash != past.hash:
-        return f"has the hash {version.hash} in MongoDB, but was {past.state} with {past.hash}"
+        did = "saved" if past.state == "draft" else past.state
+        return f"has the hash {version.hash} in MongoDB, but was {did} with {past.hash}"
     return None
+
+
+def why_ahead(version: LayoutVersion, pasts: Mapping[int, Past], step: State) -> str | None:
+    """In words, that a version is in MongoDB what nobody is on record to have made of it: `step`, or further. None
+    where somebody is, and for what is from before there was a record: whose draft, and no draft before it, is on it."""
+    past = pasts.get(version.version)
+    if past is not None and _RANK[past.state] >= _RANK[step]:
+        return None
+    first = min((each.version for each in pasts.values() if each.drafted), default=None)
+    known = past is not None and (past.drafted or past.published_ms is not None)
+    if not known and (first is None or version.version < first):
+        return None
+    return f"is {version.state} in MongoDB, and nobody is on record to have made it {step}"
 
 
 def put_forward(version: LayoutVersion, past: Past) -> LayoutVersion:

@@ -377,6 +377,10 @@ class _Record:
         """`past.History`: of the one layout that there is."""
         return self._steps
 
+    async def hashes_of(self, _layout_id: str) -> frozenset[str]:
+        """The same."""
+        return frozenset(each.hash for each in self._steps.values())
+
 
 class _Tampering:
     """Changes scratch documents as somebody with a shell would, and puts them back."""

@@ -10,7 +10,7 @@ import pytest
 
 from lml_live.backoffice.deployed import DeployedLayouts
 from lml_live.backoffice.layout_record import LayoutRecord, find_set_back
-from lml_live.backoffice.layout_steps import record_step
+from lml_live.backoffice.layout_steps import Drafted, record_step
 from lml_live.backoffice.scrubbing import Scrubbing, find_astray
 from lml_live.backoffice.trail import Trail
 from lml_live.cli.doctor import examine
@@ -24,7 +24,7 @@ from lml_live.venues.demo import generate_venue
 from lml_live.venues.layout import canonical_bytes, seal_layout, spell_layout
 from lml_live.venues.library import Library
 from lml_live.venues.normal_form import in_nfc
-from lml_live.venues.stored import PLANS, SECTIONS, VERSIONS, documents_of
+from lml_live.venues.stored import PLANS, SECTIONS, VERSIONS, LayoutVersion, documents_of, layout_of
 
 HALL = generate_venue(30, "hall")
 
@@ -302,4 +302,149 @@ async def test_the_number_of_a_version_that_mongodb_has_lost_is_not_given_twice(
     await mongo_database[VERSIONS].delete_many({})
     assert (await library.save_draft(generate_venue(29, "hall"))).version.version == 2
     assert (await library.publish("hall")).version == 2
+    assert await find_set_back(record, library) == []
+
+
+async def on_sale(library: Library, trail: Trail, layout_id: str = "hall") -> LayoutVersion:
+    """A version that is deployed, with every step of it on record."""
+    saved = await library.save_draft(generate_venue(30, layout_id))
+    await record_step(trail, "saved", Drafted(saved.version))
+    await record_step(trail, "published", await library.publish(layout_id))
+    deployed = await library.deploy(layout_id)
+    await record_step(trail, "deployed", deployed)
+    return deployed
+
+
+async def rehash(database: Any, layout_id: str = "hall") -> str:
+    """Another category for a seat, and all hashes made anew, as somebody does who passes MongoDB's rules by; the hash
+    that the latest version has now."""
+    where, options = {"layout_id": layout_id}, {"bypass_document_validation": True}
+    known = await database[VERSIONS].find_one(where, sort=[("version", -1)])
+    upload = {"upload": known["upload"]}
+    first = await database[SECTIONS].find_one({**upload, "position": 0})
+    await database[SECTIONS].update_one(
+        {"_id": first["_id"]}, {"$set": {"section.rows.0.seats.0.category": "Forged"}}, **options
+    )
+    plan = await database[PLANS].find_one({"_id": known["upload"]})
+    sections = await database[SECTIONS].find(upload).sort([("position", 1), ("part", 1)]).to_list(length=1_000)
+    layout = layout_of(plan, sections)
+    spelled = spell_layout(layout)
+    forged = spelled.hash_as(layout.version)
+    await database[PLANS].update_one({"_id": known["upload"]}, {"$set": {"hash": forged}}, **options)
+    told = {
+        "hash": forged,
+        "fingerprint": spelled.hash_as(1),
+        "size_bytes": len(spelled.bytes_as(layout.version, forged)),
+    }
+    await database[VERSIONS].update_one({"_id": known["_id"]}, {"$set": told}, **options)
+    return forged
+
+
+async def test_no_step_puts_what_was_forged_on_record(
+    mongo_database: Any, pool: postgres.Pool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Retiring asked nobody, the forged hash was the last on record then, and the scrub was silent from then on."""
+    trail, record = Trail(pool), LayoutRecord(pool)
+    library = Library(mongo_database, history=record)
+    was = await on_sale(library, trail)
+    forged = await rehash(mongo_database)
+    assert await library.scrub((await library.status("hall"))[0]), "it is right in itself"
+    for attempt in (
+        library.retire("hall", 1),
+        library.deploy("hall"),
+        library.publish_seen("hall", forged),
+        library.begin_draft("hall", 1),
+    ):
+        with pytest.raises(LayoutDamaged, match=f"has the hash {forged} in MongoDB, but was deployed with {was.hash}"):
+            await attempt
+    assert "has the hash" in caplog.text
+    # Whoever had it on record before this was seen to: what the first step says is true.
+    await record_step(trail, "retired", (await library.status("hall"))[0])
+    assert (await record.of_layout("hall"))[1].hash == was.hash
+    assert await record.hashes_of("hall") == {was.hash}
+    [found] = await find_set_back(record, library)
+    assert (found.why, await library.hash_of("hall", 1)) == ("is deployed in MongoDB, but was retired", was.hash)
+
+
+async def test_what_was_retired_is_retired_again_only_as_it_was(mongo_database: Any, pool: postgres.Pool) -> None:
+    """Twice is once, and puts on record what it finds."""
+    trail, library = Trail(pool), Library(mongo_database, history=LayoutRecord(pool))
+    await on_sale(library, trail)
+    await record_step(trail, "retired", await library.retire("hall", 1))
+    await library.retire("hall", 1)
+    await rehash(mongo_database)
+    with pytest.raises(LayoutDamaged, match="but was retired with"):
+        await library.retire("hall", 1)
+
+
+async def test_a_draft_is_published_as_it_was_saved(mongo_database: Any, pool: postgres.Pool) -> None:
+    """Content and hash changed alike, a draft was published by whoever publishes whatever is there."""
+    trail, record = Trail(pool), LayoutRecord(pool)
+    library = Library(mongo_database, history=record)
+    first = (await library.save_draft(generate_venue(30, "hall"))).version
+    await record_step(trail, "saved", Drafted(first))
+    forged = await rehash(mongo_database)
+    for attempt in (library.publish("hall"), library.publish_seen("hall", forged)):
+        with pytest.raises(LayoutDamaged, match=f"has the hash {forged} in MongoDB, but was saved with {first.hash}"):
+            await attempt
+    # It gives way to what somebody saves, and that is published.
+    again = (await library.save_draft(generate_venue(30, "hall"))).version
+    assert (again.version, again.hash) == (1, first.hash)
+    assert (await library.publish("hall")).hash == first.hash
+
+
+async def test_a_draft_whose_record_was_lost_is_put_on_record_by_saving_it_again(
+    mongo_database: Any, pool: postgres.Pool
+) -> None:
+    trail, library = Trail(pool), Library(mongo_database, history=LayoutRecord(pool))
+    await record_step(trail, "saved", Drafted((await library.save_draft(generate_venue(29, "hall"))).version))
+    lost = (await library.save_draft(HALL)).version
+    assert not await library.is_on_record(lost)
+    with pytest.raises(LayoutDamaged, match="Save it again"):
+        await library.publish("hall")
+    saved = await library.save_draft(HALL)
+    assert (saved.changed, saved.version) == (False, lost)
+    await record_step(trail, "saved", Drafted(saved.version))
+    assert await library.is_on_record(lost)
+    assert (await library.publish("hall")).hash == lost.hash
+
+
+async def test_what_was_forged_forward_is_not_sold_on(mongo_database: Any, pool: postgres.Pool) -> None:
+    """A draft made a deployed version in MongoDB, with moments that keep every rule: events were made on it."""
+    trail, record = Trail(pool), LayoutRecord(pool)
+    library = Library(mongo_database, history=record)
+    catalogue = Catalogue(pool, DeployedLayouts(library))
+    saved = (await library.save_draft(HALL)).version
+    await record_step(trail, "saved", Drafted(saved))
+    forward = {"state": "deployed", "published_ms": saved.saved_ms, "deployed_ms": saved.saved_ms}
+    await mongo_database[VERSIONS].update_one({}, {"$set": forward})
+    for attempt in (catalogue.create_event(concert()), library.deploy("hall")):
+        with pytest.raises(LayoutDamaged, match="is deployed in MongoDB, and nobody is on record to have made it"):
+            await attempt
+    [found] = await find_set_back(record, library)
+    assert found.why == "is deployed in MongoDB, and nobody is on record to have made it deployed"
+    # Somebody who has done it where no audit trail was says so again, by the hash that he means.
+    await record_step(trail, "published", await library.publish_seen("hall", saved.hash))
+    with pytest.raises(LayoutDamaged, match="nobody is on record to have made it deployed"):
+        await catalogue.create_event(concert())
+    await record_step(trail, "deployed", await library.deploy("hall"))
+    assert (await catalogue.create_event(concert())).layout_hash == saved.hash
+    assert await find_set_back(record, library) == []
+
+
+async def test_what_is_from_before_there_was_a_record_is_sold_on(mongo_database: Any, pool: postgres.Pool) -> None:
+    """Of such a version there is nothing on record, or only what was asked for again."""
+    trail, record = Trail(pool), LayoutRecord(pool)
+    library = Library(mongo_database, history=record)
+    catalogue = Catalogue(pool, DeployedLayouts(library))
+    await deployed(library, "hall")
+    second = (await library.save_draft(generate_venue(29, "hall"))).version
+    await library.publish("hall")
+    assert (await catalogue.create_event(concert())).layout_version == 1
+    await record_step(trail, "retired", await library.retire("hall", 1))
+    await record_step(trail, "deployed", await library.deploy("hall", 2))
+    third = (await library.begin_draft("hall", 1)).version
+    await record_step(trail, "begun", Drafted((await library.status("hall"))[-1], begun_with=1))
+    assert (second.version, third) == (2, 3)
+    assert (await catalogue.create_event(concert())).layout_version == 2
     assert await find_set_back(record, library) == []
