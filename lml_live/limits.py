@@ -26,6 +26,9 @@ LAYOUT_NESTING_MAX: Final = 8
 """Building, stand, tier, block and box are five."""
 LAYOUT_DIFF_MAX: Final = 1_000
 """Seats that a difference lists of each kind; it counts all of them."""
+KNOWN_LAYOUTS_SECONDS: Final = 5.0
+"""Between two looks at which layouts are on record or sold on, where somebody asks for one that MongoDB has not."""
+KNOWN_LAYOUTS_MAX: Final = 100_000
 SCRUB_SECONDS: Final = 30.0
 """Between two stored layouts that are read and hashed again: the largest takes a second of CPU, in a thread. A house of
 a hundred versions is gone through in fifty minutes."""

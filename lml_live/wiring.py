@@ -25,7 +25,7 @@ from lml_live.backoffice.extracts import Extracts
 from lml_live.backoffice.history import History
 from lml_live.backoffice.holding import Holding
 from lml_live.backoffice.layout_change import LayoutChange, held_seats
-from lml_live.backoffice.layout_record import LayoutRecord
+from lml_live.backoffice.layout_record import KnownLayouts, LayoutRecord
 from lml_live.backoffice.layout_steps import Step, Stepped, record_step
 from lml_live.backoffice.publishing import Publishing
 from lml_live.backoffice.retention import Retention
@@ -176,7 +176,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
 
         backups = await stack.enter_async_context(open_backups(settings))
         library = Library(database, backups=backups, history=LayoutRecord(pool))
-        layouts = DeployedLayouts(library, Copies(settings, backups))
+        layouts = DeployedLayouts(library, Copies(settings, backups), KnownLayouts(pool))
         catalogue = Catalogue(pool, layouts)
         publishing, links = Publishing(settings, library), Links(settings)
         stack.push_async_callback(publishing.close)

@@ -62,6 +62,16 @@ WHERE action IN ('layout.published', 'layout.deployed', 'layout.retired',
   AND detail ->> 'hash' IS NOT NULL AND ($1::text IS NULL OR subject_id = $1)
 GROUP BY 1, 2
 
+-- name: known_layouts
+-- Every layout that an event was made on, or a version's first step was taken with: at most so many, those of events first.
+(SELECT DISTINCT layout_id, layout_hash FROM event)
+UNION ALL
+(SELECT DISTINCT ON (subject_id, detail ->> 'version') subject_id, detail ->> 'hash'
+ FROM audit_record
+ WHERE action IN ('layout.published', 'layout.deployed', 'layout.retired') AND detail ->> 'hash' IS NOT NULL
+ ORDER BY subject_id, detail ->> 'version', number)
+LIMIT $1
+
 -- name: hashes_of_layout
 -- Every content that is on record of a layout: each draft's, and of each version what its first step was taken with.
 (SELECT detail ->> 'hash' AS hash

@@ -21,6 +21,14 @@ class Spare(Protocol):
     async def find(self, layout_id: str, layout_hash: str) -> bytes | None: ...
 
 
+class Known(Protocol):
+    """`layout_record.KnownLayouts`: which layouts are on record, or an event is made on."""
+
+    async def has(self, layout_id: str, layout_hash: str) -> bool:
+        """Raises `Unavailable`."""
+        ...
+
+
 class DeployedLayouts:
     """`pricing.catalogue.Layouts` from the library. A version never changes, so an index that was read stays right.
 
@@ -28,9 +36,10 @@ class DeployedLayouts:
     same hash does (`spare`). New events are made on what MongoDB has, or not at all.
     """
 
-    def __init__(self, library: Library, spare: Spare | None = None) -> None:
+    def __init__(self, library: Library, spare: Spare | None = None, known: Known | None = None) -> None:
         self._library = library
         self._spare = spare
+        self._known = known
         self._kept: OrderedDict[tuple[str, int], LayoutIndex] = OrderedDict()
         self._reading = asyncio.Lock()
 
@@ -60,7 +69,7 @@ class DeployedLayouts:
             return index
 
     async def load_bytes(self, layout_id: str, layout_hash: str) -> bytes | None:
-        """The canonical bytes of a version that is no draft, or of one that an event here is sold on; None where there
+        """The canonical bytes of a version that is no draft, or of one that is on record or sold on; None where there
         is none of that hash. Raises `LayoutDamaged`, `Unavailable`."""
         failed: LayoutDamaged | Unavailable | None = None
         try:
@@ -69,12 +78,23 @@ class DeployedLayouts:
             data, failed = None, error
         if data is not None:
             return data
-        # A hash that nobody sells on is anybody's guess, and not looked for all over the store.
-        if failed is not None or any(index.hash == layout_hash for index in self._kept.values()):
+        # A hash that nobody here knows is anybody's guess, and not looked for all over the store.
+        if await self._is_known(layout_id, layout_hash, unsure=failed is not None):
             data = await self._find_spare(layout_id, layout_hash)
         if data is None and failed is not None:
             raise failed
         return data
+
+    async def _is_known(self, layout_id: str, layout_hash: str, *, unsure: bool) -> bool:
+        """Whether a layout is sold on or on record; `unsure` where nobody can say."""
+        if any(index.hash == layout_hash for index in self._kept.values()):
+            return True
+        if self._known is None:
+            return unsure
+        try:
+            return await self._known.has(layout_id, layout_hash)
+        except Unavailable:
+            return unsure
 
     async def _load(self, layout_id: str, version: int, layout_hash: str | None) -> LayoutIndex:
         try:

@@ -1,11 +1,15 @@
 """What the audit trail knows of layouts: how far each version came. MongoDB is held against it."""
 
+import asyncio
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 import msgspec
 
+from lml_live import limits
 from lml_live.infra import postgres
 from lml_live.infra.postgres import Pool
 from lml_live.venues.assembly import LayoutDamaged
@@ -54,6 +58,30 @@ class LayoutRecord:
             past = Past(*fields)
             found.setdefault(one, {})[past.version] = past
         return found
+
+
+class KnownLayouts:
+    """Which layouts, by their hashes, are on record or sold on. PostgreSQL is looked at once in `KNOWN_LAYOUTS_SECONDS`
+    at the most, whoever asks for whatever hash."""
+
+    def __init__(self, pool: Pool, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._pool = pool
+        self._monotonic = monotonic
+        self._known: frozenset[tuple[str, str]] = frozenset()
+        self._looked = -math.inf
+        self._lock = asyncio.Lock()
+
+    async def has(self, layout_id: str, layout_hash: str) -> bool:
+        """Whether a layout of this hash is known. Raises `Unavailable`."""
+        wanted = (layout_id, layout_hash)
+        if wanted not in self._known:
+            async with self._lock:
+                if self._monotonic() - self._looked >= limits.KNOWN_LAYOUTS_SECONDS:
+                    async with postgres.connection(self._pool) as connected:
+                        rows = await connected.fetch(_SQL["known_layouts"], limits.KNOWN_LAYOUTS_MAX)
+                    self._known = frozenset((row["layout_id"], row["layout_hash"]) for row in rows)
+                    self._looked = self._monotonic()
+        return wanted in self._known
 
 
 async def find_set_back(record: LayoutRecord, library: Library) -> list[SetBack]:

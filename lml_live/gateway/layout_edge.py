@@ -49,7 +49,7 @@ OPERATIONS: Final = (
         summary="Sign a link, and cookies, to a version of a private layout; for as long as the house has set.",
         body=VersionRequest,
         answers={200: LinkShown},
-        codes=(*_MANAGER_CODES, "not_found", "conflict"),
+        codes=(*_MANAGER_CODES, "not_found", "conflict", "layout_damaged"),
     ),
 )
 

@@ -22,7 +22,7 @@ import msgspec
 
 from lml_live import limits
 from lml_live.clock import Clock, system_clock_ms
-from lml_live.errors import Conflict, LmlError, NotFound, Refused, Violation
+from lml_live.errors import Conflict, LmlError, NotFound, Refused, Unavailable, Violation
 from lml_live.infra.mongo import (
     Collections,
     Document,
@@ -449,14 +449,34 @@ class Library:
         return tuple(_version(group["latest"]) for group in groups)
 
     async def deployed(self, layout_id: str, version: int | None = None) -> LayoutVersion:
-        """A deployed version; without `version` the newest. Raises `NotFound`, and `Conflict` where it is none."""
+        """A deployed version; without `version` the newest. Raises `NotFound`, `Conflict` where it is none, and
+        `LayoutDamaged` where it is not what is on record, or nobody is on record to have deployed it."""
         known = await self.status(layout_id)
         chosen = [each for each in known if each.state == "deployed" and version in (None, each.version)]
         if not known:
             raise NotFound("There is no such layout.")
         if not chosen:
             raise Conflict(f"{layout_id} has no {'' if version is None else f'version {version} that is '}deployed.")
+        await self._hold_against_record(chosen[-1], "deployed")
         return chosen[-1]
+
+    async def ever_deployed(self, known: tuple[LayoutVersion, ...]) -> tuple[tuple[LayoutVersion, ...], bool]:
+        """Of these versions of one layout those that ever were deployed, as the record has them, and whether MongoDB
+        says the same of them all. One with another hash has the one on record; one that nobody is on record to have
+        deployed is none of them."""
+        past = await self._on_record(known[0].layout_id) if known else {}
+        found, same = [], True
+        for version in known:
+            one = past.get(version.version)
+            if (why := why_set_back(version, one)) is not None and one is not None:
+                version = put_forward(version, one)
+            if version.deployed_ms is None:
+                continue
+            why = why or (None if one is not None and one.deployed_ms else why_ahead(version, past, "deployed"))
+            same = same and why is None
+            if why is None or (one is not None and one.deployed_ms is not None):
+                found.append(version)
+        return tuple(found), same
 
     async def newest_deployed(self, layout_id: str, version: int | None = None) -> LayoutVersion | None:
         """A deployed version that a new event may be made on; without `version` the newest; None where there is none.
@@ -479,10 +499,15 @@ class Library:
     async def load_bytes(self, layout_id: str, layout_hash: str) -> bytes | None:
         """The canonical bytes of a version that is no draft, verified; None where there is none of that hash.
 
-        Raises `LayoutDamaged` where they are not what was stored.
+        Raises `LayoutDamaged` where they are not what was stored, or what is on record: where that is away, the hash
+        must do.
         """
         found = await self._find({"layout_id": layout_id, "hash": layout_hash, "state": {"$ne": "draft"}}, [])
-        return (await self._load(found[0]))[1] if found else None
+        if not found:
+            return None
+        with contextlib.suppress(Unavailable):
+            await self._hold_against_record(found[0])
+        return (await self._load(found[0]))[1]
 
     async def load_index(self, layout_id: str, version: int) -> LayoutIndex:
         """The index of a version that is no draft, verified. Raises `NotFound`, `LayoutDamaged`."""

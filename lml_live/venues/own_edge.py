@@ -2,11 +2,12 @@
 
 The same code makes the same bytes, under the same keys and with the same headers. Nothing is stored for it: the pointer
 follows from when versions were deployed, as a bucket's does while nobody pushes or rolls back by hand
-(docs/decisions/033).
+(docs/decisions/033). What MongoDB says of that is held against the record: what was forged there has no object.
 """
 
 import asyncio
 import hashlib
+import logging
 import re
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
@@ -17,6 +18,7 @@ import msgspec
 from lml_live import limits
 from lml_live.infra.objects import IMMUTABLE
 from lml_live.values import is_id
+from lml_live.venues.assembly import LayoutDamaged
 from lml_live.venues.edge import (
     SHORT_LIVED,
     EdgeObject,
@@ -27,11 +29,13 @@ from lml_live.venues.edge import (
     move_pointer,
     seal_manifest,
 )
+from lml_live.venues.layout import count_places, count_seats, decode_layout
 from lml_live.venues.library import Library
 from lml_live.venues.stored import LayoutVersion
 
 FindBytes = Callable[[str, str], Awaitable[tuple[bytes, bytes] | None]]
 """A layout's canonical bytes, plain and zipped, by its id and hash; None where there is none."""
+_log: Final = logging.getLogger(__name__)
 _POINTER: Final = "current.json"
 _OBJECT: Final = re.compile(r"([0-9a-f]{64})\.(json|json\.gz|manifest\.json)")
 
@@ -62,6 +66,8 @@ class OwnEdge:
         self._find_bytes = find_bytes
         self._private = private
         self._laid: OrderedDict[str, _Laid] = OrderedDict()
+        self._true: OrderedDict[str, tuple[LayoutVersion, ...]] = OrderedDict()
+        self._told: OrderedDict[str, tuple[LayoutVersion, ...]] = OrderedDict()
         self._lock = asyncio.Lock()
 
     async def find(self, layout_id: str, name: str) -> Served | None:
@@ -90,8 +96,18 @@ class OwnEdge:
         return None if forms is None else Served(forms[at], laid.tags[at], IMMUTABLE, encoding)
 
     async def _deployed(self, layout_id: str) -> list[LayoutVersion]:
-        """Those that ever were: what was retired since lies at an edge for ever."""
-        return [each for each in await self._library.status(layout_id) if each.deployed_ms is not None]
+        """Those that ever were: what was retired since lies at an edge for ever. The record is asked once for what
+        MongoDB says, as long as the two say the same."""
+        known = await self._library.status(layout_id)
+        if self._true.get(layout_id) == known:
+            return [each for each in known if each.deployed_ms is not None]
+        deployed, same = await self._library.ever_deployed(known)
+        if same and known:
+            _remember(self._true, layout_id, known)
+        elif not same and self._told.get(layout_id) != known:
+            _remember(self._told, layout_id, known)
+            _log.error("layout %s is served as it is on record, for in MongoDB it is another (`lml doctor`)", layout_id)
+        return list(deployed)
 
     async def _pointer(self, deployed: list[LayoutVersion]) -> Served | None:
         """Moved by each deployment, in their order, unless a later version was there already."""
@@ -100,12 +116,19 @@ class OwnEdge:
             if not moved or version.version > moved[-1].version:
                 moved.append(version)
         pointer: Pointer | None = None
+        damaged: LayoutDamaged | None = None
         # Those that are further back than the pointer remembers need not be read.
         for version in moved[-limits.POINTER_HISTORY_MAX - 1 :]:
-            laid = await self._lay(version)
+            try:
+                laid = await self._lay(version)
+            except LayoutDamaged as error:  # It has no object, and keeps none of the others from being there.
+                damaged = error
+                continue
             if laid is not None:
                 pointer = move_pointer(pointer, laid.sealed, laid.manifest, version.deployed_ms or 0)
         if pointer is None:
+            if damaged is not None:
+                raise damaged
             return None
         data = msgspec.json.encode(pointer)
         return Served(data, _md5(data), SHORT_LIVED)
@@ -126,7 +149,19 @@ class OwnEdge:
             return laid
 
 
+def _remember(
+    kept: "OrderedDict[str, tuple[LayoutVersion, ...]]", layout_id: str, known: tuple[LayoutVersion, ...]
+) -> None:
+    kept[layout_id] = known
+    kept.move_to_end(layout_id)
+    if len(kept) > limits.MANIFESTS_KEPT:
+        kept.popitem(last=False)
+
+
 def _lay_out(version: LayoutVersion, plain: bytes, zipped: bytes) -> _Laid:
+    layout = decode_layout(plain)
+    # Of its content, which has the hash: what MongoDB says of the version may be another's.
+    version = msgspec.structs.replace(version, seat_count=count_seats(layout), place_count=count_places(layout))
     made = list_objects(version.layout_id, version.hash, plain, zipped, private=False)
     manifest = make_manifest(version, tuple(each for each, _ in made))
     sealed, data = seal_manifest(manifest, private=False)

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import msgspec
 
-from lml_live.errors import Conflict, Unavailable
+from lml_live.errors import Conflict, NotFound, Unavailable
 from lml_live.infra.config import Settings
 from lml_live.venues.assembly import LayoutDamaged
 from lml_live.venues.library import Library
@@ -53,7 +53,8 @@ async def open_edge(settings: Settings) -> AsyncIterator[Edge]:
 
 
 async def push_version(library: Library, edge: Edge, version: LayoutVersion, *, dry_run: bool = False) -> list[Done]:
-    """Puts a deployed version at the edge and moves the pointer to it. Raises as `Edge.push`, and `LayoutDamaged`."""
+    """Puts a version (`Library.deployed`) at the edge and moves the pointer to it. Raises as `Edge.push`, and
+    `LayoutDamaged`."""
     data = await library.load_bytes(version.layout_id, version.hash)
     if data is None:
         raise Conflict(f"{version.key} is no published version.")
@@ -77,11 +78,13 @@ async def ensure_published(library: Library, edge: Edge) -> Copied:
         name = f"{version.layout_id}/{version.hash}"
 
         async def load(version: LayoutVersion = version) -> bytes | None:
+            # Nothing goes there that is not what was deployed, whatever hash it has in MongoDB.
+            await library.deployed(version.layout_id, version.version)
             return await library.load_bytes(version.layout_id, version.hash)
 
         try:
             done = await edge.ensure(version, load)
             (uploaded if done else present).append(name)
-        except (Unavailable, Conflict, LayoutDamaged):
+        except (Unavailable, Conflict, LayoutDamaged, NotFound):
             failed.append(name)
     return Copied(tuple(present), tuple(uploaded), tuple(failed))

@@ -1,0 +1,192 @@
+"""What was forged in MongoDB with all its hashes goes nowhere: not to the edge, not to a buyer; what is right does."""
+
+import logging
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from test_scrubbing import HALL, concert, on_sale, pool, rehash
+
+from lml_live.backoffice.deployed import DeployedLayouts
+from lml_live.backoffice.layout_record import KnownLayouts, LayoutRecord
+from lml_live.backoffice.layout_steps import record_step
+from lml_live.backoffice.trail import Trail
+from lml_live.errors import Conflict
+from lml_live.gateway.holders import LayoutCache
+from lml_live.infra import postgres
+from lml_live.infra.config import Settings
+from lml_live.infra.s3 import Objects, open_objects
+from lml_live.infra.stores import open_store
+from lml_live.pricing.catalogue import Catalogue
+from lml_live.venues.assembly import LayoutDamaged
+from lml_live.venues.backups import Backups
+from lml_live.venues.copies import Copies
+from lml_live.venues.edge import Pointer, object_key
+from lml_live.venues.layout import canonical_bytes, seal_layout
+from lml_live.venues.library import Library
+from lml_live.venues.own_edge import OwnEdge
+from lml_live.venues.publishing import ensure_published, push_version
+from lml_live.venues.pushing import Edge, Region
+from lml_live.venues.stored import SECTIONS, VERSIONS
+
+__all__ = ["pool"]
+
+
+class House:
+    """A library with a record and backups, and what a worker has of it when it has just started."""
+
+    def __init__(self, database: Any, pool: postgres.Pool, folder: Path) -> None:
+        self.database, self.pool, self.trail = database, pool, Trail(pool)
+        self.backups = Backups(lambda: open_store(Settings(data_dir=folder), None))
+        self.library = Library(database, backups=self.backups, history=LayoutRecord(pool))
+
+    def worker(self) -> DeployedLayouts:
+        return DeployedLayouts(self.library, Copies(Settings(), self.backups), KnownLayouts(self.pool))
+
+    def own_edge(self) -> OwnEdge:
+        return OwnEdge(self.library, LayoutCache(self.worker()).find)
+
+    async def deploy_another(self) -> str:
+        """A second version, with every step on record; its hash."""
+        await self.library.save_draft(seal_layout(msgspec.structs.replace(HALL, name="Second", hash="")))
+        await record_step(self.trail, "published", await self.library.publish("hall"))
+        deployed = await self.library.deploy("hall")
+        await record_step(self.trail, "deployed", deployed)
+        return deployed.hash
+
+
+@pytest.fixture
+async def house(mongo_database: Any, pool: postgres.Pool, tmp_path: Path) -> House:
+    house = House(mongo_database, pool, tmp_path)
+    await on_sale(house.library, house.trail)
+    return house
+
+
+@pytest.fixture
+async def objects(s3_endpoint_url: str) -> AsyncIterator[Objects]:
+    async with open_objects(f"layouts-{secrets.token_hex(6)}", endpoint_url=s3_endpoint_url) as opened:
+        yield opened
+
+
+async def pointer_of(own: OwnEdge) -> Pointer:
+    served = await own.find("hall", "current.json")
+    assert served is not None
+    return msgspec.json.decode(served.data, type=Pointer)
+
+
+async def test_what_was_forged_is_not_pushed(house: House, objects: Objects) -> None:
+    """`push` and the leading worker's copies read what MongoDB had, right in itself, and moved the pointer to it."""
+    edge = Edge([Region("home", objects)])
+    assert not (await ensure_published(house.library, edge)).failed
+    await house.deploy_another()
+    forged = await rehash(house.database)
+    copied = await ensure_published(house.library, edge)
+    assert (copied.uploaded, copied.failed) == ((), (f"hall/{forged}",))
+    with pytest.raises(LayoutDamaged, match="has the hash"):
+        await push_version(house.library, edge, await house.library.deployed("hall"))
+    assert await objects.get_object(object_key("hall", forged)) is None
+    pointer = await edge.pointer("hall")
+    assert pointer is not None
+    assert (pointer.version, pointer.hash) == (1, HALL.hash)
+
+
+async def test_what_nobody_deployed_is_not_pushed(house: House, objects: Objects) -> None:
+    await house.library.save_draft(seal_layout(msgspec.structs.replace(HALL, name="Second", hash="")))
+    published = await house.library.publish("hall")
+    await record_step(house.trail, "published", published)
+    forward = {"state": "deployed", "deployed_ms": published.published_ms}
+    await house.database[VERSIONS].update_one({"version": 2}, {"$set": forward})
+    edge = Edge([Region("home", objects)])
+    copied = await ensure_published(house.library, edge)
+    assert (copied.uploaded, copied.failed) == ((f"hall/{HALL.hash}",), (f"hall/{published.hash}",))
+    assert (await pointer_of(house.own_edge())).hash == HALL.hash
+    with pytest.raises(LayoutDamaged, match="nobody is on record"):
+        await house.library.deployed("hall")
+
+
+@pytest.mark.parametrize("seen", [False, True])
+async def test_the_server_s_own_edge_shows_what_is_on_record(
+    house: House, seen: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The pointer went to the forged hash, and its objects were there for ever."""
+    second = await house.deploy_another()
+    own = house.own_edge()
+    before = await pointer_of(own) if seen else None
+    forged = await rehash(house.database)
+    own = own if seen else house.own_edge()
+    with caplog.at_level(logging.ERROR):
+        pointer = await pointer_of(own)
+    assert (pointer.version, pointer.hash, [step.hash for step in pointer.history]) == (2, second, [HALL.hash])
+    assert before is None or pointer.manifest_sha256 == before.manifest_sha256
+    assert "layout hall is served as it is on record" in caplog.text
+    for suffix in ("json", "json.gz", "manifest.json"):
+        assert await own.find("hall", f"{forged}.{suffix}") is None
+        assert await own.find("hall", f"{second}.{suffix}") is not None
+    with pytest.raises(LayoutDamaged):
+        await house.worker().load_bytes("hall", forged)
+
+
+@pytest.mark.parametrize("damaged", [1, 2])
+async def test_a_damaged_version_keeps_no_other_from_the_pointer(house: House, damaged: int) -> None:
+    """Any version that the pointer remembers, if it was damaged, and there was no pointer at all."""
+    second = await house.deploy_another()
+    upload = (await house.library.status("hall"))[damaged - 1].upload
+    changed = {"section.rows.0.seats.0.category": "Cheap"}
+    await house.database[SECTIONS].update_one({"upload": upload, "position": 0}, {"$set": changed})
+    own = OwnEdge(house.library, LayoutCache(DeployedLayouts(house.library)).find)
+    pointer = await pointer_of(own)
+    assert (pointer.hash, pointer.history) == ((second if damaged == 1 else HALL.hash), ())
+    await house.database[SECTIONS].update_many({"position": 0}, {"$set": changed})
+    with pytest.raises(LayoutDamaged):
+        await OwnEdge(house.library, LayoutCache(DeployedLayouts(house.library)).find).find("hall", "current.json")
+
+
+@pytest.mark.parametrize("damage", ["forged", "gone", "sections"])
+async def test_a_worker_that_has_just_started_serves_what_is_sold_on(house: House, damage: str) -> None:
+    """Buyers had no map until somebody asked for the event: only what the worker had at hand was looked for."""
+    event = await Catalogue(house.pool, DeployedLayouts(house.library)).create_event(concert())
+    if damage == "forged":
+        await rehash(house.database)
+    elif damage == "gone":
+        await house.database[VERSIONS].delete_many({})
+    else:
+        await house.database[SECTIONS].delete_many({})
+    assert await house.worker().load_bytes("hall", event.layout_hash) == canonical_bytes(HALL)
+
+
+async def test_whoever_guesses_hashes_has_neither_store_nor_record_searched(house: House) -> None:
+    asked: list[str] = []
+
+    class Store:
+        async def find(self, _layout_id: str, layout_hash: str) -> bytes | None:
+            asked.append(layout_hash)
+            return None
+
+    now = 0.0
+    known = KnownLayouts(house.pool, lambda: now)
+    layouts = DeployedLayouts(house.library, Store(), known)
+    await house.database[VERSIONS].delete_many({})
+    for number in range(20):
+        assert await layouts.load_bytes("hall", f"{number:064}") is None
+    assert await layouts.load_bytes("other", HALL.hash) is None
+    assert asked == []
+    assert await layouts.load_bytes("hall", HALL.hash) is None
+    assert asked == [HALL.hash]
+    # What is new is known by the next look, and looks do not come faster for strangers.
+    await house.library.save_draft(seal_layout(msgspec.structs.replace(HALL, name="Second", hash="")))
+    second = await house.library.publish("hall")
+    await record_step(house.trail, "published", second)
+    assert not await known.has("hall", second.hash)
+    now = 5.0
+    assert await known.has("hall", second.hash)
+
+
+async def test_no_link_is_made_to_what_was_forged(house: House) -> None:
+    await rehash(house.database)
+    with pytest.raises(LayoutDamaged):
+        await house.library.deployed("hall", 1)
+    with pytest.raises(Conflict):
+        await house.library.deployed("hall", 2)
