@@ -5,6 +5,7 @@ from typing import Any, Final, Literal, Protocol
 import msgspec
 
 from lml_live.backoffice.trail import Trail
+from lml_live.venues.retention import Backup
 from lml_live.venues.stored import LayoutVersion
 
 Step = Literal[
@@ -58,6 +59,25 @@ class Drafted(msgspec.Struct, frozen=True):
         return self.draft.hash
 
 
+class Restored(msgspec.Struct, frozen=True):
+    """A draft that a backup was made into again."""
+
+    draft: LayoutVersion
+    backup: Backup | None
+
+    @property
+    def layout_id(self) -> str:
+        return self.draft.layout_id
+
+    @property
+    def version(self) -> int:
+        return self.draft.version
+
+    @property
+    def hash(self) -> str:
+        return self.draft.hash
+
+
 def detail_of(what: Stepped) -> dict[str, Any]:
     """What is on record of a step: never the plan itself, which has its hash, but how large it is."""
     detail: dict[str, Any] = {"version": what.version, "hash": what.hash}
@@ -65,6 +85,8 @@ def detail_of(what: Stepped) -> dict[str, Any]:
         detail |= {name: getattr(what.draft, name) for name in _COUNTED}
         came_from = {"instead_of": what.instead_of, "begun_with": what.begun_with}
         detail |= {name: value for name, value in came_from.items() if value is not None}
+    if isinstance(what, Restored) and what.backup is not None:
+        detail["backup"] = what.backup.id
     return detail
 
 

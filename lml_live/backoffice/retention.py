@@ -1,7 +1,7 @@
 """Keeps backups of layouts to their policy, and sees that no version in use is without one: the leading worker does.
 
 Which are in use PostgreSQL and MongoDB say together: what new events may be made on, and what any event that is not
-over was made on (docs/decisions/032).
+over was made on. What is on record counts, where MongoDB has another hash (docs/decisions/032).
 """
 
 import asyncio
@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 import msgspec
 
 from lml_live import limits
+from lml_live.backoffice.layout_record import LayoutRecord
 from lml_live.backoffice.trail import Trail
 from lml_live.errors import LmlError
 from lml_live.infra import postgres
@@ -18,7 +19,6 @@ from lml_live.infra.postgres import Pool
 from lml_live.venues.backups import Backups, Thinned
 from lml_live.venues.library import Library
 from lml_live.venues.retention import Policy
-from lml_live.venues.stored import LayoutVersion
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class Retention:
         trail = Trail(self._pool)
         for layout_id in layout_ids:
             # Asked anew for each: an event may have been made, or a version deployed, since the last.
-            needed = await self._needed(await self._library.status(layout_id))
+            needed = await self._needed(layout_id)
             thinned = await self._backups.thin_out(layout_id, self._policy, needed, dry_run=dry_run)
             if thinned.removed and not dry_run:
                 ids = [each.id for each in thinned.removed[: limits.BACKUPS_ON_RECORD]]
@@ -79,7 +79,16 @@ class Retention:
                 log.info("%d backups of layout %s removed, %d kept", len(thinned.removed), layout_id, thinned.kept)
             yield layout_id, thinned
 
-    async def _needed(self, versions: tuple[LayoutVersion, ...]) -> frozenset[str]:
+    async def _needed(self, layout_id: str) -> frozenset[str]:
+        """Of the versions on record that are not retired, and of the latest, whatever MongoDB says of them; of the
+        others those that are live there; and what events are sold on."""
+        versions = await self._library.status(layout_id)
+        record = await LayoutRecord(self._pool).of_layout(layout_id)
+        steps = [past for past in record.values() if past.state != "draft"]
         async with postgres.connection(self._pool) as connected:
             sold = {row["layout_hash"] for row in await connected.fetch(_SQL["layouts_of_events"])}
-        return frozenset(sold | {each.hash for each in versions if each.state in ("published", "deployed")})
+        latest = max((past.version for past in steps), default=None)
+        recorded = {past.hash for past in steps if past.state != "retired" or past.version == latest}
+        others = {each.version for each in versions} - {past.version for past in steps}
+        live = {each.hash for each in versions if each.version in others and each.state in ("published", "deployed")}
+        return frozenset(sold | recorded | live)

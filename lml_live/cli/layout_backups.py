@@ -1,15 +1,18 @@
 """`lml layout backup`, `backups`, `restore`, `mend`, `thin-out`: layouts out of MongoDB's reach, and back."""
 
+import sys
 from typing import Final
 
 import click
 
+from lml_live.backoffice.layout_steps import Restored
 from lml_live.backoffice.retention import Retention
 from lml_live.cli.events import open_pool, postgres_dsn
-from lml_live.cli.layout_life import on_record, run, tell, with_library
+from lml_live.cli.layout_life import REFUSED, on_record, run, tell, with_library
 from lml_live.clock import to_datetime
 from lml_live.errors import NotFound
 from lml_live.infra.config import load_settings
+from lml_live.venues.assembly import LayoutDamaged
 from lml_live.venues.backups import open_backups, policy_of
 from lml_live.venues.copies import Copies
 from lml_live.venues.library import Library, Saved
@@ -65,7 +68,8 @@ def backups_command(layout_id: str | None) -> None:
 @click.argument("backup_id", metavar="[BACKUP]", required=False)
 @click.option("--replace", is_flag=True, help="A draft that is there gives way; it is backed up before.")
 def restore_command(layout_id: str, backup_id: str | None, replace: bool) -> None:
-    """Makes a new draft of a backup, else of the newest that is whole; prints the draft's version.
+    """Makes a new draft of a backup, else of the newest that is whole, one that is in the audit trail before any other;
+    prints the draft's version.
 
     \b
     Examples:
@@ -75,13 +79,15 @@ def restore_command(layout_id: str, backup_id: str | None, replace: bool) -> Non
 
     async def act(library: Library) -> Saved:
         saved = await library.restore(layout_id, backup_id, replace=replace)
-        if saved.changed:
-            await on_record("restored", saved.version)
+        if saved.changed or not await library.is_on_record(saved.version):
+            await on_record("restored", Restored(saved.version, saved.backup))
         return saved
 
     saved = run(with_library(act))
     what = "is a draft of that backup" if saved.changed else "is a draft with this content already"
     tell(f"{layout_id}: version {saved.version.version} {what}, {saved.version.hash}")
+    if saved.backup is not None:
+        tell(f"{layout_id}: taken was {saved.backup.id}, of version {saved.backup.version}")
     click.echo(saved.version.version)
 
 
@@ -127,18 +133,27 @@ def thin_out_command(layout_id: str | None, dry_run: bool) -> None:
     """
     settings = load_settings()
 
-    async def act(library: Library) -> int:
-        kept = 0
+    async def act(library: Library) -> tuple[int, int]:
+        kept, skipped = 0, 0
         async with open_backups(settings) as backups, open_pool(postgres_dsn()) as pool:
             layouts = (layout_id,) if layout_id is not None else tuple(await backups.layouts())
             retention = Retention(pool, library, backups, policy_of(settings))
-            async for _, thinned in retention.thin_out(layouts, dry_run=dry_run):
-                kept += thinned.kept
-                for each in thinned.removed:
-                    click.echo(each.key)
-        return kept
+            for each_id in layouts:
+                try:
+                    async for _, thinned in retention.thin_out((each_id,), dry_run=dry_run):
+                        kept += thinned.kept
+                        for each in thinned.removed:
+                            click.echo(each.key)
+                except LayoutDamaged as error:
+                    # It keeps all that it has; the others do not wait for it.
+                    tell(f"{each_id}: nothing is removed. {error.message}")
+                    skipped += 1
+        return kept, skipped
 
-    tell(f"{run(with_library(act))} backups stay")
+    kept, skipped = run(with_library(act))
+    tell(f"{kept} backups stay")
+    if skipped:
+        sys.exit(REFUSED)
 
 
 BACKUPS: Final = (backup_command, backups_command, restore_command, mend_command, thin_out_command)

@@ -5,8 +5,9 @@ from typing import Final
 
 from aiohttp import web
 
+from lml_live.backoffice.layout_steps import Restored
 from lml_live.clock import to_datetime
-from lml_live.errors import NotFound
+from lml_live.errors import NotFound, Violation
 from lml_live.gateway import paging
 from lml_live.gateway.bodies import BackupList, BackupRequest, BackupShown, LayoutShown, RestoreRequest
 from lml_live.gateway.callers import require_house, require_staff
@@ -14,6 +15,7 @@ from lml_live.gateway.layouts import LayoutServices, show_draft
 from lml_live.gateway.operations import API, Operation, bind, respond_json
 from lml_live.gateway.problems import read_body
 from lml_live.venues.backups import Backups
+from lml_live.venues.library import Saved
 from lml_live.venues.retention import Backup
 
 _MANAGER_CODES: Final = ("unauthorized", "forbidden")
@@ -46,8 +48,9 @@ OPERATIONS: Final = (
         method="POST",
         path=f"{API}/layouts/{{layout}}/restore",
         who="manager",
-        summary="Make a new draft of a backup, where none is named of the newest that is whole. A draft that is there"
-        " gives way only with `replace`, and is backed up before.",
+        summary="Make a new draft of a backup, where none is named of the newest that is whole, of those on record"
+        " where there is one; `warnings` name it. A draft that is there gives way only with `replace`, and is backed up"
+        " before.",
         body=RestoreRequest,
         answers={201: LayoutShown},
         codes=(*_MANAGER_CODES, "not_found", "conflict", "layout_damaged"),
@@ -98,8 +101,8 @@ def routes(services: BackupServices) -> list[web.RouteDef]:
         async def act() -> web.Response:
             wanted = await read_body(request, RestoreRequest)
             saved = await library.restore(request.match_info["layout"], wanted.backup, replace=wanted.replace)
-            await services.layouts.stepped("restored", saved.version)
-            return show_draft(saved.version, saved.warnings, status=201)
+            await services.layouts.stepped("restored", Restored(saved.version, saved.backup))
+            return show_draft(saved.version, (*_taken(saved, wanted), *saved.warnings), status=201)
 
         return await keys.once(request, staff.id, act)
 
@@ -111,6 +114,13 @@ def routes(services: BackupServices) -> list[web.RouteDef]:
             "restore_layout": restore_layout,
         },
     )
+
+
+def _taken(saved: Saved, wanted: RestoreRequest) -> tuple[Violation, ...]:
+    """Which backup was taken, where none was named."""
+    if wanted.backup is not None or saved.backup is None:
+        return ()
+    return (Violation("backup", f"was not named: {saved.backup.id}, of version {saved.backup.version}, was taken"),)
 
 
 def _shown(backup: Backup) -> BackupShown:

@@ -85,14 +85,17 @@ class Backups:
         store = await self._opened()
         return [name for name in await store.list_folders(PREFIX) if is_id(name)]
 
-    async def read(self, layout_id: str, backup_id: str | None = None) -> tuple[Backup, bytes]:
-        """A backup and its canonical bytes; without an id the newest that is whole.
+    async def read(
+        self, layout_id: str, backup_id: str | None = None, preferred: frozenset[str] = frozenset()
+    ) -> tuple[Backup, bytes]:
+        """A backup and its canonical bytes; without an id the newest that is whole, one whose hash is `preferred`
+        before any other.
 
         Raises `NotFound`, and `LayoutDamaged` where it is not what was backed up.
         """
         store = await self._opened()
         known = [each for each in await _of_layout(store, layout_id) if backup_id in (None, each.id)]
-        for each in known:
+        for each in sorted(known, key=lambda each: each.hash not in preferred):
             if (data := await _read(store, each)) is not None:
                 return each, data
         if known:

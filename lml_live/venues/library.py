@@ -77,11 +77,13 @@ _IN_ORDER: Final = [("layout_id", 1), ("version", 1)]
 
 
 class Saved(msgspec.Struct, frozen=True):
-    """What became of a layout that was saved. `changed` is false where the library had this content already."""
+    """What became of a layout that was saved. `changed` is false where the library had this content already; `backup`
+    is the one that it was restored from."""
 
     version: LayoutVersion
     changed: bool
     warnings: tuple[Violation, ...] = ()
+    backup: Backup | None = None
 
 
 class DraftMoved(LmlError):
@@ -213,28 +215,30 @@ class Library:
         return await self._store(await asyncio.to_thread(spell_again, layout), number, None)
 
     async def back_up(self, layout_id: str, version: int | None = None, reason: Reason = "asked") -> Backup:
-        """Makes a backup of a version now; without `version` of the latest. Raises `NotFound`, `LayoutDamaged`,
-        `Unavailable`, and `Conflict` where no backups are kept."""
+        """Makes a backup of a version now; without `version` of the latest. Raises `NotFound`, `LayoutDamaged` (also
+        for what is not what is on record), `Unavailable`, and `Conflict` where no backups are kept."""
         known = [each for each in await self.status(layout_id) if version in (None, each.version)]
         if not known:
             raise NotFound(f"There is no layout {layout_id}{'' if version is None else f', version {version}'}.")
+        if known[-1].state != "draft":
+            await self._hold_against_record(known[-1])
         made = await self._back_up(known[-1], (await self._load(known[-1]))[1], reason)
         if made is None:
             raise Conflict("No backups are kept here.")
         return made
 
     async def restore(self, layout_id: str, backup_id: str | None = None, *, replace: bool = False) -> Saved:
-        """Makes a new draft of a backup; without an id of the newest one that is whole.
+        """Makes a new draft of a backup; without an id of the newest one that is whole, of those on record where there
+        is one: whoever may write to MongoDB has what he wrote backed up.
 
         With `replace` a draft that is there gives way, and is backed up before. Raises `NotFound`, `LayoutDamaged` for
         a backup that is not what was backed up, `Conflict` where there is a draft and no `replace`.
         """
         if self._backups is None:
             raise Conflict("No backups are kept here.")
-        backups, (backup, data) = (
-            await self._backups.of_layout(layout_id),
-            await self._backups.read(layout_id, backup_id),
-        )
+        backups = await self._backups.of_layout(layout_id)
+        recorded = await self._hashes_on_record(layout_id) if backup_id is None else frozenset()
+        backup, data = await self._backups.read(layout_id, backup_id, recorded)
         try:
             checked = await asyncio.to_thread(lambda: check_again(decode_layout(data)))
         except msgspec.MsgspecError as error:
@@ -245,8 +249,11 @@ class Library:
             raise LayoutDamaged(f"Backup {backup.id} of {layout_id} is one of {checked.layout.layout_id}.")
         known = await self.status(layout_id)
         draft = _draft_of(known)
-        if draft is not None and draft.hash == backup.hash and draft.damaged_ms is None:
-            return Saved(draft, False, checked.warnings)
+        if draft is not None and draft.fingerprint == checked.fingerprint:
+            # What is damaged is what one restores for.
+            with contextlib.suppress(LayoutDamaged):
+                await self._load(draft)
+                return Saved(draft, False, checked.warnings, backup)
         if draft is not None and not replace:
             raise Conflict(f"{layout_id} has a draft already: publish it, or let it be replaced.")
         if draft is not None:
@@ -258,42 +265,66 @@ class Library:
             target = await self._next_number(layout_id, known, *(each.version for each in backups))
         else:
             target = draft.version
-        return Saved(await self._store(checked, target, draft), True, checked.warnings)
+        return Saved(await self._store(checked, target, draft), True, checked.warnings, backup)
 
     async def mend(self, layout_id: str, version: int, data: bytes) -> LayoutVersion:
         """Puts the documents of a version back whose stored content is damaged: `data` are its canonical bytes, of a
         backup or a copy. Nothing else can be put there: what has not the version's hash is `LayoutDamaged`. A version
-        that was set back gets the state, the hash and the moments again that are on record of it."""
-        stored, target = await self._as_on_record(layout_id, version)
-        if not await asyncio.to_thread(verify_bytes, data, target.hash):
-            raise LayoutDamaged(f"These are not the bytes of {target.key}, {target.hash}.")
+        that was set back gets the state, the hash and the moments again that are on record of it, and so does one that
+        MongoDB has lost."""
+        wanted, stored, past = await self._as_on_record(layout_id, version)
+        if not await asyncio.to_thread(verify_bytes, data, wanted):
+            raise LayoutDamaged(f"These are not the bytes of version {version} of {layout_id}.")
         layout = await asyncio.to_thread(decode_layout, data)
+        target = await self._anew(layout) if stored is None else stored
+        target = target if past is None else put_forward(target, past)
         plan, sections = await asyncio.to_thread(documents_of, layout, target.upload)
         right = await asyncio.to_thread(lambda: described(target, layout, spell_layout(layout), len(data)))
         await asyncio.to_thread(put_together, right, plan, sections)
-        true = {name: value for name, value in msgspec.structs.asdict(right).items() if value != getattr(stored, name)}
         async with transaction(self._database) as session:
-            if true:
-                where = {"_id": stored.key, "hash": stored.hash, "upload": stored.upload}
-                with driver_errors():
-                    await self._database[VERSIONS].update_one(where, {"$set": true}, session=session)
+            await self._put_right(stored, right, session)
             await delete_upload(self._database, target.upload, session)
             await insert_upload(self._database, plan, sections, session)
         await self._load(right)
         return msgspec.structs.replace(right, damaged_ms=None)
 
     async def hash_of(self, layout_id: str, version: int) -> str:
-        """The hash that a version must have: where it was set back, the one on record. Raises `NotFound`."""
-        return (await self._as_on_record(layout_id, version))[1].hash
+        """The hash that a version must have: where it was set back, or lost, the one on record. Raises `NotFound`."""
+        return (await self._as_on_record(layout_id, version))[0]
 
-    async def _as_on_record(self, layout_id: str, version: int) -> tuple[LayoutVersion, LayoutVersion]:
-        """A version as MongoDB has it, and as it must be; they differ where it was set back. Raises `NotFound`, and
-        `Conflict` for a draft that is rightly one."""
-        past = {number: each for number, each in (await self._on_record(layout_id)).items() if each.state != "draft"}
-        for stored in await self.status(layout_id):
-            if stored.version == version and why_set_back(stored, past.get(version)) is not None:
-                return stored, put_forward(stored, past[version])
-        return (await self._chosen(layout_id, version),) * 2
+    async def _as_on_record(self, layout_id: str, version: int) -> tuple[str, LayoutVersion | None, Past | None]:
+        """The hash of a version, the version as MongoDB has it (if it has), and what is on record where that is
+        another. Raises `NotFound`, and `Conflict` for a draft that is rightly one."""
+        past = (await self._on_record(layout_id)).get(version)
+        stored = next((each for each in await self.status(layout_id) if each.version == version), None)
+        if past is not None and past.state != "draft" and (stored is None or why_set_back(stored, past) is not None):
+            return past.hash, stored, past
+        chosen = await self._chosen(layout_id, version)
+        return chosen.hash, chosen, None
+
+    async def _anew(self, layout: Layout) -> LayoutVersion:
+        """The document of a version that MongoDB has lost, before it has its state and moments; of its content what is
+        still there is taken."""
+        with driver_errors():
+            where = {"layout_id": layout.layout_id, "version": layout.version}
+            left = await self._database[PLANS].find_one(where, {"_id": 1})
+        used = {each.upload for each in await self.status(layout.layout_id)}
+        upload = new_id("upload") if left is None or left["_id"] in used else left["_id"]
+        counts = count_seats(layout), count_places(layout)
+        content = (layout.hash, layout.hash, upload, layout.name, layout.type)
+        return LayoutVersion(layout.layout_id, layout.version, "draft", *content, *counts, 1, self._clock())
+
+    async def _put_right(self, stored: LayoutVersion | None, right: LayoutVersion, session: Session) -> None:
+        with driver_errors():
+            if stored is None:
+                document = {"_id": right.key, **msgspec.to_builtins(right)}
+                await self._database[VERSIONS].insert_one(document, session=session)
+                return
+            now = msgspec.structs.asdict(right)
+            true = {name: value for name, value in now.items() if value != getattr(stored, name)}
+            if true:
+                where = {"_id": stored.key, "hash": stored.hash, "upload": stored.upload}
+                await self._database[VERSIONS].update_one(where, {"$set": true}, session=session)
 
     async def _next_number(self, layout_id: str, known: tuple[LayoutVersion, ...], *others: int) -> int:
         past = await self._on_record(layout_id)
@@ -302,6 +333,9 @@ class Library:
 
     async def _on_record(self, layout_id: str) -> Mapping[int, Past]:
         return {} if self._history is None else await self._history.of_layout(layout_id)
+
+    async def _hashes_on_record(self, layout_id: str) -> frozenset[str]:
+        return frozenset() if self._history is None else await self._history.hashes_of(layout_id)
 
     async def is_on_record(self, version: LayoutVersion) -> bool:
         """Whether a version is on record with the content that it has: a draft of which that was lost is not."""

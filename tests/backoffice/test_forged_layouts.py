@@ -13,8 +13,9 @@ from test_scrubbing import HALL, concert, on_sale, pool, rehash
 from lml_live.backoffice.deployed import DeployedLayouts
 from lml_live.backoffice.layout_record import KnownLayouts, LayoutRecord
 from lml_live.backoffice.layout_steps import record_step
+from lml_live.backoffice.retention import Retention
 from lml_live.backoffice.trail import Trail
-from lml_live.errors import Conflict
+from lml_live.errors import Conflict, NotFound
 from lml_live.gateway.holders import LayoutCache
 from lml_live.infra import postgres
 from lml_live.infra.config import Settings
@@ -30,7 +31,8 @@ from lml_live.venues.library import Library
 from lml_live.venues.own_edge import OwnEdge
 from lml_live.venues.publishing import ensure_published, push_version
 from lml_live.venues.pushing import Edge, Region
-from lml_live.venues.stored import SECTIONS, VERSIONS
+from lml_live.venues.retention import Backup, Policy
+from lml_live.venues.stored import PLANS, SECTIONS, VERSIONS
 
 __all__ = ["pool"]
 
@@ -190,3 +192,88 @@ async def test_no_link_is_made_to_what_was_forged(house: House) -> None:
         await house.library.deployed("hall", 1)
     with pytest.raises(Conflict):
         await house.library.deployed("hall", 2)
+
+
+async def test_what_is_on_record_keeps_its_backup_and_what_was_forged_gets_none(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After a rehash the hourly look backed the forgery up and, as MongoDB named no other hash, thinned out the only
+    backup of what had been deployed."""
+    [good] = await house.backups.of_layout("hall")
+    await rehash(house.database)
+    # Put there before anybody looked: by a server of before, or by whoever may write to the store.
+    unrecorded = Library(house.database, backups=house.backups)
+    forgery = await unrecorded.back_up("hall")
+    retention = Retention(house.pool, house.library, house.backups, Policy(1, 0, 0))
+    await retention.look()
+    assert await house.backups.of_layout("hall") == [forgery, good]
+    with pytest.raises(LayoutDamaged, match="has the hash"):
+        await house.library.back_up("hall", reason="asked")
+    await remove(house, forgery)
+    with caplog.at_level(logging.ERROR):
+        await retention.look()
+    assert await house.backups.of_layout("hall") == [good]
+    assert "hall:1 is in use and may have no backup" in caplog.text
+    # Retired, the last of its layout, and sold on by nobody: it is the last good one all the same.
+    await unrecorded.back_up("hall")
+    await record_step(house.trail, "retired", await house.library.mend("hall", 1, canonical_bytes(HALL)))
+    await retention.look()
+    assert good in await house.backups.of_layout("hall")
+
+
+async def remove(house: House, backup: Backup) -> None:
+    await (await house.backups._opened()).remove_object(backup.key)
+
+
+async def test_restored_without_an_id_is_what_is_on_record(house: House) -> None:
+    """The newest whole backup was taken, which is whatever was forged last."""
+    [good] = await house.backups.of_layout("hall")
+    await rehash(house.database)
+    forgery = await Library(house.database, backups=house.backups).back_up("hall")
+    restored = await house.library.restore("hall")
+    assert (restored.changed, restored.backup) == (True, good)
+    assert restored.version.fingerprint == HALL.hash
+    # Twice is once: it is the draft already, though a version's number is in its hash.
+    again = await house.library.restore("hall")
+    assert (again.changed, again.version, again.backup) == (False, restored.version, good)
+    # By its id somebody means it; and where none is on record the newest must do.
+    assert (await house.library.restore("hall", forgery.id, replace=True)).backup == forgery
+    alone = Library(house.database, backups=house.backups)
+    newest = (await house.backups.of_layout("hall"))[0]
+    assert (await alone.restore("hall", replace=True)).backup == newest
+
+
+async def test_a_draft_of_the_same_content_that_is_damaged_is_restored(house: House) -> None:
+    restored = await house.library.restore("hall")
+    await house.database[SECTIONS].delete_many({"upload": restored.version.upload})
+    again = await house.library.restore("hall", replace=True)
+    assert again.changed
+    assert (await house.library.load_draft_bytes(again.version)) != b""
+
+
+@pytest.mark.parametrize("content_left", [True, False])
+async def test_a_version_that_mongodb_has_lost_is_put_back(house: House, content_left: bool) -> None:
+    """Record and backup were there, and `mend` knew no such version."""
+    [was] = await house.library.status("hall")
+    for name in (VERSIONS,) if content_left else (VERSIONS, PLANS, SECTIONS):
+        await house.database[name].delete_many({})
+    assert await house.library.hash_of("hall", 1) == HALL.hash
+    with pytest.raises(LayoutDamaged):
+        await house.library.mend("hall", 1, canonical_bytes(seal_layout(msgspec.structs.replace(HALL, name="No"))))
+    mended = await house.library.mend("hall", 1, canonical_bytes(HALL))
+    [now] = await house.library.status("hall")
+    assert (now, now.state, now.hash, now.fingerprint, now.size_bytes) == (
+        *(mended, "deployed", was.hash, was.fingerprint, was.size_bytes),
+    )
+    assert await house.database[PLANS].count_documents({}) == 1
+    assert await house.database[SECTIONS].count_documents({}) == len(HALL.sections)
+    assert (await Catalogue(house.pool, house.worker()).create_event(concert())).layout_hash == HALL.hash
+    with pytest.raises(NotFound):
+        await house.library.mend("hall", 2, canonical_bytes(HALL))
+
+
+async def test_publishing_again_reads_what_was_published(house: House) -> None:
+    """Whoever asked again heard that all is well of a version of which a seat was another by then."""
+    await house.database[SECTIONS].update_one({"position": 0}, {"$set": {"section.rows.0.seats.0.category": "Cheap"}})
+    with pytest.raises(LayoutDamaged, match="does not have the hash"):
+        await house.library.publish_seen("hall", HALL.hash)

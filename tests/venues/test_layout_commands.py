@@ -3,12 +3,14 @@
 import asyncio
 import getpass
 import json
+import os
 import secrets
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
+import pymongo
 import pytest
 from click.testing import CliRunner, Result
 
@@ -18,6 +20,7 @@ from lml_live.cli.layouts import layout_group
 from lml_live.errors import Conflict, Unavailable
 from lml_live.venues.demo import generate_venue
 from lml_live.venues.layout import canonical_bytes
+from lml_live.venues.stored import VERSIONS
 
 
 def lml_layout(*arguments: object) -> Result:
@@ -43,7 +46,8 @@ def engines(mongo_url: str, postgres_dsn: str, tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("LML_POSTGRES_DSN", postgres_dsn)
     monkeypatch.setenv("LML_MONGO_URL", mongo_url)
     monkeypatch.setenv("LML_DATA_DIR", str(tmp_path))
-    monkeypatch.setenv("LML_MONGO_DATABASE", f"test_{tmp_path.name}"[:60])
+    # By chance and not by the folder: those of two workers are called alike.
+    monkeypatch.setenv("LML_MONGO_DATABASE", f"test_{secrets.token_hex(6)}")
 
 
 def on_record(dsn: str) -> list[str]:
@@ -129,6 +133,31 @@ def test_the_life_of_a_layout(hall: Path, postgres_dsn: str) -> None:
     refused = lml_layout("publish", "hall")
     assert (refused.exit_code, refused.stdout) == (1, "")
     assert "has no draft" in refused.stderr
+
+
+@pytest.mark.usefixtures("engines")
+def test_a_layout_that_cannot_be_read_keeps_no_other_from_being_thinned_out(
+    hall: Path, tmp_path: Path, mongo_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was the first, and all that came after it kept what they had."""
+    aula = tmp_path / "aula.json"
+    aula.write_bytes(canonical_bytes(generate_venue(12, "aula")))
+    for file, layout_id in ((aula, "aula"), (hall, "hall")):
+        for name in ("One", "Two"):
+            assert lml_layout("import", file, "--name", name).exit_code == 0
+            assert lml_layout("backup", layout_id).exit_code == 0
+    with pymongo.MongoClient[dict[str, Any]](mongo_url) as client:
+        versions = client[os.environ["LML_MONGO_DATABASE"]].get_collection(VERSIONS)
+        where = {"layout_id": "aula"}
+        versions.update_one(where, {"$set": {"note": "x"}}, bypass_document_validation=True)
+    for name in ("LAST", "DAYS", "MONTHS"):
+        monkeypatch.setenv(f"LML_BACKUP_KEEP_{name}", "1")
+    thinned = lml_layout("thin-out")
+    assert (thinned.exit_code, len(thinned.stdout.splitlines())) == (1, 1)
+    assert "aula: nothing is removed" in thinned.stderr
+    assert "1 backups stay" in thinned.stderr
+    counts = [len(lml_layout("backups", layout_id).stdout.splitlines()) for layout_id in ("aula", "hall")]
+    assert counts == [2, 1]
 
 
 @pytest.mark.usefixtures("engines")
