@@ -4,10 +4,15 @@ import asyncio
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from test_staff_layouts import HALL, House, backups, changed, house, library, pool
 
 from lml_live import limits
+from lml_live.backoffice.layout_record import LayoutRecord
+from lml_live.backoffice.layout_steps import Drafted, record_step
+from lml_live.backoffice.trail import Trail
+from lml_live.infra.postgres import Pool
 from lml_live.venues.layout import decode_layout
 from lml_live.venues.stored import SECTIONS
 
@@ -196,3 +201,31 @@ async def test_drafts_are_for_managers(house: House) -> None:
         assert (await house.call(method, path, body, who="box_office"))[0] == 403
         assert (await house.call(method, path, body))[0] == 404
     assert (await put(house, HALL, '"0"', who="box_office"))[0] == 403
+
+
+async def test_what_is_saved_again_is_put_on_record_where_it_is_not(house: House, pool: Pool) -> None:
+    """A worker that died in between left a draft that nobody could publish: it is saved again, and is on record."""
+    house.library._history = LayoutRecord(pool)
+    _, saved = await house.call("POST", "/layouts", HALL)
+    assert (await house.publish())[0] == 200, "it may be from before there was a record"
+    _, saved = await house.call("POST", "/layouts", HALL | {"name": "Other"})
+    for method, path in (("POST", "/layouts"), ("PUT", "/layouts/hall")):
+        status, again = await house.call(method, path, HALL | {"name": "Other"}, match=saved["hash"])
+        assert (status, again["hash"]) == (200, saved["hash"])
+    assert [step for step in house.steps if step[0] == "saved"] == [("saved", 1), *[("saved", 2)] * 3]
+    draft = await house.library.find_draft("hall")
+    assert draft is not None
+    await record_step(Trail(pool), "saved", Drafted(draft))
+    await house.call("POST", "/layouts", HALL | {"name": "Other"})
+    assert house.steps.count(("saved", 2)) == 3, "once it is there, it is there"
+
+
+async def test_what_is_not_on_record_is_not_retired(house: House, pool: Pool) -> None:
+    house.library._history = LayoutRecord(pool)
+    await house.call("POST", "/layouts", HALL)
+    await house.publish()
+    [version] = await house.library.status("hall")
+    await record_step(Trail(pool), "published", msgspec.structs.replace(version, hash="0" * 64))
+    status, problem = await house.call("POST", "/layouts/hall/retire", {"version": 1})
+    assert (status, problem["code"]) == (409, "layout_damaged")
+    assert ("retired", 1) not in house.steps
