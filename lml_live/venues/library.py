@@ -346,13 +346,13 @@ class Library:
 
     async def _hold_against_record(self, version: LayoutVersion, step: State | None = None) -> None:
         """Raises `LayoutDamaged`, and logs it, where a version is not what is on record of it: it was set back in
-        MongoDB, has another hash, or is `step` with nobody who is on record to have made it that. Raises `Conflict`
-        where it has taken a step since it was read."""
+        MongoDB, has another hash, or nobody is on record to have made it `step`. Raises `Conflict` where it has taken a
+        step since it was read."""
         pasts = await self._on_record(version.layout_id)
         past = pasts.get(version.version)
         why, advice = why_set_back(version, past), MEND if past is None or past.state != "draft" else SAVE_AGAIN
         if why is None and step is not None:
-            why, advice = why_ahead(version, pasts, step), STEP_AGAIN
+            why, advice = why_ahead(version, pasts, step), SAVE_AGAIN if step == "draft" else STEP_AGAIN
         if why is None:
             return
         if version not in await self.status(version.layout_id):
@@ -428,7 +428,7 @@ class Library:
         return DraftMoved(draft, diff, done="published")
 
     async def _publish(self, draft: LayoutVersion) -> LayoutVersion:
-        await self._hold_against_record(draft)
+        await self._hold_against_record(draft, "draft")
         # Nothing is published whose bytes are not what their hash says, or with ids that are nobody's.
         layout, data = await self._load(draft)
         await asyncio.to_thread(hold_ids_to_labels, layout)

@@ -22,6 +22,12 @@ STEP_AGAIN: Final = (
     " write to MongoDB."
 )
 """What to do where MongoDB is behind the record, has another draft, or is ahead of it."""
+_DONE: Final[Mapping[State, str]] = {
+    "draft": "saved",
+    "published": "published",
+    "deployed": "deployed",
+    "retired": "retired",
+}
 
 
 class Past(msgspec.Struct, frozen=True):
@@ -80,7 +86,7 @@ def why_ahead(version: LayoutVersion, pasts: Mapping[int, Past], step: State) ->
     known = past is not None and (past.drafted or past.published_ms is not None)
     if not known and (first is None or version.version < first):
         return None
-    return f"is {version.state} in MongoDB, and nobody is on record to have made it {step}"
+    return f"is {version.state} in MongoDB, and nobody is on record to have {_DONE[step]} it"
 
 
 def put_forward(version: LayoutVersion, past: Past) -> LayoutVersion:

@@ -12,7 +12,7 @@ from test_scrubbing import HALL, concert, on_sale, pool, rehash
 
 from lml_live.backoffice.deployed import DeployedLayouts
 from lml_live.backoffice.layout_record import KnownLayouts, LayoutRecord
-from lml_live.backoffice.layout_steps import record_step
+from lml_live.backoffice.layout_steps import Drafted, record_step
 from lml_live.backoffice.retention import Retention
 from lml_live.backoffice.trail import Trail
 from lml_live.errors import Conflict, NotFound
@@ -32,7 +32,7 @@ from lml_live.venues.own_edge import OwnEdge
 from lml_live.venues.publishing import ensure_published, push_version
 from lml_live.venues.pushing import Edge, Region
 from lml_live.venues.retention import Backup, Policy
-from lml_live.venues.stored import PLANS, SECTIONS, VERSIONS
+from lml_live.venues.stored import PLANS, SECTIONS, VERSIONS, LayoutVersion
 
 __all__ = ["pool"]
 
@@ -51,10 +51,17 @@ class House:
     def own_edge(self) -> OwnEdge:
         return OwnEdge(self.library, LayoutCache(self.worker()).find)
 
+    async def publish_another(self) -> LayoutVersion:
+        """A second version, with every step on record."""
+        saved = await self.library.save_draft(seal_layout(msgspec.structs.replace(HALL, name="Second", hash="")))
+        await record_step(self.trail, "saved", Drafted(saved.version))
+        published = await self.library.publish("hall")
+        await record_step(self.trail, "published", published)
+        return published
+
     async def deploy_another(self) -> str:
-        """A second version, with every step on record; its hash."""
-        await self.library.save_draft(seal_layout(msgspec.structs.replace(HALL, name="Second", hash="")))
-        await record_step(self.trail, "published", await self.library.publish("hall"))
+        """The same, and deployed; its hash."""
+        await self.publish_another()
         deployed = await self.library.deploy("hall")
         await record_step(self.trail, "deployed", deployed)
         return deployed.hash
@@ -96,9 +103,7 @@ async def test_what_was_forged_is_not_pushed(house: House, objects: Objects) -> 
 
 
 async def test_what_nobody_deployed_is_not_pushed(house: House, objects: Objects) -> None:
-    await house.library.save_draft(seal_layout(msgspec.structs.replace(HALL, name="Second", hash="")))
-    published = await house.library.publish("hall")
-    await record_step(house.trail, "published", published)
+    published = await house.publish_another()
     forward = {"state": "deployed", "deployed_ms": published.published_ms}
     await house.database[VERSIONS].update_one({"version": 2}, {"$set": forward})
     edge = Edge([Region("home", objects)])
@@ -178,9 +183,7 @@ async def test_whoever_guesses_hashes_has_neither_store_nor_record_searched(hous
     assert await layouts.load_bytes("hall", HALL.hash) is None
     assert asked == [HALL.hash]
     # What is new is known by the next look, and looks do not come faster for strangers.
-    await house.library.save_draft(seal_layout(msgspec.structs.replace(HALL, name="Second", hash="")))
-    second = await house.library.publish("hall")
-    await record_step(house.trail, "published", second)
+    second = await house.publish_another()
     assert not await known.has("hall", second.hash)
     now = 5.0
     assert await known.has("hall", second.hash)

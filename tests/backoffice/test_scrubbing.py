@@ -387,6 +387,11 @@ async def test_a_draft_is_published_as_it_was_saved(mongo_database: Any, pool: p
     for attempt in (library.publish("hall"), library.publish_seen("hall", forged)):
         with pytest.raises(LayoutDamaged, match=f"has the hash {forged} in MongoDB, but was saved with {first.hash}"):
             await attempt
+    # One that was never saved, either: there is none on record with its number, and earlier ones are.
+    await mongo_database[VERSIONS].update_one({}, {"$set": {"version": 2}}, bypass_document_validation=True)
+    with pytest.raises(LayoutDamaged, match="draft in MongoDB, and nobody is on record to have saved it"):
+        await library.publish("hall")
+    await mongo_database[VERSIONS].update_one({}, {"$set": {"version": 1}})
     # It gives way to what somebody saves, and that is published.
     again = (await library.save_draft(generate_venue(30, "hall"))).version
     assert (again.version, again.hash) == (1, first.hash)
@@ -419,13 +424,13 @@ async def test_what_was_forged_forward_is_not_sold_on(mongo_database: Any, pool:
     forward = {"state": "deployed", "published_ms": saved.saved_ms, "deployed_ms": saved.saved_ms}
     await mongo_database[VERSIONS].update_one({}, {"$set": forward})
     for attempt in (catalogue.create_event(concert()), library.deploy("hall")):
-        with pytest.raises(LayoutDamaged, match="is deployed in MongoDB, and nobody is on record to have made it"):
+        with pytest.raises(LayoutDamaged, match="is deployed in MongoDB, and nobody is on record to have"):
             await attempt
     [found] = await find_set_back(record, library)
-    assert found.why == "is deployed in MongoDB, and nobody is on record to have made it deployed"
+    assert found.why == "is deployed in MongoDB, and nobody is on record to have deployed it"
     # Somebody who has done it where no audit trail was says so again, by the hash that he means.
     await record_step(trail, "published", await library.publish_seen("hall", saved.hash))
-    with pytest.raises(LayoutDamaged, match="nobody is on record to have made it deployed"):
+    with pytest.raises(LayoutDamaged, match="nobody is on record to have deployed it"):
         await catalogue.create_event(concert())
     await record_step(trail, "deployed", await library.deploy("hall"))
     assert (await catalogue.create_event(concert())).layout_hash == saved.hash
