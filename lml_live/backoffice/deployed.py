@@ -54,6 +54,8 @@ class DeployedLayouts:
         # Read and hashed anew: an index that was kept says nothing of what is stored now.
         async with self._reading:
             index = await self._library.load_index(layout_id, deployed.version)
+            if index.hash != deployed.hash:
+                raise LayoutDamaged(f"Version {deployed.version} of {layout_id} is another than a moment ago.")
             self._keep(index)
             return index
 

@@ -92,7 +92,7 @@ class Metrics:
         )
         self.layouts_set_back = Gauge(
             "lml_layouts_set_back",
-            "Layout versions of which MongoDB says less than is on record of their steps, as the leader last saw.",
+            "Layout versions of which MongoDB says another thing than is on record of them, as the leader last saw.",
             registry=self.registry,
         )
         self.events_astray = Gauge(

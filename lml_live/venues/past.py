@@ -77,8 +77,11 @@ def why_set_back(version: LayoutVersion, past: Past | None) -> str | None:
 
 
 def why_ahead(version: LayoutVersion, pasts: Mapping[int, Past], step: State) -> str | None:
-    """In words, that a version is in MongoDB what nobody is on record to have made of it: `step`, or further. None
-    where somebody is, and for what is from before there was a record: whose draft, and no draft before it, is on it."""
+    """In words, that a version is in MongoDB what nobody is on record to have made of it: `step`, or further.
+
+    None where somebody is, and for what is from before there was a record: neither its draft nor its publishing is on
+    it, nor any draft with a lower number.
+    """
     past = pasts.get(version.version)
     if past is not None and _RANK[past.state] >= _RANK[step]:
         return None

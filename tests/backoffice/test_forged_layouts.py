@@ -110,8 +110,9 @@ async def test_what_nobody_deployed_is_not_pushed(house: House, objects: Objects
     copied = await ensure_published(house.library, edge)
     assert (copied.uploaded, copied.failed) == ((f"hall/{HALL.hash}",), (f"hall/{published.hash}",))
     assert (await pointer_of(house.own_edge())).hash == HALL.hash
-    with pytest.raises(LayoutDamaged, match="nobody is on record"):
-        await house.library.deployed("hall")
+    for attempt in (house.library.deployed("hall"), house.worker().deployed_index("hall", 2)):
+        with pytest.raises(LayoutDamaged, match="nobody is on record"):
+            await attempt
 
 
 @pytest.mark.parametrize("seen", [False, True])
@@ -280,3 +281,17 @@ async def test_publishing_again_reads_what_was_published(house: House) -> None:
     await house.database[SECTIONS].update_one({"position": 0}, {"$set": {"section.rows.0.seats.0.category": "Cheap"}})
     with pytest.raises(LayoutDamaged, match="does not have the hash"):
         await house.library.publish_seen("hall", HALL.hash)
+
+
+async def test_what_is_forged_between_two_looks_is_not_sold_on(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The record was asked of one hash, and the index read of the next."""
+    look = house.library.newest_deployed
+
+    async def overtaken(layout_id: str, version: int | None = None) -> LayoutVersion | None:
+        found = await look(layout_id, version)
+        await rehash(house.database)
+        return found
+
+    monkeypatch.setattr(house.library, "newest_deployed", overtaken)
+    with pytest.raises(LayoutDamaged, match="another than a moment ago"):
+        await Catalogue(house.pool, house.worker()).create_event(concert())
