@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from lml_live import limits
+from lml_live.errors import Unavailable
 from lml_live.infra import postgres
 from lml_live.infra.postgres import Pool
 from lml_live.venues.assembly import LayoutDamaged
@@ -69,6 +70,7 @@ class KnownLayouts:
         self._monotonic = monotonic
         self._known: frozenset[tuple[str, str]] = frozenset()
         self._looked = -math.inf
+        self._away = False
         self._lock = asyncio.Lock()
 
     async def has(self, layout_id: str, layout_hash: str) -> bool:
@@ -77,11 +79,21 @@ class KnownLayouts:
         if wanted not in self._known:
             async with self._lock:
                 if self._monotonic() - self._looked >= limits.KNOWN_LAYOUTS_SECONDS:
-                    async with postgres.connection(self._pool) as connected:
-                        rows = await connected.fetch(_SQL["known_layouts"], limits.KNOWN_LAYOUTS_MAX)
-                    self._known = frozenset((row["layout_id"], row["layout_hash"]) for row in rows)
-                    self._looked = self._monotonic()
+                    await self._look()
+            if self._away and wanted not in self._known:
+                raise Unavailable("PostgreSQL did not answer just now.")
         return wanted in self._known
+
+    async def _look(self) -> None:
+        try:
+            async with postgres.connection(self._pool) as connected:
+                rows = await connected.fetch(_SQL["known_layouts"], limits.KNOWN_LAYOUTS_MAX)
+        except Unavailable:
+            self._away = True
+        else:
+            self._known, self._away = frozenset((row["layout_id"], row["layout_hash"]) for row in rows), False
+        # Also after a look that failed, which may have taken its time: others wait for it.
+        self._looked = self._monotonic()
 
 
 async def find_set_back(record: LayoutRecord, library: Library) -> list[SetBack]:

@@ -8,7 +8,9 @@ follows from when versions were deployed, as a bucket's does while nobody pushes
 import asyncio
 import hashlib
 import logging
+import math
 import re
+import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -58,16 +60,30 @@ class _Laid(msgspec.Struct, frozen=True):
     tags: tuple[str, ...]
 
 
+class _Held(msgspec.Struct, frozen=True):
+    """What MongoDB said of a layout, and what is deployed of it by the record, until when that is asked again."""
+
+    known: tuple[LayoutVersion, ...]
+    deployed: tuple[LayoutVersion, ...]
+    until: float
+
+
 class OwnEdge:
     """The objects of one server. Private layouts have none here: whoever may see them gets them at another address."""
 
-    def __init__(self, library: Library, find_bytes: FindBytes, private: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        library: Library,
+        find_bytes: FindBytes,
+        private: frozenset[str] = frozenset(),
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._library = library
         self._find_bytes = find_bytes
         self._private = private
         self._laid: OrderedDict[str, _Laid] = OrderedDict()
-        self._true: OrderedDict[str, tuple[LayoutVersion, ...]] = OrderedDict()
-        self._told: OrderedDict[str, tuple[LayoutVersion, ...]] = OrderedDict()
+        self._monotonic = monotonic
+        self._held: OrderedDict[str, _Held] = OrderedDict()
         self._lock = asyncio.Lock()
 
     async def find(self, layout_id: str, name: str) -> Served | None:
@@ -95,21 +111,25 @@ class OwnEdge:
         encoding = laid.manifest.objects[at].content_encoding
         return None if forms is None else Served(forms[at], laid.tags[at], IMMUTABLE, encoding)
 
-    async def _deployed(self, layout_id: str) -> list[LayoutVersion]:
+    async def _deployed(self, layout_id: str) -> tuple[LayoutVersion, ...]:
         """Those that ever were: what was retired since lies at an edge for ever. The record is asked once for what
-        MongoDB says, as long as the two say the same."""
+        MongoDB says, as long as the two say the same; else now and then, however many ask."""
         known = await self._library.status(layout_id)
-        if self._true.get(layout_id) == known:
-            return [each for each in known if each.deployed_ms is not None]
+        held = self._held.get(layout_id)
+        if held is not None and held.known == known and self._monotonic() < held.until:
+            return held.deployed
         deployed, same = await self._library.ever_deployed(known)
-        if same and known:
-            _remember(self._true, layout_id, known)
-        elif not same and self._told.get(layout_id) != known:
-            _remember(self._told, layout_id, known)
+        if not same and (held is None or held.known != known):
             _log.error("layout %s is served as it is on record, for in MongoDB it is another (`lml doctor`)", layout_id)
-        return list(deployed)
+        if known:
+            until = math.inf if same else self._monotonic() + limits.KNOWN_LAYOUTS_SECONDS
+            self._held[layout_id] = _Held(known, deployed, until)
+            self._held.move_to_end(layout_id)
+            if len(self._held) > limits.MANIFESTS_KEPT:
+                self._held.popitem(last=False)
+        return deployed
 
-    async def _pointer(self, deployed: list[LayoutVersion]) -> Served | None:
+    async def _pointer(self, deployed: tuple[LayoutVersion, ...]) -> Served | None:
         """Moved by each deployment, in their order, unless a later version was there already."""
         moved: list[LayoutVersion] = []
         for version in sorted(deployed, key=lambda each: (each.deployed_ms or 0, each.version)):
@@ -147,15 +167,6 @@ class OwnEdge:
             if len(self._laid) > limits.MANIFESTS_KEPT:
                 self._laid.popitem(last=False)
             return laid
-
-
-def _remember(
-    kept: "OrderedDict[str, tuple[LayoutVersion, ...]]", layout_id: str, known: tuple[LayoutVersion, ...]
-) -> None:
-    kept[layout_id] = known
-    kept.move_to_end(layout_id)
-    if len(kept) > limits.MANIFESTS_KEPT:
-        kept.popitem(last=False)
 
 
 def _lay_out(version: LayoutVersion, plain: bytes, zipped: bytes) -> _Laid:

@@ -3,6 +3,7 @@
 import logging
 import secrets
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from lml_live.backoffice.layout_record import KnownLayouts, LayoutRecord
 from lml_live.backoffice.layout_steps import Drafted, record_step
 from lml_live.backoffice.retention import Retention
 from lml_live.backoffice.trail import Trail
-from lml_live.errors import Conflict, NotFound
+from lml_live.errors import Conflict, NotFound, Unavailable
 from lml_live.gateway.holders import LayoutCache
 from lml_live.infra import postgres
 from lml_live.infra.config import Settings
@@ -188,6 +189,56 @@ async def test_whoever_guesses_hashes_has_neither_store_nor_record_searched(hous
     assert not await known.has("hall", second.hash)
     now = 5.0
     assert await known.has("hall", second.hash)
+
+
+async def test_whoever_guesses_does_not_wait_for_a_record_that_is_away_each_time(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, looks = 0.0, 0
+    known = KnownLayouts(house.pool, lambda: now)
+    layouts = DeployedLayouts(house.library, Copies(Settings(), house.backups), known)
+
+    @asynccontextmanager
+    async def away(_pool: postgres.Pool) -> AsyncIterator[None]:
+        nonlocal looks
+        looks += 1
+        raise Unavailable("away")
+        yield
+
+    with monkeypatch.context() as patched:
+        patched.setattr("lml_live.backoffice.layout_record.postgres.connection", away)
+        for number in range(20):
+            with pytest.raises(Unavailable):
+                await known.has("hall", f"{number:064}")
+        assert await layouts.load_bytes("hall", "0" * 64) is None, "MongoDB is sure that there is none"
+        assert looks == 1
+    now = 5.0
+    assert await known.has("hall", HALL.hash)
+
+
+async def test_the_record_is_not_asked_by_every_stranger(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, asked, ask = 0.0, 0, house.library.ever_deployed
+
+    async def counted(known: tuple[LayoutVersion, ...]) -> tuple[tuple[LayoutVersion, ...], bool]:
+        nonlocal asked
+        asked += 1
+        return await ask(known)
+
+    monkeypatch.setattr(house.library, "ever_deployed", counted)
+    own = OwnEdge(house.library, LayoutCache(house.worker()).find, monotonic=lambda: now)
+
+    async def crowd() -> int:
+        for _ in range(10):
+            assert (await pointer_of(own)).hash == HALL.hash
+        return asked
+
+    assert await crowd() == 1
+    now = 60.0
+    assert await crowd() == 1, "what is right stays so"
+    await rehash(house.database)
+    assert await crowd() == 2
+    now = 65.0
+    assert await crowd() == 3, "it may have been mended"
 
 
 async def test_no_link_is_made_to_what_was_forged(house: House) -> None:
