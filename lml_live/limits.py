@@ -76,6 +76,8 @@ REGIONS_MAX: Final = 20
 LAYOUT_GZIP_LEVEL: Final = 6
 OBJECTS_LISTED_MAX: Final = 100_000
 """Objects of one list: more backups than one layout has in all its years, hundreds of times over."""
+HALF_FILE_SECONDS: Final = 3600
+"""A file of a folder that is half written, and was not written to for so long, is nobody's any more."""
 BACKUP_BYTES_MAX: Final = 256 * 1024 * 1024
 """The bytes of one layout, zipped or not: the largest with the longest labels, and far below a bomb."""
 BACKUP_GZIP_LEVEL: Final = 3
