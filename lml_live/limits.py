@@ -29,6 +29,8 @@ LAYOUT_DIFF_MAX: Final = 1_000
 SCRUB_SECONDS: Final = 30.0
 """Between two stored layouts that are read and hashed again: the largest takes a second of CPU, in a thread. A house of
 a hundred versions is gone through in fifty minutes."""
+LAYOUT_RECORD_SECONDS: Final = 120.0
+"""Between two looks at whether MongoDB says of all versions what is on record: a small query for each layout."""
 LAYOUT_SHAPE_POINTS_MAX: Final = 100_000
 """All points of all shapes: they are in one document of MongoDB, 3.5 MB of it."""
 OUTLINE_LOOKS_MAX: Final = 4_000_000
