@@ -211,8 +211,8 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             return await holds.under({event: layout}).unblock_seats(event, seats)
 
         async def held(event: str, layout: str) -> Held:
-            _, _, seats, areas, _ = await book.under({event: layout}).read_inventory(event)
-            return what_is_held(seats, areas)
+            _, _, seats, areas, allotments = await book.under({event: layout}).read_inventory(event)
+            return what_is_held(seats, areas, allotments)
 
         trail = Trail(pool)
 

@@ -17,7 +17,7 @@ from lml_live.errors import Conflict, InvalidInput, LmlError, Refused, Violation
 from lml_live.infra import postgres
 from lml_live.infra.postgres import Pool
 from lml_live.inventory import seatmap
-from lml_live.inventory.diffs import AreaCounts
+from lml_live.inventory.diffs import Allotments, AreaCounts
 from lml_live.pricing.catalogue import Catalogue
 from lml_live.pricing.events import Event
 from lml_live.pricing.quote import check_prices
@@ -31,7 +31,8 @@ _WORDS: Final = {"claimed": "is in a checkout", "sold": "is sold", "held": "is h
 
 
 class Held(Struct, frozen=True):
-    """What of an event is held in the inventory: seats by index, and the places of each area that are not for sale."""
+    """What of an event the inventory has given away: seats that are held, by index, and the places of each area that
+    are taken, blocked, or promised to channels."""
 
     seats: Sequence[int]
     places: Mapping[str, int]
@@ -123,10 +124,13 @@ class LayoutChange:
         return {seat_id: "held" for seat_id in ids if seat_id not in layout.index_of}
 
 
-def what_is_held(seats: bytes, areas: Mapping[str, AreaCounts]) -> Held:
-    """Reads an inventory's seats (`inventory.seatmap`) and areas."""
+def what_is_held(seats: bytes, areas: Mapping[str, AreaCounts], allotments: Mapping[str, Allotments]) -> Held:
+    """Reads an inventory's seats (`inventory.seatmap`), areas and allotments."""
     held = tuple(seat for seat, byte in enumerate(seats) if byte & seatmap.STATE_MASK == seatmap.BYTE_HELD)
-    return Held(held, {area: sum(counts[1:]) for area, counts in areas.items()})
+    places = {area: sum(counts[1:]) for area, counts in areas.items()}
+    for area, line in allotments.items():
+        places[area] += sum(max(0, given - used) for given, used in zip(line[1::3], line[2::3], strict=True))
+    return Held(held, places)
 
 
 def _missing_seats(in_the_way: Mapping[str, str]) -> list[Violation]:
@@ -142,7 +146,7 @@ def _small_areas(layout: LayoutIndex, areas: Iterable[Any], held: Mapping[str, i
     found = []
     for row in areas:
         places, capacity = max(row["places"], held.get(row["area_id"], 0)), capacities.get(row["area_id"])
-        taken = f"has {places} places taken"
+        taken = f"has {places} places taken, blocked or promised to channels"
         if capacity is None and (places or row["booked"]):
             found.append(Violation(row["area_id"], f"{taken}, or had; the new version has no such area"))
         elif capacity is not None and places > capacity:

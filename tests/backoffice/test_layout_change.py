@@ -175,7 +175,9 @@ async def test_an_event_without_an_inventory_needs_no_new_epoch(house: House) ->
 
 def test_what_is_held_is_read_from_the_inventory() -> None:
     seats, areas = bytes([0, 1, 2, 3, 1 | 5 << 3, 4]), {"pit": (40, 5, 3, 2), "moat": (9, 0, 0, 0)}
-    assert what_is_held(seats, areas) == Held((1, 4), {"pit": 10, "moat": 0})
+    assert what_is_held(seats, areas, {}) == Held((1, 4), {"pit": 10, "moat": 0})
+    # Of a channel's 20 places 4 are used, and count as taken already; another has used more than it was given.
+    assert what_is_held(seats, areas, {"pit": (1, 20, 4, 2, 3, 5)}).places == {"pit": 26, "moat": 0}
 
 
 @pytest.mark.parametrize(
@@ -195,4 +197,6 @@ async def test_places_that_a_browser_holds_keep_their_area(house: House, layout:
         return
     with pytest.raises(Conflict) as refusal:
         await house.change.change("show", version)
-    assert [(each.path, f"has {held} places taken" in each.message) for each in refusal.value.errors] == [("pit", True)]
+    assert [(each.path, f"has {held} places taken, blocked" in each.message) for each in refusal.value.errors] == [
+        ("pit", True)
+    ]
