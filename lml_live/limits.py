@@ -32,6 +32,8 @@ KNOWN_LAYOUTS_MAX: Final = 100_000
 SCRUB_SECONDS: Final = 30.0
 """Between two stored layouts that are read and hashed again: the largest takes a second of CPU, in a thread. A house of
 a hundred versions is gone through in fifty minutes."""
+LAYOUT_RECORD_SECONDS: Final = 120.0
+"""Between two looks at whether MongoDB says of all versions what is on record: a small query for each layout."""
 LAYOUT_SHAPE_POINTS_MAX: Final = 100_000
 """All points of all shapes: they are in one document of MongoDB, 3.5 MB of it."""
 OUTLINE_LOOKS_MAX: Final = 4_000_000
@@ -79,6 +81,8 @@ REGIONS_MAX: Final = 20
 LAYOUT_GZIP_LEVEL: Final = 6
 OBJECTS_LISTED_MAX: Final = 100_000
 """Objects of one list: more backups than one layout has in all its years, hundreds of times over."""
+HALF_FILE_SECONDS: Final = 3600
+"""A file of a folder that is half written, and was not written to for so long, is nobody's any more."""
 BACKUP_BYTES_MAX: Final = 256 * 1024 * 1024
 """The bytes of one layout, zipped or not: the largest with the longest labels, and far below a bomb."""
 BACKUP_GZIP_LEVEL: Final = 3

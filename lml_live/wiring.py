@@ -24,7 +24,7 @@ from lml_live.backoffice.deployed import DeployedLayouts
 from lml_live.backoffice.extracts import Extracts
 from lml_live.backoffice.history import History
 from lml_live.backoffice.holding import Holding
-from lml_live.backoffice.layout_change import LayoutChange, held_seats
+from lml_live.backoffice.layout_change import Held, LayoutChange, what_is_held
 from lml_live.backoffice.layout_record import KnownLayouts, LayoutRecord
 from lml_live.backoffice.layout_steps import Step, Stepped, record_step
 from lml_live.backoffice.publishing import Publishing
@@ -210,8 +210,9 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
         async def unblock(event: str, layout: str, seats: Sequence[int]) -> Sequence[int]:
             return await holds.under({event: layout}).unblock_seats(event, seats)
 
-        async def held(event: str, layout: str) -> tuple[int, ...]:
-            return held_seats((await book.under({event: layout}).read_inventory(event))[2])
+        async def held(event: str, layout: str) -> Held:
+            _, _, seats, areas, allotments = await book.under({event: layout}).read_inventory(event)
+            return what_is_held(seats, areas, allotments)
 
         trail = Trail(pool)
 

@@ -82,7 +82,7 @@ SELECT area_id, channel, places FROM area_channel WHERE event_id = $1;
 -- name: load_staff_holds
 -- The holds of the box office for its customers: not those that became a booking, whose claim says more, and none of a
 -- closed sale, which has no holds.
-SELECT h.hold_id, h.holder, h.created, h.seat_ids, h.seat_types, h.area_ids, h.area_types, h.area_quantities
+SELECT h.hold_id, h.holder, h.created, h.seat_ids, h.seat_types, h.area_ids, h.area_types, h.area_quantities, h.channel
 FROM staff_hold h JOIN event e ON e.id = h.event_id
 WHERE h.event_id = $1 AND h.state = 'held' AND e.state <> 'closed'
   AND NOT EXISTS (SELECT FROM booking b WHERE b.hold_id = h.hold_id AND b.buyer_name IS NOT NULL)

@@ -430,6 +430,7 @@ CREATE TABLE staff_hold (
     area_types       text[] NOT NULL,
     area_quantities  integer[] NOT NULL,
     created          timestamptz NOT NULL DEFAULT now(),
+    channel          smallint,                -- what it was taken through, 0 for none; null until it is held
     CONSTRAINT staff_hold_state_is_known CHECK (state IN (
         'taking',   -- asked of the inventory, whose answer is not on record yet: nobody was told that it is held
         'held',     -- it is the customer's, whatever Redis says

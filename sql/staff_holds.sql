@@ -43,7 +43,7 @@ SELECT seat_id FROM seat_block WHERE event_id = $1 AND seat_id = ANY ($2::text[]
 
 -- name: keep_hold
 -- The inventory has granted it: from here on it is the customer's.
-UPDATE staff_hold SET state = 'held' WHERE hold_id = $1;
+UPDATE staff_hold SET state = 'held', channel = $2 WHERE hold_id = $1;
 
 -- name: drop_refused
 -- The inventory has refused it: there never was such a hold.
@@ -63,7 +63,8 @@ UPDATE staff_hold SET state = 'ended' WHERE hold_id = $1;
 
 -- name: rewrite_hold
 -- It was moved: what it names from here on.
-UPDATE staff_hold SET seat_ids = $2, seat_types = $3, area_ids = $4, area_types = $5, area_quantities = $6
+UPDATE staff_hold SET seat_ids = $2, seat_types = $3, area_ids = $4, area_types = $5, area_quantities = $6,
+                      channel = $7
 WHERE hold_id = $1;
 
 -- name: use_up_house_blocks

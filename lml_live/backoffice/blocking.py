@@ -6,6 +6,7 @@ places are off sale in all, not how many more: told twice, or after an adopt tha
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from itertools import accumulate
 
 import msgspec
 
@@ -185,13 +186,15 @@ class Blocking:
 def resolve(event: Event, layout: LayoutFacts, wanted: Selection) -> list[int]:
     """The seats meant, each once, in canonical order. Raises `InvalidInput` that lists all that does not exist."""
     found: list[Violation] = []
-    indexes: set[int] = set()
+    # How many more runs a seat is in than the one before: thousands of runs may each be of the whole hall.
+    begun = [0] * (layout.seat_count + 1)
     for position, seat_id in enumerate(wanted.seats):
         index = layout.index_of.get(seat_id)
         if index is None:
             found.append(Violation(f"seats[{position}]", "is no seat of this event"))
         else:
-            indexes.add(index)
+            begun[index] += 1
+            begun[index + 1] -= 1
     for position, (first_id, last_id) in enumerate(wanted.runs):
         first, last = layout.index_of.get(first_id), layout.index_of.get(last_id)
         if first is None or last is None:
@@ -199,16 +202,18 @@ def resolve(event: Event, layout: LayoutFacts, wanted: Selection) -> list[int]:
         elif first > last:
             found.append(Violation(f"runs[{position}]", "has its last seat before its first"))
         else:
-            indexes.update(range(first, last + 1))
+            begun[first] += 1
+            begun[last + 1] -= 1
     known = {area.area_id for area in event.areas}
     found += [
         Violation("areas", "names an area that is none of this event") for area in wanted.areas if area not in known
     ]
+    indexes = [index for index, runs in enumerate(accumulate(begun)) if runs]
     if not found and not indexes and not wanted.areas:
         found.append(Violation("seats", "is empty, and so are runs and areas"))
     if found:
         raise InvalidInput("There is nothing that this could be done to.", errors=tuple(found[: limits.VIOLATIONS_MAX]))
-    return sorted(indexes)
+    return indexes
 
 
 def batches(indexes: Sequence[int]) -> Iterable[Sequence[int]]:

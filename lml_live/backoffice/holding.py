@@ -149,9 +149,9 @@ class Holding:
             await expect_epoch(connected, event, outcome.epoch)
             state = await connected.fetchval(_SQL["lock_state"], hold)
             if state == "taking":
-                await connected.execute(_SQL["keep_hold"], hold)
                 # As the inventory has it: a colleague may have moved what was listed as `taking`.
                 assert outcome.record is not None, "what was granted is there"
+                await connected.execute(_SQL["keep_hold"], hold, outcome.record.channel)
                 taken = [names.seat_ids[seat] for seat, _ in outcome.record.seat_types()]
                 places = count_places(outcome.record.area_types())
                 if over_house:

@@ -174,7 +174,7 @@ async def _write_move(connected: Connection, event: str, names: SeatNames, begun
     new = [names.seat_ids[seat] for seat, _ in now.seat_types()]
     if row is not None:
         columns = columns_of(names.seat_ids, now.seat_types(), now.area_types())
-        await connected.execute(_HOLDS_SQL["rewrite_hold"], begun.hold, *columns)
+        await connected.execute(_HOLDS_SQL["rewrite_hold"], begun.hold, *columns, now.channel)
     if begun.over_house:
         await connected.execute(_HOLDS_SQL["use_up_house_blocks"], event, new)
     for status, seats, areas in differences(old, old_areas, new, count_places(now.area_types())):

@@ -1,6 +1,7 @@
 """`lml layout push`, `rollback`, `pointer`, `link`: layouts at the edge."""
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Final
 
 import click
@@ -12,7 +13,7 @@ from lml_live.infra.config import Settings, load_settings
 from lml_live.venues.edge import Pointer
 from lml_live.venues.library import Library
 from lml_live.venues.links import Link, Links
-from lml_live.venues.publishing import open_edge, push_version
+from lml_live.venues.publishing import open_edge, push_version, roll_back_pointer
 from lml_live.venues.pushing import Done
 
 _DRY: Final = click.option("--dry-run", is_flag=True, help="Only say what would be done.")
@@ -57,27 +58,36 @@ def push_command(layout_id: str, version: int | None, dry_run: bool) -> None:
 
 @click.command("rollback")
 @click.argument("layout_id", metavar="ID")
+@click.option(
+    "--from", "leaving", type=click.IntRange(min=1), help="The version to go back from: run again, it goes no further."
+)
 @_DRY
-def rollback_command(layout_id: str, dry_run: bool) -> None:
-    """Moves the pointer at the edge to where it was before; prints as `push` does.
+def rollback_command(layout_id: str, leaving: int | None, dry_run: bool) -> None:
+    """Moves the pointer at the edge to where it was before, past versions that are retired; prints as `push` does.
 
-    Events go on with the layouts that they were made on. What was rolled back comes back by `push` alone.
+    Events go on with the layouts that they were made on. What was rolled back comes back by `push` alone. One that has
+    broken off is finished by the next, which goes no step further itself.
 
     \b
     Examples:
       lml layout rollback city-hall --dry-run
-      lml layout rollback city-hall
+      lml layout rollback city-hall --from 4
     """
+    settings = edge_settings()
 
-    async def act() -> list[Done]:
-        async with open_edge(edge_settings()) as edge:
-            done = await edge.roll_back(layout_id, dry_run=dry_run)
+    async def act(library: Library) -> list[Done]:
+        async with open_edge(settings) as edge:
+            record = partial(on_record, "rolled_back")
+            done = await roll_back_pointer(library, edge, layout_id, record=record, leaving=leaving, dry_run=dry_run)
             pointer = await edge.pointer(layout_id)
-        if not dry_run and pointer is not None:
-            await on_record("rolled_back", pointer)
+        if pointer is not None and pointer.left is not msgspec.UNSET and not dry_run:
+            tell(f"{layout_id}: the pointer is at version {pointer.version}, back from version {pointer.left}")
         return done
 
-    _print(run(act()))
+    done = run(with_library(act))
+    for each in (each for each in done if each.did == "skipped"):
+        tell(f"{layout_id}: passed over, as it is retired: {each.key}")
+    _print(done)
 
 
 @click.command("pointer")

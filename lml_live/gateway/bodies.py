@@ -235,10 +235,11 @@ class RollbackRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class EdgeStep(msgspec.Struct, frozen=True):
-    """One step: in which region (`cdn` is CloudFront), what, with which object."""
+    """One step: in which region (`cdn` is CloudFront), what, with which object. `skipped` is the manifest of a retired
+    version that a rollback passes over."""
 
     region: str
-    did: Literal["present", "uploaded", "moved", "invalidated"]
+    did: Literal["present", "uploaded", "skipped", "moved", "invalidated"]
     key: str
     size_bytes: int
 

@@ -142,8 +142,8 @@ _MATCH_PARAMETER: Final = {
     "name": "If-Match",
     "in": "header",
     "required": True,
-    "description": "The `ETag` of the draft that was seen; where it is another by now, nothing is changed (412)."
-    " Without it nothing is changed, either (428).",
+    "description": "The `ETag` of the draft that was seen, or a list of them, or `*` for whatever is there; where it is"
+    " another by now, nothing is changed (412). Without it nothing is changed, either (428).",
     "schema": {"type": "string"},
 }
 

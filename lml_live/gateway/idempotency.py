@@ -102,7 +102,9 @@ class IdempotencyKeys:
 
         `asked` is the request without its number. No answer is kept: a repetition is answered as things are by then.
         """
-        name, digest = (caller, "SOCKET", event, key), hashlib.sha256(asked).digest()
+        # A socket's key may be of any characters; PostgreSQL takes no NUL.
+        named = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+        name, digest = (caller, "SOCKET", event, named), hashlib.sha256(asked).digest()
         kept = (limits.IDEMPOTENCY_HOURS, float(limits.IDEMPOTENCY_RUNNING_SECONDS))
         async with postgres.connection(self._pool) as connected:
             if await connected.fetchval(_SQL["claim_key"], *name, digest, *kept) is not None:

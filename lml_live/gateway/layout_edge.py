@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from aiohttp import web
@@ -13,7 +14,7 @@ from lml_live.gateway.layouts import LayoutServices
 from lml_live.gateway.operations import API, Operation, bind, respond_json
 from lml_live.gateway.problems import read_body
 from lml_live.venues.links import Links
-from lml_live.venues.publishing import push_version
+from lml_live.venues.publishing import push_version, roll_back_pointer
 from lml_live.venues.pushing import Done, Edge
 
 _MANAGER_CODES: Final = ("unauthorized", "forbidden")
@@ -35,7 +36,8 @@ OPERATIONS: Final = (
         method="POST",
         path=f"{API}/layouts/{{layout}}/rollback",
         who="manager",
-        summary="Move the pointer at the edge to where it was before; events go on with the layouts they have.",
+        summary="Move the pointer at the edge to where it was before, past versions that are retired; events go on with"
+        " the layouts they have. A rollback that broke off is finished first: then it goes no step further.",
         body=RollbackRequest,
         answers={200: EdgeSteps},
         codes=(*_MANAGER_CODES, "not_found", "conflict"),
@@ -83,10 +85,8 @@ def routes(services: EdgeServices) -> list[web.RouteDef]:
             wanted = await read_body(request, RollbackRequest)
             edge, layout = await services.edge(), request.match_info["layout"]
             named = request_seed(staff.id, request)[:16]  # the pointer is public
-            done = await edge.roll_back(layout, request=named, dry_run=wanted.dry_run)
-            pointer = await edge.pointer(layout)
-            if not wanted.dry_run and pointer is not None:
-                await services.layouts.stepped("rolled_back", pointer)
+            record = partial(services.layouts.stepped, "rolled_back")
+            done = await roll_back_pointer(library, edge, layout, record=record, request=named, dry_run=wanted.dry_run)
             return _steps(done, dry_run=wanted.dry_run)
 
         return await services.layouts.keys.once(request, staff.id, act)

@@ -5,6 +5,7 @@ overwritten or published unseen.
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
@@ -259,14 +260,17 @@ def routes(services: LayoutServices) -> list[web.RouteDef]:
 
     async def replace_layout_draft(request: web.Request) -> web.Response:
         await require_house(request, desk, "manager")
-        expected = _if_match(request)
+        tags = _if_match(request)
         async with bodies.turn(request):
             layout = await _read_layout(request)
             if layout.layout_id != request.match_info["layout"]:
                 wrong = Violation("layout_id", "is another layout's; the one of the address is expected")
                 raise InvalidInput("This layout cannot be stored here.", errors=(wrong,))
-            if expected == "*" and (draft := await library.find_draft(layout.layout_id)) is not None:
-                expected = draft.hash
+            if tags is None:
+                draft = await library.find_draft(layout.layout_id)
+                expected = "" if draft is None else draft.hash
+            else:
+                expected = await _meant(library, layout.layout_id, tags)
             try:
                 saved = await library.replace_draft(layout, expected)
             except DraftMoved as error:
@@ -295,11 +299,12 @@ def routes(services: LayoutServices) -> list[web.RouteDef]:
 
     async def publish_layout(request: web.Request) -> web.Response:
         await require_house(request, desk, "manager")
-        layout_id, expected = request.match_info["layout"], _if_match(request)
+        layout_id, tags = request.match_info["layout"], _if_match(request)
         try:
-            version = await (
-                library.publish(layout_id) if expected == "*" else library.publish_seen(layout_id, expected)
-            )
+            if tags is None:
+                version = await library.publish(layout_id)
+            else:
+                version = await library.publish_seen(layout_id, await _meant(library, layout_id, tags))
         except DraftMoved as error:
             return _draft_moved(error)
         await services.stepped("published", version)
@@ -351,15 +356,35 @@ def _explain(body: bytes) -> tuple[Violation, ...]:
     return tree.violations if isinstance(tree, Rejected) else explain_layout(tree)
 
 
-def _if_match(request: web.Request) -> str:
-    """The hash of the draft that is meant; `*` for whatever is there (RFC 9110, 13.1.1). Raises
-    `precondition_required`."""
-    named = request.headers.get("If-Match", "").strip()
-    if not named:
+_TAG: Final = re.compile(r'[ \t]*(?:(?:W/)?"(?P<quoted>[^"]*)"|(?P<bare>[^",\s]*))[ \t]*(?:,|$)')
+
+
+def _if_match(request: web.Request) -> tuple[str, ...] | None:
+    """The hashes of the drafts that are meant, one at least; None for whatever is there (RFC 9110, 13.1.1). What is no
+    list of tags names none that is there. Raises `precondition_required`."""
+    named = ",".join(request.headers.getall("If-Match", ())).strip()
+    if named == "*":
+        return None
+    tags, at = [], 0
+    while at < len(named):
+        found = _TAG.match(named, at)
+        if found is None:
+            return ("",)
+        quoted, bare = found.groups()
+        if quoted is not None or bare:
+            tags.append(bare if quoted is None else quoted)
+        at = found.end()
+    if not tags:
         raise Refused("precondition_required", "Say which draft you have seen: If-Match with its ETag.")
-    if named == '"*"':
-        return ""  # A tag that is called so, and no draft's.
-    return named.removeprefix("W/").strip('"')
+    return tuple(tags)
+
+
+async def _meant(library: Library, layout_id: str, tags: tuple[str, ...]) -> str:
+    """Of several hashes that of the newest version that has one of them; the first where none has."""
+    if len(tags) == 1:
+        return tags[0]
+    known = reversed(await library.status(layout_id))
+    return next((version.hash for version in known if version.hash in tags), tags[0])
 
 
 def version_number(request: web.Request, name: str) -> int:

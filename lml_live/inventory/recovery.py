@@ -53,6 +53,8 @@ class StaffHold(Struct, frozen=True):
     seats: tuple[tuple[int, str], ...]
     """(seat index, type), rising."""
     areas: tuple[tuple[str, str, int], ...]
+    channel: int | None = None
+    """The number of the channel that it was taken through; None where that is not on record: the counter's."""
 
 
 class Overlay(Struct, frozen=True):
@@ -68,7 +70,7 @@ class Overlay(Struct, frozen=True):
     area_channels: Mapping[str, Mapping[int, int]] = {}
     """Places by area and channel number."""
     counter: int = 0
-    """The number of the box office's channel, through which staff hold."""
+    """The number of the box office's channel, through which staff hold today."""
 
 
 class Inventory(Struct, frozen=True):
@@ -155,7 +157,8 @@ def rebuild(
             (sold if claim.sold else held)[area] += quantity
         holds[claim.hold] = _claim_record(claim)
     for staff_hold in overlay.staff_holds:
-        record = _staff_record(staff_hold, overlay.counter, seats, capacities, held, sold)
+        channel = overlay.counter if staff_hold.channel is None else staff_hold.channel
+        record = _staff_record(staff_hold, channel, seats, capacities, held, sold)
         if record is None:
             continue
         for seat, _ in record.seat_types():

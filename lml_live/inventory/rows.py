@@ -115,4 +115,5 @@ def _staff_hold(row: asyncpg.Record, index_of: Mapping[str, int]) -> StaffHold:
         # A changed layout need not have every seat that was held.
         seats=tuple(sorted((index_of[seat_id], kind) for seat_id, kind in seats if seat_id in index_of)),
         areas=tuple(zip(row["area_ids"], row["area_types"], row["area_quantities"], strict=True)),
+        channel=row["channel"],
     )

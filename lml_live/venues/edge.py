@@ -66,6 +66,20 @@ class Pointer(msgspec.Struct, frozen=True):
     """The highest version that was ever rolled back: none up to it comes back by itself."""
     request: str | msgspec.UnsetType = msgspec.UNSET
     """Which request rolled it back to here: asked again, it goes no further."""
+    left: int | msgspec.UnsetType = msgspec.UNSET
+    """The version that it was rolled back from."""
+    unfinished: bool | msgspec.UnsetType = msgspec.UNSET
+    """True in the first region alone, from when a rollback has moved it until that is at the edge and on record."""
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether a rollback to here is under way, or broke off."""
+        return self.unfinished is True
+
+    @property
+    def finished(self) -> "Pointer":
+        """As it is in the end, and in the other regions all along."""
+        return msgspec.structs.replace(self, unfinished=msgspec.UNSET)
 
     def is_behind(self, version: int) -> bool:
         """Whether the pointer moves on to a version by itself."""
@@ -137,17 +151,29 @@ def move_pointer(before: Pointer | None, manifest: EdgeObject, made: Manifest, n
     return Pointer(made.layout_id, made.version, made.hash, manifest.key, manifest.sha256, now_ms, history, withdrawn)
 
 
-def roll_back(before: Pointer, now_ms: int, *, private: bool, request: str | None = None) -> Pointer | None:
-    """The pointer where it was before; None where it was nowhere."""
-    if not before.history:
-        return None
-    step, *others = before.history
+def roll_back(
+    before: Pointer,
+    now_ms: int,
+    *,
+    private: bool,
+    request: str | None = None,
+    retired: frozenset[str] = frozenset(),
+) -> tuple[Pointer | None, tuple[Step, ...]]:
+    """The pointer where it was before, unfinished, and the steps that are passed over, as their hashes are `retired`:
+    no pointer where there is no other."""
+    place = next((place for place, step in enumerate(before.history) if step.hash not in retired), None)
+    if place is None:
+        return None, before.history
+    skipped, step, others = before.history[:place], before.history[place], before.history[place + 1 :]
     key = object_key(before.layout_id, step.hash, "manifest.json", private=private)
     withdrawn = max(before.withdrawn, before.version)
-    return Pointer(
-        *(before.layout_id, step.version, step.hash, key, step.manifest_sha256, now_ms, tuple(others), withdrawn),
+    after = Pointer(
+        *(before.layout_id, step.version, step.hash, key, step.manifest_sha256, now_ms, others, withdrawn),
         request=msgspec.UNSET if request is None else request,
+        left=before.version,
+        unfinished=True,
     )
+    return after, skipped
 
 
 def read_manifest(data: bytes) -> Manifest | None:

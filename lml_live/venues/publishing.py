@@ -4,7 +4,7 @@ The server itself always serves `/layouts/…` from MongoDB, so nothing here may
 `Unavailable` and tries again later.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import msgspec
@@ -12,6 +12,7 @@ import msgspec
 from lml_live.errors import Conflict, NotFound, Unavailable
 from lml_live.infra.config import Settings
 from lml_live.venues.assembly import LayoutDamaged
+from lml_live.venues.edge import Pointer
 from lml_live.venues.library import Library
 from lml_live.venues.pushing import Done, Edge, Region
 from lml_live.venues.stored import LayoutVersion
@@ -61,6 +62,27 @@ async def push_version(library: Library, edge: Edge, version: LayoutVersion, *, 
     for region in edge.regions if not dry_run else ():
         await region.objects.ensure_bucket()
     return await edge.push(version, data, dry_run=dry_run)
+
+
+async def roll_back_pointer(
+    library: Library,
+    edge: Edge,
+    layout_id: str,
+    *,
+    record: Callable[[Pointer], Awaitable[object]],
+    request: str | None = None,
+    leaving: int | None = None,
+    dry_run: bool = False,
+) -> list[Done]:
+    """Moves the pointer back, never to a version that is retired. Raises as `Edge.roll_back`."""
+    try:
+        known = await library.status(layout_id)
+    except LayoutDamaged:
+        known = ()  # Its versions cannot be told from one another; what is at the edge is whole all the same.
+    retired = frozenset(version.hash for version in known if version.state == "retired")
+    return await edge.roll_back(
+        layout_id, request=request, leaving=leaving, retired=retired, record=record, dry_run=dry_run
+    )
 
 
 async def ensure_published(library: Library, edge: Edge) -> Copied:

@@ -24,6 +24,7 @@ from lml_live.venues.edge import (
     EdgeObject,
     Manifest,
     Pointer,
+    Step,
     make_manifest,
     make_objects,
     move_pointer,
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from lml_live.infra.s3 import Objects
 
 T = TypeVar("T")
-Did = Literal["present", "uploaded", "moved", "invalidated"]
+Did = Literal["present", "uploaded", "skipped", "moved", "invalidated"]
 _SPREAD: Final = random.SystemRandom()
 
 
@@ -94,7 +95,8 @@ class Edge:
         private = self.is_private(version.layout_id)
         done, sealed, manifest = await self._put_version(version, data, dry_run=dry_run)
         before, tag = await self._read_pointer(version.layout_id)
-        after = move_pointer(before, sealed, manifest, self._clock())
+        # Who pushes the version that a rollback was on its way to wants it there, and nothing finished later.
+        after = move_pointer(before, sealed, manifest, self._clock()).finished
         key = pointer_key(version.layout_id, private=private)
         return done + await self._write_pointer(key, before, tag, after, dry_run=dry_run)
 
@@ -122,26 +124,57 @@ class Edge:
         """Where the pointer is; None where there is none."""
         return (await self._read_pointer(layout_id))[0]
 
-    async def roll_back(self, layout_id: str, *, request: str | None = None, dry_run: bool = False) -> list[Done]:
-        """Moves the pointer to where it was before, if all of that version lies whole in every region.
+    async def roll_back(
+        self,
+        layout_id: str,
+        *,
+        request: str | None = None,
+        leaving: int | None = None,
+        retired: frozenset[str] = frozenset(),
+        record: Callable[[Pointer], Awaitable[object]] | None = None,
+        dry_run: bool = False,
+    ) -> list[Done]:
+        """Moves the pointer to where it was before, if all of that version lies whole in every region. Versions whose
+        hashes are `retired` are passed over. `record` puts it on record, when all else is done.
 
-        `request` names the request and its repetitions: what broke off behind the first region goes on from there.
-        Raises `NotFound` without a pointer, `Conflict` where it was nowhere before, that version is not whole any more,
-        or somebody else has moved the pointer meanwhile.
+        One that broke off is finished, whoever asks, and goes no step further. `request` names the request and its
+        repetitions, `leaving` the version to go back from: where it has gone back so already, nothing moves either.
+        Raises `NotFound` without a pointer, `Conflict` where it was nowhere before, is not at the version to be left,
+        that before is not whole any more, or somebody else has moved the pointer meanwhile.
         """
         private = self.is_private(layout_id)
         before, tag = await self._read_pointer(layout_id)
         if before is None:
             raise NotFound(f"Nothing of {layout_id} is at the edge.")
-        again = request is not None and before.request == request
-        after = before if again else roll_back(before, self._clock(), private=private, request=request)
+        skipped: tuple[Step, ...] = ()
+        after: Pointer | None = before
+        if not _is_done(before, request, leaving):
+            after, skipped = roll_back(before, self._clock(), private=private, request=request, retired=retired)
         if after is None:
-            raise Conflict(f"The pointer of {layout_id} was nowhere before version {before.version}.")
+            which = "nowhere before" if not skipped else "only at retired versions before"
+            raise Conflict(f"The pointer of {layout_id} was {which} version {before.version}.")
         for region in self.regions:
             if (missing := await self._find_missing(region, after)) is not None:
                 words = f"{missing} is not whole in {region.name}: push version {after.version} again."
                 raise Conflict(f"The pointer of {layout_id} cannot go back: {words}")
-        return await self._write_pointer(pointer_key(layout_id, private=private), before, tag, after, dry_run=dry_run)
+        key = pointer_key(layout_id, private=private)
+        keys = (object_key(layout_id, step.hash, "manifest.json", private=private) for step in skipped)
+        done = [Done(self.regions[0].name, "skipped", each) for each in keys]
+        done += await self._write_pointer(key, before, tag, after, dry_run=dry_run)
+        if after.is_unfinished and not dry_run:
+            if record is not None:
+                await record(after)
+            await self._finish(key, after)
+        return done
+
+    async def _finish(self, key: str, after: Pointer) -> None:
+        """Says in the first region that nothing of a rollback is left to be done."""
+        there, tag = await self._read_pointer(after.layout_id)
+        if there != after:
+            return  # It was moved on, or somebody else has finished it.
+        objects, data = self.regions[0].objects, msgspec.json.encode(after.finished)
+        # Where it was moved in this moment, there is nothing left to be said.
+        await self._retried(lambda: objects.swap_object(key, data, tag, content_type=JSON, cached=SHORT_LIVED))
 
     async def _put_version(
         self, version: LayoutVersion, data: bytes, *, dry_run: bool
@@ -204,19 +237,24 @@ class Edge:
         if len(self.regions) == 1:
             return False
         reads = (self._retried(partial(region.objects.get_object, key)) for region in self.regions)
-        return len(set(await asyncio.gather(*reads))) > 1
+        first, *others = await asyncio.gather(*reads)
+        pointer = None if first is None else read_pointer(first)
+        if pointer is not None and pointer.is_unfinished:
+            first = msgspec.json.encode(pointer.finished)
+        return any(each != first for each in others)
 
     async def _write_pointer(
         self, key: str, before: Pointer | None, tag: str | None, after: Pointer, *, dry_run: bool = False
     ) -> list[Done]:
-        """In the first region against whoever else moves it, then in the others, then forgotten at the edge."""
-        data = msgspec.json.encode(after)
+        """In the first region against whoever else moves it, then in the others, then forgotten at the edge. That a
+        rollback is unfinished the first region alone says."""
+        moved, data = msgspec.json.encode(after), msgspec.json.encode(after.finished)
         done: list[Done] = []
         first, *others = self.regions
         if after != before:
             if not dry_run:
-                await self._retried(lambda: self._swap(first, key, data, tag, after))
-            done.append(Done(first.name, "moved", key, len(data)))
+                await self._retried(lambda: self._swap(first, key, moved, tag, after))
+            done.append(Done(first.name, "moved", key, len(moved)))
         for region in others:
             there = await self._retried(partial(region.objects.get_object, key))
             if there == data:
@@ -254,6 +292,16 @@ class Edge:
             await self._sleep(_SPREAD.uniform(0, pause))
             pause = min(2 * pause, limits.EDGE_PAUSE_SECONDS_MAX)
         raise AssertionError("unreachable")
+
+
+def _is_done(pointer: Pointer, request: str | None, leaving: int | None) -> bool:
+    """Whether a rollback has moved the pointer already. Raises `Conflict` where it is not at the version to be left."""
+    if leaving is not None and leaving == pointer.left:
+        return True
+    if leaving is not None and (leaving != pointer.version or pointer.is_unfinished):
+        left = f", on its way back from {pointer.left}" if pointer.is_unfinished else ""
+        raise Conflict(f"The pointer of {pointer.layout_id} is at version {pointer.version}{left}, not at {leaving}.")
+    return pointer.is_unfinished or (request is not None and pointer.request == request)
 
 
 async def _is_whole(objects: "Objects", wanted: EdgeObject) -> bool:

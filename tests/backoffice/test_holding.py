@@ -20,6 +20,7 @@ from inventory_house import House, adults, held, refused
 
 from lml_live import limits
 from lml_live.errors import NotFound
+from lml_live.inventory.channels import Channels
 from lml_live.inventory.staff_holds import Undone
 
 # --- Kept
@@ -227,3 +228,20 @@ async def test_staff_see_what_is_so_of_a_seat(office: Office, house: House) -> N
     assert kept.blocked_at is not None
     assert killed.status == "kill"
     assert (free.status, free.hold, free.reason, free.category) == ("available", None, None, "Front")
+
+
+async def test_places_that_were_held_before_the_box_office_had_any_are_not_its_own(
+    office: Office, house: House
+) -> None:
+    """After a rebuild they used up what it was given since, and as many of its places were everybody's."""
+    held(await office.hold(pit=3))
+    await house.pool.execute("INSERT INTO event_channel (event_id, name, number, staff_id, reason)"
+                             " VALUES ($1, 'box-office', 1, 's', 'r')", office.event)  # fmt: skip
+    await house.pool.execute("INSERT INTO area_channel VALUES ($1, 'pit', 1, 4)", office.event)
+    await Channels(house.book).renew(office.event)
+    await Channels(house.book).assign_seats(office.event, "box-office", [], {"pit": 4})
+    assert await house.allotments(office.event) == {"pit": (1, 4, 0)}
+    assert await office.drift() == ()
+    await office.lose_redis()
+    assert await house.allotments(office.event) == {"pit": (1, 4, 0)}
+    assert await office.drift() == ()

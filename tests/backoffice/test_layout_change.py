@@ -10,7 +10,7 @@ from halls import new_event
 from theatres import theatre
 
 from lml_live.backoffice.deployed import DeployedLayouts
-from lml_live.backoffice.layout_change import LayoutChange, held_seats
+from lml_live.backoffice.layout_change import Held, LayoutChange, what_is_held
 from lml_live.errors import Conflict, InvalidInput, NotFound, Refused, Unavailable
 from lml_live.infra import postgres
 from lml_live.pricing.catalogue import Catalogue
@@ -45,11 +45,12 @@ class House:
         self.layouts = DeployedLayouts(library)
         self.catalogue = Catalogue(pool, self.layouts)
         self.held: tuple[int, ...] = ()
+        self.places: dict[str, int] = {}
         self.distrusted: list[str] = []
         self.change = LayoutChange(pool, self.catalogue, self.layouts, self._held, self._distrust)
 
-    async def _held(self, _: str, layout: str) -> tuple[int, ...]:
-        return self.held
+    async def _held(self, _: str, layout: str) -> Held:
+        return Held(self.held, self.places)
 
     async def _distrust(self, event: str) -> None:
         self.distrusted.append(event)
@@ -173,4 +174,29 @@ async def test_an_event_without_an_inventory_needs_no_new_epoch(house: House) ->
 
 
 def test_what_is_held_is_read_from_the_inventory() -> None:
-    assert held_seats(bytes([0, 1, 2, 3, 1 | 5 << 3, 4])) == (1, 4)
+    seats, areas = bytes([0, 1, 2, 3, 1 | 5 << 3, 4]), {"pit": (40, 5, 3, 2), "moat": (9, 0, 0, 0)}
+    assert what_is_held(seats, areas, {}) == Held((1, 4), {"pit": 10, "moat": 0})
+    # Of a channel's 20 places 4 are used, and count as taken already; another has used more than it was given.
+    assert what_is_held(seats, areas, {"pit": (1, 20, 4, 2, 3, 5)}).places == {"pit": 26, "moat": 0}
+
+
+@pytest.mark.parametrize(
+    ("layout", "held", "fits"),
+    [
+        (pit(capacity=3), 7, False),
+        (pit(area_id="moat"), 3, False),
+        (pit(capacity=7), 7, True),
+        (pit(area_id="moat"), 0, True),
+    ],
+)
+async def test_places_that_a_browser_holds_keep_their_area(house: House, layout: Layout, held: int, fits: bool) -> None:
+    """PostgreSQL knows nothing of these: they vanished in silence."""
+    version, house.places = await house.deploy(layout), {"pit": held}
+    if fits:
+        assert (await house.change.change("show", version)).layout_version == version
+        return
+    with pytest.raises(Conflict) as refusal:
+        await house.change.change("show", version)
+    assert [(each.path, f"has {held} places taken, blocked" in each.message) for each in refusal.value.errors] == [
+        ("pit", True)
+    ]

@@ -1,5 +1,6 @@
 """What is changed in MongoDB behind everybody's back is found by the scrub, told, and not sold on."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -7,7 +8,9 @@ from typing import Any
 
 import msgspec
 import pytest
+from waiting import eventually
 
+from lml_live import limits
 from lml_live.backoffice.deployed import DeployedLayouts
 from lml_live.backoffice.layout_record import LayoutRecord, find_set_back
 from lml_live.backoffice.layout_steps import Drafted, record_step
@@ -63,8 +66,9 @@ async def test_content_that_was_changed_is_found_told_and_not_sold_on(
     for layout_id in ("aula", "hall"):
         await deployed(library, layout_id)
     event = await catalogue.create_event(concert())
-    for _ in range(3):  # aula, hall, the events
+    for _ in range(2):
         await scrub.step()
+    await scrub.compare()
     assert (await library.damaged_versions(), await find_astray(pool, library)) == ((), [])
     settings = {"LML_MONGO_URL": mongo_url, "LML_DATA_DIR": str(tmp_path), "LML_PORT": "0"}
 
@@ -88,7 +92,6 @@ async def test_content_that_was_changed_is_found_told_and_not_sold_on(
         await DeployedLayouts(library).index("hall", 1, event.layout_hash)
 
     await mongo_database[SECTIONS].replace_one({"_id": before["_id"]}, before)
-    await scrub.step()
     for _ in range(2):
         await scrub.step()
     assert await library.damaged_versions() == ()
@@ -126,7 +129,7 @@ async def test_content_and_hash_changed_alike_are_found_by_the_events(mongo_data
     assert [each.why for each in await find_astray(pool, library)] == ["is a draft there again"]
     await mongo_database[VERSIONS].delete_many({})
     scrub = Scrubbing(pool, library)
-    await scrub.step()
+    await scrub.compare()
     assert METRICS.events_astray._value.get() == 1
     assert [each.why for each in await find_astray(pool, library)] == ["is not in MongoDB"]
 
@@ -150,8 +153,8 @@ async def test_what_was_written_past_the_rules_is_told_and_hinders_no_other(
     scrub = Scrubbing(pool, library)
     before = METRICS.layouts_scrubbed._value.get()
     with caplog.at_level(logging.ERROR):
-        for _ in range(2):  # hall, the events
-            await scrub.step()
+        await scrub.step()
+        await scrub.compare()
     assert METRICS.layouts_scrubbed._value.get() == before + 1
     assert "layout version aula:1 was written past MongoDB's rules" in caplog.text
     settings = {"LML_MONGO_URL": mongo_url, "LML_DATA_DIR": str(tmp_path), "LML_PORT": "0"}
@@ -179,14 +182,78 @@ async def test_what_was_written_past_the_rules_hides_nothing_that_was_set_back_o
     )
     scrub = Scrubbing(pool, library)
     with caplog.at_level(logging.ERROR):
-        for _ in range(2):  # hall, then the record and the events
-            await scrub.step()
+        await scrub.compare()
     assert (METRICS.layouts_set_back._value.get(), METRICS.events_astray._value.get()) == (1, 2)
     assert "version 1 of layout hall is published in MongoDB, but was deployed" in caplog.text
     assert {each.event: each.why for each in await find_astray(pool, library)} == {
         events[0]: "cannot be read: MongoDB has a version that was written past its rules",
         events[1]: "is not in MongoDB",
     }
+
+
+async def test_what_is_set_back_is_seen_soon_and_told_once(
+    mongo_database: Any, pool: postgres.Pool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record was looked at when each version had been read, after hours in a large house, and from the beginning
+    after each start: the doctor listed seven versions that the metric knew nothing of."""
+    trail, library = Trail(pool), Library(mongo_database)
+    await deployed(library, "hall")
+    await record_step(trail, "deployed", (await library.status("hall"))[0])
+    event = await Catalogue(pool, DeployedLayouts(library)).create_event(concert())
+    set_back = {"state": "published", "deployed_ms": None}
+    where = {"layout_id": "hall"}
+    was = await mongo_database[VERSIONS].find_one(where, {"_id": 0, **dict.fromkeys(set_back, 1)})
+    await mongo_database[VERSIONS].update_one(where, {"$set": set_back})
+    METRICS.layouts_set_back.set(0)
+    monkeypatch.setattr(limits, "LAYOUT_RECORD_SECONDS", 0.01)
+    monkeypatch.setattr(limits, "NOTICES_RETRY_SECONDS", 0.01)
+    scrubbed, leads, looks = METRICS.layouts_scrubbed._value.get(), False, 0
+    scrub = Scrubbing(pool, library)
+    compare = scrub.compare
+
+    async def counted() -> None:
+        nonlocal looks
+        await compare()
+        looks += 1
+
+    monkeypatch.setattr(scrub, "compare", counted)
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(scrub.run(lambda: leads))
+        await asyncio.sleep(0.1)
+        assert looks == 0, "another worker leads"
+        leads = True
+        await eventually(lambda: looks >= 3)
+        assert METRICS.layouts_set_back._value.get() == 1
+        await mongo_database[VERSIONS].update_one(where, {"$set": was})
+        await eventually(lambda: METRICS.layouts_set_back._value.get() == 0)
+        await mongo_database[VERSIONS].delete_one(where)
+        await eventually(lambda: METRICS.events_astray._value.get() == 1)
+        running.cancel()
+    assert METRICS.layouts_scrubbed._value.get() == scrubbed, "no content was read for it"
+    assert caplog.text.count("is published in MongoDB, but was deployed") == 1
+    assert caplog.text.count(f"event {event.id}: version 1 of layout hall is not in MongoDB") == 1
+
+
+async def test_the_round_begins_anywhere_and_comes_to_every_version(
+    mongo_database: Any, pool: postgres.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It began with the first at each start: where workers are restarted often, nobody ever read the last ones."""
+    library = Library(mongo_database)
+    scrub = Scrubbing(pool, library, choose=lambda versions: versions[1])
+    await scrub.step()  # nothing is stored yet
+    for layout_id in ("aula", "barn", "hall"):
+        await deployed(library, layout_id)
+    seen: list[str] = []
+
+    async def read(version: LayoutVersion) -> bool:
+        seen.append(version.layout_id)
+        return True
+
+    monkeypatch.setattr(library, "scrub", read)
+    scrub = Scrubbing(pool, library, choose=lambda versions: versions[1])
+    for _ in range(4):
+        await scrub.step()
+    assert seen == ["hall", "aula", "barn", "hall"]
 
 
 async def test_a_version_that_was_published_can_never_be_a_draft_again(
@@ -217,9 +284,7 @@ async def test_a_version_that_was_published_can_never_be_a_draft_again(
     [found] = await find_set_back(record, library)
     assert (found.layout_id, found.version, found.why) == ("hall", 1, "is draft in MongoDB, but was deployed")
     with caplog.at_level(logging.ERROR):
-        scrub = Scrubbing(pool, library)
-        for _ in range(2):  # aula, then the record and the events
-            await scrub.step()
+        await Scrubbing(pool, library).compare()
     assert "version 1 of layout hall is draft in MongoDB, but was deployed" in caplog.text
     assert METRICS.layouts_set_back._value.get() == 1
     settings = {

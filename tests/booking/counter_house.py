@@ -46,7 +46,10 @@ class Counter:
             areas=[SimpleNamespace(area_id="floor")], layout_id="", layout_version=1, layout_hash=""
         )
         layout = SimpleNamespace(
-            hash=LAYOUT_HASH, seat_ids=IDS, index_of={name: index for index, name in enumerate(IDS)}
+            hash=LAYOUT_HASH,
+            seat_count=len(IDS),
+            seat_ids=IDS,
+            index_of={name: index for index, name in enumerate(IDS)},
         )
         self.blocking = Blocking(
             Mock(load_event=AsyncMock(return_value=shown)),

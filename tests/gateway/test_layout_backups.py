@@ -51,11 +51,14 @@ async def test_what_is_not_there_is_not_restored(house: House) -> None:
 
 
 async def test_what_cannot_be_backed_up_is_not_published(house: House, tmp_path: Path) -> None:
-    """A full disk, say: then the step is not taken, and may be tried again."""
+    """A full disk, say: then the step is not taken, and may be tried again. Where the server keeps its files was told,
+    too."""
     await house.call("POST", "/layouts", HALL)
     (tmp_path / "backups").write_text("not a folder")
     status, problem = await house.publish()
     assert (status, problem["code"]) == (503, "unavailable")
+    assert str(tmp_path) not in str(problem)
+    assert problem["detail"].startswith("backups/hall/"), "which one, as the store calls it"
     assert (await house.call("GET", "/layouts/hall/versions"))[1]["items"][0]["state"] == "draft"
     (tmp_path / "backups").unlink()
     assert (await house.publish())[0] == 200

@@ -115,6 +115,30 @@ async def test_an_asterisk_names_the_draft_that_is_there_whichever_it_is(house: 
     assert (await put(house, HALL, "*"))[0] == 412, "what is published is no draft"
 
 
+LISTED = [
+    ('{draft}, "other"', 200),
+    ('"other",\t{draft}', 200),
+    ('"a,b" , , W/{draft},', 200),
+    ('"other", "another"', 412),
+    ('"other", *', 412),
+    ('"a{draft}', 412),
+    ('""', 412),
+    (" , ", 428),
+]
+
+
+@pytest.mark.parametrize(("match", "status"), LISTED)
+async def test_one_of_the_drafts_that_are_named_is_enough(house: House, match: str, status: int) -> None:
+    """A list of tags (RFC 9110, 13.1.1) was one tag, with commas, that matched nothing."""
+    await house.call("POST", "/layouts", HALL)
+    named = match.replace("{draft}", (await tag_of(house))[0])
+    assert (await put(house, RENAMED, named))[0] == status
+    named = match.replace("{draft}", (await tag_of(house))[0])
+    headers = {"Authorization": f"Bearer {house.tokens['manager']}", "If-Match": named}
+    for _ in range(2):
+        assert (await house.client.post("/api/v1/layouts/hall/publish", headers=headers)).status == status
+
+
 @pytest.mark.parametrize("match", ['"0"', '"' + "0" * 64 + '"'])
 async def test_a_draft_that_nobody_has_seen_is_not_replaced(house: House, match: str) -> None:
     assert (await put(house, HALL, match))[0] == 412

@@ -72,4 +72,7 @@ async def test_pushed_rolled_back_and_linked(
             assert link["url"].startswith(f"{s3_endpoint_url}/{settings.s3_bucket}/private/hall/")
             async with client.session.get(link["url"]) as answer:
                 assert (await answer.json())["name"] == "Other"
-            assert steps == [("pushed", 1), ("pushed", 2), ("rolled_back", 1), ("linked", 2)]
+            await house.library.retire("hall", 1)
+            await at_edge.call("POST", "/layouts/hall/push", {"version": 2})
+            assert (await at_edge.call("POST", "/layouts/hall/rollback", {}))[0] == 409, "1 is retired"
+            assert steps == [("pushed", 1), ("pushed", 2), ("rolled_back", 1), ("linked", 2), ("pushed", 2)]

@@ -12,11 +12,13 @@ from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient, TestServer
 from databases import locks_waited_for
 from halls import Hall, Halls, new_event
+from hypothesis import given
+from hypothesis import strategies as st
 from waiting import eventually
 
 from lml_live import limits
 from lml_live.backoffice.allotting import Allotting
-from lml_live.backoffice.blocking import Blocking, Refusals, Selection
+from lml_live.backoffice.blocking import Blocking, Refusals, Selection, resolve
 from lml_live.backoffice.layout_change import LayoutChange
 from lml_live.backoffice.turns import StaffTurns
 from lml_live.errors import Refused, Unavailable
@@ -460,6 +462,16 @@ async def test_a_name_is_of_one_request(house: House) -> None:
         with pytest.raises(Refused, match="another request"):
             await blocking.block("e1", Selection(areas={"floor": places}), kind, "mixer", "anna", request="r")
     assert house.inventory.off["floor"] == 20
+
+
+@given(st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8)).map(sorted), max_size=20), st.sets(st.integers(0, 8)))
+def test_runs_may_lie_over_each_other(runs: list[list[int]], seats: set[int]) -> None:
+    """Each seat is meant once, whatever names it how often."""
+    wanted = Selection(
+        seats=[SEATS[seat] for seat in seats], runs=[(SEATS[a], SEATS[b]) for a, b in runs], areas={"x": 1}
+    )
+    meant = sorted(seats.union(*(range(a, b + 1) for a, b in runs)))
+    assert resolve(Mock(areas=[Mock(area_id="x")]), Hall(), wanted) == meant
 
 
 def blocking_of_a_worker(house: House) -> Blocking:

@@ -96,6 +96,19 @@ async def test_staff_take_house_seats_only_if_they_say_so(counter: Counter, line
     await public.hear_seats({0: AVAILABLE, 1: HELD, 2: BLOCKED})
 
 
+async def test_a_key_is_any_text(counter: Counter, lines: Lines) -> None:  # noqa: F811
+    """One with a NUL, which PostgreSQL takes nowhere, was "the server failed"."""
+    counter.event = await counter.server.new_event(max_seats=50)
+    holder, clerk = await counter.customer(), await clerk_of(counter, lines)
+    for seat, key in enumerate(("a\0b", "\0", "ключ 🔑", " ")):
+        first = await clerk.ask("hold_for_customer", **for_customer(holder, seat, key=key))
+        again = await clerk.ask("hold_for_customer", **for_customer(holder, seat, key=key))
+        assert first["type"] == again["type"] == "held", (first, again)
+        assert first["hold"] == again["hold"]
+        other = await clerk.ask("hold_for_customer", **for_customer(holder, 20 + seat, key=key))
+        assert other["code"] == "idempotency_mismatch"
+
+
 async def test_what_staff_ask_again_is_done_once(counter: Counter, lines: Lines) -> None:  # noqa: F811
     """On another socket, as after a lost connection. A key of one request is none for another, whatever it asks for."""
     counter.event = await counter.server.new_event(max_seats=50)

@@ -1,10 +1,13 @@
 """Backups of layouts, in a folder and on the S3 double: made, found whole, thinned out, restored, and put back."""
 
+import asyncio
 import errno
 import gzip
 import hashlib
 import os
 import secrets
+import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
@@ -17,6 +20,7 @@ import pytest
 from lml_live import limits
 from lml_live.errors import Conflict, NotFound, Unavailable
 from lml_live.infra.config import Settings
+from lml_live.infra.folder import Folder
 from lml_live.infra.s3 import Objects, open_objects
 from lml_live.infra.stores import Store, open_store
 from lml_live.venues.assembly import LayoutDamaged
@@ -187,6 +191,64 @@ async def test_a_disk_that_is_full_keeps_no_halves(
     with pytest.raises(Unavailable):
         await folder.take()
     assert _files(tmp_path) == []
+
+
+async def test_two_who_write_one_key_at_once_both_have_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both threads of one process wrote the same half file: one took it away, and the other's backup, and with it the
+    publishing, failed."""
+    both, fsync = threading.Barrier(2, timeout=20), os.fsync
+
+    def meet(file: int) -> None:
+        fsync(file)
+        both.wait()
+
+    monkeypatch.setattr(os, "fsync", meet)
+    store = Folder(tmp_path)
+    await asyncio.gather(*(store.add_object("hall/1", b"whole", content_type="text/plain") for _ in range(2)))
+    assert await store.get_object("hall/1") == b"whole"
+    assert _files(tmp_path) == [tmp_path / "hall" / "1"]
+
+
+async def test_what_killed_processes_left_half_written_goes_with_a_later_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(_file: int) -> None:
+        raise KeyboardInterrupt
+
+    store = Folder(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", die)
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                store._write("hall/1", b"half")
+    old, young = sorted((tmp_path / "hall").iterdir())
+    long_ago = time.time() - limits.HALF_FILE_SECONDS - 60
+    os.utime(old, (long_ago, long_ago))
+    (tmp_path / "hall" / ".nfs1").touch()
+    os.utime(tmp_path / "hall" / ".nfs1", (long_ago, long_ago))
+    await store.add_object("hall/2", b"whole", content_type="text/plain")
+    assert [each.key for each in await store.list_objects("")] == ["hall/2"]
+    left = {path.name for path in _files(tmp_path)}
+    assert left == {young.name, ".nfs1", "2"}, "somebody may be writing the young one"
+
+
+async def test_a_folder_that_fails_tells_clients_no_path_of_the_machine(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "hall").write_text("not a folder")
+    (tmp_path / "aula" / "1").mkdir(parents=True)
+    store = Folder(tmp_path)
+    for attempt in (
+        lambda: store.add_object("hall/1", b"", content_type="text/plain"),
+        lambda: store.get_object("hall/1"),
+        lambda: store.get_object("aula/1"),
+        lambda: store.remove_object("aula/1"),
+    ):
+        caplog.clear()
+        with pytest.raises(Unavailable) as raised:
+            await attempt()
+        assert str(tmp_path) not in raised.value.message
+        assert str(tmp_path) in caplog.text
 
 
 async def test_what_was_removed_before_the_store_failed_is_told(folder: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:

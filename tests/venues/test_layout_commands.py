@@ -46,8 +46,7 @@ def engines(mongo_url: str, postgres_dsn: str, tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("LML_POSTGRES_DSN", postgres_dsn)
     monkeypatch.setenv("LML_MONGO_URL", mongo_url)
     monkeypatch.setenv("LML_DATA_DIR", str(tmp_path))
-    # By chance and not by the folder: those of two workers are called alike.
-    monkeypatch.setenv("LML_MONGO_DATABASE", f"test_{secrets.token_hex(6)}")
+    monkeypatch.setenv("LML_MONGO_DATABASE", f"test_{secrets.token_hex(8)}")
 
 
 def on_record(dsn: str) -> list[str]:
@@ -192,6 +191,35 @@ def test_to_the_edge_and_back(
     ], "a dry run is none, and what failed is none"
     monkeypatch.delenv("LML_POSTGRES_DSN")
     assert "not in the audit trail" in lml_layout("link", "hall", "--version", 1).stderr
+
+
+@pytest.mark.usefixtures("engines")
+def test_a_rollback_that_the_cdn_refuses_is_finished_by_the_same_command(
+    hall: Path, postgres_dsn: str, s3_endpoint_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pointer had moved, nothing of it was on record, and the same command went back one step further."""
+    monkeypatch.setenv("LML_S3_BUCKET", f"layouts-{secrets.token_hex(6)}")
+    monkeypatch.setenv("LML_S3_ENDPOINT_URL", s3_endpoint_url)
+    for version in (1, 2, 3, 4):
+        assert lml_layout("import", hall, "--name", f"Hall {version}", "--deploy").exit_code == 0
+    lml_layout("retire", "hall", "--version", 2)
+    monkeypatch.setenv("LML_CDN_DISTRIBUTION", "E0UNKNOWN")
+    monkeypatch.setenv("LML_CDN_ENDPOINT_URL", s3_endpoint_url)
+    refused = lml_layout("rollback", "hall")
+    assert (refused.exit_code, refused.stdout) == (3, ""), refused.stderr
+    assert "rolled_back 3" not in on_record(postgres_dsn)
+    monkeypatch.delenv("LML_CDN_DISTRIBUTION")
+    monkeypatch.delenv("LML_CDN_ENDPOINT_URL")
+    again = lml_layout("rollback", "hall")
+    assert (again.exit_code, again.stdout) == (0, ""), again.stderr
+    assert "the pointer is at version 3, back from version 4" in again.stderr
+    assert lml_layout("rollback", "hall", "--from", 4).exit_code == 0, "which it has gone back from"
+    assert json.loads(lml_layout("pointer", "hall").stdout)["version"] == 3
+    back = lml_layout("rollback", "hall", "--from", 3)
+    assert [line.split("\t")[1] for line in back.stdout.splitlines()] == ["skipped", "moved"], back.stderr
+    assert "passed over, as it is retired" in back.stderr
+    assert json.loads(lml_layout("pointer", "hall").stdout)["version"] == 1
+    assert on_record(postgres_dsn)[-3:] == ["retired 2", "rolled_back 3", "rolled_back 1"]
 
 
 @pytest.mark.usefixtures("engines")

@@ -15,7 +15,7 @@ from lml_live.infra.cdn import Distribution, open_distribution
 from lml_live.infra.objects import IMMUTABLE, ObjectHead, StoreRefused
 from lml_live.infra.s3 import Objects, open_objects
 from lml_live.venues.demo import generate_venue
-from lml_live.venues.edge import Manifest, object_key, pointer_key
+from lml_live.venues.edge import Manifest, Pointer, object_key, pointer_key, read_pointer
 from lml_live.venues.layout import Layout, canonical_bytes, count_places, count_seats, seal_layout
 from lml_live.venues.pushing import Edge, Region
 from lml_live.venues.stored import LayoutVersion
@@ -280,7 +280,7 @@ async def test_a_push_that_dies_anywhere_goes_on_from_there(after: bool, error: 
 @pytest.mark.parametrize("after", [False, True])
 async def test_a_rollback_that_dies_goes_back_one_step_when_it_is_asked_for_again(after: bool) -> None:
     """Asked again, it went back a step further: its first try had moved the pointer, and died before the CDN knew."""
-    for write in (1, 2):
+    for write in (1, 2, 3):
         bucket = Bucket()
         edge = edge_of(bucket)
         for version in (1, 2, 3):
@@ -295,6 +295,104 @@ async def test_a_rollback_that_dies_goes_back_one_step_when_it_is_asked_for_agai
         assert (pointer.version, bucket.forgotten) == (2, [POINTER])
         await edge.roll_back("hall", request="r2")
         assert (await edge.pointer("hall")).version == 1  # type: ignore[union-attr]
+
+
+async def two_regions() -> tuple[Edge, Bucket, Bucket]:
+    """Three versions in two regions behind a CDN, which the first bucket is, too."""
+    home, other = Bucket(), Bucket()
+    edge = edge_of(home)
+    edge.regions = [*edge.regions, Region("eu", other)]  # type: ignore[arg-type]
+    for version in (1, 2, 3):
+        await push(edge, version)
+    home.forgotten.clear()
+    return edge, home, other
+
+
+@pytest.mark.parametrize("after", [False, True])
+async def test_a_rollback_that_dies_anywhere_is_finished_by_the_next(after: bool) -> None:
+    """The next went back a step further where the first had moved the pointer, everywhere with a CDN that refused; and
+    the first was never on record. Writes: the pointer in each region, the CDN's, and that nothing is left to do."""
+    for region, write in (("home", 1), ("eu", 1), ("home", 2), ("home", 3)):
+        edge, home, other = await two_regions()
+        dies, recorded = home if region == "home" else other, []
+
+        async def record(pointer: Pointer, recorded: list[int] = recorded) -> None:
+            recorded.append(pointer.version)
+
+        dies.dies_at, dies.after = dies.writes + write, after
+        with pytest.raises(StoreRefused):
+            await edge.roll_back("hall", record=record)
+        if (after, region, write) != (True, "home", 3):
+            await edge.roll_back("hall", record=record)
+        assert home.objects[POINTER][0] == other.objects[POINTER][0]
+        pointer = await edge.pointer("hall")
+        assert pointer is not None
+        assert (pointer.version, pointer.left, pointer.is_unfinished) == (2, 3, False)
+        assert set(home.forgotten) == {POINTER}
+        assert recorded in ([2], [2, 2]), "twice where only the last word of it was lost"
+        await edge.roll_back("hall", record=record)
+        assert [read_pointer(each.objects[POINTER][0]).version for each in (home, other)] == [1, 1]  # type: ignore[union-attr]
+        assert recorded[-1] == 1
+
+
+async def test_a_rollback_that_is_not_on_record_is_not_finished() -> None:
+    edge, home, other = await two_regions()
+    recorded: list[int] = []
+
+    async def away(_: Pointer) -> None:
+        raise Unavailable("PostgreSQL does not answer.")
+
+    async def record(pointer: Pointer) -> None:
+        recorded.append(pointer.version)
+
+    with pytest.raises(Unavailable):
+        await edge.roll_back("hall", record=away)
+    # The look of the server in between has nothing to mend, and leaves it to be finished.
+    assert [await ensure(edge, version) for version in (1, 2, 3)] == [[], [], []]
+    done = await edge.roll_back("hall", record=record)
+    assert ([each.did for each in done], recorded) == (["invalidated"], [2])
+    assert home.objects[POINTER][0] == other.objects[POINTER][0]
+
+
+async def test_who_pushes_where_a_rollback_broke_off_has_nothing_finished_later() -> None:
+    edge, home, other = await two_regions()
+    other.dies_at = other.writes + 1
+    with pytest.raises(StoreRefused):
+        await edge.roll_back("hall")
+    await push(edge, 2)
+    assert home.objects[POINTER][0] == other.objects[POINTER][0]
+    await edge.roll_back("hall")
+    assert (await edge.pointer("hall")).version == 1  # type: ignore[union-attr]
+
+
+async def test_a_rollback_that_names_what_it_leaves_goes_back_from_there_once() -> None:
+    edge, _, other = await two_regions()
+    with pytest.raises(Conflict, match="is at version 3, not at 2"):
+        await edge.roll_back("hall", leaving=2)
+    other.dies_at = other.writes + 1
+    with pytest.raises(StoreRefused):
+        await edge.roll_back("hall", leaving=3)
+    with pytest.raises(Conflict, match="is at version 2, on its way back from 3, not at 2"):
+        await edge.roll_back("hall", leaving=2)
+    for _ in range(2):
+        await edge.roll_back("hall", leaving=3)
+        assert (await edge.pointer("hall")).version == 2  # type: ignore[union-attr]
+    await push(edge, 3)
+    await edge.roll_back("hall", leaving=3)
+    await edge.roll_back("hall", leaving=2)
+    assert (await edge.pointer("hall")).version == 1  # type: ignore[union-attr]
+
+
+async def test_a_rollback_passes_over_what_is_retired() -> None:
+    """It moved the pointer to a version that nobody can push or deploy any more, without a word."""
+    edge, _, _ = await two_regions()
+    with pytest.raises(Conflict, match="only at retired versions before version 3"):
+        await edge.roll_back("hall", retired=frozenset({LAYOUTS[1].hash, LAYOUTS[2].hash}))
+    done = await edge.roll_back("hall", retired=frozenset({LAYOUTS[2].hash}))
+    assert (done[0].did, done[0].key) == ("skipped", object_key("hall", LAYOUTS[2].hash, "manifest.json"))
+    pointer = await edge.pointer("hall")
+    assert pointer is not None
+    assert (pointer.version, pointer.history) == (1, ())
 
 
 async def test_a_look_mends_the_pointer_of_a_region_that_a_push_has_not_come_to() -> None:
