@@ -33,6 +33,7 @@ def pretix_plan(layout: Layout, unsaid: Unsaid) -> dict[str, Any]:
     if zones:
         zones[0]["areas"] = [_area(shape, measure) for shape in layout.shapes]
     else:
+        unsaid.add("plan without a seat: it has nothing that can be imported again")
         unsaid.add("shapes: there is no zone to draw them in", len(layout.shapes))
     names = dict.fromkeys([*(name for name in listed if name in {*used}), *used, *listed])
     return {

@@ -27,9 +27,12 @@ from lml_live.venues.importers.tree import THINNED, TreeReader
 
 
 def looks_like_pretix(tree: object) -> bool:
-    """Whether a tree is a seating plan of pretix's: zones with rows."""
+    """Whether a tree is a seating plan of pretix's: zones with rows, or zones, perhaps none, and nothing of ours."""
     zones = tree.get("zones") if isinstance(tree, dict) else None
-    return isinstance(zones, list) and any(isinstance(zone, dict) and "rows" in zone for zone in zones)
+    if not isinstance(tree, dict) or not isinstance(zones, list):
+        return False
+    with_rows = any(isinstance(zone, dict) and "rows" in zone for zone in zones)
+    return with_rows or tree.keys().isdisjoint(("layout_id", "sections"))
 
 
 def import_pretix(tree: object, options: Options) -> Imported | Rejected:
