@@ -26,7 +26,19 @@ from lml_live.venues.importers.draft import (
 from lml_live.venues.importers.labels import first_free, part_floors, tidy_label, tidy_sections
 from lml_live.venues.importers.placing import bounds_of, place_seats, rows_of
 from lml_live.venues.importers.reading import Rejected
-from lml_live.venues.layout import Category, Layout, LayoutType, Point, Row, Seat, Section, Shape, Table, Viewport
+from lml_live.venues.layout import (
+    COORDINATE_DECIMALS,
+    Category,
+    Layout,
+    LayoutType,
+    Point,
+    Row,
+    Seat,
+    Section,
+    Shape,
+    Table,
+    Viewport,
+)
 from lml_live.venues.normal_form import in_nfc
 from lml_live.venues.overlaps import are_of_one_kind, look_at_outlines
 
@@ -180,11 +192,7 @@ def _layout_of(draft: Draft, options: Options) -> Layout:
 def _with_outlines_apart(layout: Layout, notes: list[str]) -> Layout:
     """The layout with no outline that breaks a rule of ours: they are no rules of other formats, whose outlines are
     pictures, and a box that is drawn around seats here meets whatever is there. Such a one is decoration."""
-    drawing = look_at_outlines(layout)
-    why = dict.fromkeys(drawing.crossed, "crosses itself")
-    for pair in drawing.overlaps:
-        if are_of_one_kind(layout, pair) and why.keys().isdisjoint(pair):
-            why[pair[1]] = f"lies over that of {layout.sections[pair[0]].name}"
+    why = outlines_in_the_way(layout)
     if not why:
         return layout
     sections, shapes = list(layout.sections), list(layout.shapes)
@@ -196,20 +204,37 @@ def _with_outlines_apart(layout: Layout, notes: list[str]) -> Layout:
     return msgspec.structs.replace(layout, sections=tuple(sections), shapes=tuple(shapes))
 
 
+def outlines_in_the_way(layout: Layout) -> dict[int, str]:
+    """Sections, by their places, whose outlines cannot stay when a layout is imported, and why."""
+    drawing = look_at_outlines(layout)
+    why = dict.fromkeys(drawing.crossed, "crosses itself")
+    for pair in drawing.overlaps:
+        if are_of_one_kind(layout, pair) and why.keys().isdisjoint(pair):
+            why[pair[1]] = f"lies over that of {layout.sections[pair[0]].name}"
+    return why
+
+
 def _viewport_of(box: Box, draft: Draft) -> Viewport:
-    """The size, in hundredths of the file's unit; of a file whose unit is larger than its plan, in smaller ones."""
-    width, height, smaller = box.width, box.height, 1
-    if min(width, height) < 1:
-        while (
-            smaller < _UNITS_MAX
-            and min(width, height) * smaller < _VIEWPORT_SIDE_MIN
-            and max(width, height) * smaller < _VIEWPORT_SIDE_MAX
-        ):
-            smaller *= 10
+    width, height, smaller = viewport_size(box.width, box.height)
+    if smaller > 1:
         draft.notes.append(
-            f"The plan is {width:.3g} by {height:.3g} of its units: it is said in units 1/{smaller} as large"
+            f"The plan is {box.width:.3g} by {box.height:.3g} of its units: it is said in units 1/{smaller} as large"
         )
-    return Viewport(round(width * smaller, 2), round(height * smaller, 2), draft.units)
+    return Viewport(width, height, draft.units)
+
+
+def viewport_size(width: float, height: float) -> tuple[float, float, int]:
+    """The size of a plan as it is imported: in hundredths of the file's unit, or, where the unit is larger than the
+    plan, of one that is as many times smaller as the last number says (1: it is the file's own)."""
+    smaller = 1
+    while (
+        min(width, height) < 1
+        and smaller < _UNITS_MAX
+        and min(width, height) * smaller < _VIEWPORT_SIDE_MIN
+        and max(width, height) * smaller < _VIEWPORT_SIDE_MAX
+    ):
+        smaller *= 10
+    return round(width * smaller, 2), round(height * smaller, 2), smaller
 
 
 def _listed(colors: Mapping[str, str | None], sections: Sequence[Section]) -> tuple[Category, ...]:
@@ -244,13 +269,19 @@ def _frame_box(draft: Draft) -> Box:
         canvas = None
     if not spots:
         return canvas or Box(0, 0, 1, 1)
-    if canvas is not None and all(map(canvas.contains, spots)):
+    if canvas is not None and all(map(_with_its_edge(canvas).contains, spots)):
         return canvas
     if canvas is not None:
         draft.notes.append("Something lies outside the file's own canvas: the viewport was drawn around everything")
     box = bounds_of([*spots, *(spot for table in tables for spot in _ends(table))])
     margin = max(box.width, box.height) * _MARGIN or 1.0
     return Box(box.x - margin, box.y - margin, box.width + 2 * margin, box.height + 2 * margin)
+
+
+def _with_its_edge(canvas: Box) -> Box:
+    """A canvas and what is rounded onto its edge: positions that were added up may end a breath beyond it."""
+    dx, dy = (side * 0.5 * 10**-COORDINATE_DECIMALS for side in (canvas.width, canvas.height))
+    return Box(canvas.x - dx, canvas.y - dy, canvas.width + 2 * dx, canvas.height + 2 * dy)
 
 
 def _ends(table: DraftTable) -> Polygon:
