@@ -386,6 +386,7 @@ def test_a_chart_in_detail() -> None:
     }
     assert {note.partition(" × ")[2] or note for note in answer.notes} == {
         "booths that became seats: a layout has no booths",
+        "colours of categories that are not written as #rrggbb",
         "areas without places",
         "texts: a layout has none",
         "subChart.sections[0]: its content is drawn 2 times as large; it was fitted in",

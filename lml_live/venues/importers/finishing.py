@@ -23,7 +23,7 @@ from lml_live.venues.importers.draft import (
     SeatOrder,
     Spot,
 )
-from lml_live.venues.importers.labels import first_free, part_floors, tidy_label, tidy_sections
+from lml_live.venues.importers.labels import cut_label, first_free, part_floors, tidy_label, tidy_sections
 from lml_live.venues.importers.placing import bounds_of, place_seats, rows_of
 from lml_live.venues.importers.reading import Rejected
 from lml_live.venues.layout import (
@@ -164,7 +164,9 @@ def _layout_of(draft: Draft, options: Options) -> Layout:
     frame = _Frame(_frame_box(draft))
     kinds = {"standing" if section.capacity is not None else "seated" for section in draft.sections}
     layout_type: LayoutType = "hybrid" if len(kinds) == 2 else "standing" if "standing" in kinds else "seated"
-    name = options.name or " ".join(draft.name.split()) or options.stem
+    name = options.name or cut_label(draft.name) or options.stem
+    if draft.name and not options.name and name != draft.name:
+        draft.notes.append(f"The plan's name became {shown(name)}")
     taken_ids: dict[str, int] = {}
     uncategorised: list[str] = []
     sections = [_section_of(section, frame, draft.seat_order, taken_ids, uncategorised) for section in draft.sections]
