@@ -325,3 +325,51 @@ def test_few_seats_beside_a_full_row_keep_together() -> None:
     """Eight seats over the whole width made the 34 of the row before them look as if they lay on one another."""
     apart = spread([[(0.0, 0.0), (70.0, 0.0), (70.0, 22.0), (0.0, 22.0)]], [34, 8, 8, 8, 8, 8])
     assert apart[0] > 0.4 * apart[len(apart) // 2], "nearer than that they cover one another"
+
+
+TIERS = ["M0 0 h40 v20 h-40 z", "M0 30 v20 h40 v-20 z"]
+"""Drawn one way around and the other."""
+
+
+def two_tiers(shape: list[str], *more: dict[str, Any]) -> Imported:
+    rows = [{"row": str(at), "seats": f"1-{9}", "n": 9} for at in range(10)]
+    first = {"sector": "A", "count": 90, "shape": shape, "rows": rows}
+    tree = {"name": "Ground", "total": 90 * (1 + len(more)), "stands": [{"stand": "west", "sectors": [first, *more]}]}
+    answer = run(tree, field=[0, -40, 40, 20])
+    assert isinstance(answer, Imported), answer
+    return answer
+
+
+def test_a_section_in_two_pieces_has_one_outline_around_both() -> None:
+    """Its outline was the larger piece, and the editor warned of all seats in the other."""
+    answer = two_tiers(TIERS)
+    assert not [warning for warning in answer.warnings if warning.rule == "outside"]
+    assert not answer.layout.shapes
+    [section] = answer.layout.sections
+    assert len({y for _, y in section.outline}) == 4, "above and below each piece"
+    assert len(section.outline) == 10, "both pieces, and a line there and back"
+
+
+@pytest.mark.parametrize(
+    ("shape", "more"),
+    [
+        (["M0 0 h40 v50 h-40 z", "M5 5 h10 v10 h-10 z"], []),
+        (TIERS, [{"sector": "B", "count": 90, "shape": "M0 29 h40 v22 h-40 z"}]),
+        (TIERS, [{"sector": "B", "count": 90, "shape": ["M50 0 h40 v20 h-40 z", "M0 30 h40 v20 h-40 z"]}]),
+    ],
+    ids=["one in the other", "on another section", "on another's piece"],
+)
+def test_pieces_that_would_be_in_the_way_stay_apart(shape: list[str], more: list[dict[str, Any]]) -> None:
+    rows = [{"row": str(at), "seats": "1-9", "n": 9} for at in range(10)]
+    answer = two_tiers(shape, *({**each, "rows": rows} for each in more))
+    assert not [note for note in answer.notes if "decoration" in note], "nobody lost an outline"
+    assert all(section.outline for section in answer.layout.sections)
+    assert "section" in {drawn.kind for drawn in answer.layout.shapes}
+
+
+def test_one_that_cannot_be_joined_leaves_the_others_joined() -> None:
+    rows = [{"row": str(at), "seats": "1-9", "n": 9} for at in range(10)]
+    far = {"sector": "C", "count": 90, "shape": ["M100 0 h40 v20 h-40 z", "M100 30 h40 v20 h-40 z"], "rows": rows}
+    answer = two_tiers(["M0 0 h40 v50 h-40 z", "M5 5 h10 v10 h-10 z"], far)
+    assert [len(section.outline) for section in answer.layout.sections] == [4, 10]
+    assert len(answer.layout.shapes) == 1

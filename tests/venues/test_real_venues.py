@@ -38,8 +38,7 @@ ODD = {
     "ticketland-club-mixed-1115.json": {"outline_overlap"},
     "xinzhuang-baseball-6967.csv": {"numbering_gap"},
     "taoyuan-baseball-10504.csv": {"numbering_gap"},
-    # Its seats are placed by the importer, inside sections of which some are drawn in several pieces.
-    "metalist-stadium-39616.json": {"outside", "numbering_gap"},
+    "metalist-stadium-39616.json": {"numbering_gap"},
 }
 """What the files themselves have that mostly is a mistake."""
 FORMATS_OF: dict[str, tuple[ExportFormat, ...]] = {

@@ -24,6 +24,7 @@ from lml_live.venues.importers.draft import (
     Spot,
 )
 from lml_live.venues.importers.labels import cut_label, first_free, part_floors, tidy_label, tidy_sections
+from lml_live.venues.importers.outlines import join_pieces, signed_area, steps_to_join
 from lml_live.venues.importers.placing import bounds_of, place_seats, rows_of
 from lml_live.venues.importers.reading import Rejected
 from lml_live.venues.layout import (
@@ -175,11 +176,7 @@ def _layout_of(draft: Draft, options: Options) -> Layout:
             f"{len(uncategorised)} sections have seats without a price category: the section's name is their category"
         )
     shapes = [Shape(shape.kind, frame.points(shape.points), shape.label, shape.floor or None) for shape in draft.shapes]
-    for section in draft.sections:
-        # A section has one outline; further pieces of it are drawn, but say nothing.
-        pieces = _by_size(section.outlines)[1:]
-        shapes += [Shape("section", frame.points(polygon), floor=section.floor or None) for polygon in pieces]
-    return Layout(
+    layout = Layout(
         layout_id=options.layout_id or draft.layout_id or slug(name) or slug(options.stem) or "layout",
         name=name[: limits.LABEL_CHARS_MAX].strip(),
         type=layout_type,
@@ -189,6 +186,38 @@ def _layout_of(draft: Draft, options: Options) -> Layout:
         shapes=tuple(shapes),
         categories=_listed(draft.categories, sections),
     )
+    return _with_pieces(layout, draft, frame)
+
+
+def _with_pieces(layout: Layout, draft: Draft, frame: _Frame) -> Layout:
+    """The layout with the outlines that are drawn in several pieces, such as the tiers of a stand. A section has one
+    outline: the pieces are joined by lines between them. Where that is in the way of another outline, or its own, the
+    largest stays, and the others are drawn, but say nothing."""
+    budget = limits.OUTLINE_LOOKS_MAX
+    joined: dict[int, tuple[Point, ...]] = {}
+    for at, section in enumerate(draft.sections):
+        pieces = _by_size(section.outlines)
+        budget -= steps_to_join(pieces)
+        if len(pieces) > 1 and budget >= 0 and len(whole := join_pieces(pieces)) <= limits.OUTLINE_POINTS_MAX:
+            joined[at] = frame.points(whole)
+    if joined:
+        in_the_way = outlines_in_the_way(_with_outlines(layout, joined)).keys() - outlines_in_the_way(layout).keys()
+        joined = {at: outline for at, outline in joined.items() if at not in in_the_way}
+        if not in_the_way.isdisjoint(outlines_in_the_way(_with_outlines(layout, joined))):
+            joined = {}  # what is in the way of one that was joined keeps its outline
+    shapes = list(layout.shapes)
+    for at, section in enumerate(draft.sections):
+        if at not in joined:
+            pieces = _by_size(section.outlines)[1:]
+            shapes += [Shape("section", frame.points(polygon), floor=section.floor or None) for polygon in pieces]
+    return msgspec.structs.replace(_with_outlines(layout, joined), shapes=tuple(shapes))
+
+
+def _with_outlines(layout: Layout, outlines: Mapping[int, tuple[Point, ...]]) -> Layout:
+    sections = list(layout.sections)
+    for at, outline in outlines.items():
+        sections[at] = msgspec.structs.replace(sections[at], outline=outline)
+    return msgspec.structs.replace(layout, sections=tuple(sections))
 
 
 def _with_outlines_apart(layout: Layout, notes: list[str]) -> Layout:
@@ -296,12 +325,7 @@ def _ends(table: DraftTable) -> Polygon:
 def _by_size(polygons: Sequence[Polygon]) -> list[Polygon]:
     """Distinct polygons, the largest first."""
     distinct = list({tuple(polygon): polygon for polygon in polygons}.values())
-    return sorted(distinct, key=_area, reverse=True)
-
-
-def _area(polygon: Polygon) -> float:
-    pairs = zip(polygon, [*polygon[1:], polygon[0]], strict=True)
-    return abs(sum(x1 * y2 - x2 * y1 for (x1, y1), (x2, y2) in pairs)) / 2
+    return sorted(distinct, key=lambda polygon: abs(signed_area(polygon)), reverse=True)
 
 
 def _section_of(
