@@ -1,5 +1,6 @@
 """The mapping language: paths, values, runs, outlines, counts, and rows placed inside outlines."""
 
+import itertools
 import json
 import math
 from typing import Any
@@ -290,3 +291,85 @@ def test_placed_rows_stay_inside_and_apart(counts: list[int], field: Box | None)
 def test_too_many_seats_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "LAYOUT_SEATS_MAX", 5)
     assert any("at most 5" in message or "5 seats" in message for message in faults(run(STADIUM)).values())
+
+
+def spread(outlines: list[list[tuple[float, float]]], counts: list[int]) -> list[float]:
+    """How far neighbours are apart after they were placed."""
+    seats = [DraftSeat(str(row), str(at), "") for row, count in enumerate(counts) for at in range(count)]
+    assert place_in_outlines(DraftSection("S", "", seats, outlines), None)
+    spots: dict[str, list[tuple[float, float]]] = {}
+    for seat in seats:
+        assert seat.spot is not None
+        spots.setdefault(seat.row, []).append(seat.spot)
+    return sorted(math.dist(one, other) for row in spots.values() for one, other in itertools.pairwise(row))
+
+
+@settings(max_examples=100)
+@given(lean=st.integers(-40, 40), rows=st.integers(3, 45), seats=st.integers(5, 45), more=st.integers(0, 2))
+def test_no_row_is_squeezed_into_the_tip_of_an_outline(lean: int, rows: int, seats: int, more: int) -> None:
+    """The first and the last row of a stand whose sides lean stood in its corners: 40 seats on the place of two."""
+    outline = [(0.0, 0.0), (100.0, float(lean)), (100.0, 100.0 + lean), (0.0, 100.0)]
+    apart = spread([outline], [seats + row * more for row in range(rows)])
+    assert apart[0] > 0.4 * apart[len(apart) // 2], "nearer than that they cover one another"
+
+
+def test_a_row_stands_where_there_is_room_and_not_just_before_it() -> None:
+    """Behind a narrow way between two wide parts the first row stood in the way still: 20 seats on the place of six."""
+    right = [(650.0, 479.0), (650.0, 600.0), (618.0, 600.0), (618.0, 552.0), (640.0, 552.0)]
+    left = [(640.0, 535.0), (629.0, 535.0), (629.0, 504.0), (620.0, 504.0), (620.0, 479.0)]
+    apart = spread([[*right, *left]], [18] * 6 + [13] * 12 + [6] * 6 + [20] * 17)
+    assert apart[0] > 0.4 * apart[len(apart) // 2], "nearer than that they cover one another"
+
+
+def test_few_seats_beside_a_full_row_keep_together() -> None:
+    """Eight seats over the whole width made the 34 of the row before them look as if they lay on one another."""
+    apart = spread([[(0.0, 0.0), (70.0, 0.0), (70.0, 22.0), (0.0, 22.0)]], [34, 8, 8, 8, 8, 8])
+    assert apart[0] > 0.4 * apart[len(apart) // 2], "nearer than that they cover one another"
+
+
+TIERS = ["M0 0 h40 v20 h-40 z", "M0 30 v20 h40 v-20 z"]
+"""Drawn one way around and the other."""
+
+
+def two_tiers(shape: list[str], *more: dict[str, Any]) -> Imported:
+    rows = [{"row": str(at), "seats": f"1-{9}", "n": 9} for at in range(10)]
+    first = {"sector": "A", "count": 90, "shape": shape, "rows": rows}
+    tree = {"name": "Ground", "total": 90 * (1 + len(more)), "stands": [{"stand": "west", "sectors": [first, *more]}]}
+    answer = run(tree, field=[0, -40, 40, 20])
+    assert isinstance(answer, Imported), answer
+    return answer
+
+
+def test_a_section_in_two_pieces_has_one_outline_around_both() -> None:
+    """Its outline was the larger piece, and the editor warned of all seats in the other."""
+    answer = two_tiers(TIERS)
+    assert not [warning for warning in answer.warnings if warning.rule == "outside"]
+    assert not answer.layout.shapes
+    [section] = answer.layout.sections
+    assert len({y for _, y in section.outline}) == 4, "above and below each piece"
+    assert len(section.outline) == 10, "both pieces, and a line there and back"
+
+
+@pytest.mark.parametrize(
+    ("shape", "more"),
+    [
+        (["M0 0 h40 v50 h-40 z", "M5 5 h10 v10 h-10 z"], []),
+        (TIERS, [{"sector": "B", "count": 90, "shape": "M0 29 h40 v22 h-40 z"}]),
+        (TIERS, [{"sector": "B", "count": 90, "shape": ["M50 0 h40 v20 h-40 z", "M0 30 h40 v20 h-40 z"]}]),
+    ],
+    ids=["one in the other", "on another section", "on another's piece"],
+)
+def test_pieces_that_would_be_in_the_way_stay_apart(shape: list[str], more: list[dict[str, Any]]) -> None:
+    rows = [{"row": str(at), "seats": "1-9", "n": 9} for at in range(10)]
+    answer = two_tiers(shape, *({**each, "rows": rows} for each in more))
+    assert not [note for note in answer.notes if "decoration" in note], "nobody lost an outline"
+    assert all(section.outline for section in answer.layout.sections)
+    assert "section" in {drawn.kind for drawn in answer.layout.shapes}
+
+
+def test_one_that_cannot_be_joined_leaves_the_others_joined() -> None:
+    rows = [{"row": str(at), "seats": "1-9", "n": 9} for at in range(10)]
+    far = {"sector": "C", "count": 90, "shape": ["M100 0 h40 v20 h-40 z", "M100 30 h40 v20 h-40 z"], "rows": rows}
+    answer = two_tiers(["M0 0 h40 v50 h-40 z", "M5 5 h10 v10 h-10 z"], far)
+    assert [len(section.outline) for section in answer.layout.sections] == [4, 10]
+    assert len(answer.layout.shapes) == 1

@@ -3,6 +3,8 @@
 import json
 import math
 import random
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,13 @@ from lml_live.venues.importers import Imported, Rejected, import_layout
 from lml_live.venues.importers.draft import Box, Spot
 from lml_live.venues.importers.placing import _corner
 from lml_live.venues.layout import Layout
+
+ROOT = Path(__file__).resolve().parents[2]
+DATA = ROOT.parent / "shared" / "data"
+FOREIGN = (
+    *("charts/sampleChart", "charts/sampleChartWithFloors", "charts/sampleChartWithSections"),
+    *("charts/sampleChartWithTables", "venues/pretix-plan-two-floor-738"),
+)
 
 
 def imported(tree: Any, filename: str = "chart.json", **how: Any) -> Imported:
@@ -134,3 +143,141 @@ def test_the_part_of_a_corner_that_is_walked_has_all_of_its_spots() -> None:
         assert spots == walked(*how)
         found += len(spots)
     assert found > 40
+
+
+# --- Whatever a file says is in the layout, or in the notes
+
+SAID_TWICE = (
+    *("objectType", "displayObjectType", "venueType"),  # its place says what a thing is
+    *("key", "categoryKey", "categoryLabel"),  # of a category's key and name each says what the other does
+    "sections.subChart.height",  # a section is as high as its outline
+    "tables.type",  # one with a radius is round
+    *("text.position.x", "text.position.y"),  # counted with the text's place and colour
+)
+CHART: dict[str, Any] = {
+    "name": "Chart",
+    "categories": {
+        "list": [{"label": "A", "key": 1, "color": "#FF0000"}, {"label": "A", "key": 2, "color": "#00FF00"}]
+    },
+    "subChart": {
+        "width": 100,
+        "height": 100,
+        "shapes": [{"points": [{"x": 1, "y": 1}], "label": "Bar", "fillColor": "#D0D1D2", "strokeColor": "#E8E8E9"}],
+        "generalAdmissionAreas": [
+            {"label": "Floor", "capacity": 9, "categoryKey": 1, "variableOccupancy": True, "minOccupancy": 2}
+        ],
+        "rows": [{"label": "1", "seats": [{"label": "1", "x": 5, "y": 5, "categoryKey": 1, "extraWide": True}]}],
+    },
+}
+PLAN: dict[str, Any] = {
+    "name": "Plan",
+    "categories": [{"name": "A", "color": "#FF0000"}],
+    "zones": [
+        {
+            "name": "Stalls",
+            "zone_id": "z",
+            "uuid": "u",
+            "rows": [
+                {
+                    "row_number": "A",
+                    "row_label": "Row A",
+                    "row_number_position": "start",
+                    "seats": [{"seat_number": "1", "seat_guid": "g", "category": "A", "radius": 5}],
+                }
+            ],
+            "areas": [
+                {
+                    "shape": "rectangle",
+                    "rectangle": {"width": 9, "height": 9},
+                    "color": "#CBEEB3",
+                    "text": {"text": "Bar", "color": "#333333"},
+                }
+            ],
+        }
+    ],
+}
+
+
+def test_what_a_chart_has_and_a_layout_has_not_is_counted() -> None:
+    """Occupancies and colours of shapes were left out in silence."""
+    assert set(imported(CHART).notes) == {
+        "1 × areas of variable occupancy: theirs are so many places here",
+        "1 × categories that are listed twice: the first is kept",
+        "1 × least and most occupancies of areas: a layout has none",
+        "1 × seats: their 'extraWide', which a layout has not",
+        "2 × colours of shapes: a layout has none",
+    }
+
+
+def test_what_a_plan_of_pretix_has_and_a_layout_has_not_is_counted() -> None:
+    """Seats' own ids, places of row numbers and colours of areas were left out in silence."""
+    assert set(imported(PLAN).notes) == {
+        "1 × colours of areas: a layout has none",
+        "1 × ids of seats: here they are made of labels",
+        "1 × labels of rows and seats beside their numbers: a layout has one of them",
+        "1 × places of row numbers in the drawing",
+        "1 × places, sizes and colours of texts in areas",
+        "1 × sizes of seats: a layout has none",
+        "2 × ids of zones, rows and areas: a layout has none",
+    }
+
+
+def test_columns_that_nothing_is_made_of_are_told() -> None:
+    """A table's prices were left out in silence."""
+    notes = imported(b"section,row,number,price,empty\nA,1,1,9,\n", "seats.csv").notes
+    assert "Columns that nothing is made of: 'price'" in notes
+    header = ",".join(f"c{number}" for number in range(30))
+    notes = imported(f"section,row,number,{header}\nA,1,1{',x' * 30}\n".encode(), "seats.csv").notes
+    assert any("'c19' and 10 more" in note for note in notes)
+
+
+def test_members_that_nobody_knows_are_told_and_do_not_fill_the_screen() -> None:
+    named = {f"member{number}": "\x1b[31m" for number in range(200)}
+    notes = imported({**CHART, **named}).notes
+    assert sum("which a layout has not" in note for note in notes) == 50
+    assert [note for note in notes if note.endswith("more members that a layout has not")]
+
+
+def leaves(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Where the texts, numbers and flags of a tree are, in the first three things of each array."""
+    pairs: Any = value.items() if isinstance(value, dict) else enumerate(value[:3]) if isinstance(value, list) else ()
+    for name, member in pairs:
+        if isinstance(member, (dict, list)):
+            yield from leaves(member, (*path, name))
+        elif member not in (None, ""):
+            yield (*path, name)
+
+
+def otherwise(tree: Any, path: tuple[str | int, ...]) -> Iterator[Any]:
+    """The tree without a member, without what it is a member of, and with another one in its place."""
+    for away in (path, path[:-1], None):
+        copied = json.loads(json.dumps(tree))
+        inner = copied
+        for step in (away or path)[:-1]:
+            inner = inner[step]
+        if away and isinstance(away[-1], str):
+            del inner[away[-1]]
+        elif not away:
+            value = inner[path[-1]]
+            other = not value if isinstance(value, bool) else value + ("x" if isinstance(value, str) else 1)
+            inner[path[-1]] = other
+        yield copied
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the foreign files are not beside this checkout")
+@pytest.mark.parametrize("name", FOREIGN)
+def test_each_member_of_a_real_file_changes_the_layout_or_the_notes(name: str) -> None:
+    tree = json.loads((DATA / f"{name}.json").read_bytes())
+    whole = imported(tree)
+    silent: dict[str, bool] = {}
+    for path in leaves(tree):
+        kind = ".".join(step for step in path if isinstance(step, str))
+        if kind.endswith(SAID_TWICE) or silent.get(kind) is False:
+            continue
+        without, without_all, changed = (
+            import_layout(json.dumps(each).encode(), filename="chart.json") for each in otherwise(tree, path)
+        )
+        # What it is in may be counted as a whole, and is then of no matter to the layout.
+        counted = isinstance(without_all, Imported) and without_all.layout == whole.layout
+        silent[kind] = without == whole and changed == whole and not (counted and without_all != whole)
+    assert [kind for kind, is_silent in silent.items() if is_silent] == []

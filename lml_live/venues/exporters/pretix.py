@@ -14,27 +14,32 @@ def pretix_plan(layout: Layout, unsaid: Unsaid) -> dict[str, Any]:
     measure = Measure(layout)
     listed = {category.name: category.color for category in layout.categories}
     used = [seat.category for section in layout.sections for row in section.rows for seat in row.seats]
-    standing = [section for section in layout.sections if section.kind == "standing"]
-    unsaid.add_id(layout, layout.name)
-    unsaid.add("units of the plan: they are pixels there", layout.viewport.units != "px")
-    unsaid.add("areas with their places: pretix sells them as plain tickets", len(standing))
+    names = dict.fromkeys([*listed, *used])
+    seated = [section for section in layout.sections if section.kind == "seated"]
+    unsaid.add_name(layout, measure)
+    unsaid.add_labels(seated)
+    unsaid.add_words(shape.label for shape in layout.shapes)
+    standing = len(layout.sections) - len(seated)
+    unsaid.add("areas with their places: pretix sells them as plain tickets", standing)
     unsaid.add("entrances", len(layout.entrances))
     unsaid.add("focal point", layout.focal_point is not None)
-    unsaid.add_colors(listed, used)
+    unsaid.add_colors(listed, names)
     unsaid.add_seats(layout, ("accessible", "companion", "restricted_view", "features"))
     unsaid.add_rows(layout)
-    unsaid.add_all_of_sections(section for section in layout.sections if section.kind == "seated")
+    unsaid.add_all_of_sections(seated)
     unsaid.add("floors of shapes", sum(shape.floor is not None for shape in layout.shapes))
     kept = ((_word(shape).strip().lower() == "stage") == (shape.kind == "stage") for shape in layout.shapes)
     known = (shape.kind in ("stage", "area") for shape in layout.shapes)
     unsaid.add("kinds of shapes", sum(not (each and other) for each, other in zip(kept, known, strict=True)))
+    unlabelled = sum(shape.kind == "stage" and not shape.label for shape in layout.shapes)
+    unsaid.add("stages without a label: they are called Stage there", unlabelled)
     unsaid.add("lines: one end of them is there", sum(len(shape.points) == 2 for shape in layout.shapes))
-    zones = [_zone(section, measure) for section in layout.sections if section.kind == "seated"]
+    zones = [_zone(section, measure) for section in seated]
     if zones:
         zones[0]["areas"] = [_area(shape, measure) for shape in layout.shapes]
     else:
+        unsaid.add("plan without a seat: it has nothing that can be imported again")
         unsaid.add("shapes: there is no zone to draw them in", len(layout.shapes))
-    names = dict.fromkeys([*(name for name in listed if name in {*used}), *used, *listed])
     return {
         "name": layout.name,
         "categories": [{"name": name, "color": (listed.get(name) or INVENTED_COLOR).upper()} for name in names],

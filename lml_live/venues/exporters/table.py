@@ -27,6 +27,7 @@ def table_text(layout: Layout, unsaid: Unsaid) -> str:
     unsaid.add("colours of categories", sum(category.color is not None for category in layout.categories))
     unsaid.add_seats(layout, ("features",))
     unsaid.add_rows(layout)
+    unsaid.add_labels(layout.sections)
     unsaid.add_area_ids(layout)
     unsaid.add_all_of_sections(layout.sections)
     file = io.StringIO()

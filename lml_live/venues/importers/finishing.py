@@ -23,10 +23,23 @@ from lml_live.venues.importers.draft import (
     SeatOrder,
     Spot,
 )
-from lml_live.venues.importers.labels import first_free, part_floors, tidy_label, tidy_sections
+from lml_live.venues.importers.labels import cut_label, first_free, part_floors, tidy_label, tidy_sections
+from lml_live.venues.importers.outlines import join_pieces, signed_area, steps_to_join
 from lml_live.venues.importers.placing import bounds_of, place_seats, rows_of
 from lml_live.venues.importers.reading import Rejected
-from lml_live.venues.layout import Category, Layout, LayoutType, Point, Row, Seat, Section, Shape, Table, Viewport
+from lml_live.venues.layout import (
+    COORDINATE_DECIMALS,
+    Category,
+    Layout,
+    LayoutType,
+    Point,
+    Row,
+    Seat,
+    Section,
+    Shape,
+    Table,
+    Viewport,
+)
 from lml_live.venues.normal_form import in_nfc
 from lml_live.venues.overlaps import are_of_one_kind, look_at_outlines
 
@@ -152,7 +165,9 @@ def _layout_of(draft: Draft, options: Options) -> Layout:
     frame = _Frame(_frame_box(draft))
     kinds = {"standing" if section.capacity is not None else "seated" for section in draft.sections}
     layout_type: LayoutType = "hybrid" if len(kinds) == 2 else "standing" if "standing" in kinds else "seated"
-    name = options.name or " ".join(draft.name.split()) or options.stem
+    name = options.name or cut_label(draft.name) or options.stem
+    if draft.name and not options.name and name != draft.name:
+        draft.notes.append(f"The plan's name became {shown(name)}")
     taken_ids: dict[str, int] = {}
     uncategorised: list[str] = []
     sections = [_section_of(section, frame, draft.seat_order, taken_ids, uncategorised) for section in draft.sections]
@@ -161,11 +176,7 @@ def _layout_of(draft: Draft, options: Options) -> Layout:
             f"{len(uncategorised)} sections have seats without a price category: the section's name is their category"
         )
     shapes = [Shape(shape.kind, frame.points(shape.points), shape.label, shape.floor or None) for shape in draft.shapes]
-    for section in draft.sections:
-        # A section has one outline; further pieces of it are drawn, but say nothing.
-        pieces = _by_size(section.outlines)[1:]
-        shapes += [Shape("section", frame.points(polygon), floor=section.floor or None) for polygon in pieces]
-    return Layout(
+    layout = Layout(
         layout_id=options.layout_id or draft.layout_id or slug(name) or slug(options.stem) or "layout",
         name=name[: limits.LABEL_CHARS_MAX].strip(),
         type=layout_type,
@@ -175,16 +186,44 @@ def _layout_of(draft: Draft, options: Options) -> Layout:
         shapes=tuple(shapes),
         categories=_listed(draft.categories, sections),
     )
+    return _with_pieces(layout, draft, frame)
+
+
+def _with_pieces(layout: Layout, draft: Draft, frame: _Frame) -> Layout:
+    """The layout with the outlines that are drawn in several pieces, such as the tiers of a stand. A section has one
+    outline: the pieces are joined by lines between them. Where that is in the way of another outline, or its own, the
+    largest stays, and the others are drawn, but say nothing."""
+    budget = limits.OUTLINE_LOOKS_MAX
+    joined: dict[int, tuple[Point, ...]] = {}
+    for at, section in enumerate(draft.sections):
+        pieces = _by_size(section.outlines)
+        budget -= steps_to_join(pieces)
+        if len(pieces) > 1 and budget >= 0 and len(whole := join_pieces(pieces)) <= limits.OUTLINE_POINTS_MAX:
+            joined[at] = frame.points(whole)
+    if joined:
+        in_the_way = outlines_in_the_way(_with_outlines(layout, joined)).keys() - outlines_in_the_way(layout).keys()
+        joined = {at: outline for at, outline in joined.items() if at not in in_the_way}
+        if not in_the_way.isdisjoint(outlines_in_the_way(_with_outlines(layout, joined))):
+            joined = {}  # what is in the way of one that was joined keeps its outline
+    shapes = list(layout.shapes)
+    for at, section in enumerate(draft.sections):
+        if at not in joined:
+            pieces = _by_size(section.outlines)[1:]
+            shapes += [Shape("section", frame.points(polygon), floor=section.floor or None) for polygon in pieces]
+    return msgspec.structs.replace(_with_outlines(layout, joined), shapes=tuple(shapes))
+
+
+def _with_outlines(layout: Layout, outlines: Mapping[int, tuple[Point, ...]]) -> Layout:
+    sections = list(layout.sections)
+    for at, outline in outlines.items():
+        sections[at] = msgspec.structs.replace(sections[at], outline=outline)
+    return msgspec.structs.replace(layout, sections=tuple(sections))
 
 
 def _with_outlines_apart(layout: Layout, notes: list[str]) -> Layout:
     """The layout with no outline that breaks a rule of ours: they are no rules of other formats, whose outlines are
     pictures, and a box that is drawn around seats here meets whatever is there. Such a one is decoration."""
-    drawing = look_at_outlines(layout)
-    why = dict.fromkeys(drawing.crossed, "crosses itself")
-    for pair in drawing.overlaps:
-        if are_of_one_kind(layout, pair) and why.keys().isdisjoint(pair):
-            why[pair[1]] = f"lies over that of {layout.sections[pair[0]].name}"
+    why = outlines_in_the_way(layout)
     if not why:
         return layout
     sections, shapes = list(layout.sections), list(layout.shapes)
@@ -196,20 +235,37 @@ def _with_outlines_apart(layout: Layout, notes: list[str]) -> Layout:
     return msgspec.structs.replace(layout, sections=tuple(sections), shapes=tuple(shapes))
 
 
+def outlines_in_the_way(layout: Layout) -> dict[int, str]:
+    """Sections, by their places, whose outlines cannot stay when a layout is imported, and why."""
+    drawing = look_at_outlines(layout)
+    why = dict.fromkeys(drawing.crossed, "crosses itself")
+    for pair in drawing.overlaps:
+        if are_of_one_kind(layout, pair) and why.keys().isdisjoint(pair):
+            why[pair[1]] = f"lies over that of {layout.sections[pair[0]].name}"
+    return why
+
+
 def _viewport_of(box: Box, draft: Draft) -> Viewport:
-    """The size, in hundredths of the file's unit; of a file whose unit is larger than its plan, in smaller ones."""
-    width, height, smaller = box.width, box.height, 1
-    if min(width, height) < 1:
-        while (
-            smaller < _UNITS_MAX
-            and min(width, height) * smaller < _VIEWPORT_SIDE_MIN
-            and max(width, height) * smaller < _VIEWPORT_SIDE_MAX
-        ):
-            smaller *= 10
+    width, height, smaller = viewport_size(box.width, box.height)
+    if smaller > 1:
         draft.notes.append(
-            f"The plan is {width:.3g} by {height:.3g} of its units: it is said in units 1/{smaller} as large"
+            f"The plan is {box.width:.3g} by {box.height:.3g} of its units: it is said in units 1/{smaller} as large"
         )
-    return Viewport(round(width * smaller, 2), round(height * smaller, 2), draft.units)
+    return Viewport(width, height, draft.units)
+
+
+def viewport_size(width: float, height: float) -> tuple[float, float, int]:
+    """The size of a plan as it is imported: in hundredths of the file's unit, or, where the unit is larger than the
+    plan, of one that is as many times smaller as the last number says (1: it is the file's own)."""
+    smaller = 1
+    while (
+        min(width, height) < 1
+        and smaller < _UNITS_MAX
+        and min(width, height) * smaller < _VIEWPORT_SIDE_MIN
+        and max(width, height) * smaller < _VIEWPORT_SIDE_MAX
+    ):
+        smaller *= 10
+    return round(width * smaller, 2), round(height * smaller, 2), smaller
 
 
 def _listed(colors: Mapping[str, str | None], sections: Sequence[Section]) -> tuple[Category, ...]:
@@ -244,13 +300,19 @@ def _frame_box(draft: Draft) -> Box:
         canvas = None
     if not spots:
         return canvas or Box(0, 0, 1, 1)
-    if canvas is not None and all(map(canvas.contains, spots)):
+    if canvas is not None and all(map(_with_its_edge(canvas).contains, spots)):
         return canvas
     if canvas is not None:
         draft.notes.append("Something lies outside the file's own canvas: the viewport was drawn around everything")
     box = bounds_of([*spots, *(spot for table in tables for spot in _ends(table))])
     margin = max(box.width, box.height) * _MARGIN or 1.0
     return Box(box.x - margin, box.y - margin, box.width + 2 * margin, box.height + 2 * margin)
+
+
+def _with_its_edge(canvas: Box) -> Box:
+    """A canvas and what is rounded onto its edge: positions that were added up may end a breath beyond it."""
+    dx, dy = (side * 0.5 * 10**-COORDINATE_DECIMALS for side in (canvas.width, canvas.height))
+    return Box(canvas.x - dx, canvas.y - dy, canvas.width + 2 * dx, canvas.height + 2 * dy)
 
 
 def _ends(table: DraftTable) -> Polygon:
@@ -263,12 +325,7 @@ def _ends(table: DraftTable) -> Polygon:
 def _by_size(polygons: Sequence[Polygon]) -> list[Polygon]:
     """Distinct polygons, the largest first."""
     distinct = list({tuple(polygon): polygon for polygon in polygons}.values())
-    return sorted(distinct, key=_area, reverse=True)
-
-
-def _area(polygon: Polygon) -> float:
-    pairs = zip(polygon, [*polygon[1:], polygon[0]], strict=True)
-    return abs(sum(x1 * y2 - x2 * y1 for (x1, y1), (x2, y2) in pairs)) / 2
+    return sorted(distinct, key=lambda polygon: abs(signed_area(polygon)), reverse=True)
 
 
 def _section_of(

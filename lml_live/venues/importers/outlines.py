@@ -3,7 +3,7 @@
 import itertools
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from lml_live import limits
@@ -215,3 +215,29 @@ def turned(polygon: Polygon, middle: Spot, angle: float) -> Polygon:
     cos, sin = math.cos(angle), math.sin(angle)
     moved = [(x - middle[0], y - middle[1]) for x, y in polygon]
     return [(middle[0] + x * cos - y * sin, middle[1] + x * sin + y * cos) for x, y in moved]
+
+
+# --- Several pieces as one
+
+
+def signed_area(polygon: Polygon) -> float:
+    """The area of a polygon, below 0 where it is drawn the other way around."""
+    pairs = zip(polygon, [*polygon[1:], polygon[0]], strict=True)
+    return sum(x1 * y2 - x2 * y1 for (x1, y1), (x2, y2) in pairs) / 2
+
+
+def steps_to_join(pieces: Sequence[Polygon]) -> int:
+    """How many pairs of points `join_pieces` compares, at most."""
+    return 2 * sum(map(len, pieces)) * sum(map(len, pieces[1:]))
+
+
+def join_pieces(pieces: Sequence[Polygon]) -> Polygon:
+    """One polygon around all of at least one piece: a line there and back joins each to those before it, between the
+    two nearest of their points. All go around the same way."""
+    whole = pieces[0]
+    for piece in pieces[1:]:
+        same_way = (signed_area(piece) < 0) == (signed_area(pieces[0]) < 0)
+        around = piece if same_way else piece[::-1]
+        _, at, begin = min((math.dist(a, b), i, j) for i, a in enumerate(whole) for j, b in enumerate(around))
+        whole = [*whole[: at + 1], *around[begin:], *around[: begin + 1], *whole[at:]]
+    return whole

@@ -17,6 +17,13 @@ _LEVELS: Final = 72
 _COARSE: Final = 32
 _FINE: Final = 96
 """Steps along an outline's diagonal; seats of a row end within half a step of the edge."""
+_CROWDED: Final = 0.6
+"""A row whose seats stand nearer than this part of what is usual in the section has no room where it stands."""
+_WIDE: Final = 0.8
+"""A slice that has this part of the most room is no tip."""
+_SHORT: Final = 0.9
+"""A row that is shorter than this part of the middle of its slice stands in the middle instead."""
+_ROUNDS_MAX: Final = 16
 _STRETCH_MAX: Final = 1.6
 """A short row in a wide place keeps together: its seats stand at most this much wider than the section's pitch."""
 
@@ -69,16 +76,20 @@ def place_in_outlines(section: DraftSection, field: Box | None) -> bool:
     if diagonal == 0:
         return False
     rows = list(rows_of(section).values())
-    levels = _levels(section.outlines, box, field, len(rows), diagonal / _COARSE)
+    levels = _levels(section.outlines, box, field, [len(row) for row in rows], diagonal / _COARSE)
     step = diagonal / _FINE
-    chords = [
-        _chord(section.outlines, box, field, level, step) or _chord(section.outlines, box, field, open_level, step)
-        for level, open_level in levels
-    ]
+    chords: list[list[Spot]] = []
+    for level, middle, room in levels:
+        chord = _chord(section.outlines, box, field, level, step)
+        if not chord or len(chord) * step < room * _SHORT:
+            # An outline may be wide in the middle of a slice, and narrow or not there at all where the row would be.
+            chord = max(chord, _chord(section.outlines, box, field, middle, step), key=len)
+        chords.append(chord)
     if not all(chords) or not chords:
         return False
-    # The room a seat has on average. A row that has much more keeps together in the middle of its chord.
-    pitch = sum(len(chord) for chord in chords) * step / len(section.seats)
+    # The room that a third of the seats have to make do with. A row that has much more keeps together in the middle of
+    # its chord: beside it the others would look crowded.
+    pitch = _pitch_of_a_third([len(chord) * step for chord in chords], [len(row) for row in rows])
     for row, chord in zip(rows, chords, strict=True):
         length = len(chord) * step
         used = min(length, len(row) * pitch * _STRETCH_MAX)
@@ -86,6 +97,13 @@ def place_in_outlines(section: DraftSection, field: Box | None) -> bool:
             along = (length - used) / 2 + used * (at + 0.5) / len(row)
             seat.spot = _at(chord, along / step - 0.5, step)
     return True
+
+
+def _pitch_of_a_third(lengths: Sequence[float], counts: Sequence[int]) -> float:
+    """How far neighbours are apart in the tightest rows that hold a third of all seats."""
+    pitches = sorted((length / count, count) for length, count in zip(lengths, counts, strict=True))
+    held = itertools.accumulate(count for _, count in pitches)
+    return next(pitch for (pitch, _), so_far in zip(pitches, held, strict=True) if 3 * so_far >= sum(counts))
 
 
 def _at(spots: Sequence[Spot], position: float, step: float) -> Spot:
@@ -102,21 +120,47 @@ def _at(spots: Sequence[Spot], position: float, step: float) -> Spot:
     return a[0] + (b[0] - a[0]) * share, a[1] + (b[1] - a[1]) * share
 
 
-def _levels(outlines: list[Polygon], box: Box, field: Box | None, count: int, step: float) -> list[tuple[float, float]]:
-    """`count` distances from the field, nearest first, evenly spread over those at which the outline has room.
+def _levels(
+    outlines: list[Polygon], box: Box, field: Box | None, counts: Sequence[int], step: float
+) -> list[tuple[float, float, float]]:
+    """A distance from the field for each row, of which `counts` has the seats: nearest first, evenly spread over those
+    at which the outline has room for them.
 
-    Beside each stands the middle of its slice, where there surely is room. Empty where no slice has any.
+    Beside each stand the middle of its slice, where there surely is room, and how much there is at least; 0 where
+    several rows share a slice. Empty where no slice has any.
     """
     low, high = _reach(outlines, box, field)
     depth = (high - low) / _LEVELS
     slices = [low + (at + 0.5) * depth for at in range(_LEVELS)]
-    open_levels = [level for level in slices if len(_chord(outlines, box, field, level, step)) >= 2]
+    rooms = [len(_chord(outlines, box, field, level, step)) for level in slices]
+    open_levels = _roomy([at for at, room in enumerate(rooms) if room >= 2], rooms, counts)
     answer = []
-    for at in range(count if open_levels else 0):
-        position = (at + 0.5) * len(open_levels) / count
+    for at in range(len(counts) if open_levels else 0):
+        position = (at + 0.5) * len(open_levels) / len(counts)
         index = min(int(position), len(open_levels) - 1)
-        answer.append((open_levels[index] + (position - index - 0.5) * depth, open_levels[index]))
+        middle = slices[open_levels[index]]
+        room = (rooms[open_levels[index]] - 1) * step if len(open_levels) >= len(counts) else 0.0
+        answer.append((middle + (position - index - 0.5) * depth, middle, room))
     return answer
+
+
+def _roomy(open_levels: list[int], rooms: Sequence[int], counts: Sequence[int]) -> list[int]:
+    """The slices without those in which a row would be crowded: the tips of an outline, where it begins and ends, are
+    no place for a long row. Those that leave the fewest rows crowded."""
+    best, fewest = open_levels, len(counts) + 1
+    # A row that is crowded where there is most room is so everywhere.
+    wide = max(rooms) * _WIDE
+    for _ in range(_ROUNDS_MAX if open_levels else 0):
+        taken = [open_levels[int((at + 0.5) * len(open_levels) / len(counts))] for at in range(len(counts))]
+        pitches = [rooms[level] / count for level, count in zip(taken, counts, strict=True)]
+        least = sorted(pitches)[len(pitches) // 2] * _CROWDED
+        narrow = [level for level, pitch in zip(taken, pitches, strict=True) if pitch < least and rooms[level] < wide]
+        if len(narrow) < fewest:
+            best, fewest = open_levels, len(narrow)
+        open_levels = [level for level in open_levels if level not in narrow]
+        if not narrow or not open_levels:
+            break
+    return best
 
 
 def _reach(outlines: list[Polygon], box: Box, field: Box | None) -> tuple[float, float]:

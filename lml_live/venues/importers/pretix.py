@@ -6,6 +6,7 @@ block becomes a section of its own, "Ground floor 1", "Ground floor 2" and so on
 
 import math
 from collections.abc import Mapping
+from typing import Final
 
 from lml_live.venues.findings import shown
 from lml_live.venues.importers.draft import (
@@ -20,16 +21,35 @@ from lml_live.venues.importers.draft import (
     Spot,
 )
 from lml_live.venues.importers.finishing import Options, finish_draft
-from lml_live.venues.importers.labels import cut_label, first_free
+from lml_live.venues.importers.labels import first_free
 from lml_live.venues.importers.outlines import ellipse, turned
 from lml_live.venues.importers.reading import Rejected
-from lml_live.venues.importers.tree import THINNED, TreeReader
+from lml_live.venues.importers.tree import TreeReader
+from lml_live.venues.layout import seats_of
+
+_IDS: Final = "ids of zones, rows and areas: a layout has none"
+_COLORS: Final = "colours of areas: a layout has none"
+_WORDS: Final[Mapping[str, str | None]] = {
+    **dict.fromkeys(("uuid", "zone_id"), _IDS),
+    **dict.fromkeys(("color", "border_color"), _COLORS),
+    "row_number_position": "places of row numbers in the drawing",
+    "radius": "sizes of seats: a layout has none",
+    **dict.fromkeys(("number_of_seats", "seats_spacing"), "counts and spacing of seats: they are where they are drawn"),
+}
+"""What members are that a layout has no place for."""
+_SEAT_IDS: Final = ("seat_guid", "uuid")
+_SEAT: Final = frozenset({"seat_number", "seat_label", "position", "category", *_SEAT_IDS})
+_FORMS: Final = frozenset({"rectangle", "circle", "ellipse", "polygon"})
+_AREA: Final = _FORMS | {"shape", "position", "rotation", "text"}
 
 
 def looks_like_pretix(tree: object) -> bool:
-    """Whether a tree is a seating plan of pretix's: zones with rows."""
+    """Whether a tree is a seating plan of pretix's: zones with rows, or zones, perhaps none, and nothing of ours."""
     zones = tree.get("zones") if isinstance(tree, dict) else None
-    return isinstance(zones, list) and any(isinstance(zone, dict) and "rows" in zone for zone in zones)
+    if not isinstance(tree, dict) or not isinstance(zones, list):
+        return False
+    with_rows = any(isinstance(zone, dict) and "rows" in zone for zone in zones)
+    return with_rows or tree.keys().isdisjoint(("layout_id", "sections"))
 
 
 def import_pretix(tree: object, options: Options) -> Imported | Rejected:
@@ -46,13 +66,22 @@ def import_pretix(tree: object, options: Options) -> Imported | Rejected:
     answer = finish_draft(draft, options)
     if isinstance(answer, Rejected):
         return answer
-    return Imported(answer.layout, (*renamings, *answer.renamings), answer.notes, answer.warnings)
+    # What we have exported has our own ids.
+    ours = {seat.seat_id for *_, seat in seats_of(answer.layout)}
+    count = sum(each not in ours for each in reader.seat_ids)
+    notes = (*answer.notes, f"{count} × ids of seats: here they are made of labels") if count else answer.notes
+    return Imported(answer.layout, (*renamings, *answer.renamings), notes, answer.warnings)
 
 
 class _Reader(TreeReader):
+    def __init__(self) -> None:
+        super().__init__(_WORDS)
+        self.seat_ids: list[str | int] = []
+
     def read(self, tree: object) -> tuple[Draft, list[Renaming]]:
         plan = self.take_object(tree, "")
         draft = Draft(self.take_text(plan, "name", "", required=False), units="px")
+        self.count_rest("plans", plan, {"name", "size", "categories", "zones"})
         size = plan.get("size")
         if isinstance(size, dict):
             draft.canvas = Box(0, 0, self.take_number(size, "width", "size"), self.take_number(size, "height", "size"))
@@ -60,13 +89,13 @@ class _Reader(TreeReader):
             path = f"categories[{at}]"
             category = self.take_object(value, path)
             name = self.take_text(category, "name", path, required=False)
-            draft.add_category(name, self.take_text(category, "color", path, required=False))
+            self.take_category(draft, name, self.take_text(category, "color", path, required=False))
+            self.count_rest("categories", category, {"name", "color"})
         renamings: list[Renaming] = []
         taken: dict[str, int] = {}
         for at, zone in enumerate(self.take_list(plan, "zones", "")):
             self._zone(draft, self.take_object(zone, f"zones[{at}]"), f"zones[{at}]", taken, renamings)
-        if self.thinned:
-            draft.notes.append(f"{self.thinned} × {THINNED}")
+        draft.notes += self.told()
         return draft, renamings
 
     def _zone(
@@ -78,6 +107,9 @@ class _Reader(TreeReader):
         if not name:
             self.findings.add(f"{path}.name", "is missing; a zone needs a name")
             return
+        # Where a zone has an id alone it is named by it.
+        named = {"zone_id"} if zone.get("zone_id") == name else set()
+        self.count_rest("zones", zone, {"name", "position", "rows", "areas", *named})
         origin = self._position(zone, path)
         blocks: list[dict[tuple[str, str], DraftSeat]] = [{}]
         for at, value in enumerate(self.take_list(zone, "rows", path)):
@@ -95,15 +127,16 @@ class _Reader(TreeReader):
             self._area(draft, self.take_object(value, f"{path}.areas[{at}]"), f"{path}.areas[{at}]", origin)
 
     def _row(self, row: Mapping[str, object], path: str, origin: Spot) -> dict[tuple[str, str], DraftSeat]:
-        label = self.take_text(row, "row_number", path, required=False) or self.take_text(row, "row_label", path)
+        label = self._label(row, "row_number", "row_label", path)
+        self.count_rest("rows", row, {"row_number", "row_label", "position", "seats"})
         start = self._position(row, path)
         seats: dict[tuple[str, str], DraftSeat] = {}
         for at, value in enumerate(self.take_list(row, "seats", path)):
             where = f"{path}.seats[{at}]"
             seat = self.take_object(value, where)
-            number = self.take_text(seat, "seat_number", where, required=False) or self.take_text(
-                seat, "seat_label", where
-            )
+            number = self._label(seat, "seat_number", "seat_label", where)
+            self.count_rest("seats", seat, _SEAT)
+            self.seat_ids += [each for name in _SEAT_IDS if isinstance(each := seat.get(name), (str, int)) and each]
             offset = self._position(seat, where)
             if (label, number) in seats:
                 self.findings.add(where, f"is number {shown(number)}, used before in this row; each is expected once")
@@ -116,17 +149,32 @@ class _Reader(TreeReader):
             )
         return seats
 
+    def _label(self, parent: Mapping[str, object], first: str, second: str, path: str) -> str:
+        """The label of a row or seat, by the older name of it or the newer."""
+        label = self.take_text(parent, first, path, required=False)
+        other = self.take_text(parent, second, path, required=not label)
+        if label and other not in ("", label):
+            self.left_out["labels of rows and seats beside their numbers: a layout has one of them"] += 1
+        return label or other
+
     def _area(self, draft: Draft, area: Mapping[str, object], path: str, origin: Spot) -> None:
         """Decoration: a rectangle, circle, ellipse or polygon, perhaps with a text such as "Stage"."""
         place = self._position(area, path)
         x, y = origin[0] + place[0], origin[1] + place[1]
-        text = area.get("text")
-        label = self.take_text(text, "text", f"{path}.text", required=False) if isinstance(text, dict) else ""
+        label = self._area_label(area, path)
+        self.count_rest("areas", area, _AREA)
         turn = math.radians(self.take_number(area, "rotation", path)) if "rotation" in area else 0.0
         points = self._area_points(area, path)
         drawn = [(x + px, y + py) for px, py in turned(points, (0.0, 0.0), turn)]
         kind = "stage" if label.strip().lower() == "stage" else "area"
-        draft.shapes.append(DraftShape(kind, cut_label(label), drawn or [(x, y)]))
+        draft.shapes.append(DraftShape(kind, label, drawn or [(x, y)]))
+
+    def _area_label(self, area: Mapping[str, object], path: str) -> str:
+        text = area.get("text")
+        if not isinstance(text, dict):
+            return self.take_words(area, "text", path)
+        self.left_out["places, sizes and colours of texts in areas"] += bool(text.keys() - {"text"})
+        return self.take_words(text, "text", f"{path}.text")
 
     def _area_points(self, area: Mapping[str, object], path: str) -> Polygon:
         shape = area.get("shape")
@@ -144,6 +192,8 @@ class _Reader(TreeReader):
         if shape == "polygon":
             polygon = self.take_object(area.get("polygon"), f"{path}.polygon")
             return self.take_outline(polygon, "points", f"{path}.polygon")
+        if shape != "text":
+            self.left_out["areas of a form that a layout has not: a point is there"] += 1
         return []
 
     def _position(self, parent: Mapping[str, object], path: str) -> Spot:

@@ -26,6 +26,7 @@ _COLUMNS: Final = {
 }
 """The names a column may have, the first that is there wins. Compared in lower case, with anything else as `_`."""
 
+_COLUMNS_TOLD_MAX: Final = 20
 _TRUE: Final = frozenset({"1", "true", "yes", "y", "x"})
 _FALSE: Final = frozenset({"", "0", "false", "no", "n"})
 
@@ -67,6 +68,12 @@ def import_table(records: Sequence[Record], options: Options) -> Imported | Reje
         return Rejected(reader.findings.closed())
     draft = Draft(options.stem, list(sections.values()))
     draft.notes.append("Columns: " + ", ".join(f"{ours} is {shown(theirs)}" for ours, theirs in columns.items()))
+    others = dict.fromkeys(name for each in records for name, cell in each.cells.items() if cell not in (None, ""))
+    unused = [name for name in others if name not in columns.values()]
+    if unused:
+        named = ", ".join(shown(name) for name in unused[:_COLUMNS_TOLD_MAX])
+        more = f" and {len(unused) - _COLUMNS_TOLD_MAX} more" if len(unused) > _COLUMNS_TOLD_MAX else ""
+        draft.notes.append(f"Columns that nothing is made of: {named}{more}")
     return finish_draft(draft, options)
 
 

@@ -1,21 +1,68 @@
-"""An untyped tree looked through member by member: what is of the wrong kind is noted, and a stand-in goes on."""
+"""An untyped tree looked through member by member: what is of the wrong kind is noted, and a stand-in goes on; what
+nothing is made of is counted."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Set
 from typing import Final
 
 from lml_live import limits
 from lml_live.venues.findings import Findings, shown
-from lml_live.venues.importers.draft import Spot
+from lml_live.venues.importers.draft import Draft, Spot
+from lml_live.venues.importers.labels import cut_label
 
-THINNED: Final = f"outlines of more than {limits.OUTLINE_POINTS_MAX:,} points: some in between were left out"
+_THINNED: Final = f"outlines of more than {limits.OUTLINE_POINTS_MAX:,} points: some in between were left out"
+_MEMBERS_TOLD_MAX: Final = 50
+"""Names of members that no importer knows, each in a line of its own; what comes after them is told in one."""
 
 
 class TreeReader:
-    """Reads members of a tree (`reading.read_json`) and gathers what is wrong. Mutable: it lives inside one import."""
+    """Reads members of a tree (`reading.read_json`) and gathers what is wrong. Mutable: it lives inside one import.
 
-    def __init__(self) -> None:
+    `words` says of members that a layout has no place for what they are; None where they say nothing of a venue.
+    """
+
+    def __init__(self, words: Mapping[str, str | None]) -> None:
         self.findings = Findings()
-        self.thinned = 0
+        self.left_out: Counter[str] = Counter()
+        self._words = words
+        self._unknown: set[str] = set()
+
+    def told(self) -> list[str]:
+        """What was left out, each with its number."""
+        return [f"{count} × {what}" for what, count in sorted(self.left_out.items()) if count]
+
+    def count_rest(self, things: str, parent: Mapping[str, object], known: Set[str]) -> None:
+        """Counts the members of one of these things that nothing is made of, unless they are empty, no or 0."""
+        for name in parent.keys() - known:
+            if not _says_something(parent[name]):
+                continue
+            what = self._words.get(name, "")
+            if what == "":
+                what = f"{things}: their {shown(name)}, which a layout has not"
+                if what not in self._unknown and len(self._unknown) >= _MEMBERS_TOLD_MAX:
+                    what = "more members that a layout has not"
+                else:
+                    self._unknown.add(what)
+            if what is not None:
+                self.left_out[what] += 1
+
+    def take_category(self, draft: Draft, name: str, color: str) -> None:
+        """Lists a category of the file's, the first of its name."""
+        if not name or name in draft.categories:
+            what = "twice: the first is kept" if name else "without a name"
+            self.left_out[f"categories that are listed {what}"] += 1
+            return
+        draft.add_category(name, color)
+        if color and draft.categories[name] is None:
+            self.left_out["colours of categories that are not written as #rrggbb"] += 1
+
+    def take_words(self, parent: Mapping[str, object], name: str, path: str) -> str:
+        """Words of a drawing, as long as they may be; none where there are none."""
+        text = self.take_text(parent, name, path, required=False)
+        words = cut_label(text)
+        if words != text:
+            self.left_out["words of the drawing that became shorter, or got single spaces"] += 1
+        return words
 
     def take_object(self, value: object, path: str) -> Mapping[str, object]:
         """A member that must be an object; an empty one where it is none."""
@@ -34,11 +81,10 @@ class TreeReader:
         return []
 
     def take_outline(self, parent: Mapping[str, object], name: str, path: str) -> list[Spot]:
-        """The points of an outline, where there are too many only each second, third … of them, all the way round;
-        how many outlines that was is counted in `thinned`."""
+        """The points of an outline, where there are too many only each second, third … of them, all the way round."""
         points = self.take_list(parent, name, path)
         step = -(-len(points) // limits.OUTLINE_POINTS_MAX) or 1
-        self.thinned += step > 1
+        self.left_out[_THINNED] += step > 1
         return [self.take_spot(points[at], f"{path}.{name}[{at}]") for at in range(0, len(points), step)]
 
     def take_text(self, parent: Mapping[str, object], name: str, path: str, *, required: bool = True) -> str:
@@ -73,3 +119,10 @@ class TreeReader:
         """An object of `x` and `y`."""
         spot = self.take_object(value, path)
         return self.take_number(spot, "x", path), self.take_number(spot, "y", path)
+
+
+def _says_something(value: object) -> bool:
+    """Whether a member is more than empty, no or 0, as files write what is not there."""
+    if isinstance(value, dict):
+        return any(map(_says_something, value.values()))
+    return bool(value)
