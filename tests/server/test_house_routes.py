@@ -83,6 +83,12 @@ async def test_a_layouts_bytes_are_for_ever(live_server: LiveServer, http: aioht
     assert zipped["Vary"] == "Accept-Encoding"
     for encoding, tag in (("identity", plain["ETag"]), ("gzip", zipped["ETag"])):
         assert (await read(http, path, Accept_Encoding=encoding, If_None_Match=tag))[0] == 304
+        length = len(packed if encoding == "gzip" else raw)
+        async with http.head(live_server.url + path, headers={"Accept-Encoding": encoding}) as head:
+            assert (head.status, head.headers["ETag"], head.headers["Content-Length"]) == (200, tag, str(length))
+            assert await head.read() == b""
+        # The connection is good for what comes next: nothing of a body was sent.
+        assert (await read(http, path, Accept_Encoding=encoding))[0] == 200
 
 
 async def test_a_server_without_a_bucket_has_the_pointer_to_its_newest_layout(
