@@ -5,7 +5,6 @@ is in `preparing`.
 """
 
 import asyncio
-import contextlib
 import logging
 import secrets
 import socket
@@ -464,8 +463,10 @@ async def _listen(dsn: str, live: Live, upkeep: Upkeep) -> None:
     heard: asyncio.Queue[str] = asyncio.Queue(limits.NOTICES_MAX)
 
     def hear(_connection: object, _pid: int, _channel: str, event: object) -> None:
-        with contextlib.suppress(asyncio.QueueFull):  # the rooms' own check finds what is dropped here
+        try:
             heard.put_nowait(str(event))
+        except asyncio.QueueFull:  # the rooms' own check finds what is dropped here
+            live.acts.desks.forget()
 
     while True:
         try:
@@ -475,6 +476,7 @@ async def _listen(dsn: str, live: Live, upkeep: Upkeep) -> None:
             continue
         try:
             await connection.add_listener(CHANNEL, hear)
+            live.acts.desks.forget()
             for event in list(live.feed.rooms):
                 hear(None, 0, CHANNEL, event)
             upkeep.look_again()  # a sale that opened meanwhile has no room yet

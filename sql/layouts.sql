@@ -63,7 +63,7 @@ WHERE action IN ('layout.published', 'layout.deployed', 'layout.retired',
 GROUP BY 1, 2
 
 -- name: known_layouts
--- Every layout that an event was made on, or a version's first step was taken with: at most so many, those of events first.
+-- Every layout that an event was made on, or a version's first step was taken with: at most so many.
 (SELECT DISTINCT layout_id, layout_hash FROM event)
 UNION ALL
 (SELECT DISTINCT ON (subject_id, detail ->> 'version') subject_id, detail ->> 'hash'

@@ -188,8 +188,8 @@ async def on_record(step: Step, done: K) -> K:
     except NO_ANSWER as error:
         detail = msgspec.json.encode(detail_of(done)).decode()
         tell(f"not in the audit trail: {why_no_answer(error)}")
-        tell(f"  It is done all the same, so do not repeat it: layout.{step} of {done.layout_id}, {detail}")
-        tell("  Keep these lines, nothing adds them to the trail later; `lml doctor` says what PostgreSQL lacks.")
+        tell(f"  It is done all the same: layout.{step} of {done.layout_id}, {detail}")
+        tell("  Do it again when PostgreSQL is in reach: what nobody is on record to have done is not sold on.")
     return done
 
 

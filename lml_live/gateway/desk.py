@@ -270,6 +270,11 @@ class Desks:
             return await self.reload(event)
         return known
 
+    def forget(self) -> None:
+        """News of any event may have been missed, also of one that the inventory knows nothing of: all are read again
+        when they are next asked for."""
+        self._desks.clear()
+
     async def reload(self, event: str) -> Desk:
         """Reads an event again; callers at the same time share one read."""
         task = self._loading.get(event)

@@ -108,10 +108,10 @@ class Live(Listener):
     async def audience(self, event: str, view: str = PUBLIC) -> Audience:
         """An event's audience in one view. Raises `NotFound`, also for a draft, and `Unavailable`."""
         for _ in range(limits.STAMP_TRIES):
-            desk = await self.acts.desks.desk(event)
-            if desk.event.state == "draft":
+            if (await self.acts.desks.desk(event)).event.state == "draft":
                 raise NotFound("There is no such event.")
             room = await self.feed.room(event)
+            desk = await self.acts.desks.desk(event)  # the room may have taken seconds to be opened
             if room.sale.layout_hash == desk.layout.hash:
                 return self._audience(event, room, desk, view)
             await self.feed.catch_up(event)

@@ -539,8 +539,10 @@ class Library:
         found = await self._find({"layout_id": layout_id, "hash": layout_hash, "state": {"$ne": "draft"}}, [])
         if not found:
             return None
-        with contextlib.suppress(Unavailable):
-            await self._hold_against_record(found[0])
+        # In whatever state, and whatever becomes of it now: the content is asked for, and is right by the record.
+        with contextlib.suppress(Conflict, Unavailable):
+            if layout_hash not in {each.hash for each in (await self._on_record(layout_id)).values()}:
+                await self._hold_against_record(found[0])
         return (await self._load(found[0]))[1]
 
     async def load_index(self, layout_id: str, version: int) -> LayoutIndex:

@@ -65,8 +65,12 @@ class History(Protocol):
 
 
 def why_set_back(version: LayoutVersion, past: Past | None) -> str | None:
-    """In words, what MongoDB says of a version that cannot be after what is on record; None where all can."""
-    if past is None:
+    """In words, what MongoDB says of a version that cannot be after what is on record; None where all can.
+
+    Where only a draft is on record and the version is more, it may be another draft's: `why_ahead` says of it that
+    nobody is on record to have published it, and whoever did may do it again.
+    """
+    if past is None or (past.state == "draft" and version.state != "draft"):
         return None
     if _RANK[version.state] < _RANK[past.state]:
         return f"is {version.state} in MongoDB, but was {past.state}"

@@ -346,3 +346,33 @@ async def test_what_is_forged_between_two_looks_is_not_sold_on(house: House, mon
     monkeypatch.setattr(house.library, "newest_deployed", overtaken)
     with pytest.raises(LayoutDamaged, match="another than a moment ago"):
         await Catalogue(house.pool, house.worker()).create_event(concert())
+
+
+async def test_a_version_whose_record_stops_at_another_draft_is_taken_again(house: House) -> None:
+    """PostgreSQL was restored from before its steps, or a command took them where none was: it was stuck for good."""
+    first = await house.library.save_draft(seal_layout(msgspec.structs.replace(HALL, name="First thought", hash="")))
+    await record_step(house.trail, "saved", Drafted(first.version))
+    await house.library.save_draft(seal_layout(msgspec.structs.replace(HALL, name="Second thought", hash="")))
+    without = Library(house.database)
+    published = await without.publish("hall")
+    await without.deploy("hall")
+    assert published.hash != first.version.hash
+    with pytest.raises(LayoutDamaged, match="nobody is on record to have deployed it"):
+        await house.worker().deployed_index("hall", published.version)
+    with pytest.raises(LayoutDamaged, match="nobody is on record to have published it"):
+        await house.library.deploy("hall", published.version)
+    await record_step(house.trail, "published", await house.library.publish_seen("hall", published.hash))
+    await record_step(house.trail, "deployed", await house.library.deploy("hall", published.version))
+    index = await house.worker().deployed_index("hall", published.version)
+    assert index is not None
+    assert index.hash == published.hash
+
+
+async def test_the_bytes_on_record_are_served_whatever_became_of_their_state(house: House) -> None:
+    """MongoDB was restored to when the version was only published; the plan of a sale was gone with that."""
+    digest = await house.deploy_another()
+    await house.database[VERSIONS].update_one({"hash": digest}, {"$set": {"state": "published", "deployed_ms": None}})
+    data = await house.library.load_bytes("hall", digest)
+    assert data is not None
+    with pytest.raises(LayoutDamaged):
+        await house.library.deploy("hall")

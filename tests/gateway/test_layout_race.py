@@ -23,7 +23,7 @@ from waiting import eventually
 from lml_live import limits, wiring
 from lml_live.client import HoldResult, LiveClient, Refusal
 from lml_live.clock import system_clock_ms
-from lml_live.errors import Unavailable
+from lml_live.errors import NotFound, Unavailable
 from lml_live.gateway import wire
 from lml_live.gateway.app import Services
 from lml_live.gateway.audience import Subscriber
@@ -90,6 +90,10 @@ class House:
     def __init__(self, deaf: Worker, other: Worker, token: str) -> None:
         self.deaf, self.other, self.token = deaf, other, token
         self.event = ""
+
+    @property
+    def pool(self) -> postgres.Pool:
+        return self.other.book._pool
 
     async def open_event(self, group: str | None = None) -> str:
         self.event = f"event-{secrets.token_hex(6)}"
@@ -507,3 +511,28 @@ async def test_what_changed_while_postgresql_was_away_is_told_when_it_is_back(
         assert (await buyer.hear("event"))["prices_version"] == 2
         held = await _ask(buyer, {"type": "hold", "seats": [0]})
         assert held["hold"]["amount"] == 6100
+
+
+async def test_a_sale_that_opened_while_nobody_listened_is_found(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an event without an inventory nothing tells but its notice: who had asked for the draft heard 404 for good."""
+    event, live = await house.open_event(), house.deaf.live
+    await house.pool.execute("UPDATE event SET state = 'draft', epoch = 0 WHERE id = $1", event)
+    with pytest.raises(NotFound):
+        await live.audience(event)
+    with monkeypatch.context() as patch:
+        house.deaf.deafen(patch)
+        await house.pool.execute("UPDATE event SET state = 'open', revision = revision + 1 WHERE id = $1", event)
+        with pytest.raises(NotFound):
+            await live.audience(event)
+    assert await house.pool.fetchval(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+        " WHERE application_name = 'lml notices' AND datname = current_database()"
+    )
+
+    async def found() -> bool:
+        try:
+            return (await live.audience(event)).desk.event.state == "open"
+        except NotFound:
+            return False
+
+    await eventually(found)
