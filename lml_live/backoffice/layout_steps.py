@@ -38,44 +38,36 @@ class Stepped(Protocol):
     def hash(self) -> str: ...
 
 
-class Drafted(msgspec.Struct, frozen=True):
+class _OfDraft(msgspec.Struct, frozen=True):
+    """A draft, as a step is taken with it."""
+
+    draft: LayoutVersion
+
+    @property
+    def layout_id(self) -> str:
+        return self.draft.layout_id
+
+    @property
+    def version(self) -> int:
+        return self.draft.version
+
+    @property
+    def hash(self) -> str:
+        return self.draft.hash
+
+
+class Drafted(_OfDraft, frozen=True):
     """A draft that was stored, and what it came from: the hash of the draft that it replaced, or the version that it
     was begun with."""
 
-    draft: LayoutVersion
     instead_of: str | None = None
     begun_with: int | None = None
 
-    @property
-    def layout_id(self) -> str:
-        return self.draft.layout_id
 
-    @property
-    def version(self) -> int:
-        return self.draft.version
-
-    @property
-    def hash(self) -> str:
-        return self.draft.hash
-
-
-class Restored(msgspec.Struct, frozen=True):
+class Restored(_OfDraft, frozen=True):
     """A draft that a backup was made into again."""
 
-    draft: LayoutVersion
     backup: Backup | None
-
-    @property
-    def layout_id(self) -> str:
-        return self.draft.layout_id
-
-    @property
-    def version(self) -> int:
-        return self.draft.version
-
-    @property
-    def hash(self) -> str:
-        return self.draft.hash
 
 
 def detail_of(what: Stepped) -> dict[str, Any]:

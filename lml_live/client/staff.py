@@ -28,6 +28,7 @@ import msgspec
 from msgspec import Struct
 
 from lml_live import errors
+from lml_live.backoffice.reports import StatusChange
 from lml_live.client.protocol import back_off_ms, bounded_ms
 from lml_live.client.requests import Tender
 from lml_live.errors import Violation
@@ -110,25 +111,6 @@ class SeatSeen(Struct, frozen=True, kw_only=True):
     reason: str | None = None
     staff: str | None = None
     blocked_at: datetime | None = None
-
-
-class StatusChange(Struct, frozen=True, kw_only=True):
-    """One change of a seat, or of `quantity` places of an area: what, when, by whom and why."""
-
-    number: int
-    at: datetime
-    act: str
-    seat_id: str | None = None
-    area_id: str | None = None
-    quantity: int | None = None
-    status: str | None = None
-    hold: str | None = None
-    holder: str | None = None
-    booking: str | None = None
-    channel: str | None = None
-    staff: str | None = None
-    staff_email: str | None = None
-    reason: str | None = None
 
 
 class RefusedSeat(Struct, frozen=True):
