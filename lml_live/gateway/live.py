@@ -286,18 +286,19 @@ class Live(Listener):
         self._start(self._announce(event))
 
     async def _announce(self, event: str) -> None:
-        """Tells everybody what an event is now, as soon as PostgreSQL says it."""
-        while True:
+        """Tells everybody what an event is now, as soon as PostgreSQL says it and while anybody is there."""
+        while self.audiences_of(event):
             try:
                 desk = await self.acts.desks.reload(event)
-                break
             except Unavailable as error:
-                log.warning("event %s changed and is told when it can be read: %s", event, error)
-            await asyncio.sleep(limits.NOTICES_RETRY_SECONDS)
-        for audience in self.audiences_of(event):
-            if audience.desk != desk and audience.desk.layout.hash == desk.layout.hash:
-                audience.desk = desk
-                audience.broadcast_message(desk.changed())
+                log.debug("event %s changed and is told when it can be read: %s", event, error)
+                await asyncio.sleep(limits.NOTICES_RETRY_SECONDS)
+                continue
+            for audience in self.audiences_of(event):
+                if audience.desk != desk and audience.desk.layout.hash == desk.layout.hash:
+                    audience.desk = desk
+                    audience.broadcast_message(desk.changed())
+            return
 
     async def _welcome_all(self, audience: Audience, epoch: int) -> None:
         try:
