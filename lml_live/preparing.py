@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 import msgspec
 
 from lml_live.backoffice.deployed import DeployedLayouts
+from lml_live.backoffice.trail import Trail
 from lml_live.devstack.demo import load_demonstration
 from lml_live.errors import Conflict, Unavailable
 from lml_live.guard.staff import StaffDesk
@@ -50,7 +51,7 @@ async def prepare(settings: Settings, report: Callable[[str], None], *, demonstr
         login = await StaffDesk(pool).ensure_admin(settings.admin_email, settings.admin_password)
         library = Library(database, backups=await stack.enter_async_context(open_backups(settings)))
         if demonstration:
-            await load_demonstration(library, Catalogue(pool, DeployedLayouts(library)), report)
+            await load_demonstration(library, Catalogue(pool, DeployedLayouts(library)), Trail(pool), report)
     return Prepared(f"{login[0]} / {login[1]}" if login else None)
 
 

@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from lml_live.backoffice.layout_steps import Drafted, record_step
+from lml_live.backoffice.trail import Trail
 from lml_live.pricing.catalogue import Catalogue
 from lml_live.pricing.events import LayoutChoice, NewEvent, SaleLimits
 from lml_live.pricing.quote import Price
@@ -23,8 +25,11 @@ _FEE: Final = 250
 _TAX_RATE: Final = "7.00"
 
 
-async def load_demonstration(library: Library, catalogue: Catalogue, report: Callable[[str], None]) -> None:
-    """Deploys the concert hall and the arena, and opens an event on each, where there are no other events.
+async def load_demonstration(
+    library: Library, catalogue: Catalogue, trail: Trail, report: Callable[[str], None]
+) -> None:
+    """Deploys the concert hall and the arena, each step on record, and opens an event on each, where there are no other
+    events.
 
     Finishes what an earlier start left half done; does nothing to what is there.
     """
@@ -35,7 +40,7 @@ async def load_demonstration(library: Library, catalogue: Catalogue, report: Cal
     for draw, name, event_id, group in _EVENTS:
         if event_id not in there:
             layout = await asyncio.to_thread(draw)
-            version = await _deploy(library, layout)
+            version = await _deploy(library, trail, layout)
             await catalogue.create_event(
                 NewEvent(
                     id=event_id,
@@ -54,12 +59,16 @@ async def load_demonstration(library: Library, catalogue: Catalogue, report: Cal
             await catalogue.set_state(event_id, "open")
 
 
-async def _deploy(library: Library, layout: Layout) -> LayoutVersion:
+async def _deploy(library: Library, trail: Trail, layout: Layout) -> LayoutVersion:
     """The layout as a deployed version, from wherever an earlier try left it."""
     saved = (await library.save_draft(layout)).version
     if saved.state == "draft":
+        await record_step(trail, "saved", Drafted(saved))
         saved = await library.publish(layout.layout_id)
-    return await library.deploy(layout.layout_id, saved.version)
+    await record_step(trail, "published", saved)
+    deployed = await library.deploy(layout.layout_id, saved.version)
+    await record_step(trail, "deployed", deployed)
+    return deployed
 
 
 def demo_prices(layout: Layout) -> tuple[Price, ...]:
