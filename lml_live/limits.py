@@ -243,6 +243,14 @@ ADOPTS_AT_ONCE: Final = 2
 
 FEED_ENTRIES_MAX: Final = 1_000
 """Log entries read in one go: about 0.3 ms of Redis and 3 ms of Python where each tells of one hold."""
+QUIET_ROOM_SECONDS: Final = 1.0
+"""How often a log is read that nothing was said of: what a lost message costs at most."""
+ROOM_AWAKE_SECONDS: Final = 2.0
+"""For so long after an entry, or a message that there is one, a log is read each tick."""
+WAKE_AGAIN_SECONDS: Final = 1.0
+"""An event that is acted upon all the time is published so often: less than all who were woken stay awake."""
+WAKE_PAUSE_SECONDS: Final = 0.05
+"""Between two messages of a worker, which name all events that it acted upon meanwhile."""
 BOOK_CHECK_SECONDS: Final = 1.0
 ROOM_IDLE_SECONDS: Final = 60.0
 """A room that nobody watches or asks for is closed after this: until then it is read every tick and checked every
@@ -258,6 +266,8 @@ REDIS_ASK_SECONDS: Final = 1.0
 """What a sentinel or a cluster's node may take to say where things are."""
 REDIS_LOOK_SECONDS: Final = 5.0
 """How often that is looked up though nobody said that it changed."""
+PUBSUB_SILENCE_SECONDS: Final = 1.0
+"""After so long without a message a worker publishes one itself, and is deaf where that does not come back as soon."""
 REDIS_RECONNECT_SECONDS_MIN: Final = 0.05
 REDIS_RECONNECT_SECONDS_MAX: Final = 1.0
 ACTS_TOGETHER_MAX: Final = 64
@@ -625,6 +635,7 @@ assert OUTBOX_LEASE_SECONDS / LEASE_RENEWALS > COMPLETER_SECONDS, "most work end
 assert PACE_PATIENCE_SECONDS <= PAYMENT_WAIT_SECONDS
 assert SETTLE_SECONDS_MIN > CLOCK_SKEW_MS / 1000 + 1, "a second is what Stripe's times are rounded down by"
 assert REDIS_WATCH_SECONDS < REDIS_CALL_SECONDS
+assert WAKE_AGAIN_SECONDS + WAKE_PAUSE_SECONDS < ROOM_AWAKE_SECONDS / 1.5
 assert HOLD_SEATS_MAX <= WORK_TOGETHER_MAX
 assert LOOK_SECONDS <= HOLD_SECONDS_MIN
 assert LOOK_SECONDS <= MARK_SECONDS_MIN

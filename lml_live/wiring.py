@@ -188,6 +188,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
         book.adopted = lambda _event: METRICS.adopted.inc()
         holds = Holds(book, secret)
         feed = Feed(book, tick_ms=settings.tick_ms)
+        feed.listen_to(book.wakes)
 
         def layout_url(layout: str, layout_hash: str) -> str:
             if settings.cdn_base_url and not links.is_private(layout):
@@ -387,6 +388,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[Services, Live]]:
             stack.push_async_callback(_end, _start(paying.run(lambda: upkeep.leads), "payouts"))
         for name, work in (
             ("feed", feed.run()),
+            ("wakes", book.wakes.run()),
             ("sockets", live.keep()),
             ("upkeep", upkeep.run()),
             ("drift", Checker(book, holds, pool).run(lambda: upkeep.leads)),

@@ -19,6 +19,7 @@ from lml_live.errors import Unavailable
 from lml_live.infra.redis import Part, encode_call, load_script
 from lml_live.inventory.records import pack_hold, pack_new_record, pack_rules
 from lml_live.inventory.together import Act, Together
+from lml_live.inventory.wakes import Wakes
 
 _numbers = itertools.count(1)
 
@@ -45,8 +46,8 @@ class _PipeCalls:
         self.client_us: dict[str, list[float]] = {_PIPE_RATE: [], _PIPE_TOGETHER: [], _REDIS_PY: []}
         self.packing_us: list[float] = []
         self.calls = 0
-        self.alone = Together(valkey.pipe, at_once=1, calls_max=limits.REDIS_CALLS_MAX)
-        self.together = Together(valkey.pipe)
+        self.alone = Together(valkey.pipe, Wakes(valkey.pipe), at_once=1, calls_max=limits.REDIS_CALLS_MAX)
+        self.together = Together(valkey.pipe, Wakes(valkey.pipe))
 
     @staticmethod
     def act(holder: str, hold: str) -> Act:

@@ -25,6 +25,7 @@ from lml_live.inventory.book import Book
 from lml_live.inventory.holds import Holds
 from lml_live.inventory.records import WEB, Sale, SalesChannel, pack, write_areas
 from lml_live.inventory.together import Together
+from lml_live.inventory.wakes import Wakes
 
 SECRET: Final = b"the benchmark's own secret ......"
 EPOCH: Final = 1
@@ -270,7 +271,7 @@ class _LoneBook(Book):
         super().__init__(pipe, cast(Any, None), no_seats)  # PostgreSQL is asked for sales alone, and this one is known.
         self._only = sale
         if not together:
-            self.together = Together(pipe, at_once=1, calls_max=limits.REDIS_CALLS_MAX)
+            self.together = Together(pipe, Wakes(pipe), at_once=1, calls_max=limits.REDIS_CALLS_MAX)
 
     async def sale(self, event: str) -> Sale:
         return self._only

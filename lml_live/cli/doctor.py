@@ -29,13 +29,15 @@ from lml_live.infra.config import Settings, load_settings, mask_secrets
 from lml_live.infra.mongo import close_database, connect_database
 from lml_live.infra.mongo_rights import compare_role
 from lml_live.infra.redis import Pipe
-from lml_live.infra.redis_topology import open_topology
+from lml_live.infra.redis_topology import Topology, open_topology
 from lml_live.infra.rights import compare_rights, shorten, sign_in_of
+from lml_live.inventory.wakes import Wakes
 from lml_live.venues.library import Library
 from lml_live.venues.self_check import check_immutability, check_rules
 from lml_live.venues.stored import RIGHTS
 
 _OPEN_FILES_MIN: Final = 10_240
+_PUBSUB_TRIES: Final = 100
 """A worker needs one for each client; below this ten thousand clients on one worker do not fit."""
 
 _MONGO_WAIT_MS: Final = 3_000
@@ -208,8 +210,24 @@ async def _redis(url: str, clocks: dict[str, float]) -> AsyncIterator[Finding]:
         for pipe in topology.nodes():
             async for finding in _redis_node(pipe, clocks):
                 yield finding
+        yield await _pubsub(topology)
     finally:
         await topology.close()
+
+
+async def _pubsub(topology: Topology) -> Finding:
+    wakes = Wakes(topology)
+    listening = asyncio.create_task(wakes.run())
+    try:
+        for _ in range(_PUBSUB_TRIES):
+            if wakes.hearing:
+                return Finding("ok", "Redis", "what is published comes back: quiet rooms rest")
+            await asyncio.sleep(0.01)
+    finally:
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+    advice = "let its user publish and subscribe (`&lml:*`); meanwhile every room is read each tick"
+    return Finding("warn", "Redis", f"what is published on lml:wakes:… does not come back: {advice}")
 
 
 async def _redis_node(pipe: Pipe, clocks: dict[str, float]) -> AsyncIterator[Finding]:

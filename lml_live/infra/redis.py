@@ -11,6 +11,7 @@ One pipe is also the simplest `redis_topology.Topology`: a Redis of one node, at
 """
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import re
@@ -18,15 +19,18 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import hiredis
 import msgspec
 
 from lml_live import limits
-from lml_live.errors import Overloaded, Unavailable
+from lml_live.errors import LmlError, Overloaded, Unavailable
 from lml_live.infra.assets import asset_dir, asset_text
 from lml_live.infra.redis_address import read_node
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +51,11 @@ class Script(msgspec.Struct, frozen=True):
     name: str
     text: str
     sha: str
+
+    @property
+    def appends(self) -> bool:
+        """Whether it may append to an event's log."""
+        return "'XADD'" in self.text
 
 
 def load_script(name: str) -> Script:
@@ -211,6 +220,36 @@ class Pipe:
         if self._connection is None:
             raise Unavailable("Redis cannot be reached.", retry_after_ms=limits.RETRY_AFTER_MS)
         return self._connection.call(encode_call(parts))
+
+    def publish(self, channel: str, message: str) -> None:
+        """Publishes a message, should there be a connection: nobody relies on its arriving."""
+        with contextlib.suppress(LmlError):
+            self.call(b"PUBLISH", channel, message).add_done_callback(_forget_outcome)
+
+    def client(self) -> "Redis":
+        """The library's client of the same node, for what a pipe cannot do: to be closed by the caller."""
+        from redis.asyncio import Redis  # not above: it takes a tenth of a second
+        from redis.asyncio.retry import Retry
+        from redis.backoff import NoBackoff
+
+        options = self._options
+        return Redis(
+            host=options.get("host", "localhost"),
+            port=options.get("port", 6379),
+            unix_socket_path=options.get("path"),
+            username=options.get("username"),
+            password=options.get("password"),
+            ssl=bool(options.get("secure")),
+            socket_connect_timeout=limits.REDIS_CONNECT_SECONDS,
+            retry=Retry(NoBackoff(), 0),
+            client_name=self._name,
+            decode_responses=True,
+            protocol=2,
+        )
+
+    def appends(self, script: str) -> bool:
+        """Whether a script may append to an event's log."""
+        return self._scripts[script].appends
 
     async def run(self, script: str, keys: Sequence[str], args: Sequence[Part]) -> list[Any]:
         """Runs a script and answers its list. A script that Redis forgot is loaded again: it had not run."""

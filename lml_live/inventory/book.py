@@ -30,6 +30,7 @@ from lml_live.inventory.records import (
 from lml_live.inventory.recovery import Inventory, Overlay, batches, read_kept, rebuild
 from lml_live.inventory.rows import load_overlay, read_sale
 from lml_live.inventory.together import Together
+from lml_live.inventory.wakes import Wakes
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,8 @@ class Book:
         # Each recovery holds a connection of the pool; the others are for everybody else.
         self._turns = AdoptTurns(limits.ADOPTS_AT_ONCE)
         self._asked: Pipe | None = None
-        self.together = Together(redis)
+        self.wakes = Wakes(redis)
+        self.together = Together(redis, self.wakes)
         self.adopted: Callable[[str], None] = lambda _event: None
         """Told the id of every event that this worker adopted."""
         self._layouts: Mapping[str, str] = {}
@@ -168,7 +170,8 @@ class Book:
             if sale is None:
                 continue
             self._asked = pipe = self.redis.of(sale.group)
-            answer = await pipe.run(script, [sale.key(key) for key in keys], [sale.stamp, *args(sale)])
+            given = [sale.stamp, *args(sale)]
+            answer = await self._call(pipe, [sale], script, [sale.key(key) for key in keys], given)
             if not await self.disagreed(event, sale, answer, wait=wait):
                 return sale, answer
         raise Unavailable("The sale is changing; please try again.", retry_after_ms=limits.RETRY_AFTER_MS)
@@ -194,7 +197,8 @@ class Book:
             if len(sales) < len(events):
                 continue
             self._asked = pipe = self.redis.of(sales[0].group)
-            answer = await pipe.run(script, [sale.key(key) for sale in sales for key in keys], args(sales))
+            named = [sale.key(key) for sale in sales for key in keys]
+            answer = await self._call(pipe, sales, script, named, args(sales))
             others = [refusal for refusal in answer[1:] if answer[0] == b"refused" and refusal[1] in _OTHER_BOOKS]
             if not others:
                 return sales, answer
@@ -205,6 +209,15 @@ class Book:
                 else:
                     await self._agree(sale.event, sale, stored[0].decode(), wait=wait)
         raise Unavailable("The sale is changing; please try again.", retry_after_ms=limits.RETRY_AFTER_MS)
+
+    async def _call(
+        self, pipe: Pipe, sales: Sequence[Sale], script: str, keys: Sequence[str], args: Sequence[Part]
+    ) -> list[Any]:
+        """Runs a script on the books of these sales, and wakes who watches them where it may change one."""
+        if pipe.appends(script):
+            for sale in sales:
+                self.wakes.tell(sale.event, pipe)
+        return await pipe.run(script, keys, args)
 
     def ready(self, event: str) -> Sale | None:
         """The facts that a script can be run under at once; None where some must be read or restored first.
@@ -301,7 +314,7 @@ class Book:
         sale = await self.reload(event)
         if sale.epoch:
             keys = [sale.key("book"), sale.key("log")]
-            await self.pipe_of(sale).run("stamp_event", keys, [str(sale.epoch), str(sale.revision)])
+            await self._call(self.pipe_of(sale), [sale], "stamp_event", keys, [str(sale.epoch), str(sale.revision)])
 
     # --- Recovery
 
@@ -434,9 +447,8 @@ class Book:
         areas = pack(write_areas(inventory.areas, inventory.allotments))
         if pipe.run_id != run_id or self.pipe_of(sale) is not pipe:
             raise Unavailable("Redis was replaced meanwhile.", retry_after_ms=limits.RETRY_AFTER_MS)
-        finished = await pipe.run(
-            "adopt_finish", [sale.key(name) for name in names], [epoch, revision, inventory.seats, areas]
-        )
+        parts: list[Part] = [epoch, revision, inventory.seats, areas]
+        finished = await self._call(pipe, [sale], "adopt_finish", [sale.key(name) for name in names], parts)
         _expect(finished, b"adopted")
         log.warning(
             "event %s adopted as epoch %s in %.0f ms: %d holds, %d of them claims, %d dropped, %d seats blocked",

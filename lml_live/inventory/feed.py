@@ -1,14 +1,15 @@
-"""Keeps the rooms of a worker at the head of their events' logs: one XREAD a tick for all of them.
+"""Keeps the rooms of a worker at the head of their events' logs: one XREAD a tick for all that are awake.
 
-The feed never trusts silence: once a second, and after every reconnect, it compares each book's stamp with the one it
-knows, because an emptied Redis has nothing more to say.
+Awake is a room of whose log something was said (`inventory.wakes`) or read a moment ago; the first word of it is
+followed at once. The feed never trusts silence: once a second it reads the quiet logs, too. As often, and after every
+reconnect, it compares each book's stamp with the one it knows, because an emptied Redis has nothing more to say.
 """
 
 import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from lml_live.infra.redis import Pipe
 from lml_live.inventory.book import Book
 from lml_live.inventory.records import Entry, Sale, decode_entry, read_entry_id
 from lml_live.inventory.rooms import EntriesMissing, EpochGone, Room, Tick
+from lml_live.inventory.wakes import Wakes
 
 log = logging.getLogger(__name__)
 
@@ -48,15 +50,43 @@ class Feed:
         self._opening: dict[str, asyncio.Task[Room]] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._due: dict[str, float] = {}
+        self._awake: dict[str, float] = {}
+        """Until when each room's log is read every tick."""
+        self._all_awake = 0.0
+        """Until when all are."""
+        self._hears: Callable[[], bool] = lambda: False
         self._used: dict[str, float] = {}
         self._distrusted: dict[str, int] = {}
         """Events whose log could not be read, with the epoch in which that was."""
         self._generation = 0
         self._checked = 0.0
         self._healthy = True
-        self._opened = asyncio.Event()
+        self._stirred = asyncio.Event()
+        """Some room's next tick is earlier than it was."""
         self.busy: Callable[[str], bool] = lambda _event: False
         """Whether somebody watches the room; one that nobody used for a while is closed."""
+
+    def listen_to(self, wakes: Wakes) -> None:
+        """Lets quiet rooms rest until something is said of them, for as long as what is said is heard."""
+        self._hears = lambda: wakes.hearing
+        wakes.heard, wakes.lost = self.wake, self.wake_all
+
+    def wake(self, events: Iterable[str]) -> None:
+        """The logs of these events have something new: rooms that rest are read now, the others are each tick."""
+        now = time.monotonic()
+        for event in events:
+            if event in self._due:
+                if self._rests(event, now):
+                    self._due[event] = 0.0
+                    self._stirred.set()
+                self._awake[event] = now + limits.ROOM_AWAKE_SECONDS
+
+    def _rests(self, event: str, now: float) -> bool:
+        return now >= self._all_awake and now >= self._awake.get(event, 0.0)
+
+    def wake_all(self) -> None:
+        """Nobody knows which logs have something new."""
+        self.wake(list(self._due))
 
     async def room(self, event: str) -> Room:
         """The event's room, opened when first asked for. Raises `NotFound`, `Unavailable`."""
@@ -77,8 +107,8 @@ class Feed:
         room.remember(await self._latest_entries(sale, seq))
         self.rooms[event] = room
         self._locks[event] = asyncio.Lock()
-        self._due[event] = 0.0
-        self._opened.set()
+        self._due[event], self._awake[event] = 0.0, time.monotonic() + limits.ROOM_AWAKE_SECONDS
+        self._stirred.set()
         return room
 
     async def _latest_entries(self, sale: Sale, seq: int) -> list[tuple[int, Entry]]:
@@ -121,26 +151,36 @@ class Feed:
             await self._pause()
 
     async def _pause(self) -> None:
-        """Until a tick of a room or a look at the books, or until a room is opened, whose first tick is due at once."""
-        self._opened.clear()
+        """Until a room's tick or a look at the books, or until a room is opened or wakes, whose tick is due at once."""
+        self._stirred.clear()
         rest = None
         if self.rooms:
             rest = min(limits.BOOK_CHECK_SECONDS, max(0.001, min(self._due.values()) - time.monotonic()))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(rest):
-                await self._opened.wait()
+                await self._stirred.wait()
 
     async def _feed_due(self, now: float) -> bool:
         """Feeds the rooms whose tick it is; whether there were any."""
         due = [event for event, moment in self._due.items() if moment <= now]
+        if not self._hears():
+            self._all_awake = now + limits.ROOM_AWAKE_SECONDS
         for event in due:
-            # Rooms of one tick share its moments, so that one read serves them all: at moments of their own, N idle
-            # rooms were N reads a tick. Under load ticks are left out, never made up for in a burst.
-            tick = self.tick_ms(event) / 1000
-            self._due[event] = (now // tick + 1) * tick
+            self._due[event] = self._next_read(event, now)
         if due:
             await self._feed(due)
         return bool(due)
+
+    def _next_read(self, event: str, now: float) -> float:
+        """When a room's log is to be read next.
+
+        Rooms of one tick share its moments, so that one read serves them all: at moments of their own, N idle rooms
+        were N reads a tick. Under load ticks are left out, never made up for in a burst.
+        """
+        tick = self.tick_ms(event) / 1000
+        if self._rests(event, now):
+            tick = max(tick, limits.QUIET_ROOM_SECONDS)
+        return (now // tick + 1) * tick
 
     async def catch_up(self, event: str) -> None:
         """Reads one room's log now; for a client that has seen more than this worker."""
@@ -201,6 +241,8 @@ class Feed:
                 return
             except EntriesMissing:
                 await self._resynchronise(event, room)
+            if entries:
+                self._keep_awake(event)
             if len(entries) == limits.FEED_ENTRIES_MAX:
                 self._due[event] = 0.0
             news = room.tick() if tick else None
@@ -208,6 +250,14 @@ class Feed:
             self.listener.ticked(event, room, news)
             if news.event_changed:
                 await self.refresh(event)
+
+    def _keep_awake(self, event: str) -> None:
+        """Something was read, perhaps between two ticks: the next one tells it, and more may come."""
+        now = time.monotonic()
+        self._awake[event] = now + limits.ROOM_AWAKE_SECONDS
+        if self._due[event] > (soon := self._next_read(event, now)):
+            self._due[event] = soon
+            self._stirred.set()
 
     async def _begin_anew(self, event: str, room: Room) -> None:
         before = room.sale
@@ -245,6 +295,7 @@ class Feed:
         for event in list(self.rooms):
             if now - self._used[event] > limits.ROOM_IDLE_SECONDS and not self.busy(event):
                 del self.rooms[event], self._locks[event], self._due[event], self._used[event]
+                self._awake.pop(event, None)
         # Where one fails the others are waited for: nothing goes on behind the feed's back.
         done = await asyncio.gather(
             *(_quietly(partial(self._check, event, room)) for event, room in self.rooms.items()), return_exceptions=True

@@ -17,6 +17,7 @@ from lml_live.errors import LmlError, Overloaded, Unavailable
 from lml_live.infra.redis import Pipe, Prepared, ScriptForgotten, Sink, StoreFault
 from lml_live.infra.redis_topology import Topology
 from lml_live.inventory.records import Sale, pack_rules
+from lml_live.inventory.wakes import Wakes
 
 log = logging.getLogger(__name__)
 
@@ -74,9 +75,15 @@ class Together:
     """The acts of all events that wait in this worker: at most `at_once` in a call, `calls_max` calls of an event."""
 
     def __init__(
-        self, redis: Topology, *, at_once: int = limits.ACTS_TOGETHER_MAX, calls_max: int = limits.CALLS_TOGETHER_MAX
+        self,
+        redis: Topology,
+        wakes: Wakes,
+        *,
+        at_once: int = limits.ACTS_TOGETHER_MAX,
+        calls_max: int = limits.CALLS_TOGETHER_MAX,
     ) -> None:
         self.redis = redis
+        self.wakes = wakes
         self.at_once = at_once
         self.calls_max = calls_max
         self.waiting = 0
@@ -188,6 +195,9 @@ class _Queue:
             known = self._calls[script] = pipe.prepare(script, keys, args)
         return known
 
+    def sent(self, pipe: Pipe) -> None:
+        self._together.wakes.tell(self._event, pipe)
+
     def answered(self) -> None:
         self._on_the_way -= 1
         self.send()
@@ -212,6 +222,7 @@ class _Call:
                 self._pipe.load(self._script)
             call = self._queue.prepared(self._pipe, self._acts[0][0], self._script)
             self._pipe.send(call, [act.packed for _, act, _ in self._acts], self)
+            self._queue.sent(self._pipe)
         except LmlError as error:
             self.set_exception(error)
         except Exception as error:  # one call's defect must not end the event's queue in silence (style.md, 14)
