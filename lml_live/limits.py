@@ -253,8 +253,8 @@ WAKE_PAUSE_SECONDS: Final = 0.05
 """Between two messages of a worker, which name all events that it acted upon meanwhile."""
 BOOK_CHECK_SECONDS: Final = 1.0
 ROOM_IDLE_SECONDS: Final = 60.0
-"""A room that nobody watches or asks for is closed after this: until then it is read every tick and checked every
-second, and opening it anew is a matter of milliseconds."""
+"""A room that nobody watches or asks for is closed after this: until then it is read and checked every second, and
+opening it anew is a matter of milliseconds."""
 
 # --- Redis
 REDIS_CALLS_MAX: Final = 10_000

@@ -1,8 +1,8 @@
 """One pipe to Redis or Valkey: the calls of one loop tick go out in one write, answers come back in order.
 
 Why our own: the `redis` client's asyncio connection costs about 46 µs of Python a call, this one 1.5–2 µs
-(performance.md, section 1), and holds are what the product exists for. Answers are read by the library's `hiredis`; of
-`redis` itself sentinels and clusters are asked where things are.
+(performance.md, section 1), and holds are what the product exists for. Answers are read by the library's `hiredis`;
+through `redis` itself sentinels and clusters are asked where things are, and pub/sub is heard.
 
 A pipe is one connection. It reconnects by itself, and each connection has a `generation` and the server's `run_id`:
 whoever keeps facts about the data compares them, because a Redis that came back may have lost or regained anything.

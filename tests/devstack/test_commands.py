@@ -173,12 +173,14 @@ async def test_a_healthy_house_has_no_failures(
     )
     assert failures(findings) == ""
     said = "\n".join(finding.text for finding in findings)
-    for words in ("never evicts", "all migrations are applied", "replica set lml", "agree within"):
+    for words in ("never evicts", "comes back", "all migrations are applied", "replica set lml", "agree within"):
         assert words in said
 
 
 async def test_each_ill_is_named(run_directory: Path, valkey_own: ValkeyFactory, postgres_server: str) -> None:
-    valkey = await valkey_own(maxmemory_policy="allkeys-lru", appendonly="no")
+    valkey = await valkey_own(
+        maxmemory_policy="allkeys-lru", appendonly="no", user="default on nopass ~* +@all resetchannels"
+    )
     findings = await examined(
         run_directory,
         LML_TICK_MS="0",
@@ -195,6 +197,7 @@ async def test_each_ill_is_named(run_directory: Path, valkey_own: ValkeyFactory,
     assert "MongoDB: mongodb://127.0.0.1:1/ does not answer" in failures(findings)
     warnings = "\n".join(finding.text for finding in findings if finding.level == "warn")
     assert "appendonly is off" in warnings
+    assert "what is published on lml:wakes:… does not come back" in warnings
     assert "migrations wait" in warnings
     replica = await valkey_own(replicaof=f"127.0.0.1 {valkey.port}", repl_diskless_sync_delay="0")
     findings = await examined(run_directory, LML_REDIS_URL=replica.url)

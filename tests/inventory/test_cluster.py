@@ -111,6 +111,42 @@ async def test_each_event_lives_on_the_node_that_has_its_slot(
     assert run_ids == [info["run_id"] for info in infos]
 
 
+@pytest.fixture
+async def heard(house: ClusterHouse) -> AsyncIterator[list[str]]:
+    """The events that pub/sub brings, of every node; for `house.book.wakes` has nothing else to tell."""
+    wakes, events = house.book.wakes, list[str]()
+    wakes.heard = events.extend
+    task = asyncio.create_task(wakes.run())
+    await eventually(lambda: wakes.hearing)
+    yield events
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_every_node_wakes_who_watches_its_events(
+    house: ClusterHouse, heard: list[str], fleet: ClusterFleet, pool: postgres.Pool
+) -> None:
+    """Nodes hand on to each other what is published: it comes once all the same."""
+    address = parse_address(fleet.url)
+    assert address is not None
+    far = Cluster(address, SCRIPTS)
+    await far.start()
+    other = ClusterHouse(far, pool)
+    try:
+        events = [await house.open_on(part) for part in (0, 1, 2)]
+        await eventually(lambda: all(heard.count(event) == 2 for event in events))  # by us, and as it comes back
+        house.book.wakes._told.clear()
+        heard.clear()
+        for event in events:
+            held(await other.holds.hold_seats(event, "anna", adults(1), [], key=None))
+        await eventually(lambda: set(heard) == set(events))
+        await asyncio.sleep(0.1)
+        assert sorted(heard) == sorted(events)
+    finally:
+        await other.book.close()
+        await far.close()
+
+
 async def test_the_calls_of_a_tick_are_one_write_a_node(house: ClusterHouse, cluster: Cluster) -> None:
     events = [await house.open_on(part) for part in (0, 1)]
     writes: list[int] = []
@@ -227,7 +263,7 @@ def name_on(part: int) -> str:
 
 
 async def test_a_node_that_dies_stops_its_own_events_only_and_its_replica_goes_on(
-    house: ClusterHouse, feed: Feed, fleet: ClusterFleet, cluster: Cluster
+    house: ClusterHouse, feed: Feed, heard: list[str], fleet: ClusterFleet, cluster: Cluster
 ) -> None:
     """The last one of this module: it ends a node."""
     doomed, other = await house.open_on(2), await house.open_on(0)
@@ -246,4 +282,8 @@ async def test_a_node_that_dies_stops_its_own_events_only_and_its_replica_goes_o
     assert rooms[doomed].states("public")[1] == HELD
     assert (await house.sale(doomed)).run_id == (await ask(fleet.replica, "INFO", "server"))["run_id"]
     assert sorted(await house.records(doomed)) == [anna.hold]
+    await eventually(lambda: house.book.wakes.hearing)
+    heard.clear()
+    house.book.wakes._told.clear()
     held(await house.holds.hold_seats(doomed, "bert", adults(5), [], key=None))
+    await eventually(lambda: heard.count(doomed) == 2)

@@ -20,6 +20,9 @@ from waiting import eventually
 
 from lml_live.devstack.child import LOOPBACK
 from lml_live.devstack.servers import Valkey
+from lml_live.infra.redis import load_scripts
+from lml_live.infra.redis_topology import open_topology
+from lml_live.inventory.wakes import Wakes
 from lml_live.values import AVAILABLE, HELD, SOLD
 
 SERVICE = "hall"
@@ -31,6 +34,8 @@ class Scene:
 
     primary: Valkey
     replica: Valkey
+    url: str
+    """Redis as the server that is not cut off finds it."""
     cut: LiveServer
     whole: LiveServer
 
@@ -55,6 +60,7 @@ class Scene:
         name = f"test_{secrets.token_hex(6)}"
         places = (f"{LOOPBACK}:{self.telephone.port}", ",".join(f"{LOOPBACK}:{one.port}" for one in sentinels))
         urls = [f"redis+sentinel://{place}/{SERVICE}" for place in places]
+        self.url = urls[1]
         self.cut, self.whole = (LiveServer(dsn, mongo_url, name, url) for url in urls)
         await furnish(self.cut)
         await asyncio.gather(*(asyncio.to_thread(server.start) for server in (self.cut, self.whole)))
@@ -115,11 +121,30 @@ async def welcomed_again(line: Line) -> str:
                 return str(message["epoch"])
 
 
-async def test_a_stale_replica_is_promoted_while_the_old_primary_goes_on(scene: Scene, lines: Lines) -> None:
+@pytest.fixture
+async def heard(scene: Scene) -> AsyncIterator[tuple[Wakes, list[str]]]:
+    """What a worker hears by pub/sub that goes where the sentinels say."""
+    topology, events = open_topology(scene.url, load_scripts()), list[str]()
+    await topology.start()
+    wakes = Wakes(topology)
+    wakes.heard = events.extend
+    task = asyncio.create_task(wakes.run())
+    yield wakes, events
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await topology.close()
+
+
+async def test_a_stale_replica_is_promoted_while_the_old_primary_goes_on(
+    scene: Scene, lines: Lines, heard: tuple[Wakes, list[str]]
+) -> None:
+    wakes, events = heard
+    await eventually(lambda: wakes.hearing)
     anna, bert = await lines.greeted(scene.cut), await lines.greeted(scene.whole)
     early = await anna.ask("hold", seats=[0])
     assert early["type"] == "held"
     await bert.hear_seats({0: HELD})
+    await eventually(lambda: scene.whole.event in events)
     assert await ask(scene.primary, "WAIT", 1, 10_000) == 1, "the replica has this one"
 
     scene.gate.cut()
@@ -153,7 +178,11 @@ async def test_a_stale_replica_is_promoted_while_the_old_primary_goes_on(scene: 
     scene.telephone.shut = False
     assert await welcomed_again(anna) == epoch
     await anna.hear_seats({0: HELD, 5: SOLD, 7: AVAILABLE})
+    # Pub/sub goes through the new primary, too.
+    await eventually(lambda: wakes.hearing)
+    events.clear()
     assert (await anna.ask("release", hold=early["hold"]["id"]))["type"] == "released"
     await bert.hear_seats({0: AVAILABLE})
+    await eventually(lambda: scene.whole.event in events)
     async with scene.whole.pool() as pool:
         assert await pool.fetchval("SELECT epoch FROM event WHERE id = $1", scene.whole.event) == int(epoch)
