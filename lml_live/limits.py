@@ -251,6 +251,8 @@ WAKE_AGAIN_SECONDS: Final = 1.0
 """An event that is acted upon all the time is published so often: less than all who were woken stay awake."""
 WAKE_PAUSE_SECONDS: Final = 0.05
 """Between two messages of a worker, which name all events that it acted upon meanwhile."""
+WAKES_KNOWN_MAX: Final = 10_000
+"""Events of which a worker knows that they were told of a moment ago."""
 BOOK_CHECK_SECONDS: Final = 1.0
 ROOM_IDLE_SECONDS: Final = 60.0
 """A room that nobody watches or asks for is closed after this: until then it is read and checked every second, and

@@ -244,6 +244,7 @@ class Pipe:
             retry=Retry(NoBackoff(), 0),
             client_name=self._name,
             decode_responses=True,
+            encoding_errors="replace",
             protocol=2,
         )
 

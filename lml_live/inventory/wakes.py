@@ -66,7 +66,7 @@ class Wakes:
             asyncio.get_running_loop().call_later(max(0.0, pause), self._publish)
 
     def _note(self, event: str, pipe: Pipe, now: float) -> None:
-        if len(self._told) >= limits.EVENTS_TOGETHER_MAX:
+        if len(self._told) >= limits.WAKES_KNOWN_MAX:
             self._told.clear()
         self._told[event] = pipe.generation, now + limits.WAKE_AGAIN_SECONDS
 
@@ -126,18 +126,20 @@ class _Ear:
             try:
                 await self._hear()
             except (RedisError, OSError, TimeoutError, LmlError) as error:
-                self._say(f"is not heard, and its rooms are read each tick: {error}")
+                self._say(logging.WARNING, f"is not heard, and its rooms are read each tick: {error}")
+            except Exception:  # the loop of the worker: nothing may end it (style.md, 14)
+                log.exception("listening to redis %s failed", self._pipe.place)
             finally:
                 if self._generation:
                     self._generation = 0
                     self._wakes.lost()
             await asyncio.sleep(limits.REDIS_RECONNECT_SECONDS_MAX)
 
-    def _say(self, what: str) -> None:
+    def _say(self, level: int, what: str) -> None:
         """Logs what is another than it was."""
         if what != self._was_told:
             self._was_told = what
-            log.info("pub/sub of redis %s %s", self._pipe.place, what)
+            log.log(level, "pub/sub of redis %s %s", self._pipe.place, what)
 
     async def _hear(self) -> None:
         """Takes messages for as long as the pipe's connection is this one. Raises what the client does, `Unavailable`
@@ -156,7 +158,7 @@ class _Ear:
                     continue
                 if not self._generation:
                     self._generation = generation
-                    self._say("is heard")
+                    self._say(logging.INFO, "is heard")
                 self._wakes.take(self._pipe, text.split())
 
     async def _next(self, pubsub: "PubSub", channel: str) -> tuple[str, str]:

@@ -243,6 +243,17 @@ async def test_a_line_that_swallows_everything_is_noticed(
         await gate.close()
 
 
+async def test_what_nobody_of_ours_published_harms_nobody(house: House, watcher: Watcher, other: Worker) -> None:
+    event = await house.open_event()
+    room = await watcher.resting(event)
+    channel = f"lml:wakes:{house.pipe.run_id}"
+    for message in (b"\xff\xfe\x00", b" \n ", b"no-such-event " * 10_000, event.encode() + b" " + b"x" * 100_000):
+        await house.pipe.call("PUBLISH", channel, message)
+    await hold(other, event, 3)
+    await shows(room, 3)
+    assert watcher.wakes.hearing
+
+
 async def test_a_user_who_may_not_subscribe_is_served_all_the_same(
     house: House, other: Worker, valkey_url: str, pool: postgres.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
