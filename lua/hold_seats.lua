@@ -2,6 +2,8 @@
 -- INCLUDE inventory
 -- INCLUDE fairness
 -- INCLUDE holding
+-- SELDOM open_areas allotments_of kept_from count_allotment
+-- SELDOM left_alone size_of answer_of_key cooling_refusal barred_refusal address_judged seats_of taken_of for_sale
 -- KEYS 1 seats, 2 book, 3 deadlines, 4 areas, 5 log
 -- ARGV 1 stamp, 2 rules, 3 hold
 -- RULES 1 log_id, 2 skew_ms, 3 opens_ms, 4 max_seats, 5 max_holds, 6 hold_ms, 7 lifetime_ms, 8 orphan_rule

@@ -61,10 +61,11 @@ class Script(msgspec.Struct, frozen=True):
 def load_script(name: str) -> Script:
     """`lua/{name}.lua`, with what it needs of the files that its `-- INCLUDE` lines name put before it.
 
-    A script's functions are made anew by every call, at some 0.1 µs each: those that it does not need are left out.
+    A script's functions are made anew by every call, at some 0.1 µs each: those that it does not need are left out, and
+    those that a `-- SELDOM` line names are made together when one of them is called.
     """
     body = asset_text("lua", f"{name}.lua")
-    includes = [line.split()[2] for line in body.splitlines() if line.startswith("-- INCLUDE ")]
+    includes = [include for line in _named(body, "INCLUDE") for include in line]
     statements = [
         part for include in includes for part in statements_of(asset_text("lua", "include", f"{include}.lua"))
     ]
@@ -73,8 +74,27 @@ def load_script(name: str) -> Script:
         if needed & _defined(statement):
             needed |= _words(statement)
             kept.append(statement)
-    text = "".join([*reversed(kept), body])
+    kept.reverse()
+    for seldom in _named(body, "SELDOM"):
+        kept, body = _made_when_called(seldom, kept, body)
+    text = "".join([*kept, body])
     return Script(name, text, hashlib.sha1(text.encode()).hexdigest())  # noqa: S324  # Redis names scripts by SHA-1
+
+
+def _named(body: str, word: str) -> list[list[str]]:
+    """The names in each line `-- {word} …` of a script."""
+    return [line.split()[2:] for line in body.splitlines() if line.startswith(f"-- {word} ")]
+
+
+def _made_when_called(seldom: Sequence[str], statements: Sequence[str], body: str) -> tuple[list[str], str]:
+    """The statements and the body of a script, these functions inside one that makes them for whoever calls one."""
+    maker, made = f"make_{seldom[0]}", ", ".join(f"{name} = {name}" for name in seldom)
+    call = re.compile(rf"\b({'|'.join(seldom)})\(")
+    inner = [statement for statement in statements if _defined(statement) & {*seldom}]
+    assert len(inner) == len(seldom), f"not all of {seldom} are there, and needed"
+    *outer, body = (call.sub(rf"{maker}().\1(", part) for part in (*statements, body) if part not in inner)
+    making = f"function {maker}()\n{''.join(inner)}return {{{made}}}\nend\n"
+    return [f"local {maker}\n", *outer, making], body
 
 
 def statements_of(include: str) -> list[str]:
@@ -89,8 +109,8 @@ def statements_of(include: str) -> list[str]:
 
 
 def _defined(statement: str) -> set[str]:
-    """The names that a `local` statement makes."""
-    found = re.search(r"^local (?:function (\w+)|([\w, ]+))", statement, re.MULTILINE)
+    """The names that a statement makes."""
+    found = re.search(r"^(?:local )?(?:function (\w+)|([\w, ]+))", statement, re.MULTILINE)
     assert found is not None
     return set(re.split(r"\W+", (found[1] or found[2]).strip()))
 

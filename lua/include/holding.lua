@@ -175,7 +175,10 @@ local function hold(act, marker, raw, lost, there, now, newer)
     if #full > 0 then return {'full', unpack(full)} end
   end
   local counted
-  if act[16] ~= '' then
+  if act[16] ~= '' and not there and size <= address_seats then
+    -- The first from there: {hold_id, size} as `address_judged` packs it; a hold has at most 50 places.
+    counted = '\146' .. act[6] .. string.char(size)
+  elseif act[16] ~= '' then
     local many
     many, counted = address_judged(KEYS[2], there, act[4], size, address_holds, address_seats, newer)
     if many then return many end

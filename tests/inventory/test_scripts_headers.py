@@ -180,6 +180,21 @@ def test_an_include_is_statements_alone() -> None:
         assert not [line for line in left.splitlines() if line and not line.startswith("--")], path.name
 
 
+def test_what_is_made_when_called_is_called_through_its_maker() -> None:
+    """A name that nobody has made is found out only by the call that needs it."""
+    text = load_script("hold_seats").text
+    seldom = [line.split()[2:] for line in text.splitlines() if line.startswith("-- SELDOM ")]
+    assert seldom
+    for names in seldom:
+        before, made, behind = re.split(
+            rf"^function make_{names[0]}\(\)\n|^return {{{names[0]} = .*}}\nend\n", text, flags=re.M
+        )
+        for name in names:
+            assert f"local function {name}(" in made
+            for part in re.sub(r"--.*", "", before + behind).split(f"{name}(")[:-1]:
+                assert part.endswith(f"make_{names[0]}()."), f"{name} is called past its maker"
+
+
 def test_an_act_that_is_decided_with_others_refuses_first() -> None:
     for function in ("hold(act, marker, raw, lost, there, now, newer)", "release(act, raw, raw_tally)"):
         code = HOLDING.partition(f"\nlocal function {function}")[2].partition("\nend\n")[0]
