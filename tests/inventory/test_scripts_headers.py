@@ -191,7 +191,7 @@ def test_what_is_made_when_called_is_called_through_its_maker() -> None:
         )
         for name in names:
             assert f"local function {name}(" in made
-            for part in re.sub(r"--.*", "", before + behind).split(f"{name}(")[:-1]:
+            for part in re.split(rf"\b{name}\(", re.sub(r"--.*", "", before + behind))[:-1]:
                 assert part.endswith(f"make_{names[0]}()."), f"{name} is called past its maker"
 
 
