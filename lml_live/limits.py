@@ -107,7 +107,7 @@ HOLD_LINES_MAX: Final = 50
 HOLDS_PER_HOLDER_MAX: Final = 10
 EVENTS_PER_CALL_MAX: Final = 20
 """Events that change in one step: the season of a theatre, the home games of a league of twenty. With the next bound
-the largest step is under a millisecond of Redis (reliability.md, D8)."""
+the largest step is under a millisecond of Redis (reliability.md, D8); 1.2 ms where a house has a hundred areas."""
 GROUP_PLACES_MAX: Final = 50
 """Seats and places of all events together in such a step, and of all holds that it ends or moves (D8)."""
 KEYS_PER_HOLD_MAX: Final = 200
@@ -200,7 +200,8 @@ SWEEP_MS_MAX: Final = 10_000
 SWEEP_BATCH: Final = 100
 """Holds looked at in one Lua step at most."""
 SWEEP_WORK_MAX: Final = 150
-"""Places that one such step frees, a hold counting as five: it stays under a millisecond of Redis."""
+"""Places that one such step frees, a hold counting as five: it stays under a millisecond of Redis, or under two where
+every place is in an area of its own, of a hundred."""
 SWEEP_ROUNDS_MAX: Final = 250
 """Batches of one event in one sweep; the other events come before its next."""
 LOOK_SECONDS: Final = 1.0
@@ -275,7 +276,8 @@ REDIS_RECONNECT_SECONDS_MAX: Final = 1.0
 ACTS_TOGETHER_MAX: Final = 64
 """Holds and releases of one event in one script call: about 0.2 ms of Redis. Twice as many save a tenth of that."""
 WORK_TOGETHER_MAX: Final = 256
-"""Seats that they make Redis look at in all, so that a call of scattered seats stays under a millisecond."""
+"""Seats that they make Redis look at in all, so that a call of scattered seats stays near a millisecond: 1.0 ms to hold
+them, 1.2 ms to release them (tests/inventory/test_script_costs.py)."""
 CALLS_TOGETHER_MAX: Final = 2
 """Such calls of one event on the way: while Redis decides one, the next fills. More would only make them smaller."""
 EVENTS_TOGETHER_MAX: Final = 256

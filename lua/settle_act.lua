@@ -13,5 +13,5 @@ if latest[1] == number and latest[2] then
   return {'done', latest[5], latest[2], latest[3], latest[4], server_time_ms(ARGV[2]), latest[6]}
 end
 if latest[1] > number then return {'ahead'} end
-if latest[1] < number then redis.call('HSET', KEYS[1], 'act', cmsgpack.pack({number})) end
+redis.call('HSET', KEYS[1], 'act', cmsgpack.pack({number}))
 return {'nothing'}

@@ -145,9 +145,11 @@ async def test_holds_of_each_event_are_counted_there(
     house: House, season: Season, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "HOLDS_PER_HOLDER_MAX", 1)
-    held(await house.holds.hold_seats(season.events[2], "anna", adults(0), [], key=None))
+    full = season.events[2]
+    hold = held(await house.holds.hold_seats(full, "anna", adults(0), [], key=None)).hold
     refusal = await season.refuses(lambda: season.groups.hold_group("anna", season.wish(1), key=None), "limit_exceeded")
-    assert list(refusal.events) == season.events[2:]
+    assert list(refusal.events) == [full]
+    granted(await season.groups.move_group("anna", {full: hold}, season.wish(1, events=[full]), key=None))
 
 
 async def test_the_orphan_rule_of_each_event_is_asked(house: House, season: Season) -> None:
@@ -197,6 +199,18 @@ async def test_a_retry_finds_the_holds_as_they_are_now(house: House, season: Sea
     house.pass_ms(300_000)
     for event in season.events:
         await house.sweep(event)
+    await season.refuses(lambda: season.groups.hold_group("anna", season.wish(3), key="k"), "hold_expired")
+
+
+async def test_a_retry_finds_what_some_events_have_forgotten(house: House, season: Season) -> None:
+    """Each event forgets its hold by itself: the others answer for it, and nothing is taken again."""
+    holds = await season.hold(3, key="k")
+    house.pass_ms(300_000)
+    for event in season.events:
+        await house.sweep(event)
+    house.pass_ms(600_000 + limits.TOMBSTONE_MS)
+    await house.sweep(season.events[0])
+    assert holds[season.events[0]] not in await house.records(season.events[0])
     await season.refuses(lambda: season.groups.hold_group("anna", season.wish(3), key="k"), "hold_expired")
 
 

@@ -21,6 +21,14 @@ from lml_live.inventory.handing import HandedOver, HandOvers
 HOLD_MS = 300_000
 
 
+async def lose(house: House, event: str, holder: str, *seats: int) -> None:
+    """The holder takes these seats, each for itself, and lets the holds expire."""
+    for seat in seats:
+        await take(house, event, holder, seat)
+    house.pass_ms(HOLD_MS)
+    await house.sweep(event)
+
+
 async def take(house: House, event: str, holder: str, *seats: int, key: str | None = None, **more: Any) -> Changed:
     return held(await house.holds.hold_seats(event, holder, adults(*seats), [], key=key, **more))
 
@@ -92,6 +100,12 @@ async def test_a_repeated_request_over_several_events_answers_nothing_of_the_acc
     for event, handed in zip(events, holds, strict=True):
         held(await house.holds.extend_hold(event, "anna", *handed.holds))
         await house.audit(event)
+    house.pass_ms(HOLD_MS)
+    for event in events:
+        await house.sweep(event)
+    again = await house.groups.hold_group("anon", wishes, key="k")
+    assert isinstance(again, GroupRefusal), again
+    assert again.code == "hold_not_found", "that the account let them expire is the account's"
 
 
 async def test_what_the_account_has_no_room_for_stays(house: House) -> None:
@@ -183,6 +197,89 @@ async def test_a_lost_seat_stays_barred(house: House) -> None:
     await hand(house, event)
     refused(await house.holds.hold_seats(event, "anna", adults(2), [], key=None), "cooling_down")
     await take(house, event, "anna", 3)
+
+
+async def test_a_lost_seat_stays_barred_for_whoever_comes_third(house: House) -> None:
+    """What was lost counts for the second one by then; until it is anybody's again, it is not handed round either."""
+    event = await house.open_event(rehold_seconds=60)
+    await lose(house, event, "anon", 2)
+    await hand(house, event)
+    await hand(house, event, to="cleo")
+    refused(await house.holds.hold_seats(event, "cleo", adults(2), [], key=None), "cooling_down")
+    await take(house, event, "cleo", 3)
+    house.pass_ms(60_000)
+    before = await house.book_fields(event)
+    await hand(house, event, to="dora")
+    assert await house.book_fields(event) == before, "there is nothing left to hand over"
+
+
+async def test_losses_count_where_nothing_else_comes_of_them(house: House) -> None:
+    """No pause yet, and no seat that is barred: they count, and as long as they would have."""
+    event = await house.open_event(expired_holds=2, cooldown_seconds=120)
+    await lose(house, event, "anon", 1)
+    await hand(house, event)
+    await lose(house, event, "anna", 2)
+    refused(await house.holds.hold_seats(event, "anna", adults(3), [], key=None), "cooling_down")
+
+
+async def test_where_losses_do_not_count_they_bring_no_pause(house: House) -> None:
+    event = await house.open_event(expired_holds=0, cooldown_seconds=120, rehold_seconds=60)
+    await lose(house, event, "anon", 1)
+    await hand(house, event)
+    await take(house, event, "anna", 2)
+
+
+@pytest.mark.parametrize(("cooldown_seconds", "pause_ms"), [(120, 240_000), (900, 900_000)])
+async def test_the_pause_is_as_long_as_for_losses_of_ones_own(
+    house: House, cooldown_seconds: int, pause_ms: int
+) -> None:
+    """Doubled with each beyond the budget, up to ten minutes, or the first one where that is longer already."""
+    event = await house.open_event(expired_holds=1, cooldown_seconds=cooldown_seconds)
+    await take(house, event, "anna", 1)
+    await lose(house, event, "anon", 2)
+    await hand(house, event)
+    refusal = refused(await house.holds.hold_seats(event, "anna", adults(3), [], key=None), "cooling_down")
+    assert refusal.retry_after_ms is not None
+    assert 0 <= pause_ms - refusal.retry_after_ms < 10_000
+
+
+async def test_what_is_handed_over_without_counting_forgives_nothing(house: House) -> None:
+    """Its tombstone, which only remembers a barred seat, took a loss of the account's own with it."""
+    event = await house.open_event(expired_holds=2, cooldown_seconds=120, rehold_seconds=60, lifetime_seconds=300)
+    await lose(house, event, "anon", 1)
+    await hand(house, event)
+    await hand(house, event, to="cleo")  # forgotten after 360 s
+    house.pass_ms(50_000)
+    await take(house, event, "cleo", 2)
+    house.pass_ms(25_000)
+    await take(house, event, "cleo", 3)
+    house.pass_ms(HOLD_MS - 25_000)
+    await house.sweep(event)
+    house.pass_ms(15_000)
+    await house.sweep(event)
+    house.pass_ms(10_000)
+    await house.sweep(event)
+    refused(await house.holds.hold_seats(event, "cleo", adults(4), [], key=None), "cooling_down")
+
+
+async def test_a_seat_that_is_not_barred_any_more_is_not_handed_over(house: House) -> None:
+    """It would take the place of one that is, where there are more than the bound."""
+    event = await house.open_event(rehold_seconds=60)
+    await lose(house, event, "anon", 1)
+    house.pass_ms(60_000)
+    await hand(house, event)
+    assert await lost(house, event, "anna") == [1, 0]
+
+
+async def test_no_more_lost_seats_are_handed_over_than_the_bound(house: House) -> None:
+    event = await house.open_event(seats=120, max_seats=50, rehold_seconds=900)
+    for first in (0, 50):
+        await take(house, event, "anon", *range(first, first + 50))
+        await take(house, event, "anna", 100 + first // 50)
+        house.pass_ms(HOLD_MS)
+        await house.sweep(event)
+    await hand(house, event)
+    assert len(await lost(house, event, "anna") or []) == 2 + 2 * limits.BARRED_SEATS_MAX
 
 
 async def test_an_addresss_places_are_counted_whoever_has_them(house: House) -> None:

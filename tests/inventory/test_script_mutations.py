@@ -297,7 +297,7 @@ MUTATIONS: list[tuple[str, str, str, str, Acts, str]] = [
      move_and_die, "I4"),
     ("what is settled as not done is not done", "move_hold", "or overtaken_refusal(found[3], act)", "",
      move_when_it_is_settled, "I4"),
-    ("and it is settled for good", "settle_act", "if latest[1] < number then", "if false then",
+    ("and it is settled for good", "settle_act", "redis.call('HSET', KEYS[1], 'act', cmsgpack.pack({number}))", "",
      move_when_it_is_settled, "I4"),
     ("staff give what is free", "hold_for_customer", TAKEN, "", give_what_others_hold, "I3"),
     ("staff give places that are there", "hold_for_customer", FULL, "", give_what_others_hold, "I5"),

@@ -13,6 +13,7 @@ from inventory_fixtures import (  # noqa: F401
 from inventory_house import House, adults, held, refused
 
 from lml_live import limits
+from lml_live.errors import Unavailable
 from lml_live.inventory import seatmap
 from lml_live.inventory.answers import Changed, Refusal
 from lml_live.inventory.holds import is_staff_hold
@@ -167,6 +168,8 @@ async def test_staff_release_anybodys_hold(house: House, staff: StaffHolds) -> N
     assert (change.hold, record.state, record.reason, record.holder) == (anna.hold, "gone", "staff", "anna")
     assert (await house.states(event))[:2] == [FREE, FREE]
     # Her key is remembered as long as ever: a retry of hers takes nothing.
+    house.pass_ms(limits.TOMBSTONE_MS + 1_000)
+    await house.sweep(event)
     refused(await house.holds.hold_seats(event, "anna", adults(0, 1), [("pit", "adult", 2)], key="k"), "hold_not_found")
     denied(await staff.withdraw_hold(event, anna.hold), "hold_not_found")
     denied(await staff.withdraw_hold(event, "1-none"), "hold_not_found")
@@ -182,6 +185,18 @@ async def test_a_released_customers_hold_leaves_no_tombstone_for_ever(house: Hou
     house.pass_ms(limits.TOMBSTONE_MS + 1_000)
     await house.sweep(event)
     assert await house.records(event) == {}
+
+
+async def test_an_act_is_settled_by_an_inventory_that_is_there(house: House, staff: StaffHolds) -> None:
+    """One that Redis lost knows nothing: that the act was never done is no answer of it."""
+    event = await house.open_event()
+    sale = await house.sale(event)
+    assert await staff.settle_act(event, 1) == (sale.epoch, None)
+    await house.pipe.call("HDEL", sale.key("book"), "stamp")
+    with pytest.raises(Unavailable):
+        await staff.settle_act(event, 2)
+    await house.book.recover(event, wait=True)
+    assert await staff.settle_act(event, 2) == (sale.epoch + 1, None)
 
 
 async def test_what_is_being_paid_for_is_left_alone(house: House, staff: StaffHolds) -> None:
