@@ -98,7 +98,9 @@ def postgres_home(wanted: Path) -> PostgresHome:
     wanted.parent.mkdir(parents=True, exist_ok=True)
     # Where it was moved is kept beside where it should be, so that a deleted data directory takes its database along.
     note = wanted.with_name(f"{wanted.name}.place")
-    data = Path(note.read_text(encoding="utf-8")) if note.exists() else wanted
+    # (A start that was cut off may have left the note empty: then nothing has been made there.)
+    noted = note.read_text(encoding="utf-8") if note.exists() else ""
+    data = Path(noted) if noted else wanted
     account = _owner(data) if data.exists() else None
     account = account or _unprivileged()
     if not _reaches(account, data.parent):
@@ -122,6 +124,8 @@ def _copy_install(account: Account, install: Path) -> Path:
     if not copy.exists():
         _make_open(_SYSTEM_HOME)
         fresh = copy.with_name(f"{copy.name}.{os.getpid()}")
+        # In a container the next start has the process id of the one that was cut off, and finds what it left.
+        shutil.rmtree(fresh, ignore_errors=True)
         shutil.copytree(install, fresh, symlinks=True)
         for path in (fresh, *fresh.rglob("*")):
             if not path.is_symlink():

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
+import asyncpg
 from pymongo import AsyncMongoClient
 from pymongo.errors import PyMongoError
 
 from lml_live import limits
 from lml_live.devstack import binaries
-from lml_live.devstack.child import LOOPBACK, Engine, poll
+from lml_live.devstack.child import LOOPBACK, Engine, end_leftovers, poll
 from lml_live.errors import Unavailable
 
 _UNREADABLE: Final = "Bad file format reading the append only file"
@@ -132,7 +133,6 @@ class Postgres(Engine):
         self.password = password
         self.server_password = server_password
         self.options = options or {}
-        self._fresh = False
 
     @property
     def url(self) -> str:
@@ -180,8 +180,9 @@ class Postgres(Engine):
 
     async def prepare(self) -> None:
         # Made beside its place and renamed, so that a start that is cut off leaves no half cluster behind.
-        self._fresh = not (self.directory / "PG_VERSION").exists()
-        if self._fresh:
+        if not (self.directory / "PG_VERSION").exists():
+            # The `initdb` of a parent that was killed goes on, and deletes its directory where it fails.
+            await end_leftovers(str(self._half), "initdb", signal.SIGTERM)
             await asyncio.to_thread(self._initialise)
         # Sessions of one that was killed end by themselves, a moment later. Until then PostgreSQL refuses to start.
         await poll(lambda: not self._has_orphans(), limits.ENGINE_STOP_SECONDS)
@@ -198,8 +199,13 @@ class Postgres(Engine):
             return False
         return any(segment[:2] == memory and segment[6] != "0" for segment in segments)
 
+    @property
+    def _half(self) -> Path:
+        """Where the cluster is made."""
+        return self.directory.with_name(f"{self.directory.name}.new")
+
     def _initialise(self) -> None:
-        fresh = self.directory.with_name(f"{self.directory.name}.new")
+        fresh = self._half
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(mode=0o700, parents=True)
         words = fresh.with_name(f"{self.directory.name}.pw")
@@ -228,9 +234,19 @@ class Postgres(Engine):
         return len(lines) > 7 and lines[7].strip() == "ready" and lines[0] == str(self.pid)
 
     async def finish(self) -> None:
-        if self._fresh:
+        # Looked at every time: an earlier start may have been cut off between making the cluster and its database.
+        if not await self._has_database():
             await asyncio.to_thread(self._run, "createdb", "-h", LOOPBACK, "-p", str(self.port), "-U", "lml", "lml")
-            self._fresh = False
+
+    async def _has_database(self) -> bool:
+        try:
+            connection = await asyncpg.connect(self.url, timeout=limits.ENGINE_START_SECONDS)
+        except asyncpg.InvalidCatalogNameError:
+            return False
+        except (OSError, asyncpg.PostgresError) as error:
+            raise Unavailable(f"PostgreSQL does not let us in ({error}); {self.log_tail()}") from error
+        await connection.close(timeout=limits.ENGINE_START_SECONDS)
+        return True
 
     def _run(self, program: str, *arguments: str) -> None:
         account = self.home.account

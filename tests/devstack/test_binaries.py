@@ -62,6 +62,24 @@ def test_programs_under_a_closed_folder_are_copied(
     assert binaries.postgres_home(run_directory / "postgres").install == home.install, "copied once"
 
 
+def test_what_a_start_left_that_was_cut_off_is_in_nobodys_way(
+    run_directory: Path, system_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty note named the folder that we are in; half a copy had our process id, as it has in a container."""
+    (run_directory / "postgres.place").touch()
+    install = binaries.postgres_install()
+    stat = (install / "bin" / "postgres").stat()
+    half = system_home / f"postgres-{stat.st_size}-{stat.st_mtime_ns}.{os.getpid()}"
+    (half / "bin").mkdir(parents=True)
+    (half / "bin" / "initdb").touch()
+    really_runs = binaries._runs
+    monkeypatch.setattr(binaries, "_runs", lambda account, place: place != install and really_runs(account, place))
+    home = binaries.postgres_home(run_directory / "postgres")
+    assert (home.data, home.moved) == (run_directory / "postgres", False)
+    assert (home.install / "bin" / "initdb").stat().st_size > 0
+    assert not half.exists()
+
+
 def test_where_nothing_works_it_is_said_why(
     run_directory: Path, system_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -45,8 +45,16 @@ async def set_and_get(url: str) -> bytes | None:
     return found
 
 
-def run_in_background(*command: str) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL)
+def run_in_background(*command: str, user: int | None = None) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, user=user, cwd="/")
+
+
+class Interrupted(Exception):
+    """A start was cut off here."""
+
+
+def interrupted(*_: object) -> None:
+    raise Interrupted
 
 
 @contextlib.asynccontextmanager
@@ -130,6 +138,88 @@ async def test_an_interrupted_first_start_leaves_no_half_cluster(run_directory: 
     async with stopped_at_the_end(postgres):
         await postgres.start()
     assert not half.exists()
+
+
+@pytest.mark.parametrize("cut", ["_spawn", "_wait_until_ready", "finish", "_run"])
+async def test_a_first_start_that_was_cut_off_after_the_cluster_was_made(
+    run_directory: Path, monkeypatch: pytest.MonkeyPatch, cut: str
+) -> None:
+    """The cluster was there and its database was not, and no later start made it: the directory was ruined for good."""
+    known = Postgres._run
+
+    def run(engine: Postgres, program: str, *arguments: str) -> None:
+        if program == "createdb":
+            raise Interrupted
+        known(engine, program, *arguments)
+
+    postgres = Postgres(run_directory / "postgres", options={"fsync": "off"})
+    with monkeypatch.context() as patched:
+        patched.setattr(Postgres, cut, run if cut == "_run" else interrupted)
+        with pytest.raises(Interrupted):
+            await postgres.start()
+    assert (postgres.directory / "PG_VERSION").exists()
+    again = Postgres(run_directory / "postgres", options={"fsync": "off"})
+    async with stopped_at_the_end(postgres, again):
+        await again.start()
+        connection = await asyncpg.connect(again.url)
+        await connection.execute("CREATE TABLE kept (n int)")
+        await connection.close()
+        await again.restart()
+        connection = await asyncpg.connect(again.url)
+        assert await connection.fetchval("SELECT count(*) FROM kept") == 0, "what is there is not made again"
+        await connection.close()
+
+
+async def test_an_initdb_that_outlived_its_start_is_ended_before_another_is_made(
+    run_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of them worked in one directory, and the one that failed would have deleted it under the other."""
+    monkeypatch.setattr("lml_live.limits.ENGINE_STOP_SECONDS", 0.5)
+    postgres = Postgres(run_directory / "postgres", options={"fsync": "off"})
+    half = run_directory / "postgres.new"
+    half.mkdir()
+    account = postgres.account()
+    if account is not None:
+        os.chown(half, account.uid, account.gid)
+    initdb = postgres.home.install / "bin" / "initdb"
+    lost = run_in_background(str(initdb), "-D", str(half), user=account.uid if account else None)
+    try:
+        await eventually((half / "base").exists)
+        psutil.Process(lost.pid).suspend()
+        async with stopped_at_the_end(postgres):
+            await postgres.start()
+            assert lost.poll() is not None
+            connection = await asyncpg.connect(postgres.url)
+            await connection.close()
+    finally:
+        lost.kill()
+        lost.wait()
+
+
+async def test_a_password_that_is_not_postgres_own_is_said_clearly(run_directory: Path) -> None:
+    postgres = Postgres(run_directory / "postgres", options={"fsync": "off"})
+    async with stopped_at_the_end(postgres):
+        await postgres.start()
+    other = Postgres(run_directory / "postgres", options={"fsync": "off"}, password="another")
+    with pytest.raises(Unavailable, match="password authentication failed"):
+        await other.start()
+    assert other.pid is None
+
+
+@pytest.mark.parametrize("cut", ["_spawn", "_wait_until_ready", "finish", "_set_up"])
+async def test_mongo_makes_its_set_at_whichever_start(
+    run_directory: Path, monkeypatch: pytest.MonkeyPatch, cut: str
+) -> None:
+    first, again = (Mongo(run_directory / "mongo", port=child.free_port()) for _ in range(2))
+    with monkeypatch.context() as patched:
+        patched.setattr(Mongo, cut, interrupted)
+        with pytest.raises(Interrupted):
+            await first.start()
+    async with stopped_at_the_end(first, again):
+        await again.start()
+        client: AsyncMongoClient[dict[str, int]] = AsyncMongoClient(again.url)
+        await client.lml.kept.insert_one({"_id": 1})
+        await client.close()
 
 
 async def test_mongo_finds_itself_again_on_another_port(run_directory: Path) -> None:

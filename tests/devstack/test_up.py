@@ -9,6 +9,7 @@ from pathlib import Path
 
 import aiohttp
 import psutil
+import pytest
 from test_workers import STANDIN, gone, who_answers
 from waiting import eventually
 
@@ -125,6 +126,39 @@ async def test_a_start_that_is_interrupted_leaves_nothing(run_directory: Path) -
     assert await lml.end() == 0
     assert "Traceback" not in lml.output
     assert processes_of(run_directory) == []
+
+
+CUT_OFF = {
+    "killed while the cluster is made": ("postgres.new/base", signal.SIGKILL),
+    "killed before the database is made": ("postgres/PG_VERSION", signal.SIGKILL),
+    "interrupted before the database is made": ("postgres/PG_VERSION", signal.SIGINT),
+}
+
+
+@pytest.mark.parametrize(("reached", "how"), CUT_OFF.values(), ids=CUT_OFF)
+async def test_a_first_start_that_was_cut_off_is_finished_by_the_next(
+    run_directory: Path, reached: str, how: signal.Signals
+) -> None:
+    """The cluster had no database, and none was made later: with a traceback, every start failed from then on."""
+    settings = Settings(data_dir=run_directory / "data")
+    first = await Lml.run(run_directory, "-m", "lml_live.cli", "up", LML_WORKERS="1")
+    await eventually((settings.data_dir / reached).exists, READY_SECONDS)
+    first.process.send_signal(how)
+    assert await first.end() == (0 if how == signal.SIGINT else -how), first.output
+    assert "PostgreSQL: answers" not in first.output, "the test came too late"
+    lml = await Lml.run(run_directory, "-m", "lml_live.cli", "up", LML_WORKERS="1")
+    try:
+        await lml.until("Ctrl-C stops it.")
+        async with (
+            aiohttp.ClientSession() as client,
+            client.get(f"http://127.0.0.1:{lml.port}/api/v1/events") as answer,
+        ):
+            assert (await answer.json())["items"], "there is the demonstration"
+    finally:
+        lml.process.send_signal(signal.SIGTERM)
+    assert await lml.end() == 0
+    assert processes_of(run_directory) == []
+    assert not (settings.data_dir / "postgres.pw").exists()
 
 
 async def test_a_port_in_use_is_said_before_anything_is_started(run_directory: Path) -> None:
