@@ -9,6 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, Final
 
 import click
@@ -74,11 +75,17 @@ async def _serve(settings: Settings) -> None:
         prepared = await preparing.prepare(settings, report, demonstration=False)
         # One that the settings name needs no telling.
         login = prepared.admin_login if settings.admin_password is None else None
-        await run_workers(settings, listener, lambda: print_ready(listener, started, login, settings))
+        ready = partial(print_ready, listener, started, login, settings)
+        await run_workers(settings, listener, ready, hang_up_restarts=True)
 
 
-async def run_workers(settings: Settings, listener: socket.socket, on_ready: Callable[[], None]) -> None:
-    """Runs the workers until this task is cancelled; they are stopped before it returns."""
+async def run_workers(
+    settings: Settings, listener: socket.socket, on_ready: Callable[[], None], *, hang_up_restarts: bool
+) -> None:
+    """Runs the workers until this task is cancelled; they are stopped before it returns.
+
+    Where `hang_up_restarts`, SIGHUP replaces them one by one.
+    """
     if settings.caps_exempt:
         report(f"no caps per address for {', '.join(map(str, settings.caps_exempt))}")
     # Who migrates has done so; a worker that was taken over must not find those addresses in its environment.
@@ -96,7 +103,8 @@ async def run_workers(settings: Settings, listener: socket.socket, on_ready: Cal
 
     try:
         await workers.start()
-        loop.add_signal_handler(signal.SIGHUP, restart)
+        if hang_up_restarts:
+            loop.add_signal_handler(signal.SIGHUP, restart)
         on_ready()
         await loop.create_future()
     finally:
@@ -112,7 +120,12 @@ def worker_command(fd: int, alive_fd: int) -> list[str]:
 
 
 def run_until_told(body: Callable[[], Coroutine[Any, Any, None]], *, hang_up_stops: bool) -> None:
-    """Runs until done, or until the first SIGINT or SIGTERM; further ones cannot interrupt the stopping."""
+    """Runs until done, or until the first SIGINT or SIGTERM; further ones cannot interrupt the stopping.
+
+    Where `hang_up_stops`, SIGHUP is one of them, unless who started us, as `nohup` does, had it ignored.
+    """
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        hang_up_stops = False
 
     async def main() -> None:
         task = asyncio.current_task()

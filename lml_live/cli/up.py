@@ -4,6 +4,7 @@ import asyncio
 import importlib
 import secrets
 import time
+from functools import partial
 from pathlib import Path
 
 import click
@@ -25,7 +26,7 @@ def up() -> None:
     """Starts embedded engines and the server on this machine.
 
     The first run makes the databases and loads a demonstration. An engine whose address is set in the environment is
-    used instead of an embedded one. Ctrl-C stops everything.
+    used instead of an embedded one. Ctrl-C stops everything, and so does closing the terminal.
 
     \b
     Examples:
@@ -66,7 +67,8 @@ async def _up(settings: Settings) -> None:
             offering, offered = _offer_login(settings)
             prepared = await preparing.prepare(offering, report)
             login = _keep_login(settings.data_dir, made=offered or prepared.admin_login is not None)
-            await run_workers(settings, listener, lambda: print_ready(listener, started, login, settings))
+            ready = partial(print_ready, listener, started, login, settings)
+            await run_workers(settings, listener, ready, hang_up_restarts=False)
 
 
 def _with_mailbox(settings: Settings, port: int) -> Settings:

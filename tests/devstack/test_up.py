@@ -1,10 +1,16 @@
 """`lml up` and `lml serve` as processes, with real engines and a stand-in for the server."""
 
 import asyncio
+import contextlib
+import fcntl
 import os
+import pty
 import re
 import signal
+import subprocess
 import sys
+import termios
+from collections.abc import Iterator
 from pathlib import Path
 
 import aiohttp
@@ -186,6 +192,87 @@ async def test_serve_uses_given_engines_and_hangup_replaces_workers(run_director
     assert await who_answers(lml.port) != before
     lml.process.terminate()
     assert await lml.end() == 0
+    assert processes_of(run_directory) == []
+
+
+@pytest.fixture
+def hang_up_is_heard() -> Iterator[None]:
+    """What this process ignores, as under `nohup`, its children would ignore as well."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+async def test_hangup_stops_up_with_all_that_it_started(run_directory: Path) -> None:
+    """It replaced the workers, and so `lml up` went on unseen after its terminal had been closed."""
+    lml = await Lml.start(run_directory, "up", LML_WORKERS="2")
+    await lml.until("Ctrl-C stops it.")
+    worker = await who_answers(lml.port)
+    lml.process.send_signal(signal.SIGHUP)
+    assert await lml.end() == 0
+    assert "stopped" in lml.output
+    assert "Traceback" not in lml.output
+    assert (run_directory / f"stopped-{worker}").exists(), "it was told, not killed"
+    assert processes_of(run_directory) == []
+
+
+def up_on_a_terminal(mark: Path, terminal: int) -> "subprocess.Popen[bytes]":
+    """The real `lml up` as a shell would start it in that terminal, which is its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "lml_live.cli", "up"],
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        env={**os.environ, "LML_PORT": "0", "LML_WORKERS": "1", "LML_DATA_DIR": str(mark / "data")},
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )
+
+
+@pytest.mark.usefixtures("hang_up_is_heard")
+async def test_up_stops_when_its_terminal_is_closed(run_directory: Path) -> None:
+    ours, theirs = pty.openpty()
+    process = up_on_a_terminal(run_directory, theirs)
+    os.close(theirs)
+    try:
+        said = b""
+        os.set_blocking(ours, False)
+
+        def ready() -> bool:
+            nonlocal said
+            with contextlib.suppress(BlockingIOError):
+                said += os.read(ours, 65536)
+            return b"Ctrl-C stops it." in said
+
+        await eventually(ready, READY_SECONDS)
+        os.close(ours)
+        assert await asyncio.to_thread(process.wait, READY_SECONDS) == 0, said
+    finally:
+        process.terminate()
+        process.wait()
+    assert processes_of(run_directory) == []
+
+
+def ignores_hangup(pid: int) -> bool:
+    ignored = re.search(r"SigIgn:\s+(\w+)", Path(f"/proc/{pid}/status").read_text())
+    assert ignored is not None
+    return bool(int(ignored[1], 16) & 1 << signal.SIGHUP - 1)
+
+
+async def test_up_that_was_told_to_ignore_hangup_goes_on(run_directory: Path) -> None:
+    """As `nohup lml up &` asks for."""
+    ignoring = (
+        "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN);"
+        "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    )
+    lml = await Lml.run(run_directory, "-c", ignoring, STANDIN, str(run_directory), "up", LML_WORKERS="1")
+    await lml.until("Ctrl-C stops it.")
+    assert ignores_hangup(lml.process.pid)
+    lml.process.send_signal(signal.SIGHUP)
+    worker = await who_answers(lml.port)
+    lml.process.terminate()
+    assert await lml.end() == 0
+    assert (run_directory / f"stopped-{worker}").exists()
     assert processes_of(run_directory) == []
 
 
