@@ -1,4 +1,4 @@
-"""Sales channels over REST: moved and opened by managers, told to clerks (contract, section 2)."""
+"""Sales channels over REST: moved and opened by managers, told to clerks, but of drafts (contract, section 2)."""
 
 from typing import Final
 
@@ -56,8 +56,11 @@ def routes(services: EventServices) -> list[web.RouteDef]:
     allotting, desk = services.allotting, services.desk
 
     async def list_channels(request: web.Request) -> web.Response:
-        await require_staff(request, desk, *CLERKS)
-        return _answer(ChannelList(tuple(await allotting.report(request.match_info["event"])), None))
+        staff = await require_staff(request, desk, *CLERKS)
+        event = await services.catalogue.load_event(request.match_info["event"])
+        if event.state == "draft" and not staff.may("manager"):
+            raise NotFound("A draft is there for managers only.")
+        return _answer(ChannelList(tuple(await allotting.report(event.id)), None))
 
     # Either can be asked twice without harm; but what another manager did in between would be undone.
 

@@ -139,6 +139,7 @@ def staff_calls(counter: Counter, hold: str, holder: str) -> list[tuple[str, str
         ("POST", f"/holds/{hold}/move", {"seats": [counter.seats[8]], "reason": "x"}),
         ("GET", f"/events/{event}/seats?ids={counter.seats[0]}", None),
         ("GET", f"/events/{event}/status-changes", None),
+        ("GET", f"/events/{event}/channels", None),
         ("POST", f"/holds/{hold}/release", {"reason": "x"}),
     ]
 
@@ -183,6 +184,7 @@ async def test_every_post_needs_its_key(counter: Counter) -> None:
 
 
 async def test_drafts_are_there_for_managers_only(counter: Counter) -> None:
+    """Of a draft, clerks could read what its channels have, while all else of it was not there for them."""
     customer = await counter.customer()
     counter.event = await counter.server.new_event(state="draft")
     for method, path, body in staff_calls(counter, "1-none", customer):
