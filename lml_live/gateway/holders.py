@@ -23,6 +23,7 @@ from lml_live.errors import Forbidden, NotFound, Unauthorized
 from lml_live.gateway import wire
 from lml_live.gateway.bodies import Availability, HoldBestBody, HoldBody, HoldChangeBody, NewHolder
 from lml_live.gateway.callers import CLERKS, bearer_token, is_staff_token, require_staff
+from lml_live.gateway.codings import prefers_gzip
 from lml_live.gateway.connection import Doorman, serve_socket
 from lml_live.gateway.desk import Desk, show_areas
 from lml_live.gateway.hold_answers import answer_hold, indexes_of, refused
@@ -302,7 +303,7 @@ def routes(services: HolderServices) -> list[web.RouteDef]:
             # Pages of other houses follow it only where it, too, says that they may.
             headers = {"Location": location, "Cache-Control": "no-store", "Access-Control-Allow-Origin": "*"}
             return web.Response(status=307, headers=headers)
-        zipped = "gzip" in request.headers.get("Accept-Encoding", "").lower()
+        zipped = prefers_gzip(request.headers.getall("Accept-Encoding", ()))
         tag = f"{layout_hash}-gzip" if zipped else layout_hash
         headers = {
             "ETag": f'"{tag}"',

@@ -91,6 +91,21 @@ async def test_a_layouts_bytes_are_for_ever(live_server: LiveServer, http: aioht
         assert (await read(http, path, Accept_Encoding=encoding))[0] == 200
 
 
+ACCEPTED = {"gzip;q=0": None, "*;q=0": None, "gzip;q=0.5, identity": None, "br, GZIP;q=0.1": "gzip", "*": "gzip"}
+
+
+@pytest.mark.parametrize(("accepted", "sent"), ACCEPTED.items())
+async def test_a_layout_is_zipped_for_those_who_would_have_it(
+    live_server: LiveServer, http: aiohttp.ClientSession, accepted: str, sent: str | None
+) -> None:
+    """Whose header had the word in it was sent gzip, also where it said that gzip would not be read."""
+    event = json.loads((await read(http, f"/api/v1/events/{live_server.event}"))[2])
+    path = f"/api/v1/layouts/test-hall/{event['layout']['hash']}"
+    status, headers, raw = await read(http, path, Accept_Encoding=accepted)
+    assert (status, headers.get("Content-Encoding"), headers["Vary"]) == (200, sent, "Accept-Encoding")
+    assert json.loads(gzip.decompress(raw) if sent else raw)["layout_id"] == "test-hall"
+
+
 async def test_a_server_without_a_bucket_has_the_pointer_to_its_newest_layout(
     live_server: LiveServer, http: aiohttp.ClientSession
 ) -> None:
