@@ -228,6 +228,7 @@ async def staffs_acts(clock: Clock) -> None:
     hold, seats, others = "1-s-00", [n * 3 for n in range(50)], [n * 3 + 1 for n in range(50)]
     take = staff.hold_for_customer(event, "anna", hold, adults(*seats), [], over_house=False)
     held(await clock.time("hold_for_customer", take))
+    await clock.time("settle_hold", staff.settle_hold(event, "1-s-01", 1))
     numbered = [ActNote(number, (await house.sale(event)).epoch) for number in (1, 2)]
     move = staff.move_hold(event, hold, adults(*others), [], over_house=False, note=numbered[0])
     await clock.time("move_hold", move)
