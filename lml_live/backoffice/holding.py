@@ -191,13 +191,13 @@ class Holding:
                     await use_up_places(connected, event, outcome.lent, "held", *told)
                 await write_changes(connected, event, "hold", "held", hold, holder, act, taken, places)
         if state == "ended":
-            # A colleague released what was listed as `taking`, before the inventory had it. Nothing of it is the
-            # house's where nothing was asked of the house; and outside its turn, blocks may be half told.
+            # It was released, and this call came when the inventory had forgotten that. Nothing of it is the house's
+            # where nothing was asked of the house; and outside its turn, blocks may be half told.
             kept = await self._kept_back(event, names, hold) if over_house else (set[int](), NO_BLOCKS)
             await inventory.withdraw_hold(event, hold, *kept)
             return _ENDED
         if state is None:
-            # The same request, sent twice, was refused beside this one, and has dropped the row.
+            # Its row was taken away by hand, or from under it: nobody drops that of what was granted.
             raise Unavailable("Please send the request again.", retry_after_ms=limits.RETRY_AFTER_MS)
         return outcome
 
