@@ -251,8 +251,8 @@ WAKE_AGAIN_SECONDS: Final = 1.0
 """An event that is acted upon all the time is published so often: less than all who were woken stay awake."""
 WAKE_PAUSE_SECONDS: Final = 0.05
 """Between two messages of a worker, which name all events that it acted upon meanwhile."""
-WAKES_KNOWN_MAX: Final = 10_000
-"""Events of which a worker knows that they were told of a moment ago."""
+WAKES_NOTED_MAX: Final = 10_000
+"""Events of which a worker knows that they were told of. With fewer than are busy each act would be published."""
 BOOK_CHECK_SECONDS: Final = 1.0
 ROOM_IDLE_SECONDS: Final = 60.0
 """A room that nobody watches or asks for is closed after this: until then it is read and checked every second, and
@@ -645,7 +645,7 @@ assert OUTBOX_LEASE_SECONDS / LEASE_RENEWALS > COMPLETER_SECONDS, "most work end
 assert PACE_PATIENCE_SECONDS <= PAYMENT_WAIT_SECONDS
 assert SETTLE_SECONDS_MIN > CLOCK_SKEW_MS / 1000 + 1, "a second is what Stripe's times are rounded down by"
 assert REDIS_WATCH_SECONDS < REDIS_CALL_SECONDS
-assert WAKE_AGAIN_SECONDS + WAKE_PAUSE_SECONDS < ROOM_AWAKE_SECONDS / 1.5
+assert WAKE_AGAIN_SECONDS + WAKE_PAUSE_SECONDS < ROOM_AWAKE_SECONDS / 1.5, "who was woken sleeps before it is told anew"
 assert HOLD_SEATS_MAX <= WORK_TOGETHER_MAX
 assert LOOK_SECONDS <= HOLD_SECONDS_MIN
 assert LOOK_SECONDS <= MARK_SECONDS_MIN
