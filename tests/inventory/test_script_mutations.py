@@ -292,7 +292,7 @@ MUTATIONS: list[tuple[str, str, str, str, Acts, str]] = [
     (
         "the old places go back",
         "replace_hold",
-        "move_areas(KEYS[3], record[AREAS], 'held', 'available', changed_areas, record[CHANNEL])",
+        "record[AREAS], 'held', 'available', ",
         "",
         replace_plainly,
         "I6",
@@ -321,7 +321,8 @@ MUTATIONS: list[tuple[str, str, str, str, Acts, str]] = [
      give_plainly, "I7"),
     ("a seat is held once, over events", "hold_group", TAKEN, "", hold_in_both_what_others_hold, "I3"),
     ("all events ask before one is done", "hold_group", REFUSED, REFUSED + HALF, hold_in_both_what_others_hold, "I4"),
-    ("what is held is shown, over events", "hold_group", "book.fresh_runs or {}", "{}", hold_in_both, "I7"),
+    ("what is held is shown, over events", "hold_group", "if book.fresh_runs then set", "if false then set",
+     hold_in_both, "I7"),
     ("one key holds once, over events", "hold_group", "if cmsgpack.unpack(book.marker)[2] ~= request_hash", "if false",
      hold_in_both_with_one_key, "I24"),
     ("a hold lives no longer elsewhere", "move_group", "math.min(lifetime, record[LIFETIME])", "lifetime",
