@@ -15,7 +15,7 @@ is published, deployed or sold on it. A state is in no hash: it is held against 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Literal, NoReturn
 
 import msgspec
@@ -442,9 +442,11 @@ class Library:
         Deploying again changes nothing, but what is stored is looked at again. Raises `NotFound`, `Conflict` for a
         draft and for what is retired, `LayoutDamaged`.
         """
-        target = await self._chosen(layout_id, version)
+        return await self._step(await self._chosen(layout_id, version), self._deploy)
+
+    async def _deploy(self, target: LayoutVersion) -> LayoutVersion:
         if target.state == "retired":
-            raise Conflict(f"Version {target.version} of {layout_id} is retired: make a new draft from it.")
+            raise Conflict(f"Version {target.version} of {target.layout_id} is retired: make a new draft from it.")
         await self._hold_against_record(target, "published")
         await self._back_up(target, (await self._load(target))[1], "deploy")
         if target.state == "deployed":
@@ -458,12 +460,27 @@ class Library:
         Retiring again changes nothing. Raises `NotFound`, `Conflict` for a draft, or `LayoutDamaged` where it is not
         what is on record: its hash would be on record from then on.
         """
-        target = await self._chosen(layout_id, version)
+        return await self._step(await self._chosen(layout_id, version), self._retire)
+
+    async def _retire(self, target: LayoutVersion) -> LayoutVersion:
         await self._hold_against_record(target)
         if target.state == "retired":
             return target
         change = {"state": "retired", "retired_ms": self._clock()}
         return await self._advance(target, ("published", "deployed"), change)
+
+    async def _step(
+        self, target: LayoutVersion, take: Callable[[LayoutVersion], Awaitable[LayoutVersion]]
+    ) -> LayoutVersion:
+        """Takes a step; where somebody else was faster with one, once more with what the version is now. If that is
+        what was asked for, it is as if it had been asked for again."""
+        try:
+            return await take(target)
+        except Conflict:
+            now = await self._chosen(target.layout_id, target.version)
+            if now.state == target.state:
+                raise
+            return await take(now)
 
     async def status(self, layout_id: str) -> tuple[LayoutVersion, ...]:
         """All versions of a layout, the oldest first; none where nobody knows it."""
