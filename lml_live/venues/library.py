@@ -138,7 +138,7 @@ class Library:
         checked = await asyncio.to_thread(check_layout, layout)
         known = await self.status(layout.layout_id)
         for existing in known:
-            if existing.fingerprint == checked.fingerprint and version in (None, existing.version):
+            if version in (None, existing.version) and await self._is_stored(existing, checked):
                 return Saved(existing, False, checked.warnings)
         draft = _draft_of(known)
         target = draft.version if draft else await self._next_number(layout.layout_id, known)
@@ -150,6 +150,20 @@ class Library:
             words = f"{layout.layout_id} has a draft already: replace it by PUT, with If-Match."
             raise Refused("precondition_required", words)
         return Saved(await self._store(checked, target, draft), True, checked.warnings)
+
+    async def _is_stored(self, existing: LayoutVersion, checked: Checked) -> bool:
+        """Whether a version has this content: read anew, for what its document says of it anybody may have written
+        there, and on record as such if it is more than a draft there."""
+        if existing.fingerprint != checked.fingerprint:
+            return False
+        past = (await self._on_record(existing.layout_id)).get(existing.version)
+        if past is not None and past.state != "draft" and past.hash != existing.hash:
+            return False
+        try:
+            await self._load(existing)
+        except (LayoutDamaged, Conflict):
+            return False
+        return True
 
     async def _store(self, checked: Checked, target: int, draft: LayoutVersion | None) -> LayoutVersion:
         """Writes a checked layout as the draft `target`, instead of `draft` where there is one."""
@@ -191,12 +205,14 @@ class Library:
         """
         checked = await asyncio.to_thread(check_layout, layout)
         draft = await self.find_draft(checked.layout.layout_id)
-        if draft is not None and draft.hash == expected_hash and draft.fingerprint != checked.fingerprint:
+        stored = draft is not None and await self._is_stored(draft, checked)
+        if draft is not None and draft.hash == expected_hash and not stored:
             # Somebody who is faster may have stored this very content.
             with contextlib.suppress(Conflict):
                 return Saved(await self._store(checked, draft.version, draft), True, checked.warnings)
             draft = await self.find_draft(checked.layout.layout_id)
-        if draft is not None and draft.fingerprint == checked.fingerprint:
+            stored = draft is not None and await self._is_stored(draft, checked)
+        if draft is not None and stored:
             return Saved(draft, False, checked.warnings)
         raise DraftMoved(draft, None if draft is None else await self._difference(draft, checked.layout))
 
