@@ -29,6 +29,10 @@ LAYOUT_DIFF_MAX: Final = 1_000
 KNOWN_LAYOUTS_SECONDS: Final = 5.0
 """Between two looks at which layouts are on record or sold on, where somebody asks for one that MongoDB has not."""
 KNOWN_LAYOUTS_MAX: Final = 100_000
+LAYOUTS_REFUSED_MAX: Final = 1_000
+"""Contents of which a worker remembers that they are not on record."""
+LAYOUTS_TOLD_MAX: Final = 10_000
+"""Versions of which a worker remembers that it has logged what is wrong with them."""
 SCRUB_SECONDS: Final = 30.0
 """Between two stored layouts that are read and hashed again: the largest takes a second of CPU, in a thread. A house of
 a hundred versions is gone through in fifty minutes."""
