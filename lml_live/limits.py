@@ -29,6 +29,10 @@ LAYOUT_DIFF_MAX: Final = 1_000
 KNOWN_LAYOUTS_SECONDS: Final = 5.0
 """Between two looks at which layouts are on record or sold on, where somebody asks for one that MongoDB has not."""
 KNOWN_LAYOUTS_MAX: Final = 100_000
+LAYOUTS_REFUSED_MAX: Final = 1_000
+"""Contents of which a worker remembers that they are not on record."""
+LAYOUTS_TOLD_MAX: Final = 10_000
+"""Versions of which a worker remembers that it has logged what is wrong with them."""
 SCRUB_SECONDS: Final = 30.0
 """Between two stored layouts that are read and hashed again: the largest takes a second of CPU, in a thread. A house of
 a hundred versions is gone through in fifty minutes."""
@@ -105,9 +109,9 @@ HOLD_SEATS_MAX: Final = 50
 """One Lua step looks at every seat of a hold: the basket bounds the step (reliability.md, D8)."""
 HOLD_LINES_MAX: Final = 50
 HOLDS_PER_HOLDER_MAX: Final = 10
-EVENTS_PER_CALL_MAX: Final = 20
+EVENTS_PER_CALL_MAX: Final = 19
 """Events that change in one step: the season of a theatre, the home games of a league of twenty. With the next bound
-the largest step is under a millisecond of Redis (reliability.md, D8); 1.2 ms where a house has a hundred areas."""
+the largest step is under a millisecond of Redis (reliability.md, D8)."""
 GROUP_PLACES_MAX: Final = 50
 """Seats and places of all events together in such a step, and of all holds that it ends or moves (D8)."""
 KEYS_PER_HOLD_MAX: Final = 200
@@ -200,8 +204,7 @@ SWEEP_MS_MAX: Final = 10_000
 SWEEP_BATCH: Final = 100
 """Holds looked at in one Lua step at most."""
 SWEEP_WORK_MAX: Final = 150
-"""Places that one such step frees, a hold counting as five: it stays under a millisecond of Redis, or under two where
-every place is in an area of its own, of a hundred."""
+"""Places that one such step frees, a hold counting as five: it stays under a millisecond of Redis."""
 SWEEP_ROUNDS_MAX: Final = 250
 """Batches of one event in one sweep; the other events come before its next."""
 LOOK_SECONDS: Final = 1.0
@@ -252,8 +255,8 @@ WAKE_AGAIN_SECONDS: Final = 1.0
 """An event that is acted upon all the time is published so often: less than all who were woken stay awake."""
 WAKE_PAUSE_SECONDS: Final = 0.05
 """Between two messages of a worker, which name all events that it acted upon meanwhile."""
-WAKES_KNOWN_MAX: Final = 10_000
-"""Events of which a worker knows that they were told of a moment ago."""
+WAKES_NOTED_MAX: Final = 10_000
+"""Events of which a worker knows that they were told of. With fewer than are busy each act would be published."""
 BOOK_CHECK_SECONDS: Final = 1.0
 ROOM_IDLE_SECONDS: Final = 60.0
 """A room that nobody watches or asks for is closed after this: until then it is read and checked every second, and
@@ -275,9 +278,14 @@ REDIS_RECONNECT_SECONDS_MIN: Final = 0.05
 REDIS_RECONNECT_SECONDS_MAX: Final = 1.0
 ACTS_TOGETHER_MAX: Final = 64
 """Holds and releases of one event in one script call: about 0.2 ms of Redis. Twice as many save a tenth of that."""
-WORK_TOGETHER_MAX: Final = 256
-"""Seats that they make Redis look at in all, so that a call of scattered seats stays near a millisecond: 1.0 ms to hold
-them, 1.2 ms to release them (tests/inventory/test_script_costs.py)."""
+WORK_TOGETHER_MAX: Final = 340
+"""What they make Redis do in all, in seats that it looks at (some 2.5 µs each): a call stays under a millisecond."""
+WORK_OF_ACT: Final = 3
+"""What an act costs whatever it names, in seats."""
+WORK_OF_AREA: Final = 3
+"""What places of an area cost, in seats: it is read and written."""
+WORK_OF_WINDOW: Final = 4
+"""What a seat costs in all where the orphan rule looks at up to fifty seats around it."""
 CALLS_TOGETHER_MAX: Final = 2
 """Such calls of one event on the way: while Redis decides one, the next fills. More would only make them smaller."""
 EVENTS_TOGETHER_MAX: Final = 256
@@ -498,6 +506,8 @@ EVENT_PRICES_MAX: Final = 500
 DEPLOYED_INDEXES_KEPT: Final = 4
 """Indexes at hand for managers' calls; one of 200,000 seats is about 100 MB, a third of it where the seats stand."""
 BLOCK_SEATS_MAX: Final = LAYOUT_SEATS_MAX
+AREAS_BATCH: Final = 50
+"""Areas that one call of staff's changes: half a millisecond of Redis."""
 BLOCK_BATCH: Final = 1_000
 BLOCK_RUNS: Final = 100
 """Seats, and runs of neighbours that they are in, blocked in one transaction and then in one call to the inventory:
@@ -509,6 +519,8 @@ STAFF_ACTS_LOOK_SECONDS: Final = 2.0
 """How often is looked for moves and releases by staff that were begun and not ended."""
 STAFF_ACT_SECONDS: Final = 2.0
 """So long one may take before it is looked into: it waits for the turn of who is only slow."""
+STAFF_NOTE_SECONDS: Final = 30.0
+"""So long a hold for a customer may be noted and not be on record before it is looked into: nobody waits by then."""
 OPEN_BATCH: Final = 5_000
 """Seats that one call to the inventory looks through for those of a channel that opens: well under a millisecond."""
 OPENINGS_LOOK_SECONDS: Final = 1.0
@@ -639,7 +651,7 @@ assert OUTBOX_LEASE_SECONDS / LEASE_RENEWALS > COMPLETER_SECONDS, "most work end
 assert PACE_PATIENCE_SECONDS <= PAYMENT_WAIT_SECONDS
 assert SETTLE_SECONDS_MIN > CLOCK_SKEW_MS / 1000 + 1, "a second is what Stripe's times are rounded down by"
 assert REDIS_WATCH_SECONDS < REDIS_CALL_SECONDS
-assert WAKE_AGAIN_SECONDS + WAKE_PAUSE_SECONDS < ROOM_AWAKE_SECONDS / 1.5
+assert WAKE_AGAIN_SECONDS + WAKE_PAUSE_SECONDS < ROOM_AWAKE_SECONDS / 1.5, "who was woken sleeps before it is told anew"
 assert HOLD_SEATS_MAX <= WORK_TOGETHER_MAX
 assert LOOK_SECONDS <= HOLD_SECONDS_MIN
 assert LOOK_SECONDS <= MARK_SECONDS_MIN

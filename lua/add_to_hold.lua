@@ -45,7 +45,7 @@ end
 -- Nothing below refuses.
 local changed_seats, changed_areas = {}, {}
 set_seats(KEYS[1], runs, HELD, changed_seats)
-move_areas(KEYS[3], areas, 'available', 'held', changed_areas, record[CHANNEL])
+move_areas(KEYS[3], changed_areas, record[CHANNEL], areas, 'available', 'held')
 record[SEATS] = merge_seats(record[SEATS], seats)
 merge_areas(record[AREAS], areas)
 record[REASON] = 'own'

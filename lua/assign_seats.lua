@@ -39,7 +39,7 @@ for i = 1, #areas, 3 do
     full[#full + 1], full[#full + 2] = area, found[1] and taken + found[1] - kept or -1
   else
     set_allotment(KEYS[3], area, allotments, channel, places, 0)
-    note_area(KEYS[3], area, changed_areas)
+    note_areas(KEYS[3], {area}, changed_areas)
   end
 end
 local seq = write_log(KEYS[4], stamp, 'assign', ARGV[2], changed_seats, changed_areas, {})

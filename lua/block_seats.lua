@@ -21,7 +21,7 @@ for i = 1, #areas, 3 do
   if not found[1] or more > 0 and more > left then
     full[#full + 1], full[#full + 2] = area, left
   else
-    move_places(KEYS[3], area, more, 'available', 'blocked', changed_areas)
+    move_areas(KEYS[3], changed_areas, nil, {area, '', more}, 'available', 'blocked')
   end
 end
 local seq = write_log(KEYS[4], stamp, 'block', ARGV[3], changed_seats, changed_areas, {})

@@ -33,7 +33,7 @@ local from = record[STATE] == 'sold' and 'sold' or 'held'
 local tally = tally_of(redis.call('HGET', KEYS[2], 'o:' .. record[HOLDER]))
 tally[1] = tally[1] - size_of(going, going_areas)
 set_seats(KEYS[1], runs_of(going, 2), AVAILABLE, changed_seats)
-move_areas(KEYS[3], going_areas, from, 'available', changed_areas, record[CHANNEL])
+move_areas(KEYS[3], changed_areas, record[CHANNEL], going_areas, from, 'available')
 record[SEATS], record[AREAS] = seats_not_in(record[SEATS], going), left_areas
 record[SEQ] = write_log(KEYS[4], stamp, 'keep', ARGV[5], changed_seats, changed_areas, {{hold_id, record}})
 local packed = cmsgpack.pack(record)

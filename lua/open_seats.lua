@@ -22,7 +22,7 @@ for _, area in ipairs(cmsgpack.unpack(ARGV[6])) do
   for i = 1, #allotments, 3 do
     if allotments[i] == channel and allotments[i + 1] > 0 then
       set_allotment(KEYS[3], area, allotments, channel, 0, 0)
-      note_area(KEYS[3], area, changed_areas)
+      note_areas(KEYS[3], {area}, changed_areas)
       break
     end
   end

@@ -48,8 +48,7 @@ end
 local changed_seats, changed_areas = {}, {}
 set_seats(KEYS[1], runs_of(leaving, 2), AVAILABLE, changed_seats)
 set_seats(KEYS[1], runs_of(fresh, 2), HELD, changed_seats)
-move_areas(KEYS[3], record[AREAS], 'held', 'available', changed_areas, record[CHANNEL])
-move_areas(KEYS[3], areas, 'available', 'held', changed_areas, record[CHANNEL])
+move_areas(KEYS[3], changed_areas, record[CHANNEL], record[AREAS], 'held', 'available', areas, 'available', 'held')
 record[SEATS], record[AREAS], record[REASON] = seats, areas, 'own'
 if digest ~= '' then table.insert(record[DIGESTS], digest) end
 record[SEQ] = write_log(KEYS[4], stamp, 'replace', ARGV[7], changed_seats, changed_areas, {{hold_id, record}})

@@ -15,7 +15,7 @@ if not record or record[STATE] ~= 'checkout' or record[BOOKING] ~= ARGV[4] then 
 local now = server_time_ms(ARGV[2])
 local changed_seats, changed_areas = {}, {}
 set_seats(KEYS[1], runs_of(record[SEATS], 2), SOLD, changed_seats)
-move_areas(KEYS[4], record[AREAS], 'held', 'sold', changed_areas)
+move_areas(KEYS[4], changed_areas, nil, record[AREAS], 'held', 'sold')
 record[STATE], record[REASON] = 'sold', 'booked'
 record[SEQ] = write_log(KEYS[5], stamp, 'sell', ARGV[5], changed_seats, changed_areas, {{hold_id, record}})
 local packed = cmsgpack.pack(record)

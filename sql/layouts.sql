@@ -47,9 +47,9 @@ SET name = excluded.name, category = excluded.category, capacity = excluded.capa
 -- name: steps_of_layouts
 -- The hash on record of each version of a layout, or of all layouts, when it first took each step, and whether its draft
 -- is on record. A step is on record once more where it was asked for again, also after a later one: the first says what
--- the content is, for it never changes. Of drafts the last one says so.
+-- the content is, for it never changes; retiring does so only where there is no other. Of drafts the last one says so.
 SELECT subject_id AS layout_id, (detail ->> 'version')::integer AS version,
-       coalesce((array_agg(detail ->> 'hash' ORDER BY number) FILTER (WHERE action IN (
+       coalesce((array_agg(detail ->> 'hash' ORDER BY action = 'layout.retired', number) FILTER (WHERE action IN (
                      'layout.published', 'layout.deployed', 'layout.retired')))[1],
                 (array_agg(detail ->> 'hash' ORDER BY number DESC))[1]) AS hash,
        (extract(epoch FROM min(at) FILTER (WHERE action = 'layout.published')) * 1000)::bigint AS published_ms,
@@ -63,23 +63,37 @@ WHERE action IN ('layout.published', 'layout.deployed', 'layout.retired',
 GROUP BY 1, 2
 
 -- name: known_layouts
--- Every layout that an event was made on, or a version's first step was taken with: at most so many.
+-- Every layout that an event was made on, or a version's first step was taken with: at most so many. A version that was
+-- retired and no more counts if it is from before there was a record, with no draft of its number or a lower one.
+WITH first_draft AS (
+    SELECT subject_id, min((detail ->> 'version')::integer) AS version
+    FROM audit_record
+    WHERE action IN ('layout.saved', 'layout.imported', 'layout.begun', 'layout.restored')
+      AND detail ->> 'hash' IS NOT NULL
+    GROUP BY 1)
 (SELECT DISTINCT layout_id, layout_hash FROM event)
 UNION ALL
-(SELECT DISTINCT ON (subject_id, detail ->> 'version') subject_id, detail ->> 'hash'
- FROM audit_record
- WHERE action IN ('layout.published', 'layout.deployed', 'layout.retired') AND detail ->> 'hash' IS NOT NULL
- ORDER BY subject_id, detail ->> 'version', number)
+(SELECT DISTINCT ON (subject_id, step.detail ->> 'version') subject_id, step.detail ->> 'hash'
+ FROM audit_record AS step LEFT JOIN first_draft USING (subject_id)
+ WHERE step.action IN ('layout.published', 'layout.deployed', 'layout.retired') AND step.detail ->> 'hash' IS NOT NULL
+   AND (step.action <> 'layout.retired'
+        OR first_draft.version IS NULL OR (step.detail ->> 'version')::integer < first_draft.version)
+ ORDER BY subject_id, step.detail ->> 'version', step.action = 'layout.retired', step.number)
 LIMIT $1
 
 -- name: hashes_of_layout
 -- Every content that is on record of a layout: each draft's, and of each version what its first step was taken with.
-(SELECT detail ->> 'hash' AS hash
- FROM audit_record
- WHERE action IN ('layout.saved', 'layout.imported', 'layout.begun', 'layout.restored') AND subject_id = $1)
+-- Retiring counts as in known_layouts.
+WITH draft AS (
+    SELECT (detail ->> 'version')::integer AS version, detail ->> 'hash' AS hash
+    FROM audit_record
+    WHERE action IN ('layout.saved', 'layout.imported', 'layout.begun', 'layout.restored') AND subject_id = $1)
+SELECT hash FROM draft
 UNION
 (SELECT first.hash
  FROM (SELECT DISTINCT ON (detail ->> 'version') detail ->> 'hash' AS hash
        FROM audit_record
        WHERE action IN ('layout.published', 'layout.deployed', 'layout.retired') AND subject_id = $1
-       ORDER BY detail ->> 'version', number) AS first)
+         AND (action <> 'layout.retired'
+              OR NOT EXISTS (SELECT FROM draft WHERE draft.version <= (detail ->> 'version')::integer))
+       ORDER BY detail ->> 'version', action = 'layout.retired', number) AS first)

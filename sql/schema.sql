@@ -431,6 +431,7 @@ CREATE TABLE staff_hold (
     area_quantities  integer[] NOT NULL,
     created          timestamptz NOT NULL DEFAULT now(),
     channel          smallint,                -- what it was taken through, 0 for none; null until it is held
+    asked            timestamptz NOT NULL DEFAULT now(),  -- when the inventory was last to be asked: the note's number
     CONSTRAINT staff_hold_state_is_known CHECK (state IN (
         'taking',   -- asked of the inventory, whose answer is not on record yet: nobody was told that it is held
         'held',     -- it is the customer's, whatever Redis says
@@ -442,6 +443,8 @@ CREATE TABLE staff_hold (
 );
 -- Only live ones are listed and laid over an inventory.
 CREATE INDEX staff_hold_live ON staff_hold (event_id, created, hold_id) WHERE state <> 'ended';
+-- And only those of which nobody knows are looked after.
+CREATE INDEX staff_hold_taking ON staff_hold (asked) WHERE state = 'taking';
 
 -- A move or release of anybody's hold by staff, noted before the inventory is asked: it leaves what it did in the book under
 -- this number, and whoever has the event's next turn puts it on record, should the worker die (lua/include/acts.lua).

@@ -23,19 +23,38 @@ SELECT epoch FROM event WHERE id = $1;
 SELECT layout_hash FROM event WHERE id = $1;
 
 -- name: begin_hold
--- Notes what is about to be asked of the inventory; a repetition finds the first one's row.
+-- Notes what is about to be asked of the inventory; a repetition finds the first one's row, and is noted in it.
 INSERT INTO staff_hold (hold_id, event_id, holder, customer, reason, staff_id,
                         seat_ids, seat_types, area_ids, area_types, area_quantities)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-ON CONFLICT (hold_id) DO NOTHING;
+ON CONFLICT (hold_id) DO UPDATE SET asked = greatest(now(), staff_hold.asked + interval '1 microsecond')
+WHERE staff_hold.state <> 'ended';
 
 -- name: lock_state
 -- How far a hold is: taking, held or ended.
 SELECT state FROM staff_hold WHERE hold_id = $1 FOR UPDATE;
 
+-- name: lock_note
+-- The same, with the number of its note (when it was last asked for, in microseconds), whether it was asked for before, and
+-- the epoch in which it may be taken: of an event without an inventory the first.
+SELECT h.state, (extract(epoch FROM h.asked) * 1000000)::bigint AS number, h.asked > h.created AS again,
+       greatest(e.epoch, 1) AS epoch
+FROM staff_hold h JOIN event e ON e.id = h.event_id
+WHERE h.hold_id = $1 FOR UPDATE OF h;
+
 -- name: find_taking
--- Who asked for a hold of which nobody knows whether the inventory has granted it, and why.
-SELECT staff_id, reason FROM staff_hold WHERE hold_id = $1 AND state = 'taking';
+-- Who asked for a hold of which nobody knows whether the inventory has granted it, and why; with its note's number.
+SELECT staff_id, reason, (extract(epoch FROM asked) * 1000000)::bigint AS number
+FROM staff_hold WHERE hold_id = $1 AND state = 'taking';
+
+-- name: find_number
+-- The number of the note of a hold that has not ended.
+SELECT (extract(epoch FROM asked) * 1000000)::bigint FROM staff_hold WHERE hold_id = $1 AND state <> 'ended';
+
+-- name: list_taking
+-- Holds of which nobody knows whether the inventory has granted them, last asked for so many seconds ago.
+SELECT event_id, hold_id, staff_id, reason, (extract(epoch FROM asked) * 1000000)::bigint AS number FROM staff_hold
+WHERE state = 'taking' AND asked < now() - make_interval(secs => $1) ORDER BY asked;
 
 -- name: house_seats
 -- Which of these seats the house keeps back.
@@ -46,8 +65,9 @@ SELECT seat_id FROM seat_block WHERE event_id = $1 AND seat_id = ANY ($2::text[]
 UPDATE staff_hold SET state = 'held', channel = $2 WHERE hold_id = $1;
 
 -- name: drop_refused
--- The inventory has refused it: there never was such a hold.
-DELETE FROM staff_hold WHERE hold_id = $1 AND state = 'taking';
+-- The inventory has refused it: there never was such a hold. Where it was asked for again since, that one's answer decides.
+DELETE FROM staff_hold
+WHERE hold_id = $1 AND state = 'taking' AND (extract(epoch FROM asked) * 1000000)::bigint = $2;
 
 -- name: lock_hold
 -- One staff hold that has not ended, for a decision about it.

@@ -12,7 +12,15 @@ from typing import Final
 from msgspec import UNSET, UnsetType
 
 from lml_live import limits, values
-from lml_live.backoffice.blocking import BlockReport, RefusedArea, RefusedSeat, Selection, batches, resolve
+from lml_live.backoffice.blocking import (
+    BlockReport,
+    RefusedArea,
+    RefusedSeat,
+    Selection,
+    area_batches,
+    batches,
+    resolve,
+)
 from lml_live.backoffice.reports import ChannelReport, PlaceCounts, SeatCounts
 from lml_live.backoffice.turns import StaffTurns
 from lml_live.clock import to_ms
@@ -119,11 +127,13 @@ class Allotting:
             return {}
         async with self._turns.take(event_id):
             had = await self._rows.set_places(event_id, areas, channel, staff_id, reason)
-            answer = await self._inventory.assign_seats(event_id, channel.name, (), areas)
-            if answer.refused_areas:
-                before = {area_id: had[area_id] for area_id in answer.refused_areas}
+            refused: dict[str, int] = {}
+            for some in area_batches(areas):
+                refused |= (await self._inventory.assign_seats(event_id, channel.name, (), some)).refused_areas
+            if refused:
+                before = {area_id: had[area_id] for area_id in refused}
                 await self._rows.set_places(event_id, before, channel, staff_id, reason, refused=True)
-        return answer.refused_areas
+        return refused
 
     # --- Opening
 
@@ -139,10 +149,12 @@ class Allotting:
         areas = [area.area_id for area in event.areas]
         inventory = self._inventory.under({event_id: layout.hash})
         try:
-            for first in range(0, max(event.seat_count, 1), limits.OPEN_BATCH):
+            for first in range(0, event.seat_count, limits.OPEN_BATCH):
                 count = min(limits.OPEN_BATCH, event.seat_count - first)
-                some = areas if first == 0 else []
-                await inventory.open_seats(event_id, name, to_ms(opened_at), first, count, some)
+                await inventory.open_seats(event_id, name, to_ms(opened_at), first, count, [])
+            for start in range(0, len(areas), limits.AREAS_BATCH):
+                some, none = areas[start : start + limits.AREAS_BATCH], min(1, event.seat_count)
+                await inventory.open_seats(event_id, name, to_ms(opened_at), 0, none, some)
         except Refused:
             return  # it was told by somebody else, and given seats again since
         await self._rows.finish_opening(event_id, name, opened_at)

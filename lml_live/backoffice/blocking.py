@@ -152,7 +152,7 @@ class Blocking:
             counted = await self._blocks.block_areas(event_id, areas, kind, reason, staff_id, request)
             if not counted.off_sale:
                 return counted.short
-            full = (await self._block(event_id, layout.hash, (), counted.off_sale, kind)).areas
+            full = await self._set_areas(event_id, layout, counted.off_sale, kind)
             if full:
                 withdrawn = {area_id: areas[area_id] for area_id in full}
                 await self._blocks.withdraw_areas(event_id, withdrawn, kind, staff_id, reason, request)
@@ -174,8 +174,17 @@ class Blocking:
             counted = await self._blocks.unblock_areas(event_id, areas, kind, staff_id, reason, request)
             if counted.off_sale:
                 # Nothing of it is refused but where claims have what is still to be blocked: that yields, as in adopt.
-                await self._block(event_id, layout.hash, (), counted.off_sale, kind)
+                await self._set_areas(event_id, layout, counted.off_sale, kind)
         return counted.short
+
+    async def _set_areas(
+        self, event_id: str, layout: LayoutFacts, off_sale: Mapping[str, int], kind: BlockKind
+    ) -> dict[str, int]:
+        """Answers the areas that have not so many places to be blocked, with how many they have."""
+        full: dict[str, int] = {}
+        for some in area_batches(off_sale):
+            full |= (await self._block(event_id, layout.hash, (), some, kind)).areas
+        return full
 
     async def _find(self, event_id: str) -> tuple[Event, LayoutFacts]:
         event = await self._catalogue.load_event(event_id)
@@ -227,6 +236,13 @@ def batches(indexes: Sequence[int]) -> Iterable[Sequence[int]]:
         runs += begins
     if start < len(indexes):
         yield indexes[start:]
+
+
+def area_batches(areas: Mapping[str, int]) -> Iterable[dict[str, int]]:
+    """At most `AREAS_BATCH` areas at a time, with what is said of each."""
+    names = list(areas)
+    for start in range(0, len(names), limits.AREAS_BATCH):
+        yield {name: areas[name] for name in names[start : start + limits.AREAS_BATCH]}
 
 
 def _report(

@@ -8,10 +8,14 @@ A hold for a customer must outlive all that Redis holds, so PostgreSQL has a row
 
 A worker that dies in between leaves a row that is listed as `taking`, and over a house hold a block that Redis lacks.
 The same request finishes it, and so does whoever moves or sells the hold; a release ends it as if it had never been.
+Where nobody comes, the worker that leads ends it: as held where the inventory has it, and as never asked for where not.
+A note is numbered by when it was made: a call that comes after its note was ended is refused by that, or by its epoch.
 Releases and moves are noted first, too, and whoever comes next ends what is left of them (`staff_acts`).
 """
 
-from collections.abc import Callable, Collection, Sequence
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import nullcontext
 from datetime import datetime
 from typing import Final, Literal
@@ -33,15 +37,18 @@ from lml_live.backoffice.hold_rows import (
 )
 from lml_live.backoffice.staff_acts import StaffActs
 from lml_live.backoffice.turns import StaffTurns
-from lml_live.errors import NotFound, Unavailable
+from lml_live.errors import LmlError, NotFound, Unavailable
 from lml_live.infra import postgres
 from lml_live.infra.postgres import Pool
 from lml_live.inventory.answers import Changed, Refusal
 from lml_live.inventory.book import other_layout
-from lml_live.inventory.staff_holds import StaffHolds, Undone
+from lml_live.inventory.records import Record
+from lml_live.inventory.staff_holds import ActNote, StaffHolds, Undone
 from lml_live.inventory.wishes import NO_BLOCKS, AreaBlock, AreaBlocks, AreaWishes, SeatNames
 from lml_live.pricing.blocks import load_area_blocks, use_up_places
 from lml_live.values import new_id
+
+log = logging.getLogger(__name__)
 
 _SQL: Final = postgres.statements("staff_holds")
 
@@ -63,6 +70,13 @@ class CustomerHold(Struct, frozen=True, kw_only=True):
     created: datetime
 
 
+class Noted(Struct, frozen=True):
+    """The note of a hold that is about to be taken; `again`: an earlier call may be under way by the same row."""
+
+    note: ActNote
+    again: bool = False
+
+
 class Holding:
     """The acts of staff on holds."""
 
@@ -74,8 +88,20 @@ class Holding:
         turns.settle = self._acts.settle
 
     async def run(self, leads: Callable[[], bool]) -> None:
-        """Ends moves and releases that workers died over, in the worker that leads, until cancelled."""
-        await self._acts.run(leads, self._turns)
+        """Ends what workers died over and nobody else comes for, in the worker that leads, until cancelled."""
+        looks: tuple[Callable[[], Awaitable[None]], ...] = (
+            lambda: self._acts.end_left(self._turns, limits.STAFF_ACT_SECONDS),
+            lambda: self.end_left(limits.STAFF_NOTE_SECONDS),
+        )
+        while True:
+            await asyncio.sleep(limits.STAFF_ACTS_LOOK_SECONDS)
+            for look in looks if leads() else ():
+                try:
+                    await look()
+                except LmlError as error:
+                    log.debug("what staff began waits: %s", error)
+                except Exception:  # the loop of the worker: nothing may end it (style.md, 14)
+                    log.exception("ending what staff began failed")
 
     async def add_customer(self, staff: str) -> str:
         """A new holder who is a customer of the box office; answers the holder's id."""
@@ -111,41 +137,46 @@ class Holding:
                 columns = columns_of(names.seat_ids, sorted(seats), areas)
                 row = (hold, event, holder, customer, act.reason, act.staff)
                 await connected.execute(_SQL["begin_hold"], *row, *columns)
-                if await connected.fetchval(_SQL["lock_state"], hold) == "ended":
+                found = await connected.fetchrow(_SQL["lock_note"], hold)
+                assert found is not None, "it was noted just now"
+                if found["state"] == "ended":
                     return _ENDED
+                noted = Noted(ActNote(found["number"], found["epoch"]), found["again"])
         if not is_current:
             await self._inventory.read_anew(event)
             raise other_layout()
         # What uses up blocks takes turns with those who block, lest it uses up a block that is newer than its hold.
         async with self._turns.take(event) if over_house else nullcontext():
-            return await self._take(event, names, hold, holder, seats, areas, act, over_house=over_house)
+            return await self._take(event, names, hold, noted, holder, seats, areas, act, over_house=over_house)
 
     async def _take(
         self,
         event: str,
         names: SeatNames,
         hold: str,
+        noted: Noted,
         holder: str,
         seats: SeatTypes,
         areas: AreaWishes,
         act: Act,
         *,
         over_house: bool,
-        epoch: int | None = None,
     ) -> Changed | Refusal:
         """Takes what a row notes as `taking`, where the inventory has not granted it yet, and puts it on record.
 
-        `over_house` in the event's turn only. `epoch` is that of `hold_for_customer`.
+        `over_house` in the event's turn only. Raises `Unavailable`, too, where the note was ended meanwhile.
         """
         house = await area_blocks(self._pool, event, [area for area, _, _ in areas]) if over_house else NO_BLOCKS
         inventory = self._inventory.under({event: names.layout})
         outcome = await inventory.hold_for_customer(
-            event, holder, hold, seats, areas, over_house=over_house, house=house, epoch=epoch
+            event, holder, hold, seats, areas, over_house=over_house, house=house, note=noted.note
         )
+        if isinstance(outcome, Refusal):
+            if noted.again:
+                await self._expect_lost(event, hold, noted.note.number)
+            await self._drop(hold, noted.note.number)
+            return outcome
         async with postgres.transaction(self._pool) as connected:
-            if isinstance(outcome, Refusal):
-                await connected.execute(_SQL["drop_refused"], hold)
-                return outcome
             await expect_epoch(connected, event, outcome.epoch)
             state = await connected.fetchval(_SQL["lock_state"], hold)
             if state == "taking":
@@ -160,13 +191,13 @@ class Holding:
                     await use_up_places(connected, event, outcome.lent, "held", *told)
                 await write_changes(connected, event, "hold", "held", hold, holder, act, taken, places)
         if state == "ended":
-            # A colleague released what was listed as `taking`, before the inventory had it. Nothing of it is the
-            # house's where nothing was asked of the house; and outside its turn, blocks may be half told.
+            # It was released, and this call came when the inventory had forgotten that. Nothing of it is the house's
+            # where nothing was asked of the house; and outside its turn, blocks may be half told.
             kept = await self._kept_back(event, names, hold) if over_house else (set[int](), NO_BLOCKS)
             await inventory.withdraw_hold(event, hold, *kept)
             return _ENDED
         if state is None:
-            # The same request, sent twice, was refused beside this one, and has dropped the row.
+            # Its row was taken away by hand, or from under it: nobody drops that of what was granted.
             raise Unavailable("Please send the request again.", retry_after_ms=limits.RETRY_AFTER_MS)
         return outcome
 
@@ -183,11 +214,55 @@ class Holding:
         async with self._turns.take(event):
             names = await self._inventory.seat_names(event)
             record, epoch = await self._inventory.under({event: names.layout}).find_hold_and_epoch(event, hold)
-            if record is None:
+            if record is not None:
+                await self._put_on_record(event, names, hold, row, record, epoch)
+
+    async def end_left(self, seconds: float) -> None:
+        """Ends the notes of holds that nobody has asked for in so many seconds.
+
+        What the inventory has of them is the customer's from here on; of what it has not nothing is left, and the
+        same request may be sent again: what was still on its way is refused.
+        """
+        async with postgres.connection(self._pool) as connected:
+            rows = await connected.fetch(_SQL["list_taking"], seconds)
+        for row in rows:
+            try:
+                await self._end_note(row["event_id"], row["hold_id"], row)
+            except LmlError as error:
+                log.debug("hold %s is still being taken: %s", row["hold_id"], error)
+
+    async def _end_note(self, event: str, hold: str, row: asyncpg.Record) -> None:
+        """`row` is as it was listed: where the hold was asked for again since, that note is not ended."""
+        async with self._turns.take(event):
+            if await self._find_taking(hold) is None:
                 return
-            # Over a house hold: whether it was asked so is known to nobody any more, and it has what it has.
-            has, act = (record.holder, record.seat_types(), record.area_types()), Act(row["staff_id"], row["reason"])
-            await self._take(event, names, hold, *has, act, over_house=True, epoch=epoch)
+            names = await self._inventory.seat_names(event)
+            inventory = self._inventory.under({event: names.layout})
+            record, epoch = await inventory.settle_hold(event, hold, row["number"])
+            if record is None:
+                await self._drop(hold, row["number"])
+                return
+            await self._put_on_record(event, names, hold, row, record, epoch)
+            log.warning("hold %s was put on record for a worker that died", hold)
+
+    async def _put_on_record(
+        self, event: str, names: SeatNames, hold: str, row: asyncpg.Record, record: Record, epoch: int
+    ) -> None:
+        """Puts on record what the inventory has of a row that is noted as `taking`; in the event's turn."""
+        # Over a house hold: whether it was asked so is known to nobody any more, and it has what it has.
+        has, act = (record.holder, record.seat_types(), record.area_types()), Act(row["staff_id"], row["reason"])
+        await self._take(event, names, hold, Noted(ActNote(row["number"], epoch)), *has, act, over_house=True)
+
+    async def _expect_lost(self, event: str, hold: str, number: int) -> None:
+        """Sees to it that a hold is not taken by notes up to this one; raises `Unavailable` where it was."""
+        record, _ = await self._inventory.settle_hold(event, hold, number)
+        if record is not None and record.state != "sold":  # by then its booking decides
+            raise Unavailable("The hold was made just now.", retry_after_ms=limits.RETRY_AFTER_MS)
+
+    async def _drop(self, hold: str, number: int) -> None:
+        """There never was such a hold, as far as this note of it goes."""
+        async with postgres.connection(self._pool) as connected:
+            await connected.execute(_SQL["drop_refused"], hold, number)
 
     async def move(
         self,
@@ -239,9 +314,13 @@ class Holding:
             if isinstance(outcome, Undone):
                 await self._acts.put_on_record(event, names, begun, outcome)
                 return outcome
-            gone = outcome.code in ("hold_not_found", "hold_expired")
-            if gone and await self._acts.end_lost(event, names, begun, taking=taking):
-                return None
+            if outcome.code in ("hold_not_found", "hold_expired"):
+                async with postgres.connection(self._pool) as connected:
+                    number = await connected.fetchval(_SQL["find_number"], hold)
+                if number is not None:
+                    await self._expect_lost(event, hold, number)
+                if await self._acts.end_lost(event, names, begun, taking=taking):
+                    return None
             await self._acts.drop(begun)
             return outcome
 

@@ -15,8 +15,8 @@ from lml_live.infra import postgres
 from lml_live.infra.postgres import Pool
 from lml_live.venues.assembly import LayoutDamaged
 from lml_live.venues.library import Library
-from lml_live.venues.past import MEND, SAVE_AGAIN, STEP_AGAIN, Past, why_ahead, why_set_back
-from lml_live.venues.stored import LayoutVersion
+from lml_live.venues.past import MEND, SAVE_AGAIN, Past, what_to_do_ahead, why_ahead, why_set_back
+from lml_live.venues.stored import LayoutVersion, State
 
 _SQL: Final = postgres.statements("layouts")
 
@@ -123,5 +123,14 @@ def _find_behind(past: Mapping[int, Past], known: Iterable[LayoutVersion]) -> It
 
 def _find_ahead(past: Mapping[int, Past], known: Iterable[LayoutVersion]) -> Iterator[SetBack]:
     for version in known:
-        if version.state in ("published", "deployed") and (why := why_ahead(version, past, version.state)) is not None:
-            yield SetBack(version.layout_id, version.version, why, STEP_AGAIN)
+        step = _step_wanted(version, past.get(version.version))
+        if step is not None and (why := why_ahead(version, past, step)) is not None:
+            yield SetBack(version.layout_id, version.version, why, what_to_do_ahead(version))
+
+
+def _step_wanted(version: LayoutVersion, past: Past | None) -> State | None:
+    """The step that must be on record of a version. Of one that was retired where no record was there is none, and
+    nothing is done with it; where only its end is on record there must have been more."""
+    if version.state == "retired":
+        return None if past is None or past.retired_ms is None else "published"
+    return None if version.state == "draft" else version.state

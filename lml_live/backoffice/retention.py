@@ -18,6 +18,7 @@ from lml_live.infra import postgres
 from lml_live.infra.postgres import Pool
 from lml_live.venues.backups import Backups, Thinned
 from lml_live.venues.library import Library
+from lml_live.venues.past import was_published
 from lml_live.venues.retention import Policy
 
 log = logging.getLogger(__name__)
@@ -84,7 +85,7 @@ class Retention:
         others those that are live there; and what events are sold on."""
         versions = await self._library.status(layout_id)
         record = await LayoutRecord(self._pool).of_layout(layout_id)
-        steps = [past for past in record.values() if past.state != "draft"]
+        steps = [past for past in record.values() if was_published(past, record)]
         async with postgres.connection(self._pool) as connected:
             sold = {row["layout_hash"] for row in await connected.fetch(_SQL["layouts_of_events"])}
         latest = max((past.version for past in steps), default=None)

@@ -10,9 +10,8 @@ that it does not know is settled as not done, which the inventory then refuses t
 such a turn where nobody else comes.
 """
 
-import asyncio
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -135,19 +134,6 @@ class StaffActs:
             await self._inventory.seat_names(event)  # raises where it could not be built
             log.error("event %s: its inventory knows acts of staff that PostgreSQL has lost: %s", event, RESTORED)
             await self._inventory.distrust(event)
-
-    async def run(self, leads: Callable[[], bool], turns: StaffTurns) -> None:
-        """Ends what nobody else comes for, in the worker that leads, until cancelled."""
-        while True:
-            await asyncio.sleep(limits.STAFF_ACTS_LOOK_SECONDS)
-            if not leads():
-                continue
-            try:
-                await self.end_left(turns, limits.STAFF_ACT_SECONDS)
-            except LmlError as error:
-                log.debug("acts of staff wait: %s", error)
-            except Exception:  # the loop of the worker: nothing may end it (style.md, 14)
-                log.exception("ending acts of staff failed")
 
     async def end_left(self, turns: StaffTurns, seconds: float) -> None:
         """Takes a turn of every event that has acts begun so many seconds ago, and forgets what is long done."""

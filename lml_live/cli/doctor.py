@@ -37,8 +37,10 @@ from lml_live.venues.self_check import check_immutability, check_rules
 from lml_live.venues.stored import RIGHTS
 
 _OPEN_FILES_MIN: Final = 10_240
-_PUBSUB_TRIES: Final = 100
 """A worker needs one for each client; below this ten thousand clients on one worker do not fit."""
+
+_PUBSUB_TRIES: Final = 100
+"""Looks, 10 ms apart, for what was published to come back."""
 
 _MONGO_WAIT_MS: Final = 3_000
 

@@ -29,6 +29,8 @@ from lml_live.infra.acting import act_as
 from lml_live.inventory.answers import Changed, Refusal
 
 Identify = Callable[[str], Awaitable[Visitor | None]]
+_Named = wire.StaffHoldRequest | wire.Sell | wire.BlockRequest
+"""What may bear a key."""
 
 
 class StaffRequests:
@@ -91,8 +93,11 @@ class StaffRequests:
             case _:
                 return await self._change_hold(desk, staff.staff, request)
 
-    async def _named(self, desk: Desk, staff: str, request: wire.StaffHoldRequest | wire.Sell) -> str:
-        """What names a request and its repetitions: every step of it bears being repeated by that, as over REST."""
+    async def _named(self, desk: Desk, staff: str, request: _Named) -> str:
+        """What names a request and its repetitions: every step of it bears being repeated by that, as over REST.
+
+        Raises `Refused` where its key was another request's.
+        """
         event = desk.event.id
         if request.key is not None:
             asked = msgspec.json.encode((replace(request, id=0), _words(desk, request)), order="deterministic")
@@ -162,12 +167,10 @@ class StaffRequests:
     async def _change_blocks(
         self, desk: Desk, staff: str, request: wire.BlockRequest
     ) -> wire.Blocked | wire.Unblocked | Refusal:
-        event, wanted = desk.event.id, _select(desk, request)
+        event, named = desk.event.id, await self._named(desk, staff, request)
+        wanted = _select(desk, request)
         if isinstance(wanted, Refusal):
             return wanted
-        named = None
-        if request.key is not None:
-            named = _name(staff, event, type(request).__name__, _words(desk, request), request.key)
         if isinstance(request, wire.Block):
             report = await self._blocking.block(event, wanted, request.kind, request.reason, staff, request=named)
             return wire.Blocked(**_told(desk, request, report))
@@ -184,7 +187,7 @@ class StaffRequests:
         return wire.Assigned(**_told(desk, request, report))
 
 
-def _words(desk: Desk, request: wire.StaffHoldRequest | wire.Sell | wire.BlockRequest) -> str:
+def _words(desk: Desk, request: _Named) -> str:
     """The layout by which a request names seats: on another one, the same indexes are another request."""
     return "" if isinstance(request, wire.ReleaseAnyHold) or not request.seats else desk.layout.hash
 

@@ -245,7 +245,8 @@ BlockedPlaces = Annotated[
 class Block(Struct, frozen=True, omit_defaults=True, kw_only=True, tag="block"):
     """For managers: take seats and places off sale. Not all or nothing; answered by `blocked`.
 
-    Places are counted once for each `key` of one member of staff; without one, each time that it is sent.
+    Places are counted once for each `key`, which is that of one request of one member of staff; without one, each time
+    that it is sent.
     """
 
     id: RequestId

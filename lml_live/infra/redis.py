@@ -261,6 +261,8 @@ class Pipe:
             password=options.get("password"),
             ssl=bool(options.get("secure")),
             socket_connect_timeout=limits.REDIS_CONNECT_SECONDS,
+            # None, and a timeout around each call: it is kept by `asyncio.wait_for`, which may swallow a cancellation.
+            socket_timeout=None,
             retry=Retry(NoBackoff(), 0),
             client_name=self._name,
             decode_responses=True,

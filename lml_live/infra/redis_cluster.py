@@ -75,6 +75,8 @@ class Cluster:
         self._lookout: asyncio.Task[None] | None = None
         self._asked_to = asyncio.Event()
         self._closing: set[asyncio.Task[None]] = set()
+        self._is_closing = False
+        """The library may swallow a cancellation (`asyncio.wait_for`): then this ends the lookout."""
 
     @property
     def generation(self) -> int:
@@ -89,6 +91,7 @@ class Cluster:
         self._lookout = asyncio.create_task(self._keep_looking(), name="redis cluster")
 
     async def close(self) -> None:
+        self._is_closing = True
         if self._lookout is not None:
             self._lookout.cancel()
             await asyncio.gather(self._lookout, return_exceptions=True)
@@ -125,7 +128,7 @@ class Cluster:
         self._asked_to.set()
 
     async def _keep_looking(self) -> None:
-        while True:
+        while not self._is_closing:
             try:
                 async with asyncio.timeout(limits.REDIS_LOOK_SECONDS):
                     await self._asked_to.wait()

@@ -65,6 +65,8 @@ class WatchedPipe(Pipe):
         self._address = address
         self._at: Place | None = None
         self._watchers: list[asyncio.Task[None]] = []
+        self._is_closing = False
+        """The library may swallow a cancellation (`asyncio.wait_for`): then this ends the watchers."""
 
     async def start(self) -> None:
         await super().start()
@@ -75,6 +77,7 @@ class WatchedPipe(Pipe):
         ]
 
     async def close(self) -> None:
+        self._is_closing = True
         for task in self._watchers:
             task.cancel()
         await asyncio.gather(*self._watchers, return_exceptions=True)
@@ -121,14 +124,14 @@ class WatchedPipe(Pipe):
             return None
 
     async def _look_now_and_then(self) -> None:
-        while True:
+        while not self._is_closing:
             await asyncio.sleep(limits.REDIS_LOOK_SECONDS)
             if self.connected:
                 self._compare(await self._ask())
 
     async def _hear(self, place: Place) -> None:
         """Listens for `+switch-master` until cancelled."""
-        while True:
+        while not self._is_closing:
             with contextlib.suppress(RedisError, OSError, TimeoutError):
                 async with (
                     client_of(place, self._address.sentinel_login) as client,
@@ -136,7 +139,7 @@ class WatchedPipe(Pipe):
                 ):
                     await heard.subscribe("+switch-master")
                     self._compare(await self._ask())  # it may have moved while nobody listened
-                    while True:
+                    while not self._is_closing:
                         message = await heard.get_message(timeout=limits.REDIS_LOOK_SECONDS)
                         if message is not None and str(message["data"]).split()[0] == self._address.service:
                             self._compare(await self._ask())

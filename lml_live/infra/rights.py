@@ -107,7 +107,10 @@ RIGHTS: Final[Mapping[str, frozenset[str]]] = {
     "area_block_request": _may("SELECT", "INSERT", "DELETE"),
     "customer": _ADD,
     "staff_hold": _may(
-        "SELECT", "INSERT", "DELETE", update="state channel seat_ids seat_types area_ids area_types area_quantities"
+        "SELECT",
+        "INSERT",
+        "DELETE",
+        update="state channel asked seat_ids seat_types area_ids area_types area_quantities",
     ),
     "staff_act": _may("SELECT", "INSERT", "DELETE", update="state"),
     # Who may come in.

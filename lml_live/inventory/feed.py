@@ -79,7 +79,11 @@ class Feed:
                 if self._rests(event, now):
                     self._due[event] = 0.0
                     self._stirred.set()
-                self._awake[event] = now + limits.ROOM_AWAKE_SECONDS
+                self._stay_awake(event, now)
+
+    def _stay_awake(self, event: str, now: float) -> None:
+        """For a tick at least: who is told every five seconds is not told at once of what comes after two."""
+        self._awake[event] = now + max(limits.ROOM_AWAKE_SECONDS, self.tick_ms(event) / 1000)
 
     def _rests(self, event: str, now: float) -> bool:
         return now >= self._all_awake and now >= self._awake.get(event, 0.0)
@@ -107,7 +111,8 @@ class Feed:
         room.remember(await self._latest_entries(sale, seq))
         self.rooms[event] = room
         self._locks[event] = asyncio.Lock()
-        self._due[event], self._awake[event] = 0.0, time.monotonic() + limits.ROOM_AWAKE_SECONDS
+        self._due[event] = 0.0
+        self._stay_awake(event, time.monotonic())
         self._stirred.set()
         return room
 
@@ -241,10 +246,10 @@ class Feed:
                 return
             except EntriesMissing:
                 await self._resynchronise(event, room)
-            if entries:
+            if entries and self.rooms.get(event) is room:  # else it was closed meanwhile
                 self._keep_awake(event)
-            if len(entries) == limits.FEED_ENTRIES_MAX:
-                self._due[event] = 0.0
+                if len(entries) == limits.FEED_ENTRIES_MAX:
+                    self._due[event] = 0.0
             news = room.tick() if tick else None
         if news is not None:
             self.listener.ticked(event, room, news)
@@ -254,7 +259,7 @@ class Feed:
     def _keep_awake(self, event: str) -> None:
         """Something was read, perhaps between two ticks: the next one tells it, and more may come."""
         now = time.monotonic()
-        self._awake[event] = now + limits.ROOM_AWAKE_SECONDS
+        self._stay_awake(event, now)
         if self._due[event] > (soon := self._next_read(event, now)):
             self._due[event] = soon
             self._stirred.set()

@@ -173,8 +173,8 @@ class Holds(OfBook):
         _, around = orphan_args(sale, seats, windows)
         begun = pack_new_record(holder, rising, areas, digest, channel)
         packed = pack_hold(holder, hold, digest, marker, origin, rising, areas, channel, address, begun, around)
-        # The orphan rule looks at up to fifty seats around each, at a fraction of what reading and taking one costs.
-        work = len(seats) if sale.orphan_rule == "off" else 8 * len(seats)
+        work = len(seats) * (1 if sale.orphan_rule == "off" else limits.WORK_OF_WINDOW)
+        work += limits.WORK_OF_AREA * len(areas)
         return Act("hold_seats", hold, work, packed, begun)
 
     async def add_to_hold(
@@ -475,7 +475,10 @@ class Holds(OfBook):
 
 def _release_act(sale: Sale, holder: str, hold: str, seats: Sequence[int], areas: AreaWishes, origin: str) -> Act:
     packed = pack_release(holder, hold, origin, sorted(seats), areas)
-    return Act("release_hold", hold, len(seats) or sale.max_seats, packed)
+    # Of a whole hold Redis alone knows what is in it.
+    whole = sale.max_seats + limits.WORK_OF_AREA * min(sale.max_seats, len(sale.areas))
+    work = len(seats) + limits.WORK_OF_AREA * len(areas)
+    return Act("release_hold", hold, work or whole, packed)
 
 
 def expect_open(sale: Sale) -> None:

@@ -83,32 +83,33 @@ class StaffHolds(OfBook):
         *,
         over_house: bool,
         house: AreaBlocks = NO_BLOCKS,
-        epoch: int | None = None,
+        note: ActNote = _NO_NOTE,
     ) -> Taken | Refusal:
         """Takes all that is named until it is released, or nothing; `over_house` seats of a house hold, too.
 
         Places are taken from those for sale, and what is missing from the `house`: what PostgreSQL has as blocked of
         their areas, which is not to change until it says that they are the hold's (docs/decisions/030). The sale's
         hours, its pause and the event's seats per holder do not bind staff: a hold's own bounds do. Killed seats are
-        `seat_taken`. A hold of this id that is there already is answered as it is. With an `epoch`, raises
-        `Unavailable` where the inventory was built anew since.
+        `seat_taken`. A hold of this id that is there already is answered as it is. Raises `Unavailable`, too, where
+        its `note`, numbered by the time at which it was made, is settled as not taken, or its epoch is over.
         """
 
         def args(sale: Sale) -> Sequence[Part]:
-            if epoch is not None:
-                _expect_epoch(sale, epoch)
+            _expect_noted(sale, note)
             if sale.state == "closed":  # its holds were given back, and there are no new ones
                 raise Refused("sale_closed", "The sale is over.")
             return [
                 *(self._book.skew_ms, holder, hold, "", limits.HOLD_SEATS_MAX, limits.HOLDS_PER_HOLDER_MAX),
                 *(limits.UNTIL_RELEASED_MS, _also(over_house), pack_seats(seats), pack_areas(areas)),
-                *(sale.channel(BOX_OFFICE), pack_blocks(house)),
+                *(sale.channel(BOX_OFFICE), pack_blocks(house), note.number),
             ]
 
         try:
             sale, answer = await self._book.run(event, "hold_for_customer", _SEATS_BOOK_DEADLINES_AREAS_LOG, args)
         except Refused as refused:
             return Refusal(refused.code, refused.message)
+        if answer[0] == b"overtaken":
+            raise overtaken()
         return _taken(sale, answer, hold)
 
     async def move_hold(
@@ -187,6 +188,14 @@ class StaffHolds(OfBook):
                 then, now = decode_record(before), decode_record(after) if after else None
                 return sale.epoch, Undone(hold.decode(), then, now, sale.epoch, int(seq), int(now_ms), _lent(lent))
         return sale.epoch, None
+
+    async def settle_hold(self, event: str, hold: str, number: int) -> tuple[Record | None, int]:
+        """What was taken by a note of this number; None where nothing was, and from here on never will be.
+
+        Nor will it by an older note, of whatever hold. Answers the epoch that this is so in, too.
+        """
+        sale, answer = await self._book.run(event, "settle_hold", ("book",), lambda _: [hold, number])
+        return (decode_record(answer[1]) if answer[0] == b"found" else None), sale.epoch
 
     # --- Sold at once
 

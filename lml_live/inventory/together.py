@@ -170,7 +170,7 @@ class _Queue:
         rules, taken = waiting[0][0], list[_Waiting]()
         while waiting and len(known) < together.at_once:
             first = sale, act, sink = waiting[0]
-            work += act.work
+            work += limits.WORK_OF_ACT + act.work
             if sale is not rules or act.hold in known or (known and work > limits.WORK_TOGETHER_MAX):
                 break
             known.add(act.hold)

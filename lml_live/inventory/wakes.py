@@ -4,8 +4,9 @@ Who acts on an event publishes its id with the act, on a channel of the node tha
 once, a busy one every `limits.WAKE_AGAIN_SECONDS`: whoever was woken reads its log each tick for longer than that, so
 the acts between need no message (docs/decisions/040-pub-sub-wakes.md).
 
-A message may be lost, and silence is no proof of anything: a worker knows that it hears a node by messages of its own
-that come back, and quiet logs are read every `limits.QUIET_ROOM_SECONDS` nevertheless (`inventory.feed`).
+A message may be lost, and silence is no proof of anything: a worker knows that it hears a node by messages that come,
+and sends one itself where none does. Quiet logs are read every `limits.QUIET_ROOM_SECONDS` nevertheless
+(`inventory.feed`).
 """
 
 import asyncio
@@ -39,8 +40,8 @@ class Wakes:
         """Told the ids of events whose logs have something new: acts of this worker, and of all others."""
         self.lost: Callable[[], None] = lambda: None
         """Told that a node is heard no more: what was said meanwhile is not known."""
-        self._told: dict[str, tuple[int, float]] = {}
-        """By event, until when it need not be told of again, and through which connection it was."""
+        self._told: dict[str, tuple[Pipe, int, float]] = {}
+        """By event, through which connection of which node it was told, and until when it need not be again."""
         self._news: dict[Pipe, set[str]] = {}
         self._published = 0.0
         self._is_due = False
@@ -55,7 +56,7 @@ class Wakes:
         """An act on an event is being sent: wakes who watches it, unless they are awake. Raises nothing."""
         now = time.monotonic()
         told = self._told.get(event)
-        if told is not None and now < told[1] and told[0] == pipe.generation:
+        if told is not None and told[:2] == (pipe, pipe.generation) and now < told[2]:
             return
         self._note(event, pipe, now)
         self._news.setdefault(pipe, set()).add(event)
@@ -66,9 +67,9 @@ class Wakes:
             asyncio.get_running_loop().call_later(max(0.0, pause), self._publish)
 
     def _note(self, event: str, pipe: Pipe, now: float) -> None:
-        if len(self._told) >= limits.WAKES_KNOWN_MAX:
+        if len(self._told) >= limits.WAKES_NOTED_MAX:
             self._told.clear()
-        self._told[event] = pipe.generation, now + limits.WAKE_AGAIN_SECONDS
+        self._told[event] = pipe, pipe.generation, now + limits.WAKE_AGAIN_SECONDS
 
     def _publish(self) -> None:
         self._is_due, self._published = False, time.monotonic()
@@ -108,6 +109,8 @@ class _Ear:
         self._generation = 0
         """The pipe's connection beside which this node is heard; 0 while it is not."""
         self._was_told = ""
+        self._is_closing = False
+        """What is awaited may swallow a cancellation: then this ends the task."""
         self._task = asyncio.create_task(self._listen(), name=f"redis pub/sub {pipe.place}")
 
     @property
@@ -115,6 +118,7 @@ class _Ear:
         return self._generation == self._pipe.generation and self._pipe.connected
 
     async def close(self) -> None:
+        self._is_closing = True
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
@@ -122,7 +126,7 @@ class _Ear:
         # Here and not above: the client takes a tenth of a second, and not every command listens.
         from redis.exceptions import RedisError
 
-        while True:
+        while not self._is_closing:
             try:
                 await self._hear()
             except (RedisError, OSError, TimeoutError, LmlError) as error:
@@ -130,10 +134,13 @@ class _Ear:
             except Exception:  # the loop of the worker: nothing may end it (style.md, 14)
                 log.exception("listening to redis %s failed", self._pipe.place)
             finally:
-                if self._generation:
-                    self._generation = 0
-                    self._wakes.lost()
+                self._deafen()
             await asyncio.sleep(limits.REDIS_RECONNECT_SECONDS_MAX)
+
+    def _deafen(self) -> None:
+        if self._generation:
+            self._generation = 0
+            self._wakes.lost()
 
     def _say(self, level: int, what: str) -> None:
         """Logs what is another than it was."""
@@ -143,17 +150,18 @@ class _Ear:
 
     async def _hear(self) -> None:
         """Takes messages for as long as the pipe's connection is this one. Raises what the client does, `Unavailable`
-        while the pipe has none, and `TimeoutError` where a message of ours did not come back."""
+        while the pipe has none, and `TimeoutError` where not even a message of ours came."""
         generation, channel = self._pipe.generation, _channel_of(self._pipe)
         if not self._pipe.connected:
             raise Unavailable("Redis cannot be reached.")
         async with self._pipe.client() as client, client.pubsub() as pubsub:
-            await pubsub.subscribe(channel)
-            while self._pipe.generation == generation:
+            async with asyncio.timeout(limits.REDIS_CONNECT_SECONDS):
+                await pubsub.subscribe(channel)
+            while self._pipe.generation == generation and not self._is_closing:
                 kind, text = await self._next(pubsub, channel)
                 if kind != "message":
                     # Subscribed, perhaps anew: only what comes back shows that nothing else is between.
-                    self._generation = 0
+                    self._deafen()
                     self._pipe.publish(channel, "")
                     continue
                 if not self._generation:
@@ -164,7 +172,9 @@ class _Ear:
     async def _next(self, pubsub: "PubSub", channel: str) -> tuple[str, str]:
         """The next message's kind and text; where there is none for long, we say something ourselves, once."""
         for _ in range(2):
-            message = await pubsub.get_message(timeout=limits.PUBSUB_SILENCE_SECONDS)
+            # While the client connects again by itself, we do not know that we are cut: not for long.
+            async with asyncio.timeout(limits.PUBSUB_SILENCE_SECONDS + limits.REDIS_ASK_SECONDS):
+                message = await pubsub.get_message(timeout=limits.PUBSUB_SILENCE_SECONDS)
             if message is not None:
                 return message["type"], str(message["data"])
             self._pipe.publish(channel, "")

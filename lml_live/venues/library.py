@@ -15,7 +15,8 @@ is published, deployed or sold on it. A state is in no hash: it is held against 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Literal, NoReturn
 
 import msgspec
@@ -48,14 +49,15 @@ from lml_live.venues.layout import Layout, count_places, count_seats, decode_lay
 from lml_live.venues.past import (
     MEND,
     SAVE_AGAIN,
-    STEP_AGAIN,
     History,
     Past,
     next_number,
     put_forward,
+    what_to_do_ahead,
     why_ahead,
     why_set_back,
 )
+from lml_live.venues.recent import Told, UnknownContents
 from lml_live.venues.retention import Backup, Reason
 from lml_live.venues.schema import delete_upload, insert_upload
 from lml_live.venues.seat_index import LayoutIndex, index_layout
@@ -108,8 +110,8 @@ class Library:
     """The layouts of one database. Every method raises `Unavailable` where MongoDB does not answer in time.
 
     With `backups` nothing is published or deployed before its content is there: where that fails, neither is done.
-    With `history` what was set back in MongoDB, or has another hash than on record, is `LayoutDamaged` to whoever takes
-    a step with it.
+    With `history` what was set back in MongoDB, has another hash than on record, or was published by nobody who is on
+    record, is `LayoutDamaged` to whoever takes a step with it. That is logged once, until the version changes.
     """
 
     def __init__(
@@ -119,12 +121,15 @@ class Library:
         log: logging.Logger = _log,
         backups: Backups | None = None,
         history: History | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
         self._clock = clock
         self._log = log
         self._backups = backups
         self._history = history
+        self._unknown = None if history is None else UnknownContents(history, monotonic)
+        self._told = Told()
 
     async def save_draft(self, layout: Layout, *, version: int | None = None, replace: bool = True) -> Saved:
         """Stores a layout as the draft of its id: a new one, or instead of the draft that is there.
@@ -138,7 +143,7 @@ class Library:
         checked = await asyncio.to_thread(check_layout, layout)
         known = await self.status(layout.layout_id)
         for existing in known:
-            if existing.fingerprint == checked.fingerprint and version in (None, existing.version):
+            if version in (None, existing.version) and await self._is_stored(existing, checked):
                 return Saved(existing, False, checked.warnings)
         draft = _draft_of(known)
         target = draft.version if draft else await self._next_number(layout.layout_id, known)
@@ -150,6 +155,20 @@ class Library:
             words = f"{layout.layout_id} has a draft already: replace it by PUT, with If-Match."
             raise Refused("precondition_required", words)
         return Saved(await self._store(checked, target, draft), True, checked.warnings)
+
+    async def _is_stored(self, existing: LayoutVersion, checked: Checked) -> bool:
+        """Whether a version has this content: read anew, for what its document says of it anybody may have written
+        there, and on record as such if it is more than a draft there."""
+        if existing.fingerprint != checked.fingerprint:
+            return False
+        past = (await self._on_record(existing.layout_id)).get(existing.version)
+        if past is not None and past.state != "draft" and past.hash != existing.hash:
+            return False
+        try:
+            await self._load(existing)
+        except (LayoutDamaged, Conflict):
+            return False
+        return True
 
     async def _store(self, checked: Checked, target: int, draft: LayoutVersion | None) -> LayoutVersion:
         """Writes a checked layout as the draft `target`, instead of `draft` where there is one."""
@@ -191,12 +210,14 @@ class Library:
         """
         checked = await asyncio.to_thread(check_layout, layout)
         draft = await self.find_draft(checked.layout.layout_id)
-        if draft is not None and draft.hash == expected_hash and draft.fingerprint != checked.fingerprint:
+        stored = draft is not None and await self._is_stored(draft, checked)
+        if draft is not None and draft.hash == expected_hash and not stored:
             # Somebody who is faster may have stored this very content.
             with contextlib.suppress(Conflict):
                 return Saved(await self._store(checked, draft.version, draft), True, checked.warnings)
             draft = await self.find_draft(checked.layout.layout_id)
-        if draft is not None and draft.fingerprint == checked.fingerprint:
+            stored = draft is not None and await self._is_stored(draft, checked)
+        if draft is not None and stored:
             return Saved(draft, False, checked.warnings)
         raise DraftMoved(draft, None if draft is None else await self._difference(draft, checked.layout))
 
@@ -209,7 +230,7 @@ class Library:
             raise NotFound(f"There is no layout {layout_id}, version {version}.")
         if any(existing.state == "draft" for existing in known):
             raise Conflict(f"{layout_id} has a draft already: publish it, or replace it.")
-        await self._hold_against_record(old)
+        await self._hold_against_record(old, "published")
         layout, _ = await self._load(old)
         number = await self._next_number(layout_id, known)
         return await self._store(await asyncio.to_thread(spell_again, layout), number, None)
@@ -220,7 +241,10 @@ class Library:
         known = [each for each in await self.status(layout_id) if version in (None, each.version)]
         if not known:
             raise NotFound(f"There is no layout {layout_id}{'' if version is None else f', version {version}'}.")
+        past = (await self._on_record(layout_id)).get(known[-1].version)
         if known[-1].state != "draft":
+            await self._hold_against_record(known[-1], "published")
+        elif past is not None and past.state != "draft":
             await self._hold_against_record(known[-1])
         made = await self._back_up(known[-1], (await self._load(known[-1]))[1], reason)
         if made is None:
@@ -352,8 +376,9 @@ class Library:
         past = pasts.get(version.version)
         why, advice = why_set_back(version, past), MEND if past is None or past.state != "draft" else SAVE_AGAIN
         if why is None and step is not None:
-            why, advice = why_ahead(version, pasts, step), SAVE_AGAIN if step == "draft" else STEP_AGAIN
+            why, advice = why_ahead(version, pasts, step), what_to_do_ahead(version)
         if why is None:
+            self._told.forget(version.key, (version.state, version.hash))
             return
         if version not in await self.status(version.layout_id):
             raise Conflict(f"Version {version.version} of {version.layout_id} was changed by somebody else just now.")
@@ -361,7 +386,8 @@ class Library:
 
     def _refuse(self, version: LayoutVersion, why: str, advice: str = MEND) -> NoReturn:
         words = f"Version {version.version} of {version.layout_id} {why}: nothing is done with it. {advice}"
-        self._log.error("%s", words)
+        if self._told.is_news(version.key, (version.state, version.hash)):
+            self._log.error("%s", words)
         raise LayoutDamaged(words)
 
     async def _back_up(self, version: LayoutVersion, data: bytes, reason: Reason) -> Backup | None:
@@ -442,9 +468,11 @@ class Library:
         Deploying again changes nothing, but what is stored is looked at again. Raises `NotFound`, `Conflict` for a
         draft and for what is retired, `LayoutDamaged`.
         """
-        target = await self._chosen(layout_id, version)
+        return await self._step(await self._chosen(layout_id, version), self._deploy)
+
+    async def _deploy(self, target: LayoutVersion) -> LayoutVersion:
         if target.state == "retired":
-            raise Conflict(f"Version {target.version} of {layout_id} is retired: make a new draft from it.")
+            raise Conflict(f"Version {target.version} of {target.layout_id} is retired: make a new draft from it.")
         await self._hold_against_record(target, "published")
         await self._back_up(target, (await self._load(target))[1], "deploy")
         if target.state == "deployed":
@@ -456,14 +484,29 @@ class Library:
         """Takes a version out of use for good: no new event is made on it. Those that are sold on it go on.
 
         Retiring again changes nothing. Raises `NotFound`, `Conflict` for a draft, or `LayoutDamaged` where it is not
-        what is on record: its hash would be on record from then on.
+        what is on record, or nobody is on record to have published it: its hash would be on record from then on.
         """
-        target = await self._chosen(layout_id, version)
-        await self._hold_against_record(target)
+        return await self._step(await self._chosen(layout_id, version), self._retire)
+
+    async def _retire(self, target: LayoutVersion) -> LayoutVersion:
+        await self._hold_against_record(target, "published")
         if target.state == "retired":
             return target
         change = {"state": "retired", "retired_ms": self._clock()}
         return await self._advance(target, ("published", "deployed"), change)
+
+    async def _step(
+        self, target: LayoutVersion, take: Callable[[LayoutVersion], Awaitable[LayoutVersion]]
+    ) -> LayoutVersion:
+        """Takes a step; where somebody else was faster with one, once more with what the version is now. If that is
+        what was asked for, it is as if it had been asked for again."""
+        try:
+            return await take(target)
+        except Conflict:
+            now = await self._chosen(target.layout_id, target.version)
+            if now.state == target.state:
+                raise
+            return await take(now)
 
     async def status(self, layout_id: str) -> tuple[LayoutVersion, ...]:
         """All versions of a layout, the oldest first; none where nobody knows it."""
@@ -506,7 +549,7 @@ class Library:
                 version = put_forward(version, one)
             if version.deployed_ms is None:
                 continue
-            why = why or (None if one is not None and one.deployed_ms else why_ahead(version, past, "deployed"))
+            why = why or why_ahead(version, past, "deployed")
             same = same and why is None
             if why is None or (one is not None and one.deployed_ms is not None):
                 found.append(version)
@@ -531,18 +574,18 @@ class Library:
         return await self._find({"state": {"$in": ["published", "deployed"]}, **_LAWFUL}, _IN_ORDER)
 
     async def load_bytes(self, layout_id: str, layout_hash: str) -> bytes | None:
-        """The canonical bytes of a version that is no draft, verified; None where there is none of that hash.
+        """The canonical bytes of a version that is no draft, verified; None where there is none of that hash, or it is
+        not on record: where that is away, the hash must do.
 
-        Raises `LayoutDamaged` where they are not what was stored, or what is on record: where that is away, the hash
-        must do.
+        Raises `LayoutDamaged` where they are not what was stored.
         """
         found = await self._find({"layout_id": layout_id, "hash": layout_hash, "state": {"$ne": "draft"}}, [])
         if not found:
             return None
         # In whatever state, and whatever becomes of it now: the content is asked for, and is right by the record.
-        with contextlib.suppress(Conflict, Unavailable):
-            if layout_hash not in {each.hash for each in (await self._on_record(layout_id)).values()}:
-                await self._hold_against_record(found[0])
+        with contextlib.suppress(Unavailable):
+            if self._unknown is not None and await self._unknown.has(found[0]):
+                return None
         return (await self._load(found[0]))[1]
 
     async def load_index(self, layout_id: str, version: int) -> LayoutIndex:
@@ -661,10 +704,12 @@ class Library:
             uploads = [known.upload for known in await self.status(version.layout_id)]
             if version.state == "draft" and version.upload not in uploads:
                 raise Conflict(f"The draft of {version.layout_id} was changed by somebody else just now.") from error
-            self._log.error("%s Nothing is deployed or newly sold on it: `lml layout mend` puts it back.", error)
+            if self._told.is_news(version.upload, (version.hash, error.message)):
+                self._log.error("%s Nothing is deployed or newly sold on it: `lml layout mend` puts it back.", error)
             if version.damaged_ms is None:
                 await self._note_damage(version, self._clock())
             raise
+        self._told.forget(version.upload)
         if version.damaged_ms is not None:
             await self._note_damage(version, None)
         return loaded

@@ -21,7 +21,8 @@ STEP_AGAIN: Final = (
     "If that was you, where no audit trail was in reach, do it again, publishing it by its hash; else look who may"
     " write to MongoDB."
 )
-"""What to do where MongoDB is behind the record, has another draft, or is ahead of it."""
+SAVE_ANEW: Final = "If it is what was meant, save its content as a new draft; else look who may write to MongoDB."
+"""What to do where MongoDB is behind the record, has another draft, is ahead of it, or has retired what nobody made."""
 _DONE: Final[Mapping[State, str]] = {
     "draft": "saved",
     "published": "published",
@@ -49,6 +50,14 @@ class Past(msgspec.Struct, frozen=True):
         if self.deployed_ms is not None:
             return "deployed"
         return "draft" if self.published_ms is None else "published"
+
+    def has_come_to(self, step: State) -> bool:
+        """Whether it came so far. That it was retired says nothing of what it was before: whoever found a version that
+        nobody had published could take it out of use, and its hash was put on record by that."""
+        deployed = self.deployed_ms is not None
+        if step == "published":
+            return deployed or self.published_ms is not None
+        return deployed if step == "deployed" else True
 
 
 class History(Protocol):
@@ -83,17 +92,40 @@ def why_set_back(version: LayoutVersion, past: Past | None) -> str | None:
 def why_ahead(version: LayoutVersion, pasts: Mapping[int, Past], step: State) -> str | None:
     """In words, that a version is in MongoDB what nobody is on record to have made of it: `step`, or further.
 
-    None where somebody is, and for what is from before there was a record: neither its draft nor its publishing is on
-    it, nor any draft with a lower number.
+    None where somebody is, and for what is from before there was a record.
     """
     past = pasts.get(version.version)
-    if past is not None and _RANK[past.state] >= _RANK[step]:
-        return None
-    first = min((each.version for each in pasts.values() if each.drafted), default=None)
-    known = past is not None and (past.drafted or past.published_ms is not None)
-    if not known and (first is None or version.version < first):
+    if (past is not None and past.has_come_to(step)) or is_older(version.version, pasts):
         return None
     return f"is {version.state} in MongoDB, and nobody is on record to have {_DONE[step]} it"
+
+
+def what_to_do_ahead(version: LayoutVersion) -> str:
+    """What to do with a version that is ahead of its record."""
+    return {"draft": SAVE_AGAIN, "retired": SAVE_ANEW}.get(version.state, STEP_AGAIN)
+
+
+def is_older(version: int, pasts: Mapping[int, Past]) -> bool:
+    """Whether a version is from before there was a record: neither its draft nor its publishing is on it, nor any draft
+    with a lower number."""
+    past = pasts.get(version)
+    if past is not None and (past.drafted or past.published_ms is not None):
+        return False
+    first = min((each.version for each in pasts.values() if each.drafted), default=None)
+    return first is None or version < first
+
+
+def was_published(past: Past, pasts: Mapping[int, Past]) -> bool:
+    """Whether what is on record of a version makes its content genuine: a draft's, or one that was only ever retired,
+    does not, unless it is from before there was a record."""
+    return past.has_come_to("published") or (past.state == "retired" and is_older(past.version, pasts))
+
+
+def is_content_on_record(version: LayoutVersion, pasts: Mapping[int, Past]) -> bool:
+    """Whether the hash of a version that is no draft is the one on record of it, whatever became of its state, or it is
+    from before there was a record."""
+    past = pasts.get(version.version)
+    return (past is None or past.hash == version.hash) and why_ahead(version, pasts, "published") is None
 
 
 def put_forward(version: LayoutVersion, past: Past) -> LayoutVersion:

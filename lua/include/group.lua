@@ -69,10 +69,12 @@ local function wish_refusal(book, own, now)
   local fresh = seats_not_in(change.seats, own_seats)
   local unfair = not own and cooling_refusal(book.lost, now) or barred_refusal(book.lost, fresh, now)
   if unfair then return unfair end
-  book.fresh_runs = runs_of(fresh, 2)
-  local taken, found = seats_in_the_way(keys[1], book.fresh_runs, for_sale(channel))
-  book.fresh_found = found
-  if #taken > 0 then return {'taken', unpack(taken)} end
+  if #fresh > 0 then
+    book.fresh_runs = runs_of(fresh, 2)
+    local taken, found = seats_in_the_way(keys[1], book.fresh_runs, for_sale(channel))
+    book.fresh_found = found
+    if #taken > 0 then return {'taken', unpack(taken)} end
+  end
   local full = areas_in_the_way(keys[4], change.areas, own and places_of(own[AREAS]) or {}, channel)
   if #full > 0 then return {'full', unpack(full)} end
   if book.there and places > own_places then
@@ -81,7 +83,7 @@ local function wish_refusal(book, own, now)
     if many then return many end
     book.there.tally = there
   end
-  if change.orphan_rule == 'off' then return nil end
+  if change.orphan_rule == 'off' or #change.seats == 0 then return nil end
   local alone = left_alone(keys[1], change.orphan_rule, change.windows, change.seats, own_seats)
   if #alone > 0 then return {'orphan', unpack(alone)} end
 end
@@ -140,9 +142,8 @@ local function put_hold(book, record, act, request)
   tally[1] = tally[1] - size_of(record[SEATS], record[AREAS]) + size_of(seats, areas)
   if #record[SEATS] + #record[AREAS] == 0 then tally[#tally + 1] = book.change.hold end
   set_seats(keys[1], runs_of(seats_not_in(record[SEATS], seats), 2), AVAILABLE, changed_seats)
-  set_seats(keys[1], book.fresh_runs or {}, HELD, changed_seats, book.fresh_found)
-  move_areas(keys[4], record[AREAS], 'held', 'available', changed_areas, record[CHANNEL])
-  move_areas(keys[4], areas, 'available', 'held', changed_areas, record[CHANNEL])
+  if book.fresh_runs then set_seats(keys[1], book.fresh_runs, HELD, changed_seats, book.fresh_found) end
+  move_areas(keys[4], changed_areas, record[CHANNEL], record[AREAS], 'held', 'available', areas, 'available', 'held')
   record[SEATS], record[AREAS], record[REASON] = seats, areas, 'own'
   if #seats + #areas == 0 then
     record[STATE], tally, due = 'gone', without(tally, book.change.hold), record[LIFETIME] + TOMBSTONE_MS

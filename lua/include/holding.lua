@@ -11,9 +11,6 @@ local log_id, skew_ms, opens_ms, max_seats, max_holds, hold_ms, lifetime_ms, orp
 -- What the call changed: seats as {first, count, byte, …}, and areas once an act names some.
 local changed, ledger = {}, nil
 
--- The log is cut now and then, not with each entry: to look where it begins costs as much as to add to it.
-local CUT_EVERY = 64
-
 -- Appends an entry to the log; answers its seq. `log_id` is 'epoch-*'. `entry` is what follows act and origin.
 local function append_entry(key, start, holds)
   local entry = start .. cmsgpack.pack(changed) .. (ledger and ledger.write() or '\144') .. holds
@@ -183,7 +180,7 @@ local function hold(act, marker, raw, lost, there, now, newer)
     many, counted = address_judged(KEYS[2], there, act[4], size, address_holds, address_seats, newer)
     if many then return many end
   end
-  if orphan_rule ~= 'off' then
+  if orphan_rule ~= 'off' and act[17] then
     local alone = left_alone(KEYS[1], orphan_rule, cmsgpack.unpack(act[13]), seats_of(act, 17), {})
     if #alone > 0 then return {'orphan', unpack(alone)} end
   end

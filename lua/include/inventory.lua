@@ -203,46 +203,74 @@ end
 
 -- {area, available to the channel, …} of the areas with too little room; `own` counts as free. An unknown area has -1.
 local function areas_in_the_way(key, areas, own, channel)
-  local full, places, order = {}, places_of(areas)
-  for _, area in ipairs(order) do
-    local found = redis.call('HMGET', key, area .. '/available', area .. '/allotments')
-    local available = found[1] and found[1] - kept_from(channel, allotments_of(found[2])) or -1
-    if not found[1] or available + (own[area] or 0) < places[area] then
+  if #areas == 0 then return {} end
+  local full, fields, places, order = {}, {}, places_of(areas)
+  for i, area in ipairs(order) do fields[2 * i - 1], fields[2 * i] = area .. '/available', area .. '/allotments' end
+  local found = redis.call('HMGET', key, unpack(fields))
+  for i, area in ipairs(order) do
+    local counted = found[2 * i - 1]
+    local available = counted and counted - kept_from(channel, allotments_of(found[2 * i])) or -1
+    if not counted or available + (own[area] or 0) < places[area] then
       full[#full + 1], full[#full + 2] = area, available
     end
   end
   return full
 end
 
--- Notes {area, available, held, sold, blocked, allotments, …} in `changed`, the area's as they are now.
-local function note_area(key, area, changed)
-  local c = redis.call('HMGET', key, area .. '/available', area .. '/held', area .. '/sold', area .. '/blocked',
-                       area .. '/allotments')
-  local at = 1
-  while at <= #changed and changed[at] ~= area do at = at + 6 end
-  changed[at] = area
-  for j = 1, 4 do changed[at + j] = tonumber(c[j]) end
-  changed[at + 5] = allotments_of(c[5])
+local PLACE_OF = {available = 1, held = 2, sold = 3, blocked = 4}
+
+-- Notes {area, available, held, sold, blocked, allotments, …} in `changed`, the areas' as they are now; answers where.
+local function note_areas(key, names, changed)
+  local fields, at = {}, {}
+  for _, area in ipairs(names) do
+    local top = #fields
+    fields[top + 1], fields[top + 2], fields[top + 3] = area .. '/available', area .. '/held', area .. '/sold'
+    fields[top + 4], fields[top + 5] = area .. '/blocked', area .. '/allotments'
+  end
+  local found = redis.call('HMGET', key, unpack(fields))
+  for i, area in ipairs(names) do
+    local place = 1
+    while place <= #changed and changed[place] ~= area do place = place + 6 end
+    changed[place], at[i] = area, place
+    for j = 1, 4 do changed[place + j] = tonumber(found[5 * i - 5 + j] or 0) end
+    changed[place + 5] = allotments_of(found[5 * i])
+  end
+  return at
 end
 
--- Moves n places of an area from one state to another, and notes the area in `changed`. `channel` is that of the hold
--- which takes or gives them, whoever had or gets them; 0 and nil are not counted.
-local function move_places(key, area, n, from, to, changed, channel)
-  if n ~= 0 then
-    redis.call('HINCRBY', key, area .. '/' .. from, -n)
-    redis.call('HINCRBY', key, area .. '/' .. to, n)
-    if (channel or 0) ~= 0 then
-      local allotments = allotments_of(redis.call('HGET', key, area .. '/allotments'))
-      set_allotment(key, area, allotments, channel, nil, to == 'held' and n or -n)
+-- Moves places, each three of `…` being {area, type, n, …} and their states before and after, and notes the areas in
+-- `changed`. `channel` is that of the hold which takes or gives them, whoever had or gets them; 0 and nil are not counted.
+local function move_areas(key, changed, channel, ...)
+  local moves, order, at, fields = {...}, {}, {}, {}
+  for m = 1, #moves, 3 do
+    for i = 1, #moves[m], 3 do
+      local area = moves[m][i]
+      if not at[area] then order[#order + 1], at[area] = area, 0 end
     end
   end
-  note_area(key, area, changed)
-end
-
-local function move_areas(key, areas, from, to, changed, channel)
-  if #areas == 0 then return end
-  local places, order = places_of(areas)
-  for _, area in ipairs(order) do move_places(key, area, places[area], from, to, changed, channel) end
+  if #order == 0 then return end
+  for i, place in ipairs(note_areas(key, order, changed)) do at[order[i]] = place end
+  local states = {}
+  for m = 1, #moves, 3 do
+    local areas, from, to = moves[m], moves[m + 1], moves[m + 2]
+    states[from], states[to] = true, true
+    for i = 1, #areas, 3 do
+      local place, n = at[areas[i]], areas[i + 2]
+      local out, into = place + PLACE_OF[from], place + PLACE_OF[to]
+      changed[out], changed[into] = changed[out] - n, changed[into] + n
+      if (channel or 0) ~= 0 then count_allotment(changed[place + 5], channel, nil, to == 'held' and n or -n) end
+    end
+  end
+  for _, area in ipairs(order) do
+    for state in pairs(states) do
+      fields[#fields + 1], fields[#fields + 2] = area .. '/' .. state, changed[at[area] + PLACE_OF[state]]
+    end
+    if (channel or 0) ~= 0 then
+      local allotments = changed[at[area] + 5]
+      fields[#fields + 1], fields[#fields + 2] = area .. '/allotments', #allotments > 0 and cmsgpack.pack(allotments) or ''
+    end
+  end
+  redis.call('HSET', key, unpack(fields))
 end
 
 -- How many places of each area the house lends to staff who sell over its holds. `house` is {area, off_sale, kept, …}:
@@ -277,9 +305,9 @@ local function take_areas(key, areas, channel, changed)
     local found = redis.call('HMGET', key, area .. '/available', area .. '/allotments')
     local open = math.max(0, found[1] - kept_from(channel, allotments_of(found[2])))
     local missing = math.max(0, places[area] - open)
-    move_places(key, area, places[area] - missing, 'available', 'held', changed, channel)
+    move_areas(key, changed, channel, {area, '', places[area] - missing}, 'available', 'held')
     if missing > 0 then
-      move_places(key, area, missing, 'blocked', 'held', changed, channel)
+      move_areas(key, changed, channel, {area, '', missing}, 'blocked', 'held')
       lent[#lent + 1], lent[#lent + 2] = area, missing
     end
   end
@@ -301,10 +329,15 @@ local function without(list, item)
   return kept
 end
 
+-- The log is cut now and then, not with each entry: to look where it begins costs as much as to add to it.
+local CUT_EVERY = 64
+
 -- Appends a packed entry to the log; answers its seq.
 local function log_packed(key, stamp, entry)
   local log_id = epoch_of(stamp) .. '-*'
-  return string.sub(redis.call('XADD', key, 'MAXLEN', '~', LOG_ENTRIES_MAX, log_id, 'e', entry), #log_id) + 0
+  local seq = string.sub(redis.call('XADD', key, log_id, 'e', entry), #log_id) + 0
+  if seq % CUT_EVERY == 0 then redis.call('XTRIM', key, 'MAXLEN', '~', LOG_ENTRIES_MAX) end
+  return seq
 end
 
 -- One log entry: {act, origin, {first, count, byte, …}, {area, 4 counts, allotments, …}, {{hold id, record}, …}}.
@@ -316,7 +349,7 @@ end
 -- Ends a hold: its seats and places become available, its record a tombstone.
 local function end_hold(seats_key, areas_key, record, from, reason, changed_seats, changed_areas)
   set_seats(seats_key, runs_of(record[SEATS], 2), AVAILABLE, changed_seats)
-  move_areas(areas_key, record[AREAS], from, 'available', changed_areas, record[CHANNEL])
+  move_areas(areas_key, changed_areas, record[CHANNEL], record[AREAS], from, 'available')
   record[STATE], record[REASON], record[SEATS], record[AREAS], record[LENT] = 'gone', reason, {}, {}, nil
 end
 
@@ -374,7 +407,9 @@ local function end_for_house(keys, record, hold_id, now, house, blocks, changed_
   local lent = still_lent(keys[4], record, blocks)
   end_for_good(keys, record, hold_id, 'staff', now, changed_seats, changed_areas)
   set_seats(keys[1], runs_of(kept, 1), HOUSE, changed_seats)
-  for i = 1, #lent, 2 do move_places(keys[4], lent[i], lent[i + 1], 'available', 'blocked', changed_areas) end
+  local back = {}
+  for i = 1, #lent, 2 do back[#back + 1], back[#back + 2], back[#back + 3] = lent[i], '', lent[i + 1] end
+  move_areas(keys[4], changed_areas, nil, back, 'available', 'blocked')
   return lent
 end
 

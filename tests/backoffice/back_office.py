@@ -83,6 +83,7 @@ class Office:
         turns = StaffTurns(self.house.pool)
         turns.settle = acts.settle
         await acts.end_left(turns, 0.0)
+        await Holding(self.house.pool, self.inventory, turns).end_left(0.0)
 
     async def block_pit(self, *, house: int, kill: int) -> None:
         await self.house.block_rows(self.event, {}, {"pit": house})

@@ -52,17 +52,18 @@ class House:
     def own_edge(self) -> OwnEdge:
         return OwnEdge(self.library, LayoutCache(self.worker()).find)
 
-    async def publish_another(self) -> LayoutVersion:
-        """A second version, with every step on record."""
-        saved = await self.library.save_draft(seal_layout(msgspec.structs.replace(HALL, name="Second", hash="")))
+    async def publish_another(self, number: int = 2) -> LayoutVersion:
+        """A second version (or third…), with every step on record."""
+        name = "Second" if number == 2 else f"Number {number}"
+        saved = await self.library.save_draft(seal_layout(msgspec.structs.replace(HALL, name=name, hash="")))
         await record_step(self.trail, "saved", Drafted(saved.version))
         published = await self.library.publish("hall")
         await record_step(self.trail, "published", published)
         return published
 
-    async def deploy_another(self) -> str:
+    async def deploy_another(self, number: int = 2) -> str:
         """The same, and deployed; its hash."""
-        await self.publish_another()
+        await self.publish_another(number)
         deployed = await self.library.deploy("hall")
         await record_step(self.trail, "deployed", deployed)
         return deployed.hash
@@ -134,8 +135,7 @@ async def test_the_server_s_own_edge_shows_what_is_on_record(
     for suffix in ("json", "json.gz", "manifest.json"):
         assert await own.find("hall", f"{forged}.{suffix}") is None
         assert await own.find("hall", f"{second}.{suffix}") is not None
-    with pytest.raises(LayoutDamaged):
-        await house.worker().load_bytes("hall", forged)
+    assert await house.worker().load_bytes("hall", forged) is None
 
 
 @pytest.mark.parametrize("damaged", [1, 2])

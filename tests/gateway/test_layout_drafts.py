@@ -195,6 +195,17 @@ async def test_a_retired_version_is_deployed_no_more(house: House) -> None:
     assert (await house.call("POST", "/layouts/hall/deploy"))[1]["version"] == 2
 
 
+async def test_of_many_who_ask_for_one_step_at_once_all_hear_the_same(house: House) -> None:
+    """One heard 200, and nine 409: sent again while the first was under way, a step was no longer once."""
+    await house.call("POST", "/layouts", HALL)
+    await house.publish()
+    for step, state in (("deploy", "deployed"), ("retire", "retired")):
+        asked = (house.call("POST", f"/layouts/hall/{step}", {"version": 1}) for _ in range(10))
+        answers = await asyncio.gather(*asked)
+        assert {(status, answer["state"]) for status, answer in answers} == {(200, state)}
+        assert len({answer[f"{state}_at"] for _, answer in answers}) == 1
+
+
 async def test_damage_is_told_and_stops_every_step(house: House, mongo_database: Any) -> None:
     _, draft = await house.call("POST", "/layouts", HALL)
     await mongo_database[SECTIONS].update_many({"position": 0}, {"$set": {"section.rows.0.seats.0.x": 0.7}})

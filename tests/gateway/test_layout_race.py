@@ -125,6 +125,11 @@ class House:
         ids = IDS[1:] if sale.layout_version == 2 else IDS[:SEATS]
         return {ids[seat] for seat, byte in enumerate(seats) if byte}
 
+    async def pit(self) -> tuple[int, ...]:
+        """How many places of the pit are for sale, held, sold and blocked."""
+        _, _, _, areas, _ = await self.other.book.read_inventory(self.event)
+        return tuple(areas["pit"])
+
     async def rows(self) -> set[str]:
         """The seats that somebody has, that are blocked, or that belong to a channel, as PostgreSQL has it."""
         query = """SELECT unnest(seat_ids) AS seat_id FROM staff_hold WHERE event_id = $1 AND state <> 'ended'
@@ -279,6 +284,37 @@ async def test_a_socket_of_staff_changes_no_seat_of_another_layout(
         monkeypatch.undo()
         _, messages = await clerk.hear_the_end()
         assert "layout" in [message.get("reason") for message in messages]
+
+
+KEYED: dict[str, dict[str, Any]] = {
+    "block": {"seats": [4], "areas": {"pit": 5}, "kind": "kill", "reason": "r"},
+    "unblock": {"seats": [4], "areas": {"pit": 5}, "kind": "kill", "reason": "r"},
+    "sell": {"seats": [4], "areas": {"pit": 5}, "tender": "cash"},
+}
+
+
+@pytest.mark.parametrize("act", KEYED)
+async def test_a_key_of_staff_stands_for_the_layout(house: House, act: str) -> None:
+    """A block and an unblock that came again after a change of the layout were done once more, to other seats."""
+    asked = {"type": act, **KEYED[act], "key": "k"}
+    async with calling(house.deaf.server, house.event, hello={"token": house.token}) as clerk:
+        await clerk.hear("welcome")
+        if act == "unblock":
+            areas = {"pit": 20}
+            blocked = {"type": "block", "seats": [4, 5], "areas": areas, "kind": "kill", "reason": "r"}
+            assert (await _ask(clerk, blocked))["areas"] == areas
+        assert (await _ask(clerk, asked))["type"] != "error"
+        taken, pit = await house.taken(), await house.pit()
+        assert (await _ask(clerk, asked))["type"] != "error"
+        assert (await house.taken(), await house.pit()) == (taken, pit), "the same request is done once"
+    await house.change_layout()
+    await house.deaf.book.reload(house.event)
+    await house.deaf.live.acts.desks.reload(house.event)
+    async with calling(house.deaf.server, house.event, hello={"token": house.token}) as clerk:
+        assert (await clerk.hear("welcome"))["layout"]["version"] == 2
+        assert (await _ask(clerk, asked)).get("code") == "idempotency_mismatch"
+        assert (await house.taken(), await house.pit()) == (taken, pit)
+        assert (await _ask(clerk, {**asked, "key": "k2"}))["type"] != "error"
 
 
 @pytest.mark.parametrize("who", ["a buyer", "a clerk"])

@@ -330,7 +330,7 @@ class House(Worker):
         records = await self.records(event)
         assert fields["stamp"].decode() == sale.stamp
         assert fields["layout"].decode() == sale.layout_hash
-        assert {name[:2] for name in fields} - {"st", "la", "ac"} <= {"h:", "o:", "k:", "x:", "a:"}
+        assert {name[:2] for name in fields} - {"st", "la", "ac", "no"} <= {"h:", "o:", "k:", "x:", "a:"}
         assert await self.book.pipe_of(sale).call("EXISTS", sale.key("new_book"), sale.key("new_deadlines")) == 0
         live = {hold: record for hold, record in records.items() if record.state != "gone"}
         await self._audit_seats(event, live)

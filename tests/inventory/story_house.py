@@ -94,7 +94,7 @@ class HouseRules(Bookings):
         gives the house what it still has."""
         ref, was = self.ref, set(self.ref.blocked)
         name = self.run(self.staff.hold_id(self.event, f"{len(self.order):020x}"))
-        more = {"over_house": over_house, "house": self.house_blocks(over_house)}
+        more = {"over_house": over_house, "house": self.house_blocks(over_house), "note": self.note()}
         answer = self.run(self.staff.hold_for_customer(self.event, holder, name, *self.asked(wish), **more))  # type: ignore[arg-type]
         expected = ref.refusal_of_staffs_wish(wish, over_house)
         if len(self.holds_of(holder)) >= limits.HOLDS_PER_HOLDER_MAX:
@@ -107,6 +107,7 @@ class HouseRules(Bookings):
             hold.reason = "staff"
             self.order.append(name)
             ref.blocked -= hold.seats
+            assert self.run(self.staff.settle_hold(self.event, name, more["note"].number))[0] == answer.record
             again = self.staff.hold_for_customer(self.event, holder, name, *self.asked(wish), over_house=over_house)
             self.is_told_again(answer, self.run(again))
             if died:
@@ -116,6 +117,10 @@ class HouseRules(Bookings):
                 self.judge(self.run(repeat(self.event, "x", name, *self.asked(wish), **more)), "hold_not_found")  # type: ignore[arg-type]
                 self.withdraw_what_nobody_knows(name, was, more["house"], answer.lent)
                 self.judge(self.run(repeat(self.event, holder, name, *self.asked(wish), **more)), "hold_not_found")  # type: ignore[arg-type]
+        else:
+            assert self.run(self.staff.settle_hold(self.event, name, more["note"].number))[0] is None
+            late = self.staff.hold_for_customer(self.event, holder, name, [(0, "adult")], [], **more)  # type: ignore[arg-type]
+            assert self.is_unavailable(late), "it is taken after all"
 
     def withdraw_what_nobody_knows(
         self, name: str, house: set[int], blocks: dict[str, AreaBlock], lent: Mapping[str, int]

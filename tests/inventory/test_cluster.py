@@ -150,6 +150,8 @@ async def test_every_node_wakes_who_watches_its_events(
 async def test_the_calls_of_a_tick_are_one_write_a_node(house: ClusterHouse, cluster: Cluster) -> None:
     events = [await house.open_on(part) for part in (0, 1)]
     writes: list[int] = []
+    await eventually(lambda: not house.book.wakes._is_due)  # that they were adopted is published
+    await asyncio.sleep(0)
     for number, event in enumerate(events):
         connection = cluster.of(event)._connection
         assert connection is not None

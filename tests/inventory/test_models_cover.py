@@ -46,6 +46,7 @@ ACTS: dict[str, tuple[type, str]] = {
     "move_hold": (HouseRules, "move"),
     "withdraw_hold": (HouseRules, "withdraw"),
     "settle_act": (HouseRules, "withdraw"),
+    "settle_hold": (HouseRules, "hold_for_customer"),
     "restamp": (HouseRules, "change_rules"),
     "close_holds": (HouseRules, "close"),
     "sweep": (HouseRules, "sweep"),

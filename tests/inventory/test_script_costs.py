@@ -1,7 +1,4 @@
-"""Every script at its largest input stays under a millisecond of Valkey (reliability.md, D8), or is in `LONGER`.
-
-Those are a full call of holds that wait together, and acts on places in fifty areas of a house of a hundred, where each
-costs what three seats do. They are held to what they take.
+"""Every script at its largest allowed input stays under a millisecond of Valkey (reliability.md, D8).
 
 Judged by the CPU time of Valkey's own thread, told by itself right before and after the call, all in one write: what
 else the machine does, and how long it lets Valkey wait in the middle of a script, is not in it. (Judged by the clock,
@@ -11,7 +8,8 @@ And judged by a yardstick, a script that does what a group's do, in small and to
 machine's caches are worth just now, both feel alike. (By one that read and wrote a single key, which caches keep, the
 same scripts differed by a quarter from run to run.) It is laid on before and after, in the same write, and the smaller
 one counts. What disturbs the script alone makes its share larger, what disturbs both yardsticks makes it smaller: of
-many rounds neither the least nor the median is as steady as the lower quartile, which differs by some hundredths.
+many rounds neither the least nor the median is as steady as the lower quartile, which differs by some hundredths. Where
+both cores were busy besides, scripts of 930 to 960 µs came to 1,030: a tenth and a half is let pass.
 """
 
 import asyncio
@@ -39,22 +37,9 @@ from lml_live.inventory.handing import HandOvers
 from lml_live.inventory.staff_holds import ActNote, StaffHolds
 
 LUA_US_MAX: Final = 1_000
+NOISE: Final = 1.15
+"""What the same script's figures differ by where both cores are busy with something else."""
 OF_PLACES: Final = "of places"
-LONGER: Final = {
-    # The call of the busiest event, where 64 acts wait that name four scattered seats each.
-    "hold_together": 1_300,
-    # As many places as a hold has, each in an area of its own, of a house of a hundred areas; and 64 such holds.
-    f"hold_together {OF_PLACES}": 5_600,
-    f"block_seats {OF_PLACES}": 3_000,
-    f"close_holds {OF_PLACES}": 2_200,
-    f"expire_holds {OF_PLACES}": 2_300,
-    f"free_booking {OF_PLACES}": 1_500,
-    f"move_group {OF_PLACES}": 1_500,
-    f"move_hold {OF_PLACES}": 2_700,
-    f"replace_hold {OF_PLACES}": 2_700,
-    f"sell_hold {OF_PLACES}": 1_500,
-    f"withdraw_hold {OF_PLACES}": 1_600,
-}
 UNTIMED: Final = {
     **dict.fromkeys(("adopt_begin", "adopt_write", "adopt_finish"), "of a book that is closed to all"),
     **dict.fromkeys(("check_book", "read_inventory", "stamp_event"), "so many commands, whatever the event is like"),
@@ -91,8 +76,7 @@ APART: Final = 60
 FAR = [n * APART + 30 for n in range(limits.HOLD_SEATS_MAX)]
 OTHER = [seat + 2 for seat in FAR]
 SEATS: Final = APART * limits.HOLD_SEATS_MAX
-AREAS: Final = [f"hall-{n:03}" for n in range(100)]
-"""What Valkey keeps of as many is searched from its beginning; of more it keeps an index, and all is faster again."""
+AREAS: Final = [f"hall-{n:03}" for n in range(limits.LAYOUT_AREAS_MAX)]
 HALLS: Final = dict.fromkeys(AREAS, 1_000)
 
 
@@ -167,18 +151,12 @@ class Clock:
         """Times an act some rounds, and many where one of its scripts comes near its bound."""
         others = set(self.shares)
         for done in range(ROUNDS_MAX):
-            if done >= ROUNDS and not any(
-                self.us(name) > NEAR * bound_of(name) for name in self.shares.keys() - others
-            ):
+            if done >= ROUNDS and not any(self.us(name) > NEAR * LUA_US_MAX for name in self.shares.keys() - others):
                 break
             await act(self)
 
     def us(self, name: str) -> float:
         return sorted(self.shares[name])[len(self.shares[name]) // 4] * YARDSTICK_US
-
-
-def bound_of(name: str) -> int:
-    return LONGER.get(name, LONGER.get(name.split()[0], LUA_US_MAX))
 
 
 def _cpu_us(info: bytes) -> float:
@@ -228,6 +206,7 @@ async def staffs_acts(clock: Clock) -> None:
     hold, seats, others = "1-s-00", [n * 3 for n in range(50)], [n * 3 + 1 for n in range(50)]
     take = staff.hold_for_customer(event, "anna", hold, adults(*seats), [], over_house=False)
     held(await clock.time("hold_for_customer", take))
+    await clock.time("settle_hold", staff.settle_hold(event, "1-s-01", 1))
     numbered = [ActNote(number, (await house.sale(event)).epoch) for number in (1, 2)]
     move = staff.move_hold(event, hold, adults(*others), [], over_house=False, note=numbered[0])
     await clock.time("move_hold", move)
@@ -282,17 +261,41 @@ async def acts_of_time(clock: Clock) -> None:
         await clock.time(act, house.sweep(event) if act == "expire_holds" else house.close_some(event))
 
 
+def at_once(work: int) -> int:
+    """How many acts of so much work one call carries."""
+    return min(limits.ACTS_TOGETHER_MAX, limits.WORK_TOGETHER_MAX // (limits.WORK_OF_ACT + work))
+
+
 async def acts_that_wait_together(clock: Clock) -> None:
-    """As many as one call carries, of as many scattered seats as they may look at."""
-    house, acts = clock.house, limits.ACTS_TOGETHER_MAX
-    each = limits.WORK_TOGETHER_MAX // acts
-    event = await house.open_event(seats=acts * each * 3, max_seats=each)
-    wishes = [adults(*range(n, acts * each * 3, acts * 3)[:each]) for n in range(acts)]
-    taking = (house.holds.hold_seats(event, f"h{n}", wish, [], key="k") for n, wish in enumerate(wishes))
-    holds = [held(answer) for answer in await clock.time("hold_together", asyncio.gather(*taking), "taking")]
-    assert len({hold.seq for hold in holds}) == 1
-    giving = (house.holds.release_hold(event, f"h{n}", hold.hold) for n, hold in enumerate(holds))
-    await clock.time("hold_together", asyncio.gather(*giving), "giving back")
+    """As many as one call carries, of few and of many scattered seats."""
+    house = clock.house
+    for each in (1, 2, 3, 4, 8, 50):
+        acts = at_once(each)
+        event = await house.open_event(seats=acts * each * 3, max_seats=each)
+        wishes = [adults(*range(n, acts * each * 3, acts * 3)[:each]) for n in range(acts)]
+        taking = (house.holds.hold_seats(event, f"h{n}", wish, [], key="k") for n, wish in enumerate(wishes))
+        answers = await clock.time("hold_together", asyncio.gather(*taking), f"taking {each}")
+        holds = [held(answer) for answer in answers]
+        giving = (house.holds.release_hold(event, f"h{n}", hold.hold) for n, hold in enumerate(holds))
+        freed = await clock.time("hold_together", asyncio.gather(*giving), f"giving back {each}")
+        for changed in (holds, map(held, freed)):
+            assert len({one.seq for one in changed}) == 1
+
+
+async def acts_that_leave_nobody_alone_together(clock: Clock) -> None:
+    house = clock.house
+    for each in (1, 2, 8):
+        acts = at_once(limits.WORK_OF_WINDOW * each)
+        event = await house.open_event(seats=acts * each * APART, max_seats=each)
+        await house.change_event(event, orphan_rule="lenient")
+        await house.book.restamp(event)
+        far = [[(n * each + m) * APART + 30 for m in range(each)] for n in range(acts)]
+        taking = (
+            house.holds.hold_seats(event, f"h{n}", adults(*seats), [], key="k", windows=around)
+            for n, seats in enumerate(far)
+        )
+        answers = await clock.time("hold_together", asyncio.gather(*taking), f"with windows {each}")
+        assert len({held(answer).seq for answer in answers}) == 1
 
 
 def places(first: int) -> list[tuple[str, str, int]]:
@@ -321,17 +324,28 @@ async def acts_of_places(clock: Clock) -> None:
     held(await time("hold_for_customer", take))
     await time("move_hold", staff.move_hold(event, hold, [], others, over_house=False))
     await time("withdraw_hold", staff.withdraw_hold(event, hold))
-    await time("block_seats", holds.block_seats(event, [], dict.fromkeys(AREAS, 1), seatmap.BYTE_HOUSE))
+    batch = dict.fromkeys(AREAS[: limits.AREAS_BATCH], 1)
+    await time("block_seats", holds.block_seats(event, [], batch, seatmap.BYTE_HOUSE))
+    agencys = await house.open_event(seats=limits.OPEN_BATCH, channels=["agency"], areas=HALLS)
+    await time("assign_seats", house.channels.assign_seats(agencys, "agency", [], batch))
+    await time("open_seats", house.channels.open_seats(agencys, "agency", None, 0, 1, list(batch)))
 
 
 async def places_that_wait_together(clock: Clock) -> None:
     house = clock.house
-    event = await big_event(house, areas=HALLS)
-    halves = places(0), places(limits.HOLD_SEATS_MAX)
-    holders = range(limits.ACTS_TOGETHER_MAX)
-    taking = (house.holds.hold_seats(event, f"h{n}", [], halves[n % 2], key="k") for n in holders)
-    answers = await clock.time("hold_together", asyncio.gather(*taking), OF_PLACES)
-    assert len({held(answer).seq for answer in answers}) == 1
+    for each in (1, 4, 50):
+        acts = at_once(limits.WORK_OF_AREA * each)
+        event = await big_event(house, areas=HALLS, max_seats=each)
+        wishes = [places(n * each % (len(AREAS) - each))[:each] for n in range(acts)]
+        taking = (house.holds.hold_seats(event, f"h{n}", [], wish, key="k") for n, wish in enumerate(wishes))
+        answers = await clock.time("hold_together", asyncio.gather(*taking), f"taking {OF_PLACES} {each}")
+        holds = [held(answer) for answer in answers]
+        assert len({hold.seq for hold in holds}) == 1
+        if (acts := at_once((1 + limits.WORK_OF_AREA) * each)) == 1:
+            continue  # such a release goes alone
+        giving = (house.holds.release_hold(event, f"h{n}", hold.hold) for n, hold in enumerate(holds[:acts]))
+        freed = await clock.time("hold_together", asyncio.gather(*giving), f"giving back {OF_PLACES} {each}")
+        assert len({held(one).seq for one in freed}) == 1
 
 
 async def places_in_time(clock: Clock) -> None:
@@ -363,6 +377,7 @@ ACTS: tuple[Callable[[Clock], Awaitable[None]], ...] = (
     staffs_acts,
     acts_of_time,
     acts_that_wait_together,
+    acts_that_leave_nobody_alone_together,
     acts_of_places,
     places_that_wait_together,
     places_in_time,
@@ -375,5 +390,5 @@ async def test_no_script_takes_longer_than_its_bound(clock: Clock) -> None:
     for act in ACTS:
         await clock.repeat(act)
     took = {name: round(clock.us(name)) for name in clock.shares}
-    assert {name: us for name, us in took.items() if us > bound_of(name)} == {}, took
+    assert {name: us for name, us in took.items() if us > NOISE * LUA_US_MAX} == {}, took
     assert {name.split()[0] for name in took} == SCRIPTS.keys() - UNTIMED.keys()

@@ -133,6 +133,15 @@ async def give_what_others_hold(w: Witness) -> None:
     await w.give("anna", 7, over_house=True)
 
 
+async def give_when_it_is_settled(w: Witness) -> None:
+    await w.give_late("anna", 3, settled=NOW_US, asked=NOW_US)
+
+
+async def give_what_is_older(w: Witness) -> None:
+    await w.give_late("anna", 3, settled=NOW_US, asked=NOW_US)
+    await w.give_late("ben", 4, settled=NOW_US - 9, asked=NOW_US - 1)
+
+
 async def give_twice(w: Witness) -> None:
     await w.give("anna", pit=1, again=5)
     await w.give("anna", pit=1, again=5)
@@ -247,6 +256,7 @@ async def unblock_what_is_held(w: Witness) -> None:
 # --- Mutations
 
 TAKEN = "if #taken > 0 then return {'taken', unpack(taken)} end"
+NOW_US = 1_790_000_000_123_456
 FULL = "if #full > 0 then return {'full', unpack(full)} end"
 OURS = "own_active_hold(found[4], holder, now)"
 ANYBODYS = "own_active_hold(found[4], found[4] and cmsgpack.unpack(found[4])[HOLDER], now)"
@@ -282,7 +292,7 @@ MUTATIONS: list[tuple[str, str, str, str, Acts, str]] = [
     (
         "the old places go back",
         "replace_hold",
-        "move_areas(KEYS[3], record[AREAS], 'held', 'available', changed_areas, record[CHANNEL])",
+        "record[AREAS], 'held', 'available', ",
         "",
         replace_plainly,
         "I6",
@@ -299,6 +309,11 @@ MUTATIONS: list[tuple[str, str, str, str, Acts, str]] = [
      move_when_it_is_settled, "I4"),
     ("and it is settled for good", "settle_act", "redis.call('HSET', KEYS[1], 'act', cmsgpack.pack({number}))", "",
      move_when_it_is_settled, "I4"),
+    ("what is settled as not taken is not taken", "hold_for_customer", "tonumber(found[4]) >= tonumber(ARGV[14])",
+     "false", give_when_it_is_settled, "I4"),
+    ("and for good", "settle_hold", "redis.call('HSET', KEYS[1], 'noted', note)", "", give_when_it_is_settled, "I4"),
+    ("nor is what is older", "settle_hold", "if tonumber(note) > tonumber(found[3] or 0) then", "if true then",
+     give_what_is_older, "I4"),
     ("staff give what is free", "hold_for_customer", TAKEN, "", give_what_others_hold, "I3"),
     ("staff give places that are there", "hold_for_customer", FULL, "", give_what_others_hold, "I5"),
     ("a request is told twice", "hold_for_customer", "if found[3] then", "if false then", give_twice, "I6"),
@@ -306,7 +321,8 @@ MUTATIONS: list[tuple[str, str, str, str, Acts, str]] = [
      give_plainly, "I7"),
     ("a seat is held once, over events", "hold_group", TAKEN, "", hold_in_both_what_others_hold, "I3"),
     ("all events ask before one is done", "hold_group", REFUSED, REFUSED + HALF, hold_in_both_what_others_hold, "I4"),
-    ("what is held is shown, over events", "hold_group", "book.fresh_runs or {}", "{}", hold_in_both, "I7"),
+    ("what is held is shown, over events", "hold_group", "if book.fresh_runs then set", "if false then set",
+     hold_in_both, "I7"),
     ("one key holds once, over events", "hold_group", "if cmsgpack.unpack(book.marker)[2] ~= request_hash", "if false",
      hold_in_both_with_one_key, "I24"),
     ("a hold lives no longer elsewhere", "move_group", "math.min(lifetime, record[LIFETIME])", "lifetime",

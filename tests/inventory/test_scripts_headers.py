@@ -536,13 +536,16 @@ BLOCKS = {"pit": AreaBlock(9, 6)}
 PACKED_BLOCKS = msgspec.msgpack.encode(["pit", 9, 6])
 STAFF_CALLS: dict[str, tuple[Callable[[StaffHolds], Any], dict[str, Any]]] = {
     "hold_for_customer": (
-        lambda acts: acts.hold_for_customer("e", "anna", "42-s-h", SEATS, AREAS, over_house=True, house=BLOCKS),
+        lambda acts: acts.hold_for_customer(
+            "e", "anna", "42-s-h", SEATS, AREAS, over_house=True, house=BLOCKS, note=ActNote(8, 6)
+        ),
         {
             "holder": "anna",
             "max_holds": limits.HOLDS_PER_HOLDER_MAX,
             "also": seatmap.BYTE_HOUSE,
             "channel": 4,
             "house": PACKED_BLOCKS,
+            "note": 8,
         },
     ),
     "move_hold": (
@@ -556,6 +559,10 @@ STAFF_CALLS: dict[str, tuple[Callable[[StaffHolds], Any], dict[str, Any]]] = {
     "settle_act": (
         lambda acts: acts.settle_act("e", 8),
         {"number": 8},
+    ),
+    "settle_hold": (
+        lambda acts: acts.settle_hold("e", "42-s-h", 8),
+        {"hold_id": "42-s-h", "note": 8},
     ),
     "take_for_sale": (
         lambda acts: acts.take_for_sale(

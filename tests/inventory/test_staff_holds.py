@@ -17,7 +17,7 @@ from lml_live.errors import Unavailable
 from lml_live.inventory import seatmap
 from lml_live.inventory.answers import Changed, Refusal
 from lml_live.inventory.holds import is_staff_hold
-from lml_live.inventory.staff_holds import StaffHolds, Undone
+from lml_live.inventory.staff_holds import ActNote, StaffHolds, Undone
 
 FREE, HELD, SOLD, HOUSE, KILL = range(5)
 PIT = {"pit": 10}
@@ -323,3 +323,34 @@ async def test_nothing_is_taken_for_a_sale_where_the_event_sells_nothing(
     answer = await staff.take_for_sale(event, "kim", hold, "b", adults(3), [], over_house=True, mark_seconds=5)
     code = {"draft": "sale_not_open", "paused": "sale_paused", "closed": "sale_closed"}[state]
     denied(answer, code)
+
+
+async def test_what_is_settled_as_not_taken_never_is(house: House, staff: StaffHolds) -> None:
+    """By its note, or an older one; a newer one takes it, and what was taken is answered, whenever it was noted."""
+    event, now_us = await arrange(house), 1_790_000_000_123_456
+    epoch = (await house.sale(event)).epoch
+    first, second = [await staff.hold_id(event, digit * 40) for digit in "ab"]
+
+    async def take(hold: str, seat: int, number: int, *, epoch: int = epoch) -> Changed | Refusal:
+        note = ActNote(number, epoch)
+        return await staff.hold_for_customer(event, "kim", hold, adults(seat), [], over_house=False, note=note)
+
+    assert await staff.settle_hold(event, first, now_us) == (None, epoch)
+    assert await staff.settle_hold(event, first, now_us - 5) == (None, epoch)
+    for hold, number in ((first, now_us), (first, now_us - 1), (second, now_us)):
+        with pytest.raises(Unavailable):
+            await take(hold, 1, number)
+    made = held(await take(first, 1, now_us + 1))
+    assert held(await take(first, 1, now_us)).hold == first
+    assert await staff.settle_hold(event, first, now_us + 9) == (made.record, epoch)
+    held(await take(second, 2, now_us + 2))
+    # What is there has settled nothing.
+    undone(await staff.withdraw_hold(event, first))
+    assert await staff.settle_hold(event, first, now_us + 9) == (None, epoch)
+    denied(await take(first, 1, now_us + 10), "hold_not_found")
+    await house.pipe.call("HDEL", (await house.sale(event)).key("book"), "stamp")
+    await house.book.recover(event, wait=True)
+    third = await staff.hold_id(event, "c" * 40)
+    with pytest.raises(Unavailable):
+        await take(third, 3, now_us + 10)
+    held(await take(third, 3, now_us, epoch=epoch + 1))

@@ -246,7 +246,7 @@ async def test_a_call_has_bounds(house: House, monkeypatch: pytest.MonkeyPatch, 
     await asyncio.gather(*(hold(house, event, f"h{seat}", seat) for seat in range(7)))
     assert [n for _, n in calls] == [3, 3, 1]
     house.book.together.at_once = limits.ACTS_TOGETHER_MAX
-    monkeypatch.setattr(limits, "WORK_TOGETHER_MAX", 4)
+    monkeypatch.setattr(limits, "WORK_TOGETHER_MAX", 2 * (limits.WORK_OF_ACT + 2))
     calls.clear()
     wishes = [(10, 11), (12, 13), (14,), (15, 16, 17, 18, 19), (20,)]
     await asyncio.gather(*(hold(house, event, f"i{seats[0]}", *seats) for seats in wishes))

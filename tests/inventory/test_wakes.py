@@ -29,6 +29,7 @@ from lml_live.infra.redis import Part, Pipe
 from lml_live.inventory import seatmap
 from lml_live.inventory.feed import Feed
 from lml_live.inventory.rooms import Room
+from lml_live.inventory.wakes import Wakes, _Ear
 
 READS_A_LOG = {"check_book", "read_inventory"}
 
@@ -140,7 +141,7 @@ async def test_without_the_message_the_room_is_read_when_its_time_has_come(
     monkeypatch.setattr(limits, "QUIET_ROOM_SECONDS", 0.05)
     watcher.wakes.lost()  # the hour of this test is over
     await shows(room, 3)
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(limits.ROOM_AWAKE_SECONDS + 0.2)  # it rests again, and is read now and then
     await hold(other, event, 4)
     await shows(room, 4)
 
@@ -194,6 +195,7 @@ async def test_a_first_act_is_told_before_the_next_tick(
         event = await house.open_event()
         room = await slow.resting(event)
         await asyncio.sleep(limits.ROOM_AWAKE_SECONDS)
+        slow.feed._awake.clear()  # nothing happened for an hour
         await hold(other, event, 3)
         await shows(room, 3)
 
@@ -279,6 +281,102 @@ async def test_a_user_who_may_not_subscribe_is_served_all_the_same(
         await worker.book.close()
         await pipe.close()
         await house.pipe.call("ACL", "DELUSER", "deaf")
+
+
+async def test_what_is_read_ahead_is_told_by_the_next_tick(
+    house: House, watcher: Watcher, other: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The room rests and no message comes: who picked seats has read what nobody else was told yet."""
+    monkeypatch.setattr(other.pipe, "publish", lambda *_: None)
+    event = await house.open_event()
+    room = await watcher.resting(event)
+    await hold(other, event, 3)
+    await watcher.feed.read_ahead(event)
+    assert room.sent_seq < room.seq
+    await shows(room, 3)
+
+
+async def test_a_room_that_is_closed_while_it_is_read_is_no_broken_log(
+    house: House, other: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed = Feed(house.book, tick_ms=10)
+    event = await house.open_event()
+    epoch = (await feed.room(event)).epoch
+    await hold(other, event, 3)
+    monkeypatch.setattr(limits, "ROOM_IDLE_SECONDS", -1.0)
+    async with feed._locks[event]:
+        reading = asyncio.create_task(feed.read_ahead(event))
+        await asyncio.sleep(0.1)
+        await feed._check_books(1e12)
+    await reading
+    assert (feed.rooms, feed._due, feed._awake) == ({}, {}, {})
+    assert (await house.book.reload(event)).epoch == epoch
+    await asyncio.sleep(0.1)
+    assert (await house.book.reload(event)).epoch == epoch
+
+
+async def test_a_listener_ends_though_a_cancellation_is_swallowed(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `asyncio.wait_for` may, which the client awaits while it connects: the server then never ended."""
+
+    async def swallow(_ear: _Ear) -> None:
+        hearings.append(1)
+        try:
+            await asyncio.sleep(3_600)
+        except asyncio.CancelledError:
+            if len(hearings) > 1:
+                raise
+
+    hearings: list[int] = []
+    monkeypatch.setattr(_Ear, "_hear", swallow)
+    ear = _Ear(Wakes(house.pipe), house.pipe)
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(ear.close())
+    await asyncio.sleep(0.3)
+    assert closing.done()
+    assert len(hearings) == 1
+
+
+async def test_what_nobody_thought_of_does_not_deafen_for_ever(
+    house: House, watcher: Watcher, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def break_once(*_: object) -> None:
+        monkeypatch.undo()
+        raise RuntimeError("nobody thought of it")
+
+    monkeypatch.setattr(watcher.wakes, "take", break_once)
+    await eventually(lambda: "listening to redis" in caplog.text)
+    await eventually(lambda: watcher.wakes.hearing)
+
+
+async def test_a_listener_that_cannot_connect_again_is_deaf(
+    house: House, valkey_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client connects again by itself: where that hangs, what was heard last is no proof any more."""
+    monkeypatch.setattr(limits, "REDIS_ASK_SECONDS", 0.1)
+    gate = Gate(int(valkey_url.rsplit(":", 1)[1].split("/")[0]))
+    await gate.start()
+    monkeypatch.setitem(house.pipe._options, "port", gate.port)
+    try:
+        async with Watcher(house, monkeypatch).at_work() as watcher:
+            gate.delay_seconds = 3_600
+            gate.cut()
+            gate.shut = False
+            await eventually(lambda: not watcher.wakes.hearing, 2)
+    finally:
+        await gate.close()
+
+
+async def test_many_busy_events_are_each_published_now_and_then(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "WAKE_AGAIN_SECONDS", 3_600.0)
+    monkeypatch.setattr(limits, "WAKE_PAUSE_SECONDS", 0.0)
+    acting = Watcher(house, monkeypatch)
+    for _ in range(3):
+        for number in range(600):
+            house.book.wakes.tell(f"event{number}", house.pipe)
+        await asyncio.sleep(0.02)
+    assert len(" ".join(acting.published).split()) == 600
 
 
 async def test_an_adopted_event_wakes_who_watches_it(house: House, watcher: Watcher, other: Worker) -> None:

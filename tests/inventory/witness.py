@@ -115,6 +115,16 @@ class Witness:
         work = self.staff.hold_for_customer(self.event, client, name, *wish, **more)  # type: ignore[arg-type]
         return await self.note("", "hold", work, *seats, pit=pit, over_house=over_house, key=f"staff {client} {number}")
 
+    async def give_late(self, client: str, *seats: int, settled: int, asked: int) -> None:
+        """It is on record as not taken, by one number, and then it comes, by another: nobody hears of it."""
+        name, sale = await self.staff.hold_id(self.event, f"{asked:020x}"), await self.house.sale(self.event)
+        assert (await self.staff.settle_hold(self.event, name, settled))[0] is None
+        note = ActNote(asked, sale.epoch)
+        with suppress(Unavailable):
+            await self.staff.hold_for_customer(
+                self.event, client, name, adults(*seats), [], over_house=False, note=note
+            )
+
     async def sell(self, client: str, *seats: int, pit: int = 0) -> str:
         """Taken at the counter, over house holds, too."""
         name = await self.staff.counter_hold_id(self.event, f"{next(self._numbers) + 1:020x}")

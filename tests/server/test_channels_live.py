@@ -163,6 +163,43 @@ async def test_managers_block_over_the_socket(counter: Counter, lines: Lines) ->
     assert not {"reason", "kind", "staff"} & {name for message in public.heard for name in message}
 
 
+@pytest.mark.parametrize("kind", ["block", "unblock"])
+async def test_a_key_of_a_manager_is_one_requests(counter: Counter, lines: Lines, kind: str) -> None:  # noqa: F811
+    """Another one under the same key was done, or had its seats changed and was then refused for its places."""
+    counter.event = await counter.server.new_event(max_seats=50)
+    first, second = [
+        await lines.greeted(counter.server, fmt, event=counter.event, token=counter.tokens["manager"])
+        for fmt in (wire.JSON, wire.MSGPACK)
+    ]
+    assert (await first.ask("block", seats=[2, 3], areas={"floor": 20}, kind="house", reason="x"))["type"] == "blocked"
+    before = await counter.details(0, 1, 2, 3)
+    seat, floor = (0, 15) if kind == "block" else (2, 25)
+    asked: dict[str, Any] = {"seats": [seat], "areas": {"floor": 5}, "kind": "house", "reason": "x", "key": "k"}
+    made = await first.ask(kind, **asked)
+    assert (made["type"], made["seats"], made["areas"]) == (f"{kind}ed", [seat], {"floor": 5})
+    after = await counter.details(0, 1, 2, 3)
+    assert after != before
+    for other_kind, other in (
+        (kind, {**asked, "seats": [1, 3]}),
+        (kind, {**asked, "seats": [1, 3], "areas": {}}),
+        (kind, {**asked, "areas": {}}),
+        (kind, {**asked, "areas": {"floor": 6}}),
+        (kind, {**asked, "kind": "kill"}),
+        (kind, {**asked, "reason": "y"}),
+        ("unblock" if kind == "block" else "block", asked),
+        ("sell", {"seats": [1], "tender": "cash", "key": "k"}),
+    ):
+        assert (await second.ask(other_kind, **other)).get("code") == "idempotency_mismatch", other
+        assert await counter.details(0, 1, 2, 3) == after, "nothing of it was done"
+    again = await second.ask(kind, **asked)
+    assert (again["type"], again["areas"]) == (f"{kind}ed", {"floor": 5})
+    assert await counter.details(0, 1, 2, 3) == after
+    # Once, of the floor's 40 places; and without a key each time.
+    await first.hear_area("floor", available=floor)
+    assert (await second.ask(kind, **{**asked, "key": None}))["areas"] == {"floor": 5}
+    await first.hear_area("floor", available=floor + (-5 if kind == "block" else 5))
+
+
 async def test_managers_assign_and_open_over_the_socket(counter: Counter, lines: Lines) -> None:  # noqa: F811
     """As over REST: each view is told, what is held elsewhere is refused, and the channel opens when it is time."""
     public = await lines.greeted(counter.server, event=counter.event)
