@@ -484,7 +484,9 @@ async def _listen(dsn: str, live: Live, upkeep: Upkeep) -> None:
             upkeep.look_again()  # a sale that opened meanwhile has no room yet
             while not connection.is_closed():
                 try:
-                    event = await asyncio.wait_for(heard.get(), limits.NOTICES_RETRY_SECONDS)
+                    # Not `wait_for`, which may lose a cancellation on Python 3.11.
+                    async with asyncio.timeout(limits.NOTICES_RETRY_SECONDS):
+                        event = await heard.get()
                 except TimeoutError:
                     continue
                 await live.refresh(event)
