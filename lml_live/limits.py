@@ -519,6 +519,8 @@ STAFF_ACTS_LOOK_SECONDS: Final = 2.0
 """How often is looked for moves and releases by staff that were begun and not ended."""
 STAFF_ACT_SECONDS: Final = 2.0
 """So long one may take before it is looked into: it waits for the turn of who is only slow."""
+STAFF_NOTES_BATCH: Final = 100
+"""Such holds looked into at a time."""
 STAFF_NOTE_SECONDS: Final = 30.0
 """So long a hold for a customer may be noted and not be on record before it is looked into: nobody waits by then."""
 OPEN_BATCH: Final = 5_000

@@ -54,7 +54,7 @@ SELECT (extract(epoch FROM asked) * 1000000)::bigint FROM staff_hold WHERE hold_
 -- name: list_taking
 -- Holds of which nobody knows whether the inventory has granted them, last asked for so many seconds ago.
 SELECT event_id, hold_id, staff_id, reason, (extract(epoch FROM asked) * 1000000)::bigint AS number FROM staff_hold
-WHERE state = 'taking' AND asked < now() - make_interval(secs => $1) ORDER BY asked;
+WHERE state = 'taking' AND asked < now() - make_interval(secs => $1) ORDER BY asked LIMIT $2;
 
 -- name: house_seats
 -- Which of these seats the house keeps back.
@@ -70,8 +70,9 @@ DELETE FROM staff_hold
 WHERE hold_id = $1 AND state = 'taking' AND (extract(epoch FROM asked) * 1000000)::bigint = $2;
 
 -- name: lock_hold
--- One staff hold that has not ended, for a decision about it.
-SELECT * FROM staff_hold WHERE hold_id = $1 AND state <> 'ended' FOR UPDATE;
+-- One staff hold that has not ended, for a decision about it; with its note's number.
+SELECT *, (extract(epoch FROM asked) * 1000000)::bigint AS number
+FROM staff_hold WHERE hold_id = $1 AND state <> 'ended' FOR UPDATE;
 
 -- name: became_booking
 -- Whether a hold was claimed by a booking, which decides from there on.

@@ -128,11 +128,13 @@ class Allotting:
         async with self._turns.take(event_id):
             had = await self._rows.set_places(event_id, areas, channel, staff_id, reason)
             refused: dict[str, int] = {}
-            for some in area_batches(areas):
-                refused |= (await self._inventory.assign_seats(event_id, channel.name, (), some)).refused_areas
-            if refused:
-                before = {area_id: had[area_id] for area_id in refused}
-                await self._rows.set_places(event_id, before, channel, staff_id, reason, refused=True)
+            try:
+                for some in area_batches(areas):
+                    refused |= (await self._inventory.assign_seats(event_id, channel.name, (), some)).refused_areas
+            finally:  # also where a later batch has no answer
+                if refused:
+                    before = {area_id: had[area_id] for area_id in refused}
+                    await self._rows.set_places(event_id, before, channel, staff_id, reason, refused=True)
         return refused
 
     # --- Opening
@@ -153,8 +155,9 @@ class Allotting:
                 count = min(limits.OPEN_BATCH, event.seat_count - first)
                 await inventory.open_seats(event_id, name, to_ms(opened_at), first, count, [])
             for start in range(0, len(areas), limits.AREAS_BATCH):
-                some, none = areas[start : start + limits.AREAS_BATCH], min(1, event.seat_count)
-                await inventory.open_seats(event_id, name, to_ms(opened_at), 0, none, some)
+                some = areas[start : start + limits.AREAS_BATCH]
+                # With a seat that was opened above, where there is one: no seats would mean all of them.
+                await inventory.open_seats(event_id, name, to_ms(opened_at), 0, min(1, event.seat_count), some)
         except Refused:
             return  # it was told by somebody else, and given seats again since
         await self._rows.finish_opening(event_id, name, opened_at)

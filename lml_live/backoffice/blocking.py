@@ -152,10 +152,13 @@ class Blocking:
             counted = await self._blocks.block_areas(event_id, areas, kind, reason, staff_id, request)
             if not counted.off_sale:
                 return counted.short
-            full = await self._set_areas(event_id, layout, counted.off_sale, kind)
-            if full:
-                withdrawn = {area_id: areas[area_id] for area_id in full}
-                await self._blocks.withdraw_areas(event_id, withdrawn, kind, staff_id, reason, request)
+            full: dict[str, int] = {}
+            try:
+                await self._set_areas(event_id, layout, counted.off_sale, kind, full)
+            finally:  # also where a later batch has no answer
+                if full:
+                    withdrawn = {area_id: areas[area_id] for area_id in full}
+                    await self._blocks.withdraw_areas(event_id, withdrawn, kind, staff_id, reason, request)
         return {**counted.short, **full}
 
     async def _unblock_areas(
@@ -174,17 +177,15 @@ class Blocking:
             counted = await self._blocks.unblock_areas(event_id, areas, kind, staff_id, reason, request)
             if counted.off_sale:
                 # Nothing of it is refused but where claims have what is still to be blocked: that yields, as in adopt.
-                await self._set_areas(event_id, layout, counted.off_sale, kind)
+                await self._set_areas(event_id, layout, counted.off_sale, kind, {})
         return counted.short
 
     async def _set_areas(
-        self, event_id: str, layout: LayoutFacts, off_sale: Mapping[str, int], kind: BlockKind
-    ) -> dict[str, int]:
-        """Answers the areas that have not so many places to be blocked, with how many they have."""
-        full: dict[str, int] = {}
+        self, event_id: str, layout: LayoutFacts, off_sale: Mapping[str, int], kind: BlockKind, full: dict[str, int]
+    ) -> None:
+        """Adds to `full` the areas that have not so many places to be blocked, with how many they have."""
         for some in area_batches(off_sale):
             full |= (await self._block(event_id, layout.hash, (), some, kind)).areas
-        return full
 
     async def _find(self, event_id: str) -> tuple[Event, LayoutFacts]:
         event = await self._catalogue.load_event(event_id)

@@ -71,7 +71,8 @@ class CustomerHold(Struct, frozen=True, kw_only=True):
 
 
 class Noted(Struct, frozen=True):
-    """The note of a hold that is about to be taken; `again`: an earlier call may be under way by the same row."""
+    """The note of a hold that is about to be taken; `again`: it is not on record yet, and an earlier call may be under
+    way by the same row."""
 
     note: ActNote
     again: bool = False
@@ -141,7 +142,8 @@ class Holding:
                 assert found is not None, "it was noted just now"
                 if found["state"] == "ended":
                     return _ENDED
-                noted = Noted(ActNote(found["number"], found["epoch"]), found["again"])
+                again = found["again"] and found["state"] == "taking"
+                noted = Noted(ActNote(found["number"], found["epoch"]), again)
         if not is_current:
             await self._inventory.read_anew(event)
             raise other_layout()
@@ -191,13 +193,13 @@ class Holding:
                     await use_up_places(connected, event, outcome.lent, "held", *told)
                 await write_changes(connected, event, "hold", "held", hold, holder, act, taken, places)
         if state == "ended":
-            # It was released, and this call came when the inventory had forgotten that. Nothing of it is the house's
-            # where nothing was asked of the house; and outside its turn, blocks may be half told.
+            # It was released before it was on record here. Nothing of it is the house's where nothing was asked of the
+            # house; and outside its turn, blocks may be half told.
             kept = await self._kept_back(event, names, hold) if over_house else (set[int](), NO_BLOCKS)
             await inventory.withdraw_hold(event, hold, *kept)
             return _ENDED
         if state is None:
-            # Its row was taken away by hand, or from under it: nobody drops that of what was granted.
+            # Its row was taken away by hand: nobody drops that of what was granted.
             raise Unavailable("Please send the request again.", retry_after_ms=limits.RETRY_AFTER_MS)
         return outcome
 
@@ -224,12 +226,14 @@ class Holding:
         same request may be sent again: what was still on its way is refused.
         """
         async with postgres.connection(self._pool) as connected:
-            rows = await connected.fetch(_SQL["list_taking"], seconds)
+            rows = await connected.fetch(_SQL["list_taking"], seconds, limits.STAFF_NOTES_BATCH)
         for row in rows:
             try:
                 await self._end_note(row["event_id"], row["hold_id"], row)
             except LmlError as error:
                 log.debug("hold %s is still being taken: %s", row["hold_id"], error)
+            except Exception:  # one hold's defect is not the others' (style.md, 14)
+                log.exception("hold %s could not be ended", row["hold_id"])
 
     async def _end_note(self, event: str, hold: str, row: asyncpg.Record) -> None:
         """`row` is as it was listed: where the hold was asked for again since, that note is not ended."""
@@ -242,16 +246,17 @@ class Holding:
             if record is None:
                 await self._drop(hold, row["number"])
                 return
-            await self._put_on_record(event, names, hold, row, record, epoch)
-            log.warning("hold %s was put on record for a worker that died", hold)
+            outcome = await self._put_on_record(event, names, hold, row, record, epoch)
+            what = "was ended again" if isinstance(outcome, Refusal) else "was put on record"
+            log.warning("hold %s %s for a worker that died", hold, what)
 
     async def _put_on_record(
         self, event: str, names: SeatNames, hold: str, row: asyncpg.Record, record: Record, epoch: int
-    ) -> None:
+    ) -> Changed | Refusal:
         """Puts on record what the inventory has of a row that is noted as `taking`; in the event's turn."""
         # Over a house hold: whether it was asked so is known to nobody any more, and it has what it has.
         has, act = (record.holder, record.seat_types(), record.area_types()), Act(row["staff_id"], row["reason"])
-        await self._take(event, names, hold, Noted(ActNote(row["number"], epoch)), *has, act, over_house=True)
+        return await self._take(event, names, hold, Noted(ActNote(row["number"], epoch)), *has, act, over_house=True)
 
     async def _expect_lost(self, event: str, hold: str, number: int) -> None:
         """Sees to it that a hold is not taken by notes up to this one; raises `Unavailable` where it was."""
@@ -319,7 +324,7 @@ class Holding:
                     number = await connected.fetchval(_SQL["find_number"], hold)
                 if number is not None:
                     await self._expect_lost(event, hold, number)
-                if await self._acts.end_lost(event, names, begun, taking=taking):
+                if await self._acts.end_lost(event, names, begun, taking=taking, number=number):
                     return None
             await self._acts.drop(begun)
             return outcome

@@ -86,18 +86,19 @@ class StaffActs:
             else:
                 await _write_release(connected, event, names, begun, done)
 
-    async def end_lost(self, event: str, names: SeatNames, begun: Begun, *, taking: bool) -> bool:
+    async def end_lost(self, event: str, names: SeatNames, begun: Begun, *, taking: bool, number: int | None) -> bool:
         """Ends the row of a hold that the inventory does not have; False where there is none, or a booking has it.
 
-        `taking` says how the row was before the inventory was asked. Raises `Unavailable` where the hold was put on
-        record since, or an adopt came, which has taken it by its row: the inventory has it now.
+        `taking` says how the row was before the inventory was asked, `number` which note of it the inventory will not
+        take by any more. Raises `Unavailable` where it was asked for again since, where the hold was put on record
+        since, and where an adopt came, which has taken it by its row: the inventory has it now.
         """
         async with postgres.transaction(self._pool) as connected:
             await expect_epoch(connected, event, begun.note.epoch)
             row = await connected.fetchrow(_HOLDS_SQL["lock_hold"], begun.hold)
             if row is None or await connected.fetchval(_HOLDS_SQL["became_booking"], begun.hold):
                 return False
-            if taking and row["state"] == "held":
+            if taking and (row["state"] == "held" or row["number"] != number):
                 raise Unavailable("The hold was made just now.", retry_after_ms=limits.RETRY_AFTER_MS)
             await connected.execute(_SQL["end_act"], begun.note.number)
             await connected.execute(_HOLDS_SQL["end_hold"], begun.hold)

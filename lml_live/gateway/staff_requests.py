@@ -102,6 +102,9 @@ class StaffRequests:
         if request.key is not None:
             asked = msgspec.json.encode((replace(request, id=0), _words(desk, request)), order="deterministic")
             await self._keys.expect_same(staff, event, request.key, asked)
+        if request.key is not None and isinstance(request, wire.BlockRequest):
+            # As servers before keys stood for requests named it: one may have begun what this one repeats.
+            return _name(staff, event, type(request).__name__, _words(desk, request), request.key)
         return _name(staff, event, type(request).__name__, request.key or secrets.token_hex(32))
 
     async def _sell(self, desk: Desk, staff: str, request: wire.Sell) -> wire.Sold | Refusal:

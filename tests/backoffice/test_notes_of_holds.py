@@ -21,6 +21,7 @@ from lml_live import limits
 from lml_live.backoffice.holding import Holding
 from lml_live.backoffice.turns import StaffTurns
 from lml_live.errors import Unavailable
+from lml_live.inventory.handing import HandOvers
 from lml_live.inventory.staff_holds import ActNote, StaffHolds, Undone
 
 NUMBER = "SELECT (extract(epoch FROM asked) * 1000000)::bigint FROM staff_hold WHERE event_id = $1"
@@ -289,3 +290,52 @@ async def test_the_first_hold_of_an_event_is_one_for_a_customer(office: Office, 
     office.event = await house.open_event(build=False)
     held(await office.hold(3))
     assert [state for _, state, _ in await office.listed()] == ["held"]
+
+
+async def test_a_release_that_meets_a_repetition_leaves_its_row(office: Office, house: House) -> None:
+    """It had settled the first note, and ended the row of what was taken by the second: nobody knew of it any more."""
+
+    class Late(StaffHolds):
+        async def settle_hold(self, *args: Any) -> Any:
+            found = await StaffHolds.settle_hold(self, *args)
+            await die(office, lambda: office.hold(3))
+            return found
+
+    await die(office, lambda: office.hold(3), before=True)
+    [(hold, _, _)] = await office.listed()
+    with pytest.raises(Unavailable):
+        await sleeping(office, house, inventory=Late).release(hold)
+    assert (await office.listed(), (await house.states(office.event))[3]) == ([(hold, "taking", [3])], HELD)
+    await office.others_come()
+    assert await office.listed() == [(hold, "held", [3])]
+    assert isinstance(await office.release(hold), Undone)
+    assert (await house.states(office.event))[3] == FREE
+
+
+async def test_a_repetition_after_the_customer_has_signed_in_hears_that_it_is_gone(
+    office: Office, house: House
+) -> None:
+    held(await office.hold(3))
+    await HandOvers(house.book).hand_over(office.event, office.customer, "h-account", [])
+    for _ in range(2):
+        refused(await office.hold(3), "hold_not_found")
+    assert [seats for _, _, seats in await office.listed()] == [[3]]
+
+
+async def test_one_notes_defect_is_not_the_others(
+    office: Office, house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for seat, request in ((3, "a" * 40), (5, "b" * 40)):
+        await die(office, lambda seat=seat, request=request: office.hold(seat, request=request), before=True)  # type: ignore[misc]
+    (first, _, _), _ = await office.listed()
+    drop = office.holding._drop
+
+    async def broken(hold: str, number: int) -> None:
+        if hold == first:
+            raise RuntimeError("nobody thought of it")
+        await drop(hold, number)
+
+    monkeypatch.setattr(office.holding, "_drop", broken)
+    await office.holding.end_left(-1)
+    assert [hold for hold, _, _ in await office.listed()] == [first]
+    assert "could not be ended" in caplog.text
