@@ -11,7 +11,7 @@ import pytest
 from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient, TestServer
 from databases import locks_waited_for
-from halls import Hall, Halls, new_event
+from halls import Floor, Hall, Halls, new_event
 from hypothesis import given
 from hypothesis import strategies as st
 from waiting import eventually
@@ -479,6 +479,30 @@ def blocking_of_a_worker(house: House) -> Blocking:
     return Blocking(
         Catalogue(pool, Halls()), Blocks(pool), Halls(), inventory.block, inventory.unblock, StaffTurns(pool)
     )
+
+
+async def test_what_one_batch_of_areas_was_refused_is_not_lost_where_the_next_has_no_answer(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL had places as blocked that the inventory would not give, until somebody unblocked them."""
+    monkeypatch.setattr(limits, "AREAS_BATCH", 1)
+    halls = Halls([Hall(areas=(Floor(), Floor("gallery")))])
+    catalogue = Catalogue(house.pool, halls)
+    await catalogue.create_event(new_event(id="e1"))
+
+    async def block(event: str, layout: str, seats: Sequence[int], areas: Mapping[str, int], kind: str) -> Refusals:
+        if "gallery" in areas:
+            raise Unavailable("The inventory is away.")
+        return Refusals((), {"floor": 30})
+
+    turns = StaffTurns(house.pool)
+    blocking = Blocking(catalogue, Blocks(house.pool), halls, block, house.inventory.unblock, turns)
+    wanted = Selection(areas={"floor": 40, "gallery": 5})
+    with pytest.raises(Unavailable):
+        await blocking.block("e1", wanted, "house", "mixer", "anna", request="r")
+    async with postgres.connection(house.pool) as connected:
+        blocks = await connected.fetch("SELECT area_id, quantity FROM area_block WHERE event_id = 'e1'")
+    assert [tuple(row) for row in blocks] == [("gallery", 5)]
 
 
 async def waits_for_a_turn(house: House) -> bool:
