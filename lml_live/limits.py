@@ -512,6 +512,8 @@ BLOCK_BATCH: Final = 1_000
 BLOCK_RUNS: Final = 100
 """Seats, and runs of neighbours that they are in, blocked in one transaction and then in one call to the inventory:
 neither waits long for it."""
+STAFF_TURNS_AT_ONCE: Final = 3
+"""Events whose seats staff change at a time in one worker; each holds a connection of the pool, and uses another."""
 STAFF_TURN_SECONDS: Final = 30.0
 """After this a worker that was stopped while it changed blocks or allotments loses its turn. Longer than a batch takes
 where Redis is away and the event is adopted."""
@@ -682,5 +684,5 @@ assert STAFF_TURN_SECONDS > ADOPT_WAIT_SECONDS + POSTGRES_COMMAND_SECONDS
 assert HOLD_SECONDS_MAX <= LIFETIME_SECONDS_MAX
 assert POSTGRES_LOCK_MS < POSTGRES_STATEMENT_MS < POSTGRES_COMMAND_SECONDS * 1000
 assert SIGN_IN_ATTEMPTS_PER_ADDRESS < SIGN_IN_ATTEMPTS_PER_EMAIL
-assert ADOPTS_AT_ONCE < POSTGRES_POOL_MAX
+assert ADOPTS_AT_ONCE + STAFF_TURNS_AT_ONCE < POSTGRES_POOL_MAX, "whoever has his turn needs another connection"
 assert CLAIM_COMMITS_MAX < POSTGRES_POOL_MAX, "an event whose claims wait for adopt keeps no other from the pool"

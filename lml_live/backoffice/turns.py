@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final
+from weakref import WeakValueDictionary
 
 from lml_live import limits
 from lml_live.infra import postgres
@@ -31,9 +32,10 @@ class StaffTurns:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._first = asyncio.Lock()
-        """So that a worker waits for PostgreSQL with one connection: with all of the pool in the queue, whoever has his
-        turn would wait for one of them."""
+        self._lines = WeakValueDictionary[str, asyncio.Lock]()
+        """By event: a worker waits for its turn with one connection, and no event's staff for another's."""
+        self._sessions = asyncio.Semaphore(limits.STAFF_TURNS_AT_ONCE)
+        """So that they do not have all of the pool: whoever has his turn needs another one."""
         self.settle: Settle = _nothing_left
         """Ends what those left who had the turn before; `Holding` knows how."""
 
@@ -44,7 +46,8 @@ class StaffTurns:
         Gives the session that has the turn: what it writes is written in the turn, or not at all.
         A worker that stops in the middle loses it after `STAFF_TURN_SECONDS`, one that dies at once.
         """
-        async with self._first, postgres.session(self._pool) as connected:
+        line = self._lines.setdefault(event_id, asyncio.Lock())
+        async with line, self._sessions, postgres.session(self._pool) as connected:
             await connected.execute(_SQL["take_turn"], event_id, str(int(limits.STAFF_TURN_SECONDS * 1000)))
             try:
                 await self.settle(connected, event_id)

@@ -510,6 +510,28 @@ async def waits_for_a_turn(house: House) -> bool:
         return await locks_waited_for(connected, 7204) > 0
 
 
+async def test_one_events_staff_do_not_wait_for_anothers(house: House) -> None:
+    """All of a worker stood in one line: who blocked a seat waited seconds for those of a busy event."""
+    for event in ("e1", "e2"):
+        await house.make_event(id=event)
+    turns = StaffTurns(house.pool)
+
+    async def take(event: str) -> None:
+        async with turns.take(event):
+            pass
+
+    async with turns.take("e1"):
+        waiting = [asyncio.create_task(take("e1")) for _ in range(2 * limits.POSTGRES_POOL_MAX)]
+        await asyncio.sleep(0)
+        async with asyncio.timeout(10):
+            await take("e2")
+        assert not any(task.done() for task in waiting)
+        async with asyncio.timeout(10), postgres.connection(house.pool) as connected:
+            assert await locks_waited_for(connected, 7204) <= 1, "a worker waits with one connection"
+    await asyncio.gather(*waiting)
+    assert not turns._lines
+
+
 async def test_changes_of_one_event_take_turns(house: House) -> None:
     """Of a block and an unblock at once PostgreSQL had the one last and the inventory the other: the seat stayed off
     sale, and nothing said why, until the check for drift came by."""
