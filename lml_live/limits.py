@@ -507,7 +507,7 @@ DEPLOYED_INDEXES_KEPT: Final = 4
 """Indexes at hand for managers' calls; one of 200,000 seats is about 100 MB, a third of it where the seats stand."""
 BLOCK_SEATS_MAX: Final = LAYOUT_SEATS_MAX
 AREAS_BATCH: Final = 50
-"""Areas that one call of staff's changes: half a millisecond of Redis."""
+"""Areas that staff change in one transaction and then in one call to the inventory: half a millisecond of Redis."""
 BLOCK_BATCH: Final = 1_000
 BLOCK_RUNS: Final = 100
 """Seats, and runs of neighbours that they are in, blocked in one transaction and then in one call to the inventory:

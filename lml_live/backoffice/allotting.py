@@ -75,7 +75,10 @@ class Allotting:
         for batch in batches(indexes):
             async with self._turns.take(event_id):
                 refused += await self._assign_batch(event_id, layout, batch, channel, staff_id, reason)
-        full = await self._set_places(event_id, wanted.areas, channel, staff_id, reason) if channel else {}
+        full: dict[str, int] = {}
+        if channel:
+            for some in area_batches(wanted.areas):
+                full |= await self._set_places(event_id, some, channel, staff_id, reason)
         listed = sorted(refused)[: limits.VIOLATIONS_MAX]
         return BlockReport(
             seats=len(indexes) - len(refused),
@@ -123,19 +126,13 @@ class Allotting:
         self, event_id: str, areas: Mapping[str, int], channel: Channel, staff_id: str, reason: str
     ) -> dict[str, int]:
         """Answers the areas that have not so many open places, with the most that there could be."""
-        if not areas:
-            return {}
         async with self._turns.take(event_id):
             had = await self._rows.set_places(event_id, areas, channel, staff_id, reason)
-            refused: dict[str, int] = {}
-            try:
-                for some in area_batches(areas):
-                    refused |= (await self._inventory.assign_seats(event_id, channel.name, (), some)).refused_areas
-            finally:  # also where a later batch has no answer
-                if refused:
-                    before = {area_id: had[area_id] for area_id in refused}
-                    await self._rows.set_places(event_id, before, channel, staff_id, reason, refused=True)
-        return refused
+            answer = await self._inventory.assign_seats(event_id, channel.name, (), areas)
+            if answer.refused_areas:
+                before = {area_id: had[area_id] for area_id in answer.refused_areas}
+                await self._rows.set_places(event_id, before, channel, staff_id, reason, refused=True)
+        return answer.refused_areas
 
     # --- Opening
 

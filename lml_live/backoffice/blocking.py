@@ -111,7 +111,9 @@ class Blocking:
                     left_alone = {(seat := layout.seat_ids[index]): written[seat] for index in answer.seats}
                     await self._blocks.withdraw_seats(event_id, left_alone, staff_id, reason)
             refused += [*(set(batch) - set(free)), *answer.seats]
-        full = await self._block_areas(event_id, layout, wanted.areas, kind, reason, staff_id, request)
+        full: dict[str, int] = {}
+        for some in area_batches(wanted.areas):
+            full |= await self._block_areas(event_id, layout, some, kind, reason, staff_id, request)
         return _report(layout, indexes, wanted.areas, refused, full, ("seat_taken", "area_full"))
 
     async def unblock(
@@ -133,7 +135,9 @@ class Blocking:
             async with self._turns.take(event_id):
                 await self._blocks.unblock_seats(event_id, ids, staff_id, reason)
                 refused += await self._unblock(event_id, layout.hash, batch)
-        fewer = await self._unblock_areas(event_id, layout, wanted.areas, kind, reason, staff_id, request)
+        fewer: dict[str, int] = {}
+        for some in area_batches(wanted.areas):
+            fewer |= await self._unblock_areas(event_id, layout, some, kind, reason, staff_id, request)
         return _report(layout, indexes, wanted.areas, refused, fewer, ("conflict", "conflict"))
 
     async def _block_areas(
@@ -146,19 +150,14 @@ class Blocking:
         staff_id: str,
         request: str | None,
     ) -> Mapping[str, int]:
-        if not areas:
-            return {}
         async with self._turns.take(event_id):
             counted = await self._blocks.block_areas(event_id, areas, kind, reason, staff_id, request)
             if not counted.off_sale:
                 return counted.short
-            full: dict[str, int] = {}
-            try:
-                await self._set_areas(event_id, layout, counted.off_sale, kind, full)
-            finally:  # also where a later batch has no answer
-                if full:
-                    withdrawn = {area_id: areas[area_id] for area_id in full}
-                    await self._blocks.withdraw_areas(event_id, withdrawn, kind, staff_id, reason, request)
+            full = (await self._block(event_id, layout.hash, (), counted.off_sale, kind)).areas
+            if full:
+                withdrawn = {area_id: areas[area_id] for area_id in full}
+                await self._blocks.withdraw_areas(event_id, withdrawn, kind, staff_id, reason, request)
         return {**counted.short, **full}
 
     async def _unblock_areas(
@@ -171,21 +170,12 @@ class Blocking:
         staff_id: str,
         request: str | None,
     ) -> Mapping[str, int]:
-        if not areas:
-            return {}
         async with self._turns.take(event_id):
             counted = await self._blocks.unblock_areas(event_id, areas, kind, staff_id, reason, request)
             if counted.off_sale:
                 # Nothing of it is refused but where claims have what is still to be blocked: that yields, as in adopt.
-                await self._set_areas(event_id, layout, counted.off_sale, kind, {})
+                await self._block(event_id, layout.hash, (), counted.off_sale, kind)
         return counted.short
-
-    async def _set_areas(
-        self, event_id: str, layout: LayoutFacts, off_sale: Mapping[str, int], kind: BlockKind, full: dict[str, int]
-    ) -> None:
-        """Adds to `full` the areas that have not so many places to be blocked, with how many they have."""
-        for some in area_batches(off_sale):
-            full |= (await self._block(event_id, layout.hash, (), some, kind)).areas
 
     async def _find(self, event_id: str) -> tuple[Event, LayoutFacts]:
         event = await self._catalogue.load_event(event_id)

@@ -481,10 +481,10 @@ def blocking_of_a_worker(house: House) -> Blocking:
     )
 
 
-async def test_what_one_batch_of_areas_was_refused_is_not_lost_where_the_next_has_no_answer(
+async def test_areas_are_changed_in_both_stores_a_batch_at_a_time(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """PostgreSQL had places as blocked that the inventory would not give, until somebody unblocked them."""
+    """PostgreSQL had all of them at once: where the worker died, the check for drift told the rest."""
     monkeypatch.setattr(limits, "AREAS_BATCH", 1)
     halls = Halls([Hall(areas=(Floor(), Floor("gallery")))])
     catalogue = Catalogue(house.pool, halls)
@@ -493,6 +493,8 @@ async def test_what_one_batch_of_areas_was_refused_is_not_lost_where_the_next_ha
     async def block(event: str, layout: str, seats: Sequence[int], areas: Mapping[str, int], kind: str) -> Refusals:
         if "gallery" in areas:
             raise Unavailable("The inventory is away.")
+        async with postgres.connection(house.pool) as connected:
+            assert await connected.fetchval("SELECT count(*) FROM area_block WHERE event_id = 'e1'") == 1
         return Refusals((), {"floor": 30})
 
     turns = StaffTurns(house.pool)
