@@ -39,8 +39,8 @@ from lml_live.venues.stored import RIGHTS
 _OPEN_FILES_MIN: Final = 10_240
 """A worker needs one for each client; below this ten thousand clients on one worker do not fit."""
 
-_PUBSUB_TRIES: Final = 100
-"""Looks, 10 ms apart, for what was published to come back."""
+_PUBSUB_TRIES: Final = 300
+"""Looks, 10 ms apart, for what was published to come back: three seconds, for a connection that is slow to come."""
 
 _MONGO_WAIT_MS: Final = 3_000
 

@@ -323,7 +323,7 @@ async def test_a_listener_ends_though_a_cancellation_is_swallowed(
     async def swallow(_ear: _Ear) -> None:
         hearings.append(1)
         try:
-            await asyncio.sleep(3_600)
+            await asyncio.Event().wait()  # until it is cancelled
         except asyncio.CancelledError:
             if len(hearings) > 1:
                 raise
